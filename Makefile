@@ -1,0 +1,43 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each makes its own .venv with pinned versions.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# Public data files for tests that compare with the real thing; those tests skip where the folder is absent.
+export LXMERT_TEST_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: help demo test check format lint types coverage clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(READY)  ## draw a few made-up pictures, ask about them, print and draw the answers
+	$(BIN)/lxmert demo
+
+test: $(READY)  ## run every test
+	$(BIN)/python -m pytest
+
+check: format lint types test  ## what CI runs: format, lint, types, tests
+
+format: $(READY)  ## fail where the code is not formatted
+	$(BIN)/ruff format --check .
+
+lint: $(READY)  ## fail on lint findings
+	$(BIN)/ruff check .
+
+types: $(READY)  ## fail on type errors in src
+	$(BIN)/mypy
+
+coverage: $(READY)  ## run every test and report the lines never reached
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,63 @@
+"""`lxmert demo`: new made-up pictures, questions about them, and the embedded model's answers."""
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.inference.demonstration import Demonstration
+
+
+def demo(
+    scenes: Annotated[int, typer.Option(min=1, max=100, help="How many pictures to draw.")] = 2,
+    questions: Annotated[int, typer.Option(min=1, max=40, help="How many questions to ask of each.")] = 8,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Same seed, same pictures. A new one each time by default.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="'scenes' (the embedded model) or a model folder.")] = "scenes",
+    output: Annotated[Path, typer.Option(help="The folder the pictures are written to.")] = Path(
+        "lxmert-demo"
+    ),
+) -> None:
+    """Draw new pictures, ask about them, and show the answers beside the truth. Needs no network."""
+    from rich.console import Console
+
+    from lxmert.inference.demonstration import Demonstration, demonstrate
+    from lxmert.inference.predictor import LxmertPredictor
+
+    console = Console()
+    chosen_seed = secrets.randbelow(2**31) if seed is None else seed
+    predictor = LxmertPredictor.from_pretrained(model)
+    shown: list[Demonstration] = []
+    for index in range(scenes):
+        demonstration = demonstrate(predictor, seed=chosen_seed, index=index, questions=questions)
+        demonstration.write(output)
+        console.print(_table(demonstration))
+        shown.append(demonstration)
+    right = sum(one.right for one in shown)
+    asked = sum(len(one.asked) for one in shown)
+    console.print(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
+    first = shown[0]
+    console.print("Ask one yourself:", style="bold")
+    command = (
+        f'lxmert ask {output / first.picture_name} "{first.asked[0].question}" '
+        f"--boxes {output / first.boxes_name} --top-k 3"
+    )
+    console.print(f"  {command}", soft_wrap=True, highlight=False)
+
+
+def _table(demonstration: "Demonstration") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=demonstration.picture_name, title_justify="left", box=None, pad_edge=False)
+    for heading in ("question", "answer", "sure", "truth"):
+        table.add_column(heading, justify="right" if heading == "sure" else "left")
+    for one in demonstration.asked:
+        mark = Text(f"✓ {one.truth}", style="green") if one.is_right else Text(f"✗ {one.truth}", style="red")
+        table.add_row(one.question, one.answer, f"{one.probability:.0%}", mark)
+    return table

@@ -1,0 +1,65 @@
+"""`lxmert`: the verbs in one place, and one rule for errors.
+
+An error that lxmert raises on purpose, or that the operating system reports, is printed as one line and ends
+with exit status 1; `--debug`, anywhere on the line, shows the traceback instead.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from lxmert._version import __version__
+from lxmert.cli import ask, convert, demo, evaluate, finetune, scenes
+from lxmert.errors import LxmertError
+
+app = typer.Typer(
+    name="lxmert",
+    help="Ask questions about pictures; train, evaluate and convert LXMERT models.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("ask")(ask.ask)
+app.command("eval")(evaluate.evaluate)
+app.command("finetune")(finetune.finetune)
+app.command("convert")(convert.convert)
+app.add_typer(scenes.app, name="scenes")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lxmert {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Ask questions about pictures; train, evaluate and convert LXMERT models."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status: 0 done, 1 an error, 2 wrong usage.
+
+    Args:
+        arguments: the words after `lxmert`; those of the process when None.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        app([word for word in words if word != "--debug"], prog_name="lxmert")
+    except (LxmertError, OSError) as error:
+        if debug:
+            raise
+        typer.echo(f"lxmert: error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Every error that lxmert raises on purpose.
+
+The tree::
+
+    LxmertError
+    ├── InputError (ValueError)          something the caller handed over is wrong
+    │   ├── ConfigurationError           a configuration or recipe breaks its rules
+    │   ├── ImageError                   not an image, a truncated one, or one too large to decode
+    │   ├── RegionsError                 boxes or features of an image are malformed
+    │   ├── TextError                    an empty question, or one with no known word
+    │   ├── TensorError                  a model input has a wrong shape, dtype, range, or is missing
+    │   ├── VocabularyError              the words of a tokenizer are missing, empty or inconsistent
+    │   └── DataError                    an annotation, question or prediction file is malformed
+    ├── WeightsError                     a checkpoint cannot be read
+    │   └── IncompleteWeightsError       a checkpoint leaves part of the model at random values
+    └── MissingExtraError (ImportError)  an optional dependency is not installed
+
+Each message says what failed, what was got, what was expected and what to do. The command line prints
+the message as one line; `--debug` shows the traceback.
+"""
+
+
+class LxmertError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class InputError(LxmertError, ValueError):
+    """Something the caller handed over is wrong."""
+
+
+class ConfigurationError(InputError):
+    """A configuration or a recipe breaks its rules; the message lists all faults at once."""
+
+
+class ImageError(InputError):
+    """A file or array that is not an image, is truncated, or is too large to decode safely."""
+
+
+class RegionsError(InputError):
+    """Boxes or features of an image are malformed."""
+
+
+class TextError(InputError):
+    """A question or sentence that cannot be used: empty, or with no known word."""
+
+
+class TensorError(InputError):
+    """A model input has a wrong shape, dtype or range, or is missing."""
+
+
+class VocabularyError(InputError):
+    """The vocabulary of a tokenizer, or an answer table, is missing, empty or inconsistent."""
+
+
+class DataError(InputError):
+    """An annotation, question or prediction file is malformed."""
+
+
+class WeightsError(LxmertError):
+    """A checkpoint cannot be read or does not belong to the model."""
+
+
+class IncompleteWeightsError(WeightsError):
+    """A checkpoint leaves part of the model at its random initial values."""
+
+
+class MissingExtraError(LxmertError, ImportError):
+    """An optional dependency is not installed; the message names the `pip install` that mends it."""

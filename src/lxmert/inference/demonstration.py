@@ -1,0 +1,86 @@
+"""One made-up picture, questions about it, and a model's answers beside the truth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from lxmert.inference.boxes_file import write_boxes
+from lxmert.inference.predictor import LxmertPredictor
+from lxmert.scenes import sample
+from lxmert.vision.drawing import draw_regions
+from lxmert.vision.regions import Regions
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """A question of the made world with the model's best answer."""
+
+    question: str
+    truth: str
+    answer: str
+    probability: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the model's answer is the true one."""
+        return self.answer == self.truth
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A picture, what the model saw in it, and what it answered."""
+
+    name: str
+    picture: Image.Image
+    regions: Regions
+    labels: tuple[str, ...]
+    asked: tuple[AskedQuestion, ...]
+
+    @property
+    def picture_name(self) -> str:
+        """File name of the plain picture."""
+        return f"{self.name}.png"
+
+    @property
+    def boxes_name(self) -> str:
+        """File name of the objects' boxes."""
+        return f"{self.name}.boxes.json"
+
+    @property
+    def right(self) -> int:
+        """How many questions the model answered truly."""
+        return sum(one.is_right for one in self.asked)
+
+    def drawn(self) -> Image.Image:
+        """The picture with its boxes and the first question with its answer."""
+        first = self.asked[0]
+        caption = f"{first.question}\n{first.answer} ({first.probability:.0%})"
+        return draw_regions(self.picture, self.regions.boxes_xyxy_px, labels=list(self.labels), title=caption)
+
+    def write(self, folder: Path) -> None:
+        """Write the plain picture, its boxes, and the picture with boxes and answer into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.picture.save(folder / self.picture_name)
+        write_boxes(folder / self.boxes_name, self.regions.boxes_xyxy_px)
+        self.drawn().save(folder / f"{self.name}.answered.png")
+
+
+def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions: int) -> Demonstration:
+    """Draw picture `index` of the world `seed`, ask about it and answer.
+
+    Args:
+        predictor: a model trained on the made world.
+        seed: names the world; the same seed draws the same pictures.
+        index: which picture of it, from 0.
+        questions: how many questions to ask.
+    """
+    picture, scene, wanted = sample(seed, index, questions=questions)
+    regions = predictor.regions(picture, scene.boxes_xyxy_px())
+    answers = predictor.answer(regions, [question.text for question in wanted])
+    asked = tuple(
+        AskedQuestion(question.text, question.answer, best.text, best.probability)
+        for question, (best, *_) in zip(wanted, answers, strict=True)
+    )
+    labels = tuple(f"{one.color} {one.shape}" for one in scene.objects)
+    return Demonstration(f"scene-{seed}-{index}", picture, regions, labels, asked)

@@ -1,0 +1,146 @@
+"""Box geometry in pure torch: areas, overlaps, conversions, and the check every box goes through.
+
+Boxes are (N, 4) tensors x1, y1, x2, y2 in pixels of the original image, the origin at the top left
+corner of the top left pixel, so that the whole image of height h and width w is the box (0, 0, w, h).
+
+Shapes: N, M boxes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.errors import RegionsError
+
+BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
+
+OVERSHOOT_TOLERANCE_PX = 1.0
+"""Detectors and annotators round; a box may leave the image by this much before it is a mistake."""
+
+_EDGES = ("left", "top", "right", "bottom")
+
+
+def area(boxes_xyxy: Tensor) -> Tensor:
+    """Area of each box, (N, 4) -> (N,); a box whose corners are exchanged has area 0."""
+    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0)
+    return sides[:, 0] * sides[:, 1]
+
+
+def intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
+    """Area that each box of the first set shares with each of the second, (N, 4), (M, 4) -> (N, M)."""
+    top_left = torch.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
+    bottom_right = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
+    sides = (bottom_right - top_left).clamp(min=0)  # (N, M, 2)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
+    """Intersection over union, (N, 4), (M, 4) -> (N, M) in 0..1; 0 where both boxes are empty."""
+    shared = intersection(first_xyxy, second_xyxy)
+    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - shared
+    return torch.where(union > 0, shared / union, torch.zeros_like(shared))
+
+
+def clip(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Boxes moved inside an image of (height, width): a new (N, 4) tensor."""
+    height, width = size_hw
+    limit = boxes_xyxy.new_tensor([width, height, width, height])
+    return torch.minimum(boxes_xyxy.clamp(min=0), limit)
+
+
+def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
+    """COCO's left, top, width, height -> x1, y1, x2, y2; (N, 4) -> (N, 4)."""
+    return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], dim=1)
+
+
+def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
+    """x1, y1, x2, y2 -> COCO's left, top, width, height; (N, 4) -> (N, 4)."""
+    return torch.cat([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], dim=1)
+
+
+def as_boxes(boxes: BoxesLike) -> Tensor:
+    """A tensor, array or nested list of N boxes as a (N, 4) float32 tensor; an empty list gives (0, 4).
+
+    Raises:
+        RegionsError: not numbers, or not four per box.
+    """
+    try:
+        tensor = torch.as_tensor(boxes)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RegionsError(
+            f"boxes cannot be read as numbers ({error}); give N rows of x1, y1, x2, y2 in pixels"
+        ) from error
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        raise RegionsError(f"boxes have dtype {tensor.dtype}; expected pixels as float32")
+    if tensor.ndim == 1 and len(tensor) == 0:
+        tensor = tensor.reshape(0, 4)
+    if tensor.ndim != 2 or tensor.shape[1] != 4:
+        raise RegionsError(
+            f"boxes have shape {tuple(tensor.shape)}; expected (N, 4), each row x1, y1, x2, y2 in pixels"
+        )
+    return tensor.to(torch.float32)
+
+
+def validate_boxes(
+    boxes: BoxesLike, size_hw: tuple[int, int], tolerance_px: float = OVERSHOOT_TOLERANCE_PX
+) -> Tensor:
+    """Check boxes against their image and clamp a tiny overshoot.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
+        size_hw: height and width of the image in pixels.
+        tolerance_px: overshoot that is rounding rather than a mistake, in pixels.
+
+    Returns:
+        (N, 4) float32, finite, inside the image, x1 < x2 and y1 < y2. The input is left as it was.
+
+    Raises:
+        RegionsError: naming the first offending box, what is wrong with it and by how much.
+    """
+    checked = as_boxes(boxes)
+    height, width = size_hw
+    _reject_first(checked, ~torch.isfinite(checked).all(dim=1), "every coordinate must be a finite number")
+    _reject_exchanged(checked)
+
+    low = -checked[:, :2]
+    high = checked[:, 2:] - checked.new_tensor([width, height])
+    overshoot = torch.cat([low, high], dim=1)  # (N, 4): beyond left, top, right, bottom
+    outside = overshoot > tolerance_px
+    if outside.any():
+        row = int(outside.any(dim=1).nonzero()[0])
+        edge = int(overshoot[row].argmax())
+        raise RegionsError(
+            f"box {row} is {_show(checked[row])}: it lies {overshoot[row, edge].item():g} px beyond the "
+            f"{_EDGES[edge]} edge of the image, which is {width} px wide and {height} px high; "
+            f"expected x1, y1, x2, y2 in pixels of this image"
+        )
+    clipped = clip(checked, size_hw)
+    _reject_first(
+        checked,
+        ~(clipped[:, 2:] > clipped[:, :2]).all(dim=1),
+        f"nothing of it lies inside the image, which is {width} px wide and {height} px high",
+    )
+    return clipped
+
+
+def _reject_exchanged(boxes: Tensor) -> None:
+    for name, start, end in (("x", 0, 2), ("y", 1, 3)):
+        wrong = ~(boxes[:, end] > boxes[:, start])
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise RegionsError(
+                f"box {row} is {_show(boxes[row])}: {name}2 = {boxes[row, end].item():g} is not greater than "
+                f"{name}1 = {boxes[row, start].item():g}; expected x1, y1, x2, y2 (not x, y, width, height)"
+            )
+
+
+def _reject_first(boxes: Tensor, faulty: Tensor, why: str) -> None:
+    if faulty.any():
+        row = int(faulty.nonzero()[0])
+        raise RegionsError(f"box {row} is {_show(boxes[row])}: {why}")
+
+
+def _show(box: Tensor) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in box.tolist()) + ")"

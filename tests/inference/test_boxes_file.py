@@ -1,0 +1,43 @@
+"""Boxes from JSON files: accepted forms, round trip, one clear error for each fault."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxmert.errors import DataError
+from lxmert.inference.boxes_file import read_boxes, write_boxes
+
+
+@pytest.mark.parametrize("text", ["[[1, 2, 30.5, 40]]", '{"boxes": [[1, 2, 30.5, 40]]}'])
+def test_both_forms_are_read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "boxes.json"
+    file.write_text(text)
+    boxes = read_boxes(file)
+    assert boxes.dtype == torch.float32
+    assert boxes.tolist() == [[1.0, 2.0, 30.5, 40.0]]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    boxes = torch.tensor([[0.0, 1.5, 10.25, 20.0], [3.0, 4.0, 5.0, 6.0], [7.0, 8.0, 9.5, 10.0]])
+    write_boxes(tmp_path / "boxes.json", boxes)
+    assert torch.equal(read_boxes(tmp_path / "boxes.json"), boxes)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("boxes", "not a JSON file"),
+        ("[]", "non-empty list"),
+        ("{}", "non-empty list"),
+        ("[[1, 2, 3]]", "box 0"),
+        ('[[1, 2, 3, 4], [1, 2, 3, "4"]]', "box 1"),
+        ("[[1, 2, 3, true]]", "box 0"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_fault(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "boxes.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=told) as caught:
+        read_boxes(file)
+    assert str(file) in str(caught.value)

@@ -1,0 +1,67 @@
+"""The rules of the house that a test can hold: imports point down, no assert and no pickle in the library."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "lxmert"
+
+# Lower numbers lie deeper; a module imports only from its own package or from a smaller number.
+LEVELS = {
+    "errors": 0,
+    "_version": 0,
+    "weights": 1,
+    "configuration": 1,
+    "tokenization": 1,
+    "model": 2,
+    "vision": 2,
+    "processing": 3,
+    "scenes": 3,
+    "data": 4,
+    "inference": 5,
+    "training": 5,
+    "cli": 6,
+}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def _imported_rooms(tree: ast.Module) -> set[str]:
+    rooms = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lxmert":
+            parts = node.module.split(".")
+            rooms.update([parts[1]] if len(parts) > 1 else [alias.name for alias in node.names])
+        elif isinstance(node, ast.Import):
+            rooms.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lxmert."))
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    room = _room(path)
+    if room == "__init__":
+        return
+    for other in _imported_rooms(ast.parse(path.read_text(encoding="utf-8"))) - {room}:
+        assert LEVELS[other] < LEVELS[room], f"{room} imports {other}, which does not lie below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_assert_no_pickle_no_torchvision(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: raise a typed error instead of assert"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name.split(".")[0] for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not names & {"pickle", "torchvision", "timm"}, f"line {node.lineno}"
+        if isinstance(node, ast.ImportFrom):
+            banned = ("transformers.models.lxmert", "transformers.models.bert")
+            assert not (node.module or "").startswith(banned), f"line {node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            assert keywords.get("weights_only") == "True", f"line {node.lineno}: torch.load runs pickled code"

@@ -1,0 +1,52 @@
+"""The public names: locked, lazily imported, and the command line quick to start."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lxmert
+
+PUBLIC_NAMES = {
+    "LxmertConfig",
+    "LxmertEncoder",
+    "LxmertForPreTraining",
+    "LxmertForPreTrainingOutput",
+    "LxmertForQuestionAnswering",
+    "LxmertForQuestionAnsweringOutput",
+    "LxmertModel",
+    "LxmertModelOutput",
+    "LxmertPreTrainedModel",
+    "LxmertPredictor",
+    "LxmertProcessor",
+    "LxmertTokenizer",
+    "LxmertTokenizerFast",
+    "LxmertVisualFeatureEncoder",
+    "LxmertXLayer",
+    "Regions",
+    "__version__",
+}
+
+
+def test_public_names_are_locked() -> None:
+    assert set(lxmert.__all__) == PUBLIC_NAMES
+    assert set(dir(lxmert)) == PUBLIC_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
+def test_every_public_name_imports(name: str) -> None:
+    assert getattr(lxmert, name) is getattr(lxmert, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="TFLxmertForNothing"):
+        lxmert.TFLxmertForNothing  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["lxmert", "lxmert.cli.main"])
+def test_importing_is_light(module: str) -> None:
+    probe = (
+        f"import sys, {module}; print(sorted({{'torch', 'transformers', 'numpy', 'PIL'}} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
