@@ -1,0 +1,101 @@
+"""The Rust tokenizer behind the class: made of a vocabulary, read from a tokenizer.json, or handed over."""
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+
+from lxmert.errors import ConfigurationError, VocabularyError
+from lxmert.tokenization.pipeline import TextOptions
+
+
+def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer of a tokenizer.json.
+
+    Raises:
+        VocabularyError: the file is missing, is no tokenizer.json, is not of WordPiece type, or is empty.
+    """
+    if not Path(path).is_file():
+        raise VocabularyError(f"there is no tokenizer file {str(path)!r}; expected a tokenizer.json")
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception on malformed files
+        raise VocabularyError(
+            f"{str(path)!r} cannot be read as a tokenizer.json ({error}); save it again with save_pretrained"
+        ) from error
+    return _with_word_pieces(backend, str(path))
+
+
+def new_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> Tokenizer:
+    """A bare WordPiece tokenizer."""
+    if unk_token is None:
+        raise ConfigurationError("unk_token is None, but WordPiece needs a token for unknown words; name one")
+    model = WordPiece(vocabulary, unk_token=str(unk_token), continuing_subword_prefix=prefix)
+    return Tokenizer(model)
+
+
+def pop_backend(kwargs: dict[str, Any]) -> Tokenizer | None:
+    """The tokenizer among the keyword arguments, which are rid of it."""
+    read, given = kwargs.pop("_backend", None), kwargs.pop("tokenizer_object", None)
+    if given is None:
+        return read
+    # A copy, because the pipeline is assembled anew on it and the caller's must stay as it is.
+    return _with_word_pieces(copy.deepcopy(given), "tokenizer_object")
+
+
+def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
+    """Make unknown words `unk_token`, which the WordPiece model itself must know, and set the prefix."""
+    model = backend.model
+    if model.continuing_subword_prefix != prefix:
+        model.continuing_subword_prefix = prefix
+    index = None if unk_token is None else backend.token_to_id(unk_token)
+    if unk_token is None or index is None:
+        return
+    if model.token_to_id(unk_token) is not None:
+        if model.unk_token != unk_token:
+            model.unk_token = unk_token
+        return
+    backend.model = WordPiece(
+        {**backend.get_vocab(with_added_tokens=False), unk_token: index},
+        unk_token=unk_token,
+        continuing_subword_prefix=prefix,
+        max_input_chars_per_word=model.max_input_chars_per_word,
+    )
+
+
+def options_of(backend: Tokenizer) -> dict[str, Any]:
+    """The options that a tokenizer.json states itself, as keyword arguments of `LxmertTokenizer`."""
+    found: dict[str, Any] = {"wordpieces_prefix": backend.model.continuing_subword_prefix}
+    if backend.normalizer is None:
+        return found
+    state = json.loads(backend.normalizer.__getstate__())
+    for part in state.get("normalizers", [state]):
+        if part["type"] == "BertNormalizer":
+            found["do_lower_case"] = part["lowercase"]
+            found["strip_accents"] = part["strip_accents"]
+            found["tokenize_chinese_chars"] = part["handle_chinese_chars"]
+            found["clean_text"] = part["clean_text"]
+    return found
+
+
+def completed(options: dict[str, Any], backend: Tokenizer) -> dict[str, Any]:
+    """`options`, those left at their default taken from the tokenizer.json that `backend` was read from."""
+    usual = vars(TextOptions())
+    stated = options_of(backend)
+    return {
+        name: stated[name] if name in stated and value == usual[name] else value
+        for name, value in options.items()
+    }
+
+
+def _with_word_pieces(backend: Tokenizer, name: str) -> Tokenizer:
+    kind = type(backend.model).__name__
+    if kind != "WordPiece":
+        raise VocabularyError(f"{name!r} holds a {kind} tokenizer; LXMERT needs WordPiece")
+    if not backend.get_vocab_size(with_added_tokens=False):
+        raise VocabularyError(f"the vocabulary of {name!r} is empty; load or train one with words in it")
+    return backend

@@ -1,0 +1,244 @@
+"""Ids that are already known, made ready for the model: special tokens, truncation, padding, masks.
+
+The methods that transformers 4 documents for its tokenizers and transformers 5 dropped from the fast ones.
+Lengths count word pieces; ids are lists of int.
+"""
+
+from typing import Any
+
+import numpy as np
+from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
+
+from lxmert.errors import InputError
+
+
+class PreparesIds:
+    """Special tokens around ids, `prepare_for_model` and the older names of calling the tokenizer."""
+
+    truncation_side: str
+    model_input_names: list[str]
+
+    def encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
+        """One text or pair; the older name of calling the tokenizer, with the same keyword arguments."""
+        return self(text, text_pair, **kwargs)  # type: ignore[operator]
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: list[Any], **kwargs: Any) -> BatchEncoding:
+        """A list of texts, or of (text, pair) tuples; the older name of calling the tokenizer with a list."""
+        return self(list(batch_text_or_text_pairs), **kwargs)  # type: ignore[operator]
+
+    def prepare_for_model(
+        self,
+        ids: list[int],
+        pair_ids: list[int] | None = None,
+        add_special_tokens: bool = True,
+        padding: Any = False,
+        truncation: Any = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        prepend_batch_axis: bool = False,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Turn the ids of one sequence, or of a pair, into the inputs of the model.
+
+        Args:
+            ids: ids of the first sequence without special tokens, as `convert_tokens_to_ids` gives them.
+            pair_ids: ids of the second sequence, or None.
+            add_special_tokens: put [CLS] and [SEP] around the sequences.
+            padding: as in calling the tokenizer; the length to reach is `max_length` or a multiple.
+            truncation: as in calling the tokenizer.
+            max_length: longest result, special tokens counted.
+            stride: ids that the overflowing part repeats from the kept part.
+            pad_to_multiple_of: pad the length up to a multiple of this.
+            padding_side: "right" or "left"; None means the tokenizer's own.
+            return_tensors: "pt", "np" or None for lists.
+            return_token_type_ids: None means as `model_input_names` says.
+            return_attention_mask: None means as `model_input_names` says.
+            return_overflowing_tokens: also return `overflowing_tokens` and `num_truncated_tokens` (the length
+                above `max_length`, negative when there was room).
+            return_special_tokens_mask: also return `special_tokens_mask`, 1 for special tokens.
+            return_length: also return `length`.
+            verbose: warn when the result is longer than the model takes.
+            prepend_batch_axis: give tensors of shape (1, W) instead of (W,).
+            **kwargs: handed to the choice of the padding and truncation strategies.
+
+        Returns:
+            `input_ids` and, where asked for, the fields above, each of length W.
+
+        Raises:
+            InputError: overflowing ids of a pair asked for under longest_first, which cuts both.
+        """
+        tokenizer: Any = self
+        padding_strategy, strategy, max_length, _ = tokenizer._get_padding_truncation_strategies(
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            verbose=verbose,
+            **kwargs,
+        )
+        if (
+            return_overflowing_tokens
+            and pair_ids is not None
+            and strategy is TruncationStrategy.LONGEST_FIRST
+        ):
+            raise InputError(
+                "the overflowing tokens of a pair cannot be told apart under truncation='longest_first'; "
+                "use 'only_first' or 'only_second'"
+            )
+        special = tokenizer.num_special_tokens_to_add(pair=pair_ids is not None) if add_special_tokens else 0
+        length = len(ids) + len(pair_ids or []) + special
+        excess = 0 if max_length is None else length - max_length
+        overflow: list[int] = []
+        if strategy is not TruncationStrategy.DO_NOT_TRUNCATE and excess > 0:
+            ids, pair_ids, overflow = self.truncate_sequences(ids, pair_ids, excess, strategy, stride)
+        features = self._framed(ids, pair_ids, add_special_tokens)
+        if not _wanted(return_token_type_ids, "token_type_ids", self.model_input_names):
+            del features["token_type_ids"]
+        if not return_special_tokens_mask:
+            del features["special_tokens_mask"]
+        if return_overflowing_tokens:
+            features |= {"overflowing_tokens": overflow, "num_truncated_tokens": excess}
+        tokenizer._eventual_warn_about_too_long_sequence(features["input_ids"], max_length, verbose)
+        padded = tokenizer.pad(
+            features,
+            padding=padding_strategy.value,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+            return_attention_mask=_wanted(return_attention_mask, "attention_mask", self.model_input_names),
+        )
+        if return_length:
+            padded["length"] = len(padded["input_ids"])
+        return BatchEncoding(dict(padded), tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
+
+    def truncate_sequences(
+        self,
+        ids: list[int],
+        pair_ids: list[int] | None = None,
+        num_tokens_to_remove: int = 0,
+        truncation_strategy: str | TruncationStrategy = "longest_first",
+        stride: int = 0,
+    ) -> tuple[list[int], list[int] | None, list[int]]:
+        """Shorten a sequence or a pair by `num_tokens_to_remove` ids on the side of `truncation_side`.
+
+        Returns:
+            The two shortened sequences and the removed ids of the one that was cut (with `stride` kept ids
+            beside them); nothing is returned as removed when longest_first cuts a pair.
+
+        Raises:
+            InputError: the sequence named by the strategy is too short for it.
+        """
+        strategy = TruncationStrategy(truncation_strategy)
+        if num_tokens_to_remove <= 0 or strategy is TruncationStrategy.DO_NOT_TRUNCATE:
+            return ids, pair_ids, []
+        if strategy is TruncationStrategy.LONGEST_FIRST and pair_ids is not None:
+            first, second = _kept_lengths(len(ids), len(pair_ids), num_tokens_to_remove)
+            return self._kept(ids, first), self._kept(pair_ids, second), []
+        second_is_cut = strategy is TruncationStrategy.ONLY_SECOND
+        sequence = pair_ids if second_is_cut else ids
+        if sequence is None or len(sequence) < num_tokens_to_remove:
+            raise InputError(
+                f"cannot remove {num_tokens_to_remove} ids under truncation={strategy.value!r} from a "
+                f"sequence of {len(sequence or [])}; use truncation='longest_first' or a larger max_length"
+            )
+        window = min(len(sequence), stride + num_tokens_to_remove)
+        removed = sequence[:window] if self.truncation_side == "left" else sequence[len(sequence) - window :]
+        kept = self._kept(sequence, len(sequence) - num_tokens_to_remove)
+        return (ids, kept, removed) if second_is_cut else (kept, pair_ids, removed)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """`[CLS] X [SEP]` or `[CLS] A [SEP] B [SEP]` as ids (W,)."""
+        cls, sep = self._frame()
+        return [*cls, *token_ids_0, *sep, *([] if token_ids_1 is None else [*token_ids_1, *sep])]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Types (W,) of the sequences with their special tokens: 0 up to the first [SEP], 1 from there on."""
+        cls, sep = self._frame()
+        second = 0 if token_ids_1 is None else len(token_ids_1) + len(sep)
+        return [0] * (len(cls) + len(token_ids_0) + len(sep)) + [1] * second
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: list[int],
+        token_ids_1: list[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Mask (W,): 1 for a special token, 0 for a token of a sequence.
+
+        Args:
+            token_ids_0: ids of the first sequence, or of the whole input when `already_has_special_tokens`.
+            token_ids_1: ids of the second sequence, or None.
+            already_has_special_tokens: the ids hold special tokens; every id of one is marked.
+        """
+        if already_has_special_tokens:
+            mask: list[int] = super().get_special_tokens_mask(  # type: ignore[misc]
+                token_ids_0, token_ids_1, already_has_special_tokens=True
+            )
+            return mask
+        cls, sep = ([1] * len(end) for end in self._frame())
+        second = [] if token_ids_1 is None else [0] * len(token_ids_1) + sep
+        return cls + [0] * len(token_ids_0) + sep + second
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        tokenizer: Any = self
+        cls, sep = tokenizer._ends("cls"), tokenizer._ends("sep")
+        return [cls[1]] if cls else [], [sep[1]] if sep else []
+
+    def _kept(self, ids: list[int], length: int) -> list[int]:
+        return ids[len(ids) - length :] if self.truncation_side == "left" else ids[:length]
+
+    def _framed(self, ids: list[int], pair_ids: list[int] | None, special: bool) -> dict[str, Any]:
+        tokenizer: Any = self
+        if special:
+            return {
+                "input_ids": tokenizer.build_inputs_with_special_tokens(ids, pair_ids),
+                "token_type_ids": tokenizer.create_token_type_ids_from_sequences(ids, pair_ids),
+                "special_tokens_mask": tokenizer.get_special_tokens_mask(ids, pair_ids),
+            }
+        together = [*ids, *(pair_ids or [])]
+        zeros = [0] * len(together)  # without [SEP] between them, a pair counts as one sequence
+        return {"input_ids": together, "token_type_ids": zeros, "special_tokens_mask": list(zeros)}
+
+
+def _kept_lengths(first: int, second: int, remove: int) -> tuple[int, int]:
+    """Lengths after taking `remove` ids one by one from the longer sequence; from the second when equal."""
+    gap = min(abs(first - second), remove)
+    rest = remove - gap
+    if first > second:
+        first -= gap
+    else:
+        second -= gap
+    return max(first - rest // 2, 0), max(second - (rest - rest // 2), 0)
+
+
+def _wanted(asked: bool | None, name: str, names: list[str]) -> bool:
+    return name in names if asked is None else asked
+
+
+def empty_batch(model_input_names: list[str], **kwargs: Any) -> BatchEncoding:
+    """The encoding of no text: every field that the keyword arguments of the call ask for, with B = 0."""
+    names = ["input_ids"]
+    for name in ("token_type_ids", "attention_mask"):
+        names += [name] if _wanted(kwargs.get(f"return_{name}"), name, model_input_names) else []
+    for name in ("special_tokens_mask", "offsets_mapping", "length"):
+        names += [name.replace("offsets", "offset")] if kwargs.get(f"return_{name}") else []
+    names += ["overflow_to_sample_mapping"] if kwargs.get("return_overflowing_tokens") else []
+    tensor_type = kwargs.get("return_tensors")
+    if tensor_type is None:
+        return BatchEncoding({name: [] for name in names}, [])
+    shapes = {"length": (0,), "overflow_to_sample_mapping": (0,), "offset_mapping": (0, 0, 2)}
+    data = {name: np.zeros(shapes.get(name, (0, 0)), dtype=np.int64) for name in names}
+    return BatchEncoding(data, [], tensor_type=tensor_type)

@@ -1,0 +1,287 @@
+"""`LxmertTokenizer` and `LxmertTokenizerFast`: one implementation, two argument orders.
+
+The documentation of LXMERT describes a Python tokenizer and a fast one. Both cut text in the same way, and
+transformers 5 keeps only the fast one under both names. So do we: the Rust `tokenizers` pipeline is assembled
+here from the options of both, every option works in both classes, and the two differ in the order of their
+arguments and in nothing else.
+
+Shape legend: B texts, W word pieces of a text, special tokens included.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+from tokenizers.models import WordPiece
+from transformers.tokenization_utils_base import BatchEncoding, PreTrainedTokenizerBase
+from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+from lxmert.errors import VocabularyError
+from lxmert.tokenization import backend, pipeline, vocabulary
+from lxmert.tokenization.preparing import PreparesIds, empty_batch
+from lxmert.tokenization.vocabulary import VocabularySource
+
+# Setting one of these on a tokenizer changes how it encodes, at once.
+_FREE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "strip_accents", "clean_text"}
+_FREE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
+# These decide what the vocabulary means: they are chosen when the tokenizer is made.
+_FIXED = {"never_split", "wordpieces_prefix"}
+
+
+class LxmertTokenizer(PreparesIds, TokenizersBackend):
+    """WordPiece tokenizer of LXMERT: text to ids `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, and back.
+
+    Args:
+        vocab_file: path of a vocab.txt, one word piece a line. A dict or list as in `vocab` is taken as well.
+        do_lower_case: lower-case the text (and, unless `strip_accents` says otherwise, strip accents).
+        do_basic_tokenize: clean the text and split at punctuation before WordPiece. False splits at white
+            space only and leaves letters, accents and punctuation as they are.
+        never_split: words that stay whole wherever no letter, digit or underscore touches them. Those outside
+            the vocabulary become one unknown token. Only has an effect with `do_basic_tokenize`.
+        unk_token: stands for what the vocabulary cannot spell.
+        sep_token: ends each sequence.
+        pad_token: fills up the shorter texts of a batch.
+        cls_token: begins the sequence.
+        mask_token: stands for a hidden word in masked language modelling.
+        tokenize_chinese_chars: make each Chinese character a word of its own; switch off for Japanese.
+        strip_accents: strip accents; None means: when lower-casing.
+        vocab: the vocabulary: path, dict from word piece to id, or list in the order of the ids.
+        tokenizer_file: path of a tokenizer.json; options left at their default are then read from it.
+        clean_text: remove control characters and make every white space a plain one.
+        wordpieces_prefix: marks a word piece that continues a word.
+        **kwargs: as in every transformers tokenizer, e.g. `model_max_length`, `padding_side`.
+
+    Raises:
+        VocabularyError: no vocabulary is given, or it is missing, empty or inconsistent.
+    """
+
+    vocab_files_names = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json"}  # noqa: RUF012
+    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012
+    model = WordPiece
+
+    def __init__(
+        self,
+        vocab_file: VocabularySource | None = None,
+        do_lower_case: bool = True,
+        do_basic_tokenize: bool = True,
+        never_split: Iterable[str] | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        pad_token: str | AddedToken = "[PAD]",
+        cls_token: str | AddedToken = "[CLS]",
+        mask_token: str | AddedToken = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        *,
+        vocab: VocabularySource | None = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        clean_text: bool = True,
+        wordpieces_prefix: str = "##",
+        **kwargs: Any,
+    ) -> None:
+        kept_whole = pipeline.never_split_words(never_split)
+        options: dict[str, Any] = {
+            "do_lower_case": do_lower_case,
+            "do_basic_tokenize": do_basic_tokenize,
+            "never_split": list(kept_whole) if kept_whole else None,
+            "tokenize_chinese_chars": tokenize_chinese_chars,
+            "strip_accents": strip_accents,
+            "clean_text": clean_text,
+            "wordpieces_prefix": wordpieces_prefix,
+        }
+        special = {"unk_token": unk_token, "sep_token": sep_token, "pad_token": pad_token}
+        special |= {"cls_token": cls_token, "mask_token": mask_token}
+        kwargs.pop("merges", None)  # WordPiece has none; loaders made for every kind of tokenizer pass them
+        source = vocab_file if vocab is None else vocab
+        if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(".json"):
+            source, tokenizer_file = None, source
+        tokenizer = backend.pop_backend(kwargs)
+        if tokenizer is None and source is not None and (vocab is not None or tokenizer_file is None):
+            words = vocabulary.read_vocabulary(source)
+            tokenizer = backend.new_backend(words, unk_token, wordpieces_prefix)
+        elif tokenizer is None and tokenizer_file is not None:
+            tokenizer = backend.read_backend(tokenizer_file)
+            options = backend.completed(options, tokenizer)
+        elif tokenizer is None:
+            raise vocabulary.missing_vocabulary(kwargs.get("name_or_path"))
+        vocabulary.require_known_words(tokenizer.get_vocab(), map(str, special.values()))
+        self._tokenizer = tokenizer
+        self.__dict__.update(options)
+        super().__init__(**options, **special, **kwargs)
+        self.vocab_file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        self._assembled = True
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """Bring the Rust pipeline in line with the options and the special tokens of this object."""
+        tokenizer = self._tokenizer
+        options = self._options()
+        backend.set_model(tokenizer, self.unk_token, options.wordpieces_prefix)
+        unknown = self._keep_whole(options) if options.do_basic_tokenize else []
+        length = tokenizer.model.max_input_chars_per_word
+        tokenizer.normalizer = pipeline.build_normalizer(options, unknown, length)
+        tokenizer.pre_tokenizer = pipeline.build_pre_tokenizer(options)
+        tokenizer.decoder = pipeline.build_decoder(options)
+        self.update_post_processor()
+
+    def _options(self) -> pipeline.TextOptions:
+        return pipeline.TextOptions(
+            do_lower_case=self.do_lower_case,
+            do_basic_tokenize=self.do_basic_tokenize,
+            never_split=tuple(self.never_split or ()),
+            tokenize_chinese_chars=self.tokenize_chinese_chars,
+            strip_accents=self.strip_accents,
+            clean_text=self.clean_text,
+            wordpieces_prefix=self.wordpieces_prefix,
+        )
+
+    def _keep_whole(self, options: pipeline.TextOptions) -> list[str]:
+        """Protect the never-split words that have an id; return those that have none."""
+        special = set(self.all_special_tokens)  # these are never split anyway
+        bert = pipeline.bert_normalizer(options)
+        known, unknown = [], []
+        for word in options.never_split:
+            normal = bert.normalize_str(word)
+            spelling = word if self._tokenizer.token_to_id(word) is not None else normal
+            if word in special:
+                continue
+            if self._tokenizer.token_to_id(spelling) is None:
+                unknown.append(word)
+            else:
+                # The normal form is also found in text that comes to it ("Don't" when lower-casing); any
+                # other spelling only as it is: a known "US" must not swallow "us".
+                known.append(AddedToken(spelling, single_word=True, normalized=spelling == normal))
+        self._tokenizer.add_tokens(known)
+        return unknown
+
+    def update_post_processor(self) -> None:
+        """Renew `[CLS] A [SEP] B [SEP]` after a change of its tokens; LXMERT has no place for BOS or EOS."""
+        for name in ("bos", "eos"):
+            if getattr(self, f"{name}_token") is None:
+                object.__setattr__(self, f"_add_{name}_token", False)
+        self._tokenizer.post_processor = pipeline.build_post_processor(self._ends("cls"), self._ends("sep"))
+
+    def _ends(self, name: str) -> tuple[str, int] | None:
+        token, index = getattr(self, f"{name}_token"), getattr(self, f"{name}_token_id")
+        return None if token is None or index is None else (token, index)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        ready = self.__dict__.get("_assembled", False)
+        if ready and key in _FIXED:
+            raise AttributeError(
+                f"{key} is fixed when the tokenizer is made; make another one with {key}={value!r}"
+            )
+        super().__setattr__(key, value)
+        if ready and key in _FREE:
+            self._assemble()
+
+    def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
+        added: int = super()._add_tokens(new_tokens, special_tokens=special_tokens)
+        if self.__dict__.get("_assembled", False):
+            self._assemble()
+        return added
+
+    def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
+        words_are_given = kwargs.get("is_split_into_words", False)
+        if isinstance(text, list | tuple) and not text and not text_pair and not words_are_given:
+            return empty_batch(self.model_input_names, **kwargs)
+        return super()._encode_plus(text, text_pair=text_pair, **kwargs)
+
+    @classmethod
+    def _from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._from_pretrained(*args, **kwargs)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise VocabularyError(
+                f"a tokenizer file of {args[1]!r} is not JSON ({error}); save it again"
+            ) from error
+
+    @classmethod
+    def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """Keyword arguments for `__init__` from the files of a folder; tokenizer_config.json goes first."""
+        file = kwargs.get("tokenizer_file")
+        if file is not None and kwargs.get("vocab") is None:
+            tokenizer = backend.read_backend(file)
+            kwargs = {**backend.options_of(tokenizer), **kwargs, "_backend": tokenizer}
+        return kwargs
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write vocab.txt (without added tokens) into a folder, or to the file of that name.
+
+        Returns:
+            The path of the file.
+        """
+        path = Path(save_directory)
+        if path.is_dir():
+            path = path / self.vocab_files_names["vocab_file"]
+        if filename_prefix:
+            path = path.with_name(f"{filename_prefix}-{path.name}")
+        vocabulary.write_vocabulary(path, self._tokenizer.get_vocab(with_added_tokens=False))
+        return (str(path),)
+
+    def _save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        file_names: tuple[str, ...],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        """Write tokenizer.json and vocab.txt; `legacy_format` False leaves out the second, True the first."""
+        if not self._options().known_to_transformers:
+            self._name_a_class_that_keeps_the_pipeline(Path(file_names[0]))
+        if legacy_format:
+            names: tuple[str, ...] = PreTrainedTokenizerBase._save_pretrained(
+                self, save_directory, file_names, filename_prefix=filename_prefix
+            )
+            return names
+        names = super()._save_pretrained(save_directory, file_names, legacy_format, filename_prefix)
+        if legacy_format is None:
+            names += self.save_vocabulary(str(save_directory), filename_prefix)
+        return names
+
+    def _name_a_class_that_keeps_the_pipeline(self, config_file: Path) -> None:
+        """Have transformers load tokenizer.json as it is: its own LXMERT class would drop some options."""
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": self.model_input_names}
+        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
+        config_file.write_text(text + "\n", encoding="utf-8")
+
+
+class LxmertTokenizerFast(LxmertTokenizer):
+    """`LxmertTokenizer` under its other name: same options, same ids, the fast class's order of arguments.
+
+    See `LxmertTokenizer` for the arguments and errors.
+    """
+
+    slow_tokenizer_class = LxmertTokenizer
+
+    def __init__(
+        self,
+        vocab_file: VocabularySource | None = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        do_lower_case: bool = True,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        pad_token: str | AddedToken = "[PAD]",
+        cls_token: str | AddedToken = "[CLS]",
+        mask_token: str | AddedToken = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            vocab_file,
+            do_lower_case,
+            tokenizer_file=tokenizer_file,
+            unk_token=unk_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            cls_token=cls_token,
+            mask_token=mask_token,
+            tokenize_chinese_chars=tokenize_chinese_chars,
+            strip_accents=strip_accents,
+            **kwargs,
+        )

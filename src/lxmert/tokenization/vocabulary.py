@@ -1,0 +1,117 @@
+"""The list of word pieces: read from a file, a dict or a list, checked, and written as vocab.txt.
+
+Format of vocab.txt: UTF-8, one word piece a line, the line number (from 0) is its id.
+A vocabulary that cannot be used is an error here, because the alternative, a tokenizer that answers [UNK] to
+everything, trains and predicts without a word of warning.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lxmert.errors import VocabularyError
+
+VocabularySource = str | os.PathLike[str] | Mapping[str, int] | Sequence[str]  # a path, a dict or a list
+
+_WHAT_TO_DO = "pass vocab_file= (a vocab.txt), vocab= (a dict or list) or tokenizer_file= (a tokenizer.json)"
+
+
+def read_vocabulary(source: VocabularySource) -> dict[str, int]:
+    """The word pieces of `source` with their ids, 0..V-1 without gaps.
+
+    Args:
+        source: path of a vocab.txt, a mapping from word piece to id, or the word pieces in order of id.
+
+    Raises:
+        VocabularyError: the file is missing or not UTF-8 text, there is no word piece, one occurs twice, or
+            the ids are not 0..V-1.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _numbered(_lines(path), f"the vocabulary file {str(path)!r}")
+    if isinstance(source, Mapping):
+        return _checked(source)
+    if isinstance(source, list | tuple):
+        return _numbered(source, "the vocabulary list")
+    raise VocabularyError(f"a vocabulary cannot be a {type(source).__name__}; {_WHAT_TO_DO}")
+
+
+def write_vocabulary(path: Path, vocabulary: Mapping[str, int]) -> None:
+    """Write the word pieces in the order of their ids, one a line."""
+    lines = sorted(vocabulary, key=lambda word: vocabulary[word])
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{word}\n" for word in lines)
+
+
+def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]) -> None:
+    """Refuse a vocabulary that holds nothing but special tokens: it would turn every text into [UNK]."""
+    special = set(special_tokens)
+    if not any(word not in special for word in vocabulary):
+        raise VocabularyError(
+            f"the vocabulary holds no word besides the special tokens {sorted(special)}, so every text would "
+            f"become the unknown token; {_WHAT_TO_DO}"
+        )
+
+
+def missing_vocabulary(where: object) -> VocabularyError:
+    """The error of a tokenizer that was given no vocabulary at all."""
+    if where:
+        return VocabularyError(
+            f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a tokenizer "
+            "into it with save_pretrained, or name another folder"
+        )
+    return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_WHAT_TO_DO}")
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        kind = "a folder; load it with from_pretrained" if path.is_dir() else f"not there; {_WHAT_TO_DO}"
+        raise VocabularyError(f"the vocabulary file {str(path)!r} is {kind}")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VocabularyError(
+            f"the vocabulary file {str(path)!r} is not UTF-8 text ({error.reason} at byte {error.start}); "
+            "expected one word piece a line"
+        ) from error
+    # Only "\n" ends a line: word pieces such as U+2028 are line ends elsewhere. Blanks at the end go,
+    # as in the library, unless they are the whole word piece.
+    lines = [line.rstrip() or line.rstrip("\r") for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _numbered(words: Iterable[Any], name: str) -> dict[str, int]:
+    vocabulary: dict[str, int] = {}
+    for index, word in enumerate(words):
+        if not isinstance(word, str):
+            raise VocabularyError(f"{name} holds {word!r} at place {index}; expected a word piece (str)")
+        if word in vocabulary:
+            raise VocabularyError(
+                f"{name} holds {word!r} twice, at places {vocabulary[word]} and {index} (from 0); "
+                "each word piece needs one id, remove one of them"
+            )
+        vocabulary[word] = index
+    if not vocabulary:
+        raise VocabularyError(f"{name} is empty; expected one word piece a line or entry")
+    return vocabulary
+
+
+def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
+    if not vocabulary:
+        raise VocabularyError(f"the vocabulary dict is empty; {_WHAT_TO_DO}")
+    for word, index in vocabulary.items():
+        if not isinstance(word, str) or not isinstance(index, int) or isinstance(index, bool):
+            raise VocabularyError(
+                f"the vocabulary dict maps {word!r} to {index!r}; expected a str to an int id"
+            )
+    # A gap would be handed out again as the id of the next added token.
+    wrong = set(vocabulary.values()) ^ set(range(len(vocabulary)))
+    if wrong:
+        raise VocabularyError(
+            f"the {len(vocabulary)} word pieces of the vocabulary dict must have the ids 0 to "
+            f"{len(vocabulary) - 1}, each once; missing or out of range: {sorted(wrong)[:5]}"
+        )
+    return dict(vocabulary)

@@ -1,0 +1,96 @@
+"""What transformers' LXMERT tokenizers get wrong and these do not: one test for each line of the list."""
+
+import json
+
+import pytest
+
+from lxmert.errors import VocabularyError
+
+
+def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, small):
+    tokenizer = tokenizer_class(vocab_file=str(vocab_file))
+    assert len(tokenizer) == len(small)
+    assert tokenizer("hello")["input_ids"] == [2, small.index("hello"), 3]
+
+
+def test_a_folder_without_vocabulary_is_an_error(tokenizer_class, tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    with pytest.raises(VocabularyError, match="no vocabulary in") as error:
+        tokenizer_class.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_changed_special_token_takes_effect_in_encoding_at_once(tokenizer_class, small):
+    tokenizer = tokenizer_class(small)
+    assert tokenizer.add_special_tokens({"cls_token": "<start>"}) == 1
+    start = len(small)
+    assert tokenizer("hello", "us")["input_ids"] == [start, 10, 3, 14, 3]
+    assert tokenizer.build_inputs_with_special_tokens([10]) == [start, 10, 3]
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"never_split": ["don't"]}, "don't"),
+        ({"do_basic_tokenize": False}, "don't"),
+        ({"clean_text": False}, "hel\u200blo"),
+        ({"wordpieces_prefix": "#"}, "unwanted"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_no_option_is_ignored(tokenizer_class, small, option, text):
+    assert tokenizer_class(small, **option).tokenize(text) != tokenizer_class(small).tokenize(text)
+
+
+def test_special_tokens_mask_of_bare_ids(tokenizer_class, small):
+    assert tokenizer_class(small).get_special_tokens_mask([5], [6]) == [1, 0, 1, 0, 1]
+
+
+def test_methods_of_the_older_pages_are_there(tokenizer_class, small):
+    tokenizer = tokenizer_class(small)
+    assert tokenizer.build_inputs_with_special_tokens([5], [6]) == [2, 5, 3, 6, 3]
+    assert tokenizer.create_token_type_ids_from_sequences([5], [6]) == [0, 0, 0, 1, 1]
+    assert tokenizer.prepare_for_model([5], [6])["input_ids"] == [2, 5, 3, 6, 3]
+    assert tokenizer.encode_plus("hello", "us")["input_ids"] == [2, 10, 3, 14, 3]
+    batch = tokenizer.batch_encode_plus(
+        [("hello", "us"), ("us", "hello we")], padding=True, return_tensors="pt"
+    )
+    assert batch["input_ids"].tolist() == [[2, 10, 3, 14, 3, 0], [2, 14, 3, 10, small.index("we"), 3]]
+
+
+def test_save_vocabulary_writes_vocab_txt_not_tokenizer_model(tokenizer_class, small, tmp_path):
+    files = tokenizer_class(small).save_vocabulary(str(tmp_path))
+    assert files == (str(tmp_path / "vocab.txt"),)
+    assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
+
+
+def test_an_empty_list_of_texts_is_an_empty_batch(tokenizer_class, small):
+    tokenizer = tokenizer_class(small)
+    for empty in ([], ()):
+        assert dict(tokenizer(empty)) == {"input_ids": [], "token_type_ids": [], "attention_mask": []}
+    tensors = tokenizer(
+        [], [], padding=True, return_tensors="pt", return_offsets_mapping=True, return_length=True
+    )
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    matrices = dict.fromkeys(("input_ids", "token_type_ids", "attention_mask"), (0, 0))
+    assert shapes == {**matrices, "offset_mapping": (0, 0, 2), "length": (0,)}
+    assert str(tensors["input_ids"].dtype) == "torch.int64"
+    assert set(tokenizer([], return_token_type_ids=False, return_special_tokens_mask=True)) == {
+        *["input_ids", "attention_mask", "special_tokens_mask"]
+    }
+    mapping = tokenizer([], return_overflowing_tokens=True, return_tensors="np")["overflow_to_sample_mapping"]
+    assert mapping.shape == (0,)
+    with pytest.raises(ValueError, match="batch length"):
+        tokenizer([], ["hello"])
+    assert tokenizer([], is_split_into_words=True)["input_ids"] == [2, 3]
+
+
+def test_do_lower_case_can_be_read_without_basic_tokenization(tokenizer_class, small):
+    assert tokenizer_class(small, do_basic_tokenize=False).do_lower_case is True
+
+
+def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "οδοσ", "οδος", "ss", "ß", "i"]
+    tokenizer = tokenizer_class(words)
+    assert tokenizer.tokenize("ΟΔΟΣ") == ["οδοσ"]
+    assert tokenizer.tokenize("ẞ İ") == ["ß", "i"]

@@ -1,0 +1,75 @@
+"""[CLS] A [SEP] B [SEP]: by the pipeline, by hand from ids, and after the tokens change."""
+
+import pytest
+
+
+@pytest.fixture
+def tokenizer(tokenizer_class, small):
+    return tokenizer_class(small)
+
+
+def test_build_types_and_mask_of_one_sequence_and_of_a_pair(tokenizer):
+    first, second = [10, 11, 12], [13]
+    assert tokenizer.build_inputs_with_special_tokens(first) == [2, 10, 11, 12, 3]
+    assert tokenizer.build_inputs_with_special_tokens(first, second) == [2, 10, 11, 12, 3, 13, 3]
+    assert tokenizer.build_inputs_with_special_tokens(first, []) == [2, 10, 11, 12, 3, 3]
+    assert tokenizer.create_token_type_ids_from_sequences(first) == [0, 0, 0, 0, 0]
+    assert tokenizer.create_token_type_ids_from_sequences(first, second) == [0, 0, 0, 0, 0, 1, 1]
+    assert tokenizer.get_special_tokens_mask(first) == [1, 0, 0, 0, 1]
+    assert tokenizer.get_special_tokens_mask(first, second) == [1, 0, 0, 0, 1, 0, 1]
+    assert first == [10, 11, 12]
+
+
+def test_mask_of_ids_that_hold_special_tokens(tokenizer):
+    assert tokenizer.get_special_tokens_mask([2, 10, 3, 0], already_has_special_tokens=True) == [1, 0, 1, 1]
+    with pytest.raises(ValueError, match="second sequence"):
+        tokenizer.get_special_tokens_mask([2, 3], [4], already_has_special_tokens=True)
+
+
+def test_by_hand_agrees_with_the_pipeline(tokenizer):
+    first, second = "what is the man", "holding us?"
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in (first, second)]
+    out = tokenizer(first, second, return_special_tokens_mask=True)
+    assert tokenizer.build_inputs_with_special_tokens(*ids) == out["input_ids"]
+    assert tokenizer.create_token_type_ids_from_sequences(*ids) == out["token_type_ids"]
+    assert tokenizer.get_special_tokens_mask(*ids) == out["special_tokens_mask"]
+
+
+def test_a_token_set_to_a_known_word_takes_effect(tokenizer):
+    tokenizer.sep_token = "man"
+    assert tokenizer("is")["input_ids"] == [2, 6, 8]
+    tokenizer.cls_token_id = 7
+    assert tokenizer("is")["input_ids"] == [7, 6, 8]
+
+
+def test_a_token_set_to_none_is_left_out(tokenizer):
+    tokenizer.cls_token = None
+    assert tokenizer("is", "is")["input_ids"] == [6, 3, 6, 3]
+    assert tokenizer.build_inputs_with_special_tokens([6], [6]) == [6, 3, 6, 3]
+    assert tokenizer.num_special_tokens_to_add(pair=True) == 2
+
+
+def test_tokens_with_a_blank_or_a_colon(tokenizer):
+    tokenizer.add_special_tokens({"cls_token": "<a b>", "sep_token": "x:0"})
+    assert tokenizer("is").tokens() == ["<a b>", "is", "x:0"]
+
+
+def test_unknown_token_takes_effect(tokenizer, small):
+    assert tokenizer.add_special_tokens({"unk_token": "<what>"}) == 1
+    assert tokenizer("ж")["input_ids"] == [2, len(small), 3]
+    assert len(tokenizer) == len(small) + 1
+    tokenizer.unk_token = "us"
+    assert tokenizer.tokenize("ж") == ["us"]
+
+
+def test_bos_and_eos_have_no_place(tokenizer):
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    tokenizer.add_bos_token = True
+    tokenizer.add_eos_token = True
+    assert tokenizer("is")["input_ids"] == [2, 6, 3]
+    assert tokenizer.add_eos_token is False
+
+
+def test_special_tokens_in_the_text_are_not_split(tokenizer):
+    assert tokenizer.tokenize("is[MASK]the [mask]")[:3] == ["is", "[MASK]", "the"]
+    assert "[MASK]" not in tokenizer.tokenize("is[MASK]the", split_special_tokens=True)
