@@ -7,6 +7,7 @@ Shapes: N, M boxes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,6 +82,25 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
             f"boxes have shape {tuple(tensor.shape)}; expected (N, 4), each row x1, y1, x2, y2 in pixels"
         )
     return tensor.to(torch.float32)
+
+
+def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[Tensor]:
+    """One set of boxes, or one for each image -> a list of (N, 4) float32 tensors, one for each image.
+
+    Raises:
+        RegionsError: not as many sets as images, or a set that is not (N, 4) numbers.
+    """
+    sets: list[Any] = [boxes] if _is_one_set(boxes) else list(boxes)
+    if len(sets) != images:
+        raise RegionsError(f"{len(sets)} sets of boxes for {images} images; expected one (N, 4) set for each")
+    return [as_boxes(one) for one in sets]
+
+
+def _is_one_set(boxes: Any) -> bool:
+    if isinstance(boxes, (Tensor, np.ndarray)):
+        return boxes.ndim == 2
+    first = boxes[0] if len(boxes) else ()
+    return isinstance(first, (list, tuple)) and len(first) > 0 and isinstance(first[0], (int, float))
 
 
 def validate_boxes(

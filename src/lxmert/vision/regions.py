@@ -6,8 +6,9 @@ construction; whoever receives a `Regions` need not check again.
 Shapes: N objects (varies from image to image, 0 allowed), D features per object.
 """
 
+import copy
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +60,9 @@ class Regions:
     def __post_init__(self) -> None:
         _set(self, "size_hw", _checked_size(self.size_hw))
         if not isinstance(self.extractor, str) or not self.extractor:
-            raise RegionsError(f"extractor is {self.extractor!r}; expected the name of what made the features")
+            raise RegionsError(
+                f"extractor is {self.extractor!r}; expected the name of what made the features"
+            )
         _set(self, "boxes_xyxy_px", validate_boxes(self.boxes_xyxy_px, self.size_hw))
         _set(self, "features", _checked_features(self.features, len(self.boxes_xyxy_px)))
         for name in ("object_ids", "attribute_ids"):
@@ -108,11 +111,11 @@ class Regions:
             picked = {name: tensor[chosen.to(tensor.device)] for name, tensor in self._tensors().items()}
         except (IndexError, RuntimeError) as error:
             raise RegionsError(f"cannot select from {len(self)} objects: {error}") from error
-        return replace(self, **picked)
+        return self._with(picked)
 
     def to(self, device: torch.device | str) -> "Regions":
         """A copy with all tensors on `device`."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+        return self._with({name: tensor.to(device) for name, tensor in self._tensors().items()})
 
     def equals(self, other: object, tolerance: float = 0.0) -> bool:
         """True where `other` holds the same objects, floats within an absolute `tolerance`."""
@@ -174,6 +177,13 @@ class Regions:
             f"extractor={self.extractor!r}{extra})"
         )
 
+    def _with(self, tensors: dict[str, Tensor]) -> "Regions":
+        # Checked once, rows stay right when picked or moved; checking anew would make a GPU wait.
+        changed = copy.copy(self)
+        for name, tensor in tensors.items():
+            _set(changed, name, tensor)
+        return changed
+
     def _tensors(self) -> dict[str, Tensor]:
         named = {name: getattr(self, name) for name in _TENSORS}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
@@ -232,7 +242,9 @@ def _checked_scores(scores: Any, name: str, objects: int) -> Tensor | None:
         kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
         raise RegionsError(f"{name} are {kind}; expected a float32 tensor of shape ({objects},)")
     if scores.shape != (objects,):
-        raise RegionsError(f"{name} have shape {tuple(scores.shape)}; expected ({objects},), one for each box")
+        raise RegionsError(
+            f"{name} have shape {tuple(scores.shape)}; expected ({objects},), one for each box"
+        )
     good = (scores >= 0) & (scores <= 1)
     if not good.all():
         row = int((~good).nonzero()[0])

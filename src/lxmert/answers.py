@@ -1,0 +1,97 @@
+"""The answers a model chooses from: read, checked, written, and picked by score.
+
+answers.json is a JSON list of strings, the answer of class 0 first.
+
+Shapes: B items of the batch, C answers.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lxmert.errors import InputError, TensorError, VocabularyError
+
+ANSWERS_FILE = "answers.json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a model: its text, its probability in 0..1 and its class number."""
+
+    text: str
+    probability: float
+    label: int
+
+
+def checked_answers(answers: Any) -> list[str]:
+    """A list of different strings, the answer of class 0 first.
+
+    Raises:
+        VocabularyError: empty, not a list of strings, or an answer listed twice.
+    """
+    if isinstance(answers, str) or not isinstance(answers, Sequence) or len(answers) == 0:
+        raise VocabularyError(
+            f"answers are {type(answers).__name__}; expected a list with at least one string"
+        )
+    for label, answer in enumerate(answers):
+        if not isinstance(answer, str):
+            raise VocabularyError(f"answer {label} is a {type(answer).__name__}; expected a string")
+    if len(set(answers)) < len(answers):
+        twice = next(answer for label, answer in enumerate(answers) if answer in answers[:label])
+        raise VocabularyError(f"the answer {twice!r} is listed twice; each class needs an answer of its own")
+    return list(answers)
+
+
+def read_answers(path: str | Path) -> list[str]:
+    """Read answers.json.
+
+    Raises:
+        VocabularyError: not JSON, or not a list of different strings.
+    """
+    try:
+        answers = json.loads(Path(path).read_text(encoding="utf-8"))
+        return checked_answers(answers)
+    except (OSError, ValueError) as error:
+        raise VocabularyError(f"{path}: no list of answers ({error})") from error
+
+
+def write_answers(path: str | Path, answers: Sequence[str]) -> None:
+    """Write answers.json, one answer a line."""
+    Path(path).write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+
+
+def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[list[Answer]]:
+    """The best answers of each item, the most probable first.
+
+    Args:
+        answers: C answers in class order.
+        scores: (B, C) or (C,) real numbers; the softmax over all C gives the probabilities.
+        top_k: how many answers each, at most C.
+
+    Raises:
+        InputError: `top_k` below 1.
+        VocabularyError: not as many answers as scores.
+        TensorError: scores of another shape, or NaN.
+    """
+    if top_k < 1:
+        raise InputError(f"top_k is {top_k}; expected at least 1")
+    values = torch.as_tensor(scores).detach().float().cpu()
+    values = values[None] if values.ndim == 1 else values
+    if values.ndim != 2:
+        raise TensorError(f"scores have shape {tuple(values.shape)}; expected (batch, answers)")
+    if values.shape[1] != len(answers):
+        raise VocabularyError(
+            f"{values.shape[1]} scores per item for {len(answers)} answers; "
+            f"these are not the answers that the model was trained with"
+        )
+    if values.isnan().any():
+        raise TensorError("scores hold NaN; check the model's weights and inputs")
+    best = values.softmax(dim=1).topk(min(top_k, len(answers)), dim=1)
+    return [
+        [Answer(answers[label], chance, label) for chance, label in zip(chances, labels, strict=True)]
+        for chances, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]

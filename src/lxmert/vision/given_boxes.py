@@ -1,0 +1,78 @@
+"""Regions where the caller says where the objects are.
+
+Shapes: N boxes of one image, D features per box.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from lxmert.errors import RegionsError
+from lxmert.vision.extractor import BoxEncoder
+from lxmert.vision.geometry import BoxesLike, validate_boxes
+from lxmert.vision.images import load_image
+from lxmert.vision.regions import Regions
+
+
+class GivenBoxes:
+    """Encodes boxes that someone else drew: an annotator, a detector, a simulation.
+
+    Args:
+        encoder: makes the features of a box.
+    """
+
+    needs_boxes = True
+
+    def __init__(self, encoder: BoxEncoder) -> None:
+        self.encoder = encoder
+
+    @property
+    def identity(self) -> str:
+        """For example "given-boxes/pooled-pixels-8"."""
+        return f"given-boxes/{self.encoder.identity}"
+
+    @property
+    def feature_dim(self) -> int:
+        """The encoder's."""
+        return self.encoder.feature_dim
+
+    def __call__(
+        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+    ) -> list[Regions]:
+        """Encode the boxes of each image.
+
+        Args:
+            images: RGB images.
+            boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels.
+
+        Raises:
+            RegionsError: no boxes, not one set per image, or a box that is not inside its image.
+        """
+        if boxes_xyxy_px is None:
+            raise RegionsError(
+                f"{self.identity} does not find objects; give boxes, one (N, 4) set for each image"
+            )
+        if len(boxes_xyxy_px) != len(images):
+            raise RegionsError(
+                f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
+            )
+        return [encode(self, image, boxes) for image, boxes in zip(images, boxes_xyxy_px, strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"kind": "given_boxes", "encoder": …}`."""
+        return {"kind": "given_boxes", "encoder": self.encoder.to_dict()}
+
+
+def encode(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
+    """Check the boxes (N, 4) against the image, encode them with `extractor.encoder`, sign the result."""
+    if image.mode != "RGB":
+        image = load_image(image)
+    size_hw = (image.height, image.width)
+    boxes = validate_boxes(boxes_xyxy_px, size_hw)
+    return Regions(
+        boxes_xyxy_px=boxes,
+        features=extractor.encoder(image, boxes),
+        size_hw=size_hw,
+        extractor=extractor.identity,
+    )

@@ -1,0 +1,80 @@
+"""Regions of a regular grid: every image is cut into the same number of equal tiles.
+
+No detector, no boxes: the paper's successors showed grid features to serve nearly as well, and a grid is
+the way to try any backbone at once.
+
+Shapes: R rows, C columns, N = R·C tiles, D features per tile.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lxmert.errors import ConfigurationError, RegionsError
+from lxmert.vision.extractor import BoxEncoder
+from lxmert.vision.given_boxes import encode
+from lxmert.vision.regions import Regions
+
+
+class RegularGrid:
+    """Cuts each image into `rows`×`columns` equal tiles, row by row from the top left.
+
+    Args:
+        rows: number of rows R.
+        columns: number of columns C.
+        encoder: makes the features of a tile.
+
+    Raises:
+        ConfigurationError: fewer than one row or column.
+    """
+
+    needs_boxes = False
+
+    def __init__(self, rows: int, columns: int, encoder: BoxEncoder) -> None:
+        for name, value in (("rows", rows), ("columns", columns)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigurationError(f"a grid of {value!r} {name}; expected a whole number of at least 1")
+        self.rows = rows
+        self.columns = columns
+        self.encoder = encoder
+
+    @property
+    def identity(self) -> str:
+        """For example "regular-grid-7x7/pooled-pixels-8"."""
+        return f"regular-grid-{self.rows}x{self.columns}/{self.encoder.identity}"
+
+    @property
+    def feature_dim(self) -> int:
+        """The encoder's."""
+        return self.encoder.feature_dim
+
+    def __call__(
+        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
+    ) -> list[Regions]:
+        """Cut and encode each RGB image.
+
+        Raises:
+            RegionsError: boxes were given; a grid lays its own.
+        """
+        if boxes_xyxy_px is not None:
+            raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
+        return [encode(self, image, self._tiles(image.height, image.width)) for image in images]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"kind": "regular_grid", "rows": R, "columns": C, "encoder": …}`."""
+        return {
+            "kind": "regular_grid",
+            "rows": self.rows,
+            "columns": self.columns,
+            "encoder": self.encoder.to_dict(),
+        }
+
+    def _tiles(self, height: int, width: int) -> Tensor:
+        down = torch.linspace(0, height, self.rows + 1, dtype=torch.float64).to(torch.float32)
+        across = torch.linspace(0, width, self.columns + 1, dtype=torch.float64).to(torch.float32)
+        top, left = torch.meshgrid(down[:-1], across[:-1], indexing="ij")  # (R, C)
+        bottom, right = torch.meshgrid(down[1:], across[1:], indexing="ij")
+        return torch.stack([left, top, right, bottom], dim=-1).reshape(-1, 4)  # (N, 4)

@@ -1,0 +1,405 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.errors import (
+    ConfigurationError,
+    ImageError,
+    InputError,
+    RegionsError,
+    TensorError,
+    TextError,
+    VocabularyError,
+)
+from lxmert.processing import Answer, LxmertProcessor
+from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
+from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, Regions, RegularGrid
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "what",
+    "is",
+    "this",
+    "colour",
+    "the",
+    "red",
+    "?",
+    "cat",
+    "a",
+    "##s",
+]
+PAD, UNK, CLS, SEP, MASK, WHAT, IS, THIS, COLOUR, THE, RED, ASK, CAT, A, PLURAL = range(len(WORDS))
+VISUAL = {"visual_feats", "visual_pos", "visual_attention_mask"}
+TEXTUAL = {"input_ids", "attention_mask", "token_type_ids"}
+BOXES = [[0.0, 0.0, 15.0, 10.0], [3.0, 2.0, 9.0, 8.0]]
+
+
+def tokenizer():
+    return LxmertTokenizerFast(vocab={word: index for index, word in enumerate(WORDS)})
+
+
+def make(extractor="boxes", **settings):
+    extractors = {
+        "boxes": GivenBoxes(PooledPixels(4)),
+        "grid": RegularGrid(2, 3, PooledPixels(2)),
+        None: None,
+    }
+    return LxmertProcessor(tokenizer(), extractors[extractor], **settings)
+
+
+def picture(width=30, height=20, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def some_regions(objects=3, width=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand(objects, 2, generator=generator) * 10
+    return Regions(
+        boxes_xyxy_px=torch.cat([corners, corners + 5], dim=1),
+        features=torch.rand(objects, width, generator=generator),
+        size_hw=(20, 30),
+        extractor="by-hand",
+    )
+
+
+def test_image_and_text_become_the_inputs_of_a_model():
+    batch = make()(images=picture(), text="What is this?", boxes=BOXES)
+    assert set(batch) == TEXTUAL | VISUAL
+    assert batch["input_ids"].tolist() == [[CLS, WHAT, IS, THIS, ASK, SEP]]
+    assert batch["attention_mask"].tolist() == [[1] * 6]
+    assert batch["token_type_ids"].tolist() == [[0] * 6]
+    assert batch["visual_feats"].shape == (1, 2, 48)
+    assert torch.allclose(batch["visual_pos"][0], torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.3, 0.4]]))
+    assert batch["visual_attention_mask"].tolist() == [[1, 1]]
+
+
+def test_a_batch_pads_words_and_objects():
+    processor = make()
+    images = [picture(), picture(40, 40, 1), picture(50, 25, 2)]
+    boxes = [BOXES, [[1.0, 1.0, 4.0, 4.0]], BOXES + BOXES]
+    texts = ["what is this colour ?", "cats", "the red cat"]
+    batch = processor(images=images, text=texts, boxes=boxes)
+    assert batch["input_ids"].tolist()[1] == [CLS, CAT, PLURAL, SEP, PAD, PAD, PAD]
+    assert batch["attention_mask"].sum(dim=1).tolist() == [7, 4, 5]
+    assert batch["visual_attention_mask"].sum(dim=1).tolist() == [2, 1, 4]
+    for index in range(3):
+        alone = processor(images=images[index], text=texts[index], boxes=boxes[index])
+        objects, words = len(boxes[index]), int(alone["attention_mask"].sum())
+        assert torch.equal(batch["visual_feats"][index, :objects], alone["visual_feats"][0])
+        assert torch.equal(batch["visual_pos"][index, :objects], alone["visual_pos"][0])
+        assert torch.equal(batch["input_ids"][index, :words], alone["input_ids"][0])
+
+
+def test_one_image_serves_many_texts_and_is_encoded_once():
+    calls = []
+
+    class Counting(GivenBoxes):
+        def __call__(self, images, boxes_xyxy_px=None):
+            calls.append(len(images))
+            return super().__call__(images, boxes_xyxy_px)
+
+    processor = LxmertProcessor(tokenizer(), Counting(PooledPixels(2)))
+    batch = processor(images=picture(), text=["what is this", "the cat", "a cat"], boxes=BOXES)
+    assert calls == [1]
+    assert batch["visual_feats"].shape == (3, 2, 12)
+    assert batch["visual_attention_mask"].shape == (3, 2)
+    assert torch.equal(batch["visual_feats"][2], batch["visual_feats"][0])
+    batch["visual_feats"][0].zero_()  # the copies are separate
+    assert batch["visual_feats"][1].abs().sum() > 0
+
+
+def test_ready_regions_take_the_place_of_images():
+    regions = [some_regions(3), some_regions(1, seed=1)]
+    batch = make(None)(regions=regions, text=["the cat", "a cat"])
+    assert batch["visual_feats"].shape == (2, 3, 5)
+    assert torch.equal(batch["visual_feats"][0], regions[0].features)
+    assert make(None)(regions=regions[0], text=["the cat", "a cat"])["visual_feats"].shape == (2, 3, 5)
+
+
+def test_text_alone_and_images_alone():
+    assert set(make()(text="the cat")) == TEXTUAL
+    assert set(make("grid")(images=[picture(), picture()])) == VISUAL
+
+
+def test_positional_order_is_images_then_text():
+    assert set(make("grid")(picture(), "the cat", "a cat")) == TEXTUAL | VISUAL
+
+
+def test_a_grid_needs_no_boxes():
+    batch = make("grid")(images=picture(), text="the cat")
+    assert batch["visual_feats"].shape == (1, 6, 12)
+
+
+def test_pairs_get_segments():
+    batch = make()(text=["the cat", "cat"], text_pair=["red", "a red cat"])
+    assert batch["input_ids"].tolist() == [
+        [CLS, THE, CAT, SEP, RED, SEP, PAD],
+        [CLS, CAT, SEP, A, RED, CAT, SEP],
+    ]
+    assert batch["token_type_ids"].tolist()[1] == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_text_is_cut_at_twenty_tokens_and_the_length_can_be_changed():
+    long = "cat " * 40
+    assert make()(text=long)["input_ids"].shape == (1, 20)
+    assert make()(text=long)["input_ids"][0, -1] == SEP
+    assert make()(text=long, max_length=7)["input_ids"].shape == (1, 7)
+    assert make(max_text_length=11)(text=long)["input_ids"].shape == (1, 11)
+    assert make()(text=long, truncation=False)["input_ids"].shape == (1, 42)
+    assert make()(text="cat", padding="max_length")["input_ids"].shape == (1, 20)
+
+
+def test_arrays_and_lists_on_request():
+    arrays = make()(images=picture(), text="the cat", boxes=BOXES, return_tensors="np")
+    assert all(isinstance(value, np.ndarray) for value in arrays.values())
+    lists = make()(text=["the cat", "cat"], padding=False, return_tensors=None)
+    assert lists["input_ids"] == [[CLS, THE, CAT, SEP], [CLS, CAT, SEP]]
+    assert isinstance(make()(images=picture(), boxes=BOXES, return_tensors=None)["visual_pos"], list)
+    with pytest.raises(InputError, match="'tf'"):
+        make()(text="cat", return_tensors="tf")
+    with pytest.raises(InputError, match="different lengths"):
+        make()(text=["the cat", "cat"], padding=False)
+
+
+def test_a_batch_moves_to_a_device():
+    batch = make()(images=picture(), text="the cat", boxes=BOXES).to("meta")
+    assert {value.device.type for value in batch.values()} == {"meta"}
+
+
+def test_a_model_takes_a_batch_as_it_is():
+    model_module = pytest.importorskip("lxmert.model", exc_type=ImportError)
+    from lxmert.configuration import LxmertConfig
+
+    config = LxmertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_attention_heads=2,
+        intermediate_size=16,
+        l_layers=1,
+        x_layers=1,
+        r_layers=1,
+        visual_feat_dim=48,
+        num_qa_labels=3,
+    )
+    model = model_module.LxmertForQuestionAnswering(config).eval()
+    processor = make(answers=["yes", "no", "red"])
+    batch = processor(
+        images=[picture(), picture(seed=1)], text=["what is this ?", "the cat"], boxes=[BOXES, BOXES[:1]]
+    )
+    scores = model(**batch).question_answering_score
+    assert scores.shape == (2, 3)
+    assert [len(answers) for answers in processor.decode_answers(scores, top_k=2)] == [2, 2]
+    alone = model(
+        **processor(images=picture(seed=1), text="the cat", boxes=BOXES[:1])
+    ).question_answering_score
+    assert torch.allclose(scores[1], alone[0], atol=1e-5)
+
+
+def one_line(error, words, call):
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({}, InputError, "nothing to process"),
+        ({"text": ""}, TextError, "the text is empty"),
+        ({"text": " \t\n"}, TextError, "the text is empty"),
+        ({"text": ["cat", " "]}, TextError, "text 1 is empty"),
+        ({"text": []}, TextError, "at least one text"),
+        ({"text": 7}, TextError, "the text is a int"),
+        ({"text": ["cat", None]}, TextError, "text 1 is a NoneType"),
+        ({"text": "😀 😀"}, TextError, "no word that the model knows: '😀 😀'"),
+        ({"text": ["cat", "zebra zebra"]}, TextError, "text 1 has no word"),
+        ({"text": "\u200b\u0007"}, TextError, "no word"),
+        ({"text": "cat", "text_pair": "zebra"}, TextError, "no word .* 'zebra'"),
+        ({"text": "cat", "text_pair": ["cat", "cat"]}, InputError, "2 text_pair for 1 text"),
+        ({"text_pair": "cat", "images": picture(), "boxes": BOXES}, InputError, "1 text_pair for 0 text"),
+        (
+            {"text": ["cat"] * 2, "images": [picture()] * 3, "boxes": [BOXES] * 3},
+            InputError,
+            "3 images for 2 texts",
+        ),
+        (
+            {"text": "cat", "images": [picture()] * 2, "boxes": [BOXES] * 2},
+            InputError,
+            "2 images for 1 texts",
+        ),
+        ({"text": "cat", "images": picture()}, RegionsError, "give boxes="),
+        ({"text": "cat", "boxes": BOXES}, InputError, "boxes were given without images"),
+        ({"images": [picture()] * 2, "boxes": BOXES}, RegionsError, "1 sets of boxes for 2 images"),
+        ({"images": picture(), "boxes": [[0, 0, 90, 10]]}, RegionsError, "60 px beyond the right edge"),
+        ({"images": picture(), "boxes": [[8, 0, 3, 10]]}, RegionsError, "x2 = 3 is not greater than x1 = 8"),
+        (
+            {"images": [picture(), b"rubbish"], "boxes": [BOXES] * 2},
+            ImageError,
+            "image 1 of 2: .*not an image",
+        ),
+        ({"images": [], "text": "cat"}, ImageError, "empty"),
+        ({"images": picture(), "regions": some_regions()}, InputError, "not both"),
+        ({"regions": [], "text": "cat"}, RegionsError, "list of them"),
+        ({"regions": [torch.zeros(3)], "text": "cat"}, RegionsError, "list of them"),
+        ({"text": "cat", "max_length": 2}, ConfigurationError, "at least 3"),
+    ],
+)
+def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
+    one_line(error, words, lambda: make()(**arguments))
+
+
+def test_images_without_an_extractor_are_refused():
+    one_line(InputError, "no extractor", lambda: make(None)(images=picture(), text="cat"))
+
+
+def test_settings_that_are_none_are_refused():
+    one_line(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
+    one_line(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
+    one_line(ConfigurationError, "at least 3", lambda: make(max_text_length=0))
+    one_line(VocabularyError, "'no' is listed twice", lambda: make(answers=["yes", "no", "no"]))
+    one_line(VocabularyError, "answer 1 is a int", lambda: make(answers=["yes", 7]))
+    one_line(VocabularyError, "at least one", lambda: make(answers=[]))
+
+
+def test_regions_of_images():
+    processor = make()
+    first, second = processor.regions([picture(), picture(40, 40)], [BOXES, BOXES[:1]])
+    assert (len(first), len(second)) == (2, 1)
+    assert first.extractor == "given-boxes/pooled-pixels-4"
+    assert second.size_hw == (40, 40)
+
+
+def test_scores_become_answers_with_softmax_probabilities():
+    processor = make(answers=["yes", "no", "red"])
+    scores = torch.tensor([[0.0, 2.0, 1.0], [5.0, 5.0, -100.0], [-1.0, -2.0, -3.0]])
+    best = processor.decode_answers(scores)
+    assert [one[0].text for one in best] == ["no", best[1][0].text, "yes"]
+    whole = 1 + np.e + np.e**2
+    top = processor.decode_answers(scores[0], top_k=9)[0]
+    assert [(answer.text, answer.label) for answer in top] == [("no", 1), ("red", 2), ("yes", 0)]
+    assert [answer.probability for answer in top] == pytest.approx([np.e**2 / whole, np.e / whole, 1 / whole])
+    assert isinstance(top[0], Answer)
+
+
+@pytest.mark.parametrize(
+    ("answers", "scores", "top_k", "error", "words"),
+    [
+        (None, torch.zeros(1, 3), 1, VocabularyError, "has no answers"),
+        (["a", "b"], torch.zeros(1, 3), 1, VocabularyError, "3 scores per item for 2 answers"),
+        (["a", "b"], torch.zeros(1, 2, 2), 1, TensorError, "shape"),
+        (["a", "b"], torch.tensor([[float("nan"), 0.0]]), 1, TensorError, "NaN"),
+        (["a", "b"], torch.zeros(1, 2), 0, InputError, "top_k is 0"),
+    ],
+)
+def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, words):
+    one_line(error, words, lambda: make(answers=answers).decode_answers(scores, top_k))
+
+
+@pytest.mark.parametrize("kind", ["boxes", "grid", None])
+def test_a_saved_processor_comes_back_equal(kind, tmp_path):
+    processor = make(kind, answers=["ja", "né", "red"], max_text_length=9)
+    processor.save_pretrained(tmp_path)
+    loaded = LxmertProcessor.from_pretrained(tmp_path)
+    assert loaded.to_dict() == processor.to_dict()
+    assert loaded.answers == ["ja", "né", "red"]
+    assert loaded.max_text_length == 9
+    assert (loaded.extractor and loaded.extractor.identity) == (
+        processor.extractor and processor.extractor.identity
+    )
+    arguments = {"text": ["the cats", "what is zebra"], "text_pair": ["cat", "red"]}
+    assert torch.equal(loaded(**arguments)["input_ids"], processor(**arguments)["input_ids"])
+    stored = json.loads((tmp_path / "processor_config.json").read_text())
+    assert stored["processor_class"] == "LxmertProcessor"
+    assert json.loads((tmp_path / "answers.json").read_text(encoding="utf-8")) == ["ja", "né", "red"]
+
+
+def test_a_processor_saved_without_answers_forgets_those_of_the_folder(tmp_path):
+    make(answers=["yes", "no"]).save_pretrained(tmp_path)
+    make().save_pretrained(tmp_path)
+    assert LxmertProcessor.from_pretrained(tmp_path).answers is None
+
+
+def test_a_published_folder_with_words_only_gives_the_defaults(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    processor = LxmertProcessor.from_pretrained(tmp_path)
+    assert (processor.extractor, processor.answers, processor.max_text_length) == (None, None, 20)
+    assert processor(text="the cats")["input_ids"].tolist() == [[CLS, THE, CAT, PLURAL, SEP]]
+    (tmp_path / "answers.json").write_text('["yes", "no"]')
+    assert LxmertProcessor.from_pretrained(str(tmp_path)).answers == ["yes", "no"]
+
+
+def test_stored_settings_can_be_replaced_while_loading(tmp_path):
+    make(answers=["yes", "no"]).save_pretrained(tmp_path)
+    loaded = LxmertProcessor.from_pretrained(
+        tmp_path, extractor=RegularGrid(1, 1, PooledPixels(1)), answers=None, max_text_length=5
+    )
+    assert loaded.extractor.identity == "regular-grid-1x1/pooled-pixels-1"
+    assert (loaded.answers, loaded.max_text_length) == (None, 5)
+    own = LxmertTokenizer(vocab={word: index for index, word in enumerate(WORDS)})
+    assert LxmertProcessor.from_pretrained(tmp_path, tokenizer=own).tokenizer is own
+    assert LxmertProcessor.from_pretrained(tmp_path, cls_token="[MASK]").tokenizer.cls_token == "[MASK]"
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "words"),
+    [
+        ({"answers.json": "{not json"}, VocabularyError, "answers.json"),
+        ({"answers.json": '{"yes": 0}'}, VocabularyError, "answers.json"),
+        ({"answers.json": '["yes", "yes"]'}, VocabularyError, "twice"),
+        ({"processor_config.json": "{not json"}, InputError, "not a valid JSON"),
+        ({"processor_config.json": '{"extractor": {"kind": "magic"}}'}, ConfigurationError, "'magic'"),
+        ({"processor_config.json": '{"max_text_length": "long"}'}, ConfigurationError, "'long'"),
+        ({"vocab.txt": None}, InputError, "vocab"),
+    ],
+)
+def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    for name, text in files.items():
+        if text is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_text(text)
+    one_line(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
+
+
+def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
+    one_line(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
+    one_line(
+        InputError,
+        "some/absent-model: no processor .* no such folder",
+        lambda: LxmertProcessor.from_pretrained(
+            "some/absent-model", local_files_only=True, cache_dir=str(tmp_path)
+        ),
+    )
+
+
+def test_an_extractor_of_memory_stops_saving_before_anything_is_written(tmp_path):
+    from transformers import ViTConfig, ViTModel
+
+    config = ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        image_size=16,
+        patch_size=8,
+    )
+    processor = LxmertProcessor(tokenizer(), GivenBoxes(BackboneEncoder(ViTModel(config))), answers=["yes"])
+    assert "backbone" in repr(processor)
+    assert processor(images=picture(), boxes=BOXES)["visual_feats"].shape == (1, 2, 8)
+    with pytest.raises(ConfigurationError, match="made in memory"):
+        processor.save_pretrained(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_names_of_model_inputs_and_words_back():
+    processor = make("grid")
+    assert set(processor(images=picture(), text="cat")) == set(processor.model_input_names)
+    assert processor.batch_decode(processor(text="the red cat")["input_ids"]) == ["[CLS] the red cat [SEP]"]

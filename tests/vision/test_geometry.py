@@ -1,0 +1,188 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert.errors import RegionsError
+from lxmert.vision import geometry
+
+SIZE_HW = (37, 53)
+
+
+@st.composite
+def boxes_inside(draw, at_most=6):
+    """Boxes on a lattice of eighths, so that areas are exact in float32, inside an image of SIZE_HW."""
+    height, width = SIZE_HW
+    rows = []
+    for _ in range(draw(st.integers(1, at_most))):
+        x1 = draw(st.integers(0, width * 8 - 1))
+        y1 = draw(st.integers(0, height * 8 - 1))
+        x2 = draw(st.integers(x1 + 1, width * 8))
+        y2 = draw(st.integers(y1 + 1, height * 8))
+        rows.append([x1 / 8, y1 / 8, x2 / 8, y2 / 8])
+    return torch.tensor(rows)
+
+
+def shared_area_by_counting(first, second):
+    """Counts the cells of the lattice that lie in both boxes."""
+    columns = set(range(round(first[0] * 8), round(first[2] * 8)))
+    columns &= set(range(round(second[0] * 8), round(second[2] * 8)))
+    rows = set(range(round(first[1] * 8), round(first[3] * 8)))
+    rows &= set(range(round(second[1] * 8), round(second[3] * 8)))
+    return len(columns) * len(rows) / 64
+
+
+def test_area_of_boxes_computed_by_hand():
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 3.0], [1.5, 2.0, 2.0, 6.0], [5.0, 5.0, 1.0, 9.0]])
+    assert geometry.area(boxes).tolist() == [12.0, 2.0, 0.0]
+
+
+def test_iou_of_boxes_computed_by_hand():
+    first = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 1.0, 1.0]])
+    second = torch.tensor([[2.0, 2.0, 6.0, 6.0], [0.0, 0.0, 4.0, 2.0], [8.0, 8.0, 9.0, 9.0]])
+    expected = torch.tensor([[4 / 28, 0.5, 0.0], [0.0, 1 / 8, 0.0]])
+    assert torch.allclose(geometry.iou(first, second), expected)
+
+
+def test_iou_of_two_empty_boxes_is_zero_not_nan():
+    point = torch.tensor([[3.0, 3.0, 3.0, 3.0]])
+    assert geometry.iou(point, point).item() == 0.0
+
+
+@given(boxes_inside(), boxes_inside())
+@settings(max_examples=60, deadline=None)
+def test_intersection_equals_the_count_of_shared_cells(first, second):
+    found = geometry.intersection(first, second)
+    assert found.shape == (len(first), len(second))
+    for row, one in enumerate(first.tolist()):
+        for column, other in enumerate(second.tolist()):
+            assert math.isclose(found[row, column].item(), shared_area_by_counting(one, other), abs_tol=1e-3)
+
+
+@given(boxes_inside(), boxes_inside())
+@settings(max_examples=60, deadline=None)
+def test_iou_is_symmetric_bounded_and_one_with_itself(first, second):
+    found = geometry.iou(first, second)
+    assert torch.allclose(found, geometry.iou(second, first).T)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert torch.allclose(geometry.iou(first, first).diagonal(), torch.ones(len(first)))
+
+
+@given(boxes_inside(), st.floats(0.25, 8), st.floats(-20, 20))
+@settings(max_examples=60, deadline=None)
+def test_iou_is_unchanged_by_moving_and_scaling_both(boxes, scale, shift):
+    moved = boxes * scale + shift
+    assert torch.allclose(geometry.iou(moved, moved), geometry.iou(boxes, boxes), atol=1e-3)
+
+
+@given(boxes_inside())
+def test_xywh_and_back_is_the_identity(boxes):
+    there = geometry.xyxy_to_xywh(boxes)
+    assert (there[:, 2:] > 0).all()
+    assert torch.allclose(geometry.xywh_to_xyxy(there), boxes)
+
+
+def test_xywh_of_a_box_computed_by_hand():
+    assert geometry.xyxy_to_xywh(torch.tensor([[2.0, 3.0, 10.0, 7.0]])).tolist() == [[2.0, 3.0, 8.0, 4.0]]
+
+
+@given(boxes_inside(), st.floats(-30, 30), st.floats(-30, 30))
+def test_clipped_boxes_lie_inside_and_clipping_twice_changes_nothing(boxes, right, down):
+    moved = boxes + torch.tensor([right, down, right, down])
+    clipped = geometry.clip(moved, SIZE_HW)
+    assert (clipped >= 0).all()
+    assert (clipped[:, [0, 2]] <= SIZE_HW[1]).all()
+    assert (clipped[:, [1, 3]] <= SIZE_HW[0]).all()
+    assert torch.equal(geometry.clip(clipped, SIZE_HW), clipped)
+    inside = geometry.area(geometry.clip(boxes, SIZE_HW))
+    assert torch.equal(inside, geometry.area(boxes))
+
+
+@given(boxes_inside())
+def test_boxes_inside_pass_unchanged(boxes):
+    before = boxes.clone()
+    assert torch.equal(geometry.validate_boxes(boxes, SIZE_HW), before)
+    assert torch.equal(boxes, before)
+
+
+def test_a_tiny_overshoot_is_clamped_and_the_input_is_left_alone():
+    boxes = torch.tensor([[-0.9, -0.5, 53.7, 37.99]])
+    assert geometry.validate_boxes(boxes, SIZE_HW).tolist() == [[0.0, 0.0, 53.0, 37.0]]
+    assert boxes[0, 0].item() == pytest.approx(-0.9)
+
+
+@pytest.mark.parametrize(
+    ("box", "edge", "distance"),
+    [
+        ([-7.5, 1, 9, 9], "left", "7.5"),
+        ([1, -3, 9, 9], "top", "3"),
+        ([1, 1, 60, 9], "right", "7"),
+        ([1, 1, 9, 40], "bottom", "3"),
+    ],
+)
+def test_a_box_outside_the_image_is_refused_and_the_error_says_how_far(box, edge, distance):
+    good = [1.0, 1.0, 5.0, 5.0]
+    with pytest.raises(RegionsError) as caught:
+        geometry.validate_boxes(torch.tensor([good, box, box]), SIZE_HW)
+    message = str(caught.value)
+    assert "box 1 " in message
+    assert f"{distance} px beyond the {edge} edge" in message
+    assert "53 px wide and 37 px high" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ([9.0, 1.0, 5.0, 5.0], "x2 = 5 is not greater than x1 = 9"),
+        ([1.0, 8.0, 5.0, 8.0], "y2 = 8 is not greater than y1 = 8"),
+        ([1.0, float("nan"), 5.0, 8.0], "finite"),
+        ([1.0, 2.0, float("inf"), 8.0], "finite"),
+        ([53.2, 1.0, 53.8, 9.0], "inside the image"),
+    ],
+)
+def test_a_malformed_box_is_refused_with_its_row(box, words):
+    with pytest.raises(RegionsError, match="box 2 ") as caught:
+        geometry.validate_boxes([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 53.0, 37.0], box], SIZE_HW)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "boxes", [torch.zeros(4), torch.zeros(2, 5), "no", [[1, 2, 3]], torch.ones(1, 4) > 0]
+)
+def test_what_is_not_a_set_of_boxes_is_refused(boxes):
+    with pytest.raises(RegionsError):
+        geometry.validate_boxes(boxes, SIZE_HW)
+
+
+def test_no_boxes_are_a_valid_set():
+    assert geometry.validate_boxes([], SIZE_HW).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        torch.tensor([[0, 0, 3, 4]]),
+        np.array([[0, 0, 3, 4]]),
+        [[0, 0, 3, 4]],
+        [[[0, 0, 3, 4]]],
+        [np.array([[0, 0, 3, 4]])],
+        torch.tensor([[[0, 0, 3, 4]]]),
+    ],
+)
+def test_boxes_of_one_image_may_come_alone_or_in_a_list(boxes):
+    (found,) = geometry.as_boxes_list(boxes, 1)
+    assert torch.equal(found, torch.tensor([[0.0, 0.0, 3.0, 4.0]]))
+
+
+def test_as_many_sets_of_boxes_as_images_are_demanded():
+    with pytest.raises(RegionsError, match="1 sets of boxes for 2 images"):
+        geometry.as_boxes_list([[[0, 0, 3, 4]]], 2)
+    assert [len(one) for one in geometry.as_boxes_list([[], [[0, 0, 3, 4]], np.zeros((0, 4))], 3)] == [
+        0,
+        1,
+        0,
+    ]

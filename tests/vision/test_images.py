@@ -1,0 +1,285 @@
+import contextlib
+import io
+import struct
+import time
+import tracemalloc
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.errors import ImageError
+from lxmert.vision.images import as_image_list, load_image, load_images
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def two_colours(width=6, height=4):
+    """Left half red, right half blue."""
+    picture = Image.new("RGB", (width, height), RED)
+    picture.paste(BLUE, (width // 2, 0, width, height))
+    return picture
+
+
+def encoded(picture, kind="PNG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header_only(width, height):
+    """A PNG whose header promises a size and whose pixels are a few bytes."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def assert_two_colours(picture):
+    assert (picture.mode, picture.size) == ("RGB", (6, 4))
+    assert picture.getpixel((0, 3)) == RED
+    assert picture.getpixel((5, 0)) == BLUE
+
+
+def test_every_kind_of_source_gives_the_same_pixels(tmp_path):
+    picture = two_colours()
+    path = tmp_path / "picture.png"
+    picture.save(path)
+    array = np.asarray(picture)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    for source in (
+        path,
+        str(path),
+        path.read_bytes(),
+        picture,
+        array,
+        tensor,
+        tensor / 255.0,
+        tensor.double() / 255,
+    ):
+        assert_two_colours(load_image(source))
+
+
+def test_a_pillow_image_is_copied_and_left_as_it_was():
+    picture = two_colours()
+    loaded = load_image(picture)
+    loaded.putpixel((0, 0), GREEN)
+    assert picture.getpixel((0, 0)) == RED
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation):
+    """Each stored picture is one that, shown as its EXIF tag asks, is the upright one."""
+    upright = two_colours()
+    upright.putpixel((0, 0), GREEN)
+    undo = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],  # the camera turned, the viewer must turn 90 degrees clockwise
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = upright
+    for step in undo.get(orientation, []):
+        stored = stored.transpose(step)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    loaded = load_image(encoded(stored, exif=exif))
+    assert np.array_equal(np.asarray(loaded), np.asarray(upright))
+    assert np.array_equal(np.asarray(load_image(loaded)), np.asarray(upright))
+
+
+def test_damaged_exif_does_not_hide_sound_pixels():
+    data = encoded(two_colours(), exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff garbage")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_two_colours(load_image(data))
+
+
+def test_grey_and_bilevel_become_three_equal_channels():
+    grey = Image.new("L", (3, 2), 77)
+    assert load_image(encoded(grey)).getpixel((1, 1)) == (77, 77, 77)
+    assert load_image(np.full((2, 3), 77, np.uint8)).getpixel((1, 1)) == (77, 77, 77)
+    assert load_image(np.full((2, 3, 1), 77, np.uint8)).getpixel((1, 1)) == (77, 77, 77)
+    assert load_image(torch.full((1, 2, 3), 77, dtype=torch.uint8)).getpixel((1, 1)) == (77, 77, 77)
+    assert load_image(encoded(Image.new("1", (3, 2), 1))).getpixel((0, 0)) == WHITE
+
+
+def test_transparent_pixels_are_laid_on_white():
+    clear = Image.new("RGBA", (3, 2), (*RED, 0))
+    clear.putpixel((1, 1), (*RED, 255))
+    clear.putpixel((2, 1), (0, 0, 0, 51))
+    for source in (encoded(clear), clear, np.asarray(clear)):
+        loaded = load_image(source)
+        assert loaded.getpixel((0, 0)) == WHITE
+        assert loaded.getpixel((1, 1)) == RED
+        assert loaded.getpixel((2, 1)) == (204, 204, 204)
+    assert load_image(Image.new("LA", (3, 2), (0, 0))).getpixel((0, 0)) == WHITE
+
+
+def test_palettes_give_their_colours_and_their_transparency():
+    picture = Image.new("P", (3, 2), 1)
+    picture.putpalette([*GREEN, *RED, *BLUE])
+    picture.putpixel((2, 1), 2)
+    assert load_image(encoded(picture)).getpixel((0, 0)) == RED
+    assert load_image(encoded(picture, "GIF")).getpixel((2, 1)) == BLUE
+    assert load_image(encoded(picture, transparency=1)).getpixel((0, 0)) == WHITE
+    assert load_image(encoded(picture, transparency=1)).getpixel((2, 1)) == BLUE
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.array([[0, 257 * 100, 65535], [128, 129, 257 * 254]], np.uint16)
+    expected = [[0, 100, 255], [0, 1, 254]]
+    stored = Image.fromarray(values)
+    for source in (values, stored, encoded(stored), encoded(stored, "TIFF"), stored.convert("I")):
+        assert np.asarray(load_image(source))[:, :, 1].tolist() == expected
+
+
+def test_float_pixels_are_taken_in_0_to_1():
+    values = np.array([[0.0, 0.5, 1.0]], np.float32)
+    assert np.asarray(load_image(Image.fromarray(values)))[0, :, 0].tolist() == [0, 128, 255]
+    with pytest.raises(ImageError, match=r"0 to 200; expected 0..1"):
+        load_image(Image.fromarray(values * 200))
+
+
+def test_cmyk_becomes_rgb():
+    loaded = load_image(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
+    assert np.abs(np.asarray(loaded).astype(int) - np.array(RED)).max() <= 3
+    loaded = load_image(encoded(Image.new("CMYK", (16, 16), (255, 255, 0, 0)), "TIFF"))
+    assert loaded.getpixel((3, 3)) == BLUE
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, GREEN, BLUE)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert load_image(data).getpixel((0, 0)) == RED
+
+
+def one_clear_line(source, words, **options):
+    with pytest.raises(ImageError, match=words) as caught:
+        load_image(source, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("these are words, not pixels")
+    assert "notes.txt" in one_clear_line(text, "not an image")
+    one_clear_line(b"\x00\x01\x02 some bytes", "not an image")
+    one_clear_line(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_a_truncated_file_is_refused(kind, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    load_image(data)
+    path = tmp_path / "half"
+    path.write_bytes(data[: len(data) // 2])
+    assert str(path) in one_clear_line(path, "truncated or broken|broken|not an image")
+    lazily = None
+    try:
+        lazily = Image.open(path)
+    except OSError:
+        return
+    one_clear_line(lazily, "truncated or broken")
+
+
+def test_a_header_cut_short_is_refused():
+    data = encoded(two_colours())
+    for length in range(1, data.index(b"IEND") - 12):  # up to the last byte of the pixels
+        one_clear_line(data[:length], "image")
+
+
+def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    one_clear_line(tmp_path / "empty.jpg", "empty")
+    one_clear_line(b"", "empty")
+    one_clear_line(tmp_path / "absent.jpg", "no such image file")
+    one_clear_line(str(tmp_path), "a folder")
+    one_clear_line("a\0b.png", "no such image file|cannot be read")
+
+
+def test_addresses_of_the_net_are_refused():
+    one_clear_line("https://example.org/cat.jpg", "not fetched from the net; download it")
+
+
+def test_a_bomb_is_refused_from_its_header_quickly_and_in_little_memory(tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header_only(60_000, 60_000))
+    load_image(two_colours())
+    tracemalloc.start()
+    start = time.perf_counter()
+    message = one_clear_line(path, "too large to decode safely")
+    seconds = time.perf_counter() - start
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "3,600,000,000 pixels" in message
+    assert seconds < 0.5
+    assert peak < 2_000_000
+
+
+def test_pictures_over_the_limit_are_refused_without_a_warning_and_with_their_size():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        message = one_clear_line(png_header_only(10_000, 9_000), "too large")
+    assert "10000×9000, 90,000,000 pixels; the limit is 89,478,485" in message
+    one_clear_line(encoded(two_colours()), "too large", max_pixels=23)
+    load_image(encoded(two_colours()), max_pixels=24)
+    one_clear_line(two_colours(), "too large", max_pixels=23)
+    one_clear_line(np.zeros((5, 5, 3), np.uint8), "too large", max_pixels=24)
+
+
+def test_no_setting_of_pillow_is_changed():
+    from PIL import ImageFile
+
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    for source in (png_header_only(60_000, 60_000), encoded(two_colours())[:80], encoded(two_colours())):
+        with contextlib.suppress(ImageError):
+            load_image(source)
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "dtype float32"),
+        (np.zeros((3, 5, 6), np.uint8), r"shape \(3, 5, 6\)"),
+        (np.zeros((4, 4, 2), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros((4,), np.uint8), "shape"),
+        (torch.zeros(5, 4, 3), "shape"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), "dtype torch.int64"),
+        (torch.full((3, 4, 4), 255.0), "255 to 255; expected 0..1"),
+        (torch.full((3, 4, 4), float("nan")), "NaN"),
+        (7, "cannot be a int"),
+        (None, "cannot be a NoneType"),
+    ],
+)
+def test_arrays_and_objects_that_are_no_picture_are_refused(source, words):
+    one_clear_line(source, words)
+
+
+def test_one_image_or_several():
+    array = np.zeros((2, 4, 4, 3), np.uint8)
+    assert len(as_image_list(array)) == 2
+    assert len(as_image_list(array[0])) == 1
+    assert len(as_image_list("a.png")) == 1
+    assert len(as_image_list(b"123")) == 1
+    assert len(as_image_list(("a.png", two_colours()))) == 2
+    with pytest.raises(ImageError, match="empty"):
+        as_image_list([])
+
+
+def test_the_broken_one_of_several_images_is_named():
+    with pytest.raises(ImageError, match=r"image 1 of 3: .*empty"):
+        load_images([two_colours(), b"", two_colours()])
