@@ -1,0 +1,84 @@
+"""`lxmert scenes make`: a data set of made pictures, captions and questions."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.scenes import SceneCounts
+
+app = typer.Typer(
+    help="Make a small world of pictures, captions and questions to train and test on.", no_args_is_help=True
+)
+
+
+@app.callback()
+def _scenes() -> None:
+    """Make a small world of pictures, captions and questions to train and test on."""
+
+
+@app.command()
+def make(
+    directory: Annotated[
+        Path,
+        typer.Argument(help="A new or empty directory, or an earlier made data set.", show_default=False),
+    ],
+    images: Annotated[
+        int, typer.Option(min=1, help="How many pictures; of each ten, eight train, one val, one test.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    questions_per_image: Annotated[
+        int, typer.Option(min=1, max=100, help="How many questions of each.")
+    ] = 20,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Drawing processes; one for each processor by default.")
+    ] = None,
+) -> None:
+    """Draw pictures, caption them, ask about them, and write them as COCO and VQA v2 files."""
+    from rich.console import Console
+
+    from lxmert.scenes import make_scenes
+
+    counts = make_scenes(
+        directory,
+        images,
+        seed,
+        questions_per_image=questions_per_image,
+        workers=workers or os.cpu_count() or 1,
+    )
+    console = Console()
+    console.print(_splits_table(counts))
+    console.print(_families_table(counts))
+    console.print(f"Scenes of seed {seed} in {directory}/", highlight=False)
+
+
+def _splits_table(counts: "SceneCounts") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("split")
+    for heading in ("images", "objects", "captions", "questions"):
+        table.add_column(heading, justify="right")
+    for name, split in counts.splits.items():
+        numbers = (split.images, split.objects, split.captions, split.questions)
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _families_table(counts: "SceneCounts") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    table.add_column("family", footer="all")
+    table.add_column("questions", justify="right", footer=f"{counts.questions:,}")
+    table.add_column("most frequent answer")
+    table.add_column("share", justify="right", footer=f"{counts.blind_accuracy:.1%}")
+    for name, answers in sorted(counts.families.items()):
+        answer, times = max(answers.items(), key=lambda item: (item[1], item[0]))
+        total = sum(answers.values())
+        table.add_row(name, f"{total:,}", answer, f"{times / total:.1%}")
+    return table

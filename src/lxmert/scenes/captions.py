@@ -1,0 +1,107 @@
+"""Five captions of a scene, as COCO has: true sentences about some of what the picture shows."""
+
+import random
+from typing import Final
+
+from lxmert.scenes.describing import Description, View, phrase
+from lxmert.scenes.lexicon import NUMBER_WORDS, RELATIONS
+from lxmert.scenes.programs import AXES, RELATION_MARGIN
+from lxmert.scenes.questions.asking import WORDS_MAX, words_of
+from lxmert.scenes.questions.family import written
+from lxmert.scenes.world import Scene
+
+CAPTIONS: Final = 5
+
+TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
+    "pair": ("{a} and {a2}.", "there is {a} and also {a2}.", "a picture with {a} and {a2}."),
+    "group": ("{number} {many}.", "there are {number} {many}.", "the picture shows {number} {many}."),
+    "one": ("there is {number} {one}.", "the picture shows exactly {number} {one}."),
+    "two_groups": (
+        "{number} {many} and {number2} {many2}.",
+        "there are {number} {many} and {number2} {many2}.",
+    ),
+    "side": ("{a} is {side} {a2}.", "{a} lies {side} {a2}.", "you can see {a} {side} {a2}."),
+    "place": ("{a} at the {place}.", "there is {a} at the {place} of the picture.", "at the {place} is {a}."),
+}
+PLACES: Final = ("left", "right", "top", "bottom")
+_PLACE_SHARE: Final = 0.35
+"""An object is "at the left" where its centre lies in this share of the picture."""
+_TRIES: Final = 40
+_FULL: Final = (
+    ("color", "shape"),
+    ("color", "shape"),
+    ("size", "color", "shape"),
+    ("fill", "color", "shape"),
+)
+_PART: Final = (("color",), ("shape",), ("color", "shape"), ("size", "shape"), ("fill",))
+
+
+def caption(scene: Scene, rng: random.Random) -> list[str]:
+    """Five different captions, each at most 18 words and punctuation marks."""
+    view = View(scene)
+    made: dict[str, None] = {}
+    makers = (_pair, _group, _group, _two_groups, _side, _place)
+    for _ in range(_TRIES):
+        text = rng.choice(makers)(view, rng)
+        if text is not None and len(words_of(text)) <= WORDS_MAX:
+            made.setdefault(text)
+        if len(made) == CAPTIONS:
+            return list(made)
+    # A pair of objects can be worded in a great many ways, so this ends.
+    while len(made) < CAPTIONS:
+        made.setdefault(_pair(view, rng))
+    return list(made)
+
+
+def _pair(view: View, rng: random.Random) -> str:
+    first, second = rng.sample(view.scene.objects, 2)
+    names, names2 = rng.choice(_FULL), rng.choice(_FULL)
+    one = tuple((name, first.attribute(name)) for name in names)
+    two = tuple((name, second.attribute(name)) for name in names2)
+    return written(rng.choice(TEMPLATES["pair"]), rng, a=one, a2=two)
+
+
+def _group(view: View, rng: random.Random) -> str:
+    names = rng.choice(((), *_PART))
+    group = view.present(rng, names)
+    count = view.count(group)
+    template = rng.choice(TEMPLATES["one" if count == 1 else "group"])
+    return written(template, rng, number=NUMBER_WORDS[count], one=group, many=group)
+
+
+def _two_groups(view: View, rng: random.Random) -> str | None:
+    names = rng.choice(_PART)
+    first, second = view.present(rng, names), view.present(rng, names)
+    if first == second:
+        return None
+    count, count2 = view.count(first), view.count(second)
+    template = TEMPLATES["two_groups"][count > 1]
+    words: dict[str, Description | str] = {"number": NUMBER_WORDS[count], "number2": NUMBER_WORDS[count2]}
+    words["many"] = phrase(first, rng, plural=count > 1)
+    words["many2"] = phrase(second, rng, plural=count2 > 1)
+    return written(template, rng, **words)
+
+
+def _side(view: View, rng: random.Random) -> str | None:
+    first, second = rng.sample(view.scene.objects, 2)
+    direction = rng.choice(list(RELATIONS))
+    axis, sign = AXES[direction]
+    offset = sign * (first.center_px[axis] - second.center_px[axis]) / view.scene.size_hw[1 - axis]
+    if offset < RELATION_MARGIN:
+        return None
+    names, names2 = rng.choice(_FULL), rng.choice(_FULL)
+    one = tuple((name, first.attribute(name)) for name in names)
+    two = tuple((name, second.attribute(name)) for name in names2)
+    side = rng.choice(RELATIONS[direction])
+    return written(rng.choice(TEMPLATES["side"]), rng, a=one, a2=two, side=side)
+
+
+def _place(view: View, rng: random.Random) -> str | None:
+    thing = rng.choice(view.scene.objects)
+    place = rng.choice(PLACES)
+    axis = 0 if place in ("left", "right") else 1
+    share = thing.center_px[axis] / view.scene.size_hw[1 - axis]
+    if (share if place in ("left", "top") else 1 - share) > _PLACE_SHARE:
+        return None
+    described = tuple((name, thing.attribute(name)) for name in rng.choice(_FULL))
+    return written(rng.choice(TEMPLATES["place"]), rng, a=described, place=place)

@@ -1,0 +1,48 @@
+"""Making images one after the other, or in several processes; the result is the same."""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import Final
+
+from lxmert.scenes.records import ImageRecords, image_records
+
+_CHUNK: Final = 16
+"""Images per task: large against the cost of handing a task over, small against a progress bar's patience."""
+
+
+def generate(
+    seed: int, images: int, questions_per_image: int, workers: int
+) -> Generator[ImageRecords, None, None]:
+    """The records of images 0 to `images` - 1, in order."""
+    workers = min(workers, -(-images // _CHUNK))
+    if workers == 1:
+        for index in range(images):
+            yield image_records(seed, index, questions_per_image)
+        return
+    # "spawn": a forked child of a process that has used torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    waiting: deque[Future[list[ImageRecords]]] = deque()
+    try:
+        for start in range(0, images, _CHUNK):
+            stop = min(start + _CHUNK, images)
+            waiting.append(pool.submit(_chunk, seed, start, stop, questions_per_image))
+            # Enough tasks ahead to keep every worker busy, and no more: finished pictures lie in memory.
+            if len(waiting) > 3 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _chunk(seed: int, start: int, stop: int, questions_per_image: int) -> list[ImageRecords]:
+    return [image_records(seed, index, questions_per_image) for index in range(start, stop)]
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    # Ctrl-C reaches every process of a terminal; the parent alone ends the work, without tracebacks of all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,273 @@
+"""Programs: what a question asks, as a few steps that can be executed on a scene.
+
+Step k may use the results of earlier steps (`inputs`); the last step's result is the answer. A value is a
+list of objects, one object, a number, a truth value or a word. The operations:
+
+=============  ===================  ==========================================================
+operation      inputs -> result     argument, meaning
+=============  ===================  ==========================================================
+select         -> objects           {attribute: value, ...}: those with all these values
+reject         objects -> objects   {attribute: value, ...}: drops those with all these values
+unite          objects ×2           in either
+unique         objects -> object    the only one
+count          objects -> number
+exist          objects -> truth
+not, and, or   truth (×2) -> truth
+more, fewer,   number ×2 -> truth
+equal
+query          object -> word       attribute
+same           object ×2 -> truth   attribute
+larger,        object ×2 -> truth   compares the longer sides of the boxes
+smaller
+beside         objects, object ->   "left", "right", "above", "below": those of the objects
+               objects              that lie there as seen from the one object
+is_beside      object ×2 -> truth   the same relation of the first object to the second
+half           object -> word       "horizontal": left or right; "vertical": top or bottom
+nearest,       object -> object     distance of the centres, the object itself aside
+farthest
+outermost      objects -> object    "left", "right", "above", "below": the leftmost, ...
+extreme        objects -> object    "largest" or "smallest" by the longer side of the box
+most_common    -> word              attribute: its most frequent value in the scene
+=============  ===================  ==========================================================
+
+A question that a careful person could answer in two ways is not asked: where an operation would have to
+decide a close case (margins below), or a reference fits no object or several, executing raises
+`AmbiguousProgramError`.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lxmert.errors import InputError
+from lxmert.scenes.world import Scene, SceneObject
+
+RELATION_MARGIN: Final = 0.08
+"""Least offset of two centres, as a share of the picture's side, for left, right, above, below."""
+HALF_MARGIN: Final = 0.06
+"""Least distance of a centre from the picture's middle line, as a share of the picture's side."""
+SIZE_RATIO: Final = 1.2
+"""Least ratio of two diameters for larger, smaller, largest and smallest."""
+DISTANCE_RATIO: Final = 1.15
+"""Least ratio of the two distances that decide nearest and farthest, in pixels."""
+UNIT_DISTANCE_RATIO: Final = 1.05
+"""The same with the picture stretched to a square, so that the picture's proportions never decide."""
+AXES: Final[dict[str, tuple[int, int]]] = {
+    "left": (0, -1),
+    "right": (0, 1),
+    "above": (1, -1),
+    "below": (1, 1),
+}
+"""Coordinate and sign of the four directions; y grows downwards."""
+
+Argument = str | dict[str, str] | None
+
+
+class AmbiguousProgramError(InputError):
+    """The scene gives the program no clear answer; nothing is wrong with the program itself."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a program: an operation on the results of earlier steps."""
+
+    operation: str
+    inputs: tuple[int, ...] = ()
+    argument: Argument = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The step as it is written to disk."""
+        return {"operation": self.operation, "inputs": list(self.inputs), "argument": self.argument}
+
+
+Program = tuple[Step, ...]
+
+
+def program_from_json(steps: Sequence[dict[str, Any]]) -> Program:
+    """A program as read from the key "program" of an annotation."""
+    try:
+        return tuple(Step(step["operation"], tuple(step["inputs"]), step["argument"]) for step in steps)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"malformed program {steps!r}: expected a list of {{operation, inputs, argument}}"
+        ) from error
+
+
+def execute(program: Sequence[Step], scene: Scene) -> str:
+    """The answer of a program as a word: "yes", "no", a number, or an attribute's value.
+
+    Raises:
+        AmbiguousProgramError: the scene leaves the answer open.
+        InputError: an unknown operation, or a step that uses a later one.
+    """
+    if not program:
+        raise InputError("the program has no step, expected at least one")
+    results: list[Any] = []
+    for number, step in enumerate(program):
+        operation = _OPERATIONS.get(step.operation)
+        if operation is None or any(not 0 <= used < number for used in step.inputs):
+            raise InputError(f"step {number} of the program is {step}: unknown operation or input")
+        results.append(operation(scene, step.argument, *(results[used] for used in step.inputs)))
+    return _as_word(results[-1])
+
+
+def _as_word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | str):
+        return str(value)
+    raise InputError(
+        f"the program ends in {type(value).__name__}, expected a word, a number or a truth value"
+    )
+
+
+Objects = list[SceneObject]
+
+
+def has(thing: SceneObject, values: dict[str, str]) -> bool:
+    """Whether an object has all these values."""
+    return all(thing.attribute(name) == value for name, value in values.items())
+
+
+def _select(scene: Scene, values: dict[str, str]) -> Objects:
+    return [thing for thing in scene.objects if has(thing, values)]
+
+
+def _reject(_: Scene, values: dict[str, str], things: Objects) -> Objects:
+    return [thing for thing in things if not has(thing, values)]
+
+
+def _unite(scene: Scene, _: Argument, first: Objects, second: Objects) -> Objects:
+    return [thing for thing in scene.objects if thing in first or thing in second]
+
+
+def _unique(_: Scene, __: Argument, things: Objects) -> SceneObject:
+    if len(things) != 1:
+        raise AmbiguousProgramError(f"the reference fits {len(things)} objects, expected exactly one")
+    return things[0]
+
+
+def _two(first: SceneObject, second: SceneObject) -> None:
+    if first is second:
+        raise AmbiguousProgramError("an object is compared with itself")
+
+
+def _offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> float:
+    """How far a thing lies in the direction from the origin, as a share of the picture's side."""
+    axis, sign = AXES[direction]
+    side = scene.size_hw[1 - axis]
+    return sign * (thing.center_px[axis] - origin.center_px[axis]) / side
+
+
+def _is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
+    _two(thing, origin)
+    offset = _offset(scene, direction, thing, origin)
+    if abs(offset) < RELATION_MARGIN:
+        raise AmbiguousProgramError(f"two objects are almost level, {direction} is not clear")
+    return offset > 0
+
+
+def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) -> Objects:
+    others = [thing for thing in things if thing is not origin]
+    return [thing for thing in others if _is_beside(scene, direction, thing, origin)]
+
+
+def _same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
+    _two(first, second)
+    return first.attribute(name) == second.attribute(name)
+
+
+def _half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
+    axis = 0 if axis_name == "horizontal" else 1
+    offset = thing.center_px[axis] / scene.size_hw[1 - axis] - 0.5
+    if abs(offset) < HALF_MARGIN:
+        raise AmbiguousProgramError("the object lies on the middle line")
+    return (("left", "right"), ("top", "bottom"))[axis][offset > 0]
+
+
+def _ratio_is_clear(first: float, second: float, ratio: float) -> bool:
+    return max(first, second) >= ratio * min(first, second)
+
+
+def _larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> bool:
+    _two(first, second)
+    if not _ratio_is_clear(first.diameter_px, second.diameter_px, SIZE_RATIO):
+        raise AmbiguousProgramError("two objects are about the same size")
+    return first.diameter_px > second.diameter_px
+
+
+def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
+    """The nearest (sign 1) or farthest (sign -1) other object."""
+
+    def pixels(thing: SceneObject) -> float:
+        return math.dist(thing.center_px, origin.center_px)
+
+    def unit(thing: SceneObject) -> float:
+        return math.hypot(_offset(scene, "right", thing, origin), _offset(scene, "below", thing, origin))
+
+    others = sorted((thing for thing in scene.objects if thing is not origin), key=lambda o: sign * pixels(o))
+    if len(others) < 2:
+        raise AmbiguousProgramError("nearest and farthest need two candidates at least")
+    best = others[0]
+    for other in others[1:]:
+        near, far = (best, other) if sign > 0 else (other, best)
+        if pixels(far) < DISTANCE_RATIO * pixels(near) or unit(far) < UNIT_DISTANCE_RATIO * unit(near):
+            raise AmbiguousProgramError("two objects are about equally far")
+    return best
+
+
+def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
+    if len(things) < 2:
+        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
+    axis, sign = AXES[direction]
+    first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
+    _is_beside(scene, direction, first, second)
+    return first
+
+
+def _extreme(_: Scene, which: str, things: Objects) -> SceneObject:
+    if len(things) < 2:
+        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
+    sign = -1 if which == "largest" else 1
+    first, second = sorted(things, key=lambda thing: sign * thing.diameter_px)[:2]
+    if not _ratio_is_clear(first.diameter_px, second.diameter_px, SIZE_RATIO):
+        raise AmbiguousProgramError("two objects are about the same size")
+    return first
+
+
+def _most_common(scene: Scene, name: str) -> str:
+    ranked = Counter(thing.attribute(name) for thing in scene.objects).most_common(2)
+    if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
+        raise AmbiguousProgramError(f"no {name} is the most common one of several")
+    return ranked[0][0]
+
+
+_OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
+    "select": _select,
+    "reject": _reject,
+    "unite": _unite,
+    "unique": _unique,
+    "count": lambda _, __, things: len(things),
+    "exist": lambda _, __, things: bool(things),
+    "not": lambda _, __, truth: not truth,
+    "and": lambda _, __, first, second: first and second,
+    "or": lambda _, __, first, second: first or second,
+    "more": lambda _, __, first, second: first > second,
+    "fewer": lambda _, __, first, second: first < second,
+    "equal": lambda _, __, first, second: first == second,
+    "query": lambda _, name, thing: thing.attribute(name),
+    "same": _same,
+    "larger": _larger,
+    "smaller": lambda scene, _, first, second: not _larger(scene, None, first, second),
+    "beside": _beside,
+    "is_beside": _is_beside,
+    "half": _half,
+    "nearest": lambda scene, _, origin: _by_distance(scene, origin, 1),
+    "farthest": lambda scene, _, origin: _by_distance(scene, origin, -1),
+    "outermost": _outermost,
+    "extreme": _extreme,
+    "most_common": _most_common,
+}
+OPERATIONS: Final = tuple(_OPERATIONS)

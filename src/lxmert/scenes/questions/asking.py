@@ -1,0 +1,82 @@
+"""Asking about a scene: a mix of families, each question clear, short enough and not to be guessed.
+
+A yes/no question is asked only where the same form (sentence pattern and kinds of attributes) could be
+filled with either answer; a fair coin then decides between the two. So the words of the pattern tell
+nothing about the answer.
+"""
+
+import random
+import re
+from typing import Final
+
+from lxmert.scenes.describing import View
+from lxmert.scenes.programs import AmbiguousProgramError, execute
+from lxmert.scenes.questions import attributes, comparing, counting, existence, relations, superlatives
+from lxmert.scenes.questions.family import Family, Form, Question
+from lxmert.scenes.world import Scene
+
+FAMILIES: Final[tuple[Family, ...]] = (
+    *existence.FAMILIES,
+    *counting.FAMILIES,
+    *attributes.FAMILIES,
+    *comparing.FAMILIES,
+    *relations.FAMILIES,
+    *superlatives.FAMILIES,
+)
+WORDS_MAX: Final = 18
+"""Words and punctuation marks of a question: with [CLS] and [SEP] the 20 tokens of the paper."""
+_FILLS: Final = 10
+_TRIES_PER_QUESTION: Final = 60
+
+
+def words_of(text: str) -> list[str]:
+    """The words and punctuation marks of a text in lower case: its word pieces in the world's vocabulary."""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def ask(scene: Scene, rng: random.Random, n: int) -> list[Question]:
+    """Ask `n` different questions about a scene.
+
+    Fewer come back only where a picture of few objects has no more to offer (n in the hundreds).
+    """
+    view = View(scene)
+    weights = [family.weight for family in FAMILIES]
+    asked: dict[str, Question] = {}
+    for _ in range(_TRIES_PER_QUESTION * n):
+        if len(asked) >= n:
+            break
+        family = rng.choices(FAMILIES, weights=weights)[0]
+        question = _balanced(view, family, rng)
+        if question is not None:
+            asked.setdefault(question.text, question)
+    return list(asked.values())
+
+
+def _balanced(view: View, family: Family, rng: random.Random) -> Question | None:
+    form = family.form(rng)
+    if family.answer_type != "yes/no":
+        return _clear(view, family, form, rng)
+    found: dict[str, Question] = {}
+    for _ in range(2 * _FILLS):
+        question = _clear(view, family, form, rng, fills=1)
+        if question is not None:
+            found.setdefault(question.answer, question)
+            if len(found) == 2:
+                return found[rng.choice(("yes", "no"))]
+    return None
+
+
+def _clear(
+    view: View, family: Family, form: Form, rng: random.Random, fills: int = _FILLS
+) -> Question | None:
+    """A question of this form with exactly one right answer; None where none was found."""
+    for _ in range(fills):
+        draft = family.fill(view, form, rng)
+        if draft is None or len(words_of(draft.text)) > WORDS_MAX:
+            continue
+        try:
+            answer = execute(draft.program, view.scene)
+        except AmbiguousProgramError:
+            continue
+        return Question(draft.text, answer, family.name, family.answer_type, draft.program)
+    return None

@@ -1,0 +1,125 @@
+"""What a family of questions is made of: its forms, and a way to fill a form for a scene."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lxmert.scenes.describing import Description, View, phrase
+from lxmert.scenes.lexicon import PLURALS, with_article
+from lxmert.scenes.programs import Program, Step
+from lxmert.scenes.questions.templates import TEMPLATES
+
+AnswerType = Literal["yes/no", "number", "other"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one scene with its true answer.
+
+    Attributes:
+        text: The question, such as "What color is the large star?".
+        answer: The answer that executing the program gives.
+        family: The name of the question's family.
+        answer_type: "yes/no", "number" or "other", as in VQA.
+        program: The question as executable steps.
+    """
+
+    text: str
+    answer: str
+    family: str
+    answer_type: AnswerType
+    program: Program
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question before its program is executed."""
+
+    text: str
+    program: Program
+
+
+@dataclass(frozen=True)
+class Form:
+    """All that a reader of the question knows without its fillers; answers are balanced within a form.
+
+    Attributes:
+        template: One sentence pattern.
+        variant: The key of the pattern in `TEMPLATES`, such as "left".
+        names: The attributes used, in the order in which the family uses them.
+        names2: Those of a second description.
+    """
+
+    template: str
+    variant: str = ""
+    names: tuple[str, ...] = ()
+    names2: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of questions.
+
+    Attributes:
+        name: The family's name, the `question_type` of the annotations.
+        answer_type: "yes/no", "number" or "other".
+        weight: How often it is asked, relative to the others.
+        fill: Fills a form for a scene; None where this did not succeed.
+        choices: The `names` that a form may have.
+        choices2: The `names2` that a form may have.
+    """
+
+    name: str
+    answer_type: AnswerType
+    weight: float
+    fill: Callable[[View, Form, random.Random], Draft | None]
+    choices: Sequence[tuple[str, ...]] = ((),)
+    choices2: Sequence[tuple[str, ...]] = ((),)
+    variants: dict[str, tuple[str, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variants", TEMPLATES[self.name])
+
+    def form(self, rng: random.Random) -> Form:
+        """A random form."""
+        variant = rng.choice(list(self.variants))
+        return Form(
+            rng.choice(self.variants[variant]), variant, rng.choice(self.choices), rng.choice(self.choices2)
+        )
+
+
+def written(template: str, rng: random.Random, **fillers: Description | str) -> str:
+    """A template with its placeholders filled.
+
+    A description is worded by the placeholder's name: {a} gets an article, {the} gets "the", {many} the
+    plural. A string is used as it is. The first letter becomes a capital.
+    """
+    words: dict[str, str] = {}
+    for name, filler in fillers.items():
+        # A filler that the template does not use must not use up random numbers either.
+        if isinstance(filler, str) or f"{{{name}}}" not in template:
+            words[name] = str(filler)
+            continue
+        kind = name.rstrip("2")
+        text = phrase(filler, rng, plural=kind == "many")
+        words[name] = {"a": with_article(text), "the": f"the {text}"}.get(kind, text)
+    text = template.format(**words)
+    return text[0].upper() + text[1:]
+
+
+def predicate(name: str, value: str, *, plural: bool = False) -> str:
+    """A value after "is" or "are": "red", "a star", "stars"."""
+    if name != "shape":
+        return value
+    return PLURALS[value] if plural else with_article(value)
+
+
+def select(description: Description) -> Step:
+    """The step that selects what a description fits."""
+    return Step("select", (), dict(description))
+
+
+def program(*steps: tuple[Any, ...] | Step) -> Program:
+    """Steps from (operation, inputs, argument) with the last ones optional."""
+    return tuple(step if isinstance(step, Step) else Step(*step) for step in steps)

@@ -1,0 +1,94 @@
+"""Families about where objects lie, seen from one another: beside, nearest, farthest."""
+
+import functools
+import random
+from typing import Final
+
+from lxmert.scenes.describing import View
+from lxmert.scenes.lexicon import RELATIONS
+from lxmert.scenes.questions.family import Draft, Family, Form, program, select, written
+
+
+def _relation(view: View, form: Form, rng: random.Random) -> Draft | None:
+    first = view.reference(rng)
+    second = view.reference(rng, other_than=first[0]) if first else None
+    if first is None or second is None:
+        return None
+    direction = rng.choice(list(RELATIONS))
+    side = rng.choice(RELATIONS[direction])
+    text = written(form.template, rng, the=first[1], the2=second[1], side=side)
+    steps = (
+        select(first[1]),
+        ("unique", (0,)),
+        select(second[1]),
+        ("unique", (2,)),
+        ("is_beside", (1, 3), direction),
+    )
+    return Draft(text, program(*steps))
+
+
+def _relation_query(view: View, form: Form, rng: random.Random) -> Draft | None:
+    asked, *names = form.names
+    origin = view.reference(rng)
+    if origin is None:
+        return None
+    wanted = view.present(rng, names)
+    direction = rng.choice(list(RELATIONS))
+    side = rng.choice(RELATIONS[direction])
+    text = written(form.template, rng, attribute=asked, one=wanted, side=side, the=origin[1])
+    steps = (
+        select(origin[1]),
+        ("unique", (0,)),
+        select(wanted),
+        ("beside", (2, 1), direction),
+        ("unique", (3,)),
+        ("query", (4,), asked),
+    )
+    return Draft(text, program(*steps))
+
+
+def _relation_count(view: View, form: Form, rng: random.Random) -> Draft | None:
+    origin = view.reference(rng)
+    if origin is None:
+        return None
+    wanted = view.present(rng, form.names)
+    if view.count(wanted) < 2:  # there would be 0 or 1, and mostly 0
+        return None
+    direction = rng.choice(list(RELATIONS))
+    side = rng.choice(RELATIONS[direction])
+    text = written(form.template, rng, many=wanted, side=side, the=origin[1])
+    steps = (
+        select(origin[1]),
+        ("unique", (0,)),
+        select(wanted),
+        ("beside", (2, 1), direction),
+        ("count", (3,)),
+    )
+    return Draft(text, program(*steps))
+
+
+def _by_distance(operation: str, view: View, form: Form, rng: random.Random) -> Draft | None:
+    (asked,) = form.names
+    origin = view.reference(rng)
+    if origin is None:
+        return None
+    text = written(form.template, rng, attribute=asked, one=(), the=origin[1])
+    steps = (select(origin[1]), ("unique", (0,)), (operation, (1,)), ("query", (2,), asked))
+    return Draft(text, program(*steps))
+
+
+_ASKED: Final = (("color",), ("shape",))
+
+FAMILIES: Final = (
+    Family("relation", "yes/no", 7, _relation),
+    Family(
+        "relation_query",
+        "other",
+        3,
+        _relation_query,
+        (("color",), ("shape",), ("color", "shape"), ("shape", "color"), ("fill", "shape")),
+    ),
+    Family("relation_count", "number", 2, _relation_count, ((), (), (), ("color",), ("shape",))),
+    Family("nearest", "other", 2, functools.partial(_by_distance, "nearest"), _ASKED),
+    Family("farthest", "other", 2, functools.partial(_by_distance, "farthest"), _ASKED),
+)

@@ -1,0 +1,28 @@
+"""Random numbers of the made world: one independent, reproducible stream for each use in each image.
+
+`random.Random` seeded from SHA-256 is used, not `hash()` (salted anew in every process) and not a stream
+shared between images: image 7 of seed 1 is the same whatever the number of images or of worker processes.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def stream(seed: int, index: int, purpose: str) -> random.Random:
+    """The random numbers of image `index` of data set `seed` for one purpose, such as "questions"."""
+    digest = hashlib.sha256(f"{seed}/{index}/{purpose}".encode()).digest()
+    return random.Random(int.from_bytes(digest, "big"))
+
+
+def weighted(rng: random.Random, weights: dict[T, float]) -> T:
+    """One key, drawn in proportion to its weight."""
+    return rng.choices(list(weights), weights=list(weights.values()))[0]
+
+
+def shuffled(rng: random.Random, items: Sequence[T]) -> list[T]:
+    """The items in random order; the argument is left as it is."""
+    return rng.sample(list(items), len(items))

@@ -1,0 +1,51 @@
+"""The words and the answers of the made world."""
+
+import re
+import string
+from typing import Final
+
+from lxmert.scenes import captions
+from lxmert.scenes.lexicon import (
+    ATTRIBUTES,
+    GENERIC_NOUNS,
+    NUMBER_WORDS,
+    PLURALS,
+    RELATIONS,
+    VALUES,
+    WORDS,
+)
+from lxmert.scenes.questions.asking import words_of
+from lxmert.scenes.questions.templates import TEMPLATES
+from lxmert.scenes.world import OBJECTS_MAX
+
+SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def scene_vocabulary() -> list[str]:
+    """The WordPiece vocabulary of the made world, lower case, position = id; the same list every time.
+
+    Special tokens, then single characters and their continuations (so that words from elsewhere are spelled
+    out and not lost), then every word that a question, a caption or an answer may contain.
+    """
+    letters = string.ascii_lowercase + string.digits
+    characters = sorted(letters + string.punctuation)
+    pieces = [*characters, *(f"##{character}" for character in characters)]
+    return [*SPECIAL_TOKENS, *pieces, *sorted(_words() - set(pieces))]
+
+
+def _words() -> set[str]:
+    patterns = [text for variants in TEMPLATES.values() for texts in variants.values() for text in texts]
+    patterns += [text for texts in captions.TEMPLATES.values() for text in texts]
+    sentences = [re.sub(r"\{\w+\}", " ", pattern) for pattern in patterns]
+    sentences += [word for words in WORDS.values() for word in words]
+    sentences += [side for sides in RELATIONS.values() for side in sides]
+    sentences += [*GENERIC_NOUNS, *PLURALS, *PLURALS.values(), *NUMBER_WORDS, *ATTRIBUTES, *captions.PLACES]
+    sentences += ["a an", *answer_list()]
+    return {word for sentence in sentences for word in words_of(sentence)}
+
+
+def answer_list() -> list[str]:
+    """Every answer that a question can have, position = label; the same list every time."""
+    values = [value for name in ATTRIBUTES for value in VALUES[name]]
+    numbers = [str(number) for number in range(OBJECTS_MAX + 1)]
+    return ["yes", "no", *numbers, *values, "left", "right", "top", "bottom"]

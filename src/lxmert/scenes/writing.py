@@ -1,0 +1,144 @@
+"""Writing a made data set to disk, so that every reader of the real data sets reads it.
+
+scenes.json                                    seed and counts; written last: without it, nothing is valid
+images/{split}/scenes_{split}_{image_id:012d}.png
+annotations/instances_{split}.json             COCO instances, with "attributes"
+annotations/captions_{split}.json              COCO captions
+annotations/vqa_{split}_questions.json         VQA v2 questions
+annotations/vqa_{split}_annotations.json       VQA v2 annotations, with "program"
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from lxmert.errors import InputError
+from lxmert.scenes.counts import SceneCounts
+from lxmert.scenes.files import DataSetFiles, write_atomically
+from lxmert.scenes.generation import generate
+from lxmert.scenes.records import QUESTIONS_PER_IMAGE, SPLITS, ImageRecords
+
+FORMAT: Final = "lxmert-scenes"
+GENERATOR_VERSION: Final = 1
+"""Raised whenever the same seed gives other bytes than before."""
+SUMMARY_FILE: Final = "scenes.json"
+UNFINISHED_FILE: Final = "scenes.unfinished.json"
+QUESTIONS_PER_IMAGE_MAX: Final = 100
+IMAGES_MAX: Final = 10**9
+
+
+def make_scenes(
+    directory: str | Path,
+    images: int,
+    seed: int,
+    *,
+    questions_per_image: int = QUESTIONS_PER_IMAGE,
+    workers: int = 1,
+    progress: bool = True,
+) -> SceneCounts:
+    """Make a data set of pictures, captions and questions.
+
+    The bytes depend on the seed and the questions per image; image i does not depend on how many there are.
+
+    Args:
+        directory: New, empty, or an earlier made data set, which is then replaced.
+        images: How many, 1 or more; of each ten, eight train, one val, one test.
+        seed: Names the world, 0 or more.
+        questions_per_image: 1 to 100.
+        workers: Processes that draw; 1 draws in this process. Does not change the result.
+        progress: Whether to show a progress bar on the standard error stream.
+
+    Raises:
+        InputError: A number is out of range, or the directory holds something else.
+    """
+    folder = Path(directory)
+    _check_range("images", images, 1, IMAGES_MAX)
+    _check_range("seed", seed, 0, 2**63 - 1)
+    _check_range("questions_per_image", questions_per_image, 1, QUESTIONS_PER_IMAGE_MAX)
+    _check_range("workers", workers, 1, 1024)
+    arguments = {"seed": seed, "images": images, "questions_per_image": questions_per_image}
+    _claim(folder, arguments)
+    counts = SceneCounts()
+    with (
+        closing(generate(seed, images, questions_per_image, workers)) as made,
+        DataSetFiles(folder, seed, GENERATOR_VERSION) as files,
+    ):
+        for records in _shown(made, images, progress):
+            files.write(records)
+            counts.add(records)
+        files.finish()
+    _remove_left_over(folder, images)
+    write_atomically(folder / SUMMARY_FILE, _summary(arguments, counts))
+    (folder / UNFINISHED_FILE).unlink()
+    return counts
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
+
+
+def _claim(folder: Path, arguments: dict[str, int]) -> None:
+    """Make the directory ours and mark it unfinished."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected a directory for the scenes; choose another name")
+    present = sorted(os.listdir(folder)) if folder.exists() else []
+    if present and not any(_is_ours(folder / name) for name in (SUMMARY_FILE, UNFINISHED_FILE)):
+        raise InputError(
+            f"{folder} is not empty and holds no made scenes (it has {present[0]!r}); "
+            "choose a new or empty directory"
+        )
+    for split in SPLITS:
+        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    write_atomically(folder / UNFINISHED_FILE, {"format": FORMAT, **arguments})
+    (folder / SUMMARY_FILE).unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "generator_version": GENERATOR_VERSION,
+        **arguments,
+        "splits": {split: vars(counted) for split, counted in counts.splits.items()},
+        "families": {
+            name: dict(sorted(answers.items())) for name, answers in sorted(counts.families.items())
+        },
+        "blind_accuracy": round(counts.blind_accuracy, 4),
+    }
+
+
+def _remove_left_over(folder: Path, images: int) -> None:
+    """Remove pictures of an earlier, larger data set in the same directory."""
+    for split in SPLITS:
+        for path in (folder / "images" / split).glob(f"scenes_{split}_*.png*"):
+            number = path.name.split(".")[0].rsplit("_", 1)[-1]
+            if path.suffix == ".partial" or (number.isdigit() and int(number) > images):
+                path.unlink()
+
+
+def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterator[ImageRecords]:
+    """The same records, with a progress bar beside them."""
+    if not progress:
+        yield from made
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("drawing scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=images)
+        for records in made:
+            yield records
+            bar.advance(task)

@@ -1,0 +1,33 @@
+"""`lxmert scenes make`."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lxmert.cli.scenes import app
+from lxmert.errors import InputError
+
+
+def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
+    command = ["make", str(tmp_path / "data"), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
+    result = CliRunner().invoke(app, [*command, "--workers", "1"])
+    assert result.exit_code == 0
+    stored = json.loads((tmp_path / "data" / "scenes.json").read_text())
+    assert (stored["images"], stored["seed"], stored["questions_per_image"]) == (10, 4, 6)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["val", "1", str(stored["splits"]["val"]["objects"]), "5", "6"] in lines
+    assert ["all", "60", f"{100 * stored['blind_accuracy']:.1f}%"] in lines
+
+
+def test_a_foreign_directory_is_an_input_error(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("dear")
+    result = CliRunner().invoke(app, ["make", str(tmp_path)])
+    assert isinstance(result.exception, InputError)
+
+
+@pytest.mark.parametrize("wrong", [["--images", "0"], ["--seed", "-1"], ["--questions-per-image", "200"], []])
+def test_wrong_usage_ends_with_status_two(tmp_path: Path, wrong: list[str]):
+    command = ["make", str(tmp_path / "data"), *wrong] if wrong else ["make"]
+    assert CliRunner().invoke(app, command).exit_code == 2

@@ -1,0 +1,160 @@
+"""Programs: every operation on a scene worked out by hand, and the cases it must refuse."""
+
+import json
+
+import pytest
+
+from lxmert.errors import InputError
+from lxmert.scenes import Scene, SceneObject, execute
+from lxmert.scenes.programs import OPERATIONS, AmbiguousProgramError, Step, program_from_json
+from lxmert.scenes.world import Background
+
+PLAIN = Background("plain", (240, 240, 240), (230, 230, 230), 10, 0.0, 3, 0)
+
+
+def thing(shape: str, color: str, size: str, fill: str, center_xy: tuple[int, int], side: int) -> SceneObject:
+    x, y = center_xy
+    half = side // 2
+    return SceneObject(shape, color, size, fill, (x - half, y - half, x + half, y + half))
+
+
+STAR = thing("star", "red", "large", "solid", (40, 30), 40)
+HEART = thing("heart", "red", "small", "hollow", (160, 40), 24)
+CIRCLE = thing("circle", "blue", "large", "striped", (150, 120), 50)
+SQUARE = thing("square", "blue", "small", "solid", (30, 80), 20)
+SCENE = Scene((150, 200), (STAR, HEART, CIRCLE, SQUARE), PLAIN)
+"""Distances from the star: square 51, heart 120, circle 142."""
+
+
+def one(shape: str) -> list[Step]:
+    return [Step("select", (), {"shape": shape}), Step("unique", (0,))]
+
+
+def two(first: str, second: str) -> list[Step]:
+    return [*one(first), Step("select", (), {"shape": second}), Step("unique", (2,))]
+
+
+EVERYTHING = Step("select", (), {})
+RED = Step("select", (), {"color": "red"})
+BLUE = Step("select", (), {"color": "blue"})
+
+CASES = [
+    ([RED, Step("count", (0,))], "2"),
+    ([EVERYTHING, Step("reject", (0,), {"fill": "solid"}), Step("count", (1,))], "2"),
+    ([RED, Step("select", (), {"size": "small"}), Step("unite", (0, 1)), Step("count", (2,))], "3"),
+    ([Step("select", (), {"color": "red", "size": "small"}), Step("exist", (0,))], "yes"),
+    ([Step("select", (), {"color": "red", "shape": "circle"}), Step("exist", (0,))], "no"),
+    ([RED, Step("exist", (0,)), Step("not", (1,))], "no"),
+    ([RED, Step("exist", (0,)), Step("not", (1,)), Step("and", (1, 2))], "no"),
+    ([RED, Step("exist", (0,)), Step("not", (1,)), Step("or", (1, 2))], "yes"),
+    ([EVERYTHING, Step("count", (0,)), RED, Step("count", (2,)), Step("more", (1, 3))], "yes"),
+    ([EVERYTHING, Step("count", (0,)), RED, Step("count", (2,)), Step("fewer", (1, 3))], "no"),
+    ([BLUE, Step("count", (0,)), RED, Step("count", (2,)), Step("equal", (1, 3))], "yes"),
+    ([*one("heart"), Step("query", (1,), "fill")], "hollow"),
+    ([*two("star", "heart"), Step("same", (1, 3), "color")], "yes"),
+    ([*two("star", "heart"), Step("same", (1, 3), "size")], "no"),
+    ([*two("circle", "star"), Step("larger", (1, 3))], "yes"),
+    ([*two("circle", "star"), Step("smaller", (1, 3))], "no"),
+    ([*one("star"), EVERYTHING, Step("beside", (2, 1), "below"), Step("count", (3,))], None),
+    ([*one("star"), BLUE, Step("beside", (2, 1), "below"), Step("count", (3,))], "2"),
+    ([*one("square"), EVERYTHING, Step("beside", (2, 1), "above"), Step("count", (3,))], "2"),
+    ([*one("circle"), RED, Step("beside", (2, 1), "left"), Step("count", (3,))], None),
+    ([*two("star", "circle"), Step("is_beside", (1, 3), "left")], "yes"),
+    ([*two("star", "circle"), Step("is_beside", (1, 3), "right")], "no"),
+    ([*two("star", "circle"), Step("is_beside", (1, 3), "above")], "yes"),
+    ([*two("star", "heart"), Step("is_beside", (1, 3), "above")], None),
+    ([*two("star", "square"), Step("is_beside", (1, 3), "right")], None),
+    ([*one("star"), Step("half", (1,), "horizontal")], "left"),
+    ([*one("circle"), Step("half", (1,), "horizontal")], "right"),
+    ([*one("circle"), Step("half", (1,), "vertical")], "bottom"),
+    ([*one("heart"), Step("half", (1,), "vertical")], "top"),
+    ([*one("square"), Step("half", (1,), "vertical")], None),
+    ([*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")], "square"),
+    ([*one("star"), Step("farthest", (1,)), Step("query", (2,), "shape")], "circle"),
+    ([*one("heart"), Step("farthest", (1,)), Step("query", (2,), "shape")], None),
+    ([EVERYTHING, Step("outermost", (0,), "below"), Step("query", (1,), "shape")], "circle"),
+    ([EVERYTHING, Step("outermost", (0,), "right"), Step("query", (1,), "shape")], None),
+    ([RED, Step("outermost", (0,), "right"), Step("query", (1,), "shape")], "heart"),
+    ([BLUE, Step("outermost", (0,), "above"), Step("query", (1,), "shape")], "square"),
+    ([BLUE, Step("outermost", (0,), "left"), Step("query", (1,), "shape")], "square"),
+    ([EVERYTHING, Step("extreme", (0,), "largest"), Step("query", (1,), "shape")], "circle"),
+    ([EVERYTHING, Step("extreme", (0,), "smallest"), Step("query", (1,), "shape")], "square"),
+    ([*one("star"), Step("extreme", (0,), "largest"), Step("query", (2,), "shape")], None),
+    ([Step("most_common", (), "fill")], "solid"),
+    ([Step("most_common", (), "color")], None),
+    ([RED, Step("unique", (0,)), Step("query", (1,), "shape")], None),
+    ([Step("select", (), {"color": "green"}), Step("unique", (0,)), Step("query", (1,), "shape")], None),
+    ([*one("star"), Step("same", (1, 1), "color")], None),
+    ([*one("star"), Step("larger", (1, 1))], None),
+]
+
+
+@pytest.mark.parametrize(("steps", "answer"), CASES)
+def test_answer_worked_out_by_hand(steps: list[Step], answer: str | None):
+    if answer is None:
+        with pytest.raises(AmbiguousProgramError):
+            execute(steps, SCENE)
+    else:
+        assert execute(steps, SCENE) == answer
+
+
+def test_the_cases_use_every_operation():
+    assert {step.operation for steps, _ in CASES for step in steps} == set(OPERATIONS)
+
+
+def test_distance_ratio_decides_what_is_too_close():
+    def scene(near: int, far: int) -> Scene:
+        things = (
+            thing("star", "red", "small", "solid", (100, 100), 20),
+            thing("heart", "red", "small", "solid", (100 + near, 100), 20),
+            thing("cross", "red", "small", "solid", (100 - far, 100), 20),
+        )
+        return Scene((200, 200), things, PLAIN)
+
+    program = [*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")]
+    assert execute(program, scene(40, 46)) == "heart"
+    assert execute(program, scene(46, 40)) == "cross"
+    with pytest.raises(AmbiguousProgramError, match="equally far"):
+        execute(program, scene(40, 45))
+
+
+def test_a_nearest_object_that_the_stretched_picture_would_change_is_not_asked():
+    # 48 px down of 110 against 60 px right of 220: nearer in pixels, farther in shares of the sides.
+    things = (
+        thing("star", "red", "small", "solid", (100, 30), 20),
+        thing("heart", "red", "small", "solid", (100, 78), 20),
+        thing("cross", "red", "small", "solid", (160, 30), 20),
+    )
+    with pytest.raises(AmbiguousProgramError, match="equally far"):
+        execute(
+            [*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")],
+            Scene((110, 220), things, PLAIN),
+        )
+
+
+def test_programs_survive_json():
+    for steps, _ in CASES:
+        stored = json.loads(json.dumps([step.to_dict() for step in steps]))
+        assert program_from_json(stored) == tuple(steps)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [],
+        [Step("guess")],
+        [Step("count", (0,))],
+        [RED, Step("count", (1,))],
+        [RED, Step("count", (-1,))],
+        [RED],
+    ],
+)
+def test_a_malformed_program_is_one_clear_error(steps: list[Step]):
+    with pytest.raises(InputError) as caught:
+        execute(steps, SCENE)
+    assert not isinstance(caught.value, AmbiguousProgramError)
+
+
+def test_malformed_stored_steps_are_one_clear_error():
+    with pytest.raises(InputError, match="malformed program"):
+        program_from_json([{"operation": "count"}])

@@ -1,0 +1,186 @@
+"""Questions: true, clear, short, balanced, in many words."""
+
+import random
+import re
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert.scenes import Question, Scene, ask, execute, make_scene
+from lxmert.scenes.captions import TEMPLATES as CAPTION_TEMPLATES
+from lxmert.scenes.captions import caption
+from lxmert.scenes.questions import FAMILIES
+from lxmert.scenes.questions.templates import TEMPLATES
+from tests.scenes.english import ADJECTIVES, NOUNS, Answerer, caption_is_true
+
+seeds = st.integers(0, 2**40)
+
+
+def answerer(scene: Scene) -> Answerer:
+    shapes = ("circle", "square", "triangle", "star", "heart", "cross")
+    height, width = scene.size_hw
+    instances = []
+    for thing in scene.objects:
+        x1, y1, x2, y2 = thing.box_xyxy_px
+        attributes = {"color": thing.color, "size": thing.size, "fill": thing.fill}
+        instances.append(
+            {
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "category_id": shapes.index(thing.shape),
+                "attributes": attributes,
+            }
+        )
+    return Answerer({"width": width, "height": height}, instances, dict(enumerate(shapes)))
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[tuple[Scene, list[Question]]]:
+    scenes = [make_scene(random.Random(k)) for k in range(600)]
+    return [(scene, ask(scene, random.Random(-k - 1), 20)) for k, scene in enumerate(scenes)]
+
+
+def test_every_answer_follows_from_the_words_and_the_boxes(asked):
+    for scene, questions in asked:
+        reader = answerer(scene)
+        for question in questions:
+            assert reader.answer(question.text) == question.answer, (question, scene)
+
+
+def test_every_answer_is_what_the_program_gives(asked):
+    for scene, questions in asked:
+        for question in questions:
+            assert execute(question.program, scene) == question.answer
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds, n=st.integers(1, 30))
+def test_any_scene_gets_as_many_different_short_questions_as_wanted(seed: int, n: int):
+    scene = make_scene(random.Random(seed))
+    questions = ask(scene, random.Random(seed), n)
+    assert len({question.text for question in questions}) == len(questions) == n
+    reader = answerer(scene)
+    for question in questions:
+        assert len(re.findall(r"\w+|[^\w\s]", question.text)) <= 18
+        assert question.text[0].isupper()
+        assert question.text[-1] in "?."
+        assert reader.answer(question.text) == question.answer
+
+
+def test_a_picture_of_two_objects_still_has_a_hundred_questions():
+    scene = next(s for k in range(99) if len((s := make_scene(random.Random(k))).objects) == 2)
+    assert len(ask(scene, random.Random(0), 100)) == 100
+
+
+def test_fewer_questions_are_the_first_ones_of_more():
+    scene = make_scene(random.Random(5))
+    assert ask(scene, random.Random(1), 7) == ask(scene, random.Random(1), 20)[:7]
+
+
+def test_all_families_are_asked_in_all_their_wordings(asked):
+    texts = defaultdict(list)
+    for _, questions in asked:
+        for question in questions:
+            texts[question.family].append(question.text.lower())
+    assert len(FAMILIES) >= 12
+    assert texts.keys() == TEMPLATES.keys() == {family.name for family in FAMILIES}
+    for name, variants in TEMPLATES.items():
+        for templates in variants.values():
+            assert len(set(templates)) >= 3
+            for template in templates:
+                pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(template))
+                assert any(re.fullmatch(pattern, text) for text in texts[name]), template
+
+
+def test_a_blind_guess_of_each_familys_most_frequent_answer_stays_under_45_percent(asked):
+    answers = defaultdict(Counter)
+    for _, questions in asked:
+        for question in questions:
+            answers[question.family][question.answer] += 1
+    right = sum(max(counted.values()) for counted in answers.values())
+    assert right / sum(map(Counter.total, answers.values())) < 0.38
+    for family in FAMILIES:
+        share = max(answers[family.name].values()) / answers[family.name].total()
+        if family.answer_type == "yes/no":
+            # Three standard deviations of a fair coin.
+            assert share < 0.5 + 1.5 / answers[family.name].total() ** 0.5 + 0.01, family.name
+        elif family.name != "query_size":
+            assert share < 0.45, family.name
+        else:
+            assert share < 0.58
+
+
+def test_the_wording_does_not_tell_yes_from_no(asked):
+    """Within each sentence pattern, descriptions blanked, both answers are about equally frequent."""
+    words = ["small", "little", "tiny", "large", "big", "solid", "filled", "hollow", "empty", "striped"]
+    words += [
+        "red",
+        "orange",
+        "yellow",
+        "green",
+        "cyan",
+        "blue",
+        "purple",
+        "black",
+        "thing",
+        "object",
+        "item",
+    ]
+    slots = re.compile(
+        rf"\b(?:an? )?(?:(?:{'|'.join(words)}|circle|square|triangle|star|heart|cross)(?:e?s)?\b ?)+"
+    )
+    answers = defaultdict(Counter)
+    for _, questions in asked:
+        for question in questions:
+            if question.answer_type == "yes/no":
+                answers[question.family, slots.sub("_ ", question.text.lower())][question.answer] += 1
+    common = {key: counted for key, counted in answers.items() if counted.total() >= 60}
+    assert len(common) >= 15
+    for key, counted in common.items():
+        assert abs(counted["yes"] / counted.total() - 0.5) < 2 / counted.total() ** 0.5, (key, counted)
+
+
+def test_no_question_gives_its_answer_away(asked):
+    """Where an attribute is asked for or compared, the objects are described without it."""
+    kept = ("small or large", "solid, hollow or striped", "how big", "filled?")
+    silent = {"query_color": "color", "query_shape": "shape", "query_size": "size", "query_fill": "fill"}
+    silent["compare_size"] = "size"
+    for _, questions in asked:
+        for question in questions:
+            text = question.text.lower()
+            name = silent.get(question.family)
+            if question.family == "compare_attribute":
+                name = question.program[-1].argument
+            for words in kept:
+                text = text.replace(words, "")
+            said = {ADJECTIVES[word][0] for word in re.findall(r"\w+", text) if word in ADJECTIVES}
+            if any(NOUNS.get(word) for word in re.findall(r"\w+", text)):
+                said.add("shape")
+            assert name not in said, question.text
+
+
+def test_answers_have_the_official_answer_types(asked):
+    for _, questions in asked:
+        for question in questions:
+            kind = "yes/no" if question.answer in ("yes", "no") else "other"
+            assert question.answer_type == ("number" if question.answer.isdigit() else kind)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=seeds)
+def test_five_different_captions_are_short_and_true(seed: int):
+    scene = make_scene(random.Random(seed))
+    captions = caption(scene, random.Random(seed))
+    assert len(set(captions)) == len(captions) == 5
+    for text in captions:
+        assert len(re.findall(r"\w+|[^\w\s]", text)) <= 18
+        assert caption_is_true(answerer(scene), text), (text, scene)
+
+
+def test_all_kinds_of_captions_occur():
+    texts = [t.lower() for k in range(300) for t in caption(make_scene(random.Random(k)), random.Random(k))]
+    for templates in CAPTION_TEMPLATES.values():
+        for template in templates:
+            pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(template))
+            assert any(re.fullmatch(pattern, text) for text in texts), template

@@ -1,0 +1,45 @@
+"""The vocabulary covers the world, and answers are what the official normalisation leaves alone."""
+
+import re
+import string
+
+from lxmert.data.answer_normalisation import normalise_answer
+from lxmert.scenes import answer_list, scene_vocabulary
+
+
+def test_special_tokens_come_first_and_no_piece_twice():
+    vocabulary = scene_vocabulary()
+    assert vocabulary[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert len(set(vocabulary)) == len(vocabulary)
+    assert vocabulary == scene_vocabulary()
+    words = [piece for piece in vocabulary[5:] if piece.isalpha() and len(piece) > 1]
+    assert words == sorted(words)
+    assert all(re.fullmatch(r"[a-z]+", word) for word in words)
+
+
+def test_any_ascii_word_can_be_spelled_out():
+    vocabulary = set(scene_vocabulary())
+    for character in string.ascii_lowercase + string.digits + string.punctuation:
+        assert {character, f"##{character}"} <= vocabulary
+
+
+def test_every_word_of_questions_captions_and_answers_is_a_piece_of_its_own(made):
+    vocabulary = set(scene_vocabulary())
+    texts = answer_list()
+    for split in ("train", "val", "test"):
+        texts += [record["question"] for record in made.read(f"vqa_{split}_questions")["questions"]]
+        texts += [record["caption"] for record in made.read(f"captions_{split}")["annotations"]]
+    assert {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())} <= vocabulary
+
+
+def test_answers_are_unique_and_fixed_points_of_the_official_normalisation():
+    answers = answer_list()
+    assert len(set(answers)) == len(answers) == 2 + 11 + 8 + 6 + 2 + 3 + 4
+    assert [normalise_answer(answer) for answer in answers] == answers
+
+
+def test_every_true_answer_is_in_the_list(made):
+    annotations = made.read("vqa_train_annotations")["annotations"]
+    given = {annotation["multiple_choice_answer"] for annotation in annotations}
+    assert given <= set(answer_list())
+    assert len(given) >= 30

@@ -1,0 +1,295 @@
+"""A made data set on disk: official formats, disjoint splits, same seed same bytes, never half valid."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lxmert.data.coco import read_instances
+from lxmert.data.vqa import read_vqa
+from lxmert.errors import InputError
+from lxmert.scenes import SceneCounts, ask, execute, make_scene, make_scenes, sample, writing
+from lxmert.scenes.captions import caption
+from lxmert.scenes.programs import program_from_json
+from lxmert.scenes.randomness import stream
+from tests.scenes.conftest import SPLITS
+from tests.scenes.english import Answerer
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Relative path to digest of every file."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_files_are_those_of_the_layout(made):
+    names = contents(made.folder).keys()
+    annotations = {
+        f"annotations/{kind}_{split}.json" for kind in ("instances", "captions") for split in SPLITS
+    }
+    annotations |= {
+        f"annotations/vqa_{split}_{kind}.json" for kind in ("questions", "annotations") for split in SPLITS
+    }
+    pictures = {name for name in names if name.endswith(".png")}
+    assert set(names) == {"scenes.json"} | annotations | pictures
+    assert len(pictures) == 60
+
+
+def test_instances_are_coco(made):
+    ids = []
+    for split in SPLITS:
+        data = made.read(f"instances_{split}")
+        names = {category["id"]: category["name"] for category in data["categories"]}
+        assert sorted(names.values()) == ["circle", "cross", "heart", "square", "star", "triangle"]
+        images = {image["id"]: image for image in data["images"]}
+        for image in images.values():
+            assert image["file_name"] == f"scenes_{split}_{image['id']:012d}.png"
+            with Image.open(made.folder / "images" / split / image["file_name"]) as picture:
+                assert picture.format == "PNG"
+                assert picture.mode == "RGB"
+                assert picture.size == (image["width"], image["height"])
+        for one in data["annotations"]:
+            x, y, width, height = one["bbox"]
+            image = images[one["image_id"]]
+            assert x >= 0 <= y
+            assert x + width <= image["width"]
+            assert y + height <= image["height"]
+            assert 0 < one["area"] <= width * height
+            assert one["iscrowd"] == 0
+            assert one["category_id"] in names
+            assert one["attributes"].keys() == {"color", "size", "fill"}
+        ids += [one["id"] for one in data["annotations"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_captions_are_coco_with_five_for_each_image(made):
+    ids = []
+    for split in SPLITS:
+        data = made.read(f"captions_{split}")
+        assert data["images"] == made.read(f"instances_{split}")["images"]
+        times = Counter(one["image_id"] for one in data["annotations"])
+        assert times == dict.fromkeys((image["id"] for image in data["images"]), 5)
+        assert all(isinstance(one["caption"], str) for one in data["annotations"])
+        ids += [one["id"] for one in data["annotations"]]
+    assert len(set(ids)) == len(ids) == 300
+
+
+def test_questions_and_annotations_are_vqa_v2(made):
+    for split in SPLITS:
+        questions = made.read(f"vqa_{split}_questions")
+        annotations = made.read(f"vqa_{split}_annotations")
+        for data in (questions, annotations):
+            assert data["data_type"] == "scenes"
+            assert data["data_subtype"] == split
+            assert {"info", "license"} <= data.keys()
+        assert questions["task_type"] == "Open-Ended"
+        pairs = zip(questions["questions"], annotations["annotations"], strict=True)
+        for question, annotation in pairs:
+            assert question.keys() == {"image_id", "question", "question_id"}
+            assert question["question_id"] == annotation["question_id"]
+            assert question["image_id"] == annotation["image_id"] == question["question_id"] // 1000
+            assert annotation["answer_type"] in ("yes/no", "number", "other")
+            assert [answer["answer_id"] for answer in annotation["answers"]] == list(range(1, 11))
+            assert all(a["answer_confidence"] in ("yes", "maybe", "no") for a in annotation["answers"])
+        times = Counter(question["image_id"] for question in questions["questions"])
+        assert times == dict.fromkeys((i["id"] for i in made.read(f"instances_{split}")["images"]), 20)
+
+
+def test_stored_answers_follow_from_words_boxes_and_programs(made):
+    for split in SPLITS:
+        instances = made.read(f"instances_{split}")
+        shapes = {category["id"]: category["name"] for category in instances["categories"]}
+        answerers = {
+            image["id"]: Answerer(
+                image, [one for one in instances["annotations"] if one["image_id"] == image["id"]], shapes
+            )
+            for image in instances["images"]
+        }
+        scenes = {number: make_scene(stream(3, number - 1, "scene")) for number in answerers}
+        annotations = made.read(f"vqa_{split}_annotations")["annotations"]
+        for question, annotation in zip(
+            made.read(f"vqa_{split}_questions")["questions"], annotations, strict=True
+        ):
+            truth = annotation["multiple_choice_answer"]
+            assert answerers[question["image_id"]].answer(question["question"]) == truth
+            program = program_from_json(annotation["program"])
+            assert execute(program, scenes[question["image_id"]]) == truth
+
+
+def test_annotators_sometimes_disagree_but_the_truth_scores_one(made):
+    agreeing = Counter()
+    for annotation in made.read("vqa_train_annotations")["annotations"]:
+        answers = [answer["answer"] for answer in annotation["answers"]]
+        agreeing[answers.count(annotation["multiple_choice_answer"])] += 1
+        assert not any(answer.startswith("-") for answer in answers)
+    assert set(agreeing) == {7, 8, 9, 10}
+    assert 0.06 < 1 - agreeing[10] / agreeing.total() < 0.14
+
+
+def test_splits_share_no_image_and_are_80_10_10(made):
+    ids = [{image["id"] for image in made.read(f"instances_{split}")["images"]} for split in SPLITS]
+    assert [len(split) for split in ids] == [48, 6, 6]
+    assert len(set.union(*ids)) == 60
+    pictures = [digest for name, digest in contents(made.folder).items() if name.endswith(".png")]
+    assert len(set(pictures)) == 60
+
+
+def test_the_readers_of_the_real_data_sets_read_it(made):
+    folder = made.folder / "annotations"
+    images = read_instances(folder / "instances_val.json")
+    examples = read_vqa(folder / "vqa_val_questions.json", folder / "vqa_val_annotations.json")
+    assert len(images) == 6
+    assert len(examples) == 120
+    assert set(examples.image_ids) == set(images)
+    assert all(len(example.answers) == 10 for example in examples)
+
+
+def test_counts_are_those_of_the_files(made):
+    assert made.counts.images == 60
+    assert made.counts.questions == 1200
+    stored = json.loads((made.folder / "scenes.json").read_text())
+    assert stored["format"] == "lxmert-scenes"
+    assert (stored["seed"], stored["images"], stored["questions_per_image"]) == (3, 60, 20)
+    families = Counter()
+    right = 0
+    for split in SPLITS:
+        split_counts = stored["splits"][split]
+        assert split_counts["images"] == len(made.read(f"instances_{split}")["images"])
+        assert split_counts["objects"] == len(made.read(f"instances_{split}")["annotations"])
+        assert split_counts["captions"] == len(made.read(f"captions_{split}")["annotations"])
+        annotations = made.read(f"vqa_{split}_annotations")["annotations"]
+        assert split_counts["questions"] == len(annotations)
+        families.update((a["question_type"], a["multiple_choice_answer"]) for a in annotations)
+    assert {(f, a): n for f, answers in stored["families"].items() for a, n in answers.items()} == families
+    for family in stored["families"]:
+        right += max(n for (name, _), n in families.items() if name == family)
+    assert made.counts.blind_accuracy == pytest.approx(right / 1200)
+    assert made.counts.blind_accuracy < 0.45
+
+
+def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(made, tmp_path: Path):
+    script = (
+        "from lxmert.scenes import make_scenes\n"
+        "import sys\n"
+        "if __name__ == '__main__':\n"
+        "    make_scenes(sys.argv[1], 60, 3, workers=2, progress=False)\n"
+    )
+    (tmp_path / "make.py").write_text(script)
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    subprocess.run(
+        [sys.executable, str(tmp_path / "make.py"), str(tmp_path / "data")], check=True, env=environment
+    )
+    assert contents(tmp_path / "data") == contents(made.folder)
+
+
+def test_another_seed_gives_other_pictures(made, tmp_path: Path):
+    make_scenes(tmp_path, 3, 4, progress=False)
+    same = contents(tmp_path).items() & contents(made.folder).items()
+    assert not [name for name, _ in same if name.endswith(".png")]
+
+
+def test_more_images_extend_a_smaller_data_set(made, tmp_path: Path):
+    make_scenes(tmp_path, 11, 3, progress=False)
+    small, large = contents(tmp_path), contents(made.folder)
+    pictures = {name for name in small if name.endswith(".png")}
+    assert len(pictures) == 11
+    assert all(small[name] == large[name] for name in pictures)
+    for name in ("vqa_train_questions", "vqa_val_annotations", "instances_test", "captions_train"):
+        key = "questions" if name.endswith("questions") else "annotations"
+        records = json.loads((tmp_path / "annotations" / f"{name}.json").read_text())[key]
+        assert records
+        assert records == made.read(name)[key][: len(records)]
+
+
+def test_a_sample_is_the_image_of_the_data_set(made):
+    picture, scene, questions = sample(3, 8)
+    with Image.open(made.folder / "images/val/scenes_val_000000000009.png") as stored:
+        assert stored.tobytes() == picture.tobytes()
+    assert picture.size == (scene.size_hw[1], scene.size_hw[0])
+    stored_questions = made.read("vqa_val_questions")["questions"]
+    assert [q["question"] for q in stored_questions if q["image_id"] == 9] == [q.text for q in questions]
+
+
+def test_the_words_of_a_seed_do_not_change_between_versions():
+    """The embedded model's card names a seed: raise GENERATOR_VERSION where this digest must change."""
+    digest = hashlib.sha256()
+    for index in range(60):
+        scene = make_scene(stream(1, index, "scene"))
+        questions = ask(scene, stream(1, index, "questions"), 20)
+        captions = caption(scene, stream(1, index, "captions"))
+        digest.update(repr((scene, questions, captions)).encode())
+    assert (writing.GENERATOR_VERSION, digest.hexdigest()[:16]) == GOLDEN
+
+
+GOLDEN = (1, "6aa37042bdd89e9f")
+
+
+def test_an_interrupted_run_leaves_no_valid_data_set_and_a_second_run_mends_it(
+    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*arguments: object):
+        made_so_far = writing_generate(*arguments)
+        for _ in range(7):
+            yield next(made_so_far)
+        raise KeyboardInterrupt
+
+    writing_generate = writing.generate
+    make_scenes(tmp_path, 60, 9, progress=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "generate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_scenes(tmp_path, 60, 3, progress=False)
+    assert not (tmp_path / "scenes.json").exists()
+    assert not list(tmp_path.rglob("*.partial"))
+    make_scenes(tmp_path, 60, 3, progress=False)
+    assert contents(tmp_path) == contents(made.folder)
+
+
+def test_a_smaller_data_set_replaces_a_larger_one_completely(tmp_path: Path):
+    make_scenes(tmp_path / "a", 25, 3, progress=False)
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3)
+    make_scenes(tmp_path / "b", 12, 4, progress=False, questions_per_image=3)
+    replaced = contents(tmp_path / "a")
+    assert replaced.pop("notes.txt")
+    assert replaced == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "scenes.json"])
+def test_a_directory_of_something_else_is_refused_untouched(tmp_path: Path, name: str):
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(InputError, match=r"not empty .*choose a new or empty directory"):
+        make_scenes(tmp_path, 3, 0, progress=False)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path):
+    (tmp_path / "data").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        make_scenes(tmp_path / "data", 3, 0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": 0}, "images is 0, expected a whole number from 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"images": 1.5}, "images is 1.5"),
+        ({"questions_per_image": 101}, "questions_per_image is 101, expected a whole number from 1 to 100"),
+        ({"workers": 0}, "workers is 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(tmp_path: Path, changed: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        make_scenes(tmp_path / "data", **{"images": 1, "seed": 0, "progress": False, **changed})
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_questions_no_blind_accuracy():
+    assert SceneCounts().blind_accuracy == 0.0
