@@ -1,0 +1,299 @@
+"""LxmertConfig: every number that defines an LXMERT model, checked once when it is made.
+
+Source: Tan & Bansal 2019 (arXiv 1908.07490), section 3 and appendix; names and defaults are those of
+`transformers`' LxmertConfig. The class is a `transformers.PreTrainedConfig`, so hub loading and saving
+work as everywhere else.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+from transformers.utils import logging
+
+from lxmert.errors import ConfigurationError
+
+logger = logging.get_logger(__name__)
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_attention_heads",
+    "num_qa_labels",
+    "num_object_labels",
+    "num_attr_labels",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "visual_feat_dim",
+    "visual_pos_dim",
+)
+_LAYER_COUNTS = ("l_layers", "x_layers", "r_layers")
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+_FLAGS = (
+    "task_matched",
+    "task_mask_lm",
+    "task_obj_predict",
+    "task_qa",
+    "visual_obj_loss",
+    "visual_attr_loss",
+    "visual_feat_loss",
+    "tie_word_embeddings",
+)
+_OTHERS = ("hidden_act", "initializer_range", "layer_norm_eps", "visual_loss_normalizer", "pad_token_id")
+_PARAMETERS = (*_SIZES, *_LAYER_COUNTS, *_PROBABILITIES, *_FLAGS, *_OTHERS, "bos_token_id", "eos_token_id")
+
+# Keys of published config.json files that look like a misspelt parameter and are none.
+_LEGACY_KEYS = frozenset({"max_2d_position_embeddings"})
+
+_LAYERS_OF_ENCODER = {"vision": "r_layers", "cross_encoder": "x_layers", "language": "l_layers"}
+
+
+class _DerivedParameterError(ConfigurationError, NotImplementedError):
+    """A derived parameter was set; `transformers` expects NotImplementedError from such an attribute."""
+
+
+class LxmertConfig(PreTrainedConfig):
+    """The architecture and the pre-training tasks of an LXMERT model.
+
+    The defaults give the size of `unc-nlp/lxmert-base-uncased`. Keys that are no parameter (published
+    configurations carry some) are kept as attributes and saved again.
+
+    Args:
+        vocab_size: number of word pieces, i.e. rows of the word embedding.
+        hidden_size: width H of every hidden state; a multiple of `num_attention_heads`.
+        num_attention_heads: heads of each attention.
+        num_qa_labels: number of answers that the question answering head chooses from.
+        num_object_labels: number of object classes of the object prediction task.
+        num_attr_labels: number of attribute classes of the object prediction task.
+        intermediate_size: width of the feed-forward layers.
+        hidden_act: name of the activation of feed-forward layers and prediction heads, for example
+            "gelu", "relu", "silu".
+        hidden_dropout_prob: dropout after embeddings and linear layers, 0..1.
+        attention_probs_dropout_prob: dropout on attention weights, 0..1.
+        max_position_embeddings: longest text in word pieces.
+        type_vocab_size: number of text segments.
+        initializer_range: standard deviation of the normal distribution of new weights.
+        layer_norm_eps: the small constant in every layer normalisation.
+        l_layers: layers of the language encoder.
+        x_layers: layers of the cross-modality encoder.
+        r_layers: layers of the object relationship (vision) encoder.
+        visual_feat_dim: width of an object's feature vector.
+        visual_pos_dim: width of an object's position; 4 for a box x1, y1, x2, y2.
+        visual_loss_normalizer: factor of each of the three object losses; about 1 / 0.15, because a
+            share of 0.15 of the objects is masked.
+        task_matched: learn whether text and image belong together.
+        task_mask_lm: learn to fill in masked words.
+        task_obj_predict: learn to predict masked objects (see the three `visual_*_loss`).
+        task_qa: learn to answer questions; without it LxmertForPreTraining has no answer head.
+        visual_obj_loss: predict the class of an object.
+        visual_attr_loss: predict the attribute of an object.
+        visual_feat_loss: regress the feature vector of an object.
+        pad_token_id: id of [PAD]; its word embedding stays as it is in training. None means 0.
+        bos_token_id: not used by LXMERT, nor is `eos_token_id`.
+        eos_token_id: see `bos_token_id`.
+        tie_word_embeddings: whether the masked-word head shares its matrix with the word embedding.
+        **kwargs: parameters of `PreTrainedConfig`, and further keys to keep.
+
+    Raises:
+        ConfigurationError: naming every fault at once.
+    """
+
+    model_type = "lxmert"
+    attribute_map: ClassVar[dict[str, str]] = {}
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["losses"]
+
+    def __init__(
+        self,
+        vocab_size: int = 30522,
+        hidden_size: int = 768,
+        num_attention_heads: int = 12,
+        num_qa_labels: int = 9500,
+        num_object_labels: int = 1600,
+        num_attr_labels: int = 400,
+        intermediate_size: int = 3072,
+        hidden_act: str = "gelu",
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        max_position_embeddings: int = 512,
+        type_vocab_size: int = 2,
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        l_layers: int = 9,
+        x_layers: int = 5,
+        r_layers: int = 5,
+        visual_feat_dim: int = 2048,
+        visual_pos_dim: int = 4,
+        visual_loss_normalizer: float = 6.67,
+        task_matched: bool = True,
+        task_mask_lm: bool = True,
+        task_obj_predict: bool = True,
+        task_qa: bool = True,
+        visual_obj_loss: bool = True,
+        visual_attr_loss: bool = True,
+        visual_feat_loss: bool = True,
+        pad_token_id: int | None = None,
+        bos_token_id: int | None = None,
+        eos_token_id: int | list[int] | None = None,
+        tie_word_embeddings: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        derived = kwargs.pop("num_hidden_layers", None)
+        # PreTrainedConfig refuses output_attentions under any attention but eager; here a call that
+        # wants the maps runs eagerly by itself, so every setting may ask for them.
+        output_attentions = kwargs.pop("output_attentions", False)
+        _warn_about_misspelt(kwargs)
+        super().__init__(**kwargs)
+        self._output_attentions = output_attentions
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        self.num_qa_labels = num_qa_labels
+        self.num_object_labels = num_object_labels
+        self.num_attr_labels = num_attr_labels
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.max_position_embeddings = max_position_embeddings
+        self.type_vocab_size = type_vocab_size
+        self.initializer_range = initializer_range
+        self.layer_norm_eps = layer_norm_eps
+        self.l_layers = l_layers
+        self.x_layers = x_layers
+        self.r_layers = r_layers
+        self.visual_feat_dim = visual_feat_dim
+        self.visual_pos_dim = visual_pos_dim
+        self.visual_loss_normalizer = visual_loss_normalizer
+        self.task_matched = task_matched
+        self.task_mask_lm = task_mask_lm
+        self.task_obj_predict = task_obj_predict
+        self.task_qa = task_qa
+        self.visual_obj_loss = visual_obj_loss
+        self.visual_attr_loss = visual_attr_loss
+        self.visual_feat_loss = visual_feat_loss
+        self.pad_token_id = pad_token_id
+        self.bos_token_id = bos_token_id
+        self.eos_token_id = eos_token_id
+        self.tie_word_embeddings = tie_word_embeddings
+        self._check(derived)
+
+    @property
+    def num_hidden_layers(self) -> dict[str, int]:
+        """Layers per encoder, always those of `l_layers`, `x_layers` and `r_layers`."""
+        return {encoder: getattr(self, name) for encoder, name in _LAYERS_OF_ENCODER.items()}
+
+    @num_hidden_layers.setter
+    def num_hidden_layers(self, layers: Any) -> None:
+        self._check(layers)
+        for encoder, name in _LAYERS_OF_ENCODER.items():
+            setattr(self, name, layers[encoder])
+
+    @property
+    def output_attentions(self) -> bool:
+        """Whether models return attention maps by default, under every `attn_implementation`."""
+        return bool(self._output_attentions)
+
+    @output_attentions.setter
+    def output_attentions(self, value: bool) -> None:
+        self._output_attentions = value
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values as plain data, the derived `num_hidden_layers` included for other readers."""
+        values: dict[str, Any] = super().to_dict()
+        values["num_hidden_layers"] = self.num_hidden_layers
+        return values
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write config.json into `save_directory`, after a check."""
+        self.validate()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LxmertConfig":
+        """Make a configuration from plain data; parameters among `kwargs` win, and are checked with it."""
+        overrides = {name: value for name, value in kwargs.items() if name in _PARAMETERS}
+        return super().from_dict({**config_dict, **overrides}, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LxmertConfig) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def validate(self) -> None:
+        """Raise a ConfigurationError naming all faults; also runs before building a model and saving."""
+        self._check(None)
+
+    def _check(self, derived: Any) -> None:
+        """Raise for all faults, with those of `derived`, a value given for `num_hidden_layers`."""
+        faults = list(self._faults())
+        kind = ConfigurationError
+        # Published files carry the mapping; it says nothing that l_layers, x_layers and r_layers do not.
+        if derived is not None and not isinstance(derived, Mapping):
+            kind = _DerivedParameterError
+            faults.append(
+                f"num_hidden_layers is derived and cannot be {derived!r}: set l_layers, x_layers and r_layers"
+            )
+        if faults:
+            listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
+            raise kind(f"LxmertConfig has {len(faults)} fault(s): {listed}")
+
+    def _faults(self) -> Iterator[str]:
+        for name in _SIZES:
+            yield from _count_fault(name, getattr(self, name), least=1)
+        for name in _LAYER_COUNTS:
+            yield from _count_fault(name, getattr(self, name), least=0)
+        heads, hidden = self.num_attention_heads, self.hidden_size
+        if not (_count_fault("", heads, 1) or _count_fault("", hidden, 1)) and hidden % heads:
+            yield f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: change one of them"
+        for name in _PROBABILITIES:
+            yield from _number_fault(name, getattr(self, name), 0, 1)
+        for name in ("initializer_range", "visual_loss_normalizer"):
+            yield from _number_fault(name, getattr(self, name), 0, math.inf)
+        yield from _number_fault("layer_norm_eps", self.layer_norm_eps, 0, 1)
+        for name in _FLAGS:
+            if not isinstance(value := getattr(self, name), bool):
+                yield f"{name} must be True or False, got {value!r}"
+        yield from self._activation_fault()
+        yield from self._padding_fault()
+
+    def _activation_fault(self) -> Iterator[str]:
+        from transformers.activations import ACT2FN
+
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACT2FN:
+            near = difflib.get_close_matches(str(self.hidden_act), ACT2FN, n=3, cutoff=0)
+            yield f"hidden_act {self.hidden_act!r} is not a known activation: try {', '.join(near)}"
+
+    def _padding_fault(self) -> Iterator[str]:
+        pad, size = self.pad_token_id, self.vocab_size
+        if pad is None or list(_count_fault("vocab_size", size, least=1)):
+            return
+        if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < size:
+            yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
+
+
+def _count_fault(name: str, value: Any, least: int) -> list[str]:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        return [f"{name} must be an integer of at least {least}, got {value!r}"]
+    return []
+
+
+def _number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
+    bounds = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        return [f"{name} must be a number {bounds}, got {value!r}"]
+    if math.isinf(value):
+        return [f"{name} must be finite, got {value!r}"]
+    return []
+
+
+def _warn_about_misspelt(kwargs: Mapping[str, Any]) -> None:
+    for name in kwargs:
+        near = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.9)
+        if near and name not in _LEGACY_KEYS:
+            logger.warning(
+                "LxmertConfig keeps the unknown key %r and does not use it; did you mean %r?", name, near[0]
+            )

@@ -1,0 +1,196 @@
+"""Multi-head attention, and the residual layers built on it (paper section 3.2, equations 1 to 8).
+
+The computation itself is chosen by `config._attn_implementation` through `transformers`' attention interface
+(eager, sdpa, flash_attention_2, flex_attention, registered ones). A call that asks for the attention maps
+runs eagerly, whatever the setting, because the other kernels do not give them.
+
+Masks are additive: 0 where a key may be seen, the lowest number of the type where not. A query that may see
+no key then attends to all keys alike instead of giving NaN.
+
+Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from lxmert.configuration import LxmertConfig
+
+AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one to add to scores, (B, 1, 1, K)."""
+    if mask is None:
+        return None
+    hidden = 1.0 - mask[:, None, None, :].to(dtype)
+    return hidden * torch.finfo(dtype).min
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention in plain steps, with the weights as second result.
+
+    Args:
+        module: the attention module; says whether it trains.
+        query: (B, A, Q, d).
+        key: (B, A, K, d).
+        value: (B, A, K, d).
+        attention_mask: additive (B, 1, 1, K), or None when all keys are visible.
+        scaling: factor of the scores.
+        dropout: probability of dropping a weight.
+
+    Returns:
+        the mixed values (B, Q, A, d) and the weights (B, A, Q, K), rows of which sum to 1 before dropout.
+    """
+    scores = torch.matmul(query, key.transpose(-1, -2)) * scaling  # (B, A, Q, K)
+    # At least float32: in float16 the sum of a score and the lowest number can overflow to -inf.
+    precision = torch.promote_types(scores.dtype, torch.float32)
+    scores = scores.to(precision)
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = nn.functional.softmax(scores, dim=-1).to(value.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2), weights
+
+
+class LxmertAttention(nn.Module):
+    """Multi-head attention from queries (words or objects) to a context (words or objects)."""
+
+    is_causal = False
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.dropout = config.attention_probs_dropout_prob
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        context: Tensor,
+        attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Let queries gather from a context.
+
+        Args:
+            hidden_states: (B, Q, H), the queries.
+            context: (B, K, H), the keys and values.
+            attention_mask: additive (B, 1, 1, K), or None.
+            output_attentions: also return the weights.
+
+        Returns:
+            (B, Q, H), and the weights (B, A, Q, K) or None.
+        """
+        query = self._heads(self.query(hidden_states))
+        key = self._heads(self.key(context))
+        value = self._heads(self.value(context))
+        name = (
+            "eager"
+            if output_attentions
+            else _implementation(self.config, attention_mask, hidden_states, context)
+        )
+        attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
+        mixed, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            _mask_for(name, attention_mask, query),
+            scaling=self.scaling,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        mixed = mixed.reshape(hidden_states.shape)  # (B, Q, A, d) -> (B, Q, H)
+        return mixed, weights if output_attentions else None
+
+    def _heads(self, states: Tensor) -> Tensor:
+        """(B, N, H) -> (B, A, N, d)."""
+        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+def _implementation(config: LxmertConfig, mask: Tensor | None, queries: Tensor, context: Tensor) -> str:
+    """Name of the attention function for a call that needs no weights."""
+    name: str = config._attn_implementation or "eager"
+    if "flash" in name and mask is not None and queries is not context:
+        # transformers' flash path cuts padding from queries by the keys' mask: right in self-attention only.
+        return "sdpa"
+    return name
+
+
+def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | None:
+    """The additive mask (B, 1, 1, K) in the form that the attention function `name` takes."""
+    if mask is None:
+        return None
+    if "flash" in name:
+        return mask[:, 0, 0, :] == 0  # (B, K), True where visible
+    if mask.dtype != query.dtype:
+        # Under autocast the states are float32 and the queries half precision, whose range may be smaller.
+        mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+    if name == "flex_attention":
+        return mask.expand(-1, -1, query.shape[2], -1)
+    return mask
+
+
+class LxmertAttentionOutput(nn.Module):
+    """Linear layer, dropout, residual sum and normalisation after an attention."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """(B, Q, H) attended and (B, Q, H) before attention -> (B, Q, H)."""
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+class LxmertCrossAttentionLayer(nn.Module):
+    """Residual attention to the other modality."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.att = LxmertAttention(config)
+        self.output = LxmertAttentionOutput(config)
+
+    def forward(
+        self,
+        input_tensor: Tensor,
+        ctx_tensor: Tensor,
+        ctx_att_mask: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Queries (B, Q, H) attend to the other modality (B, K, H) -> (B, Q, H), weights or None."""
+        attended, weights = self.att(input_tensor, ctx_tensor, ctx_att_mask, output_attentions)
+        return self.output(attended, input_tensor), weights
+
+
+class LxmertSelfAttentionLayer(nn.Module):
+    """Residual attention within one modality."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.self = LxmertAttention(config)
+        self.output = LxmertAttentionOutput(config)
+
+    def forward(
+        self, input_tensor: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """States (B, Q, H) attend to each other -> (B, Q, H), weights or None."""
+        attended, weights = self.self(input_tensor, input_tensor, attention_mask, output_attentions)
+        return self.output(attended, input_tensor), weights

@@ -1,0 +1,161 @@
+"""Checks of what a caller hands to a model; each fault is one clear TensorError.
+
+Shapes are checked always: that costs nothing. Values are checked only where reading them has no side effect:
+not while compiling, exporting or tracing (a check would break the graph) and not on an accelerator (a check
+would wait for its queue).
+
+Shapes: B batch, W words, O objects, H hidden.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from lxmert.configuration import LxmertConfig
+from lxmert.errors import TensorError
+
+# Names that arguments had in other versions of LXMERT -> their names here.
+_FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
+
+
+def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
+    """Raise the TypeError for arguments that the model does not have, naming the nearest that it has."""
+    names = [name for name in known if name not in ("self", "unknown")]
+    hints = []
+    for name in unknown:
+        near = (
+            [_FORMER_NAMES[name]]
+            if _FORMER_NAMES.get(name) in names
+            else difflib.get_close_matches(name, names, 1, 0.0)
+        )
+        hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
+    raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")
+
+
+def values_can_be_read(tensor: Tensor) -> bool:
+    """Whether looking at the values costs no graph break and no wait for an accelerator."""
+    return (
+        tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+    )
+
+
+def check_inputs(
+    config: LxmertConfig,
+    embedding: nn.Module,
+    words: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
+    objects: tuple[Tensor | None, Tensor | None, Tensor | None],
+) -> None:
+    """Check the inputs of a model.
+
+    Args:
+        config: configuration of the model.
+        embedding: the word embedding, whose rows are the vocabulary also after it was replaced.
+        words: input_ids, inputs_embeds, attention_mask and token_type_ids.
+        objects: visual_feats, visual_pos and visual_attention_mask.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
+    batch = _check_words(config, vocabulary, *words)
+    _check_objects(config, batch, *objects)
+
+
+def _check_words(
+    config: LxmertConfig,
+    vocabulary: int,
+    input_ids: Tensor | None,
+    inputs_embeds: Tensor | None,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+) -> int:
+    if (input_ids is None) == (inputs_embeds is None):
+        got = "neither" if input_ids is None else "both"
+        raise TensorError(f"give exactly one of input_ids and inputs_embeds, got {got}")
+    if input_ids is not None:
+        _check_shape("input_ids", input_ids, (None, None), "batch, words")
+        check_ids("input_ids", input_ids, vocabulary, "vocab_size")
+        batch, length = input_ids.shape
+    elif inputs_embeds is not None:
+        _check_shape(
+            "inputs_embeds", inputs_embeds, (None, None, config.hidden_size), "batch, words, hidden_size"
+        )
+        batch, length = inputs_embeds.shape[:2]
+    if length == 0:
+        raise TensorError("the text has no word piece: give at least one per row, such as [CLS]")
+    if length > config.max_position_embeddings:
+        raise TensorError(
+            f"the text has {length} word pieces, the model knows {config.max_position_embeddings} positions "
+            "(max_position_embeddings): truncate the text"
+        )
+    if attention_mask is not None:
+        _check_shape("attention_mask", attention_mask, (batch, length), "batch, words")
+    if token_type_ids is not None:
+        _check_shape("token_type_ids", token_type_ids, (batch, length), "batch, words")
+        check_ids("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size")
+    return batch
+
+
+def _check_objects(
+    config: LxmertConfig,
+    batch: int,
+    visual_feats: Tensor | None,
+    visual_pos: Tensor | None,
+    visual_attention_mask: Tensor | None,
+) -> None:
+    for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
+        if given is None:
+            raise TensorError(
+                f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
+            )
+    if visual_feats is None or visual_pos is None:  # never true here; lets the type checker know
+        return
+    _check_shape(
+        "visual_feats", visual_feats, (batch, None, config.visual_feat_dim), "batch, objects, visual_feat_dim"
+    )
+    count = visual_feats.shape[1]
+    if count == 0:
+        raise TensorError(
+            "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
+        )
+    _check_shape(
+        "visual_pos", visual_pos, (batch, count, config.visual_pos_dim), "batch, objects, visual_pos_dim"
+    )
+    if visual_attention_mask is not None:
+        _check_shape("visual_attention_mask", visual_attention_mask, (batch, count), "batch, objects")
+    for name, values in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
+        if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
+            raise TensorError(
+                f"{name} has values that are not finite (NaN or infinity): check the feature extractor"
+            )
+
+
+def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
+    """Raise unless `tensor` has the `expected` shape; None stands for any size."""
+    if not isinstance(tensor, Tensor):
+        raise TensorError(f"{name} must be a torch tensor, got {type(tensor).__name__}")
+    fits = tensor.dim() == len(expected)
+    if fits:
+        for size, wanted in zip(tensor.shape, expected, strict=True):
+            fits = fits and (wanted is None or size == wanted)
+    if not fits:
+        wish = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
+        raise TensorError(f"{name} has shape {tuple(tensor.shape)}, expected ({wish}): {meaning}")
+
+
+def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
+    """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
+    if ids.is_floating_point() or ids.is_complex():
+        raise TensorError(f"{name} must be integers, got {ids.dtype}")
+    if not values_can_be_read(ids) or ids.numel() == 0:
+        return
+    lowest, highest = int(ids.min()), int(ids.max())
+    if lowest < 0 or highest >= count:
+        wrong = lowest if lowest < 0 else highest
+        raise TensorError(f"{name} has the id {wrong}, expected 0..{count - 1} ({parameter} is {count})")

@@ -1,0 +1,136 @@
+"""The heads on top of the encoder (paper section 3.3).
+
+Shapes: B batch, W words, O objects, H hidden, V vocabulary, C classes, D feature width.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from lxmert.configuration import LxmertConfig
+
+
+class LxmertPooler(nn.Module):
+    """State of the first word ([CLS]) through a linear layer and tanh: the cross-modality output."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, W, H) -> (B, H) in -1..1."""
+        return self.activation(self.dense(hidden_states[:, 0]))
+
+
+class LxmertPredictionHeadTransform(nn.Module):
+    """Linear layer, activation and normalisation before a prediction."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform_act_fn = ACT2FN[config.hidden_act]
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, N, H) -> (B, N, H)."""
+        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
+
+
+class LxmertLMPredictionHead(nn.Module):
+    """Scores of all word pieces at every place; the decoder shares the word embedding, not the bias."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.transform = LxmertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, W, H) -> (B, W, V)."""
+        return self.decoder(self.transform(hidden_states)) + self.bias
+
+    def fit_to_vocabulary(self, size: int) -> None:
+        """Give the bias `size` word pieces, as many as the decoder has; new ones get the bias 0.
+
+        Dtype, device and whether the bias is trained stay as they are.
+        """
+        self.bias = _resized(self.bias, torch.zeros(size, dtype=self.bias.dtype, device=self.bias.device))
+
+
+class LxmertPreTrainingHeads(nn.Module):
+    """The masked-word head and the head that says whether text and image match."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.predictions = LxmertLMPredictionHead(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Words (B, W, H) and pooled state (B, H) -> (B, W, V), and (B, 2): 0 no match, 1 match."""
+        return self.predictions(sequence_output), self.seq_relationship(pooled_output)
+
+
+class LxmertVisualAnswerHead(nn.Module):
+    """Scores of all answers, from the pooled state."""
+
+    def __init__(self, config: LxmertConfig, num_labels: int) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.logit_fc = nn.Sequential(
+            nn.Linear(hidden, hidden * 2),
+            nn.GELU(),
+            nn.LayerNorm(hidden * 2, eps=config.layer_norm_eps),
+            nn.Linear(hidden * 2, num_labels),
+        )
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, H) -> (B, C)."""
+        return self.logit_fc(hidden_states)
+
+
+class LxmertVisualObjHead(nn.Module):
+    """Predictions about objects: class (obj), attribute (attr) and feature vector (feat), as configured."""
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        self.transform = LxmertPredictionHeadTransform(config)
+        widths = {}
+        if config.visual_obj_loss:
+            widths["obj"] = config.num_object_labels
+        if config.visual_attr_loss:
+            widths["attr"] = config.num_attr_labels
+        if config.visual_feat_loss:
+            widths["feat"] = config.visual_feat_dim
+        self.decoder_dict = nn.ModuleDict(
+            {task: nn.Linear(config.hidden_size, width) for task, width in widths.items()}
+        )
+
+    def forward(self, hidden_states: Tensor) -> dict[str, Tensor]:
+        """Objects (B, O, H) -> by task, obj and attr (B, O, C), feat (B, O, D)."""
+        states = self.transform(hidden_states)
+        return {task: decoder(states) for task, decoder in self.decoder_dict.items()}
+
+
+def _resized(old: Tensor, new: Tensor) -> nn.Parameter:
+    """`new` with the first rows of `old`, as a parameter that is trained if `old` is."""
+    kept = min(len(old), len(new))
+    with torch.no_grad():
+        new[:kept] = old[:kept]
+    return nn.Parameter(new, requires_grad=old.requires_grad)
+
+
+def resize_linear(layer: nn.Linear, initialised: nn.Linear) -> None:
+    """Give `layer` as many outputs as `initialised` has, in place.
+
+    The first outputs keep their weights, further ones take those of `initialised`. Dtype, device and what is
+    trained stay as they are.
+
+    Args:
+        layer: the layer to change.
+        initialised: a new layer with the wanted number of outputs, with dtype and device of `layer`.
+    """
+    layer.weight = _resized(layer.weight, initialised.weight.detach())
+    if layer.bias is not None:
+        layer.bias = _resized(layer.bias, initialised.bias.detach())
+    layer.out_features = initialised.out_features

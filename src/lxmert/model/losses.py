@@ -1,0 +1,150 @@
+"""The losses of LXMERT's pre-training and of question answering (paper section 3.3).
+
+All are computed in at least float32 and are scalars. A target of -100 (torch's mark) or -1 (the authors'
+mark) means "not labelled". Where nothing is labelled a loss is 0, and still depends on the scores, so that it
+can be differentiated.
+
+Shapes: B batch, O objects, C classes, D feature width.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lxmert.errors import TensorError
+from lxmert.model.checks import values_can_be_read
+
+IGNORED = (-100, -1)
+VISUAL_TASKS = ("obj", "attr", "feat")
+
+
+def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
+    """Mean cross-entropy over the labelled targets.
+
+    Args:
+        scores: (..., C).
+        targets: as many class ids as there are rows of scores; -100 and -1 are not labelled.
+        name: of the argument that holds the targets, for error messages.
+
+    Raises:
+        TensorError: a wrong number of targets, or one outside 0..C-1.
+    """
+    scores = _precise(scores).flatten(0, -2)  # (N, C)
+    targets = _prepared_ids(targets, scores, name)  # (N,)
+    summed = F.cross_entropy(scores, targets, ignore_index=-100, reduction="sum")
+    return summed / (targets != -100).sum().clamp(min=1)
+
+
+def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
+    """Loss of answers, by the form of the targets.
+
+    Class ids (B,) or (B, 1): mean cross-entropy over the labelled rows. One-hot or soft scores (B, C) in
+    0..1: binary cross-entropy, summed over the classes and averaged over the rows (the authors' fine-tuning
+    loss); a row of zeros is a target like any other, a row with a negative value is not labelled.
+
+    Raises:
+        TensorError: targets of another shape, or out of range.
+    """
+    batch, classes = scores.shape
+    is_soft = tuple(targets.shape) == (batch, classes) and (classes > 1 or targets.is_floating_point())
+    if not is_soft:
+        if tuple(targets.shape) not in ((batch,), (batch, 1)):
+            raise TensorError(
+                f"{name} has shape {tuple(targets.shape)}, "
+                f"expected class ids ({batch},) or scores ({batch}, {classes})"
+            )
+        return class_loss(scores, targets, name)
+    scores = _precise(scores)
+    targets = targets.to(scores)
+    if values_can_be_read(targets) and not bool((targets <= 1).all()):
+        raise TensorError(
+            f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
+        )
+    labelled = (targets >= 0).all(dim=1)  # (B,)
+    by_class = F.binary_cross_entropy_with_logits(scores, targets.clamp(min=0), reduction="none")  # (B, C)
+    return (by_class.sum(dim=1) * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+def object_losses(
+    scores: dict[str, Tensor],
+    targets: dict[str, tuple[Tensor, Tensor]],
+    is_real: Tensor | None,
+    factor: float,
+) -> dict[str, Tensor]:
+    """Losses of the object prediction tasks whose scores and targets are both there.
+
+    The mean runs over all real objects, also over those of weight 0, as in the authors' code.
+
+    Args:
+        scores: by task, obj and attr (B, O, C), feat (B, O, D).
+        targets: by task, a pair of target and weight. The target is a class id (B, O), for feat a feature
+            (B, O, D); the weight (B, O) is a confidence, or 1 where the object was masked and 0 where not.
+        is_real: (B, O), 1 for an object, 0 for padding, which never counts; None when all are real.
+        factor: of every loss (`visual_loss_normalizer`).
+
+    Raises:
+        TensorError: an unknown task, or targets that do not fit the scores.
+    """
+    unknown = set(targets) - set(VISUAL_TASKS)
+    if unknown:
+        raise TensorError(
+            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
+        )
+    return {
+        task: _object_loss(task, scores[task], targets[task], is_real) * factor
+        for task in scores
+        if task in targets
+    }
+
+
+def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
+    name = f"obj_labels[{task!r}]"
+    if len(target) != 2:
+        raise TensorError(f"{name} must be a pair of target and weight, got {len(target)} values")
+    wanted, weight = target
+    scores = _precise(scores)
+    objects = scores.shape[0] * scores.shape[1]
+    if weight.numel() != objects:
+        raise TensorError(
+            f"{name}: the weight has shape {tuple(weight.shape)}, expected {tuple(scores.shape[:2])}"
+        )
+    weight = weight.to(scores).flatten()  # (B*O,)
+    real = torch.ones_like(weight) if is_real is None else (is_real != 0).to(scores).flatten()  # (B*O,)
+    rows = scores.flatten(0, 1)  # (B*O, C or D)
+    # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
+    if task == "feat":
+        if wanted.numel() != rows.numel():
+            raise TensorError(
+                f"{name}: the target has shape {tuple(wanted.shape)}, expected {tuple(scores.shape)}"
+            )
+        wanted = wanted.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
+        by_object = F.smooth_l1_loss(rows, wanted, reduction="none").mean(dim=1)
+    else:
+        ids = _prepared_ids(wanted, rows, name, hidden=real == 0)
+        by_object = F.cross_entropy(rows, ids, ignore_index=-100, reduction="none")
+    return (by_object * weight.masked_fill(real == 0, 0.0)).sum() / real.sum().clamp(min=1)
+
+
+def _precise(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _prepared_ids(targets: Tensor, scores: Tensor, name: str, hidden: Tensor | None = None) -> Tensor:
+    """Class ids as a flat vector on the device of the scores (N, C); -100 where not labelled or hidden."""
+    count, classes = scores.shape
+    if targets.numel() != count:
+        raise TensorError(
+            f"{name} has shape {tuple(targets.shape)}, expected one class id for each of {count} scores"
+        )
+    if targets.is_floating_point():
+        raise TensorError(f"{name} must be integer class ids, got {targets.dtype}")
+    targets = targets.to(device=scores.device, dtype=torch.long).flatten()
+    unlabelled = targets == -1 if hidden is None else (targets == -1) | hidden
+    targets = targets.masked_fill(unlabelled, -100)
+    if values_can_be_read(targets):
+        wrong = targets[(targets != -100) & ((targets < 0) | (targets >= classes))]
+        if wrong.numel():
+            raise TensorError(
+                f"{name} has the class id {int(wrong[0])}, expected 0..{classes - 1}, or -100 or -1 for none"
+            )
+    return targets

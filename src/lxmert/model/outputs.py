@@ -1,0 +1,133 @@
+"""What the three models return.
+
+Every output is a `transformers` ModelOutput: fields by name or by position, and a plain tuple of the fields
+that are not None under `return_dict=False`. Fields stand in the order of `transformers`' LXMERT; those that
+it lacks come last. Shapes: B batch, W words, O objects, H hidden, A heads.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class LxmertModelOutput(ModelOutput):
+    """Hidden states and attention maps of the three encoders.
+
+    Attributes:
+        language_output: (B, W, H), words after the last layer.
+        vision_output: (B, O, H), objects after the last layer.
+        pooled_output: (B, H) in -1..1, the state of the first word ([CLS]) through a linear layer and tanh:
+            the cross-modality representation.
+        language_hidden_states: with `output_hidden_states`: one (B, W, H) per language layer, then one per
+            cross-modality layer. The embeddings are not among them.
+        vision_hidden_states: with `output_hidden_states`: one (B, O, H) per relationship layer, then one per
+            cross-modality layer. The embedded objects are not among them.
+        language_attentions: with `output_attentions`: one (B, A, W, W) per language layer.
+        vision_attentions: with `output_attentions`: one (B, A, O, O) per relationship layer.
+        cross_encoder_attentions: with `output_attentions`: one (B, A, W, O) per cross-modality layer; words
+            attend to objects.
+        vision_to_language_attentions: with `output_all_attentions`: (B, A, O, W) per cross-modality layer;
+            objects attend to words.
+        cross_language_self_attentions: with `output_all_attentions`: (B, A, W, W) per cross-modality layer.
+        cross_vision_self_attentions: with `output_all_attentions`: (B, A, O, O) per cross-modality layer.
+    """
+
+    language_output: Tensor | None = None
+    vision_output: Tensor | None = None
+    pooled_output: Tensor | None = None
+    language_hidden_states: tuple[Tensor, ...] | None = None
+    vision_hidden_states: tuple[Tensor, ...] | None = None
+    language_attentions: tuple[Tensor, ...] | None = None
+    vision_attentions: tuple[Tensor, ...] | None = None
+    cross_encoder_attentions: tuple[Tensor, ...] | None = None
+    vision_to_language_attentions: tuple[Tensor, ...] | None = None
+    cross_language_self_attentions: tuple[Tensor, ...] | None = None
+    cross_vision_self_attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class LxmertForQuestionAnsweringOutput(ModelOutput):
+    """Answer scores, and the loss where targets were given.
+
+    Attributes:
+        loss: float32 scalar, with `labels`.
+        question_answering_score: (B, num_qa_labels), scores before softmax (or sigmoid).
+        language_hidden_states: see `LxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `LxmertModelOutput`.
+        language_attentions: see `LxmertModelOutput`.
+        vision_attentions: see `LxmertModelOutput`.
+        cross_encoder_attentions: see `LxmertModelOutput`.
+        vision_to_language_attentions: see `LxmertModelOutput`.
+        cross_language_self_attentions: see `LxmertModelOutput`.
+        cross_vision_self_attentions: see `LxmertModelOutput`.
+        losses: with `labels`: {"qa": the loss}.
+    """
+
+    loss: Tensor | None = None
+    question_answering_score: Tensor | None = None
+    language_hidden_states: tuple[Tensor, ...] | None = None
+    vision_hidden_states: tuple[Tensor, ...] | None = None
+    language_attentions: tuple[Tensor, ...] | None = None
+    vision_attentions: tuple[Tensor, ...] | None = None
+    cross_encoder_attentions: tuple[Tensor, ...] | None = None
+    vision_to_language_attentions: tuple[Tensor, ...] | None = None
+    cross_language_self_attentions: tuple[Tensor, ...] | None = None
+    cross_vision_self_attentions: tuple[Tensor, ...] | None = None
+    losses: dict[str, Tensor] | None = None
+
+
+@dataclass
+class LxmertForPreTrainingOutput(ModelOutput):
+    """Scores of the pre-training heads, and the losses of the tasks whose targets were given.
+
+    Attributes:
+        loss: float32 scalar, with any target: the sum of `losses`.
+        prediction_logits: (B, W, vocab_size), scores of word pieces before softmax.
+        cross_relationship_score: (B, 2), scores before softmax. Index 0: text and image do NOT match;
+            index 1: they match.
+        question_answering_score: (B, num_qa_labels), scores before softmax; None without `task_qa`.
+        language_hidden_states: see `LxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `LxmertModelOutput`.
+        language_attentions: see `LxmertModelOutput`.
+        vision_attentions: see `LxmertModelOutput`.
+        cross_encoder_attentions: see `LxmertModelOutput`.
+        vision_to_language_attentions: see `LxmertModelOutput`.
+        cross_language_self_attentions: see `LxmertModelOutput`.
+        cross_vision_self_attentions: see `LxmertModelOutput`.
+        losses: with any target: float32 scalars by task, of masked_lm, matched, obj, attr, feat (these
+            three already multiplied by `visual_loss_normalizer`) and qa those that were computed.
+    """
+
+    loss: Tensor | None = None
+    prediction_logits: Tensor | None = None
+    cross_relationship_score: Tensor | None = None
+    question_answering_score: Tensor | None = None
+    language_hidden_states: tuple[Tensor, ...] | None = None
+    vision_hidden_states: tuple[Tensor, ...] | None = None
+    language_attentions: tuple[Tensor, ...] | None = None
+    vision_attentions: tuple[Tensor, ...] | None = None
+    cross_encoder_attentions: tuple[Tensor, ...] | None = None
+    vision_to_language_attentions: tuple[Tensor, ...] | None = None
+    cross_language_self_attentions: tuple[Tensor, ...] | None = None
+    cross_vision_self_attentions: tuple[Tensor, ...] | None = None
+    losses: dict[str, Tensor] | None = None
+
+
+# Fields that the models with heads pass on from LxmertModel unchanged.
+STATE_AND_ATTENTION_FIELDS = (
+    "language_hidden_states",
+    "vision_hidden_states",
+    "language_attentions",
+    "vision_attentions",
+    "cross_encoder_attentions",
+    "vision_to_language_attentions",
+    "cross_language_self_attentions",
+    "cross_vision_self_attentions",
+)
+
+
+def states_and_attentions(output: LxmertModelOutput) -> dict[str, tuple[Tensor, ...] | None]:
+    """The hidden states and attention maps of `output` by field name, to pass on."""
+    return {name: getattr(output, name) for name in STATE_AND_ATTENTION_FIELDS}

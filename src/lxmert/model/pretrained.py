@@ -1,0 +1,114 @@
+"""LxmertPreTrainedModel: what the three models share; loading and saving come from `transformers`."""
+
+import inspect
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+
+from lxmert.configuration import LxmertConfig
+from lxmert.errors import ConfigurationError
+from lxmert.model.checks import refuse_unknown_arguments
+from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
+
+
+class LxmertPreTrainedModel(PreTrainedModel):
+    """Base of the LXMERT models: initialisation and the abilities that `transformers` may count on."""
+
+    config_class = LxmertConfig
+    config: LxmertConfig
+    base_model_prefix = "lxmert"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    # Trainer would otherwise pass num_items_in_batch, which the losses (means) have no use for.
+    accepts_loss_kwargs = False
+    _no_split_modules: ClassVar[list[str]] = [
+        "LxmertEmbeddings",
+        "LxmertVisualFeatureEncoder",
+        "LxmertLayer",
+        "LxmertXLayer",
+    ]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    def __init__(self, config: PreTrainedConfig, *inputs: Any, **kwargs: Any) -> None:
+        config = _as_lxmert_config(config)
+        config.validate()
+        super().__init__(config, *inputs, **kwargs)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights, zero biases, zero padding row, unit norms; see `initializer_range`."""
+        super()._init_weights(module)
+        if isinstance(module, LxmertLMPredictionHead):
+            init.zeros_(module.bias)
+
+    def _refuse(self, unknown: dict[str, Any]) -> None:
+        """Raise the TypeError for the `unknown` arguments of `forward`."""
+        refuse_unknown_arguments(type(self).__name__, unknown, inspect.signature(self.forward).parameters)
+
+
+class QuestionAnsweringMixin:
+    """Reading and resizing the layer that scores the answers; for models with an `answer_head`."""
+
+    config: LxmertConfig
+
+    @property
+    def num_qa_labels(self) -> int:
+        """Number of answers that the model chooses from."""
+        return self.config.num_qa_labels
+
+    def get_qa_logit_layer(self) -> nn.Linear | None:
+        """The linear layer whose outputs are the answer scores; None when the model has no answer head."""
+        head = getattr(self, "answer_head", None)
+        return None if head is None else head.logit_fc[-1]
+
+    def resize_num_qa_labels(self, num_labels: int | None = None) -> nn.Linear | None:
+        """Change the number of answers.
+
+        The first answers keep their weights; answers beyond them are dropped, new ones are initialised.
+        Dtype, device and what is trained stay as they are.
+
+        Args:
+            num_labels: the new number of answers; None changes nothing.
+
+        Returns:
+            the linear layer that scores the answers; None when the model has no answer head.
+
+        Raises:
+            ConfigurationError: `num_labels` is not a positive integer.
+        """
+        layer = self.get_qa_logit_layer()
+        if layer is None or num_labels is None:
+            return layer
+        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
+            raise ConfigurationError(f"num_labels must be an integer of at least 1, got {num_labels!r}")
+        if num_labels != layer.out_features:
+            weight = layer.weight
+            new = nn.Linear(
+                layer.in_features,
+                num_labels,
+                layer.bias is not None,
+                device=weight.device,
+                dtype=weight.dtype,
+            )
+            self._init_weights(new)  # type: ignore[attr-defined]
+            resize_linear(layer, new)
+        self.config.num_qa_labels = num_labels
+        return layer
+
+
+def _as_lxmert_config(config: PreTrainedConfig) -> LxmertConfig:
+    """Take `transformers`' own LxmertConfig too: it lacks only `layer_norm_eps`."""
+    if isinstance(config, LxmertConfig):
+        return config
+    if getattr(config, "model_type", None) != "lxmert":
+        raise ConfigurationError(f"the configuration is a {type(config).__name__}, expected an LxmertConfig")
+    ours = LxmertConfig.from_dict(config.to_dict())
+    ours._attn_implementation = config._attn_implementation
+    return ours

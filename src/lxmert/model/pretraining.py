@@ -1,0 +1,169 @@
+"""LxmertForPreTraining: LXMERT with the heads of its five pre-training tasks (paper section 3.3).
+
+Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width.
+"""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from lxmert.model.base import LxmertModel
+from lxmert.model.heads import LxmertPreTrainingHeads, LxmertVisualAnswerHead, LxmertVisualObjHead
+from lxmert.model.losses import answer_loss, class_loss, object_losses
+from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
+from lxmert.model.pretrained import LxmertPreTrainedModel, QuestionAnsweringMixin
+
+ObjectLabels = dict[str, tuple[Tensor, Tensor]]
+
+
+class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
+    """LXMERT with heads for masked words, matching, masked objects and question answering.
+
+    Args:
+        config: an LxmertConfig; its `task_*` and `visual_*_loss` say which heads exist and which losses
+            count.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "cls.predictions.decoder.weight": "lxmert.embeddings.word_embeddings.weight"
+    }
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        self.lxmert = LxmertModel(self.config)
+        self.cls = LxmertPreTrainingHeads(self.config)
+        if self.config.task_obj_predict:
+            self.obj_predict_head = LxmertVisualObjHead(self.config)
+        if self.config.task_qa:
+            self.answer_head = LxmertVisualAnswerHead(self.config, self.config.num_qa_labels)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """The layer that scores word pieces; its bias is `cls.predictions.bias`."""
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the layer that scores word pieces; the bias follows its size."""
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.fit_to_vocabulary(new_embeddings.weight.shape[0])
+
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        """Change the number of word pieces of the word embedding and of the masked-word head with its bias.
+
+        Args:
+            new_num_tokens: the new number; None keeps it.
+            pad_to_multiple_of: round the number up to a multiple of this.
+            mean_resizing: draw new vectors from the distribution of the old ones.
+
+        Returns:
+            the word embedding.
+        """
+        embedding: nn.Embedding = super().resize_token_embeddings(
+            new_num_tokens, pad_to_multiple_of, mean_resizing
+        )
+        self.cls.predictions.fit_to_vocabulary(embedding.weight.shape[0])
+        return embedding
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        visual_feats: Tensor | None = None,
+        visual_pos: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        obj_labels: ObjectLabels | None = None,
+        matched_label: Tensor | None = None,
+        ans: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        output_all_attentions: bool = False,
+        **unknown: Any,
+    ) -> LxmertForPreTrainingOutput | tuple[Any, ...]:
+        """Score a batch with all heads; the loss is the sum over the tasks whose targets are given.
+
+        Targets of a task that the configuration turns off are not looked at; when there are no others, the
+        loss is 0 (and can still be differentiated). In all class ids, -100 and -1 mean "not labelled".
+
+        Args:
+            input_ids: see `LxmertModel.forward`, as all inputs up to `inputs_embeds`.
+            visual_feats: see `LxmertModel.forward`.
+            visual_pos: see `LxmertModel.forward`.
+            attention_mask: see `LxmertModel.forward`.
+            visual_attention_mask: see `LxmertModel.forward`; padding does not count in the object losses.
+            token_type_ids: see `LxmertModel.forward`.
+            inputs_embeds: see `LxmertModel.forward`.
+            labels: (B, W) integers, the true ids of masked word pieces, -100 or -1 elsewhere.
+            obj_labels: a pair of target and weight for any of "obj" (object class ids (B, O)), "attr"
+                (attribute class ids (B, O)) and "feat" (features (B, O, D)). Weights are (B, O): confidences
+                for obj and attr; for feat 1 for masked objects and 0 for others.
+            matched_label: (B,) integers, 0: text and image do not match, 1: they match.
+            ans: the right answers, in the forms of `labels` of LxmertForQuestionAnswering.
+            output_attentions: see `LxmertModel.forward`, as the next three.
+            output_hidden_states: see `LxmertModel.forward`.
+            return_dict: see `LxmertModel.forward`.
+            output_all_attentions: see `LxmertModel.forward`.
+            **unknown: nothing; a name that is not above is a TypeError.
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        if unknown:
+            self._refuse(unknown)
+        encoded = self.lxmert(
+            input_ids=input_ids,
+            visual_feats=visual_feats,
+            visual_pos=visual_pos,
+            attention_mask=attention_mask,
+            visual_attention_mask=visual_attention_mask,
+            token_type_ids=token_type_ids,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            output_all_attentions=output_all_attentions,
+        )
+        config = self.config
+        word_scores, match_scores = self.cls(
+            encoded.language_output, encoded.pooled_output
+        )  # (B, W, V), (B, 2)
+        answer_scores = self.answer_head(encoded.pooled_output) if config.task_qa else None  # (B, C)
+
+        losses: dict[str, Tensor] = {}
+        if labels is not None and config.task_mask_lm:
+            losses["masked_lm"] = class_loss(word_scores, labels, "labels")
+        if matched_label is not None and config.task_matched:
+            losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
+        if obj_labels is not None and config.task_obj_predict:
+            object_scores = self.obj_predict_head(encoded.vision_output)
+            factor = config.visual_loss_normalizer
+            losses |= object_losses(object_scores, obj_labels, visual_attention_mask, factor)
+        if ans is not None and answer_scores is not None:
+            losses["qa"] = answer_loss(answer_scores, ans, "ans")
+
+        has_targets = any(target is not None for target in (labels, obj_labels, matched_label, ans))
+        output = LxmertForPreTrainingOutput(
+            loss=_total(losses, encoded.pooled_output) if has_targets else None,
+            prediction_logits=word_scores,
+            cross_relationship_score=match_scores,
+            question_answering_score=answer_scores,
+            **states_and_attentions(encoded),
+            losses=losses if has_targets else None,
+        )
+        return_dict = config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+def _total(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:
+    """The sum of the losses; without any, a 0 that depends on the model, so that backward() works."""
+    nothing = (pooled_output.float() * 0.0).sum()
+    return sum((loss.to(nothing.device) for loss in losses.values()), start=nothing) if losses else nothing

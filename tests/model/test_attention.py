@@ -1,0 +1,179 @@
+"""Attention under every setting: the same result, the maps, masks."""
+
+import math
+
+import pytest
+import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from lxmert.model import LxmertForPreTraining, LxmertModel, LxmertXLayer
+from lxmert.model.attention import LxmertAttention, additive_mask, eager_attention
+from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config, targets
+
+
+def test_eager_attention_by_hand() -> None:
+    # One head of width 1; scores 0, log 3 and a hidden one give the weights 1/4, 3/4, 0.
+    query = torch.ones(1, 1, 1, 1)
+    key = torch.tensor([0.0, math.log(3), 50.0]).view(1, 1, 3, 1)
+    value = torch.tensor([4.0, 8.0, 1000.0]).view(1, 1, 3, 1)
+    mask = additive_mask(torch.tensor([[1, 1, 0]]), torch.float32)
+    mixed, weights = eager_attention(torch.nn.Module().eval(), query, key, value, mask, scaling=1.0)
+    torch.testing.assert_close(weights.flatten(), torch.tensor([0.25, 0.75, 0.0]))
+    assert mixed.item() == pytest.approx(7.0)
+
+
+def test_scores_are_divided_by_the_root_of_the_head_width() -> None:
+    attention = LxmertAttention(small_config()).eval()  # heads of width 8
+    states = torch.randn(BATCH, WORDS, 24)
+    _, weights = attention(states, states, output_attentions=True)
+    query = attention.query(states)[..., :8]
+    key = attention.key(states)[..., :8]
+    expected = (query @ key.transpose(1, 2) / math.sqrt(8)).softmax(-1)
+    torch.testing.assert_close(weights[:, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.long, torch.float64])
+def test_masks_of_any_type_mean_the_same(dtype: torch.dtype) -> None:
+    mask = additive_mask(torch.tensor([[1, 0], [1, 1], [0, 0]]).to(dtype), torch.float32)
+    low = torch.finfo(torch.float32).min
+    assert mask is not None
+    assert mask.shape == (3, 1, 1, 2)
+    assert mask.flatten().tolist() == [0.0, low, 0.0, 0.0, low, low]
+
+
+def test_sdpa_gives_what_eager_gives_with_gradients() -> None:
+    eager = LxmertForPreTraining(small_config(attn_implementation="eager", **_NO_DROPOUT))
+    sdpa = LxmertForPreTraining(small_config(attn_implementation="sdpa", **_NO_DROPOUT))
+    sdpa.load_state_dict(eager.state_dict())
+    a, b = eager(**inputs(), **targets()), sdpa(**inputs(), **targets())
+    torch.testing.assert_close(a.to_tuple(), b.to_tuple(), atol=1e-5, rtol=1e-5)
+    a.loss.backward()
+    b.loss.backward()
+    for (name, x), y in zip(eager.named_parameters(), sdpa.parameters(), strict=True):
+        torch.testing.assert_close(x.grad, y.grad, atol=1e-5, rtol=1e-4, msg=name)
+
+
+_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def test_maps_under_sdpa_are_those_of_eager_and_the_setting_stays() -> None:
+    eager = LxmertModel(small_config(attn_implementation="eager")).eval()
+    sdpa = LxmertModel(small_config(attn_implementation="sdpa")).eval()
+    sdpa.load_state_dict(eager.state_dict())
+    expected = eager(**inputs(), output_all_attentions=True)
+    got = sdpa(**inputs(), output_all_attentions=True)
+    torch.testing.assert_close(got.to_tuple(), expected.to_tuple())
+    assert sdpa.config._attn_implementation == "sdpa"
+    assert sdpa.config.output_attentions is False
+
+
+def test_the_attention_can_be_changed_on_a_living_model() -> None:
+    model = LxmertModel(small_config()).eval()
+    before = model(**inputs()).pooled_output
+    model.set_attn_implementation("eager")
+    assert model.encoder.layer[0].attention.self.config._attn_implementation == "eager"
+    torch.testing.assert_close(model(**inputs()).pooled_output, before)
+
+
+def test_a_registered_attention_is_used_for_every_layer_and_not_for_maps() -> None:
+    calls = []
+
+    def counting(module: torch.nn.Module, *args: torch.Tensor, **kwargs: float) -> tuple[torch.Tensor, None]:
+        calls.append(args[3])
+        return eager_attention(module, *args, **kwargs)[0], None
+
+    ALL_ATTENTION_FUNCTIONS.register("counting", counting)
+    model = LxmertModel(small_config(attn_implementation="counting")).eval()
+    expected = LxmertModel(small_config()).eval()
+    expected.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model(**inputs()).pooled_output, expected(**inputs()).pooled_output)
+    assert len(calls) == 2 + 1 + 4 * 3
+    model(**inputs(), output_all_attentions=True)
+    assert len(calls) == 15
+
+
+def test_flash_cuts_padding_by_masks_of_its_own_modality_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def flash(
+        module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask, **kwargs
+    ):
+        calls.append((query.shape[2], key.shape[2], mask))
+        extended = None if mask is None else additive_mask(mask, query.dtype)
+        return eager_attention(module, query, key, value, extended, **kwargs)[0], None
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "flash_attention_2", flash)
+    model = LxmertModel(small_config()).eval()
+    expected = model(**inputs()).pooled_output
+    model.config._attn_implementation = "flash_attention_2"
+    torch.testing.assert_close(model(**inputs()).pooled_output, expected)
+    assert {(q, k) for q, k, _ in calls} == {(WORDS, WORDS), (OBJECTS, OBJECTS)}
+    assert all(torch.equal(m, inputs()["attention_mask"].bool()) for q, _, m in calls if q == WORDS)
+    calls.clear()
+    model(**{name: value for name, value in inputs().items() if "mask" not in name})
+    assert (WORDS, OBJECTS) in {(q, k) for q, k, _ in calls}
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rows_that_see_nothing_give_no_nan(attention: str, dtype: torch.dtype) -> None:
+    model = LxmertForPreTraining(small_config(attn_implementation=attention)).to(dtype).eval()
+    batch = inputs()
+    batch["visual_attention_mask"][1] = 0
+    batch["attention_mask"][0] = 0
+    output = model(**batch, **targets())
+    for value in (output.prediction_logits, output.cross_relationship_score, output.loss):
+        assert value.isfinite().all()
+    output.loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_with_hidden_rows_gives_no_nan(attention: str, dtype: torch.dtype) -> None:
+    model = LxmertForPreTraining(small_config(attn_implementation=attention)).eval()
+    batch = inputs()
+    exact = model(**batch, **targets())
+    with torch.autocast("cpu", dtype):
+        close = model(**batch, **targets())
+        batch["visual_attention_mask"][1] = 0
+        hidden = model(**batch, **targets())
+    assert hidden.loss.isfinite()
+    assert close.loss.dtype == torch.float32
+    torch.testing.assert_close(close.prediction_logits.float(), exact.prediction_logits, atol=2e-2, rtol=2e-2)
+
+
+def test_float16_scores_near_the_lowest_number_give_no_nan() -> None:
+    query = torch.full((1, 1, 2, 1), 20.0, dtype=torch.float16)
+    key = torch.full((1, 1, 3, 1), -20.0, dtype=torch.float16)
+    mask = additive_mask(torch.zeros(1, 3), torch.float16)
+    mixed, weights = eager_attention(torch.nn.Module().eval(), query, key, key, mask, scaling=1.0)
+    assert weights.isfinite().all()
+    assert mixed.isfinite().all()
+
+
+def test_dropout_of_weights_happens_in_training_only() -> None:
+    config = small_config(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0)
+    attention = LxmertAttention(config)
+    states = torch.randn(BATCH, WORDS, 24)
+    _, dropped = attention.train()(states, states, output_attentions=True)
+    _, kept = attention.eval()(states, states, output_attentions=True)
+    assert (dropped == 0).float().mean() == pytest.approx(0.5, abs=0.15)
+    assert (kept > 0).all()
+
+
+def test_a_cross_modality_layer_works_alone() -> None:
+    layer = LxmertXLayer(small_config()).eval()
+    words, objects = torch.randn(BATCH, WORDS, 24), torch.randn(BATCH, OBJECTS, 24)
+    plain = layer(words, None, objects, None)
+    assert [value.shape for value in plain] == [words.shape, objects.shape]
+    known = layer(words, None, objects, None, output_attentions=True)
+    mapped = layer(words, None, objects, None, output_all_attentions=True)
+    torch.testing.assert_close(mapped[:2], plain)
+    torch.testing.assert_close(mapped[:3], known)
+    assert [value.shape[-2:] for value in mapped[2:]] == [
+        (WORDS, OBJECTS),
+        (OBJECTS, WORDS),
+        (WORDS, WORDS),
+        (OBJECTS, OBJECTS),
+    ]

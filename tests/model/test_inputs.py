@@ -1,0 +1,111 @@
+"""Wrong inputs are named; checks do not stand in the way of compiling."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from lxmert.errors import TensorError
+from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
+from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"input_ids": None}, "give exactly one of input_ids and inputs_embeds, got neither"),
+    (
+        {"inputs_embeds": torch.zeros(BATCH, WORDS, 24)},
+        "give exactly one of input_ids and inputs_embeds, got both",
+    ),
+    ({"visual_feats": None}, "visual_feats is missing"),
+    ({"visual_pos": None}, "visual_pos is missing"),
+    ({"input_ids": torch.ones(BATCH, WORDS)}, "input_ids must be integers, got torch.float32"),
+    (
+        {"input_ids": torch.full((BATCH, WORDS), 61)},
+        "input_ids has the id 61, expected 0..60 (vocab_size is 61)",
+    ),
+    ({"input_ids": torch.full((BATCH, WORDS), -1)}, "input_ids has the id -1, expected 0..60"),
+    ({"input_ids": torch.ones(WORDS).long()}, "input_ids has shape (7,), expected (any, any): batch, words"),
+    ({"input_ids": [[1, 2]]}, "input_ids must be a torch tensor, got list"),
+    ({"token_type_ids": torch.full((BATCH, WORDS), 2)}, "token_type_ids has the id 2, expected 0..1"),
+    ({"token_type_ids": torch.zeros(BATCH, 3).long()}, "token_type_ids has shape (3, 3), expected (3, 7)"),
+    ({"attention_mask": torch.ones(BATCH, 1, WORDS)}, "attention_mask has shape (3, 1, 7), expected (3, 7)"),
+    (
+        {"visual_attention_mask": torch.ones(BATCH, WORDS)},
+        "visual_attention_mask has shape (3, 7), expected (3, 5)",
+    ),
+    (
+        {"visual_feats": torch.zeros(BATCH, OBJECTS, 12)},
+        "visual_feats has shape (3, 5, 12), expected (3, any, 13)",
+    ),
+    (
+        {"visual_feats": torch.zeros(2, OBJECTS, 13)},
+        "visual_feats has shape (2, 5, 13), expected (3, any, 13)",
+    ),
+    ({"visual_feats": torch.zeros(OBJECTS, 13)}, "visual_feats has shape (5, 13), expected (3, any, 13)"),
+    ({"visual_feats": torch.zeros(BATCH, 0, 13)}, "visual_feats has no object"),
+    ({"visual_pos": torch.zeros(BATCH, OBJECTS, 5)}, "visual_pos has shape (3, 5, 5), expected (3, 5, 4)"),
+    ({"visual_pos": torch.zeros(BATCH, 4, 4)}, "visual_pos has shape (3, 4, 4), expected (3, 5, 4)"),
+    (
+        {"visual_feats": torch.full((BATCH, OBJECTS, 13), float("nan"))},
+        "visual_feats has values that are not finite",
+    ),
+    (
+        {"visual_pos": torch.full((BATCH, OBJECTS, 4), float("inf"))},
+        "visual_pos has values that are not finite",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "part"), WRONG, ids=[part[:50] for _, part in WRONG])
+def test_a_wrong_input_is_named(change: dict[str, Any], part: str) -> None:
+    with pytest.raises(TensorError) as raised:
+        LxmertModel(small_config())(**(inputs() | change))
+    assert part in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_word_vectors_of_a_wrong_width_are_named() -> None:
+    batch = inputs() | {"input_ids": None, "inputs_embeds": torch.zeros(BATCH, WORDS, 23)}
+    with pytest.raises(TensorError, match=r"inputs_embeds has shape \(3, 7, 23\), expected \(any, any, 24\)"):
+        LxmertModel(small_config())(**batch)
+
+
+@pytest.mark.parametrize(
+    ("length", "part"), [(17, "17 word pieces, the model knows 16"), (0, "no word piece")]
+)
+def test_a_text_that_is_too_long_or_empty_is_named(length: int, part: str) -> None:
+    batch = inputs()
+    with pytest.raises(TensorError, match=part):
+        LxmertModel(small_config())(
+            torch.ones(BATCH, length).long(), batch["visual_feats"], batch["visual_pos"]
+        )
+
+
+@pytest.mark.parametrize("model_class", [LxmertForPreTraining, LxmertForQuestionAnswering])
+def test_models_with_heads_name_wrong_inputs_too(model_class: type) -> None:
+    with pytest.raises(TensorError, match="visual_feats is missing"):
+        model_class(small_config())(inputs()["input_ids"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.long])
+def test_features_of_another_precision_are_taken(dtype: torch.dtype) -> None:
+    model = LxmertModel(small_config()).eval()
+    batch = inputs()
+    batch["visual_feats"] = batch["visual_feats"].to(dtype)
+    expected = model(**(batch | {"visual_feats": batch["visual_feats"].float()}))
+    torch.testing.assert_close(model(**batch).to_tuple(), expected.to_tuple())
+
+
+def test_a_half_precision_model_takes_float32_features() -> None:
+    model = LxmertModel(small_config()).bfloat16().eval()
+    assert model(**inputs()).pooled_output.dtype == torch.bfloat16
+
+
+def test_ids_of_a_replaced_embedding_are_checked_against_its_rows() -> None:
+    model = LxmertModel(small_config()).eval()
+    model.set_input_embeddings(torch.nn.Embedding(70, 24))
+    batch = inputs()
+    batch["input_ids"][0, 0] = 69
+    model(**batch)
+    batch["input_ids"][0, 0] = 70
+    with pytest.raises(TensorError, match="id 70"):
+        model(**batch)

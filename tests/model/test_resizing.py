@@ -1,0 +1,98 @@
+"""Changing the number of words and of answers."""
+
+import pytest
+import torch
+
+from lxmert.errors import ConfigurationError
+from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
+from tests.model.small import inputs, small_config, targets
+
+WITH_ANSWERS = [LxmertForPreTraining, LxmertForQuestionAnswering]
+
+
+@pytest.mark.parametrize("model_class", WITH_ANSWERS)
+@pytest.mark.parametrize("size", [4, 9, 20])
+def test_answers_grow_and_shrink_and_keep_their_weights(model_class: type, size: int) -> None:
+    model = model_class(small_config()).eval()
+    before = model(**inputs()).question_answering_score
+    with torch.no_grad():
+        model.get_qa_logit_layer().bias.copy_(torch.arange(9))
+    layer = model.resize_num_qa_labels(size)
+    assert layer is model.get_qa_logit_layer()
+    assert layer.out_features == model.num_qa_labels == model.config.num_qa_labels == size
+    scores = model(**inputs()).question_answering_score
+    assert scores.shape == (3, size)
+    kept = min(9, size)
+    torch.testing.assert_close(scores[:, :kept], before[:, :kept] + torch.arange(kept))
+    assert layer.bias[kept:].abs().sum() == 0
+    if size > 9:
+        assert 0 < layer.weight[9:].std() < 0.05
+
+
+@pytest.mark.parametrize("model_class", WITH_ANSWERS)
+def test_resized_answers_have_a_loss_and_a_gradient(model_class: type) -> None:
+    model = model_class(small_config())
+    model.resize_num_qa_labels(20)
+    name = "ans" if model_class is LxmertForPreTraining else "labels"
+    model(**inputs(), **{name: torch.tensor([19, 12, 0])}).loss.backward()
+    assert model.get_qa_logit_layer().weight.grad.shape == (20, 48)
+
+
+def test_resizing_answers_keeps_what_is_frozen() -> None:
+    model = LxmertForQuestionAnswering(small_config())
+    model.get_qa_logit_layer().weight.requires_grad_(False)
+    layer = model.resize_num_qa_labels(12)
+    assert not layer.weight.requires_grad
+    assert layer.bias.requires_grad
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.0, True, "4"])
+def test_an_impossible_number_of_answers_is_named(size: object) -> None:
+    with pytest.raises(ConfigurationError, match="num_labels must be an integer of at least 1"):
+        LxmertForQuestionAnswering(small_config()).resize_num_qa_labels(size)
+
+
+def test_a_model_without_answer_head_has_no_answer_layer() -> None:
+    model = LxmertForPreTraining(small_config(task_qa=False))
+    assert model.get_qa_logit_layer() is None
+    assert model.resize_num_qa_labels(5) is None
+    assert model.config.num_qa_labels == 9
+
+
+@pytest.mark.parametrize("size", [40, 80])
+def test_words_grow_and_shrink_and_keep_their_scores(size: int) -> None:
+    model = LxmertForPreTraining(small_config()).eval()
+    with torch.no_grad():
+        model.cls.predictions.bias.copy_(torch.arange(61))
+    batch = inputs(small_config(vocab_size=40))
+    with torch.no_grad():
+        before = model(**batch).prediction_logits
+    model.resize_token_embeddings(size)
+    after = model(**batch).prediction_logits
+    kept = min(61, size)
+    assert after.shape[-1] == size
+    torch.testing.assert_close(after[..., :kept], before[..., :kept])
+    labels = torch.full((3, 7), size - 1)
+    model(**batch, labels=labels).loss.backward()
+    assert model.cls.predictions.bias.grad.shape == (size,)
+
+
+@pytest.mark.parametrize("model_class", [LxmertModel, LxmertForQuestionAnswering])
+def test_models_without_word_head_resize_their_words(model_class: type) -> None:
+    model = model_class(small_config()).eval()
+    assert model.resize_token_embeddings(70).num_embeddings == 70
+    batch = inputs()
+    batch["input_ids"][0, 0] = 69
+    model(**batch)
+
+
+def test_a_resized_model_saves_and_loads(tmp_path) -> None:
+    model = LxmertForPreTraining(small_config()).eval()
+    model.resize_token_embeddings(70)
+    model.resize_num_qa_labels(4)
+    model.save_pretrained(tmp_path)
+    again, report = LxmertForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    torch.testing.assert_close(again(**inputs())[0], model(**inputs())[0])
+    assert again.config.num_qa_labels == 4
+    again(**inputs(), **(targets() | {"ans": torch.tensor([0, 3, 1])}))
