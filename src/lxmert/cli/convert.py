@@ -1,0 +1,98 @@
+"""`lxmert convert`: the authors' original checkpoints into a model folder, and back."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lxmert.weights.report import LoadReport
+
+
+class Target(StrEnum):
+    """What `convert` writes."""
+
+    FOLDER = "folder"
+    ORIGINAL = "original"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="An original .pth, or (to original) a model folder.")],
+    destination: Annotated[Path, typer.Argument(help="The model folder or (to original) the .pth to write.")],
+    to: Annotated[Target, typer.Option(help="What to write.")] = Target.FOLDER,
+    heads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Attention heads per layer; one per 64 hidden units if not given."),
+    ] = None,
+    encoder_only: Annotated[bool, typer.Option(help="Keep the encoder alone, without task heads.")] = False,
+    answers: Annotated[
+        Path | None, typer.Option(help="Answer table (JSON) of the checkpoint, e.g. trainval_label2ans.json.")
+    ] = None,
+    vocab: Annotated[
+        Path | None,
+        typer.Option(help="WordPiece vocabulary (vocab.txt); writes tokenizer and processor too."),
+    ] = None,
+    data_parallel: Annotated[
+        bool | None,
+        typer.Option(
+            help="To original: names with 'module.'. If not given, as the original loaders need: with it for "
+            "encoders and pre-training, without it for fine-tuned models."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing destination.")] = False,
+) -> None:
+    """Turn an original LXMERT checkpoint (.pth) into a model folder, or a folder back into a .pth."""
+    from rich.console import Console
+
+    from lxmert.weights.convert import export_original
+
+    if to is Target.ORIGINAL:
+        _refuse_for_export(heads=heads, encoder_only=encoder_only, answers=answers, vocab=vocab)
+        report = export_original(source, destination, data_parallel=data_parallel, overwrite=overwrite)
+    else:
+        if data_parallel is not None:
+            raise typer.BadParameter("--data-parallel is for --to original only.")
+        report = _to_folder(source, destination, heads, encoder_only, answers, vocab, overwrite)
+    console = Console()
+    if report.unexpected:
+        console.print(report.table())
+    typer.echo(report.summary())
+    typer.echo(f"wrote {destination}")
+
+
+def _refuse_for_export(**options: object) -> None:
+    given = [name.replace("_", "-") for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"--{given[0]} is for --to folder only.")
+
+
+def _to_folder(
+    source: Path,
+    folder: Path,
+    heads: int | None,
+    encoder_only: bool,
+    answers: Path | None,
+    vocab: Path | None,
+    overwrite: bool,
+) -> "LoadReport":
+    """Convert the weights and, with a vocabulary, write the processor beside them."""
+    from lxmert.data.answers import AnswerVocabulary
+    from lxmert.processing import LxmertProcessor
+    from lxmert.tokenization import LxmertTokenizerFast
+    from lxmert.weights.convert import convert_original
+
+    table = None if answers is None else list(AnswerVocabulary.load(answers))
+    tokenizer = None if vocab is None else LxmertTokenizerFast(vocab_file=str(vocab))
+    report = convert_original(
+        source,
+        folder,
+        heads=heads,
+        encoder_only=encoder_only,
+        answers=table,
+        vocab_size=None if tokenizer is None else len(tokenizer),
+        overwrite=overwrite,
+    )
+    if tokenizer is not None:
+        LxmertProcessor(tokenizer=tokenizer, answers=table).save_pretrained(folder)
+    return report

@@ -1,0 +1,6 @@
+"""Checkpoints: what a load filled, strict loading, the authors' original files into our folders and back."""
+
+from lxmert.weights.convert import convert_original, export_original
+from lxmert.weights.report import LoadReport, load_complete, load_report
+
+__all__ = ["LoadReport", "convert_original", "export_original", "load_complete", "load_report"]

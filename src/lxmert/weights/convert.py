@@ -1,0 +1,284 @@
+"""The authors' original `.pth` checkpoints into our model folder, and back.
+
+Source: airsplay/lxmert. Pre-training saves ``model_LXRT.pth`` and ``EpochNN_LXRT.pth``; fine-tuning saves
+``BEST.pth`` and ``LAST.pth``. The files hold names and tensors only, so the configuration is read from the
+shapes; what leaves no trace there (activation, dropout, LayerNorm epsilon, loss weight) is the original
+code's.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers.utils import CONFIG_NAME
+
+from lxmert.configuration import LxmertConfig
+from lxmert.errors import IncompleteWeightsError, WeightsError
+from lxmert.weights.files import SAFETENSORS_NAME, read_folder, read_pytorch_file
+from lxmert.weights.names import (
+    FINETUNED_ENCODER,
+    FINETUNED_HEAD,
+    Architecture,
+    canonical_original_name,
+    to_original,
+    to_ours,
+)
+from lxmert.weights.report import LoadReport
+from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes
+
+# BERT's width of one attention head; the shapes do not tell it.
+_HEAD_WIDTH = 64
+# The original code's weight of the visual losses; `transformers` rounds it to 6.67.
+_ORIGINAL_VISUAL_LOSS_WEIGHT = 1 / 0.15
+ANSWERS_NAME = "answers.json"
+
+
+def convert_original(
+    checkpoint: str | Path,
+    folder: str | Path,
+    *,
+    heads: int | None = None,
+    encoder_only: bool = False,
+    answers: Sequence[str] | None = None,
+    vocab_size: int | None = None,
+    overwrite: bool = False,
+) -> LoadReport:
+    """Write the model folder of an original checkpoint: config.json, model.safetensors, perhaps answers.json.
+
+    Args:
+        checkpoint: the original `.pth`: pre-training (with or without ``module.``), encoder, or fine-tuned on
+            VQA or GQA.
+        folder: the folder to write.
+        heads: attention heads per layer; None takes one per 64 hidden units, as BERT.
+        encoder_only: True keeps the encoder and the pooler alone, whatever heads there are.
+        answers: the answer of each class id; its length must be the number of classes of the checkpoint.
+        vocab_size: the number of word pieces of the tokenizer meant for the model, to be compared with the
+            word embeddings of the checkpoint.
+        overwrite: True replaces a model already in the folder.
+
+    Returns:
+        A complete report; `unexpected` lists original tensors that were left out.
+
+    Raises:
+        WeightsError: the file cannot be read, is no LXMERT checkpoint, or is of a kind with no class here.
+        IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
+    """
+    folder = Path(folder)
+    _check_target(folder / SAFETENSORS_NAME, overwrite)
+    original = _canonical(read_pytorch_file(checkpoint), str(checkpoint))
+    architecture = Architecture.ENCODER if encoder_only else _architecture(original, str(checkpoint))
+    tensors, unused = _translate(original, architecture)
+    config = _infer_config(tensors, architecture, heads)
+    tied = _untie_or_drop_copy(tensors, config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    report = LoadReport.compare(
+        {n: s for n, s in parameter_shapes(config, architecture).items() if n not in tied},
+        shapes | {name: tuple(tensor.shape) for name, tensor in unused.items()},
+        model=architecture.value,
+        source=str(checkpoint),
+    )
+    report.require_complete()
+    _check_company(config, architecture, answers, vocab_size)
+    _write_folder(folder, tensors, config, architecture)
+    if answers is not None:
+        (folder / ANSWERS_NAME).write_text(
+            json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8"
+        )
+    return report
+
+
+def export_original(
+    folder: str | Path, checkpoint: str | Path, *, data_parallel: bool | None = None, overwrite: bool = False
+) -> LoadReport:
+    """Write a model folder as a `.pth` that the authors' code loads.
+
+    Args:
+        folder: a folder with config.json and weights (safetensors or .bin) of one of the three classes.
+        checkpoint: the `.pth` to write. The original code appends ``_LXRT.pth`` to the names of pre-trained
+            checkpoints and ``.pth`` to those of fine-tuned ones.
+        data_parallel: True writes names with ``module.``, False without. None writes what the original
+            loaders need: with it for encoders and pre-training (they silently skip every other name), without
+            it for fine-tuned models.
+        overwrite: True replaces an existing file.
+
+    Returns:
+        A complete report.
+
+    Raises:
+        WeightsError: the folder cannot be read, or holds a model that the original code has no class for.
+        IncompleteWeightsError: the folder lacks tensors that its configuration asks for; nothing is written.
+    """
+    folder, checkpoint = Path(folder), Path(checkpoint)
+    _check_target(checkpoint, overwrite)
+    tensors = read_folder(folder)
+    config = _read_config(folder)
+    architecture = _own_architecture(tensors)
+    words = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
+    if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and words is not None:
+        tensors.setdefault(TIED_DECODER, words)
+    report = LoadReport.compare(
+        parameter_shapes(config, architecture),
+        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        model=architecture.value,
+        source=str(folder),
+    )
+    report.require_complete()
+    wrap = architecture is not Architecture.QUESTION_ANSWERING if data_parallel is None else data_parallel
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched},
+        checkpoint,
+    )
+    return report
+
+
+def _check_company(
+    config: LxmertConfig, architecture: Architecture, answers: Sequence[str] | None, vocab_size: int | None
+) -> None:
+    """Refuse an answer table or a vocabulary that belongs to another model."""
+    has_answers = architecture is Architecture.QUESTION_ANSWERING or (
+        architecture is Architecture.PRETRAINING and config.task_qa
+    )
+    if answers is not None and not has_answers:
+        raise WeightsError(
+            "An answer table was given, but the model has no answer head; leave the table out."
+        )
+    if answers is not None and len(answers) != config.num_qa_labels:
+        raise WeightsError(
+            f"The answer table has {len(answers)} answers but the checkpoint scores {config.num_qa_labels}; "
+            "expected one answer per class, in class order."
+        )
+    if vocab_size is not None and vocab_size != config.vocab_size:
+        raise WeightsError(
+            f"The vocabulary has {vocab_size} word pieces but the checkpoint embeds {config.vocab_size}; "
+            "expected the vocabulary that the model was trained with."
+        )
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise WeightsError(f"{str(path)!r} exists already; choose another place or ask to overwrite it.")
+
+
+def _canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    canonical = {canonical_original_name(name): tensor for name, tensor in tensors.items()}
+    if len(canonical) != len(tensors):
+        raise WeightsError(
+            f"{source!r} holds the same parameter under two names (with and without 'module.')."
+        )
+    return canonical
+
+
+def _architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
+    """The class that a checkpoint's names and head shapes call for."""
+    first = original.get(f"{FINETUNED_HEAD}0.weight")
+    if first is not None and any(name.startswith(FINETUNED_ENCODER) for name in original):
+        if first.ndim == 2 and first.shape[0] == first.shape[1]:
+            # The NLVR2 head reads the pooled outputs of two images: 2H -> 2H, where the others are H -> 2H.
+            raise WeightsError(
+                f"{source!r} is fine-tuned on NLVR2 (its head reads two images, {first.shape[1]} wide), for "
+                "which there is no class yet; pass --encoder-only (encoder_only=True) to keep its encoder."
+            )
+        return Architecture.QUESTION_ANSWERING
+    if any(name.startswith("cls.") for name in original):
+        return Architecture.PRETRAINING
+    if any(name.startswith(("bert.", FINETUNED_ENCODER)) for name in original):
+        return Architecture.ENCODER
+    raise WeightsError(
+        f"{source!r} is no original LXMERT checkpoint: expected names under 'bert.' or 'lxrt_encoder.', got "
+        f"{', '.join(repr(name) for name in list(original)[:3])}, …."
+    )
+
+
+def _translate(
+    original: Mapping[str, Tensor], architecture: Architecture
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Split into the tensors of the class under our names, and the rest under the original names."""
+    ours: dict[str, Tensor] = {}
+    unused: dict[str, Tensor] = {}
+    for name, tensor in original.items():
+        inner = name.removeprefix(FINETUNED_ENCODER) if architecture is Architecture.ENCODER else name
+        translated = to_ours(inner, architecture)
+        if translated is None:
+            unused[name] = tensor
+        else:
+            ours[translated] = tensor
+    return ours, unused
+
+
+def _infer_config(
+    tensors: Mapping[str, Tensor], architecture: Architecture, heads: int | None
+) -> LxmertConfig:
+    sizes: dict[str, Any] = infer_sizes({n: tuple(t.shape) for n, t in tensors.items()}, architecture)
+    if "hidden_size" not in sizes:
+        raise IncompleteWeightsError(
+            f"The checkpoint has no word embeddings ({to_original(WORD_EMBEDDINGS, Architecture.ENCODER)}), "
+            "which tell the sizes of the model; expected a complete LXMERT checkpoint."
+        )
+    hidden = sizes["hidden_size"]
+    if heads is None:
+        if hidden % _HEAD_WIDTH:
+            raise WeightsError(
+                f"The number of attention heads is not in the checkpoint, and {hidden} hidden units do not "
+                f"divide into heads of {_HEAD_WIDTH}; pass --heads N (heads=N)."
+            )
+        heads = hidden // _HEAD_WIDTH
+    dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    return LxmertConfig(
+        **sizes,
+        num_attention_heads=heads,
+        visual_loss_normalizer=_ORIGINAL_VISUAL_LOSS_WEIGHT,
+        architectures=[architecture.value],
+        dtype=str(dtypes.pop()).removeprefix("torch.") if len(dtypes) == 1 else "float32",
+    )
+
+
+def _untie_or_drop_copy(tensors: dict[str, Tensor], config: LxmertConfig) -> set[str]:
+    """Drop the decoder if it repeats the word embeddings, else record that it is a matrix of its own.
+
+    Returns:
+        The names that the file need not hold because the model ties them.
+    """
+    decoder, words = tensors.get(TIED_DECODER), tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
+    if decoder is not None and words is not None and not torch.equal(decoder, words):
+        config.tie_word_embeddings = False
+        return set()
+    tensors.pop(TIED_DECODER, None)
+    return {TIED_DECODER}
+
+
+def _write_folder(
+    folder: Path, tensors: Mapping[str, Tensor], config: LxmertConfig, architecture: Architecture
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = parameter_shapes(config, architecture)
+    # A view into a larger storage would be written with the storage, and views of one storage not at all.
+    own = {
+        name: tensors[name].clone(memory_format=torch.contiguous_format)
+        for name in expected
+        if name in tensors
+    }
+    save_file(own, folder / SAFETENSORS_NAME, metadata={"format": "pt"})
+    config.save_pretrained(folder)
+
+
+def _read_config(folder: Path) -> LxmertConfig:
+    # from_pretrained takes a local folder without the file for one with the default configuration.
+    if not (folder / CONFIG_NAME).is_file():
+        raise WeightsError(f"No configuration in {str(folder)!r}; expected a {CONFIG_NAME}.")
+    try:
+        return LxmertConfig.from_pretrained(folder)
+    except OSError as error:
+        raise WeightsError(f"Cannot read {str(folder / CONFIG_NAME)!r}; expected a JSON object.") from error
+
+
+def _own_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
+    if any(name.startswith("cls.") for name in tensors):
+        return Architecture.PRETRAINING
+    if any(name.startswith("lxmert.") for name in tensors):
+        return Architecture.QUESTION_ANSWERING
+    return Architecture.ENCODER

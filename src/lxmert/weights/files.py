@@ -1,0 +1,146 @@
+"""Reading and writing checkpoint files without ever running code that they contain.
+
+Two kinds are read: one PyTorch file (`.pth`, `.bin`; tensors only, arbitrary pickles are refused) and a model
+folder (safetensors preferred, else PyTorch; one file or shards with an index).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lxmert.errors import WeightsError
+
+SAFETENSORS_NAME = "model.safetensors"
+PYTORCH_NAME = "pytorch_model.bin"
+
+
+def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Tensor]:
+    """Parameter name -> tensor of a PyTorch checkpoint.
+
+    Args:
+        path: the file.
+        device: where the tensors go; "meta" gives names, shapes and dtypes without the numbers.
+
+    Raises:
+        WeightsError: no such file, truncated or corrupt, holds Python objects beyond tensors, or is no flat
+            state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"No checkpoint file at {str(path)!r}; expected a PyTorch file such as model_LXRT.pth."
+        )
+    try:
+        loaded: Any = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # damaged bytes surface as almost any type, from struct.error to KeyError
+        raise WeightsError(_why_unreadable(path, error)) from error
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise WeightsError(
+            f"{str(path)!r} holds {_describe(loaded)}; expected a state dict of named tensors."
+        )
+    strangers = [
+        key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))
+    ]
+    if strangers:
+        raise WeightsError(
+            f"{str(path)!r} is no flat state dict: {strangers[0]!r} is {_describe(loaded[strangers[0]])}, "
+            "expected a tensor. Save the model's state_dict() alone and try again."
+        )
+    return dict(loaded)
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if str(error).startswith("Weights only load failed"):
+        return (
+            f"{str(path)!r} is not a file of tensors only: it is damaged, or holds Python objects, which are "
+            "refused because reading them can run code. Save the model's state_dict() alone and try again."
+        )
+    return f"Cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({_first_line(error)})."
+
+
+def read_folder(folder: str | Path) -> dict[str, Tensor]:
+    """Parameter name -> tensor of a model folder, on the CPU.
+
+    Raises:
+        WeightsError: no weights in the folder, or a file that cannot be read.
+    """
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(Path(folder)):
+        tensors.update(_read_safetensors(path) if path.suffix == ".safetensors" else read_pytorch_file(path))
+    return tensors
+
+
+def read_folder_shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
+    """Parameter name -> shape of a model folder, without reading the numbers.
+
+    Raises:
+        WeightsError: no weights in the folder, or a file that cannot be read.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in _weight_files(Path(folder)):
+        if path.suffix == ".safetensors":
+            with _readable(path), safe_open(path, framework="pt") as file:
+                shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+        else:
+            tensors = read_pytorch_file(path, device="meta")
+            shapes.update({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    return shapes
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a folder, safetensors before PyTorch."""
+    for name in (SAFETENSORS_NAME, PYTORCH_NAME):
+        if (folder / name).is_file():
+            return [folder / name]
+        # transformers names the index of model.safetensors "model.safetensors.index.json".
+        if (folder / f"{name}.index.json").is_file():
+            return [folder / shard for shard in _shards(folder / f"{name}.index.json")]
+    raise WeightsError(
+        f"No weights in {str(folder)!r}; expected {SAFETENSORS_NAME} or {PYTORCH_NAME} (or its shards)."
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with _readable(path):
+        return dict(load_file(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"Cannot read {str(path)!r}: truncated or corrupt ({_first_line(error)})."
+        ) from error
+
+
+def _shards(index: Path) -> list[str]:
+    """The shard files that an index names, each inside the index's own folder."""
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{str(index)!r} is no index of shards: expected JSON with a 'weight_map'."
+        ) from error
+    outside = [shard for shard in shards if Path(shard).name != shard]
+    if outside:
+        raise WeightsError(
+            f"{str(index)!r} points outside its folder: {outside[0]!r}; expected plain file names."
+        )
+    return shards
+
+
+def _describe(value: object) -> str:
+    return f"a {type(value).__name__}" if value or not isinstance(value, Mapping) else "nothing"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")

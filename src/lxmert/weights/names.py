@@ -1,0 +1,95 @@
+"""The flat name table between the authors' original checkpoints and ours, in both directions.
+
+Source: the parameter names of the original code (airsplay/lxmert, ``src/lxrt/modeling.py``, ``src/tasks``)
+and the state-dict names of `transformers`' LXMERT, which ours equal. The inner names of the encoder are the
+same on both sides; only the prefixes differ, so the whole table is a handful of prefix pairs per model class
+and is a bijection between the names it covers. ``shapes.py`` lists the names that stand behind the prefixes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from lxmert.errors import WeightsError
+
+
+class Architecture(StrEnum):
+    """The model classes that an original checkpoint can become; the value is the class name."""
+
+    ENCODER = "LxmertModel"
+    PRETRAINING = "LxmertForPreTraining"
+    QUESTION_ANSWERING = "LxmertForQuestionAnswering"
+
+
+# Original answer head of a fine-tuned model; the names of VQA, GQA and NLVR2 heads are equal.
+FINETUNED_HEAD = "logit_fc."
+# Everything a fine-tuned original model keeps outside its answer head.
+FINETUNED_ENCODER = "lxrt_encoder.model."
+
+# (ours, original) prefixes. No prefix on either side of one row is a prefix of another's, so the first fit is
+# the only one; LxmertModel alone has an empty prefix, and one row.
+_PREFIXES: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
+    Architecture.ENCODER: (("", "bert."),),
+    Architecture.PRETRAINING: (
+        ("lxmert.", "bert."),
+        ("cls.", "cls."),
+        ("obj_predict_head.", "obj_predict_head."),
+        ("answer_head.", "answer_head."),
+    ),
+    Architecture.QUESTION_ANSWERING: (
+        ("lxmert.", f"{FINETUNED_ENCODER}bert."),
+        (f"answer_head.{FINETUNED_HEAD}", FINETUNED_HEAD),
+    ),
+}
+
+# LayerNorm names of checkpoints that descend from the first TensorFlow BERT.
+_TENSORFLOW_LEAVES = {"gamma": "weight", "beta": "bias"}
+
+
+def canonical_original_name(name: str) -> str:
+    """The original name without ``module.`` (left by data parallelism, anywhere) and without gamma/beta.
+
+    No parameter of LXMERT has a part called "module", so dropping every such part is safe.
+    """
+    parts = [part for part in name.split(".") if part != "module"]
+    if parts:
+        parts[-1] = _TENSORFLOW_LEAVES.get(parts[-1], parts[-1])
+    return ".".join(parts)
+
+
+def to_ours(name: str, architecture: Architecture) -> str | None:
+    """Our name of a canonical original name; None if the architecture has no such parameter."""
+    for ours, original in _PREFIXES[architecture]:
+        if name.startswith(original):
+            return ours + name.removeprefix(original)
+    return None
+
+
+def to_original(name: str, architecture: Architecture, *, data_parallel: bool = False) -> str:
+    """The original name of one of our parameters.
+
+    Args:
+        name: a state-dict name of the class `architecture`.
+        architecture: the class whose state dict holds the name.
+        data_parallel: True inserts the ``module.`` that the original code saves under several GPUs. Its own
+            loaders of pre-trained weights accept nothing else.
+
+    Raises:
+        WeightsError: the name belongs to no part that the original code has.
+    """
+    for ours, original in _PREFIXES[architecture]:
+        if name.startswith(ours):
+            translated = original + name.removeprefix(ours)
+            return _with_module(translated, architecture) if data_parallel else translated
+    raise WeightsError(
+        f"{name!r} has no counterpart in the original code: expected a parameter of {architecture} under "
+        f"{', '.join(repr(ours) for ours, _ in _PREFIXES[architecture])}."
+    )
+
+
+def _with_module(name: str, architecture: Architecture) -> str:
+    """Insert ``module.`` where the original code wraps: the whole model, or a fine-tuned model's encoder."""
+    if architecture is not Architecture.QUESTION_ANSWERING:
+        return f"module.{name}"
+    if name.startswith(FINETUNED_ENCODER):
+        return f"{FINETUNED_ENCODER}module.{name.removeprefix(FINETUNED_ENCODER)}"
+    return name

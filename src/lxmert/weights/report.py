@@ -1,0 +1,219 @@
+"""What a checkpoint gave to a model, name by name, and strict loading on top of it.
+
+`from_pretrained` fills what a checkpoint lacks with random numbers and only logs it. Here the same facts are
+a value (`LoadReport`), and `load_complete` refuses a model that is partly random.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError
+from lxmert.weights.files import read_folder_shapes
+from lxmert.weights.shapes import Shape
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+
+# An error line names this many tensors and counts the rest.
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Which tensors of a model a checkpoint filled; every mapping goes from the state-dict name to a shape.
+
+    Attributes:
+        model: class name of the model.
+        source: the folder, file or hub name that was read.
+        matched: filled from the checkpoint, tied tensors included.
+        missing: in the model, not in the checkpoint: left at random values.
+        unexpected: in the checkpoint, not in the model: unused. None where the shape is not known.
+        reshaped: in both with different shapes: left at random values. (checkpoint's shape, model's shape).
+    """
+
+    model: str
+    source: str
+    matched: Mapping[str, Shape] = field(default_factory=dict)
+    missing: Mapping[str, Shape] = field(default_factory=dict)
+    unexpected: Mapping[str, Shape | None] = field(default_factory=dict)
+    reshaped: Mapping[str, tuple[Shape, Shape]] = field(default_factory=dict)
+
+    @classmethod
+    def compare(
+        cls, expected: Mapping[str, Shape], found: Mapping[str, Shape], *, model: str, source: str
+    ) -> "LoadReport":
+        """The report of a checkpoint with the tensors `found` for a model with the tensors `expected`."""
+        return cls(
+            model=model,
+            source=source,
+            matched={name: shape for name, shape in expected.items() if found.get(name) == shape},
+            missing={name: shape for name, shape in expected.items() if name not in found},
+            unexpected={name: shape for name, shape in found.items() if name not in expected},
+            reshaped={
+                name: (found[name], shape)
+                for name, shape in expected.items()
+                if name in found and found[name] != shape
+            },
+        )
+
+    @property
+    def complete(self) -> bool:
+        """True when no part of the model was left at random values."""
+        return not self.missing and not self.reshaped
+
+    def summary(self) -> str:
+        """One line: the counts, and the first names of what is not as it should be."""
+        total = len(self.matched) + len(self.missing) + len(self.reshaped)
+        parts = [f"{self.model} from {self.source}: {len(self.matched)} of {total} tensors matched"]
+        if self.missing:
+            parts.append(f"{len(self.missing)} missing ({_first_names(self.missing)})")
+        if self.reshaped:
+            name, (found, expected) = next(iter(self.reshaped.items()))
+            parts.append(
+                f"{len(self.reshaped)} with another shape "
+                f"({name}: checkpoint {_text(found)}, model {_text(expected)})"
+            )
+        if self.unexpected:
+            parts.append(f"{len(self.unexpected)} unused ({_first_names(self.unexpected)})")
+        return "; ".join(parts)
+
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """(status, name, shape in the checkpoint, shape in the model) of everything that did not match."""
+        for name, shape in self.missing.items():
+            yield "missing", name, "", _text(shape)
+        for name, (found, expected) in self.reshaped.items():
+            yield "reshaped", name, _text(found), _text(expected)
+        for name, unused in self.unexpected.items():
+            yield "unexpected", name, _text(unused) if unused is not None else "", ""
+
+    def table(self) -> "Table":
+        """The rows as a table for the terminal."""
+        from rich.table import Table
+
+        table = Table("status", "tensor", "checkpoint", "model", title=f"{self.source} → {self.model}")
+        colours = {"missing": "red", "reshaped": "red", "unexpected": "yellow"}
+        for row in self.rows():
+            table.add_row(*row, style=colours[row[0]])
+        return table
+
+    def require_complete(self) -> None:
+        """Do nothing if the report is complete.
+
+        Raises:
+            IncompleteWeightsError: some tensors were left at random values; the message counts and names
+                them.
+        """
+        if not self.complete:
+            raise IncompleteWeightsError(
+                f"{self.summary()}. Its answers would be partly random: use a checkpoint saved from "
+                f"{self.model}, or fine-tune this one first."
+            )
+
+
+def load_report(model_class: type[PreTrainedModel], name_or_folder: str | Path, **kwargs: Any) -> LoadReport:
+    """Load as `model_class.from_pretrained` does and report what matched; raises nothing about gaps.
+
+    Args:
+        model_class: one of the model classes.
+        name_or_folder: a local model folder or a hub name.
+        **kwargs: handed to `from_pretrained`.
+
+    Raises:
+        WeightsError: there is no checkpoint, or it cannot be read.
+    """
+    return _load(model_class, name_or_folder, kwargs)[1]
+
+
+def load_complete(
+    model_class: type[ModelT], name_or_folder: str | Path, **kwargs: Any
+) -> tuple[ModelT, LoadReport]:
+    """Load a model whose every tensor comes from the checkpoint.
+
+    Args:
+        model_class: one of the model classes.
+        name_or_folder: a local model folder or a hub name.
+        **kwargs: handed to `from_pretrained` (`dtype`, `attn_implementation`, `revision`, …).
+
+    Returns:
+        The model, in evaluation mode, and the complete report. Tensors of the checkpoint that the model does
+        not use are allowed, and listed in the report.
+
+    Raises:
+        WeightsError: there is no checkpoint, or it cannot be read.
+        IncompleteWeightsError: the checkpoint leaves part of the model at random values.
+    """
+    model, report = _load(model_class, name_or_folder, kwargs)
+    report.require_complete()
+    return model, report
+
+
+def _load(
+    model_class: type[Any], name_or_folder: str | Path, kwargs: dict[str, Any]
+) -> tuple[Any, LoadReport]:
+    source = str(name_or_folder)
+    try:
+        with _quiet_transformers():
+            # Shape conflicts belong in the report with everything else, so they must not raise on their own.
+            model, info = model_class.from_pretrained(
+                source, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
+    except (LxmertError, TypeError, ValueError, ImportError, torch.OutOfMemoryError):
+        raise  # the caller's arguments or machine, not the checkpoint
+    except Exception as error:  # damaged bytes surface as almost any type
+        raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
+    gaps = set(info["missing_keys"]) | set(reshaped)
+    return model, LoadReport(
+        model=model_class.__name__,
+        source=source,
+        matched={name: shape for name, shape in shapes.items() if name not in gaps},
+        missing={name: shapes[name] for name in shapes if name in info["missing_keys"]},
+        unexpected=_unused_shapes(source, info["unexpected_keys"]),
+        reshaped=dict(sorted(reshaped.items())),
+    )
+
+
+def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]:
+    """Shapes of checkpoint tensors that the model did not take; known for local folders only."""
+    ordered = sorted(names)
+    shapes = read_folder_shapes(source) if ordered and Path(source).is_dir() else {}
+    return {name: shapes.get(name) for name in ordered}
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence what `transformers` logs about missing tensors: the report says it. No progress bar either."""
+    verbosity, progress = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if progress:
+            transformers_logging.enable_progress_bar()
+
+
+def _cause(error: BaseException) -> str:
+    """The first sentence or line of a foreign error, as one line."""
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.splitlines()[0].split())
+
+
+def _first_names(names: Mapping[str, object]) -> str:
+    shown = ", ".join(list(names)[:_NAMES_SHOWN])
+    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
+
+
+def _text(shape: Shape) -> str:
+    return "×".join(str(size) for size in shape) or "scalar"

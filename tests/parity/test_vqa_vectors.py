@@ -1,0 +1,78 @@
+"""Answer normalisation, accuracy and soft labels against what the official code gave when it was run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.data.answer_normalisation import (
+    normalise_answer,
+    process_digits_and_articles,
+    process_punctuation,
+)
+from lxmert.data.answers import AnswerVocabulary, annotator_score
+from lxmert.data.vqa import VqaExample
+from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
+
+
+@pytest.fixture(scope="module")
+def vectors(shared_specs: Path) -> dict[str, Any]:
+    return json.loads((shared_specs / "metric_vectors.json").read_text(encoding="utf-8"))
+
+
+def test_every_string_is_normalised_as_by_the_official_evaluator(vectors: dict[str, Any]) -> None:
+    cases = vectors["vqa_normalisation"]["cases"]
+    assert len(cases) > 50
+    for case in cases:
+        text = case["input"]
+        assert process_punctuation(text) == case["processPunctuation"], text
+        assert process_digits_and_articles(text) == case["processDigitArticle_only"], text
+        assert normalise_answer(text) == case["full"], text
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "key"),
+    [
+        (VqaEvaluator.PRESENT, "expected_percent"),
+        (VqaEvaluator.BEFORE_2021_03, "expected_percent_code_before_2021_03"),
+    ],
+)
+def test_every_question_scores_as_by_the_official_evaluator(
+    vectors: dict[str, Any], evaluator: VqaEvaluator, key: str
+) -> None:
+    cases = vectors["vqa_accuracy"]["cases"]
+    examples = [
+        VqaExample(case["question_id"], 1, "", case["question_type"], case["answer_type"], tuple(case["gt"]))
+        for case in cases
+    ]
+    predictions = {case["question_id"]: case["pred"] for case in cases}
+    scores = vqa_accuracy(predictions, examples, evaluator)
+    assert scores.per_question == {case["question_id"]: case[key] for case in cases}
+    for aggregate in ("overall", "perAnswerType", "perQuestionType"):
+        expected = vectors["vqa_accuracy"].get("aggregates", {}).get(aggregate)
+        if expected is not None and evaluator is VqaEvaluator.PRESENT:
+            assert scores.to_dict()[aggregate] == expected
+
+
+def test_soft_labels_equal_those_of_the_public_pipeline(vectors: dict[str, Any]) -> None:
+    block = vectors["vqa_soft_labels"]
+    for count, score in block["get_score"].items():
+        assert annotator_score(int(count)) == score
+    target = block["compute_target"]
+    examples = [
+        VqaExample(
+            annotation["question_id"],
+            annotation["image_id"],
+            "",
+            answers=tuple(answer["answer"] for answer in annotation["answers"]),
+            multiple_choice_answer=annotation["multiple_choice_answer"],
+        )
+        for annotation in target["annotations"]
+    ]
+    vocabulary = AnswerVocabulary.build(examples, min_count=target["min_occurence"])
+    assert sorted(vocabulary) == sorted(target["kept_answers"])
+    for example, expected in zip(examples, target["targets"], strict=True):
+        found = {vocabulary[label]: score for label, score in vocabulary.soft_scores(example.answers).items()}
+        assert found == expected["label"]
+        assert example.question_id == expected["question_id"]

@@ -1,0 +1,260 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import lxmert
+from lxmert.errors import IncompleteWeightsError, WeightsError
+from lxmert.weights import convert_original, export_original, load_complete
+from tests.weights.originals import TINY, Original, encoder, finetuned, nlvr2, pretraining
+
+KINDS: dict[str, Callable[..., Original]] = {
+    "LxmertModel": encoder,
+    "LxmertForPreTraining": pretraining,
+    "LxmertForQuestionAnswering": finetuned,
+}
+
+
+def saved(original: Original, folder: Path, rename: Callable[[str], str] = str) -> Path:
+    path = folder / "original.pth"
+    torch.save({rename(name): tensor for name, tensor in original.tensors.items()}, path)
+    return path
+
+
+def inputs(seed: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "input_ids": torch.randint(1, 31, (3, 5), generator=generator),
+        "visual_feats": torch.randn(3, 4, 10, generator=generator),
+        "visual_pos": torch.rand(3, 4, 4, generator=generator),
+        "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]),
+    }
+
+
+def same_outputs(ours: Any, theirs: Any) -> None:
+    with torch.no_grad():
+        mine, peer = ours(**inputs()), theirs(**inputs())
+    assert len(peer) > 0
+    for name, value in peer.items():
+        torch.testing.assert_close(mine[name], value, atol=1e-5, rtol=1e-5)
+
+
+def data_parallel(name: str) -> str:
+    """The names that the original code saves under several GPUs."""
+    inner = "lxrt_encoder.model."
+    if name.startswith(inner):
+        return f"{inner}module.{name[len(inner) :]}"
+    return name if name.startswith("logit_fc") else f"module.{name}"
+
+
+def of_tensorflow(name: str) -> str:
+    """LayerNorm names of checkpoints that began as TensorFlow BERT."""
+    if "LayerNorm" in name or "layer_norm" in name:
+        return name.replace(".weight", ".gamma").replace(".bias", ".beta")
+    return name
+
+
+@pytest.mark.parametrize("rename", [str, data_parallel, of_tensorflow])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_converted_checkpoint_computes_what_the_original_did(
+    tmp_path: Path, kind: str, rename: Callable[[str], str]
+) -> None:
+    original = KINDS[kind]()
+    report = convert_original(saved(original, tmp_path, rename), tmp_path / "ours", heads=3)
+    assert report.complete
+    assert not report.unexpected
+    assert report.model == kind
+    model, loaded = load_complete(getattr(lxmert, kind), tmp_path / "ours")
+    assert not loaded.unexpected
+    same_outputs(model, original.peer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_configuration_is_read_from_the_shapes(tmp_path: Path, kind: str) -> None:
+    convert_original(saved(KINDS[kind](), tmp_path), tmp_path / "ours", heads=3)
+    config = lxmert.LxmertConfig.from_pretrained(tmp_path / "ours")
+    inferred = {name: getattr(config, name) for name in TINY}
+    absent = {
+        "LxmertModel": {"num_qa_labels": 9500, "num_object_labels": 1600, "num_attr_labels": 400},
+        "LxmertForQuestionAnswering": {"num_object_labels": 1600, "num_attr_labels": 400},
+    }
+    assert inferred == {**TINY, **absent.get(kind, {})}
+    assert config.architectures == [kind]
+    assert config.visual_loss_normalizer == pytest.approx(1 / 0.15)
+    assert config.hidden_act == "gelu"
+    assert config.layer_norm_eps == 1e-12
+
+
+@pytest.mark.parametrize(
+    "settings", [{"task_qa": False}, {"task_obj_predict": False}, {"visual_attr_loss": False}]
+)
+def test_absent_heads_switch_their_tasks_off(tmp_path: Path, settings: dict[str, Any]) -> None:
+    convert_original(saved(pretraining(**settings), tmp_path), tmp_path / "ours", heads=3)
+    config = lxmert.LxmertConfig.from_pretrained(tmp_path / "ours")
+    assert {name: getattr(config, name) for name in settings} == settings
+    load_complete(lxmert.LxmertForPreTraining, tmp_path / "ours")
+
+
+def test_half_precision_stays_half_precision(tmp_path: Path) -> None:
+    original = finetuned()
+    halved = Original({name: t.half() for name, t in original.tensors.items()}, original.peer)
+    convert_original(saved(halved, tmp_path), tmp_path / "ours", heads=3)
+    assert {t.dtype for t in load_file(tmp_path / "ours" / "model.safetensors").values()} == {torch.float16}
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").dtype == torch.float16
+
+
+def test_the_tied_decoder_is_written_once_and_an_untied_one_kept(tmp_path: Path) -> None:
+    original = pretraining()
+    convert_original(saved(original, tmp_path), tmp_path / "tied", heads=3)
+    assert "cls.predictions.decoder.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
+    original.tensors["cls.predictions.decoder.weight"] = torch.randn(31, 24)
+    convert_original(saved(original, tmp_path), tmp_path / "untied", heads=3)
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "tied").tie_word_embeddings is True
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "untied").tie_word_embeddings is False
+    model, _ = load_complete(lxmert.LxmertForPreTraining, tmp_path / "untied")
+    decoder = model.cls.predictions.decoder.weight
+    assert torch.equal(decoder, original.tensors["cls.predictions.decoder.weight"])
+    assert not torch.equal(decoder, model.lxmert.embeddings.word_embeddings.weight)
+
+
+def test_one_head_per_64_units_unless_given(tmp_path: Path) -> None:
+    path = saved(encoder(hidden_size=128, num_attention_heads=2), tmp_path)
+    convert_original(path, tmp_path / "ours")
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == 2
+    with pytest.raises(WeightsError, match="--heads"):
+        convert_original(saved(encoder(), tmp_path), tmp_path / "narrow")
+    assert not (tmp_path / "narrow").exists()
+
+
+def test_nlvr2_is_refused_but_its_encoder_can_be_kept(tmp_path: Path) -> None:
+    original = nlvr2()
+    path = saved(original, tmp_path)
+    with pytest.raises(WeightsError, match=r"NLVR2.*--encoder-only"):
+        convert_original(path, tmp_path / "ours", heads=3)
+    report = convert_original(path, tmp_path / "ours", heads=3, encoder_only=True)
+    assert {name: shape for name, shape in report.unexpected.items() if name.endswith("weight")} == {
+        "logit_fc.0.weight": (48, 48),
+        "logit_fc.2.weight": (48,),
+        "logit_fc.3.weight": (2, 48),
+    }
+    model, _ = load_complete(lxmert.LxmertModel, tmp_path / "ours")
+    same_outputs(model, original.peer.lxmert)
+
+
+def test_missing_and_misshapen_tensors_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    original = finetuned()
+    del original.tensors["lxrt_encoder.model.bert.encoder.layer.0.output.dense.bias"]
+    with pytest.raises(
+        IncompleteWeightsError, match=r"1 missing \(lxmert\.encoder\.layer\.0\.output\.dense\.bias\)"
+    ):
+        convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    original = finetuned()
+    original.tensors["logit_fc.2.bias"] = torch.zeros(9)
+    with pytest.raises(IncompleteWeightsError, match="checkpoint 9, model 48"):
+        convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    original = encoder()
+    del original.tensors["bert.embeddings.word_embeddings.weight"]
+    with pytest.raises(IncompleteWeightsError, match=r"bert\.embeddings\.word_embeddings\.weight"):
+        convert_original(saved(original, tmp_path), tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+def test_foreign_and_double_names_are_refused(tmp_path: Path) -> None:
+    foreign = Original({"resnet.conv1.weight": torch.ones(3)}, None)
+    with pytest.raises(WeightsError, match=r"no original LXMERT checkpoint.*resnet\.conv1\.weight"):
+        convert_original(saved(foreign, tmp_path), tmp_path / "ours")
+    double = finetuned()
+    double.tensors["module.logit_fc.3.bias"] = double.tensors["logit_fc.3.bias"]
+    with pytest.raises(WeightsError, match="two names"):
+        convert_original(saved(double, tmp_path), tmp_path / "ours", heads=3)
+
+
+def test_left_over_tensors_are_reported(tmp_path: Path) -> None:
+    original = finetuned()
+    original.tensors["ema.step"] = torch.zeros(2)
+    report = convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    assert dict(report.unexpected) == {"ema.step": (2,)}
+
+
+def test_answers_are_written_in_class_order_and_counted(tmp_path: Path) -> None:
+    path = saved(finetuned(), tmp_path)
+    answers = ["", "yes", "no", "2", "grün", "left", "right"]
+    with pytest.raises(WeightsError, match=r"6 answers but .* scores 7"):
+        convert_original(path, tmp_path / "ours", heads=3, answers=answers[1:])
+    assert not (tmp_path / "ours").exists()
+    convert_original(path, tmp_path / "ours", heads=3, answers=answers)
+    assert json.loads((tmp_path / "ours" / "answers.json").read_text("utf-8")) == answers
+
+
+def test_company_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = saved(pretraining(task_qa=False), tmp_path)
+    with pytest.raises(WeightsError, match="no answer head"):
+        convert_original(path, tmp_path / "ours", heads=3, answers=["yes"])
+    with pytest.raises(WeightsError, match="no answer head"):
+        convert_original(
+            saved(finetuned(), tmp_path), tmp_path / "ours", heads=3, encoder_only=True, answers=["a"] * 7
+        )
+    with pytest.raises(WeightsError, match="30 word pieces but the checkpoint embeds 31"):
+        convert_original(path, tmp_path / "ours", heads=3, vocab_size=30)
+    assert not (tmp_path / "ours").exists()
+    convert_original(path, tmp_path / "ours", heads=3, vocab_size=31)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+    path = saved(finetuned(), tmp_path)
+    convert_original(path, tmp_path / "ours", heads=3)
+    with pytest.raises(WeightsError, match="exists already"):
+        convert_original(path, tmp_path / "ours", heads=3)
+    convert_original(path, tmp_path / "ours", heads=3, overwrite=True)
+    with pytest.raises(WeightsError, match="exists already"):
+        export_original(tmp_path / "ours", path)
+    export_original(tmp_path / "ours", path, overwrite=True)
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_exporting_undoes_converting(tmp_path: Path, kind: str, binary: bool) -> None:
+    original = KINDS[kind]()
+    convert_original(saved(original, tmp_path), tmp_path / "ours", heads=3)
+    if binary:
+        file = tmp_path / "ours" / "model.safetensors"
+        torch.save(load_file(file), tmp_path / "ours" / "pytorch_model.bin")
+        file.unlink()
+    report = export_original(tmp_path / "ours", tmp_path / "deep" / "back.pth", data_parallel=False)
+    assert report.complete
+    back = torch.load(tmp_path / "deep" / "back.pth", weights_only=True)
+    assert back.keys() == original.tensors.keys()
+    assert all(torch.equal(back[name], tensor) for name, tensor in original.tensors.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_exported_as_the_original_loaders_need_them(tmp_path: Path, kind: str) -> None:
+    getattr(lxmert, kind)(lxmert.LxmertConfig(**TINY)).save_pretrained(tmp_path / "ours")
+    export_original(tmp_path / "ours", tmp_path / "back.pth")
+    names = list(torch.load(tmp_path / "back.pth", weights_only=True))
+    if kind == "LxmertForQuestionAnswering":
+        assert all(name.startswith(("lxrt_encoder.model.bert.", "logit_fc.")) for name in names)
+    else:
+        assert all(name.startswith("module.") for name in names)
+    assert set(map(data_parallel, KINDS[kind]().tensors)) == set(
+        names if kind != "LxmertForQuestionAnswering" else map(data_parallel, names)
+    )
+
+
+def test_exporting_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="No weights"):
+        export_original(tmp_path, tmp_path / "x.pth")
+    lxmert.LxmertForQuestionAnswering(lxmert.LxmertConfig(**TINY)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "l_layers": 3}))
+    with pytest.raises(IncompleteWeightsError, match="16 missing"):
+        export_original(tmp_path, tmp_path / "x.pth")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        export_original(tmp_path, tmp_path / "x.pth")
+    assert not (tmp_path / "x.pth").exists()

@@ -1,0 +1,98 @@
+"""`lxmert convert` as a person runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner, Result
+
+import lxmert
+from lxmert.cli.convert import convert
+from lxmert.errors import LxmertError, WeightsError
+from lxmert.weights import load_complete
+from tests.weights.originals import finetuned, nlvr2
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(chr(97 + i) for i in range(26))]
+ANSWERS = ["", "yes", "no", "1", "2", "red", "left"]
+
+app = typer.Typer()
+app.command()(convert)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.save(finetuned().tensors, tmp_path / "BEST.pth")
+    return tmp_path / "BEST.pth"
+
+
+def test_a_checkpoint_with_words_and_answers_becomes_a_folder_that_is_ready_to_ask(
+    tmp_path: Path, checkpoint: Path
+) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (tmp_path / "ans2label.json").write_text(
+        json.dumps({answer: label for label, answer in enumerate(ANSWERS)})
+    )
+    result = run(
+        checkpoint, tmp_path / "ours", "--heads", 3,
+        "--answers", tmp_path / "ans2label.json", "--vocab", tmp_path / "vocab.txt",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "143 of 143 tensors matched" in result.output
+    processor = lxmert.LxmertProcessor.from_pretrained(tmp_path / "ours")
+    model, _ = load_complete(lxmert.LxmertForQuestionAnswering, tmp_path / "ours")
+    assert processor.answers == ANSWERS
+    scores = model(
+        **processor(text="a b", regions=None),
+        visual_feats=torch.ones(1, 2, 10),
+        visual_pos=torch.ones(1, 2, 4),
+    )
+    assert scores.question_answering_score.shape == (1, 7)
+
+
+def test_left_over_tensors_are_printed(tmp_path: Path) -> None:
+    torch.save(nlvr2().tensors, tmp_path / "BEST.pth")
+    result = run(tmp_path / "BEST.pth", tmp_path / "ours", "--heads", 3, "--encoder-only")
+    assert result.exit_code == 0, result.output
+    assert "unexpected" in result.output
+    assert "logit_fc.0.weight" in result.output
+    assert "6 unused" in result.output
+
+
+def test_there_and_back(tmp_path: Path, checkpoint: Path) -> None:
+    assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
+    result = run(tmp_path / "ours", tmp_path / "BACK.pth", "--to", "original")
+    assert result.exit_code == 0, result.output
+    before, after = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "BACK.pth"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_faults_are_errors_of_the_package(tmp_path: Path, checkpoint: Path) -> None:
+    for words in ([tmp_path / "none.pth", tmp_path / "x"], [checkpoint, tmp_path / "x"]):
+        error = run(*words).exception
+        assert isinstance(error, WeightsError)
+        assert "\n" not in str(error)
+    (tmp_path / "few.json").write_text('["yes"]')
+    error = run(checkpoint, tmp_path / "x", "--heads", 3, "--answers", tmp_path / "few.json").exception
+    assert isinstance(error, LxmertError)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS[:-1]) + "\n")
+    error = run(checkpoint, tmp_path / "x", "--heads", 3, "--vocab", tmp_path / "vocab.txt").exception
+    assert isinstance(error, WeightsError)
+    assert "30 word pieces but the checkpoint embeds 31" in str(error)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [["--heads", "3"], ["--encoder-only"], ["--vocab", "v.txt"], ["--answers", "a.json"]]
+)
+def test_options_of_the_other_direction_are_wrong_usage(
+    tmp_path: Path, checkpoint: Path, option: list[str]
+) -> None:
+    assert run(tmp_path, tmp_path / "x.pth", "--to", "original", *option).exit_code == 2
+    assert run(checkpoint, tmp_path / "x", "--data-parallel").exit_code == 2

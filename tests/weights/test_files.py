@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lxmert.errors import WeightsError
+from lxmert.weights.files import read_folder, read_folder_shapes, read_pytorch_file
+
+TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.float16)}
+
+
+class Harmful:
+    """Writes a file when unpickled by a careless reader."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip format", "the format of 2019"])
+def test_both_pytorch_formats_are_read(tmp_path: Path, zipped: bool) -> None:
+    torch.save(TENSORS, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    assert same(read_pytorch_file(tmp_path / "x.pth"), TENSORS)
+
+
+def test_python_objects_in_a_checkpoint_are_refused_and_not_run(tmp_path: Path) -> None:
+    torch.save({**TENSORS, "config": Harmful(tmp_path / "harmed")}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match="refused because reading them can run code"):
+        read_pytorch_file(tmp_path / "x.pth")
+    assert not (tmp_path / "harmed").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kept", [0, 1, 7, 60, 300, 0.5, 0.9, 0.99])
+def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped: bool) -> None:
+    whole = tmp_path / "whole.pth"
+    torch.save(TENSORS, whole, _use_new_zipfile_serialization=zipped)
+    data = whole.read_bytes()
+    (tmp_path / "cut.pth").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(WeightsError, match=r"cut\.pth"):
+        read_pytorch_file(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"state_dict": TENSORS}, "'state_dict' is a dict"),
+        ({**TENSORS, "epoch": 3}, "'epoch' is a int"),
+        ({1: torch.ones(1)}, "no flat state dict"),
+        ([torch.ones(1)], "holds a list"),
+        ({}, "holds nothing"),
+    ],
+)
+def test_what_is_no_flat_state_dict_is_named(tmp_path: Path, content: Any, said: str) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=said):
+        read_pytorch_file(tmp_path / "x.pth")
+
+
+def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="No checkpoint file"):
+        read_pytorch_file(tmp_path / "none.pth")
+    with pytest.raises(WeightsError, match="No checkpoint file"):
+        read_pytorch_file(tmp_path)
+    with pytest.raises(WeightsError, match="No weights"):
+        read_folder(tmp_path)
+
+
+def shards(folder: Path, kind: str) -> None:
+    names = [f"part-{index}.{kind}" for index in range(2)]
+    for name, (key, tensor) in zip(names, TENSORS.items(), strict=True):
+        if kind == "safetensors":
+            save_file({key: tensor}, folder / name)
+        else:
+            torch.save({key: tensor}, folder / name)
+    index = {"weight_map": dict(zip(TENSORS, names, strict=True))}
+    stem = "model.safetensors" if kind == "safetensors" else "pytorch_model.bin"
+    (folder / f"{stem}.index.json").write_text(json.dumps(index))
+
+
+def whole(folder: Path, kind: str) -> None:
+    if kind == "safetensors":
+        save_file(TENSORS, folder / "model.safetensors")
+    else:
+        torch.save(TENSORS, folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("write", [whole, shards])
+def test_folders_are_read_whole_and_in_shards(tmp_path: Path, kind: str, write: Any) -> None:
+    write(tmp_path, kind)
+    assert same(read_folder(tmp_path), TENSORS)
+    assert read_folder_shapes(tmp_path) == {"a.weight": (2, 3), "b": (4,)}
+
+
+def test_safetensors_are_preferred(tmp_path: Path) -> None:
+    whole(tmp_path, "safetensors")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"rubbish")
+    assert same(read_folder(tmp_path), TENSORS)
+
+
+@pytest.mark.parametrize("read", [read_folder, read_folder_shapes])
+def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> None:
+    whole(tmp_path, "safetensors")
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(WeightsError, match=r"model\.safetensors.*truncated or corrupt"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ("{", "no index of shards"),
+        ("[]", "no index"),
+        ('{"weight_map": {"a": "../x.bin"}}', "points outside its folder"),
+    ],
+)
+def test_bad_shard_indices_are_weights_errors(tmp_path: Path, index: str, said: str) -> None:
+    (tmp_path / "pytorch_model.bin.index.json").write_text(index)
+    with pytest.raises(WeightsError, match=said):
+        read_folder(tmp_path)

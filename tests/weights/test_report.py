@@ -1,0 +1,136 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from lxmert import LxmertConfig
+from lxmert.errors import ConfigurationError, IncompleteWeightsError, WeightsError
+from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
+from lxmert.weights import LoadReport, load_complete, load_report
+from tests.weights.originals import TINY
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A complete question-answering folder."""
+    LxmertForQuestionAnswering(LxmertConfig(**TINY)).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(folder: Path, edit: Any) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_complete_folder_loads_and_says_so(folder: Path) -> None:
+    model, report = load_complete(LxmertForQuestionAnswering, folder)
+    assert report.complete
+    assert not report.missing
+    assert not report.unexpected
+    assert report.matched == {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    count = len(model.state_dict())
+    assert report.summary() == f"LxmertForQuestionAnswering from {folder}: {count} of {count} tensors matched"
+    assert not model.training
+
+
+def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
+    change(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("answer_head")])
+    report = load_report(LxmertForQuestionAnswering, folder)
+    assert not report.complete
+    assert report.missing["answer_head.logit_fc.3.weight"] == (7, 48)
+    assert len(report.missing) == 6
+    with pytest.raises(IncompleteWeightsError) as caught:
+        load_complete(LxmertForQuestionAnswering, folder)
+    message = str(caught.value)
+    assert "6 missing (answer_head.logit_fc.0.weight" in message
+    assert "and 3 more" in message
+    assert "partly random" in message
+    assert "\n" not in message
+
+
+def test_reshaped_tensors_are_refused_with_both_shapes(folder: Path) -> None:
+    with pytest.raises(IncompleteWeightsError, match="checkpoint 7, model 9"):
+        load_complete(LxmertForQuestionAnswering, folder, num_qa_labels=9)
+    report = load_report(LxmertForQuestionAnswering, folder, num_qa_labels=9)
+    assert dict(report.reshaped) == {
+        "answer_head.logit_fc.3.bias": ((7,), (9,)),
+        "answer_head.logit_fc.3.weight": ((7, 48), (9, 48)),
+    }
+    assert not report.missing
+
+
+def test_unused_tensors_are_reported_with_their_shapes_and_allowed(folder: Path) -> None:
+    change(folder, lambda t: t.update({"extra.weight": torch.ones(3, 2)}))
+    _, report = load_complete(LxmertForQuestionAnswering, folder)
+    assert dict(report.unexpected) == {"extra.weight": (3, 2)}
+    assert report.complete
+    assert "1 unused (extra.weight)" in report.summary()
+
+
+def test_a_pretraining_folder_feeds_the_question_answering_model(tmp_path: Path) -> None:
+    LxmertForPreTraining(LxmertConfig(**TINY)).save_pretrained(tmp_path)
+    _, report = load_complete(LxmertForQuestionAnswering, tmp_path)
+    assert all(name.startswith(("cls.", "obj_predict_head.")) for name in report.unexpected)
+    assert None not in report.unexpected.values()
+    assert load_report(LxmertForPreTraining, tmp_path).complete
+    assert "cls.predictions.decoder.weight" in load_report(LxmertForPreTraining, tmp_path).matched
+
+
+def test_an_encoder_folder_leaves_the_head_random(tmp_path: Path) -> None:
+    LxmertModel(LxmertConfig(**TINY)).save_pretrained(tmp_path)
+    assert load_report(LxmertModel, tmp_path).complete
+    report = load_report(LxmertForQuestionAnswering, tmp_path)
+    assert set(report.missing) == {
+        f"answer_head.logit_fc.{i}.{p}" for i in (0, 2, 3) for p in ("weight", "bias")
+    }
+
+
+def test_pytorch_bin_folders_load(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert load_report(LxmertForQuestionAnswering, folder).complete
+
+
+def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match="Cannot load LxmertForQuestionAnswering"):
+        load_complete(LxmertForQuestionAnswering, folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"model\.safetensors"):
+        load_complete(LxmertForQuestionAnswering, folder)
+    (folder / "pytorch_model.bin").write_bytes(b"PK rubbish")
+    with pytest.raises(WeightsError) as caught:
+        load_complete(LxmertForQuestionAnswering, folder)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(WeightsError, match="nowhere"):
+        load_complete(LxmertForQuestionAnswering, tmp_path / "nowhere", local_files_only=True)
+
+
+def test_configuration_faults_stay_configuration_errors(folder: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        load_complete(LxmertForQuestionAnswering, folder, num_attention_heads=5)
+
+
+def test_the_table_lists_everything_that_did_not_match() -> None:
+    report = LoadReport.compare(
+        {"kept": (2,), "gone": (3, 4), "bent": (5,)},
+        {"kept": (2,), "bent": (6,), "spare": ()},
+        model="LxmertModel",
+        source="x.pth",
+    )
+    assert list(report.rows()) == [
+        ("missing", "gone", "", "3×4"),
+        ("reshaped", "bent", "6", "5"),
+        ("unexpected", "spare", "scalar", ""),
+    ]
+    assert report.matched == {"kept": (2,)}
+    assert "1 of 3 tensors matched; 1 missing (gone); 1 with another shape" in report.summary()
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(report.table())
+    text = console.export_text()
+    assert all(word in text for word in ("gone", "3×4", "bent", "spare"))
