@@ -1,0 +1,1 @@
+"""Records on disk and how they become batches: readers of official files, answer vocabularies, collation."""

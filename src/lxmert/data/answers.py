@@ -1,0 +1,245 @@
+"""Answer vocabularies: the closed list of answers a question answering head chooses from.
+
+Source: bottom-up-attention-vqa `compute_softscore.py` and the authors' published tables (specification
+sections 2.4 and 2.5). Shapes: C answers.
+
+The order of the published tables cannot be rebuilt (it was a Python 2 dict's), so they are loaded, never made
+anew. A list built here is ordered by falling frequency, then alphabetically.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
+from lxmert.data.json_files import read_json
+from lxmert.data.vqa import VqaExample
+from lxmert.errors import DataError, VocabularyError
+
+# Score of an answer given by n annotators; four or more give 1. Equals the official leave-one-out accuracy
+# for ten annotators.
+SCORE_BY_ANNOTATORS = (0.0, 0.3, 0.6, 0.9, 1.0)
+
+# The published VQA vocabulary keeps answers that are the most frequent answer of nine questions or more.
+DEFAULT_MIN_COUNT = 9
+
+
+def annotator_score(annotators: int) -> float:
+    """The soft score of an answer that this many annotators gave: 0, 0.3, 0.6, 0.9, then 1."""
+    return SCORE_BY_ANNOTATORS[min(annotators, len(SCORE_BY_ANNOTATORS) - 1)]
+
+
+@dataclass(frozen=True)
+class AnswerCoverage:
+    """How much of a data set an answer vocabulary can express.
+
+    Attributes:
+        questions: Number of questions looked at.
+        answerable: Questions with at least one annotator's answer in the vocabulary.
+        top_answer_known: Questions whose most frequent answer is in the vocabulary.
+        best_score: Mean over questions of the highest soft score in the vocabulary, 0..1: no model that
+            answers from this vocabulary can score higher.
+    """
+
+    questions: int
+    answerable: int
+    top_answer_known: int
+    best_score: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        share = 100 * self.answerable / max(self.questions, 1)
+        return (
+            f"{self.answerable:,} of {self.questions:,} questions ({share:.1f} %) have an answer in the "
+            f"vocabulary; the best possible score is {100 * self.best_score:.2f} %"
+        )
+
+
+class AnswerVocabulary(Sequence[str]):
+    """A list of answers; an answer's place is its class id.
+
+    Args:
+        answers: The answers in class order. The empty string is allowed (class 0 of the published VQA table).
+
+    Raises:
+        VocabularyError: No answers, one that is not a string, or one that occurs twice.
+    """
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self._answers = tuple(answers)
+        if not self._answers:
+            raise VocabularyError("the answer vocabulary is empty; expected at least one answer")
+        odd = [answer for answer in self._answers if not isinstance(answer, str)]
+        if odd:
+            raise VocabularyError(f"the answer vocabulary holds {odd[0]!r}, expected strings only")
+        self._labels = {answer: label for label, answer in enumerate(self._answers)}
+        if len(self._labels) != len(self._answers):
+            twice = [answer for answer, count in Counter(self._answers).items() if count > 1]
+            raise VocabularyError(
+                f"the answer vocabulary holds {twice[0]!r} more than once; answers must differ"
+            )
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        return self._answers[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._answers)
+
+    def __contains__(self, answer: object) -> bool:
+        return answer in self._labels
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AnswerVocabulary) and self._answers == other._answers
+
+    def __hash__(self) -> int:
+        return hash(self._answers)
+
+    def __repr__(self) -> str:
+        return f"AnswerVocabulary({len(self)} answers: {', '.join(map(repr, self._answers[:3]))}, ...)"
+
+    def label(self, answer: str) -> int | None:
+        """The class id of an answer, exactly as spelled; None if it is not in the vocabulary."""
+        return self._labels.get(answer)
+
+    def find(self, answer: str) -> int | None:
+        """The class id of an answer as spelled, or of its normalised form, or None."""
+        label = self.label(answer)
+        return self.label(_vocabulary_form(answer)) if label is None else label
+
+    def soft_scores(self, answers: Sequence[str], *, normalise: bool = False) -> dict[int, float]:
+        """The sparse training target of one question: class id to score.
+
+        Args:
+            answers: The annotators' raw answers.
+            normalise: False counts the raw strings, as the published labels did. True normalises them
+                first, so that spellings which become the same answer are counted together.
+
+        Returns:
+            Scores 0.3, 0.6, 0.9 or 1 of the answers that are in the vocabulary, in ascending class order.
+        """
+        spelled = (_normalised(answer) for answer in answers) if normalise else answers
+        counts = Counter(label for answer in spelled if (label := self.label(answer)) is not None)
+        return {label: annotator_score(counts[label]) for label in sorted(counts)}
+
+    def soft_labels(self, answers: Sequence[str], *, normalise: bool = False) -> Tensor:
+        """`soft_scores` as a dense (C,) float32 tensor of values 0..1."""
+        return self.dense(self.soft_scores(answers, normalise=normalise))
+
+    def merge_scores(self, scores: Mapping[str, float], *, normalise: bool = False) -> dict[int, float]:
+        """Class ids and scores of a ready `{answer: score}` label, as the authors' own files hold it.
+
+        Scores of spellings that meet in one class are added up, to at most 1 (the original code let the last
+        one win, which loses annotators). Unknown answers are left out.
+        """
+        merged: dict[int, float] = {}
+        for answer, score in scores.items():
+            label = self.label(_normalised(answer) if normalise else answer)
+            if label is not None:
+                merged[label] = min(1.0, merged.get(label, 0.0) + float(score))
+        return dict(sorted(merged.items()))
+
+    def dense(self, scores: Mapping[int, float]) -> Tensor:
+        """Sparse scores by class id as a (C,) float32 tensor."""
+        target = torch.zeros(len(self))
+        for label, score in scores.items():
+            target[label] = score
+        return target
+
+    def coverage(self, examples: Iterable[VqaExample], *, normalise: bool = False) -> AnswerCoverage:
+        """Count how many annotated questions this vocabulary can answer."""
+        questions = answerable = top_known = 0
+        best = 0.0
+        for example in examples:
+            scores = self.soft_scores(example.answers, normalise=normalise)
+            questions += 1
+            answerable += bool(scores)
+            best += max(scores.values(), default=0.0)
+            top_known += self.find(example.multiple_choice_answer or "") is not None
+        return AnswerCoverage(questions, answerable, top_known, best / max(questions, 1))
+
+    @classmethod
+    def build(
+        cls, examples: Iterable[VqaExample], *, min_count: int = DEFAULT_MIN_COUNT
+    ) -> "AnswerVocabulary":
+        """Collect the answers that are the most frequent answer of at least `min_count` questions.
+
+        Each question's `multiple_choice_answer` is normalised and loses its commas, as in the public code.
+
+        Raises:
+            VocabularyError: No answer reaches `min_count`.
+        """
+        counts = Counter(
+            _vocabulary_form(example.multiple_choice_answer)
+            for example in examples
+            if example.multiple_choice_answer is not None
+        )
+        kept = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
+        if not kept:
+            raise VocabularyError(
+                f"no answer is the most frequent one of {min_count} or more questions; lower the minimum"
+            )
+        return cls(answer for _, answer in kept)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AnswerVocabulary":
+        """Load a JSON table in any of the published forms.
+
+        A list of answers; a list of `{"ans": answer, ...}` records; or a dict from answer to class id.
+
+        Raises:
+            DataError: The file is missing or not JSON.
+            VocabularyError: The file holds none of these forms, or class ids are not 0, 1, 2, ....
+        """
+        table = read_json(path)
+        try:
+            return cls(_answers_in_order(table))
+        except VocabularyError as error:
+            raise VocabularyError(f"{path}: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the answers as a JSON list in class order, one answer a line.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        try:
+            Path(path).write_text(
+                json.dumps(self._answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise DataError(f"{path}: the answer vocabulary cannot be written ({error})") from error
+
+
+def _normalised(answer: str) -> str:
+    return normalise_answer(clean_white_space(answer))
+
+
+def _vocabulary_form(answer: str) -> str:
+    return normalise_answer(answer).replace(",", "")
+
+
+def _answers_in_order(table: Any) -> list[Any]:
+    if isinstance(table, list):
+        # A record without "ans" gives None, which the vocabulary refuses by name.
+        return [entry.get("ans") if isinstance(entry, dict) else entry for entry in table]
+    if isinstance(table, dict):
+        by_label = {label: answer for answer, label in table.items()}
+        if sorted(by_label, key=str) != sorted(range(len(table)), key=str):
+            raise VocabularyError(f"the class ids of the {len(table)} answers are not 0 to {len(table) - 1}")
+        return [by_label[label] for label in range(len(table))]
+    raise VocabularyError(
+        f"the file holds a {type(table).__name__}, expected a list of answers or a dict to class ids"
+    )

@@ -1,0 +1,144 @@
+"""The regions of all images of a small data set, extracted once and kept in memory, ready to batch.
+
+Shapes: I images, B of them in a batch, O the most objects of any image (trimmed to the batch's own most),
+D features.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lxmert.data.coco import CocoImage, read_instances
+from lxmert.data.files import VqaFiles
+from lxmert.errors import DataError
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.images import load_image
+from lxmert.vision.padding import pad_regions
+from lxmert.vision.regions import Regions
+
+# Images decoded ahead of the extractor: bounds memory while both cores have work.
+_IMAGES_AT_A_TIME = 32
+
+# Beyond this the whole table in memory is the wrong tool.
+_MOST_BYTES = 8 * 2**30
+
+# Called with each chunk's image count as it is done.
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class RegionTable:
+    """Regions of all images, padded once by `pad_regions` to the image with the most objects.
+
+    Attributes:
+        inputs: What `pad_regions` returned for all images: visual_feats (I, O, D), visual_pos (I, O, 4),
+            visual_attention_mask (I, O).
+        rows: Image id to row.
+        extractor: Identity of what made the features.
+    """
+
+    inputs: Mapping[str, Tensor]
+    rows: Mapping[int, int]
+    extractor: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features per object, D."""
+        return int(self.inputs["visual_feats"].shape[2])
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        """The visual model inputs of these rows (B,) int64, cut to the batch's own most objects."""
+        mask = self.inputs["visual_attention_mask"][rows]
+        # Real objects come first, so the widest row says where the rest is padding.
+        objects = max(int(mask.sum(dim=1).max()), 1)
+        return {
+            "visual_feats": self.inputs["visual_feats"][:, :objects][rows],
+            "visual_pos": self.inputs["visual_pos"][:, :objects][rows],
+            "visual_attention_mask": mask[:, :objects].contiguous(),
+        }
+
+    @classmethod
+    def from_regions(cls, regions: Mapping[int, Regions]) -> "RegionTable":
+        """Pad and keep the regions of images given by id.
+
+        Raises:
+            DataError: There is no image, or the table would take more than 8 GB.
+        """
+        if not regions:
+            raise DataError("there is no image to extract regions from")
+        first = next(iter(regions.values()))
+        most = max(len(one) for one in regions.values())
+        size = len(regions) * most * (first.feature_dim + 4) * 4
+        if size > _MOST_BYTES:
+            raise DataError(
+                f"the regions of {len(regions):,} images would take {size / 2**30:.0f} GB of memory "
+                f"(the limit is {_MOST_BYTES / 2**30:.0f}); use fewer images or a smaller extractor"
+            )
+        rows = {image_id: row for row, image_id in enumerate(regions)}
+        return cls(pad_regions(list(regions.values())), rows, first.extractor)
+
+
+def extract_split(
+    directory: Path,
+    files: VqaFiles,
+    split: str,
+    image_ids: Iterable[int],
+    extractor: RegionExtractor,
+    advance: Advance = lambda images: None,
+) -> RegionTable:
+    """Extract the regions of a split's images; boxes, where needed, come from the instances file.
+
+    Args:
+        directory: The data directory.
+        files: Its layout.
+        split: The split's name.
+        image_ids: The images wanted.
+        extractor: What makes the regions.
+        advance: Called with the number of images just done, for a progress bar.
+
+    Raises:
+        DataError: An image is not in the instances file, or boxes are needed and there is no such file.
+        ImageError: An image cannot be read.
+    """
+    instances_path = files.instances_path(directory, split)
+    if instances_path is None and extractor.needs_boxes:
+        raise DataError(
+            f"{extractor.identity} needs boxes, but the layout of {directory} has no instances file"
+        )
+    instances = None if instances_path is None else read_instances(instances_path)
+    wanted = list(image_ids)
+    coco = _chosen(wanted, instances, instances_path)
+    paths = [
+        files.image_path(directory, split, image_id, None if image is None else image.file_name)
+        for image_id, image in zip(wanted, coco, strict=True)
+    ]
+    regions: dict[int, Regions] = {}
+    with ThreadPoolExecutor() as threads:
+        for start in range(0, len(wanted), _IMAGES_AT_A_TIME):
+            part = slice(start, start + _IMAGES_AT_A_TIME)
+            images = list(threads.map(load_image, paths[part]))
+            boxes = [image.boxes_xyxy_px for image in coco[part] if image is not None]
+            found = extractor(images, boxes if extractor.needs_boxes else None)
+            regions.update(zip(wanted[part], found, strict=True))
+            advance(len(found))
+    return RegionTable.from_regions(regions)
+
+
+def _chosen(
+    wanted: Sequence[int], instances: Mapping[int, CocoImage] | None, path: Path | None
+) -> list[CocoImage | None]:
+    if instances is None:
+        return [None] * len(wanted)
+    unknown = [image_id for image_id in wanted if image_id not in instances]
+    if unknown:
+        raise DataError(
+            f"{path}: {len(unknown)} of the {len(wanted)} images asked about are not in it, "
+            f"the first is {unknown[0]}"
+        )
+    return [instances[image_id] for image_id in wanted]

@@ -1,0 +1,1 @@
+"""The official evaluators' metrics, one file per data set."""

@@ -1,0 +1,145 @@
+"""What a person sees of a run: a progress bar per stage, and the accuracies after each epoch."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from transformers import TrainerCallback
+from transformers.utils import logging
+
+ACCURACY_KEY = "eval_accuracy"
+"""The name of the overall accuracy in a Trainer's log."""
+
+FAMILY_PREFIX = "eval_accuracy/"
+"""What a Trainer's log has before the name of a question family."""
+
+
+class ProgressDisplay:
+    """Progress bars on one console. Use as a context manager.
+
+    Args:
+        enabled: False shows nothing at all.
+        console: Where to draw; standard error when None, so that standard output stays clean.
+    """
+
+    def __init__(self, *, enabled: bool = True, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._enabled = enabled
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not enabled,
+            refresh_per_second=2,
+        )
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def start(self, description: str, total: int) -> Callable[[int], None]:
+        """A new bar; returns what to call with each number of things done."""
+        task = self._bars.add_task(description, total=total, note="")
+        return lambda done: self._bars.update(task, advance=done)
+
+    def start_steps(self, description: str, total: int, done: int) -> Callable[[int, str], None]:
+        """A new bar for steps; returns what to call with the steps done so far and a note."""
+        task = self._bars.add_task(description, total=total, completed=done, note="")
+        return lambda completed, note: self._bars.update(task, completed=completed, note=note)
+
+    def print(self, thing: RenderableType) -> None:
+        """Print above the bars."""
+        if self._enabled:
+            self._bars.console.print(thing)
+
+
+class TrainingProgress(TrainerCallback):
+    """Shows a Trainer's steps and evaluations on a `ProgressDisplay`."""
+
+    def __init__(self, display: ProgressDisplay) -> None:
+        self._display = display
+        self._note = ""
+        self._show: Callable[[int, str], None] = lambda completed, note: None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the bar, at the step from which a resumed run goes on."""
+        if state.is_world_process_zero:
+            self._show = self._display.start_steps("Training", state.max_steps, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move the bar."""
+        self._show(state.global_step, self._note)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Show the newest loss beside the bar."""
+        if logs and "loss" in logs:
+            self._note = f"epoch {state.epoch:.2f}  loss {float(logs['loss']):.4f}"
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        """Print the accuracies, those of all families too: a collapse shows there first."""
+        if metrics and ACCURACY_KEY in metrics and state.is_world_process_zero:
+            families = {
+                name.removeprefix(FAMILY_PREFIX): value
+                for name, value in metrics.items()
+                if name.startswith(FAMILY_PREFIX)
+            }
+            listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(families.items()))
+            overall = f"epoch {state.epoch:g}: validation accuracy [bold]{metrics[ACCURACY_KEY]:.2f} %[/bold]"
+            self._display.print(f"{overall}  {listed}")
+
+
+def accuracy_table(
+    title: str, overall: float, groups: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]
+) -> Table:
+    """A table of accuracies in percent.
+
+    Args:
+        title: Its title.
+        overall: The figure of all questions.
+        groups: Section ("question type") to accuracies by name.
+        counts: Questions per name, where known.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("kind")
+    table.add_column("questions", justify="right")
+    table.add_column("accuracy", justify="right")
+    for section, accuracies in groups.items():
+        table.add_row(f"[dim]{section}[/dim]", "", "")
+        for name, accuracy in sorted(accuracies.items()):
+            table.add_row(f"  {name}", f"{counts[name]:,}" if name in counts else "", f"{accuracy:.2f} %")
+        table.add_section()
+    table.add_row("[bold]all[/bold]", "", f"[bold]{overall:.2f} %[/bold]")
+    return table
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own progress bars off the console while ours are on it."""
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()

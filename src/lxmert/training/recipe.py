@@ -1,0 +1,284 @@
+"""The recipe of a fine-tuning run: everything that decides its result, typed and checked at once.
+
+A recipe is a YAML file of the sections below. Unknown keys are errors, all faults are reported together, and
+the resolved recipe (every default filled in) is saved with each run. Sources of defaults: "paper" is Tan &
+Bansal 2019 with the authors' released commands; "small scale" is measured on small models from scratch.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lxmert.configuration import LxmertConfig
+from lxmert.data.answers import DEFAULT_MIN_COUNT
+from lxmert.data.files import VqaFiles
+from lxmert.errors import ConfigurationError
+from lxmert.training.recipe_values import all_faults, apply_override, flattened
+
+SCENES = "scenes"
+"""Names the made world's own word list or answer list, which no file need hold."""
+
+
+# Parameters of LxmertConfig that a recipe does not choose.
+_DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSection(_Section):
+    """Which model is trained."""
+
+    from_pretrained: str | None = Field(
+        default=None,
+        description="Folder or hub name to start from, with its tokenizer; null starts from random weights.",
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of LxmertConfig that differ from its defaults; only without from_pretrained. "
+        "num_qa_labels and visual_feat_dim follow from the data and are not given.",
+    )
+    vocabulary: str | None = Field(
+        default=None,
+        description='WordPiece vocabulary without from_pretrained: path of a vocab.txt, or "scenes" for the '
+        "made world's words.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.from_pretrained is not None and (self.config or self.vocabulary is not None):
+            raise ValueError("from_pretrained brings its own config and vocabulary; give only one of the two")
+        if self.from_pretrained is None and self.vocabulary is None:
+            raise ValueError("without from_pretrained a vocabulary is needed")
+        return self
+
+    @field_validator("config")
+    @classmethod
+    def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        derived = sorted(_DERIVED_FROM_DATA & config.keys())
+        if derived:
+            raise ValueError(f"{' and '.join(derived)} must not be given: the data decide")
+        unknown = sorted(config.keys() - inspect.signature(LxmertConfig).parameters.keys())
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no parameter of LxmertConfig")
+        # Raises ConfigurationError, a ValueError, with every fault.
+        LxmertConfig(**config)
+        return config
+
+
+class AnswersSection(_Section):
+    """The closed list of answers."""
+
+    source: str = Field(
+        default="annotations",
+        description='"annotations" collects them from the training split, "scenes" takes the made world\'s '
+        "list, anything else is the path of a published table (JSON).",
+    )
+    min_count: int = Field(
+        default=DEFAULT_MIN_COUNT,
+        ge=1,
+        description="Questions an answer must be the most frequent answer of (public pipeline: 9).",
+    )
+
+
+class DataSection(_Section):
+    """What is learned from."""
+
+    directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
+    train_split: str = Field(default="train", description="Split to train on.")
+    validation_split: str = Field(default="val", description="Split scored after each epoch.")
+    test_split: str | None = Field(
+        default="test", description="Split scored once at the end with the saved weights."
+    )
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train on the questions of the first so many images only; null for all.",
+    )
+    validation_images: int | None = Field(
+        default=None, ge=1, description="The same for the validation split."
+    )
+    files: VqaFiles = Field(default_factory=VqaFiles, description="File names in the directory.")
+    extractor: dict[str, Any] = Field(
+        default_factory=lambda: {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 10}},
+        description="Specification of the region extractor, as in processor_config.json.",
+    )
+    answers: AnswersSection = Field(default_factory=AnswersSection)
+
+
+class TextSection(_Section):
+    """How questions become tokens."""
+
+    max_length: int = Field(
+        default=20, ge=3, description="Most tokens of a question, [CLS] and [SEP] included (paper: 20)."
+    )
+    pad_to_multiple_of: int = Field(
+        default=1,
+        ge=1,
+        description="Batches of questions are padded to such a length. 16 suits the vector units of CPUs: "
+        "their softmax over 16 words is far faster than over 14.",
+    )
+    lower_case: bool = Field(
+        default=True, description="Lower-case questions (paper: the uncased BERT vocabulary)."
+    )
+
+
+class OptimisationSection(_Section):
+    """How the weights move."""
+
+    loss: Literal["soft_bce", "cross_entropy"] = Field(
+        default="soft_bce",
+        description="soft_bce: binary cross-entropy to soft scores, summed over answers (paper). "
+        "cross_entropy: softmax to the most frequent answer.",
+    )
+    object_prediction: bool = Field(
+        default=False,
+        description="Also learn class and attributes of the objects, as the instances file tells them "
+        "(object prediction, paper section 3.1.2), weighed by the model's visual_loss_normalizer; its head "
+        "is not saved.",
+    )
+    epochs: float = Field(default=4, gt=0, description="Passes over the training questions (paper: 4).")
+    batch_size: int = Field(default=32, ge=1, description="Questions per step and process (paper: 32).")
+    accumulation_steps: int = Field(default=1, ge=1, description="Batches per weight update.")
+    peak_learning_rate: float = Field(
+        default=5e-5, gt=0, description="Highest learning rate (paper: 5e-5 for VQA)."
+    )
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = Field(
+        default="linear",
+        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
+    )
+    warmup: float = Field(
+        default=0.1,
+        ge=0,
+        description="Rise to the peak: below 1 a share of all steps (paper: 0.1), else a number of steps.",
+    )
+    weight_decay: float = Field(
+        default=0.01,
+        ge=0,
+        description="AdamW's decay of matrices; biases and LayerNorms have none (paper: 0.01 on all).",
+    )
+    adam_beta2: float = Field(
+        default=0.999, gt=0, lt=1, description="AdamW's second moment decay (paper: 0.999)."
+    )
+    adam_epsilon: float = Field(default=1e-6, gt=0, description="AdamW's epsilon (paper: 1e-6).")
+    max_gradient_norm: float = Field(
+        default=5.0,
+        ge=0,
+        description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 5).",
+    )
+    seed: int = Field(
+        default=9595, ge=0, description="Seed of weights, order and dropout (authors' default: 9595)."
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Arithmetic of matrix products; weights and losses stay float32. float16 needs a GPU.",
+    )
+    attention: Literal["sdpa", "eager"] | None = Field(
+        default=None,
+        description="Attention kernel while training; null leaves the choice to transformers. On CPUs eager "
+        "is the faster one in bfloat16.",
+    )
+    compile: bool = Field(
+        default=False, description="Compile the model with torch.compile (needs a C++ compiler on a CPU)."
+    )
+    group_by_length: bool = Field(
+        default=True, description="Batch questions of similar length: less padding, same questions per epoch."
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null leaves torch's choice.")
+
+
+class EvaluationSection(_Section):
+    """How it is scored."""
+
+    batch_size: int = Field(default=512, ge=1, description="Questions per batch, without gradients.")
+    evaluator: Literal["present", "before-2021-03"] = Field(
+        default="present",
+        description="Version of the official VQA evaluator (the paper's figures: before-2021-03).",
+    )
+
+
+class SavingSection(_Section):
+    """What is kept."""
+
+    weights_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float32",
+        description="Format of the final weights on disk; they are always loaded as float32.",
+    )
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="Steps between checkpoints; null for one after each epoch."
+    )
+    keep_checkpoints: int = Field(default=1, ge=1, description="Newest checkpoints kept while training.")
+    select: Literal["best", "last"] = Field(
+        default="best",
+        description="Weights of the best epoch on the validation split (paper), or of the last.",
+    )
+    log_every_steps: int = Field(default=50, ge=1, description="Steps between two logged losses.")
+
+    @model_validator(mode="after")
+    def _best_needs_epochs(self) -> Self:
+        if self.select == "best" and self.checkpoint_every_steps is not None:
+            raise ValueError(
+                "select: best works with one checkpoint per epoch; leave checkpoint_every_steps out"
+            )
+        return self
+
+
+class FinetuneRecipe(_Section):
+    """One fine-tuning run."""
+
+    task: Literal["vqa"] = Field(default="vqa", description="What is trained: data, head and metric.")
+    model: ModelSection
+    data: DataSection
+    text: TextSection = Field(default_factory=TextSection)
+    optimisation: OptimisationSection = Field(default_factory=OptimisationSection)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    saving: SavingSection = Field(default_factory=SavingSection)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
+        """Check values read from anywhere.
+
+        Raises:
+            ConfigurationError: With all faults, one after the other.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(f"{origin}: {all_faults(error)}") from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe file and apply `section.key=value` overrides, whose values are YAML.
+
+        Raises:
+            ConfigurationError: The file cannot be read, is no YAML mapping, or breaks the rules.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: the recipe cannot be read ({error})") from error
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{path}: holds {type(values).__name__}, expected sections with keys")
+        for override in overrides:
+            apply_override(values, override)
+        return cls.from_dict(values, str(path))
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default filled in, as YAML that `from_yaml` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: "FinetuneRecipe") -> list[str]:
+        """The keys in which two recipes differ, as `optimisation.epochs: 4 here, 8 there`."""
+        mine, theirs = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
+        return [
+            f"{key}: {mine.get(key)} here, {theirs.get(key)} there"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]

@@ -1,0 +1,59 @@
+"""Helpers of the recipe that know values but no section: overrides, comparison, the report of faults."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lxmert.errors import ConfigurationError
+
+
+def all_faults(error: ValidationError) -> str:
+    """One line of all that is wrong, each with its place in the recipe."""
+    faults = []
+    for fault in error.errors():
+        place = ".".join(map(str, fault["loc"])) or "recipe"
+        message = fault["msg"].removeprefix("Value error, ")
+        got = "" if fault["type"] in {"missing", "value_error"} else f" (got {fault['input']!r})"
+        faults.append(f"{place}: {message}{got}")
+    count = f"{len(faults)} faults: " if len(faults) > 1 else ""
+    return count + "; ".join(faults)
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Change `values` as an override `section.key=value` says; the value is YAML.
+
+    Raises:
+        ConfigurationError: The override has another form.
+    """
+    key, equals, text = override.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigurationError(f"override {override!r} is not of the form section.key=value")
+    section = values
+    for name in names[:-1]:
+        if section.get(name) is None:
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
+            raise ConfigurationError(f"override {override!r}: {name} is no section of the recipe")
+    section[names[-1]] = _yaml_value(text, override)
+
+
+def _yaml_value(text: str, override: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"override {override!r}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by points."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flattened(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.vqa import VqaExample
+from lxmert.errors import DataError, VocabularyError
+
+
+def example(question_id: int, top: str, *answers: str) -> VqaExample:
+    return VqaExample(question_id, 1, "?", answers=answers, multiple_choice_answer=top)
+
+
+def test_soft_labels_follow_the_number_of_annotators() -> None:
+    vocabulary = AnswerVocabulary(["cat", "dog", "bird", "cow", "fish"])
+    answers = ["dog"] * 4 + ["cat"] * 3 + ["bird"] * 2 + ["fish"]
+    expected = torch.tensor([0.9, 1.0, 0.6, 0.0, 0.3])
+    assert torch.equal(vocabulary.soft_labels(answers), expected)
+
+
+def test_raw_spellings_count_apart_and_normalised_ones_together() -> None:
+    vocabulary = AnswerVocabulary(["2", "dog"])
+    answers = ["2", "2", "two", "Two.", "a dog"]
+    assert vocabulary.soft_scores(answers) == {0: 0.6}
+    assert vocabulary.soft_scores(answers, normalise=True) == {0: 1.0, 1: 0.3}
+
+
+def test_colliding_spellings_add_up_to_at_most_one() -> None:
+    vocabulary = AnswerVocabulary(["2", "gray"])
+    assert vocabulary.merge_scores({"two": 0.3, "2": 0.6}, normalise=True) == {0: pytest.approx(0.9)}
+    assert vocabulary.merge_scores({"two": 0.9, "2": 0.9, "green": 1.0}, normalise=True) == {0: 1.0}
+    assert vocabulary.merge_scores({"two": 0.9}) == {}
+
+
+@given(st.lists(st.sampled_from(["2", "two", "Two.", "a dog", "dog", "cat", ""]), max_size=10))
+def test_soft_labels_never_leave_0_to_1(answers: list[str]) -> None:
+    labels = AnswerVocabulary(["2", "dog", ""]).soft_labels(answers, normalise=True)
+    assert labels.min() >= 0
+    assert labels.max() <= 1
+
+
+def test_building_keeps_frequent_top_answers_in_order_of_frequency() -> None:
+    tops = ["A dog", "dog", "Two", "2", "2.", "1,000", "cat", "bird", "bird"]
+    examples = [example(number, top) for number, top in enumerate(tops)]
+    assert list(AnswerVocabulary.build(examples, min_count=2)) == ["2", "bird", "dog"]
+    assert list(AnswerVocabulary.build(examples, min_count=3)) == ["2"]
+    with pytest.raises(VocabularyError, match="4 or more"):
+        AnswerVocabulary.build(examples, min_count=4)
+
+
+def test_coverage_counts_what_can_be_answered() -> None:
+    examples = [
+        example(1, "dog", *["dog"] * 10),
+        example(2, "cat", *["cat"] * 8, "dog", "dog"),
+        example(3, "cow", *["cow"] * 10),
+    ]
+    coverage = AnswerVocabulary(["dog"]).coverage(examples)
+    assert (coverage.questions, coverage.answerable, coverage.top_answer_known) == (3, 2, 1)
+    assert coverage.best_score == pytest.approx((1.0 + 0.6 + 0.0) / 3)
+    assert "2 of 3 questions (66.7 %)" in coverage.summary()
+
+
+def test_find_tries_the_spelling_then_its_normalised_form() -> None:
+    vocabulary = AnswerVocabulary(["dog", "Two", "2"])
+    assert vocabulary.find("Two") == 1
+    assert vocabulary.find("a Dog") == 0
+    assert vocabulary.find("two") == 2
+    assert vocabulary.find("cow") is None
+
+
+def test_saved_list_is_loaded_again(tmp_path: Path) -> None:
+    vocabulary = AnswerVocabulary(["", "café", "red box"])
+    vocabulary.save(tmp_path / "answers.json")
+    assert AnswerVocabulary.load(tmp_path / "answers.json") == vocabulary
+    assert json.loads((tmp_path / "answers.json").read_text(encoding="utf-8")) == ["", "café", "red box"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([], "empty"),
+        (["a", "a"], "'a' more than once"),
+        (["a", 3], "holds 3"),
+        ([{"answer": "a"}], "holds None"),
+        ({"a": 0, "b": 2}, "class ids"),
+        ({"a": 0, "b": "1"}, "class ids"),
+        ("a", "a str"),
+    ],
+)
+def test_malformed_tables_are_refused_with_their_file(tmp_path: Path, table: object, message: str) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(VocabularyError, match=message) as caught:
+        AnswerVocabulary.load(path)
+    assert "table.json" in str(caught.value)
+
+
+def test_missing_table_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        AnswerVocabulary.load(tmp_path / "none.json")
+
+
+def test_dict_tables_are_ordered_by_class_id(tmp_path: Path) -> None:
+    (tmp_path / "ans2label.json").write_text(json.dumps({"b": 1, "a": 2, "": 0}))
+    assert list(AnswerVocabulary.load(tmp_path / "ans2label.json")) == ["", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "first"),
+    [
+        ("vqa_trainval_label2ans.json", 3129, ""),
+        ("gqa_trainval_label2ans.json", 1842, None),
+        ("all_ans.json", 9500, None),
+    ],
+)
+def test_published_tables_load(shared_data: Path, name: str, size: int, first: str | None) -> None:
+    vocabulary = AnswerVocabulary.load(shared_data / "answers" / name)
+    assert len(vocabulary) == size
+    assert first is None or vocabulary[0] == first
+    assert all(vocabulary.label(answer) == label for label, answer in enumerate(vocabulary))

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.collation import IGNORED_LABEL, QuestionCollator, QuestionDataset, TargetKind
+from lxmert.data.region_table import RegionTable
+from lxmert.data.vqa import VqaExample
+from lxmert.errors import DataError
+from lxmert.tokenization import LxmertTokenizerFast
+from lxmert.vision.padding import pad_regions
+from lxmert.vision.regions import Regions
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "red", "big", "?"]
+
+
+def regions(objects: int, start: float) -> Regions:
+    left = torch.arange(objects, dtype=torch.float32)[:, None]
+    boxes = torch.cat([left, left, left + 5, left + 7], dim=1)
+    features = start + torch.arange(objects * 3, dtype=torch.float32).reshape(objects, 3)
+    return Regions(boxes, features, (40, 20), "test")
+
+
+IMAGES = {7: regions(2, 0.0), 3: regions(4, 100.0), 9: regions(1, 200.0)}
+ANSWERS = AnswerVocabulary(["red", "2", "yes"])
+
+
+def example(number: int, image: int, text: str, top: str | None, *answers: str) -> VqaExample:
+    return VqaExample(number, image, text, "t", "other", answers, top)
+
+
+@pytest.fixture
+def dataset() -> QuestionDataset:
+    examples = [
+        example(1, 9, "what is red ?", "red", *["red"] * 8, "2", "2"),
+        example(2, 7, " red ? ", "Two", *["two"] * 3, *["2"] * 2, *["yes"] * 5),
+        example(3, 9, "what is big what is big", "cow", *["cow"] * 10),
+        example(4, 3, "is red", "cow", *["yes"] * 2, *["cow"] * 8),
+    ]
+    tokenizer = LxmertTokenizerFast(vocab={word: number for number, word in enumerate(WORDS)})
+    return QuestionDataset(examples, tokenizer, 6, RegionTable.from_regions(IMAGES), ANSWERS)
+
+
+def collator(dataset: QuestionDataset, target: TargetKind, multiple: int = 1) -> QuestionCollator:
+    return QuestionCollator(dataset.regions, 0, len(ANSWERS), target, multiple)
+
+
+def test_words_are_padded_to_the_longest_of_the_batch(dataset: QuestionDataset) -> None:
+    batch = collator(dataset, TargetKind.CLASS)([dataset[0], dataset[1]])
+    assert batch["input_ids"].tolist() == [[2, 5, 6, 7, 9, 3], [2, 7, 9, 3, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]
+    assert batch["token_type_ids"].sum() == 0
+    assert collator(dataset, TargetKind.CLASS)([dataset[1]])["input_ids"].shape == (1, 4)
+
+
+def test_questions_are_cut_at_the_maximum(dataset: QuestionDataset) -> None:
+    assert dataset.lengths == [6, 4, 6, 4]
+    assert dataset[2].token_ids.tolist() == [2, 5, 6, 8, 5, 3]
+
+
+def test_words_are_padded_to_a_multiple_on_request(dataset: QuestionDataset) -> None:
+    batch = collator(dataset, TargetKind.CLASS, 16)([dataset[0], dataset[1]])
+    assert batch["input_ids"].shape == (2, 16)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [6, 4]
+
+
+def test_objects_are_those_that_pad_regions_makes_of_the_batch(dataset: QuestionDataset) -> None:
+    rows = [0, 1, 2]
+    batch = collator(dataset, TargetKind.CLASS)([dataset[row] for row in rows])
+    expected = pad_regions([IMAGES[dataset.examples[row].image_id] for row in rows])
+    assert expected["visual_feats"].shape == (3, 2, 3)
+    for name, tensor in expected.items():
+        assert torch.equal(batch[name], tensor), name
+        assert batch[name].dtype == tensor.dtype
+
+
+def test_class_targets_take_the_top_answer_else_the_best_scored_else_none(dataset: QuestionDataset) -> None:
+    batch = collator(dataset, TargetKind.CLASS)([dataset[row] for row in range(4)])
+    assert batch["labels"].tolist() == [0, 1, IGNORED_LABEL, 2]
+
+
+def test_soft_targets_hold_all_scores(dataset: QuestionDataset) -> None:
+    batch = collator(dataset, TargetKind.SOFT)([dataset[row] for row in range(4)])
+    expected = torch.tensor([[1.0, 0.6, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.6]])
+    assert torch.equal(batch["labels"], expected)
+    assert dataset.answerable == 3
+
+
+def test_batch_holds_nothing_but_model_inputs_and_labels(dataset: QuestionDataset) -> None:
+    batch = collator(dataset, TargetKind.CLASS)([dataset[0]])
+    assert set(batch) == {
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+        "visual_feats",
+        "visual_pos",
+        "visual_attention_mask",
+        "labels",
+    }
+
+
+def test_table_of_no_images_is_refused() -> None:
+    with pytest.raises(DataError, match="no image"):
+        RegionTable.from_regions({})

@@ -1,0 +1,54 @@
+"""Object labels: ids of categories and of attribute combinations, padded, cut to a batch."""
+
+import torch
+
+from lxmert.data.coco import CocoImage
+from lxmert.data.object_labels import UNLABELLED, ObjectLabels
+
+
+def image(number: int, categories: list[int], attributes: list[dict[str, str]]) -> CocoImage:
+    count = len(categories)
+    return CocoImage(
+        image_id=number,
+        file_name=f"{number}.png",
+        size_hw=(30, 40),
+        boxes_xyxy_px=torch.tensor([[0.0, 0.0, 5.0, 5.0]] * count).reshape(-1, 4),
+        category_ids=torch.tensor(categories, dtype=torch.int64),
+        category_names=("",) * count,
+        attributes=tuple(attributes),
+        is_crowd=torch.zeros(count, dtype=torch.bool),
+    )
+
+
+IMAGES = [
+    image(1, [7, 3], [{"color": "red", "fill": "solid"}, {}]),
+    image(2, [], []),
+    image(
+        3,
+        [3, 9, 3],
+        [{"fill": "solid", "color": "red"}, {"color": "blue", "fill": "solid"}, {"color": "red"}],
+    ),
+]
+
+
+def test_categories_and_combinations_are_numbered_in_sorted_order() -> None:
+    labels = ObjectLabels.from_images(IMAGES)
+    assert labels.object_count == 3
+    assert labels.objects.tolist() == [[1, 0, -100], [-100, -100, -100], [0, 2, 0]]
+    # Sorted: (color=blue, fill=solid), (color=red,), (color=red, fill=solid); in any order of keys.
+    assert labels.attribute_count == 3
+    assert labels.attributes.tolist() == [[2, -100, -100], [-100, -100, -100], [2, 0, 1]]
+
+
+def test_a_batch_picks_rows_and_cuts_to_its_own_most_objects() -> None:
+    batch = ObjectLabels.from_images(IMAGES).batch(torch.tensor([0, 0, 1]), objects=2)
+    ids, weights = batch["obj"]
+    assert ids.tolist() == [[1, 0], [1, 0], [UNLABELLED, UNLABELLED]]
+    assert weights.tolist() == [[1.0, 1.0]] * 3
+    assert batch["attr"][0].tolist() == [[2, UNLABELLED]] * 2 + [[UNLABELLED, UNLABELLED]]
+
+
+def test_data_without_attributes_or_objects_still_has_a_head_to_build() -> None:
+    labels = ObjectLabels.from_images([image(1, [], []), image(2, [], [])])
+    assert (labels.object_count, labels.attribute_count) == (1, 1)
+    assert labels.objects.shape == (2, 0)

@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lxmert.data.coco import read_instances
+from lxmert.data.vqa import read_vqa
+from lxmert.errors import DataError
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return path
+
+
+def question(number: int, image: int = 7) -> dict[str, Any]:
+    return {"question_id": number, "image_id": image, "question": f"question {number}?"}
+
+
+def annotation(number: int, image: int = 7) -> dict[str, Any]:
+    return {
+        "question_id": number,
+        "image_id": image,
+        "question_type": "what",
+        "answer_type": "other",
+        "multiple_choice_answer": "red",
+        "answers": [{"answer_id": n + 1, "answer": "red" if n else "Red"} for n in range(10)],
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    questions = {"data_type": "mscoco", "data_subtype": "val", "questions": [question(2), question(1, 8)]}
+    annotations = {"annotations": [annotation(1, 8), annotation(2)]}
+    return write(tmp_path / "q.json", questions), write(tmp_path / "a.json", annotations)
+
+
+def test_questions_are_joined_with_their_annotations_in_file_order(files: tuple[Path, Path]) -> None:
+    data = read_vqa(*files)
+    assert (data.data_type, data.data_subtype, data.image_ids) == ("mscoco", "val", [7, 8])
+    assert [example.question_id for example in data] == [2, 1]
+    first = data[0]
+    assert (first.image_id, first.question, first.question_type) == (7, "question 2?", "what")
+    assert (first.answer_type, first.multiple_choice_answer) == ("other", "red")
+    assert first.answers == ("Red", *["red"] * 9)
+    assert first.annotators == ()
+
+
+def test_equal_annotators_are_remembered(tmp_path: Path) -> None:
+    same = annotation(1)
+    same["answers"] = [{"answer": "red"}, {"answer": "blue"}]
+    data = read_vqa(
+        write(tmp_path / "q.json", {"questions": [question(1)]}),
+        write(tmp_path / "a.json", {"annotations": [same]}),
+    )
+    assert len(data[0].annotators) == 2
+    assert len(set(data[0].annotators)) == 1
+
+
+def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
+    example = read_vqa(files[0])[1]
+    assert (example.question_id, example.answers, example.answer_type) == (1, (), None)
+
+
+@pytest.mark.parametrize(
+    ("questions", "annotations", "message"),
+    [
+        ("{", [], "q.json: not JSON: .* line 1 column 2"),
+        ([], [], "the file is list"),
+        ({"question": []}, [], "questions is missing"),
+        ({"questions": [{"image_id": 1, "question": "?"}]}, [], r"questions\[0\].question_id is missing"),
+        ({"questions": [question(1) | {"question_id": "1"}]}, [], r"question_id is str '1', expected int"),
+        ({"questions": [question(1) | {"image_id": True}]}, [], "image_id is bool True"),
+        ({"questions": [question(1), question(1)]}, [annotation(1)], r"questions\[1\].question_id 1 occurs"),
+        ({"questions": [question(1)]}, [], "no annotation for question 1"),
+        ({"questions": [question(1)]}, [annotation(1), annotation(3)], "1 annotations have no question"),
+        ({"questions": [question(1)]}, [annotation(1), annotation(1)], r"annotations\[1\].* occurs twice"),
+        ({"questions": [question(1)]}, [annotation(1, 9)], "about image 7"),
+        ({"questions": [question(1)]}, [annotation(1) | {"answers": []}], "answers is empty"),
+        (
+            {"questions": [question(1)]},
+            [annotation(1) | {"answers": [{"answer_id": 1}]}],
+            r"a.json: annotations\[0\].answers\[0\].answer is missing",
+        ),
+    ],
+)
+def test_malformed_files_are_reported_with_their_place(
+    tmp_path: Path, questions: Any, annotations: list[Any], message: str
+) -> None:
+    paths = write(tmp_path / "q.json", questions), write(tmp_path / "a.json", {"annotations": annotations})
+    with pytest.raises(DataError, match=message):
+        read_vqa(*paths)
+
+
+def test_missing_file_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        read_vqa(tmp_path / "none.json")
+
+
+def instances(**changes: Any) -> dict[str, Any]:
+    box = {"id": 1, "image_id": 5, "category_id": 3, "bbox": [10, 20.5, 30, 40], "iscrowd": 1}
+    return {
+        "images": [
+            {"id": 5, "file_name": "a.png", "height": 100, "width": 200},
+            {"id": 6, "file_name": "b.png", "height": 50, "width": 60},
+        ],
+        "annotations": [
+            box | changes,
+            {"id": 2, "image_id": 5, "category_id": 4, "bbox": [0, 0, 1, 2], "attributes": {"color": "red"}},
+        ],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+
+
+def test_instances_are_read_per_image(tmp_path: Path) -> None:
+    images = read_instances(write(tmp_path / "i.json", instances()))
+    assert list(images) == [5, 6]
+    one, empty = images[5], images[6]
+    assert (one.file_name, one.size_hw, len(one)) == ("a.png", (100, 200), 2)
+    assert torch.equal(one.boxes_xyxy_px, torch.tensor([[10.0, 20.5, 40.0, 60.5], [0.0, 0.0, 1.0, 2.0]]))
+    assert one.category_ids.tolist() == [3, 4]
+    assert one.category_names == ("cat", "")
+    assert one.attributes == ({}, {"color": "red"})
+    assert one.is_crowd.tolist() == [True, False]
+    assert (len(empty), empty.boxes_xyxy_px.shape, empty.size_hw) == (0, (0, 4), (50, 60))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bbox": [1, 2, 3]}, r"annotations\[0\].bbox is \[1, 2, 3\], expected four numbers"),
+        ({"bbox": [1, 2, float("nan"), 4]}, "expected four numbers"),
+        ({"bbox": [1, 2, 0, 4]}, "positive width"),
+        ({"bbox": "1234"}, "bbox is str '1234', expected list"),
+        ({"image_id": 9}, "image_id 9 is not among"),
+    ],
+)
+def test_malformed_boxes_are_reported_with_their_place(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_instances(write(tmp_path / "i.json", instances(**changes)))

@@ -1,0 +1,67 @@
+"""`lxmert finetune` and `lxmert eval` as a person runs them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lxmert.cli.main import main
+from lxmert.training.recipe import FinetuneRecipe
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)
+
+
+def test_train_then_evaluate(
+    tiny_recipe: Callable[..., FinetuneRecipe],
+    scenes_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = tiny_recipe(data={"directory": "nowhere"}).to_yaml()
+    (tmp_path / "my.yaml").write_text(recipe, encoding="utf-8")
+    out = str(tmp_path / "out")
+    words = [
+        "finetune",
+        "vqa",
+        "--config",
+        str(tmp_path / "my.yaml"),
+        "--data",
+        str(scenes_folder),
+        "-o",
+        out,
+    ]
+    assert run(*words, "--set", "optimisation.epochs=1") == 0
+    captured = capsys.readouterr()
+    assert "test accuracy" in captured.out
+    assert "epoch 1: validation accuracy" in captured.err
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]
+
+    assert run("eval", out, str(scenes_folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == stored
+    assert run("eval", out, str(scenes_folder), "--limit", "30") == 0
+    table = capsys.readouterr().out
+    assert "yes/no" in table
+    assert "question type" in table
+
+    # Once more into the same folder: refused in one line, nothing lost.
+    assert run(*words) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("lxmert: error:")
+    assert "--resume" in error
+    assert "\n" not in error
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["test"] == stored
+
+
+def test_bad_recipe_is_one_line_with_all_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text(
+        "model: {vocabulary: scenes}\ndata: {dir: x}\noptimisation: {epochs: 0}\n"
+    )
+    assert run("finetune", "vqa", "-c", str(tmp_path / "bad.yaml")) == 1
+    error = capsys.readouterr().err.strip()
+    assert "3 faults" in error
+    assert "\n" not in error

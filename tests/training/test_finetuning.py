@@ -1,0 +1,227 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from lxmert.errors import ConfigurationError, DataError
+from lxmert.model import LxmertForQuestionAnswering
+from lxmert.processing import LxmertProcessor
+from lxmert.training import trainer as trainer_module
+from lxmert.training.evaluation import evaluate_vqa
+from lxmert.training.finetuning import finetune
+from lxmert.training.recipe import FinetuneRecipe
+
+Make = Callable[..., FinetuneRecipe]
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Stands for the power cut."""
+
+
+class _StopAt(TrainerCallback):
+    """Breaks the training off before a step, leaving files as they are."""
+
+    step = -1
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise Interrupted
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the runs that follow break off at a step; -1 for none."""
+    stop = _StopAt()
+    original = trainer_module.FinetuneTrainer.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.add_callback(stop)
+
+    monkeypatch.setattr(trainer_module.FinetuneTrainer, "__init__", init)
+    return lambda step: setattr(stop, "step", step)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_run_leaves_a_complete_model_folder(tiny_recipe: Make, tmp_path: Path, scenes_folder: Path) -> None:
+    recipe = tiny_recipe(saving={"weights_dtype": "float16"})
+    result = finetune(recipe, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+        "tokenizer.json",
+        "processor_config.json",
+        "answers.json",
+        "metrics.json",
+        "recipe.resolved.yaml",
+        "checkpoints",
+    }
+    assert FinetuneRecipe.from_yaml(tmp_path / "out" / "recipe.resolved.yaml") == recipe
+    # 10 images of 20 questions in batches of 32: seven steps an epoch.
+    assert [(epoch["epoch"], epoch["step"]) for epoch in result.metrics["epochs"]] == [(1.0, 7), (2.0, 14)]
+    assert result.metrics["epochs"][0]["validation_accuracy_per_family"]
+    best = max(epoch["validation_accuracy"] for epoch in result.metrics["epochs"])
+    assert result.validation_accuracy == best
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.metrics
+
+    # Stored small, loaded as float32, and the folder alone gives the figure again.
+    assert weights(tmp_path / "out")["lxmert.embeddings.word_embeddings.weight"].dtype == torch.float16
+    model = LxmertForQuestionAnswering.from_pretrained(tmp_path / "out")
+    assert model.dtype == torch.float32
+    report = evaluate_vqa(model, LxmertProcessor.from_pretrained(tmp_path / "out"), scenes_folder, "test")
+    assert report.accuracy == result.test_accuracy
+    assert report.to_dict() == result.metrics["test"]
+
+
+def test_training_lowers_the_loss(tiny_recipe: Make, tmp_path: Path) -> None:
+    metrics = finetune(tiny_recipe(optimisation={"epochs": 4}), tmp_path / "out").metrics
+    losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_paper_loss_trains_too(tiny_recipe: Make, tmp_path: Path) -> None:
+    metrics = finetune(tiny_recipe(optimisation={"loss": "soft_bce"}), tmp_path / "out").metrics
+    losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
+    # Summed over 36 answers: a start near 36 ln 2 = 25.
+    assert losses[1] < losses[0] < 30
+
+
+@pytest.mark.parametrize("every_steps", [None, 3])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], every_steps: int | None
+) -> None:
+    select = "best" if every_steps is None else "last"
+    recipe = tiny_recipe(saving={"checkpoint_every_steps": every_steps, "select": select})
+    whole = finetune(recipe, tmp_path / "whole")
+    interrupt_at(11)
+    with pytest.raises(Interrupted):
+        finetune(recipe, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    interrupt_at(-1)
+    resumed = finetune(recipe, tmp_path / "broken", resume=True)
+    # Epochs end at 7 and 14; steps are kept at 3, 6, 9.
+    assert resumed.metrics["training"]["resumed_at_step"] == (7 if every_steps is None else 9)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert resumed.metrics["epochs"] == whole.metrics["epochs"]
+    assert resumed.metrics["test"] == whole.metrics["test"]
+
+
+def test_checkpoint_cut_short_is_passed_over(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
+) -> None:
+    recipe = tiny_recipe()
+    finetune(recipe, tmp_path / "whole")
+    interrupt_at(9)
+    with pytest.raises(Interrupted):
+        finetune(recipe, tmp_path / "broken")
+    half = tmp_path / "broken" / "checkpoints" / "checkpoint-8"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    interrupt_at(-1)
+    resumed = finetune(recipe, tmp_path / "broken", resume=True)
+    assert resumed.metrics["training"]["resumed_at_step"] == 7
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+@pytest.mark.slow
+def test_killed_process_resumes_to_the_same_weights(tiny_recipe: Make, tmp_path: Path) -> None:
+    recipe = tiny_recipe(optimisation={"epochs": 6}, saving={"checkpoint_every_steps": 5, "select": "last"})
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    code = (
+        "import sys; from lxmert.training.finetuning import finetune;"
+        "from lxmert.training.recipe import FinetuneRecipe as R;"
+        "finetune(R.from_yaml(sys.argv[1]), sys.argv[2], resume=True)"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(tmp_path / "broken")]
+    with subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}) as process:
+        while not (tmp_path / "broken" / "checkpoints" / "checkpoint-10").exists():
+            assert process.poll() is None, "ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    finetune(recipe, tmp_path / "whole")
+    subprocess.run(arguments, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_folder_with_something_in_it_is_left_alone(tiny_recipe: Make, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(ConfigurationError, match="is not empty; add --resume"):
+        finetune(tiny_recipe(), tmp_path)
+    with pytest.raises(ConfigurationError, match="holds no run"):
+        finetune(tiny_recipe(), tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+    with pytest.raises(ConfigurationError, match="is a file"):
+        finetune(tiny_recipe(), tmp_path / "note.txt")
+
+
+def test_another_recipe_cannot_resume_a_run_and_a_finished_one_is_returned(
+    tiny_recipe: Make, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None})
+    first = finetune(recipe, tmp_path / "out")
+    assert first.test_accuracy is None
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    with pytest.raises(ConfigurationError, match=r"optimisation.epochs: 2.0 here, 1.0 there"):
+        finetune(tiny_recipe(optimisation={"epochs": 2}), tmp_path / "out", resume=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    again = finetune(tiny_recipe(optimisation={"epochs": 1}), tmp_path / "out", resume=True)
+    assert again.metrics == first.metrics
+
+
+def test_training_goes_on_from_a_folder_with_answers_carried_over_by_name(
+    tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
+    answers = ["blue", "never heard of", "yes"]
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
+    still = {"epochs": 1, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    recipe = tiny_recipe(data={"answers": {"source": str(tmp_path / "answers.json")}}, optimisation=still)
+    finetune(recipe, tmp_path / "second")
+    old, new = weights(tmp_path / "first"), weights(tmp_path / "second")
+    known = json.loads((tmp_path / "first" / "answers.json").read_text())
+    layer = "answer_head.logit_fc.3"
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        expected = torch.stack(
+            [old[name][known.index("blue")], old[name][0] * 0, old[name][known.index("yes")]]
+        )
+        torch.testing.assert_close(new[name], expected, rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        new["answer_head.logit_fc.0.weight"], old["answer_head.logit_fc.0.weight"], rtol=0, atol=1e-8
+    )
+    assert json.loads((tmp_path / "second" / "answers.json").read_text()) == answers
+
+
+def test_extractor_of_another_width_is_refused(
+    tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
+    tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
+    wider = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}}
+    with pytest.raises(ConfigurationError, match=r"takes 12 features per object.* makes 27"):
+        finetune(tiny_recipe(data={"extractor": wider}), tmp_path / "second")
+
+
+def test_missing_data_directory_is_one_clear_error(tiny_recipe: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data directory"):
+        finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")

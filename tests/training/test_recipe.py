@@ -1,0 +1,152 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from lxmert.errors import ConfigurationError
+from lxmert.training import recipe as recipe_module
+from lxmert.training.recipe import FinetuneRecipe
+
+SMALLEST: dict[str, Any] = {"model": {"vocabulary": "scenes"}, "data": {"directory": "scenes"}}
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def test_all_faults_are_reported_together() -> None:
+    values = {
+        "model": {"vocabulary": "scenes", "config": {"hidden_size": 10, "num_attention_heads": 3}},
+        "data": {},
+        "optimisation": {"epochs": -1, "batchsize": 3, "loss": "mse", "warmup": "soon"},
+        "colour": "red",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        FinetuneRecipe.from_dict(values, "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: 7 faults: ")
+    for part in (
+        "model.config",
+        "hidden_size 10 is not a multiple of num_attention_heads 3",
+        "data.directory: Field required",
+        "optimisation.epochs",
+        "(got -1)",
+        "optimisation.batchsize",
+        "optimisation.loss",
+        "(got 'mse')",
+        "optimisation.warmup",
+        "colour",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({}, "a vocabulary is needed"),
+        ({"from_pretrained": "x", "vocabulary": "scenes"}, "only one of the two"),
+        ({"from_pretrained": "x", "config": {"hidden_size": 12}}, "only one of the two"),
+        ({"vocabulary": "scenes", "config": {"num_qa_labels": 3}}, "num_qa_labels must not be given"),
+        ({"vocabulary": "scenes", "config": {"hiden_size": 3}}, "hiden_size: no parameter"),
+    ],
+)
+def test_contradictory_models_are_refused(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        FinetuneRecipe.from_dict(SMALLEST | {"model": model})
+
+
+def test_selecting_the_best_epoch_needs_checkpoints_per_epoch() -> None:
+    with pytest.raises(ConfigurationError, match="select: best"):
+        FinetuneRecipe.from_dict(SMALLEST | {"saving": {"checkpoint_every_steps": 5}})
+    FinetuneRecipe.from_dict(SMALLEST | {"saving": {"checkpoint_every_steps": 5, "select": "last"}})
+
+
+def test_unknown_placeholder_in_a_file_name_is_refused() -> None:
+    data = {"directory": "d", "files": {"questions": "{part}.json"}}
+    with pytest.raises(ConfigurationError, match=r"questions holds \{part\}"):
+        FinetuneRecipe.from_dict(SMALLEST | {"data": data})
+
+
+def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
+    recipe = FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"peak_learning_rate": 3e-4}})
+    (tmp_path / "r.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    again = FinetuneRecipe.from_yaml(tmp_path / "r.yaml")
+    assert again == recipe
+    assert recipe.differences(again) == []
+    # Every default is spelled out.
+    assert yaml.safe_load(recipe.to_yaml())["optimisation"]["weight_decay"] == 0.01
+
+
+def test_overrides_change_values_and_make_sections(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(SMALLEST))
+    recipe = FinetuneRecipe.from_yaml(
+        tmp_path / "r.yaml",
+        [
+            "optimisation.epochs=2",
+            "optimisation.peak_learning_rate=3e-4",
+            "data.test_split=null",
+            "model.config.hidden_size=24",
+        ],
+    )
+    assert recipe.optimisation.epochs == 2
+    assert recipe.optimisation.peak_learning_rate == pytest.approx(3e-4)
+    assert recipe.data.test_split is None
+    assert recipe.model.config == {"hidden_size": 24}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epochs", "not of the form"),
+        ("=3", "not of the form"),
+        ("data.directory.deep=3", "directory is no section"),
+        ("optimisation.epoch=3", "optimisation.epoch:"),
+        ("optimisation.epochs=[", "not YAML"),
+    ],
+)
+def test_wrong_overrides_are_refused(tmp_path: Path, override: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(SMALLEST))
+    with pytest.raises(ConfigurationError, match=message):
+        FinetuneRecipe.from_yaml(tmp_path / "r.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "not YAML"), ("- 1", "holds list"), ("", "holds NoneType")]
+)
+def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        FinetuneRecipe.from_yaml(tmp_path / "r.yaml")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        FinetuneRecipe.from_yaml(tmp_path / "none.yaml")
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    one = FinetuneRecipe.from_dict(SMALLEST)
+    other = FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"epochs": 9}})
+    assert one.differences(other) == ["optimisation.epochs: 4.0 here, 9.0 there"]
+
+
+def test_every_field_is_described() -> None:
+    sections = [
+        value
+        for value in vars(recipe_module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel)
+    ]
+    assert len(sections) >= 8
+    bare = [
+        f"{section.__name__}.{name}"
+        for section in sections
+        for name, field in section.model_fields.items()
+        if not field.description
+        and not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_recipes_are_sound_and_say_what_they_are(path: Path) -> None:
+    assert FinetuneRecipe.from_yaml(path).task == "vqa"
+    header = path.read_text(encoding="utf-8")
+    for word in ("Purpose:", "Hardware:", "Launch:", "Expected", path.name):
+        assert word in header

@@ -1,0 +1,45 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxmert.training.sampling import ShuffledSampler
+
+
+@given(
+    lengths=st.lists(st.integers(3, 20), max_size=300),
+    batch_size=st.integers(1, 7),
+    epoch=st.integers(0, 5),
+    grouped=st.booleans(),
+)
+def test_every_example_comes_once_per_epoch(
+    lengths: list[int], batch_size: int, epoch: int, grouped: bool
+) -> None:
+    sampler = ShuffledSampler(lengths, batch_size, 1, group_by_length=grouped)
+    sampler.set_epoch(epoch)
+    assert sorted(sampler) == list(range(len(lengths)))
+    assert len(sampler) == len(lengths)
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    lengths = torch.randint(3, 20, (500,)).tolist()
+
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = ShuffledSampler(lengths, 8, seed, group_by_length=True)
+        sampler.set_epoch(epoch)
+        torch.rand(3)  # the global random numbers have no say
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+
+
+def test_grouping_puts_like_lengths_into_one_batch_and_keeps_batches_mixed() -> None:
+    lengths = torch.randint(3, 21, (4000,)).tolist()
+    order = list(ShuffledSampler(lengths, 16, 0, group_by_length=True))
+    batches = [[lengths[index] for index in order[start : start + 16]] for start in range(0, 4000, 16)]
+    spread = sum(max(batch) - min(batch) for batch in batches) / len(batches)
+    assert spread < 2
+    longest = [max(batch) for batch in batches]
+    assert longest != sorted(longest)
+    assert set(order[:800]) != set(range(800))
