@@ -1,4 +1,4 @@
-"""The base model's example of the LXMERT page, corrected: it needs visual inputs and has outputs of other names."""
+"""The base model's example of the LXMERT page, corrected: visual inputs added, outputs by real names."""
 
 import torch
 from transformers import AutoTokenizer

@@ -1,10 +1,12 @@
-"""Fixtures shared by all tests: where the real data lies, and reproducible random numbers."""
+"""Shared by all tests: where real data lies, a stand-in for the hub, reproducible random numbers."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+from lxmert import LxmertConfig, LxmertForPreTraining, LxmertTokenizer
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,44 @@ def shared_specs(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("no specs folder beside the public test data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which "unc-nlp/lxmert-base-uncased" is a small local checkpoint."""
+    folder = tmp_path_factory.mktemp("hub") / "unc-nlp" / "lxmert-base-uncased"
+    folder.mkdir(parents=True)
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{c}" for c in letters),
+        "?",
+        ".",
+        ",",
+    ]
+    vocabulary = folder.parent / "vocab.txt"
+    vocabulary.write_text("\n".join(tokens) + "\n")
+    LxmertTokenizer(str(vocabulary)).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LxmertConfig(
+        vocab_size=len(tokens),
+        hidden_size=24,
+        num_attention_heads=4,
+        intermediate_size=48,
+        l_layers=2,
+        x_layers=1,
+        r_layers=1,
+        num_qa_labels=11,
+        num_object_labels=7,
+        num_attr_labels=5,
+    )
+    LxmertForPreTraining(config).save_pretrained(folder)
+    return folder.parents[1]
 
 
 @pytest.fixture(autouse=True)

@@ -55,8 +55,13 @@ class Demonstration:
     def drawn(self) -> Image.Image:
         """The picture with its boxes and the first question with its answer."""
         first = self.asked[0]
-        caption = f"{first.question}\n{first.answer} ({first.probability:.0%})"
-        return draw_regions(self.picture, self.regions.boxes_xyxy_px, labels=list(self.labels), title=caption)
+        return draw_regions(
+            self.picture,
+            self.regions.boxes_xyxy_px,
+            labels=list(self.labels),
+            title=first.question,
+            caption=f"{first.answer} ({first.probability:.0%})",
+        )
 
     def write(self, folder: Path) -> None:
         """Write the plain picture, its boxes, and the picture with boxes and answer into a folder."""

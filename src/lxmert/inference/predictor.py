@@ -11,13 +11,14 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from lxmert.answers import Answer
 from lxmert.errors import InputError
 from lxmert.inference.models import locate_model
 from lxmert.model import LxmertForQuestionAnswering
-from lxmert.processing import Answer, LxmertProcessor
+from lxmert.processing import LxmertProcessor
 from lxmert.vision.images import ImageSource
 from lxmert.vision.regions import Regions
-from lxmert.weights.load import load_complete
+from lxmert.weights.report import load_complete
 
 QUESTIONS_PER_BATCH = 64
 """Bounds the memory of `answer`: 64 questions of 20 words over 36 objects take about 0.3 GB at full size."""
@@ -95,7 +96,7 @@ class LxmertPredictor:
         answers: list[list[Answer]] = []
         for start in range(0, len(questions), QUESTIONS_PER_BATCH):
             chunk = list(questions[start : start + QUESTIONS_PER_BATCH])
-            inputs = self.processor(text=chunk, regions=[regions] * len(chunk)).to(self.model.device)
+            inputs = self.processor(text=chunk, regions=regions).to(self.model.device)
             scores = self.model(**inputs).question_answering_score
             answers.extend(self.processor.decode_answers(scores, top_k=top_k))
         return answers

@@ -26,6 +26,10 @@ class PooledPixels:
     Every cell of the S×S grid laid over a box is the exact mean of the picture under it, with pixels that
     a cell covers in part counted in part; so boxes narrower than S pixels, or than one pixel, are right.
 
+    Black is -1 and white is 1. Values of 0..1 would share a large positive mean, which the layer
+    normalisation behind the model's first linear layer takes for the only difference to nothing: all objects
+    would look alike, and learning would start late.
+
     Args:
         size: side S of the shrunken crop; there are 3·S² features, red, green, blue planes row by row.
 
@@ -49,7 +53,7 @@ class PooledPixels:
         return 3 * self.size**2
 
     def __call__(self, image: Image.Image, boxes_xyxy_px: Tensor) -> Tensor:
-        """Features (N, 3·S²) float32 in 0..1 of the boxes (N, 4), x1, y1, x2, y2 inside the RGB image."""
+        """Features (N, 3·S²) float32 in -1..1 of the boxes (N, 4), x1, y1, x2, y2 inside the RGB image."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
         boxes = boxes_xyxy_px.detach().to("cpu", torch.float64)
         rows = _cell_weights(boxes[:, 1], boxes[:, 3], self.size, pixels.shape[1])  # (N, S, H)
@@ -61,7 +65,7 @@ class PooledPixels:
             crop = pixels[:, top:bottom, left:right].to(torch.float32)  # (3, h, w)
             across = crop @ columns[index, :, left:right].T  # (3, h, S)
             torch.matmul(rows[index, :, top:bottom], across, out=features[index])  # (3, S, S)
-        return features.flatten(1).div_(255.0).clamp_(0.0, 1.0)
+        return features.flatten(1).div_(127.5).sub_(1.0).clamp_(-1.0, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "pooled_pixels", "size": S}`."""

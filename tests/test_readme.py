@@ -1,0 +1,44 @@
+"""What README shows works: its Python runs, its commands exist with the options shown."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lxmert.cli.main import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = re.findall(r"^ {4}(lxmert .+?)(?: {2,}#.*)?$", README, re.MULTILINE)
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(SNIPPETS) >= 2
+    assert len(COMMANDS) >= 6
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_python_runs_as_written(snippet: str, hub_stand_in: Path) -> None:
+    command = [sys.executable, "-c", snippet]
+    done = subprocess.run(command, cwd=hub_stand_in, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = command.split()[1:]
+    verb = words[:2] if words[0] == "scenes" else words[:1]
+    with pytest.raises(SystemExit) as ended:
+        main([*verb, "--help"])
+    assert ended.value.code in (0, None)
+    told = capsys.readouterr().out
+    for option in (word for word in words if word.startswith("--")):
+        assert option in told
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_every_link_into_the_repository_leads_somewhere(target: str) -> None:
+    assert (Path(__file__).parents[1] / target).exists()
