@@ -64,6 +64,14 @@ def test_batch_size_does_not_change_predictions(
     assert predictions(3).predictions == predictions(500).predictions
 
 
+def test_splits_can_be_cut_to_types_of_questions(scenes_folder: Path) -> None:
+    whole = VqaSplit(scenes_folder, "train").examples()
+    cut = VqaSplit(scenes_folder, "train", question_types=["count", "exist"], first_questions=5).examples()
+    assert list(cut) == [one for one in whole if one.question_type in {"count", "exist"}][:5]
+    with pytest.raises(DataError, match="no train question is of type knot"):
+        VqaSplit(scenes_folder, "train", question_types=["count", "knot"]).examples()
+
+
 def test_splits_can_be_cut_by_images_and_questions(scenes_folder: Path) -> None:
     whole = VqaSplit(scenes_folder, "train")
     images = list(dict.fromkeys(example.image_id for example in whole.examples()))

@@ -32,6 +32,7 @@ class VqaSplit:
         name: The split's name, such as "train".
         files: The directory's layout.
         first_images: Only questions about the first so many images; None for all.
+        question_types: Only questions of these types; None for all.
         first_questions: Only the first so many of these questions; None for all.
     """
 
@@ -39,13 +40,14 @@ class VqaSplit:
     name: str
     files: VqaFiles = field(default_factory=VqaFiles)
     first_images: int | None = None
+    question_types: Sequence[str] | None = None
     first_questions: int | None = None
 
     def examples(self) -> tuple[VqaExample, ...]:
         """Read the wanted examples, in the order of the questions file.
 
         Raises:
-            DataError: A file is missing or malformed.
+            DataError: A file is missing or malformed, or there is no question of a wanted type.
         """
         check_directory(self.directory)
         data = read_vqa(
@@ -56,6 +58,13 @@ class VqaSplit:
         if self.first_images is not None:
             images = set(data.image_ids[: self.first_images])
             examples = tuple(example for example in examples if example.image_id in images)
+        if self.question_types is not None:
+            absent = set(self.question_types) - {example.question_type for example in examples}
+            if absent:
+                raise DataError(
+                    f"{self.directory}: no {self.name} question is of type {', '.join(sorted(absent))}"
+                )
+            examples = [example for example in examples if example.question_type in self.question_types]
         return examples[: self.first_questions]
 
     def object_labels(self, regions: RegionTable) -> ObjectLabels:

@@ -100,6 +100,11 @@ class DataSection(_Section):
         ge=1,
         description="Train on the questions of the first so many images only; null for all.",
     )
+    train_question_types: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Train on questions of these types only, as the annotations name them; null for all.",
+    )
     validation_images: int | None = Field(
         default=None, ge=1, description="The same for the validation split."
     )

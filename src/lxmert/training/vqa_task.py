@@ -45,8 +45,11 @@ class VqaTask:
         Raises:
             LxmertError: The data or the recipe's references are wrong.
         """
-        train_split = _split(recipe, recipe.data.train_split, recipe.data.train_images)
-        validation_split = _split(recipe, recipe.data.validation_split, recipe.data.validation_images)
+        data = recipe.data
+        train_split = VqaSplit(
+            data.directory, data.train_split, data.files, data.train_images, data.train_question_types
+        )
+        validation_split = VqaSplit(data.directory, data.validation_split, data.files, data.validation_images)
         train_examples = train_split.examples()
         answers = _answers(recipe, train_examples)
         processor = LxmertProcessor(
@@ -112,10 +115,6 @@ class VqaTask:
             evaluator=VqaEvaluator(recipe.evaluation.evaluator),
             progress=self._progress,
         )
-
-
-def _split(recipe: FinetuneRecipe, name: str, images: int | None) -> VqaSplit:
-    return VqaSplit(recipe.data.directory, name, recipe.data.files, first_images=images)
 
 
 def _answers(recipe: FinetuneRecipe, examples: Sequence[VqaExample]) -> AnswerVocabulary:
