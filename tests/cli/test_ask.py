@@ -143,6 +143,26 @@ def test_partial_weights_are_refused(lxmert: CommandLine, picture: tuple[Path, P
     assert "x_layers.0" in message
 
 
+def test_an_address_is_told_from_a_file(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
+    assert "http://" in lxmert.error("ask", "http://example.org/x.png", QUESTION, "--boxes", picture[1])
+
+
+def test_the_help_shows_the_form_of_boxes(lxmert: CommandLine) -> None:
+    assert "[x1, y1, x2, y2]" in " ".join(lxmert.run("ask", "--help")[1].split())
+
+
+def test_what_was_not_foreseen_is_one_line_too(
+    lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr("lxmert.inference.boxes_file.read_boxes", broken)
+    message = lxmert.error("ask", picture[0], QUESTION, "--boxes", picture[1])
+    assert "KeyError" in message
+    assert "--debug" in message
+
+
 def test_debug_shows_the_traceback(picture: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="question"):
         main(["ask", str(picture[0]), "", "--boxes", str(picture[1]), "--debug"])

@@ -94,6 +94,11 @@ def test_malformed_files_are_reported_with_their_place(
         read_vqa(*paths)
 
 
+def test_bottomless_nesting_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"q\.json: nested too deeply"):
+        read_vqa(write(tmp_path / "q.json", "[" * 100_000))
+
+
 def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_vqa(tmp_path / "none.json")

@@ -33,6 +33,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("[[1, 2, 3]]", "box 0"),
         ('[[1, 2, 3, 4], [1, 2, 3, "4"]]', "box 1"),
         ("[[1, 2, 3, true]]", "box 0"),
+        (f"[[1, 2, 3, {'9' * 400}]]", "box 0"),
     ],
 )
 def test_a_malformed_file_is_named_with_its_fault(tmp_path: Path, text: str, told: str) -> None:

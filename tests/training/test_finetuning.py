@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from lxmert.errors import ConfigurationError, DataError
+from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.training import trainer as trainer_module
@@ -220,6 +220,47 @@ def test_extractor_of_another_width_is_refused(
     wider = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}}
     with pytest.raises(ConfigurationError, match=r"takes 12 features per object.* makes 27"):
         finetune(tiny_recipe(data={"extractor": wider}), tmp_path / "second")
+
+
+def test_partial_encoder_is_no_start_but_a_missing_head_is(
+    tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    short = {"epochs": 1}
+    finetune(tiny_recipe(optimisation=short, data={"test_split": None}), tmp_path / "first")
+    file = tmp_path / "first" / "model.safetensors"
+    tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
+    kept = {name: tensor for name, tensor in weights(tmp_path / "first").items() if "answer_head" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    finetune(tiny_recipe(), tmp_path / "second")
+    del kept["lxmert.pooler.dense.weight"]
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(IncompleteWeightsError, match="partly random encoder"):
+        finetune(tiny_recipe(), tmp_path / "third")
+
+
+@pytest.mark.parametrize("name", ["runs/none", "./none", "/none", "models/none"])
+def test_a_start_that_is_not_there_is_not_looked_for_on_the_hub(
+    tiny_recipe: Make,
+    tiny_values: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    tiny_values["model"] = {"from_pretrained": name}
+    with pytest.raises(ConfigurationError, match="no such model folder"):
+        finetune(tiny_recipe(), tmp_path / "out")
+
+
+def test_a_start_that_failed_leaves_the_folder_free(tiny_recipe: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such data directory"):
+        finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")
+    with pytest.raises(DataError, match="other"):
+        finetune(tiny_recipe(data={"directory": str(tmp_path / "other")}), tmp_path / "out")
+    (tmp_path / "out" / "checkpoints").mkdir()
+    with pytest.raises(ConfigurationError, match="is not empty"):
+        finetune(tiny_recipe(), tmp_path / "out")
 
 
 def test_missing_data_directory_is_one_clear_error(tiny_recipe: Make, tmp_path: Path) -> None:

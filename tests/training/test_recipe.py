@@ -67,6 +67,19 @@ def test_unknown_placeholder_in_a_file_name_is_refused() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"data": data})
 
 
+def test_only_the_name_of_an_image_depends_on_the_image() -> None:
+    files = {"image_name": "{split}/{image_id}.jpg"}
+    FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": files}})
+    with pytest.raises(ConfigurationError, match=r"images holds \{image_id\}, only \{split\} may"):
+        FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": {"images": "{image_id}"}}})
+
+
+def test_seeds_end_where_numpys_do() -> None:
+    FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32 - 1}})
+    with pytest.raises(ConfigurationError, match="less than 4294967296"):
+        FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32}})
+
+
 def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
     recipe = FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"peak_learning_rate": 3e-4}})
     (tmp_path / "r.yaml").write_text(recipe.to_yaml(), encoding="utf-8")

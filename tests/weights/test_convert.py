@@ -122,13 +122,21 @@ def test_the_tied_decoder_is_written_once_and_an_untied_one_kept(tmp_path: Path)
     assert not torch.equal(decoder, model.lxmert.embeddings.word_embeddings.weight)
 
 
-def test_one_head_per_64_units_unless_given(tmp_path: Path) -> None:
-    path = saved(encoder(hidden_size=128, num_attention_heads=2), tmp_path)
+@pytest.mark.parametrize(("hidden", "heads"), [(24, 3), (128, 4)])
+def test_the_number_of_heads_is_never_guessed(tmp_path: Path, hidden: int, heads: int) -> None:
+    path = saved(encoder(hidden_size=hidden, num_attention_heads=heads), tmp_path)
+    with pytest.raises(WeightsError, match="pass --heads N"):
+        convert_original(path, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+    convert_original(path, tmp_path / "ours", heads=heads)
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == heads
+
+
+def test_models_of_the_papers_width_have_its_number_of_heads(tmp_path: Path) -> None:
+    small = {"l_layers": 1, "r_layers": 1, "x_layers": 1}
+    path = saved(encoder(hidden_size=768, num_attention_heads=12, **small), tmp_path)
     convert_original(path, tmp_path / "ours")
-    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == 2
-    with pytest.raises(WeightsError, match="--heads"):
-        convert_original(saved(encoder(), tmp_path), tmp_path / "narrow")
-    assert not (tmp_path / "narrow").exists()
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == 12
 
 
 def test_nlvr2_is_refused_but_its_encoder_can_be_kept(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_there_and_back(tmp_path: Path, checkpoint: Path) -> None:
     assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
     result = run(tmp_path / "ours", tmp_path / "BACK.pth", "--to", "original")
     assert result.exit_code == 0, result.output
+    assert "give --heads 3" in result.output
     before, after = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "BACK.pth"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -111,6 +111,36 @@ def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> 
         load_complete(LxmertForQuestionAnswering, tmp_path / "nowhere", local_files_only=True)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "holds a list"),
+        ("{}", "model_type is None"),
+        ('{"model_type": "bert"}', "model_type is 'bert'"),
+        ('{"model_type": ', "expected a JSON object"),
+        ("[" * 100_000, "expected a JSON object"),
+    ],
+)
+def test_configurations_of_something_else_are_weights_errors(folder: Path, text: str, message: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_complete(LxmertForQuestionAnswering, folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_with_code_is_refused_without_advice_to_run_it(folder: Path, tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    (folder / "model.safetensors").unlink()
+    torch.save({"x": Malicious()}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="refused because reading them can run code") as caught:
+        load_complete(LxmertForQuestionAnswering, folder)
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_configuration_faults_stay_configuration_errors(folder: Path) -> None:
     with pytest.raises(ConfigurationError):
         load_complete(LxmertForQuestionAnswering, folder, num_attention_heads=5)

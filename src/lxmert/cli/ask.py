@@ -8,7 +8,7 @@ import typer
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="The picture: any file Pillow reads.", show_default=False)],
+    image: Annotated[str, typer.Argument(help="The picture: any file Pillow reads.", show_default=False)],
     question: Annotated[str, typer.Argument(help="The question, in quotes.", show_default=False)],
     model: Annotated[
         str, typer.Option(help="'scenes' (the embedded model), a model folder, or a hub name.")
@@ -32,7 +32,7 @@ def ask(
         typer.echo(
             json.dumps(
                 {
-                    "image": str(image),
+                    "image": image,
                     "question": question,
                     "model": model,
                     "answers": [{"answer": a.text, "probability": round(a.probability, 6)} for a in answers],

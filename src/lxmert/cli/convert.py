@@ -23,7 +23,9 @@ def convert(
     to: Annotated[Target, typer.Option(help="What to write.")] = Target.FOLDER,
     heads: Annotated[
         int | None,
-        typer.Option(min=1, help="Attention heads per layer; one per 64 hidden units if not given."),
+        typer.Option(
+            min=1, help="Attention heads per layer; may be left out for models of the paper's width."
+        ),
     ] = None,
     encoder_only: Annotated[bool, typer.Option(help="Keep the encoder alone, without task heads.")] = False,
     answers: Annotated[
@@ -45,7 +47,7 @@ def convert(
     """Turn an original LXMERT checkpoint (.pth) into a model folder, or a folder back into a .pth."""
     from rich.console import Console
 
-    from lxmert.weights.convert import export_original
+    from lxmert.weights.convert import export_original, read_config
 
     if to is Target.ORIGINAL:
         _refuse_for_export(heads=heads, encoder_only=encoder_only, answers=answers, vocab=vocab)
@@ -59,6 +61,9 @@ def convert(
         console.print(report.table())
     typer.echo(report.summary())
     typer.echo(f"wrote {destination}")
+    if to is Target.ORIGINAL:
+        # The file does not hold the number; nothing but this line tells the way back.
+        typer.echo(f"to turn it into a folder again, give --heads {read_config(source).num_attention_heads}")
 
 
 def _refuse_for_export(**options: object) -> None:

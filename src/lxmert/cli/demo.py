@@ -1,6 +1,7 @@
 """`lxmert demo`: new made-up pictures, questions about them, and the embedded model's answers."""
 
 import secrets
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,11 +44,14 @@ def demo(
     console.print(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
     first = shown[0]
     console.print("Ask one yourself:", style="bold")
-    command = (
-        f'lxmert ask {output / first.picture_name} "{first.asked[0].question}" '
-        f"--boxes {output / first.boxes_name} --top-k 3"
+    command = ["lxmert", "ask", str(output / first.picture_name), first.asked[0].question]
+    if predictor.needs_boxes:
+        command += ["--boxes", str(output / first.boxes_name)]
+    if model != "scenes":
+        command += ["--model", model]
+    console.print(
+        f"  {shlex.join([*command, '--top-k', '3'])}", soft_wrap=True, highlight=False, markup=False
     )
-    console.print(f"  {command}", soft_wrap=True, highlight=False)
 
 
 def _table(demonstration: "Demonstration") -> "Table":

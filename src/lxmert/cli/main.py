@@ -1,11 +1,12 @@
 """`lxmert`: the verbs in one place, and one rule for errors.
 
-An error that lxmert raises on purpose, or that the operating system reports, is printed as one line and ends
-with exit status 1; `--debug`, anywhere on the line, shows the traceback instead.
+An error is printed as one line and ends with exit status 1; `--debug`, anywhere on the line, shows the
+traceback instead. One that lxmert did not foresee says so.
 """
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     epilog="Add --debug to any command to see the traceback of an error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Brackets in help texts are meant: rich would take [x1, y1, x2, y2] for markup and drop it.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
@@ -57,8 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (LxmertError, OSError) as error:
         if debug:
             raise
-        typer.echo(f"lxmert: error: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"unforeseen {type(error).__name__}: {error} (run it again with --debug to see where)")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"lxmert: error: {' '.join(message.split())}", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

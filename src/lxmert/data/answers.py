@@ -1,7 +1,7 @@
 """Answer vocabularies: the closed list of answers a question answering head chooses from.
 
-Source: bottom-up-attention-vqa `compute_softscore.py` and the authors' published tables (specification
-sections 2.4 and 2.5). Shapes: C answers.
+Source: bottom-up-attention-vqa `compute_softscore.py` and the authors' published tables
+(airsplay/lxmert). Shapes: C answers.
 
 The order of the published tables cannot be rebuilt (it was a Python 2 dict's), so they are loaded, never made
 anew. A list built here is ordered by falling frequency, then alphabetically.

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lxmert.errors import DataError
 
-_PLACEHOLDERS = {"split", "image_id"}
+# Only the name of an image can depend on the image.
+_PLACEHOLDERS = {"image_name": {"split", "image_id"}}
 
 
 class VqaFiles(BaseModel):
@@ -42,10 +43,10 @@ class VqaFiles(BaseModel):
             found = {
                 field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
             }
-            if found - _PLACEHOLDERS:
-                raise ValueError(
-                    f"{name} holds {{{min(found - _PLACEHOLDERS)}}}, only {{split}} and {{image_id}} exist"
-                )
+            allowed = _PLACEHOLDERS.get(name, {"split"})
+            if found - allowed:
+                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
+                raise ValueError(f"{name} holds {{{min(found - allowed)}}}, only {exist} may stand there")
         return self
 
     def questions_path(self, directory: Path, split: str) -> Path:

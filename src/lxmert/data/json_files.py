@@ -14,7 +14,7 @@ def read_json(path: str | Path) -> Any:
     """Parse a JSON file.
 
     Raises:
-        DataError: No such file, or not JSON; the message names the file, line and column.
+        DataError: No such file, not JSON, or nested too deeply; the message names the file.
     """
     path = Path(path)
     try:
@@ -29,6 +29,8 @@ def read_json(path: str | Path) -> Any:
         raise DataError(
             f"{path}: not JSON: {error.msg} at line {error.lineno} column {error.colno}"
         ) from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply to be an annotation file") from None
 
 
 class Record:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.files import VqaFiles
-from lxmert.errors import DataError
+from lxmert.errors import DataError, RegionsError
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
 from lxmert.vision.padding import pad_regions
@@ -105,6 +106,7 @@ def extract_split(
     Raises:
         DataError: An image is not in the instances file, or boxes are needed and there is no such file.
         ImageError: An image cannot be read.
+        RegionsError: The boxes of an image are unusable; the message names its file.
     """
     instances_path = files.instances_path(directory, split)
     if instances_path is None and extractor.needs_boxes:
@@ -123,11 +125,28 @@ def extract_split(
         for start in range(0, len(wanted), _IMAGES_AT_A_TIME):
             part = slice(start, start + _IMAGES_AT_A_TIME)
             images = list(threads.map(load_image, paths[part]))
-            boxes = [image.boxes_xyxy_px for image in coco[part] if image is not None]
-            found = extractor(images, boxes if extractor.needs_boxes else None)
+            boxes = None
+            if extractor.needs_boxes:
+                boxes = [image.boxes_xyxy_px for image in coco[part] if image is not None]
+            try:
+                found = extractor(images, boxes)
+            except RegionsError:
+                _name_culprit(paths[part], images, boxes, extractor)
+                raise
             regions.update(zip(wanted[part], found, strict=True))
             advance(len(found))
     return RegionTable.from_regions(regions)
+
+
+def _name_culprit(
+    paths: Sequence[Path], images: Sequence[Any], boxes: Sequence[Tensor] | None, extractor: RegionExtractor
+) -> None:
+    """Find the first image whose regions cannot be made, and raise its error with its path."""
+    for number, (path, image) in enumerate(zip(paths, images, strict=True)):
+        try:
+            extractor([image], None if boxes is None else [boxes[number]])
+        except RegionsError as error:
+            raise RegionsError(f"{path}: {error}") from error
 
 
 def _chosen(

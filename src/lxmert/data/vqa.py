@@ -1,6 +1,6 @@
 """Reader of the official VQA v2 question and annotation files.
 
-Source: the files' own format (specification section 2.3): questions `{"questions": [{image_id, question,
+Source: the files' own format (visualqa.org): questions `{"questions": [{image_id, question,
 question_id}]}`, annotations `{"annotations": [{question_id, image_id, question_type, answer_type,
 multiple_choice_answer, answers: [{answer_id, answer, ...}]}]}`.
 """

@@ -64,7 +64,7 @@ class VqaSplit:
                 raise DataError(
                     f"{self.directory}: no {self.name} question is of type {', '.join(sorted(absent))}"
                 )
-            examples = [example for example in examples if example.question_type in self.question_types]
+            examples = tuple(example for example in examples if example.question_type in self.question_types)
         return examples[: self.first_questions]
 
     def object_labels(self, regions: RegionTable) -> ObjectLabels:

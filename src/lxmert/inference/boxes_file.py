@@ -8,6 +8,9 @@ from torch import Tensor
 
 from lxmert.errors import DataError
 
+_LARGEST = 1e9
+"""No picture is larger; an integer of 400 digits would overflow."""
+
 
 def read_boxes(path: Path) -> Tensor:
     """Read boxes from a JSON file: a list of [x1, y1, x2, y2], or an object with such a list under "boxes".
@@ -41,4 +44,5 @@ def write_boxes(path: Path, boxes_xyxy_px: Tensor) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a number of pixels; NaN is left to the check against the picture."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _LARGEST

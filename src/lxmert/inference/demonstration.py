@@ -34,7 +34,7 @@ class Demonstration:
     name: str
     picture: Image.Image
     regions: Regions
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None
     asked: tuple[AskedQuestion, ...]
 
     @property
@@ -58,7 +58,7 @@ class Demonstration:
         return draw_regions(
             self.picture,
             self.regions.boxes_xyxy_px,
-            labels=list(self.labels),
+            labels=self.labels,
             title=first.question,
             caption=f"{first.answer} ({first.probability:.0%})",
         )
@@ -81,11 +81,11 @@ def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions:
         questions: how many questions to ask.
     """
     picture, scene, wanted = sample(seed, index, questions=questions)
-    regions = predictor.regions(picture, scene.boxes_xyxy_px())
+    regions = predictor.regions(picture, scene.boxes_xyxy_px() if predictor.needs_boxes else None)
     answers = predictor.answer(regions, [question.text for question in wanted])
     asked = tuple(
         AskedQuestion(question.text, question.answer, best.text, best.probability)
         for question, (best, *_) in zip(wanted, answers, strict=True)
     )
-    labels = tuple(f"{one.color} {one.shape}" for one in scene.objects)
+    labels = tuple(f"{one.color} {one.shape}" for one in scene.objects) if predictor.needs_boxes else None
     return Demonstration(f"scene-{seed}-{index}", picture, regions, labels, asked)

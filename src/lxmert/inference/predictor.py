@@ -40,11 +40,7 @@ class LxmertPredictor:
     """
 
     def __init__(self, model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
-        if processor.answers is not None and len(processor.answers) != model.config.num_qa_labels:
-            raise InputError(
-                f"the model scores {model.config.num_qa_labels} answers but the answer table has "
-                f"{len(processor.answers)}: they do not belong together"
-            )
+        _check_they_belong_together(model, processor)
         self.model = model.eval()
         self.processor = processor
 
@@ -65,6 +61,11 @@ class LxmertPredictor:
         processor = LxmertProcessor.from_pretrained(location)
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model.to(chosen), processor)
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether the model looks at boxes that are given, rather than finding or laying its own."""
+        return self.processor.extractor is not None and self.processor.extractor.needs_boxes
 
     def regions(self, image: ImageSource, boxes_xyxy_px: Tensor | None = None) -> Regions:
         """Look at one image with the model's own extractor.
@@ -93,6 +94,8 @@ class LxmertPredictor:
         Returns:
             For each question, `top_k` answers with their probability (softmax over the answer table).
         """
+        if isinstance(questions, str):
+            raise InputError("questions is one text, expected a list of texts: put it in brackets")
         answers: list[list[Answer]] = []
         for start in range(0, len(questions), QUESTIONS_PER_BATCH):
             chunk = list(questions[start : start + QUESTIONS_PER_BATCH])
@@ -100,3 +103,18 @@ class LxmertPredictor:
             scores = self.model(**inputs).question_answering_score
             answers.extend(self.processor.decode_answers(scores, top_k=top_k))
         return answers
+
+
+def _check_they_belong_together(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
+    config, extractor = model.config, processor.extractor
+    faults = []
+    if processor.answers is not None and len(processor.answers) != config.num_qa_labels:
+        faults.append(f"{config.num_qa_labels} answers scored, {len(processor.answers)} in the table")
+    if len(processor.tokenizer) > config.vocab_size:
+        faults.append(f"{config.vocab_size} words known, {len(processor.tokenizer)} in the vocabulary")
+    if extractor is not None and extractor.feature_dim != config.visual_feat_dim:
+        faults.append(f"{config.visual_feat_dim} features per object read, {extractor.feature_dim} made")
+    if processor.max_text_length > config.max_position_embeddings:
+        faults.append(f"texts of {config.max_position_embeddings} read, of {processor.max_text_length} made")
+    if faults:
+        raise InputError(f"model and processor do not belong together: {'; '.join(faults)}")

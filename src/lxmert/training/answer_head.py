@@ -1,6 +1,6 @@
 """Giving a loaded model another list of answers: rows of the answer head are carried over by name.
 
-Source: the authors' `loadLXMERTQA` (specification section 4.2): everything below the last layer stays, a row
+Source: the authors' `loadLXMERTQA` (airsplay/lxmert): everything below the last layer stays, a row
 whose answer is known is copied, an unknown answer starts from zero. (Keeping the first rows, as resizing
 does, would pair answers with the scores of others.)
 """

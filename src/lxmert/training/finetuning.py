@@ -1,7 +1,7 @@
 """The fine-tuning loop, one for all tasks, over `transformers.Trainer`.
 
-Source: paper section 3.3 and the authors' fine-tuning (specification section 4): a few epochs, linear warm-up
-and decay, the epoch with the best validation accuracy is kept.
+Source: paper section 3.3 and the fine-tuning code of airsplay/lxmert: a few epochs, linear warm-up and
+decay, the epoch with the best validation accuracy is kept.
 """
 
 import time

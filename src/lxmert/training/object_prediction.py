@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
 from lxmert.data.object_labels import ObjectLabels
+from lxmert.errors import ConfigurationError
 from lxmert.model import LxmertForQuestionAnswering, LxmertForQuestionAnsweringOutput
 from lxmert.model.heads import LxmertVisualObjHead
 from lxmert.model.losses import object_losses
@@ -29,10 +30,17 @@ class LxmertWithObjectPrediction(LxmertForQuestionAnswering):
     Args:
         config: as for LxmertForQuestionAnswering; `num_object_labels` and `num_attr_labels` size the head,
             `visual_loss_normalizer` weighs its losses.
+
+    Raises:
+        ConfigurationError: the configuration has no layer that sees objects.
     """
 
     def __init__(self, config: LxmertConfig) -> None:
         super().__init__(config)
+        if config.r_layers + config.x_layers == 0:
+            raise ConfigurationError(
+                "object prediction needs a layer that sees objects, got r_layers 0 and x_layers 0: raise one"
+            )
         self.obj_predict_head = LxmertVisualObjHead(self.config)
         self.post_init()
 

@@ -177,7 +177,10 @@ class OptimisationSection(_Section):
         description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 5).",
     )
     seed: int = Field(
-        default=9595, ge=0, description="Seed of weights, order and dropout (authors' default: 9595)."
+        default=9595,
+        ge=0,
+        lt=2**32,
+        description="Seed of weights, order and dropout (authors' default: 9595).",
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",

@@ -53,11 +53,12 @@ class RunFolder:
 
         Raises:
             ConfigurationError: The folder holds something and `resume` is False, or it holds a run of another
-                recipe. Nothing in it is changed then.
+                recipe. Nothing in it is changed then. The recipe alone, left by a start that failed, counts
+                as nothing.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; give a folder for the run's output")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(path != self.recipe_path for path in self.path.iterdir()):
             if not resume:
                 raise ConfigurationError(
                     f"{self.path} is not empty; add --resume to go on with its run, or give another folder"

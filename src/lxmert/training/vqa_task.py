@@ -1,9 +1,10 @@
 """The VQA task: official question files, the question answering head, the official accuracy.
 
-Source: paper section 3.3 and the authors' VQA fine-tuning (specification section 4).
+Source: paper section 3.3 and the fine-tuning code of airsplay/lxmert.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import QuestionCollator, TargetKind
 from lxmert.data.vqa import VqaExample
 from lxmert.data.vqa_split import StartProgress, VqaSplit, no_progress
-from lxmert.errors import ConfigurationError, DataError
+from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizerFast
@@ -25,6 +26,10 @@ from lxmert.training.object_prediction import LxmertWithObjectPrediction
 from lxmert.training.recipe import SCENES, FinetuneRecipe
 from lxmert.training.tasks import PreparedTask
 from lxmert.vision.build import build_extractor
+from lxmert.weights.report import load_reported
+
+# The part of the model that fine-tuning may begin anew.
+_HEAD = "answer_head."
 
 
 class VqaTask:
@@ -45,6 +50,7 @@ class VqaTask:
         Raises:
             LxmertError: The data or the recipe's references are wrong.
         """
+        _check_start(recipe.model.from_pretrained)
         data = recipe.data
         train_split = VqaSplit(
             data.directory, data.train_split, data.files, data.train_images, data.train_question_types
@@ -117,6 +123,17 @@ class VqaTask:
         )
 
 
+def _check_start(name: str | None) -> None:
+    """Refuse a folder that is not there; as the name of a hub model it would be waited for for minutes."""
+    if name is None or Path(name).is_dir():
+        return
+    first, *rest = Path(name).parts or (".",)
+    if name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir()):
+        raise ConfigurationError(
+            f"model.from_pretrained: {name}: no such model folder; run the recipe that makes it first"
+        )
+
+
 def _answers(recipe: FinetuneRecipe, examples: Sequence[VqaExample]) -> AnswerVocabulary:
     source = recipe.data.answers.source
     if source == "annotations":
@@ -156,7 +173,13 @@ def _model(recipe: FinetuneRecipe, processor: LxmertProcessor, answers: int) -> 
 
 
 def _pretrained_model(folder: str, processor: LxmertProcessor) -> PreTrainedModel:
-    model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
+    model, report = load_reported(LxmertForQuestionAnswering, folder, dtype=torch.float32)
+    # A pre-trained model may come without an answer head: that is what fine-tuning makes.
+    if any(not name.startswith(_HEAD) for name in (*report.missing, *report.reshaped)):
+        raise IncompleteWeightsError(
+            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {_HEAD}* may be "
+            "missing; use a complete checkpoint"
+        )
     if processor.extractor is not None and processor.extractor.feature_dim != model.config.visual_feat_dim:
         raise ConfigurationError(
             f"{folder} takes {model.config.visual_feat_dim} features per object, "

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers.utils import CONFIG_NAME
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
-from lxmert.weights.files import SAFETENSORS_NAME, read_folder, read_pytorch_file
+from lxmert.weights.files import SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
     FINETUNED_HEAD,
@@ -30,8 +29,9 @@ from lxmert.weights.names import (
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes
 
-# BERT's width of one attention head; the shapes do not tell it.
-_HEAD_WIDTH = 64
+# The shapes do not tell the number of heads. Models of the paper's width have the paper's number; for any
+# other width a guess would give a model that loads completely and answers wrongly.
+_PAPER_WIDTH, _PAPER_HEADS = 768, 12
 # The original code's weight of the visual losses; `transformers` rounds it to 6.67.
 _ORIGINAL_VISUAL_LOSS_WEIGHT = 1 / 0.15
 ANSWERS_NAME = "answers.json"
@@ -53,7 +53,7 @@ def convert_original(
         checkpoint: the original `.pth`: pre-training (with or without ``module.``), encoder, or fine-tuned on
             VQA or GQA.
         folder: the folder to write.
-        heads: attention heads per layer; None takes one per 64 hidden units, as BERT.
+        heads: attention heads per layer; None takes the paper's 12 for a model as wide as the paper's (768).
         encoder_only: True keeps the encoder and the pooler alone, whatever heads there are.
         answers: the answer of each class id; its length must be the number of classes of the checkpoint.
         vocab_size: the number of word pieces of the tokenizer meant for the model, to be compared with the
@@ -64,7 +64,8 @@ def convert_original(
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
-        WeightsError: the file cannot be read, is no LXMERT checkpoint, or is of a kind with no class here.
+        WeightsError: the file cannot be read, is no LXMERT checkpoint, is of a kind with no class here, or
+            `heads` is needed and not given.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
@@ -115,7 +116,7 @@ def export_original(
     folder, checkpoint = Path(folder), Path(checkpoint)
     _check_target(checkpoint, overwrite)
     tensors = read_folder(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     architecture = _own_architecture(tensors)
     words = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
     if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and words is not None:
@@ -221,12 +222,12 @@ def _infer_config(
         )
     hidden = sizes["hidden_size"]
     if heads is None:
-        if hidden % _HEAD_WIDTH:
+        if hidden != _PAPER_WIDTH:
             raise WeightsError(
-                f"The number of attention heads is not in the checkpoint, and {hidden} hidden units do not "
-                f"divide into heads of {_HEAD_WIDTH}; pass --heads N (heads=N)."
+                f"The number of attention heads is not in the checkpoint, and with {hidden} hidden units "
+                f"(the paper's model has {_PAPER_WIDTH}) it cannot be known; pass --heads N (heads=N)."
             )
-        heads = hidden // _HEAD_WIDTH
+        heads = _PAPER_HEADS
     dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     return LxmertConfig(
         **sizes,
@@ -266,14 +267,14 @@ def _write_folder(
     config.save_pretrained(folder)
 
 
-def _read_config(folder: Path) -> LxmertConfig:
-    # from_pretrained takes a local folder without the file for one with the default configuration.
-    if not (folder / CONFIG_NAME).is_file():
-        raise WeightsError(f"No configuration in {str(folder)!r}; expected a {CONFIG_NAME}.")
-    try:
-        return LxmertConfig.from_pretrained(folder)
-    except OSError as error:
-        raise WeightsError(f"Cannot read {str(folder / CONFIG_NAME)!r}; expected a JSON object.") from error
+def read_config(folder: str | Path) -> LxmertConfig:
+    """The configuration of a local model folder.
+
+    Raises:
+        WeightsError: it has none, or one that is malformed or of another kind of model.
+    """
+    check_config(folder)
+    return LxmertConfig.from_pretrained(folder)
 
 
 def _own_architecture(tensors: Mapping[str, Tensor]) -> Architecture:

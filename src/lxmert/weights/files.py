@@ -19,6 +19,38 @@ from lxmert.errors import WeightsError
 
 SAFETENSORS_NAME = "model.safetensors"
 PYTORCH_NAME = "pytorch_model.bin"
+CONFIG_NAME = "config.json"
+
+# How PyTorch begins to say that a file holds more than tensors.
+_REFUSED = "Weights only load failed"
+
+REFUSED_PICKLE = (
+    "is not a file of tensors only: it is damaged, or holds Python objects, which are refused because "
+    "reading them can run code. Save the model's state_dict() alone and try again."
+)
+
+
+def check_config(folder: str | Path) -> None:
+    """Refuse a local model folder whose config.json is not one of LXMERT.
+
+    Raises:
+        WeightsError: no such file, no JSON object, or the configuration of another kind of model.
+    """
+    path = Path(folder) / CONFIG_NAME
+    # transformers takes a local folder without the file for one with the default configuration.
+    if not path.is_file():
+        raise WeightsError(f"No configuration in {str(folder)!r}; expected a {CONFIG_NAME}.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"Cannot read {str(path)!r}; expected a JSON object.") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{str(path)!r} holds {_describe(config)}; expected a JSON object.")
+    if config.get("model_type") != "lxmert":
+        raise WeightsError(
+            f"{str(path)!r} is no configuration of LXMERT: its model_type is {config.get('model_type')!r}, "
+            "expected 'lxmert'; give the folder of an LXMERT model."
+        )
 
 
 def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Tensor]:
@@ -57,12 +89,18 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    if str(error).startswith("Weights only load failed"):
-        return (
-            f"{str(path)!r} is not a file of tensors only: it is damaged, or holds Python objects, which are "
-            "refused because reading them can run code. Save the model's state_dict() alone and try again."
-        )
+    if is_refused_pickle(error):
+        return f"{str(path)!r} {REFUSED_PICKLE}"
     return f"Cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({_first_line(error)})."
+
+
+def is_refused_pickle(error: BaseException | None) -> bool:
+    """True for PyTorch's refusal to read Python objects, also where it is the cause of another error."""
+    while error is not None:
+        if _REFUSED in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def read_folder(folder: str | Path) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError
-from lxmert.weights.files import read_folder_shapes
+from lxmert.weights.files import REFUSED_PICKLE, check_config, is_refused_pickle, read_folder_shapes
 from lxmert.weights.shapes import Shape
 
 if TYPE_CHECKING:
@@ -130,7 +131,14 @@ def load_report(model_class: type[PreTrainedModel], name_or_folder: str | Path, 
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read.
     """
-    return _load(model_class, name_or_folder, kwargs)[1]
+    return load_reported(model_class, name_or_folder, **kwargs)[1]
+
+
+def load_reported(
+    model_class: type[ModelT], name_or_folder: str | Path, **kwargs: Any
+) -> tuple[ModelT, LoadReport]:
+    """Like `load_report`, with the model, gaps or not; the caller decides which gaps are allowed."""
+    return _load(model_class, name_or_folder, kwargs)
 
 
 def load_complete(
@@ -160,6 +168,8 @@ def _load(
     model_class: type[Any], name_or_folder: str | Path, kwargs: dict[str, Any]
 ) -> tuple[Any, LoadReport]:
     source = str(name_or_folder)
+    if Path(source).is_dir() and not kwargs.keys() & {"config", "subfolder"}:
+        check_config(source)
     try:
         with _quiet_transformers():
             # Shape conflicts belong in the report with everything else, so they must not raise on their own.
@@ -169,6 +179,8 @@ def _load(
     except (LxmertError, TypeError, ValueError, ImportError, torch.OutOfMemoryError):
         raise  # the caller's arguments or machine, not the checkpoint
     except Exception as error:  # damaged bytes surface as almost any type
+        if is_refused_pickle(error):  # PyTorch goes on with advice to read the file all the same
+            raise WeightsError(f"A weights file of {source!r} {REFUSED_PICKLE}") from error
         raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
@@ -192,14 +204,17 @@ def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silence what `transformers` logs about missing tensors: the report says it. No progress bar either."""
+    """Silence what is logged of missing tensors (the report says it) and retried downloads. No bar either."""
+    hub_verbosity = hub_logging.get_verbosity()
     verbosity, progress = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
         if progress:
             transformers_logging.enable_progress_bar()
 

@@ -1,6 +1,6 @@
 """The official VQA accuracy, in its present version and in the one before March 2021.
 
-Source: GT-Vision-Lab/VQA `vqaEval.py` (specification section 5.1), reproduced bit for bit under Python 2.7,
+Source: GT-Vision-Lab/VQA `vqaEval.py`, reproduced bit for bit under Python 2.7,
 rounding included. LXMERT's published figures of 2019 were made with the older version.
 
 A prediction scores min(1, matches / 3), averaged over leaving out each annotator in turn: 0, 0.3, 0.6, 0.9, 1
