@@ -221,6 +221,23 @@ def test_a_single_number_of_layers_is_refused_in_the_way_transformers_expects() 
     assert isinstance(raised.value, NotImplementedError)
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"vision": 2, "cross_encoder": 3},
+        {"vision": 2, "cross_encoder": 3, "language": 4, "audio": 1},
+        {"vision": 2, "cross_encoder": 3, "language": -1},
+        {"vision": 2, "cross_encoder": 1.5, "language": 4},
+    ],
+)
+def test_a_refused_number_of_layers_changes_nothing(layers: dict[str, object]) -> None:
+    config = LxmertConfig()
+    before = config.num_hidden_layers
+    with pytest.raises(ConfigurationError, match="num_hidden_layers needs"):
+        config.num_hidden_layers = layers
+    assert config.num_hidden_layers == before
+
+
 def test_overrides_are_checked_and_can_mend_a_file() -> None:
     with pytest.raises(ConfigurationError, match="l_layers"):
         LxmertConfig.from_dict({}, l_layers=-3)

@@ -249,6 +249,11 @@ def one_line(error, words, call):
         ({"regions": [], "text": "cat"}, RegionsError, "list of them"),
         ({"regions": [torch.zeros(3)], "text": "cat"}, RegionsError, "list of them"),
         ({"text": "cat", "max_length": 2}, ConfigurationError, "at least 3"),
+        ({"text": "cat", "text_pair": "red", "max_length": 3}, TextError, "no room left by max_length=3"),
+        ({"text": "zebra cat", "max_length": 3}, TextError, "no room left by max_length=3"),
+        ({"text": "zebra gnu", "max_length": 3}, TextError, "no word that the model knows"),
+        ({"text": ["cat", "what \udcff"]}, TextError, "text 1 is no valid Unicode at character 5"),
+        ({"text": "cat", "images": picture()}, RegionsError, "--boxes FILE"),
     ],
 )
 def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
@@ -295,7 +300,11 @@ def test_scores_become_answers_with_softmax_probabilities():
         (["a", "b"], torch.zeros(1, 3), 1, VocabularyError, "3 scores per item for 2 answers"),
         (["a", "b"], torch.zeros(1, 2, 2), 1, TensorError, "shape"),
         (["a", "b"], torch.tensor([[float("nan"), 0.0]]), 1, TensorError, "NaN"),
+        (["a", "b"], torch.tensor([[float("inf"), 0.0]]), 1, TensorError, "infinite"),
         (["a", "b"], torch.zeros(1, 2), 0, InputError, "top_k is 0"),
+        (["a", "b"], torch.zeros(1, 2), 1.5, InputError, "top_k is 1.5"),
+        (["a", "b"], torch.zeros(1, 2), True, InputError, "top_k is True"),
+        (["a", "b"], torch.zeros(1, 2), "2", InputError, "top_k is '2'"),
     ],
 )
 def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, words):
@@ -353,7 +362,17 @@ def test_stored_settings_can_be_replaced_while_loading(tmp_path):
         ({"answers.json": "{not json"}, VocabularyError, "answers.json"),
         ({"answers.json": '{"yes": 0}'}, VocabularyError, "answers.json"),
         ({"answers.json": '["yes", "yes"]'}, VocabularyError, "twice"),
-        ({"processor_config.json": "{not json"}, InputError, "not a valid JSON"),
+        (
+            {"processor_config.json": "{not json"},
+            ConfigurationError,
+            "processor_config.json: not a valid JSON",
+        ),
+        ({"processor_config.json": "[]"}, ConfigurationError, "processor_config.json: holds a list"),
+        ({"processor_config.json": b"\xff{}"}, ConfigurationError, "processor_config.json: not a valid JSON"),
+        ({"processor_config.json": '{"max_txt_length": 9}'}, ConfigurationError, "unknown .* max_txt_length"),
+        ({"processor_config.json": '{"tokenizer": 9}'}, ConfigurationError, "unknown settings tokenizer"),
+        ({"tokenizer_config.json": "{"}, ConfigurationError, "tokenizer_config.json: not a valid JSON"),
+        ({"tokenizer_config.json": "[]"}, ConfigurationError, "tokenizer_config.json: holds a list"),
         ({"processor_config.json": '{"extractor": {"kind": "magic"}}'}, ConfigurationError, "'magic'"),
         ({"processor_config.json": '{"max_text_length": "long"}'}, ConfigurationError, "'long'"),
         ({"vocab.txt": None}, InputError, "vocab"),
@@ -365,7 +384,7 @@ def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_pa
         if text is None:
             (tmp_path / name).unlink()
         else:
-            (tmp_path / name).write_text(text)
+            (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     one_line(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
 
 

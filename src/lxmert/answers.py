@@ -73,12 +73,12 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
         top_k: how many answers each, at most C.
 
     Raises:
-        InputError: `top_k` below 1.
+        InputError: `top_k` that is no whole number of at least 1.
         VocabularyError: not as many answers as scores.
-        TensorError: scores of another shape, or NaN.
+        TensorError: scores of another shape, infinite, or NaN.
     """
-    if top_k < 1:
-        raise InputError(f"top_k is {top_k}; expected at least 1")
+    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+        raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
     values = torch.as_tensor(scores).detach().float().cpu()
     values = values[None] if values.ndim == 1 else values
     if values.ndim != 2:
@@ -88,8 +88,11 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
             f"{values.shape[1]} scores per item for {len(answers)} answers; "
             f"these are not the answers that the model was trained with"
         )
-    if values.isnan().any():
-        raise TensorError("scores hold NaN; check the model's weights and inputs")
+    if not values.isfinite().all():
+        kind = "NaN" if values.isnan().any() else "infinite numbers"
+        raise TensorError(
+            f"scores hold {kind}; expected finite numbers, check the model's weights and inputs"
+        )
     best = values.softmax(dim=1).topk(min(top_k, len(answers)), dim=1)
     return [
         [Answer(answers[label], chance, label) for chance, label in zip(chances, labels, strict=True)]

@@ -189,6 +189,10 @@ class LxmertConfig(PreTrainedConfig):
     @num_hidden_layers.setter
     def num_hidden_layers(self, layers: Any) -> None:
         self._check(layers)
+        is_known = set(layers) == set(_LAYERS_OF_ENCODER)
+        if not is_known or any(_count_fault("", count, least=0) for count in layers.values()):
+            wish = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
+            raise ConfigurationError(f"num_hidden_layers needs {wish}, got {layers!r}")
         for encoder, name in _LAYERS_OF_ENCODER.items():
             setattr(self, name, layers[encoder])
 
@@ -203,9 +207,7 @@ class LxmertConfig(PreTrainedConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """All values as plain data, the derived `num_hidden_layers` included for other readers."""
-        values: dict[str, Any] = super().to_dict()
-        values["num_hidden_layers"] = self.num_hidden_layers
-        return values
+        return {**super().to_dict(), "num_hidden_layers": self.num_hidden_layers}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write config.json into `save_directory`, after a check."""
@@ -242,10 +244,8 @@ class LxmertConfig(PreTrainedConfig):
             raise kind(f"LxmertConfig has {len(faults)} fault(s): {listed}")
 
     def _faults(self) -> Iterator[str]:
-        for name in _SIZES:
-            yield from _count_fault(name, getattr(self, name), least=1)
-        for name in _LAYER_COUNTS:
-            yield from _count_fault(name, getattr(self, name), least=0)
+        for name in (*_SIZES, *_LAYER_COUNTS):
+            yield from _count_fault(name, getattr(self, name), least=1 if name in _SIZES else 0)
         heads, hidden = self.num_attention_heads, self.hidden_size
         if not (_count_fault("", heads, 1) or _count_fault("", hidden, 1)) and hidden % heads:
             yield f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: change one of them"

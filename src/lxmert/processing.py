@@ -18,14 +18,10 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import cached_file
 
 from lxmert.answers import ANSWERS_FILE, Answer, best_answers, checked_answers, read_answers, write_answers
-from lxmert.errors import (
-    ConfigurationError,
-    InputError,
-    RegionsError,
-    VocabularyError,
-)
-from lxmert.texts import as_texts, encode_texts
+from lxmert.errors import ConfigurationError, InputError, RegionsError, VocabularyError
+from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
+from lxmert.tokenization.backend import read_settings
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.geometry import BoxesLike, as_boxes_list
@@ -38,15 +34,9 @@ DEFAULT_TEXT_LENGTH = 20
 
 _VISUAL_NAMES = ["visual_feats", "visual_pos", "visual_attention_mask"]
 _OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
-_HUB_ARGUMENTS = (
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-)
+_STORED = {"extractor", "answers", "max_text_length", "processor_class", "auto_map"}
+_HUB_ARGUMENTS = {"cache_dir", "force_download", "local_files_only", "proxies"}
+_HUB_ARGUMENTS |= {"revision", "subfolder", "token"}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -80,7 +70,7 @@ class LxmertProcessor(ProcessorMixin):
             )
         self.extractor: RegionExtractor | None = built
         self.answers = None if answers is None else checked_answers(answers)
-        self.max_text_length = _checked_length(max_text_length)
+        self.max_text_length = checked_length(max_text_length)
 
     def __call__(
         self,
@@ -115,7 +105,7 @@ class LxmertProcessor(ProcessorMixin):
             `visual_attention_mask` (B, O) int64. `model(**batch)` takes it, `.to(device)` moves it.
 
         Raises:
-            TextError: a text that is empty or has no known word.
+            TextError: a text that is empty, has no known word or none within `max_length`.
             ImageError: an image that cannot be read.
             RegionsError: boxes or regions that are malformed.
             InputError: nothing given, or counts that do not match.
@@ -124,10 +114,10 @@ class LxmertProcessor(ProcessorMixin):
             raise InputError(f"return_tensors is {return_tensors!r}; expected 'pt', 'np' or None")
         found = self._gather_regions(images, boxes, regions)
         texts, pairs = as_texts(text, "text"), as_texts(text_pair, "text_pair")
-        _check_counts(texts, pairs, found)
+        check_counts(texts, pairs, None if found is None else len(found))
         batch: dict[str, Any] = {}
         if texts is not None:
-            length = self.max_text_length if max_length is None else _checked_length(max_length)
+            length = self.max_text_length if max_length is None else checked_length(max_length)
             settings = {"max_length": length, "padding": padding, "truncation": truncation}
             batch |= encode_texts(
                 self.tokenizer, texts, pairs, tensors=return_tensors is not None, **settings
@@ -169,7 +159,7 @@ class LxmertProcessor(ProcessorMixin):
         if boxes is None and self.extractor.needs_boxes:
             raise RegionsError(
                 f"the extractor {self.extractor.identity} does not find objects by itself; "
-                f"give boxes=, x1, y1, x2, y2 in pixels for each image"
+                f"give boxes=, x1, y1, x2, y2 in pixels for each image (--boxes FILE on the command line)"
             )
         given = None if boxes is None else as_boxes_list(boxes, len(sources))
         return self.extractor(load_images(sources), given)
@@ -186,7 +176,7 @@ class LxmertProcessor(ProcessorMixin):
 
         Raises:
             VocabularyError: the processor has no answers, or not as many as the scores.
-            TensorError: scores of another shape, or NaN.
+            TensorError: scores of another shape, infinite, or NaN.
         """
         if self.answers is None:
             raise VocabularyError(
@@ -258,7 +248,7 @@ class LxmertProcessor(ProcessorMixin):
         Raises:
             InputError: no such folder, and no such name on the hub.
             VocabularyError: no vocabulary there, or malformed answers.
-            ConfigurationError: a malformed processor_config.json.
+            ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
         name = str(pretrained_model_name_or_path)
         own = {key: kwargs.pop(key) for key in _OWN_SETTINGS if key in kwargs}
@@ -282,36 +272,25 @@ class LxmertProcessor(ProcessorMixin):
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The stored settings, answers included, and the arguments that are left over."""
+        name = str(pretrained_model_name_or_path)
         hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
-        settings, unused = super().get_processor_dict(str(pretrained_model_name_or_path), **kwargs)
+        file = cached_file(name, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub)
+        if file is not None:
+            _check_stored(file, read_settings(file))
+        settings, unused = super().get_processor_dict(name, **kwargs)
         if settings.get("answers", ANSWERS_FILE) is not None:
-            path = cached_file(
-                str(pretrained_model_name_or_path),
-                ANSWERS_FILE,
-                _raise_exceptions_for_missing_entries=False,
-                **hub,
-            )
+            path = cached_file(name, ANSWERS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
             settings["answers"] = None if path is None else read_answers(path)
         return settings, unused
 
 
-def _check_counts(texts: list[str] | None, pairs: list[str] | None, regions: list[Regions] | None) -> None:
-    if texts is None and regions is None:
-        raise InputError("nothing to process; give images (or regions), text, or both")
-    if pairs is not None and len(pairs) != len(texts or ()):
-        raise InputError(f"{len(pairs)} text_pair for {len(texts or ())} text; expected one for each")
-    if texts is not None and regions is not None and len(regions) not in (1, len(texts)):
-        raise InputError(
-            f"{len(regions)} images for {len(texts)} texts; give as many of both, or one image for all texts"
-        )
-
-
-def _checked_length(length: int) -> int:
-    if not isinstance(length, int) or isinstance(length, bool) or length < 3:
+def _check_stored(file: str, settings: dict[str, Any]) -> None:
+    unknown = settings.keys() - _STORED
+    if unknown:
         raise ConfigurationError(
-            f"text length is {length!r}; expected a whole number of at least 3, for [CLS], a word and [SEP]"
+            f"{file}: unknown settings {', '.join(sorted(unknown))}; "
+            f"expected some of {', '.join(sorted(_STORED))}"
         )
-    return length
 
 
 def _first_line(error: BaseException) -> str:

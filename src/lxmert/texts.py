@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from lxmert.errors import InputError, TextError
+from lxmert.errors import ConfigurationError, InputError, TextError
 
 
 def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
     """One text or several -> a list of texts; `name` stands in the error messages.
 
     Raises:
-        TextError: no text at all, one that is no string, or one that is blank.
+        TextError: no text at all, one that is no string, one that is blank, or one of invalid characters.
     """
     if texts is None:
         return None
@@ -31,7 +31,37 @@ def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
             raise TextError(f"{which} is a {type(one).__name__}; expected a string")
         if not one.strip():
             raise TextError(f"{which} is empty; write a question or a sentence")
+        _check_characters(one, which)
     return found
+
+
+def checked_length(length: int) -> int:
+    """`length` if it is a number of tokens that leaves room for a word.
+
+    Raises:
+        ConfigurationError: no whole number, or below 3.
+    """
+    if not isinstance(length, int) or isinstance(length, bool) or length < 3:
+        raise ConfigurationError(
+            f"text length is {length!r}; expected a whole number of at least 3, for [CLS], a word and [SEP]"
+        )
+    return length
+
+
+def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int | None) -> None:
+    """See that texts, their pairs and the number of images belong together.
+
+    Raises:
+        InputError: nothing given, or counts that do not match.
+    """
+    if texts is None and images is None:
+        raise InputError("nothing to process; give images (or regions), text, or both")
+    if pairs is not None and len(pairs) != len(texts or ()):
+        raise InputError(f"{len(pairs)} text_pair for {len(texts or ())} text; expected one for each")
+    if texts is not None and images is not None and images not in (1, len(texts)):
+        raise InputError(
+            f"{images} images for {len(texts)} texts; give as many of both, or one image for all texts"
+        )
 
 
 def encode_texts(
@@ -47,9 +77,10 @@ def encode_texts(
         **settings: `max_length`, `padding`, `truncation`, as tokenizers take them.
 
     Raises:
-        TextError: a text of which no word is in the vocabulary.
+        TextError: a text of which no word is in the vocabulary, or for which `max_length` leaves no room.
         InputError: tensors of texts of different lengths, because padding was switched off.
     """
+    length = settings["max_length"]
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
     encoded = tokenizer(texts, pairs, return_token_type_ids=True, return_attention_mask=True, **settings)
@@ -58,7 +89,7 @@ def encode_texts(
         for row, sentence in enumerate(sentences):
             tokens = [token for token, part in zip(ids[row], segments[row], strict=True) if part == segment]
             which = "the text" if len(sentences) == 1 else f"text {row}"
-            _check_words(tokenizer, sentence, tokens, which)
+            _check_words(tokenizer, sentence, tokens, which, length)
     if tensors and len({len(row) for row in ids}) > 1:
         raise InputError(
             "texts of different lengths make no tensor; use padding=True, or return_tensors=None"
@@ -67,9 +98,30 @@ def encode_texts(
     return {name: torch.tensor(encoded[name]) if tensors else encoded[name] for name in names}
 
 
-def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str) -> None:
+def _check_characters(text: str, which: str) -> None:
+    # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer takes.
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"{which} is no valid Unicode at character {error.start}: {_shown(text)}; write it in UTF-8"
+        ) from error
+
+
+def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str, max_length: int) -> None:
     without_meaning = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     words = [token for token in token_ids if token not in without_meaning]
-    if all(token == tokenizer.unk_token_id for token in words):
-        shown = textwrap.shorten(repr(sentence), 60, placeholder="…")
-        raise TextError(f"{which} has no word that the model knows: {shown}; use plain words")
+    if any(token != tokenizer.unk_token_id for token in words):
+        return
+    # What truncation took away is not the fault of the words, so they are looked at once more uncut.
+    whole = tokenizer(sentence, add_special_tokens=False)["input_ids"]
+    if any(token != tokenizer.unk_token_id and token not in without_meaning for token in whole):
+        raise TextError(
+            f"{which} has no room left by max_length={max_length} for a word that the model knows: "
+            f"{_shown(sentence)}; raise max_length or shorten the text"
+        )
+    raise TextError(f"{which} has no word that the model knows: {_shown(sentence)}; use plain words")
+
+
+def _shown(text: str) -> str:
+    return textwrap.shorten(repr(text), 60, placeholder="…")

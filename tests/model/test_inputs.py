@@ -48,6 +48,26 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"visual_feats": torch.full((BATCH, OBJECTS, 13), float("nan"))},
         "visual_feats has values that are not finite",
     ),
+    *[
+        ({"input_ids": torch.ones(BATCH, WORDS).to(dtype)}, f"input_ids must be integers, got {dtype}")
+        for dtype in (torch.bool, torch.uint8, torch.int16)
+    ],
+    (
+        {"token_type_ids": torch.zeros(BATCH, WORDS).bool()},
+        "token_type_ids must be integers, got torch.bool",
+    ),
+    (
+        {"visual_feats": torch.zeros(BATCH, OBJECTS, 13, dtype=torch.complex64)},
+        "visual_feats must be real numbers, got torch.complex64",
+    ),
+    (
+        {"input_ids": None, "inputs_embeds": torch.full((BATCH, WORDS, 24), float("nan"))},
+        "inputs_embeds has values that are not finite",
+    ),
+    (
+        {"input_ids": None, "inputs_embeds": torch.zeros(BATCH, WORDS, 24, dtype=torch.complex64)},
+        "inputs_embeds must be real numbers",
+    ),
     (
         {"visual_pos": torch.full((BATCH, OBJECTS, 4), float("inf"))},
         "visual_pos has values that are not finite",
@@ -98,6 +118,27 @@ def test_features_of_another_precision_are_taken(dtype: torch.dtype) -> None:
 def test_a_half_precision_model_takes_float32_features() -> None:
     model = LxmertModel(small_config()).bfloat16().eval()
     assert model(**inputs()).pooled_output.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_word_vectors_of_another_precision_are_taken(dtype: torch.dtype) -> None:
+    model = LxmertModel(small_config()).bfloat16().eval()
+    vectors = torch.randn(BATCH, WORDS, 24).bfloat16()
+    batch = inputs() | {"input_ids": None}
+    got = model(**batch, inputs_embeds=vectors.to(dtype)).pooled_output
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got, model(**batch, inputs_embeds=vectors).pooled_output, rtol=0.02, atol=0.02)
+
+
+def test_ids_may_be_int32() -> None:
+    model = LxmertModel(small_config()).eval()
+    narrow = inputs() | {name: inputs()[name].int() for name in ("input_ids", "token_type_ids")}
+    torch.testing.assert_close(model(**narrow).pooled_output, model(**inputs()).pooled_output)
+
+
+def test_an_empty_batch_is_named() -> None:
+    with pytest.raises(TensorError, match="the batch is empty"):
+        LxmertModel(small_config())(**{name: given[:0] for name, given in inputs().items()})
 
 
 def test_ids_of_a_replaced_embedding_are_checked_against_its_rows() -> None:

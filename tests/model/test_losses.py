@@ -26,6 +26,19 @@ def test_class_loss_flattens_words() -> None:
     assert class_loss(scores, labels, "labels").item() == pytest.approx((math.log(4) + math.log(8 / 5)) / 2)
 
 
+def test_targets_may_be_flat_and_of_one_per_row_a_column() -> None:
+    model, given = LxmertForPreTraining(small_config()).eval(), targets()
+    flat = given | {
+        "labels": given["labels"].flatten(),
+        "matched_label": given["matched_label"][:, None],
+        "obj_labels": {
+            task: (target.flatten(0, 1), weight.flatten())
+            for task, (target, weight) in given["obj_labels"].items()
+        },
+    }
+    torch.testing.assert_close(model(**inputs(), **flat).losses, model(**inputs(), **given).losses)
+
+
 def test_answers_as_ids_may_be_a_column() -> None:
     scores = torch.tensor([ROW, ROW, ROW])
     ids = torch.tensor([0, 1, 2])
@@ -120,6 +133,31 @@ def test_losses_are_float32_in_half_precision(dtype: torch.dtype) -> None:
         ({"labels": torch.zeros(3, WORDS - 1).long()}, "labels has shape (3, 6)"),
         ({"labels": torch.full((3, WORDS), 61)}, "labels has the class id 61, expected 0..60"),
         ({"labels": torch.full((3, WORDS), -2)}, "labels has the class id -2"),
+        ({"labels": torch.zeros(WORDS, 3).long()}, "labels has shape (7, 3), expected (3, 7)"),
+        ({"labels": [[0] * WORDS] * 3}, "labels must be a torch tensor, got list"),
+        ({"labels": torch.zeros(3, WORDS).bool()}, "labels must be integer class ids, got torch.bool"),
+        ({"ans": [1, 2, 3]}, "ans must be a torch tensor, got list"),
+        ({"ans": torch.tensor([True, False, True])}, "ans must be integer class ids, got torch.bool"),
+        (
+            {"obj_labels": {"obj": None}},
+            "obj_labels['obj'] must be a pair of target and weight, got NoneType",
+        ),
+        (
+            {"obj_labels": {"obj": (torch.zeros(OBJECTS, 3).long(), torch.ones(3, OBJECTS))}},
+            "obj_labels['obj'] has shape (5, 3), expected (3, 5)",
+        ),
+        (
+            {"obj_labels": {"obj": (torch.zeros(3, OBJECTS).long(), torch.ones(OBJECTS, 3))}},
+            "obj_labels['obj']: the weight has shape (5, 3), expected (3, 5)",
+        ),
+        (
+            {"obj_labels": {"obj": (torch.zeros(3, OBJECTS).long(), [[1.0] * OBJECTS] * 3)}},
+            "obj_labels['obj']: the weight must be a torch tensor, got list",
+        ),
+        (
+            {"obj_labels": {"feat": (torch.zeros(OBJECTS, 3, 13), torch.ones(3, OBJECTS))}},
+            "obj_labels['feat']: the target has shape (5, 3, 13), expected (3, 5, 13)",
+        ),
         ({"matched_label": torch.tensor([0, 1, 2])}, "matched_label has the class id 2, expected 0..1"),
         ({"matched_label": torch.tensor([0.0, 1.0, 1.0])}, "matched_label must be integer"),
         ({"ans": torch.tensor([0, 1, 9])}, "ans has the class id 9, expected 0..8"),

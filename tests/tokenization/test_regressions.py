@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lxmert.errors import VocabularyError
+from lxmert.errors import ConfigurationError, VocabularyError
 
 
 def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, small):
@@ -94,3 +94,11 @@ def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
     tokenizer = tokenizer_class(words)
     assert tokenizer.tokenize("ΟΔΟΣ") == ["οδοσ"]
     assert tokenizer.tokenize("ẞ İ") == ["ß", "i"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"5", b"\xff"])
+def test_a_malformed_tokenizer_config_is_one_clear_error(tokenizer_class, small, tmp_path, content):
+    tokenizer_class(small).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json: (not a valid JSON|holds a)"):
+        tokenizer_class.from_pretrained(tmp_path)

@@ -5,6 +5,7 @@ import torch
 
 from lxmert import LxmertConfig, LxmertForQuestionAnswering
 from lxmert.data.object_labels import ObjectLabels
+from lxmert.errors import ConfigurationError
 from lxmert.training.object_prediction import LxmertWithObjectPrediction
 
 LABELS = ObjectLabels(
@@ -75,3 +76,9 @@ def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswerin
 def test_the_original_configuration_is_left_as_it_was(plain: LxmertForQuestionAnswering) -> None:
     LxmertWithObjectPrediction.around(plain, LABELS)
     assert plain.config.num_object_labels == 1600
+
+
+def test_objects_without_any_layer_are_refused_at_once(plain: LxmertForQuestionAnswering) -> None:
+    plain.config.r_layers = plain.config.x_layers = 0
+    with pytest.raises(ConfigurationError, match="layer"):
+        LxmertWithObjectPrediction(plain.config)

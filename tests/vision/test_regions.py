@@ -143,6 +143,25 @@ def test_loading_what_holds_no_regions_is_refused(tmp_path):
             Regions.load(tmp_path / name)
 
 
+@pytest.mark.parametrize("absent", ["size_hw", "extractor"])
+def test_a_file_that_lacks_what_save_states_is_refused(absent, tmp_path):
+    metadata = {"format": "lxmert-regions-1", "size_hw": "[40, 80]", "extractor": "by-hand"}
+    del metadata[absent]
+    tensors = {"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "features": torch.ones(1, 2)}
+    save_file(tensors, tmp_path / "regions", metadata=metadata)
+    with pytest.raises(RegionsError, match=f"does not state {absent}"):
+        Regions.load(tmp_path / "regions")
+
+
+@pytest.mark.parametrize("size_hw", ["[40", "40", "null", "[40]"])
+def test_a_file_with_a_malformed_size_is_refused(size_hw, tmp_path):
+    metadata = {"format": "lxmert-regions-1", "size_hw": size_hw, "extractor": "by-hand"}
+    tensors = {"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "features": torch.ones(1, 2)}
+    save_file(tensors, tmp_path / "regions", metadata=metadata)
+    with pytest.raises(RegionsError, match="size_hw is"):
+        Regions.load(tmp_path / "regions")
+
+
 def test_equality_sees_every_difference():
     regions = labelled()
     assert regions.equals(labelled())
@@ -188,3 +207,10 @@ def test_padding_refuses_mixed_feature_widths_and_empty_batches():
         pad_regions([make_regions(1, 5), make_regions(1, 6)])
     with pytest.raises(RegionsError, match="at least one image"):
         pad_regions([])
+
+
+def test_padding_refuses_regions_of_different_extractors():
+    first = make_regions(1)
+    other = dataclasses.replace(make_regions(2), extractor="other")
+    with pytest.raises(RegionsError, match=f"image 1 .* by other and image 0 by {first.extractor}"):
+        pad_regions([first, other])

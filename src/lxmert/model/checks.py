@@ -86,7 +86,10 @@ def _check_words(
         _check_shape(
             "inputs_embeds", inputs_embeds, (None, None, config.hidden_size), "batch, words, hidden_size"
         )
+        _check_numbers("inputs_embeds", inputs_embeds, "what makes the word vectors")
         batch, length = inputs_embeds.shape[:2]
+    if batch == 0:
+        raise TensorError("the batch is empty: give at least one text with its image")
     if length == 0:
         raise TensorError("the text has no word piece: give at least one per row, such as [CLS]")
     if length > config.max_position_embeddings:
@@ -130,10 +133,15 @@ def _check_objects(
     if visual_attention_mask is not None:
         _check_shape("visual_attention_mask", visual_attention_mask, (batch, count), "batch, objects")
     for name, values in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
-        if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
-            raise TensorError(
-                f"{name} has values that are not finite (NaN or infinity): check the feature extractor"
-            )
+        _check_numbers(name, values, "the feature extractor")
+
+
+def _check_numbers(name: str, values: Tensor, maker: str) -> None:
+    """Raise unless `values` are finite real numbers; `maker` names what to look at when they are not."""
+    if values.is_complex():
+        raise TensorError(f"{name} must be real numbers, got {values.dtype}: check {maker}")
+    if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
+        raise TensorError(f"{name} has values that are not finite (NaN or infinity): check {maker}")
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
@@ -151,8 +159,8 @@ def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], me
 
 def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
-    if ids.is_floating_point() or ids.is_complex():
-        raise TensorError(f"{name} must be integers, got {ids.dtype}")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TensorError(f"{name} must be integers, got {ids.dtype}: give torch.int64 or torch.int32")
     if not values_can_be_read(ids) or ids.numel() == 0:
         return
     lowest, highest = int(ids.min()), int(ids.max())

@@ -37,12 +37,15 @@ class LxmertEmbeddings(nn.Module):
         Args:
             input_ids: (B, W) integer ids; or give `inputs_embeds`.
             token_type_ids: (B, W) integer segments; all 0 when not given.
-            inputs_embeds: (B, W, H) word vectors instead of ids.
+            inputs_embeds: (B, W, H) word vectors instead of ids, brought to the precision of the model.
 
         Returns:
             (B, W, H).
         """
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, W, H)
+        if inputs_embeds is None:
+            words = self.word_embeddings(input_ids)  # (B, W, H)
+        else:
+            words = _in_precision_of(self.position_embeddings.weight, inputs_embeds)  # (B, W, H)
         places = torch.arange(words.shape[1], device=words.device)  # (W,)
         if token_type_ids is None:
             token_type_ids = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
@@ -71,5 +74,9 @@ class LxmertVisualFeatureEncoder(nn.Module):
 
 def _project(layer: nn.Linear, values: Tensor) -> Tensor:
     """Apply `layer` after bringing `values` to its precision: features on disk are float32 (or float64)."""
-    weight: Tensor = layer.weight
-    return layer(values.to(weight.dtype) if weight.is_floating_point() else values)
+    return layer(_in_precision_of(layer.weight, values))
+
+
+def _in_precision_of(weight: Tensor, values: Tensor) -> Tensor:
+    """`values` in the dtype of `weight`; as they are where the weight is quantised to integers."""
+    return values.to(weight.dtype) if weight.is_floating_point() else values

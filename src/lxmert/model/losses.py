@@ -7,6 +7,8 @@ can be differentiated.
 Shapes: B batch, O objects, C classes, D feature width.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,7 +16,6 @@ from torch.nn import functional as F
 from lxmert.errors import TensorError
 from lxmert.model.checks import values_can_be_read
 
-IGNORED = (-100, -1)
 VISUAL_TASKS = ("obj", "attr", "feat")
 
 
@@ -23,14 +24,16 @@ def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
 
     Args:
         scores: (..., C).
-        targets: as many class ids as there are rows of scores; -100 and -1 are not labelled.
+        targets: class ids (...), or the same flattened, or for scores (B, C) a column (B, 1); -100 and -1 are
+            not labelled.
         name: of the argument that holds the targets, for error messages.
 
     Raises:
-        TensorError: a wrong number of targets, or one outside 0..C-1.
+        TensorError: targets of another shape or dtype, or one outside 0..C-1.
     """
+    shape = tuple(scores.shape[:-1])
     scores = _precise(scores).flatten(0, -2)  # (N, C)
-    targets = _prepared_ids(targets, scores, name)  # (N,)
+    targets = _prepared_ids(targets, scores, shape, name)  # (N,)
     summed = F.cross_entropy(scores, targets, ignore_index=-100, reduction="sum")
     return summed / (targets != -100).sum().clamp(min=1)
 
@@ -45,6 +48,7 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
     Raises:
         TensorError: targets of another shape, or out of range.
     """
+    _check_is_tensor(targets, name)
     batch, classes = scores.shape
     is_soft = tuple(targets.shape) == (batch, classes) and (classes > 1 or targets.is_floating_point())
     if not is_soft:
@@ -99,28 +103,30 @@ def object_losses(
 
 def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
     name = f"obj_labels[{task!r}]"
-    if len(target) != 2:
-        raise TensorError(f"{name} must be a pair of target and weight, got {len(target)} values")
+    values = len(target) if isinstance(target, tuple | list) else None
+    if values != 2:
+        got = type(target).__name__ if values is None else f"{values} values"
+        raise TensorError(f"{name} must be a pair of target and weight, got {got}")
     wanted, weight = target
     scores = _precise(scores)
-    objects = scores.shape[0] * scores.shape[1]
-    if weight.numel() != objects:
-        raise TensorError(
-            f"{name}: the weight has shape {tuple(weight.shape)}, expected {tuple(scores.shape[:2])}"
-        )
+    shape = tuple(scores.shape[:2])
+    _check_is_tensor(weight, f"{name}: the weight")
+    if not _fits(weight, shape):
+        raise TensorError(f"{name}: the weight has shape {tuple(weight.shape)}, expected {shape}")
     weight = weight.to(scores).flatten()  # (B*O,)
     real = torch.ones_like(weight) if is_real is None else (is_real != 0).to(scores).flatten()  # (B*O,)
     rows = scores.flatten(0, 1)  # (B*O, C or D)
     # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
     if task == "feat":
-        if wanted.numel() != rows.numel():
+        _check_is_tensor(wanted, f"{name}: the target")
+        if tuple(wanted.shape) not in (tuple(scores.shape), tuple(rows.shape)):
             raise TensorError(
                 f"{name}: the target has shape {tuple(wanted.shape)}, expected {tuple(scores.shape)}"
             )
         wanted = wanted.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
         by_object = F.smooth_l1_loss(rows, wanted, reduction="none").mean(dim=1)
     else:
-        ids = _prepared_ids(wanted, rows, name, hidden=real == 0)
+        ids = _prepared_ids(wanted, rows, shape, name, hidden=real == 0)
         by_object = F.cross_entropy(rows, ids, ignore_index=-100, reduction="none")
     return (by_object * weight.masked_fill(real == 0, 0.0)).sum() / real.sum().clamp(min=1)
 
@@ -129,14 +135,31 @@ def _precise(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def _prepared_ids(targets: Tensor, scores: Tensor, name: str, hidden: Tensor | None = None) -> Tensor:
-    """Class ids as a flat vector on the device of the scores (N, C); -100 where not labelled or hidden."""
-    count, classes = scores.shape
-    if targets.numel() != count:
+def _check_is_tensor(given: object, name: str) -> None:
+    if not isinstance(given, Tensor):
+        raise TensorError(f"{name} must be a torch tensor, got {type(given).__name__}")
+
+
+def _fits(given: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether `given` has this shape, or the same flattened: as many values in another order do not fit."""
+    return tuple(given.shape) == shape or tuple(given.shape) == (math.prod(shape),)
+
+
+def _prepared_ids(
+    targets: Tensor, scores: Tensor, shape: tuple[int, ...], name: str, hidden: Tensor | None = None
+) -> Tensor:
+    """Class ids as a flat vector on the device of the scores (N, C); -100 where not labelled or hidden.
+
+    `shape` is that of the scores before they were flattened, without the classes.
+    """
+    _check_is_tensor(targets, name)
+    classes = scores.shape[1]
+    is_column = len(shape) == 1 and tuple(targets.shape) == (*shape, 1)
+    if not (_fits(targets, shape) or is_column):
         raise TensorError(
-            f"{name} has shape {tuple(targets.shape)}, expected one class id for each of {count} scores"
+            f"{name} has shape {tuple(targets.shape)}, expected {shape}: one class id for each row of scores"
         )
-    if targets.is_floating_point():
+    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise TensorError(f"{name} must be integer class ids, got {targets.dtype}")
     targets = targets.to(device=scores.device, dtype=torch.long).flatten()
     unlabelled = targets == -1 if hidden is None else (targets == -1) | hidden

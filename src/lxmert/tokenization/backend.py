@@ -13,6 +13,23 @@ from lxmert.errors import ConfigurationError, VocabularyError
 from lxmert.tokenization.pipeline import TextOptions
 
 
+def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings of a JSON file beside the vocabulary, such as tokenizer_config.json.
+
+    Raises:
+        ConfigurationError: the file is not JSON in UTF-8, or holds something else than one object.
+    """
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not a valid JSON file ({error}); save it again") from error
+    if not isinstance(settings, dict):
+        raise ConfigurationError(
+            f"{path}: holds a {type(settings).__name__}; expected one JSON object of settings"
+        )
+    return settings
+
+
 def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
     """The tokenizer of a tokenizer.json.
 

@@ -191,12 +191,17 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         return super()._encode_plus(text, text_pair=text_pair, **kwargs)
 
     @classmethod
-    def _from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load from a folder or the hub, as every transformers tokenizer; a malformed file is an error."""
+        name = os.fspath(pretrained_model_name_or_path)
+        config = Path(name, kwargs.get("subfolder") or "", "tokenizer_config.json")
+        if config.is_file():
+            backend.read_settings(config)
         try:
-            return super()._from_pretrained(*args, **kwargs)
+            return super().from_pretrained(name, *args, **kwargs)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise VocabularyError(
-                f"a tokenizer file of {args[1]!r} is not JSON ({error}); save it again"
+                f"a tokenizer file of {name!r} is not JSON ({error}); save it again"
             ) from error
 
     @classmethod

@@ -51,7 +51,8 @@ class GivenBoxes:
         """
         if boxes_xyxy_px is None:
             raise RegionsError(
-                f"{self.identity} does not find objects; give boxes, one (N, 4) set for each image"
+                f"{self.identity} does not find objects by itself; give boxes=, one (N, 4) set for each "
+                f"image (--boxes FILE on the command line)"
             )
         if len(boxes_xyxy_px) != len(images):
             raise RegionsError(

@@ -16,7 +16,7 @@ def pad_regions(regions: Sequence[Regions]) -> dict[str, Tensor]:
     """Stack the regions of several images, padding with zeros to the longest.
 
     Args:
-        regions: one `Regions` for each image, all of one feature width and one device.
+        regions: one `Regions` for each image, all of one extractor, feature width and device.
 
     Returns:
         `visual_feats` (B, O, D) float32, `visual_pos` (B, O, 4) float32 in 0..1 as fractions of each
@@ -24,7 +24,7 @@ def pad_regions(regions: Sequence[Regions]) -> dict[str, Tensor]:
         so that a batch of images without any object still has a shape the models accept.
 
     Raises:
-        RegionsError: no image at all, or feature widths that differ.
+        RegionsError: no image at all, or regions of different extractors or feature widths.
     """
     if len(regions) == 0:
         raise RegionsError("no regions to batch; expected those of at least one image")
@@ -34,6 +34,11 @@ def pad_regions(regions: Sequence[Regions]) -> dict[str, Tensor]:
             raise RegionsError(
                 f"image {index} has {one.feature_dim} features per object ({one.extractor}) and image 0 has "
                 f"{width} ({regions[0].extractor}); expected one extractor for the whole batch"
+            )
+        if one.extractor != regions[0].extractor:
+            raise RegionsError(
+                f"image {index} was looked at by {one.extractor} and image 0 by {regions[0].extractor}; "
+                f"expected one extractor for the whole batch"
             )
     batch, objects = len(regions), max(1, *(len(one) for one in regions))
     device = regions[0].device

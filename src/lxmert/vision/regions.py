@@ -162,8 +162,16 @@ class Regions:
         unknown = tensors.keys() - set(_TENSORS)
         if unknown:
             raise RegionsError(f"{path}: unknown entries {', '.join(sorted(unknown))}")
-        height, width = json.loads(metadata["size_hw"])
-        return cls(**tensors, size_hw=(height, width), extractor=metadata["extractor"])
+        absent = {"size_hw", "extractor"} - metadata.keys()
+        if absent:
+            raise RegionsError(
+                f"{path}: does not state {', '.join(sorted(absent))}; write it again with Regions.save"
+            )
+        try:
+            size_hw = json.loads(metadata["size_hw"])
+        except ValueError as error:
+            raise RegionsError(f"{path}: size_hw is no JSON ({error}); write it again") from error
+        return cls(**tensors, size_hw=size_hw, extractor=metadata["extractor"])
 
     def __repr__(self) -> str:
         labels = [
