@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lxmert.configuration import LxmertConfig
@@ -132,18 +133,28 @@ def _implementation(config: LxmertConfig, mask: Tensor | None, queries: Tensor, 
     return name
 
 
-def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | None:
+def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMask | None:
     """The additive mask (B, 1, 1, K) in the form that the attention function `name` takes."""
     if mask is None:
         return None
     if "flash" in name:
         return mask[:, 0, 0, :] == 0  # (B, K), True where visible
+    if name == "flex_attention":
+        return _block_mask(mask, query.shape[2])
     if mask.dtype != query.dtype:
         # Under autocast the states are float32 and the queries half precision, whose range may be smaller.
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
-    if name == "flex_attention":
-        return mask.expand(-1, -1, query.shape[2], -1)
     return mask
+
+
+def _block_mask(mask: Tensor, queries: int) -> BlockMask:
+    """The additive mask (B, 1, 1, K) as FlexAttention's own kind; a dense mask corrupts memory on the CPU."""
+    visible = mask[:, 0, 0, :] == 0  # (B, K)
+
+    def is_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return visible[batch, key]
+
+    return create_block_mask(is_visible, len(mask), None, queries, mask.shape[-1], device=str(mask.device))
 
 
 class LxmertAttentionOutput(nn.Module):
