@@ -5,14 +5,13 @@ whose answer is known is copied, an unknown answer starts from zero. (Keeping th
 does, would pair answers with the scores of others.)
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lxmert.answers import ANSWERS_FILE
+from lxmert.answers import ANSWERS_FILE, read_answers
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import VocabularyError
 
@@ -20,7 +19,7 @@ from lxmert.errors import VocabularyError
 def known_answers(folder: str) -> AnswerVocabulary | None:
     """The answers of a local model folder in class order, None where it has no list."""
     path = Path(folder) / ANSWERS_FILE
-    return AnswerVocabulary(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return AnswerVocabulary(read_answers(path)) if path.is_file() else None
 
 
 def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ shapes; what leaves no trace there (activation, dropout, LayerNorm epsilon, loss
 code's.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lxmert.answers import ANSWERS_FILE, write_answers
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
 from lxmert.weights.files import SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
@@ -34,7 +34,6 @@ from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, pa
 _PAPER_WIDTH, _PAPER_HEADS = 768, 12
 # The original code's weight of the visual losses; `transformers` rounds it to 6.67.
 _ORIGINAL_VISUAL_LOSS_WEIGHT = 1 / 0.15
-ANSWERS_NAME = "answers.json"
 
 
 def convert_original(
@@ -86,9 +85,7 @@ def convert_original(
     _check_company(config, architecture, answers, vocab_size)
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
-        (folder / ANSWERS_NAME).write_text(
-            json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8"
-        )
+        write_answers(folder / ANSWERS_FILE, answers)
     return report
 
 
