@@ -11,8 +11,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "lxmert"
 LEVELS = {
     "_version": 0,
     "errors": 0,
+    "faults": 0,
     "answers": 1,
     "configuration": 1,
+    "downloads": 1,
     "tokenization": 1,
     "texts": 2,
     "weights": 2,

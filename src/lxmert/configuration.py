@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from lxmert.errors import ConfigurationError
+from lxmert.faults import count_fault, number_fault
 
 logger = logging.get_logger(__name__)
 
@@ -190,7 +191,7 @@ class LxmertConfig(PreTrainedConfig):
     def num_hidden_layers(self, layers: Any) -> None:
         self._check(layers)
         is_known = set(layers) == set(_LAYERS_OF_ENCODER)
-        if not is_known or any(_count_fault("", count, least=0) for count in layers.values()):
+        if not is_known or any(count_fault("", count, least=0) for count in layers.values()):
             wish = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
             raise ConfigurationError(f"num_hidden_layers needs {wish}, got {layers!r}")
         for encoder, name in _LAYERS_OF_ENCODER.items():
@@ -245,15 +246,15 @@ class LxmertConfig(PreTrainedConfig):
 
     def _faults(self) -> Iterator[str]:
         for name in (*_SIZES, *_LAYER_COUNTS):
-            yield from _count_fault(name, getattr(self, name), least=1 if name in _SIZES else 0)
+            yield from count_fault(name, getattr(self, name), least=1 if name in _SIZES else 0)
         heads, hidden = self.num_attention_heads, self.hidden_size
-        if not (_count_fault("", heads, 1) or _count_fault("", hidden, 1)) and hidden % heads:
+        if not (count_fault("", heads, 1) or count_fault("", hidden, 1)) and hidden % heads:
             yield f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: change one of them"
         for name in _PROBABILITIES:
-            yield from _number_fault(name, getattr(self, name), 0, 1)
+            yield from number_fault(name, getattr(self, name), 0, 1)
         for name in ("initializer_range", "visual_loss_normalizer"):
-            yield from _number_fault(name, getattr(self, name), 0, math.inf)
-        yield from _number_fault("layer_norm_eps", self.layer_norm_eps, 0, 1)
+            yield from number_fault(name, getattr(self, name), 0, math.inf)
+        yield from number_fault("layer_norm_eps", self.layer_norm_eps, 0, 1)
         for name in _FLAGS:
             if not isinstance(value := getattr(self, name), bool):
                 yield f"{name} must be True or False, got {value!r}"
@@ -269,25 +270,10 @@ class LxmertConfig(PreTrainedConfig):
 
     def _padding_fault(self) -> Iterator[str]:
         pad, size = self.pad_token_id, self.vocab_size
-        if pad is None or list(_count_fault("vocab_size", size, least=1)):
+        if pad is None or list(count_fault("vocab_size", size, least=1)):
             return
         if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < size:
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
-
-
-def _count_fault(name: str, value: Any, least: int) -> list[str]:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        return [f"{name} must be an integer of at least {least}, got {value!r}"]
-    return []
-
-
-def _number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
-    bounds = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        return [f"{name} must be a number {bounds}, got {value!r}"]
-    if math.isinf(value):
-        return [f"{name} must be finite, got {value!r}"]
-    return []
 
 
 def _warn_about_misspelt(kwargs: Mapping[str, Any]) -> None:

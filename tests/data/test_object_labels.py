@@ -4,6 +4,7 @@ import torch
 
 from lxmert.data.coco import CocoImage
 from lxmert.data.object_labels import UNLABELLED, ObjectLabels
+from lxmert.vision.regions import Regions
 
 
 def image(number: int, categories: list[int], attributes: list[dict[str, str]]) -> CocoImage:
@@ -52,3 +53,34 @@ def test_data_without_attributes_or_objects_still_has_a_head_to_build() -> None:
     labels = ObjectLabels.from_images([image(1, [], []), image(2, [], [])])
     assert (labels.object_count, labels.attribute_count) == (1, 1)
     assert labels.objects.shape == (2, 0)
+
+
+def regions(objects: list[int] | None, attributes: list[int] | None = None) -> Regions:
+    count = 2 if objects is None else len(objects)
+    return Regions(
+        boxes_xyxy_px=torch.tensor([[0.0, 0.0, 5.0, 5.0]] * count).reshape(-1, 4),
+        features=torch.zeros(count, 3),
+        size_hw=(30, 40),
+        extractor="test",
+        object_ids=None if objects is None else torch.tensor(objects, dtype=torch.int64),
+        attribute_ids=None if attributes is None else torch.tensor(attributes, dtype=torch.int64),
+    )
+
+
+def test_a_detector_names_its_own_objects() -> None:
+    labels = ObjectLabels.from_regions([regions([4, 1, 2], [0, 6, 3]), regions([], []), regions([5], [2])])
+    assert labels is not None
+    assert labels.objects.tolist() == [[4, 1, 2], [-100, -100, -100], [5, -100, -100]]
+    assert labels.attributes.tolist() == [[0, 6, 3], [-100, -100, -100], [2, -100, -100]]
+    assert (labels.object_count, labels.attribute_count) == (6, 7)
+
+
+def test_a_detector_without_attributes_leaves_them_unlabelled() -> None:
+    labels = ObjectLabels.from_regions([regions([1])])
+    assert labels is not None
+    assert labels.attributes.tolist() == [[-100]]
+    assert labels.attribute_count == 1
+
+
+def test_an_extractor_without_names_gives_no_labels() -> None:
+    assert ObjectLabels.from_regions([regions([1]), regions(None)]) is None

@@ -1,8 +1,9 @@
-"""What the objects of a data set are: class and attribute ids from the records of an instances file.
+"""What the objects of a data set are: class and attribute ids, by a detector or by an instances file.
 
-LXMERT's object prediction (paper section 3.1.2) learns them beside the answers. The class is the record's
-category; the attribute is the combination of the record's "attributes" (in made scenes: colour, size and
-fill), one class for each combination that occurs.
+LXMERT's object prediction (paper section 3.1.2) learns them beside the answers. A detector says them of the
+objects that it found, as in the paper. Where boxes are given, the class is the category of the box's record,
+and the attribute is the combination of the record's "attributes" (in made scenes: colour, size and fill), one
+class for each combination that occurs.
 
 Shapes: I images, B of them in a batch, O the most objects of any image (trimmed to the batch's own most).
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.coco import CocoImage
+from lxmert.vision.regions import Regions
 
 UNLABELLED = -100
 """The id of padding, and of an object without attributes; losses leave it out."""
@@ -55,6 +57,17 @@ class ObjectLabels:
                 attributes[row, column] = attribute_id.get(_key(image.attributes[column]), UNLABELLED)
         return cls(objects, attributes, max(len(categories), 1), max(len(combinations), 1))
 
+    @classmethod
+    def from_regions(cls, images: Sequence[Regions]) -> "ObjectLabels | None":
+        """What the extractor says the objects of these images are; None where it does not name them."""
+        if any(image.object_ids is None for image in images):
+            return None
+        objects, attributes = (
+            _padded([getattr(image, name) for image in images], max(map(len, images), default=0))
+            for name in ("object_ids", "attribute_ids")
+        )
+        return cls(objects, attributes, _count(objects), _count(attributes))
+
     def batch(self, rows: Tensor, objects: int) -> dict[str, tuple[Tensor, Tensor]]:
         """The model's `obj_labels` for these rows (B,), cut to so many objects; all weigh the same."""
         weights = torch.ones(len(rows), objects)
@@ -62,6 +75,18 @@ class ObjectLabels:
             "obj": (self.objects[rows, :objects], weights),
             "attr": (self.attributes[rows, :objects], weights),
         }
+
+
+def _padded(ids_of_images: Sequence[Tensor | None], most: int) -> Tensor:
+    table = torch.full((len(ids_of_images), most), UNLABELLED)
+    for row, ids in enumerate(ids_of_images):
+        if ids is not None:
+            table[row, : len(ids)] = ids
+    return table
+
+
+def _count(ids: Tensor) -> int:
+    return max(int(ids.max()) + 1, 1) if ids.numel() else 1
 
 
 def _key(attributes: Mapping[str, Any]) -> tuple[str, ...]:

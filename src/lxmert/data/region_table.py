@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.files import VqaFiles
+from lxmert.data.object_labels import ObjectLabels
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
@@ -39,11 +40,13 @@ class RegionTable:
             visual_attention_mask (I, O).
         rows: Image id to row.
         extractor: Identity of what made the features.
+        object_labels: What the extractor says the objects are, row by row; None where it does not.
     """
 
     inputs: Mapping[str, Tensor]
     rows: Mapping[int, int]
     extractor: str
+    object_labels: ObjectLabels | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -82,7 +85,8 @@ class RegionTable:
                 f"(the limit is {_MOST_BYTES / 2**30:.0f}); use fewer images or a smaller extractor"
             )
         rows = {image_id: row for row, image_id in enumerate(regions)}
-        return cls(pad_regions(list(regions.values())), rows, first.extractor)
+        images = list(regions.values())
+        return cls(pad_regions(images), rows, first.extractor, ObjectLabels.from_regions(images))
 
 
 def extract_split(

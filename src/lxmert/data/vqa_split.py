@@ -70,9 +70,13 @@ class VqaSplit:
     def object_labels(self, regions: RegionTable) -> ObjectLabels:
         """Class and attribute of the objects of a table made of this split, row by row.
 
+        They are what the extractor says, or else what the instances file says of the given boxes.
+
         Raises:
             DataError: There is no instances file, or it is malformed.
         """
+        if regions.object_labels is not None:
+            return regions.object_labels
         path = self.files.instances_path(self.directory, self.name)
         if path is None:
             raise DataError(

@@ -171,7 +171,7 @@ def _load(
     if Path(source).is_dir() and not kwargs.keys() & {"config", "subfolder"}:
         check_config(source)
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             # Shape conflicts belong in the report with everything else, so they must not raise on their own.
             model, info = model_class.from_pretrained(
                 source, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
@@ -203,7 +203,7 @@ def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Silence what is logged of missing tensors (the report says it) and retried downloads. No bar either."""
     hub_verbosity = hub_logging.get_verbosity()
     verbosity, progress = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()

@@ -1,0 +1,6 @@
+"""Faster R-CNN with attributes: the detector whose features LXMERT was trained on."""
+
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+
+__all__ = ["FasterRcnn", "FasterRcnnConfig"]

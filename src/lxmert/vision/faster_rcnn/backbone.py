@@ -1,0 +1,158 @@
+"""The residual network of the detector: stem, bottlenecks, stages.
+
+Source: He et al. 2016 (ResNet) in the form of Caffe's ResNet-101-C4: the stride sits in the first 1×1
+convolution of a stage, and the stem's pooling has no padding and rounds sizes up.
+Shapes: B images, H and W network pixels, C channels of the feature map, h = ceil(H / stride) or so.
+"""
+
+from typing import Any, Self
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+
+
+class NormedConvolution(nn.Conv2d):
+    """A convolution without bias, followed by batch normalisation.
+
+    The normalisation is a child named `norm`, as in the published weights.
+
+    Args:
+        channels_in: input channels.
+        channels_out: output channels.
+        kernel: side of the kernel in cells.
+        freeze_norm: True keeps the normalisation in evaluation mode, in training too.
+        **kwargs: further ones of `nn.Conv2d`.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, *, freeze_norm: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel, bias=False, **kwargs)
+        self.norm = nn.BatchNorm2d(self.out_channels)
+        self.freeze_norm = freeze_norm
+        if freeze_norm:
+            self.norm.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a frozen normalisation stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_norm:
+            self.norm.eval()
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H', W')."""
+        normed: Tensor = self.norm(super().forward(inputs))
+        return normed
+
+
+class Stem(nn.Module):
+    """7×7 convolution of stride 2, then 3×3 max-pooling of stride 2 without padding, sizes rounded up."""
+
+    def __init__(self, config: FasterRcnnConfig) -> None:
+        super().__init__()
+        self.conv1 = NormedConvolution(
+            3, config.stem_channels, 7, stride=2, padding=3, freeze_norm=config.freeze_norms
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, stem_channels, about H / 4, about W / 4)."""
+        hidden = F.relu_(self.conv1(pixel_values))
+        return F.max_pool2d(hidden, kernel_size=3, stride=2, padding=0, ceil_mode=True)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolution around which the input is led by a shortcut.
+
+    Args:
+        config: the detector's configuration.
+        channels: input, bottleneck and output channels.
+        stride: of the first convolution and of the shortcut.
+        dilation: of the 3×3 convolution.
+    """
+
+    def __init__(
+        self, config: FasterRcnnConfig, channels: tuple[int, int, int], *, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        inputs, width, outputs = channels
+        frozen = config.freeze_norms
+        self.shortcut = None
+        if inputs != outputs:
+            self.shortcut = NormedConvolution(inputs, outputs, 1, stride=stride, freeze_norm=frozen)
+        self.conv1 = NormedConvolution(inputs, width, 1, stride=stride, freeze_norm=frozen)
+        self.conv2 = NormedConvolution(
+            width,
+            width,
+            3,
+            padding=dilation,
+            dilation=dilation,
+            groups=config.num_groups,
+            freeze_norm=frozen,
+        )
+        self.conv3 = NormedConvolution(width, outputs, 1, freeze_norm=frozen)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H / stride, W / stride)."""
+        hidden = F.relu_(self.conv1(inputs))
+        hidden = F.relu_(self.conv2(hidden))
+        hidden = self.conv3(hidden)
+        carried = inputs if self.shortcut is None else self.shortcut(inputs)
+        return F.relu_(hidden + carried)
+
+
+def make_stage(config: FasterRcnnConfig, stage: int, *, stride: int, dilation: int = 1) -> nn.Sequential:
+    """The bottlenecks of one stage.
+
+    Args:
+        config: the detector's configuration.
+        stage: 2..5, as in res2..res5; channels double from stage to stage.
+        stride: of the first block.
+        dilation: of every block's 3×3 convolution.
+    """
+    factor = 2 ** (stage - 2)
+    width = config.width_per_group * config.num_groups * factor
+    outputs = config.res2_channels * factor
+    inputs = _input_channels(config, stage)
+    blocks = []
+    for _ in range(config.stage_blocks[stage - 2]):
+        blocks.append(Bottleneck(config, (inputs, width, outputs), stride=stride, dilation=dilation))
+        inputs, stride = outputs, 1
+    return nn.Sequential(*blocks)
+
+
+class Backbone(nn.Module):
+    """From pixels to the feature map: stem, res2, res3 and, unless features come from res3, res4."""
+
+    def __init__(self, config: FasterRcnnConfig) -> None:
+        super().__init__()
+        self.stem = Stem(config)
+        self.res2 = make_stage(config, 2, stride=1)
+        self.res3 = make_stage(config, 3, stride=2)
+        self.res4 = make_stage(config, 4, stride=2) if config.feature_stage == "res4" else nn.Identity()
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, h, w)."""
+        hidden = self.stem(pixel_values)
+        features: Tensor = self.res4(self.res3(self.res2(hidden)))
+        return features
+
+    def freeze(self, stages: int) -> None:
+        """Keep the first stages as they are in training: 0 none, 1 the stem, 2 the stem and res2, …."""
+        for part in (self.stem, self.res2, self.res3, self.res4)[:stages]:
+            part.requires_grad_(False)
+
+
+def map_channels(config: FasterRcnnConfig) -> int:
+    """Channels C of the feature map."""
+    return config.res2_channels * (4 if config.feature_stage == "res4" else 2)
+
+
+def _input_channels(config: FasterRcnnConfig, stage: int) -> int:
+    if stage == 2:
+        return config.stem_channels
+    if stage == 5:
+        return map_channels(config)
+    return config.res2_channels * int(2 ** (stage - 3))

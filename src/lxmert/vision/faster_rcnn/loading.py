@@ -1,0 +1,176 @@
+"""Loading a detector's weights, strictly: every tensor must be there, of the right shape, and none besides.
+
+Two layouts are read, from a folder or the hub: the published one (config.yaml, pytorch_model.bin) and that of
+`save_pretrained` (config.json, model.safetensors).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import yaml
+from torch import Tensor
+from transformers.utils import cached_file, logging
+
+from lxmert.errors import LxmertError, WeightsError
+from lxmert.vision.faster_rcnn.anchors import cell_anchors
+from lxmert.vision.faster_rcnn.published import config_from_published
+from lxmert.weights.files import PYTORCH_NAME, read_pytorch_file
+from lxmert.weights.report import LoadReport, quiet_transformers
+
+if TYPE_CHECKING:
+    from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+
+logger = logging.get_logger(__name__)
+
+DetectorT = TypeVar("DetectorT", bound="FasterRcnn")
+
+PUBLISHED_CONFIG_NAME = "config.yaml"
+CONFIG_NAME = "config.json"
+
+_ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
+_ANCHOR_TOLERANCE_PX = 1e-3
+_COUNTER = "num_batches_tracked"
+"""Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
+
+_HUB_ARGUMENTS = {
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+}
+
+
+def load_detector(
+    detector_class: type[DetectorT],
+    load_own: Callable[..., Any],
+    name_or_folder: str | os.PathLike[str],
+    *args: Any,
+    **kwargs: Any,
+) -> DetectorT:
+    """Load a detector of either layout.
+
+    Args:
+        detector_class: what to make.
+        load_own: `PreTrainedModel.from_pretrained`, bound to the class.
+        name_or_folder: a folder or a hub name.
+        *args: handed to `load_own`.
+        **kwargs: likewise; of them the published layout heeds `dtype`, `config` and the hub's.
+
+    Raises:
+        WeightsError: no detector there, or weights that are missing, left over or of another shape.
+    """
+    name = os.fspath(name_or_folder)
+    hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+    if kwargs.get("state_dict") is None and _file(name, CONFIG_NAME, hub) is None:
+        config_file, weights_file = (_file(name, file, hub) for file in (PUBLISHED_CONFIG_NAME, PYTORCH_NAME))
+        if config_file is None or weights_file is None:
+            raise WeightsError(
+                f"{name}: no detector here; expected {CONFIG_NAME} with model.safetensors, or the published "
+                f"{PUBLISHED_CONFIG_NAME} with {PYTORCH_NAME}"
+            )
+        return _load_published(
+            detector_class, Path(config_file), Path(weights_file), kwargs.get("config"), kwargs.get("dtype")
+        )
+    return _load_own(detector_class, load_own, name, *args, **kwargs)
+
+
+def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a state dict that is not exactly this model's, counters of training batches aside.
+
+    Raises:
+        WeightsError: naming what is missing, left over or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    kept = [
+        {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTER)}
+        for shapes in (expected, found)
+    ]
+    report = LoadReport.compare(*kept, model=type(model).__name__, source=source)
+    if not report.complete or report.unexpected:
+        raise WeightsError(f"{report.summary()}; these are not the weights of this configuration")
+
+
+def _load_own(
+    detector_class: type[DetectorT], load_own: Callable[..., Any], name: str, *args: Any, **kwargs: Any
+) -> DetectorT:
+    want_info = kwargs.pop("output_loading_info", False)
+    try:
+        with quiet_transformers():
+            model, info = load_own(
+                name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
+    except (LxmertError, TypeError, ValueError, ImportError):
+        raise
+    except Exception as error:  # damaged bytes surface as almost any type
+        raise WeightsError(f"{name}: cannot load the detector ({_one_line(error)})") from error
+    faults = [
+        f"{len(names)} {what} ({', '.join(sorted(names)[:3])})"
+        for what, names in (
+            ("missing", {key for key in info["missing_keys"] if not key.endswith(_COUNTER)}),
+            ("left over", set(info["unexpected_keys"])),
+            ("of another shape", {key for key, *_ in info["mismatched_keys"]}),
+        )
+        if names
+    ]
+    if faults:
+        raise WeightsError(
+            f"{name}: tensors {', '.join(faults)}; these are not the weights of its config.json"
+        )
+    return (model, info) if want_info else model  # type: ignore[return-value]
+
+
+def _load_published(
+    detector_class: type[DetectorT], config_file: Path, weights_file: Path, config: Any, dtype: Any
+) -> DetectorT:
+    if config is None:
+        config = config_from_published(_read_yaml(config_file))
+    tensors = read_pytorch_file(weights_file)
+    with torch.device("meta"):
+        model = detector_class(config)
+    check_tensors(model, tensors, str(weights_file))
+    # Counters may be absent, or have a dimension too many; they begin anew.
+    counters = {
+        key: torch.zeros((), dtype=torch.int64) for key in model.state_dict() if key.endswith(_COUNTER)
+    }
+    model.load_state_dict({**tensors, **counters}, assign=True)
+    expected = cell_anchors(config.anchor_sizes_px, config.anchor_ratios)
+    if (difference := float((tensors[_ANCHORS].float() - expected).abs().max())) > _ANCHOR_TOLERANCE_PX:
+        logger.warning(
+            "%s: the stored anchors are used; they differ from the configuration's by up to %g pixels",
+            weights_file,
+            difference,
+        )
+    if isinstance(dtype, str):
+        dtype = None if dtype == "auto" else getattr(torch, dtype)
+    return model.to(dtype or torch.float32).eval()
+
+
+def _file(name: str, file: str, hub: Mapping[str, Any]) -> str | None:
+    try:
+        path: str | None = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **hub)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{name}: no such folder, and not found on the hub ({_one_line(error)})"
+        ) from error
+    return path
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise WeightsError(f"{path}: cannot be read as YAML ({_one_line(error)})") from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path}: holds no settings; expected sections such as model and roi_heads")
+    return content
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join((str(error).splitlines() or [type(error).__name__])[0].split())

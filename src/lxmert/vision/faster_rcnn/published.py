@@ -1,0 +1,115 @@
+"""The published configuration file of the detector, read into a `FasterRcnnConfig`.
+
+Source: `config.yaml` of `unc-nlp/frcnn-vg-finetuned`; nested sections, keys in lower or upper case, written
+for a program that has many more switches. What this detector cannot be is refused, what has no influence on
+its results is passed over.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lxmert.errors import ConfigurationError
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+
+_BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+# Our field -> where the published file keeps it.
+_PLACES = {
+    "stem_channels": "resnets.stem_out_channels",
+    "res2_channels": "resnets.res2_out_channels",
+    "width_per_group": "resnets.width_per_group",
+    "num_groups": "resnets.num_groups",
+    "freeze_at": "backbone.freeze_at",
+    "pixel_mean_bgr": "model.pixel_mean",
+    "pixel_std_bgr": "model.pixel_std",
+    "min_size_px": "input.min_size_test",
+    "max_size_px": "input.max_size_test",
+    "anchor_sizes_px": "anchor_generator.sizes",
+    "anchor_ratios": "anchor_generator.aspect_ratios",
+    "proposal_channels": "proposal_generator.hidden_channels",
+    "proposal_min_size_px": "proposal_generator.min_size",
+    "proposals_before_nms": "rpn.pre_nms_topk_test",
+    "max_proposals": "rpn.post_nms_topk_test",
+    "proposal_nms_threshold": "rpn.nms_thresh",
+    "proposal_delta_weights": "rpn.bbox_reg_weights",
+    "pooling_resolution": "roi_box_head.pooler_resolution",
+    "num_object_labels": "roi_heads.num_classes",
+    "num_attr_labels": "roi_box_head.num_attrs",
+    "box_delta_weights": "roi_box_head.bbox_reg_weights",
+    "detection_nms_thresholds": "roi_heads.nms_thresh_test",
+    "min_objects": "min_detections",
+    "max_objects": "max_detections",
+}
+_ONE_LEVEL = ("anchor_sizes_px", "anchor_ratios")
+"""Written as lists of lists, one for each feature map; this detector has one."""
+
+# Switches that results depend on, with the only value that this detector knows.
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "input.format": ("BGR",),
+    "model.max_pool": (True,),
+    "backbone.out_features": (["res4"],),
+    "resnets.out_features": (["res4"],),
+    "resnets.norm": ("BN", "FrozenBN"),
+    "resnets.stride_in_1x1": (True,),
+    "anchor_generator.offset": (0, 0.0),
+    "rpn.in_features": (["res4"],),
+    "roi_heads.in_features": (["res4"],),
+    "roi_box_head.res5halve": (False,),
+    "roi_box_head.attr": (True,),
+    "roi_box_head.cls_agnostic_bbox_reg": (False,),
+    "size_divisibility": (0,),
+    "pad_value": (0, 0.0),
+}
+
+
+def config_from_published(published: Mapping[str, Any]) -> FasterRcnnConfig:
+    """Turn the content of a published config.yaml into a configuration.
+
+    Keys that are absent take the published detector's values.
+
+    Raises:
+        ConfigurationError: naming every value that this detector cannot have.
+    """
+    known = _lower(published)
+    values = {name: found for name, place in _PLACES.items() if (found := _at(known, place)) is not None}
+    faults = list(_faults(known, values))
+    if faults:
+        raise ConfigurationError(f"published detector configuration: {'; '.join(faults)}")
+    for name in _ONE_LEVEL:
+        if name in values:
+            values[name] = values[name][0]
+    depth = _at(known, "resnets.depth")
+    if depth is not None:
+        values["stage_blocks"] = _BLOCKS_OF_DEPTH[depth]
+    if not isinstance(thresholds := values.get("detection_nms_thresholds", []), list):
+        values["detection_nms_thresholds"] = [thresholds]
+    return FasterRcnnConfig(**values)
+
+
+def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    for place, allowed in _FIXED.items():
+        found = _at(known, place)
+        if found is not None and found not in allowed:
+            yield f"{place} is {found!r}, this detector has {' or '.join(map(repr, allowed))}"
+    depth = _at(known, "resnets.depth")
+    if depth is not None and depth not in _BLOCKS_OF_DEPTH:
+        yield f"resnets.depth is {depth!r}, known are {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
+    for name in _ONE_LEVEL:
+        levels = values.get(name, [[1]])
+        if not (isinstance(levels, list) and len(levels) == 1 and isinstance(levels[0], list)):
+            yield f"{_PLACES[name]} is {levels!r}, expected one list inside a list"
+
+
+def _lower(value: Any) -> Any:
+    """Keys in lower case, at every depth."""
+    if isinstance(value, Mapping):
+        return {str(key).lower(): _lower(inner) for key, inner in value.items()}
+    return value
+
+
+def _at(known: Mapping[str, Any], place: str) -> Any:
+    """The value at a dotted place, None where it is absent."""
+    value: Any = known
+    for key in place.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

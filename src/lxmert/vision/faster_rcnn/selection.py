@@ -1,0 +1,274 @@
+"""From the network's opinion of every proposal to the objects of an image.
+
+Two ways to choose. "published" is that of the published PyTorch pipeline: each proposal's best class, its
+box refined for that class, one suppression over all classes. "butd" is that of the Caffe program that made
+the features LXMERT was trained on: suppression within each class over unrefined boxes, whose boxes are
+reported unrefined.
+
+Sources: Anderson et al. 2018 (arXiv 1707.07998) and its program; the published PyTorch port.
+
+Shapes: R proposals, D features, K object classes, A attributes, N objects chosen.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lxmert.errors import ConfigurationError, TensorError
+from lxmert.vision.faster_rcnn.box_coding import decode_boxes
+from lxmert.vision.geometry import clip, iou
+from lxmert.vision.nms import nms
+
+BUTD_NMS_THRESHOLD = 0.3
+"""Overlap above which the Caffe program lets a box of the same class go."""
+
+
+@dataclass(frozen=True, eq=False)
+class RoiPredictions:
+    """What the network says of each proposal of one image.
+
+    Attributes:
+        proposals_xyxy: (R, 4) in pixels of the network's input.
+        features: (R, D).
+        object_logits: (R, K+1), background last.
+        attribute_logits: (R, A+1), background last, or None.
+        deltas: (R, 4K) corrections, four for each class in turn, background has none.
+    """
+
+    proposals_xyxy: Tensor
+    features: Tensor
+    object_logits: Tensor
+    attribute_logits: Tensor | None
+    deltas: Tensor
+
+    def __len__(self) -> int:
+        """Number of proposals R."""
+        return len(self.proposals_xyxy)
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """How objects are chosen from proposals.
+
+    Attributes:
+        preset: "published" or "butd", see above.
+        nms_thresholds: tried in turn until `min_objects` boxes remain ("butd" has its own, 0.3).
+        min_objects: objects at least, where there are so many boxes.
+        max_objects: objects at most; equal to `min_objects` for a fixed number.
+        score_threshold: between the two numbers, an object must score at least this much; None takes as many
+            as there are.
+        delta_weights: weights of the corrections, see `decode_boxes`.
+
+    Raises:
+        ConfigurationError: listing every value out of range.
+    """
+
+    preset: Literal["published", "butd"] = "published"
+    nms_thresholds: tuple[float, ...] = (0.5, 0.6, 0.7)
+    min_objects: int = 36
+    max_objects: int = 36
+    score_threshold: float | None = None
+    delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.preset not in ("published", "butd"):
+            faults.append(f'preset is {self.preset!r}, expected "published" or "butd"')
+        if not self.nms_thresholds or not all(0 <= one <= 1 for one in self.nms_thresholds):
+            faults.append(f"nms_thresholds are {self.nms_thresholds!r}, expected one or more of 0 to 1")
+        if not 0 <= self.min_objects <= self.max_objects or self.max_objects < 1:
+            faults.append(
+                f"min_objects is {self.min_objects!r} and max_objects {self.max_objects!r}, "
+                f"expected 0 <= min_objects <= max_objects and at least one object at most"
+            )
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            faults.append(f"score_threshold is {self.score_threshold!r}, expected 0 to 1 or None")
+        if len(self.delta_weights) != 4 or not all(weight > 0 for weight in self.delta_weights):
+            faults.append(f"delta_weights are {self.delta_weights!r}, expected four numbers above 0")
+        if faults:
+            raise ConfigurationError(f"selection settings: {'; '.join(faults)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects chosen, best first.
+
+    Attributes:
+        roi_indices: (N,) int64 row of each object in the predictions; its features are that row's.
+        boxes_xyxy: (N, 4) in pixels of the network's input, clipped to the image.
+        object_ids: (N,) int64 best class, background excluded.
+        object_scores: (N,) float32 its probability among all classes and background.
+        attribute_ids: (N,) int64 best attribute, background excluded, or None.
+        attribute_scores: (N,) float32 its probability among the attributes without background, or None.
+    """
+
+    roi_indices: Tensor
+    boxes_xyxy: Tensor
+    object_ids: Tensor
+    object_scores: Tensor
+    attribute_ids: Tensor | None
+    attribute_scores: Tensor | None
+
+    def __len__(self) -> int:
+        """Number of objects N."""
+        return len(self.roi_indices)
+
+
+class _Labels(NamedTuple):
+    object_ids: Tensor  # (R,)
+    object_scores: Tensor  # (R,)
+    attribute_ids: Tensor | None
+    attribute_scores: Tensor | None
+
+
+@torch.no_grad()
+def select_detections(
+    predictions: RoiPredictions, size_hw: tuple[int, int], settings: SelectionSettings
+) -> Detections:
+    """Choose the objects of one image.
+
+    Args:
+        predictions: of the image's proposals.
+        size_hw: height and width of the image in pixels of the network's input, without padding.
+        settings: how to choose.
+
+    Returns:
+        At most `max_objects`; fewer than `min_objects` only where there are too few boxes.
+
+    Raises:
+        TensorError: shapes that do not belong together, or scores or boxes that are not finite.
+    """
+    _check(predictions)
+    labels = _label(predictions)
+    if settings.preset == "butd":
+        boxes = clip(predictions.proposals_xyxy.float(), size_hw)
+        _require_finite(boxes)
+        rows = _choose_within_classes(boxes, _object_probabilities(predictions), settings)
+    else:
+        boxes = _refined_boxes(predictions, labels.object_ids, size_hw, settings.delta_weights)
+        _require_finite(boxes)
+        rows = choose_across_classes(boxes, labels.object_scores, settings)
+    return _gather(rows, boxes, labels)
+
+
+@torch.no_grad()
+def describe_given(predictions: RoiPredictions) -> Detections:
+    """Label boxes that the caller chose: all of them, in their order, where they are.
+
+    Raises:
+        TensorError: shapes that do not belong together, or scores that are not finite.
+    """
+    _check(predictions)
+    rows = torch.arange(len(predictions), device=predictions.object_logits.device)
+    return _gather(rows, predictions.proposals_xyxy.float(), _label(predictions))
+
+
+def choose_across_classes(boxes_xyxy: Tensor, scores: Tensor, settings: SelectionSettings) -> Tensor:
+    """Rows chosen by one suppression over all classes: boxes (R, 4), scores (R,) -> (N,) best first.
+
+    The first threshold that leaves `min_objects` counts, or else the last.
+    """
+    kept = scores.new_empty(0, dtype=torch.int64)
+    for threshold in settings.nms_thresholds:
+        kept = nms(boxes_xyxy, scores, threshold, limit=settings.max_objects)
+        if len(kept) >= settings.min_objects:
+            break
+    return kept[: _how_many(scores[kept], settings)]
+
+
+def _choose_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: SelectionSettings) -> Tensor:
+    """Rows chosen by suppression within each class: boxes (R, 4), probabilities (R, K) -> (N,) best first.
+
+    A proposal counts with the highest probability of a class in which it survived, with 0 where it survived
+    in none.
+    """
+    confidence = _surviving_confidence(boxes_xyxy, probabilities)
+    ranked = torch.argsort(confidence, descending=True, stable=True)[: settings.max_objects]
+    return ranked[: _how_many(confidence[ranked], settings)]
+
+
+def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
+    """Highest probability of each proposal over the classes whose suppression it survives: -> (R,).
+
+    All classes are suppressed side by side: step by step, the next best proposal of every class.
+    """
+    overlapping = iou(boxes_xyxy, boxes_xyxy) > BUTD_NMS_THRESHOLD  # (R, R)
+    scores = probabilities.T.contiguous()  # (K, R)
+    ranking = torch.argsort(scores, dim=1, descending=True, stable=True)  # (K, R)
+    removed = torch.zeros_like(scores, dtype=torch.bool)
+    confidence = scores.new_zeros(len(boxes_xyxy))
+    classes = torch.arange(len(scores), device=scores.device)
+    for candidates in ranking.unbind(dim=1):  # (K,) one proposal for each class
+        alive = ~removed[classes, candidates]
+        survivors = candidates[alive]
+        confidence.scatter_reduce_(0, survivors, scores[classes[alive], survivors], "amax")
+        removed[alive] |= overlapping[survivors]
+    return confidence
+
+
+def _how_many(scores: Tensor, settings: SelectionSettings) -> int:
+    """Length of the beginning of `scores`, at most `max_objects` and descending, that is taken."""
+    if settings.score_threshold is None:
+        return len(scores)
+    good = int((scores >= settings.score_threshold).sum())
+    return max(good, settings.min_objects)
+
+
+def _label(predictions: RoiPredictions) -> _Labels:
+    """Best class and attribute of every proposal.
+
+    Background takes part in the softmax over classes but not in that over attributes: so it is published.
+    """
+    scores, ids = _object_probabilities(predictions).max(dim=1)
+    if predictions.attribute_logits is None:
+        return _Labels(ids, scores, None, None)
+    attributes = predictions.attribute_logits[:, :-1].float().softmax(dim=1)
+    attribute_scores, attribute_ids = attributes.max(dim=1)
+    return _Labels(ids, scores, attribute_ids, attribute_scores)
+
+
+def _object_probabilities(predictions: RoiPredictions) -> Tensor:
+    return predictions.object_logits.float().softmax(dim=1)[:, :-1]  # (R, K)
+
+
+def _refined_boxes(
+    predictions: RoiPredictions,
+    object_ids: Tensor,
+    size_hw: tuple[int, int],
+    weights: tuple[float, float, float, float],
+) -> Tensor:
+    """Each proposal corrected for its class, and clipped: (R, 4)."""
+    by_class = predictions.deltas.unflatten(1, (-1, 4))  # (R, K, 4)
+    own = by_class[torch.arange(len(object_ids), device=by_class.device), object_ids]
+    return clip(decode_boxes(own.float(), predictions.proposals_xyxy.float(), weights), size_hw)
+
+
+def _gather(rows: Tensor, boxes_xyxy: Tensor, labels: _Labels) -> Detections:
+    object_ids, object_scores, attribute_ids, attribute_scores = (
+        None if one is None else one[rows] for one in labels
+    )
+    return Detections(rows, boxes_xyxy[rows], object_ids, object_scores, attribute_ids, attribute_scores)
+
+
+def _check(predictions: RoiPredictions) -> None:
+    rois, classes = len(predictions), predictions.object_logits.shape[-1] - 1
+    expected = {
+        "proposals_xyxy": (rois, 4),
+        "object_logits": (rois, classes + 1),
+        "deltas": (rois, 4 * classes),
+    }
+    for name, shape in expected.items():
+        found = tuple(getattr(predictions, name).shape)
+        if found != shape or classes < 1:
+            raise TensorError(
+                f"{name} has shape {found}; expected {shape} for {rois} boxes, {classes} classes"
+            )
+    if not bool(torch.isfinite(predictions.object_logits).all()):
+        raise TensorError("object scores are not finite; the image or the detector's weights are broken")
+
+
+def _require_finite(boxes_xyxy: Tensor) -> None:
+    if not bool(torch.isfinite(boxes_xyxy).all()):
+        raise TensorError("refined boxes are not finite; the image or the detector's weights are broken")
