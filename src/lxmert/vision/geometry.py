@@ -51,9 +51,36 @@ def clip(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return torch.minimum(boxes_xyxy.clamp(min=0), limit)
 
 
+def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int], least_side_px: float = 1.0) -> Tensor:
+    """Boxes moved inside an image of (height, width), narrow or empty ones widened about their middle.
+
+    Detectors may answer with boxes of no area, or beyond the edge; every object must have a place.
+
+    Args:
+        boxes_xyxy: (N, 4).
+        size_hw: height and width of the image in pixels, at least 1 each.
+        least_side_px: least width and height of each result, at most 1.
+    """
+    height, width = size_hw
+    clipped = clip(boxes_xyxy, size_hw)
+    limit = boxes_xyxy.new_tensor([width, height])
+    start, end = clipped[:, :2], clipped[:, 2:]
+    middle = ((start + end) / 2).clamp(min=least_side_px / 2).minimum(limit - least_side_px / 2)
+    narrow = end - start < least_side_px
+    start = torch.where(narrow, middle - least_side_px / 2, start)
+    end = torch.where(narrow, middle + least_side_px / 2, end)
+    return torch.cat([start, end], dim=1)
+
+
 def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
     """COCO's left, top, width, height -> x1, y1, x2, y2; (N, 4) -> (N, 4)."""
     return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], dim=1)
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
+    """Centre, width, height (DETR's form) -> x1, y1, x2, y2; (N, 4) -> (N, 4)."""
+    half = boxes_cxcywh[:, 2:] / 2
+    return torch.cat([boxes_cxcywh[:, :2] - half, boxes_cxcywh[:, :2] + half], dim=1)
 
 
 def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float, *, limit: int | No
     """Indices of the boxes that greedy non-maximum suppression keeps, best first.
 
     Args:
-        boxes_xyxy: (N, 4) x1, y1, x2, y2, any unit; computed in float32. Two boxes without area have no
-            overlap, so that neither removes the other.
+        boxes_xyxy: (N, 4) x1 <= x2 and y1 <= y2, any unit; computed in float32. Two boxes without area have
+            no overlap, so that neither removes the other.
         scores: (N,) higher is better; equal scores rank in the order given.
-        threshold: overlap (intersection over union) above which the worse box goes.
+        threshold: overlap (intersection over union, 0 to 1) above which the worse box goes.
         limit: stop after so many kept boxes; None keeps all. The result is the beginning of the full one.
 
     Returns:
@@ -60,16 +60,24 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float, *, limit: int | No
     return torch.cat(kept)[:limit] if kept else left[:0]
 
 
+@torch.no_grad()
+def overlaps_above(boxes_xyxy: Tensor, threshold: float) -> Tensor:
+    """Which boxes overlap by more than the threshold, as `nms` sees it: (N, 4) -> (N, N) bool."""
+    sides = boxes_xyxy.float().T
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
+    return _overlapping(sides, areas, sides, areas, _largest_float32_up_to(threshold))
+
+
 def _overlapping(
     first: Tensor, first_areas: Tensor, second: Tensor, second_areas: Tensor, cut: float
 ) -> Tensor:
     """Which pairs overlap above the threshold: (4, B), (B,), (4, N), (N,) -> (B, N) bool.
 
-    In place where it can be: the time goes into memory traffic. A quotient 0 / 0 is NaN, which is above
-    nothing.
+    In place where it can be: the time goes into memory traffic. One side left negative makes the shared area
+    negative, and so the quotient; 0 / 0 is NaN; neither is above any threshold.
     """
     x1, y1, x2, y2 = first.unsqueeze(2)  # four (B, 1)
-    widths = torch.minimum(x2, second[2]).sub_(torch.maximum(x1, second[0])).clamp_(min=0)
+    widths = torch.minimum(x2, second[2]).sub_(torch.maximum(x1, second[0]))
     heights = torch.minimum(y2, second[3]).sub_(torch.maximum(y1, second[1])).clamp_(min=0)
     shared = widths.mul_(heights)
     union = torch.add(first_areas[:, None], second_areas, out=heights).sub_(shared)
@@ -108,5 +116,5 @@ def _check(boxes_xyxy: Tensor, scores: Tensor) -> None:
         raise TensorError(f"boxes have shape {tuple(boxes_xyxy.shape)}; expected (N, 4), rows x1, y1, x2, y2")
     if scores.shape != boxes_xyxy.shape[:1]:
         raise TensorError(
-            f"scores have shape {tuple(scores.shape)} for {len(boxes_xyxy)} boxes; expected one score for each box"
+            f"scores have shape {tuple(scores.shape)} for {len(boxes_xyxy)} boxes; expected one for each"
         )

@@ -143,6 +143,10 @@ class Backbone(nn.Module):
         """Keep the first stages as they are in training: 0 none, 1 the stem, 2 the stem and res2, …."""
         for part in (self.stem, self.res2, self.res3, self.res4)[:stages]:
             part.requires_grad_(False)
+            for module in part.modules():
+                if isinstance(module, NormedConvolution):
+                    # Its statistics would move all the same in training mode.
+                    module.freeze_norm = True
 
 
 def map_channels(config: FasterRcnnConfig) -> int:

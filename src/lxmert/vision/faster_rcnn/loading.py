@@ -18,6 +18,7 @@ from lxmert.errors import LxmertError, WeightsError
 from lxmert.vision.faster_rcnn.anchors import cell_anchors
 from lxmert.vision.faster_rcnn.published import config_from_published
 from lxmert.weights.files import PYTORCH_NAME, read_pytorch_file
+from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport, quiet_transformers
 
 if TYPE_CHECKING:
@@ -34,16 +35,6 @@ _ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
 _ANCHOR_TOLERANCE_PX = 1e-3
 _COUNTER = "num_batches_tracked"
 """Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
-
-_HUB_ARGUMENTS = {
-    "cache_dir",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "revision",
-    "subfolder",
-    "token",
-}
 
 
 def load_detector(
@@ -66,7 +57,9 @@ def load_detector(
         WeightsError: no detector there, or weights that are missing, left over or of another shape.
     """
     name = os.fspath(name_or_folder)
-    hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+    hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+    if not hub and not Path(name).is_dir() and is_hub_name(name):
+        name = str(hub_folder(name))
     if kwargs.get("state_dict") is None and _file(name, CONFIG_NAME, hub) is None:
         config_file, weights_file = (_file(name, file, hub) for file in (PUBLISHED_CONFIG_NAME, PYTORCH_NAME))
         if config_file is None or weights_file is None:

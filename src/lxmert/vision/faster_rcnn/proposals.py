@@ -71,7 +71,7 @@ def select_proposals(
         possibly 0. Computed in float32; no gradient flows through either.
 
     Raises:
-        TensorError: shapes that do not belong together, or a box with a coordinate that is not finite.
+        TensorError: shapes that do not belong together, or a box or score that is not finite.
     """
     count = len(anchors_xyxy)
     if logits.shape != (count,) or deltas.shape != (count, 4) or anchors_xyxy.shape != (count, 4):
@@ -89,11 +89,11 @@ def thin_out(
     boxes_xyxy: Tensor, logits: Tensor, size_hw: tuple[int, int], settings: ProposalSettings
 ) -> tuple[Tensor, Tensor]:
     """Clip decoded boxes (K, 4), drop the small ones, then the near duplicates; as `select_proposals`."""
-    faulty = ~torch.isfinite(boxes_xyxy).all(dim=1)
+    faulty = ~(torch.isfinite(boxes_xyxy).all(dim=1) & torch.isfinite(logits))
     if bool(faulty.any()):
         raise TensorError(
-            f"{int(faulty.sum())} of {len(boxes_xyxy)} proposals have a coordinate that is not finite; "
-            f"the image, the weights or the training (a learning rate too high) are broken"
+            f"{int(faulty.sum())} of {len(boxes_xyxy)} proposals have a score or a coordinate that is not "
+            f"finite; the image, the weights or the training (a learning rate too high) are broken"
         )
     boxes = clip(boxes_xyxy, size_hw)
     large = ((boxes[:, 2:] - boxes[:, :2]) > settings.min_size_px).all(dim=1)

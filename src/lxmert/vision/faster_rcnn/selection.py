@@ -18,8 +18,8 @@ from torch import Tensor
 
 from lxmert.errors import ConfigurationError, TensorError
 from lxmert.vision.faster_rcnn.box_coding import decode_boxes
-from lxmert.vision.geometry import clip, iou
-from lxmert.vision.nms import nms
+from lxmert.vision.geometry import clip
+from lxmert.vision.nms import nms, overlaps_above
 
 BUTD_NMS_THRESHOLD = 0.3
 """Overlap above which the Caffe program lets a box of the same class go."""
@@ -143,12 +143,11 @@ def select_detections(
     _check(predictions)
     labels = _label(predictions)
     if settings.preset == "butd":
+        _require_finite("proposals", predictions.proposals_xyxy)
         boxes = clip(predictions.proposals_xyxy.float(), size_hw)
-        _require_finite(boxes)
         rows = _choose_within_classes(boxes, _object_probabilities(predictions), settings)
     else:
         boxes = _refined_boxes(predictions, labels.object_ids, size_hw, settings.delta_weights)
-        _require_finite(boxes)
         rows = choose_across_classes(boxes, labels.object_scores, settings)
     return _gather(rows, boxes, labels)
 
@@ -194,7 +193,7 @@ def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
 
     All classes are suppressed side by side: step by step, the next best proposal of every class.
     """
-    overlapping = iou(boxes_xyxy, boxes_xyxy) > BUTD_NMS_THRESHOLD  # (R, R)
+    overlapping = overlaps_above(boxes_xyxy, BUTD_NMS_THRESHOLD)  # (R, R)
     scores = probabilities.T.contiguous()  # (K, R)
     ranking = torch.argsort(scores, dim=1, descending=True, stable=True)  # (K, R)
     removed = torch.zeros_like(scores, dtype=torch.bool)
@@ -202,9 +201,8 @@ def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
     classes = torch.arange(len(scores), device=scores.device)
     for candidates in ranking.unbind(dim=1):  # (K,) one proposal for each class
         alive = ~removed[classes, candidates]
-        survivors = candidates[alive]
-        confidence.scatter_reduce_(0, survivors, scores[classes[alive], survivors], "amax")
-        removed[alive] |= overlapping[survivors]
+        confidence.scatter_reduce_(0, candidates, scores[classes, candidates] * alive, "amax")
+        removed |= overlapping[candidates] & alive[:, None]
     return confidence
 
 
@@ -242,14 +240,20 @@ def _refined_boxes(
     """Each proposal corrected for its class, and clipped: (R, 4)."""
     by_class = predictions.deltas.unflatten(1, (-1, 4))  # (R, K, 4)
     own = by_class[torch.arange(len(object_ids), device=by_class.device), object_ids]
-    return clip(decode_boxes(own.float(), predictions.proposals_xyxy.float(), weights), size_hw)
+    refined = decode_boxes(own.float(), predictions.proposals_xyxy.float(), weights)
+    _require_finite("refined boxes", refined)
+    return clip(refined, size_hw)
 
 
 def _gather(rows: Tensor, boxes_xyxy: Tensor, labels: _Labels) -> Detections:
-    object_ids, object_scores, attribute_ids, attribute_scores = (
-        None if one is None else one[rows] for one in labels
+    return Detections(
+        rows,
+        boxes_xyxy[rows],
+        labels.object_ids[rows],
+        labels.object_scores[rows],
+        None if labels.attribute_ids is None else labels.attribute_ids[rows],
+        None if labels.attribute_scores is None else labels.attribute_scores[rows],
     )
-    return Detections(rows, boxes_xyxy[rows], object_ids, object_scores, attribute_ids, attribute_scores)
 
 
 def _check(predictions: RoiPredictions) -> None:
@@ -259,16 +263,20 @@ def _check(predictions: RoiPredictions) -> None:
         "object_logits": (rois, classes + 1),
         "deltas": (rois, 4 * classes),
     }
+    if predictions.attribute_logits is not None:
+        attributes = max(predictions.attribute_logits.shape[-1] - 1, 1)
+        expected["attribute_logits"] = (rois, attributes + 1)
     for name, shape in expected.items():
         found = tuple(getattr(predictions, name).shape)
         if found != shape or classes < 1:
             raise TensorError(
                 f"{name} has shape {found}; expected {shape} for {rois} boxes, {classes} classes"
             )
-    if not bool(torch.isfinite(predictions.object_logits).all()):
-        raise TensorError("object scores are not finite; the image or the detector's weights are broken")
+    _require_finite("object scores", predictions.object_logits)
+    if predictions.attribute_logits is not None:
+        _require_finite("attribute scores", predictions.attribute_logits)
 
 
-def _require_finite(boxes_xyxy: Tensor) -> None:
-    if not bool(torch.isfinite(boxes_xyxy).all()):
-        raise TensorError("refined boxes are not finite; the image or the detector's weights are broken")
+def _require_finite(what: str, values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise TensorError(f"{what} are not finite; the image or the weights of the detector are broken")

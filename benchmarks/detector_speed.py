@@ -1,0 +1,222 @@
+"""How fast and with how much memory the full-size detector looks at a picture. Prints Markdown.
+
+Run from the repository root: `.venv/bin/python benchmarks/detector_speed.py`, with `--device cuda` on a GPU.
+Three sides look at the same picture of 640×480 pixels, 800×1067 for the network, with the same weights:
+
+- published: the published code's arithmetic, that is convolutions and normalisations one after the other,
+  channels first, all 300 proposals through res5 at once; with our pooling and suppression, which are faster
+  than those of the published code;
+- float32 and bfloat16: `FasterRcnnExtractor` with that dtype.
+
+Each side runs in a process of its own, whose largest memory is read at the end; the sides are timed in turn.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lxmert.vision import FasterRcnn, FasterRcnnConfig, FasterRcnnExtractor, Regions
+from lxmert.vision.faster_rcnn.preprocessing import network_size, to_image_boxes, to_network_pixels
+from lxmert.vision.faster_rcnn.selection import RoiPredictions, SelectionSettings, select_detections
+from lxmert.vision.geometry import iou
+
+SIDES = ("published", "float32", "bfloat16")
+PICTURE_HW = (480, 640)
+PICTURES_ON_GPU = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each side; default 7")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads; default all cores")
+    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments.worker, arguments.folder, arguments.device)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make_detector().save_pretrained(folder)
+        seconds, memory = measure(Path(folder), arguments)
+        report(Path(folder), arguments, seconds, memory)
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds of every round and peak memory in GB of each side."""
+    workers = {}
+    for side in SIDES:
+        command = [sys.executable, __file__, "--worker", side, "--folder", str(folder)]
+        command += ["--device", arguments.device]
+        environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
+        pipe = subprocess.PIPE
+        workers[side] = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        answer(workers[side])  # ready and warmed up
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(arguments.rounds):
+        for side, worker in workers.items():
+            seconds[side].append(ask(worker, "look"))
+    memory = {side: ask(worker, "stop") for side, worker in workers.items()}
+    for worker in workers.values():
+        worker.wait()
+    return seconds, memory
+
+
+def ask(worker: subprocess.Popen[str], what: str) -> float:
+    if worker.stdin is None:
+        raise RuntimeError("the worker has no input")
+    print(what, file=worker.stdin, flush=True)
+    return answer(worker)
+
+
+def answer(worker: subprocess.Popen[str]) -> float:
+    line = "" if worker.stdout is None else worker.stdout.readline()
+    if not line:
+        raise RuntimeError("a worker ended early; its error is above")
+    return float(line)
+
+
+def work(side: str, folder: Path, device: str) -> None:
+    """One side: look at the pictures each time a line asks for it; tell how long it took."""
+    look = published(folder, device) if side == "published" else ours(folder, device, side)
+    pictures = [make_picture()] * (PICTURES_ON_GPU if device == "cuda" else 1)
+    regions = look(pictures)
+    regions[0].save(folder / f"{side}.safetensors")
+    print(0.0, flush=True)
+    for line in sys.stdin:
+        if line.strip() == "stop":
+            break
+        start = time.perf_counter()
+        look(pictures)
+        print((time.perf_counter() - start) / len(pictures), flush=True)
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else peak_kb / 1e6, flush=True)
+
+
+def ours(folder: Path, device: str, dtype: str) -> Callable[[Sequence[Image.Image]], list[Regions]]:
+    return FasterRcnnExtractor(folder, dtype=dtype).to(device)
+
+
+def published(folder: Path, device: str) -> Callable[[Sequence[Image.Image]], list[Regions]]:
+    detector = FasterRcnn.from_pretrained(folder).eval().to(device)
+    return lambda pictures: [look_as_published(detector, picture) for picture in pictures]
+
+
+@torch.no_grad()
+def look_as_published(detector: FasterRcnn, picture: Image.Image) -> Regions:
+    pixels = to_network_pixels(picture, detector.config).to(detector.device)
+    size_hw, network_hw = (picture.height, picture.width), tuple(pixels.shape[1:])
+    feature_map = detector.feature_map(pixels[None])[0]
+    proposals, _ = detector.propose(feature_map, network_hw)
+    pooled = detector.pooler(feature_map)(proposals).contiguous()  # (300, C, 14, 14)
+    features = detector.roi_heads.encode(pooled)
+    predictions = RoiPredictions(proposals, features, *detector.classify(features))
+    found = select_detections(predictions, network_hw, SelectionSettings())
+    return Regions(
+        boxes_xyxy_px=to_image_boxes(found.boxes_xyxy.cpu(), network_hw, size_hw),
+        features=features[found.roi_indices].cpu(),
+        size_hw=size_hw,
+        extractor="published",
+        object_ids=found.object_ids.cpu(),
+        object_scores=found.object_scores.cpu(),
+        attribute_ids=found.attribute_ids.cpu(),
+        attribute_scores=found.attribute_scores.cpu(),
+    )
+
+
+@torch.no_grad()
+def make_detector() -> FasterRcnn:
+    """Random weights under which 300 proposals come out, and scores neither equal nor extreme."""
+    torch.manual_seed(0)
+    detector = FasterRcnn(FasterRcnnConfig()).eval()
+    for name, module in detector.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.bias.normal_(0, 0.1)
+            # The last of a block adds to what is carried on; at full strength 33 blocks would explode.
+            module.weight.uniform_(0.5, 1.5).mul_(0.3 if "conv3" in name else 1.0)
+    pixels = to_network_pixels(make_picture(), detector.config)
+    feature_map = detector.feature_map(pixels[None])
+    head, predictor = detector.proposal_generator.rpn_head, detector.roi_heads.box_predictor
+    hidden = torch.relu(head.conv(feature_map)).flatten(2)[0].T  # (cells, channels)
+    spread(head.objectness_logits, hidden, 2.0)
+    spread(head.anchor_deltas, hidden, 0.2)
+    proposals, _ = detector.propose(feature_map[0], tuple(pixels.shape[1:]))
+    features = detector.roi_features(feature_map[0], proposals[::10])
+    spread(predictor.cls_score, features, 3.0)
+    spread(predictor.bbox_pred, features, 1.0)
+    joined = torch.cat([features, predictor.cls_embedding.weight[: len(features)]], dim=1)
+    spread(predictor.fc_attr, joined, 1.0)
+    spread(predictor.attr_score, torch.relu(predictor.fc_attr(joined)), 3.0)
+    return detector
+
+
+def spread(layer: nn.Module, inputs: Tensor, std: float) -> None:
+    """Shift and scale a layer so that over these inputs its outputs vary around 0 by `std`."""
+    outputs = inputs @ layer.weight.flatten(1).T
+    outputs -= outputs.mean(dim=0)
+    factor = std / outputs.std()
+    layer.weight.mul_(factor)
+    layer.bias.copy_(-(inputs @ layer.weight.flatten(1).T).mean(dim=0))
+
+
+def make_picture() -> Image.Image:
+    """Colour clouds of many sizes, the same each time."""
+    random, values = np.random.default_rng(0), np.zeros((*PICTURE_HW, 3))
+    for cells in (3, 8, 20, 60):
+        cloud = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        values += np.asarray(cloud.resize(PICTURE_HW[::-1], Image.Resampling.BICUBIC), dtype=float)
+    return Image.fromarray((values / 4).round().astype(np.uint8))
+
+
+def report(folder: Path, arguments: argparse.Namespace, seconds: dict, memory: dict) -> None:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    where = f"{arguments.threads} threads on {os.cpu_count()} CPU cores"
+    if arguments.device == "cuda":
+        where = f"{torch.cuda.get_device_name()}, {PICTURES_ON_GPU} pictures of equal size at a time"
+    network = "×".join(map(str, network_size(PICTURE_HW, 800, 1333)))
+    print(f"Median of {arguments.rounds} rounds in turn; {where}; a 640×480 picture at {network};")
+    print(f"Python {platform.python_version()}, {versions}. Memory is that of the whole process")
+    print("(on a GPU what tensors take there).\n")
+    print("| side | seconds per picture | times as fast (each round) | peak GB |\n|---|--:|--:|--:|")
+    for side in SIDES:
+        ratios = [base / own for base, own in zip(seconds["published"], seconds[side], strict=True)]
+        spread_of = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {side} | {statistics.median(seconds[side]):.2f} | {spread_of} | {memory[side]:.2f} |")
+    regions = {side: Regions.load(folder / f"{side}.safetensors") for side in SIDES}
+    print("\nResults against `published`, objects matched by box:\n")
+    print("| side | objects with IoU above 0.99 | same class | same attribute | features, relative error |")
+    print("|---|--:|--:|--:|--:|")
+    for side in SIDES[1:]:
+        print(f"| {side} | {agreement(regions[side], regions['published'])} |")
+
+
+def agreement(found: Regions, expected: Regions) -> str:
+    overlap, row = iou(expected.boxes_xyxy_px, found.boxes_xyxy_px).max(dim=1)
+    same = overlap > 0.99
+    matched, reference = found.select(row[same]), expected.select(same)
+    classes = int((matched.object_ids == reference.object_ids).sum())
+    attributes = int((matched.attribute_ids == reference.attribute_ids).sum())
+    error = float((matched.features - reference.features).norm() / reference.features.norm())
+    counts = [f"{count} of {total}" for count, total in ((int(same.sum()), len(expected)),)]
+    counts += [f"{classes} of {len(reference)}", f"{attributes} of {len(reference)}", f"{error:.1e}"]
+    return " | ".join(counts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What an extraction depends on besides the weights: sizes, preset, counts, channel order, precision."""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+
+import torch
+
+from lxmert.errors import ConfigurationError
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.preprocessing import CHANNEL_ORDERS
+from lxmert.vision.faster_rcnn.selection import SelectionSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# The Caffe program that made LXMERT's own features looked at smaller images than the published port.
+_PUBLISHED_SIZES_PX = (800, 1333)
+_BUTD_SIZES_PX = (600, 1000)
+
+_RESULT_FIELDS = ("pixel_", "min_size", "max_size", "anchor", "proposal", "max_proposals", "pooling", "roi_")
+"""Beginnings of the names of the configuration's fields that change results without changing a weight."""
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How objects are extracted.
+
+    Attributes:
+        config: the detector's configuration, its image sizes those of the preset.
+        selection: how objects are chosen.
+        channel_order: "bgr" or "rgb".
+        dtype: "float32" or "bfloat16".
+    """
+
+    config: FasterRcnnConfig
+    selection: SelectionSettings
+    channel_order: str
+    dtype: str
+
+    @classmethod
+    def resolve(
+        cls,
+        config: FasterRcnnConfig,
+        *,
+        preset: str,
+        channel_order: str,
+        dtype: str,
+        objects: tuple[int | None, int | None],
+        score_threshold: float | None,
+    ) -> "ExtractionSettings":
+        """Complete what was asked for by what the detector's configuration says.
+
+        Args:
+            config: of the detector; stays as it is.
+            preset: "published" or "butd".
+            channel_order: "bgr" or "rgb".
+            dtype: "float32" or "bfloat16".
+            objects: least and most objects of an image, None where they were not given.
+            score_threshold: least class probability, or None.
+
+        Raises:
+            ConfigurationError: unknown or impossible settings.
+        """
+        for name, value, known in (
+            ("channel_order", channel_order, CHANNEL_ORDERS),
+            ("dtype", dtype, tuple(DTYPES)),
+        ):
+            if value not in known:
+                raise ConfigurationError(f"{name} is {value!r}; expected {' or '.join(known)}")
+        config = copy.deepcopy(config)
+        if preset == "butd" and (config.min_size_px, config.max_size_px) == _PUBLISHED_SIZES_PX:
+            config.min_size_px, config.max_size_px = _BUTD_SIZES_PX
+        least, most = _how_many(config, *objects)
+        if score_threshold is not None and least == most:
+            raise ConfigurationError(
+                f"score_threshold is {score_threshold!r}, but {least} objects are taken of every image, "
+                f"whatever their score; give a min_objects below {most}"
+            )
+        selection = SelectionSettings(
+            preset=preset,  # type: ignore[arg-type]  # checked there
+            nms_thresholds=tuple(config.detection_nms_thresholds),
+            min_objects=least,
+            max_objects=most,
+            score_threshold=config.score_threshold if score_threshold is None else score_threshold,
+            delta_weights=tuple(config.box_delta_weights),  # type: ignore[arg-type]  # four: checked there
+        )
+        return cls(config, selection, channel_order, dtype)
+
+    @property
+    def fingerprint(self) -> str:
+        """Four hexadecimal digits that differ where any setting but channel order and dtype does."""
+        fields = {
+            key: value for key, value in self.config.to_dict().items() if key.startswith(_RESULT_FIELDS)
+        }
+        described = json.dumps([fields, repr(self.selection)], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()[:4]
+
+
+def _how_many(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
+    """Least and most objects; where only one was given, the configuration's other gives way to it."""
+    if least is None:
+        most = config.max_objects if most is None else most
+        return min(config.min_objects, most), most
+    return least, max(config.max_objects, least) if most is None else most

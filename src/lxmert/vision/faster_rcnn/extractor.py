@@ -1,0 +1,264 @@
+"""`FasterRcnnExtractor`: the objects of an image by a Faster R-CNN, as `Regions`.
+
+Each image is computed alone, so its regions do not depend on its batch; the published pipeline pads images to
+the largest of the batch, and the padding leaks into the features.
+
+Shapes: N objects of one image, D features, h and w network pixels.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lxmert.errors import ConfigurationError, RegionsError
+from lxmert.vision.faster_rcnn.extraction_settings import DTYPES, ExtractionSettings
+from lxmert.vision.faster_rcnn.folding import fold
+from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+from lxmert.vision.faster_rcnn.preprocessing import (
+    network_size,
+    scale_xyxy,
+    to_image_boxes,
+    to_network_pixels,
+)
+from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
+from lxmert.vision.fingerprint import hash_weights, require_weights
+from lxmert.vision.geometry import BoxesLike, validate_boxes
+from lxmert.vision.images import load_image
+from lxmert.vision.regions import Regions
+
+EMBEDDED_DETECTOR = "scenes"
+"""The name of the small detector that ships inside the package."""
+
+ARITHMETIC_VERSION = 1
+"""Part of every identity; raised whenever the same weights and pixels give other regions than before."""
+
+_IMAGES_AT_ONCE = {"cpu": 1, "cuda": 8}
+"""On a CPU several images at once are no faster than one by one, and take more memory."""
+
+
+class FasterRcnnExtractor:
+    """Finds the objects of images, or describes objects whose boxes are given.
+
+    Args:
+        detector: a `FasterRcnn`, which stays as it is (a copy is made); or where to load one: "scenes" (the
+            embedded one), a folder, a hub name.
+        preset: "published" chooses objects as the published pipeline; "butd" as the Caffe program that made
+            the features LXMERT was trained on: suppression within each class, proposals reported unrefined,
+            and 600×1000 pixels for a detector of the published 800×1333.
+        channel_order: "bgr" is right; "rgb" exchanges red and blue, as features made by the published script
+            from local files have it.
+        min_objects: objects wanted of every image; None takes the configuration's, or `max_objects` where
+            that is less.
+        max_objects: most objects of an image; None takes the configuration's, or `min_objects` where that
+            is more.
+        score_threshold: between the two, objects need this class probability; None takes the configuration's.
+        dtype: "float32", or "bfloat16" for the network behind the proposals, nine tenths of the work: several
+            times faster on processors that have it, the same proposals, features within about 0.3 %.
+        weights_hash: the fingerprint that the weights must have; None for any.
+
+    Raises:
+        ConfigurationError: unknown or impossible settings.
+        WeightsError: no detector can be loaded, or its weights are not those of the fingerprint.
+    """
+
+    needs_boxes = False
+
+    def __init__(
+        self,
+        detector: FasterRcnn | str | Path,
+        *,
+        preset: str = "published",
+        channel_order: str = "bgr",
+        min_objects: int | None = None,
+        max_objects: int | None = None,
+        score_threshold: float | None = None,
+        dtype: str = "float32",
+        weights_hash: str | None = None,
+    ) -> None:
+        loaded, self.name = _find(detector)
+        self.settings = ExtractionSettings.resolve(
+            loaded.config,
+            preset=preset,
+            channel_order=channel_order,
+            dtype=dtype,
+            objects=(min_objects, max_objects),
+            score_threshold=score_threshold,
+        )
+        self._asked = {
+            "preset": preset,
+            "channel_order": channel_order,
+            "min_objects": min_objects,
+            "max_objects": max_objects,
+            "score_threshold": score_threshold,
+            "dtype": dtype,
+        }
+        self.weights_hash = hash_weights(loaded)
+        require_weights(self.name or type(loaded).__name__, self.weights_hash, weights_hash)
+        own = copy.deepcopy(loaded) if loaded is detector else loaded
+        self._detector = fold(own, DTYPES[dtype])
+
+    @property
+    def identity(self) -> str:
+        """Weights, preset, channel order, a hash of all other settings, version of the arithmetic."""
+        settings = self.settings
+        parts = ["faster-rcnn", self.weights_hash, settings.selection.preset, settings.channel_order]
+        parts += [settings.fingerprint, str(ARITHMETIC_VERSION)]
+        return "-".join(parts if settings.dtype == "float32" else [*parts, settings.dtype])
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features D."""
+        return self._detector.config.feature_dim
+
+    @property
+    def object_names(self) -> tuple[str, ...] | None:
+        """Names of the object ids, or None."""
+        names = self._detector.config.object_names
+        return None if names is None else tuple(names)
+
+    @property
+    def attribute_names(self) -> tuple[str, ...] | None:
+        """Names of the attribute ids, or None."""
+        names = self._detector.config.attribute_names
+        return None if names is None else tuple(names)
+
+    def __call__(
+        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+    ) -> list[Regions]:
+        """Look at each image.
+
+        Args:
+            images: RGB images.
+            boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels: boxes to describe instead of
+                looking for objects. They come back in their order, with features and labels.
+
+        Returns:
+            One `Regions` for each image, on the CPU; objects that were found come best first.
+
+        Raises:
+            ImageError: an image without pixels.
+            RegionsError: not one set of boxes per image, or a box that is not inside its image.
+        """
+        if boxes_xyxy_px is not None and len(boxes_xyxy_px) != len(images):
+            raise RegionsError(
+                f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
+            )
+        upright = [image if image.mode == "RGB" else load_image(image) for image in images]
+        given: list[Tensor | None] = [None] * len(upright)
+        if boxes_xyxy_px is not None:
+            pairs = zip(boxes_xyxy_px, upright, strict=True)
+            given = [validate_boxes(boxes, (image.height, image.width)) for boxes, image in pairs]
+        found: dict[int, Regions] = {}
+        for positions in self._batches(upright):
+            batch = self._look([upright[i] for i in positions], [given[i] for i in positions])
+            found.update(zip(positions, batch, strict=True))
+        return [found[position] for position in range(len(upright))]
+
+    def to(self, device: torch.device | str) -> "FasterRcnnExtractor":
+        """Move the detector to `device`; returns itself."""
+        self._detector.to(device)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """A description from which `build_extractor` makes an equal extractor.
+
+        Raises:
+            ConfigurationError: the detector was made in memory and so has no name to find it by.
+        """
+        if self.name is None:
+            raise ConfigurationError(
+                "the detector was made in memory and cannot be saved by name; save it with save_pretrained "
+                "and give its folder to FasterRcnnExtractor"
+            )
+        return {
+            "kind": "faster_rcnn",
+            "detector": self.name,
+            **self._asked,
+            "weights_hash": self.weights_hash,
+        }
+
+    def _batches(self, images: Sequence[Image.Image]) -> Iterator[list[int]]:
+        """Positions of images that are computed together: of one size, so that none is padded."""
+        most = _IMAGES_AT_ONCE.get(self._detector.device.type, 1)
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for position, image in enumerate(images):
+            by_size.setdefault(self._network_size(image), []).append(position)
+        for positions in by_size.values():
+            yield from (positions[start : start + most] for start in range(0, len(positions), most))
+
+    def _look(self, images: Sequence[Image.Image], given: Sequence[Tensor | None]) -> list[Regions]:
+        """Regions of images of one size in network pixels; boxes (N, 4) in pixels of each image, or None."""
+        config, order = self.settings.config, self.settings.channel_order
+        network_hw = self._network_size(images[0])
+        sizes_hw = [(image.height, image.width) for image in images]
+        pixels = torch.stack([to_network_pixels(image, config, order) for image in images])
+        boxes = [
+            None if one is None else one / scale_xyxy(size_hw, network_hw)
+            for one, size_hw in zip(given, sizes_hw, strict=True)
+        ]
+        results = self._infer(pixels, network_hw, boxes)
+        regions = []
+        for size_hw, known, (features, found) in zip(sizes_hw, given, results, strict=True):
+            refined = to_image_boxes(found.boxes_xyxy.cpu(), network_hw, size_hw)
+            regions.append(self._regions(refined if known is None else known, features, size_hw, found))
+        return regions
+
+    def _regions(
+        self, boxes_xyxy_px: Tensor, features: Tensor, size_hw: tuple[int, int], found: Detections
+    ) -> Regions:
+        return Regions(
+            boxes_xyxy_px=boxes_xyxy_px,
+            features=_settled(features),
+            size_hw=size_hw,
+            extractor=self.identity,
+            object_ids=_settled(found.object_ids),
+            object_scores=_settled(found.object_scores),
+            attribute_ids=None if found.attribute_ids is None else _settled(found.attribute_ids),
+            attribute_scores=None if found.attribute_scores is None else _settled(found.attribute_scores),
+        )
+
+    @torch.inference_mode()
+    def _infer(
+        self, pixels: Tensor, network_hw: tuple[int, int], boxes_xyxy: Sequence[Tensor | None]
+    ) -> list[tuple[Tensor, Detections]]:
+        """Features (N, D) and labels of each image: pixels (B, 3, h, w), boxes in network pixels or None."""
+        device = self._detector.device
+        maps = self._detector.feature_map(pixels.to(device))  # (B, C, h / stride, w / stride)
+        results = []
+        for one, boxes in zip(maps, boxes_xyxy, strict=True):
+            predictions = self._detector.predict(one, network_hw, None if boxes is None else boxes.to(device))
+            if boxes is None:
+                detections = select_detections(predictions, network_hw, self.settings.selection)
+            else:
+                detections = describe_given(predictions)
+            results.append((predictions.features[detections.roi_indices], detections))
+        return results
+
+    def _network_size(self, image: Image.Image) -> tuple[int, int]:
+        config = self.settings.config
+        return network_size((image.height, image.width), config.min_size_px, config.max_size_px)
+
+
+def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
+    """The detector itself, and the name to find it by again."""
+    if isinstance(detector, FasterRcnn):
+        return detector, detector.config.name_or_path or None
+    if not isinstance(detector, (str, Path)):
+        raise ConfigurationError(
+            f"detector is a {type(detector).__name__}; expected a FasterRcnn, {EMBEDDED_DETECTOR!r}, a "
+            f"folder or a hub name"
+        )
+    name = str(detector)
+    folder = str(files("lxmert") / "assets" / "scenes_detector") if name == EMBEDDED_DETECTOR else name
+    return FasterRcnn.from_pretrained(folder), name
+
+
+def _settled(values: Tensor) -> Tensor:
+    """On the CPU; a clone, because tensors of inference mode could not take part in training later."""
+    return values.cpu().clone()

@@ -1,0 +1,100 @@
+"""From an RGB picture to the pixels that the detector sees, and from the boxes it finds back to the picture.
+
+Sizes and resampling are those of the published pipeline, because features depend on them: bilinear on float
+pixels without antialiasing, so that of a large photograph most pixels are skipped, neither rounded nor
+clamped; then blue, green, red, minus the means.
+
+Shapes: H height and W width of the picture, h and w those of the network pixels, N boxes.
+"""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from lxmert.errors import ConfigurationError, ImageError
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.geometry import clip
+from lxmert.vision.images import load_image
+
+CHANNEL_ORDERS = ("bgr", "rgb")
+
+MIN_NETWORK_SIDE_PX = 3
+"""Of fewer pixels the stem's pooling leaves nothing; the published code crashes there."""
+
+_LEAST_SIDE_PX = 0.01
+"""Refinement may leave nothing of a box at the border of the image; a `Regions` has no empty boxes."""
+
+
+def network_size(size_hw: tuple[int, int], min_size_px: int, max_size_px: int) -> tuple[int, int]:
+    """Height and width, in network pixels, of a picture of the given height and width.
+
+    The shorter side becomes `min_size_px`, unless the longer one would exceed `max_size_px`. Both are rounded
+    by themselves, so the two axes have slightly different scales.
+
+    Raises:
+        ImageError: a side below one pixel.
+    """
+    height, width = size_hw
+    if min(height, width) < 1:
+        raise ImageError(f"the image is {width}×{height} pixels (width×height); expected at least one each")
+    scale = min_size_px / min(height, width)
+    high: float = min_size_px if height < width else scale * height
+    wide: float = scale * width if height < width else min_size_px
+    if max(high, wide) > max_size_px:
+        shrink = max_size_px / max(high, wide)
+        high, wide = high * shrink, wide * shrink
+    return max(int(high + 0.5), MIN_NETWORK_SIDE_PX), max(int(wide + 0.5), MIN_NETWORK_SIDE_PX)
+
+
+def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_order: str = "bgr") -> Tensor:
+    """Resize and normalise one picture.
+
+    Args:
+        image_rgb: the picture; one of another mode becomes RGB first.
+        config: says the sizes, means and deviations.
+        channel_order: "bgr", as the detector was trained; "rgb" hands it red and blue exchanged, which is
+            how features made with the published extraction script came about.
+
+    Returns:
+        (3, h, w) float32.
+
+    Raises:
+        ConfigurationError: an unknown channel order.
+        ImageError: an image without pixels.
+    """
+    if channel_order not in CHANNEL_ORDERS:
+        raise ConfigurationError(
+            f"channel_order is {channel_order!r}; expected {' or '.join(CHANNEL_ORDERS)}"
+        )
+    height, width = network_size((image_rgb.height, image_rgb.width), config.min_size_px, config.max_size_px)
+    image = image_rgb if image_rgb.mode == "RGB" else load_image(image_rgb)
+    values = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
+    pixels = torch.empty(3, height, width)
+    for plane in range(3):
+        # One channel at a time: as floats, all three of the largest allowed picture would take a gigabyte.
+        source = values[:, :, 2 - plane if channel_order == "bgr" else plane].to(torch.float32)
+        pixels[plane] = F.interpolate(
+            source[None, None], size=(height, width), mode="bilinear", align_corners=False, antialias=False
+        )[0, 0]
+    mean, std = (torch.tensor(numbers) for numbers in (config.pixel_mean_bgr, config.pixel_std_bgr))
+    return pixels.sub_(mean[:, None, None]).div_(std[:, None, None])
+
+
+def scale_xyxy(size_hw: tuple[int, int], network_hw: tuple[int, int]) -> Tensor:
+    """Picture pixels per network pixel along x, y, x, y, (4,) float32."""
+    down, across = (old / new for old, new in zip(size_hw, network_hw, strict=True))
+    return torch.tensor([across, down, across, down])
+
+
+def to_image_boxes(boxes_xyxy: Tensor, network_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
+    """Boxes (N, 4) in network pixels -> inside the picture, in its pixels, none without width or height."""
+    boxes = clip(boxes_xyxy * scale_xyxy(size_hw, network_hw), size_hw)
+    limits = boxes.new_tensor([size_hw[1], size_hw[0]])
+    # Float32 has 24 bits: a fixed sliver would vanish at the far end of a very long strip.
+    sides = (limits * 2.0**-20).clamp(min=_LEAST_SIDE_PX)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    empty = high <= low
+    low = torch.where(empty, torch.minimum(low, limits - sides), low)
+    return torch.cat([low, torch.where(empty, low + sides, high)], dim=1)
