@@ -1,0 +1,179 @@
+"""`lxmert extract`: the objects of all images of a folder or list, into a feature store."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from lxmert.inference.ranks import Ranks
+    from lxmert.vision.extractor import RegionExtractor
+
+SKIPPED_STATUS = 3
+"""Exit status of a run that is complete but for images that could not be used."""
+
+DEFAULT_DETECTOR = "scenes"
+
+_ON_ACCELERATOR = 8
+
+
+def extract(
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder (with its sub-folders), a text file with one path per line, or one picture.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
+    ],
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            "--detector",
+            "--model",
+            help="'scenes' (the embedded detector, the default), a detector's folder or hub name, or the "
+            "folder of an LXMERT model: its own extractor.",
+            show_default=False,
+        ),
+    ] = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Another extractor: a JSON or YAML file, or JSON itself.", show_default=False),
+    ] = None,
+    preset: Annotated[
+        Literal["published", "butd"] | None,
+        typer.Option(
+            help="How a detector chooses objects; butd: as for LXMERT's own features.", show_default=False
+        ),
+    ] = None,
+    min_objects: Annotated[
+        int | None, typer.Option(min=0, help="Least objects per image.", show_default=False)
+    ] = None,
+    max_objects: Annotated[
+        int | None, typer.Option(min=1, help="Most objects per image.", show_default=False)
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="COCO instances file with the objects' boxes.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        Literal["float16", "float32"] | None,
+        typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
+    ] = None,
+    names: Annotated[
+        Literal["file", "stem", "path"],
+        typer.Option(help="What images are called; those that would share a name get their path."),
+    ] = "file",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; more than one pays for small detectors on a CPU.")
+    ] = 1,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at once; 1 on a CPU, 8 on a GPU if not given.", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU where there is one.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """Extract the objects of many images into a feature store.
+
+    Run it again to continue: what is in the store stays, what is missing is added. Files that are no usable
+    images are listed at the end and in skipped.jsonl of the store; the exit status is then 3. Several
+    processes started by `accelerate launch` or `torchrun` share the images.
+    """
+    from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, extract_images
+    from lxmert.inference.image_list import Naming, list_images
+    from lxmert.inference.ranks import Ranks
+
+    if detector is not None and extractor is not None:
+        raise typer.BadParameter("give --detector or --extractor, not both.")
+    found = list_images(images, Naming(names), leave_out=[output])
+    spec = _spec(detector, extractor)
+    wishes = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
+    spec |= {name: wish for name, wish in wishes.items() if wish is not None}
+    ranks = Ranks.from_environment()
+    try:
+        looking, on_gpu = _build(spec, device, workers, ranks)
+        options = ExtractionOptions(
+            dtype=dtype,
+            batch_size=batch_size or (_ON_ACCELERATOR if on_gpu else 1),
+            workers=workers,
+            boxes=None if boxes is None else BoxesOfImages(boxes),
+            ranks=ranks,
+        )
+        from lxmert.cli.rate_progress import RateProgress
+
+        what = "extracting" if ranks.count == 1 else f"extracting, rank 0 of {ranks.count}"
+        with RateProgress(what, enabled=not quiet and ranks.rank == 0) as progress:
+            report = extract_images(found, output, looking, options, progress.start)
+        for item in report.skipped:
+            typer.echo(f"skipped: {item}", err=True)
+        added, before, skipped = ranks.total([report.added, report.found, len(report.skipped)])
+    finally:
+        ranks.leave()
+    if ranks.rank == 0 or not ranks.is_connected:
+        share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
+        typer.echo(f"{output}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
+    if skipped:
+        raise typer.Exit(SKIPPED_STATUS)
+
+
+def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
+    """The description of the extractor that was asked for."""
+    from lxmert.data.json_files import read_json
+
+    if extractor is not None:
+        return _read_description(extractor)
+    if detector is None or detector == DEFAULT_DETECTOR:
+        return {"kind": "faster_rcnn", "detector": DEFAULT_DETECTOR}
+    processor = Path(detector) / "processor_config.json"
+    if processor.is_file() and (own := read_json(processor).get("extractor")) is not None:
+        return dict(own)
+    return {"kind": "faster_rcnn", "detector": detector}
+
+
+def _read_description(text: str) -> dict[str, Any]:
+    import yaml
+
+    from lxmert.errors import ConfigurationError
+
+    try:
+        # JSON is YAML, so one reader reads both.
+        content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
+        found = yaml.safe_load(content)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({error})") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(
+            f"{text}: expected a mapping such as {json.dumps({'kind': 'faster_rcnn', 'detector': 'scenes'})}"
+        )
+    return found
+
+
+def _build(
+    spec: dict[str, Any], device: str | None, workers: int, ranks: "Ranks"
+) -> tuple["RegionExtractor", bool]:
+    """The extractor on its device, and whether that is a GPU."""
+    import torch
+
+    from lxmert.errors import ConfigurationError
+    from lxmert.vision.build import build_extractor
+    from lxmert.vision.gathering import move
+
+    extractor = build_extractor(spec)
+    if device is None:
+        use_gpu = torch.cuda.is_available() and workers == 1
+        device = f"cuda:{ranks.local_rank % torch.cuda.device_count()}" if use_gpu else "cpu"
+    if device != "cpu" and workers > 1:
+        raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
+    try:
+        move(extractor, device)
+    except RuntimeError as error:
+        raise ConfigurationError(f"device {device!r} cannot be used: {error}") from error
+    return extractor, device != "cpu"

@@ -1,0 +1,243 @@
+"""`lxmert features`: look into feature stores, check and compare them, exchange them with original files."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.data.feature_comparison import FeatureComparison
+
+SKIPPED_STATUS = 3
+
+_LISTED_NAMES = 10
+
+app = typer.Typer(
+    help="Feature stores: look into, check, compare, import and export them.", no_args_is_help=True
+)
+
+Store = Annotated[Path, typer.Argument(help="The feature store.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+@app.callback()
+def _features() -> None:
+    """Feature stores: look into, check, compare, import and export them."""
+
+
+@app.command()
+def info(store: Store, as_json: AsJson = False) -> None:
+    """What a store holds, from its index alone."""
+    from lxmert.data.feature_store import FeatureStore
+    from lxmert.data.feature_store.summary import summarise
+
+    summary = summarise(FeatureStore(store))
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    table = _grid()
+    for key, value in summary.items():
+        table.add_row(key.replace("_", " "), _shown(value))
+    _print(table)
+
+
+@app.command()
+def verify(store: Store, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Read every byte of a store: counts, checksums, ranges of values. Exit status 1 if anything is wrong."""
+    from lxmert.cli.rate_progress import RateProgress
+    from lxmert.data.feature_store import FeatureStore, verify_store
+    from lxmert.errors import DataError
+
+    try:
+        images = len(FeatureStore(store))
+    except DataError:  # What is wrong is found out below, and reported with everything else.
+        images = 0
+    with RateProgress("verifying", enabled=not quiet) as progress:
+        report = verify_store(store, progress.start(images))
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        table = _grid()
+        for key, value in report.to_dict().items():
+            if key != "faults":
+                table.add_row(key.replace("_", " "), _shown(value))
+        _print(table)
+        typer.echo(f"{store}: {'sound' if not report.faults else f'{len(report.faults):,} faults'}")
+    for fault in report.faults:
+        typer.echo(f"fault: {fault}", err=True)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="The reference: a store or a TSV file.", show_default=False)],
+    second: Annotated[
+        Path, typer.Argument(help="What is compared with it: a store or a TSV file.", show_default=False)
+    ],
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Boxes that overlap less are no pair.")] = 0.5,
+    worst: Annotated[int, typer.Option(min=0, help="How many of the images that agree least to list.")] = 5,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare features of the same images: boxes by overlap, features by cosine, labels by equality."""
+    from lxmert.cli.rate_progress import RateProgress
+    from lxmert.data.feature_comparison import compare_features
+    from lxmert.data.feature_sources import open_source
+
+    with RateProgress("comparing", enabled=not quiet) as progress:
+        found = compare_features(open_source(first), open_source(second), iou, progress.start)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return
+    _print(_comparison_table(found, iou))
+    if worst and found.matched:
+        _print(_worst_table(found, worst))
+    for which, names in (("first", found.only_first), ("second", found.only_second)):
+        if names:
+            typer.echo(f"only in the {which} ({len(names):,}): {_some(names)}")
+    if found.other_sizes:
+        typer.echo(f"of different height or width ({len(found.other_sizes):,}): {_some(found.other_sizes)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An original feature file, *_obj36.tsv.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
+    ],
+    dtype: Annotated[
+        Literal["float16", "float32"] | None,
+        typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
+    ] = None,
+    extractor: Annotated[
+        str, typer.Option("--extractor-name", help="What made the features, in a word.")
+    ] = "imported-tsv",
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="List corrupt rows and go on instead of stopping.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Import an original feature file. Run it again to continue; exit status 3 if rows were left out."""
+    from lxmert.cli.rate_progress import RateProgress
+    from lxmert.data.feature_exchange import import_tsv
+    from lxmert.errors import DataError
+
+    if not file.is_file():
+        raise DataError(f"{file}: no such feature file")
+    with RateProgress("importing", unit="bytes", counted=False, enabled=not quiet) as progress:
+        report = import_tsv(
+            file,
+            output,
+            extractor=extractor,
+            dtype=dtype,
+            skip_corrupt=skip_corrupt,
+            advance=progress.start(file.stat().st_size),
+        )
+    for item in report.corrupt:
+        typer.echo(f"skipped: {item}", err=True)
+    repeated = f", {report.repeated:,} rows repeat an image" if report.repeated else ""
+    typer.echo(
+        f"{output}: {report.added:,} images added, {report.found:,} there before, "
+        f"{len(report.corrupt):,} corrupt rows skipped{repeated}"
+    )
+    if report.corrupt:
+        raise typer.Exit(SKIPPED_STATUS)
+
+
+@app.command()
+def export(
+    store: Store,
+    file: Annotated[Path, typer.Argument(help="The feature file to write.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a store as an original feature file, with the same numbers bit for bit."""
+    from lxmert.cli.rate_progress import RateProgress
+    from lxmert.data.feature_exchange import export_tsv
+    from lxmert.data.feature_store import FeatureStore
+    from lxmert.errors import DataError
+
+    if file.exists() and not overwrite:
+        raise DataError(f"{file} is there already; give --overwrite to replace it, or another name")
+    opened = FeatureStore(store)
+    with RateProgress("exporting", enabled=not quiet) as progress:
+        unlabelled = export_tsv(opened, file, progress.start(len(opened)))
+    typer.echo(f"{file}: {len(opened):,} images")
+    if unlabelled:
+        typer.echo(
+            f"{unlabelled:,} of them lack labels: the missing ids and scores are 0, for want of another way"
+        )
+
+
+def _grid() -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _comparison_table(found: "FeatureComparison", iou: float) -> "Table":
+    table = _grid()
+    table.add_row("images in both", f"{found.images:,}")
+    table.add_row("boxes", f"{found.boxes[0]:,} and {found.boxes[1]:,}")
+    share = found.matched / max(found.boxes[0], 1)
+    table.add_row(f"pairs with IoU ≥ {iou:g}", f"{found.matched:,} ({share:.1%} of the first's boxes)")
+    table.add_row("mean IoU of the pairs", _number(found.mean_iou))
+    spread = "-"
+    if found.cosines is not None:
+        mean, low, least = (_number(found.cosines[key]) for key in ("mean", "fifth_percentile", "least"))
+        spread = f"{mean} (5th percentile {low}, least {least})"
+    table.add_row("mean cosine of features", spread)
+    table.add_row("relative difference of features", _number(found.mean_difference))
+    table.add_row("same object id", _share(found.object_agreement))
+    table.add_row("same attribute id", _share(found.attribute_agreement))
+    return table
+
+
+def _worst_table(found: "FeatureComparison", count: int) -> "Table":
+    from rich.table import Table
+
+    table = Table(title="Images that agree least", title_justify="left", box=None, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    for heading in ("boxes", "pairs", "IoU", "cosine", "same object"):
+        table.add_column(heading, justify="right")
+    for one in found.worst(count):
+        same = "-" if one.same_objects is None else f"{one.same_objects:,}"
+        numbers = (_number(one.mean_iou), _number(one.mean_cosine))
+        table.add_row(one.name, f"{one.boxes[0]}, {one.boxes[1]}", f"{one.matched}", *numbers, same)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_LISTED_NAMES]) + (" …" if len(names) > _LISTED_NAMES else "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_shown(one)}" for key, one in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return " to ".join(_shown(one) for one in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console(highlight=False, markup=False).print(table)

@@ -1,0 +1,99 @@
+"""A progress bar with rate and time left, for work of hours; plain lines where no terminal watches."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+class RateProgress:
+    """One bar on standard error. Use as a context manager.
+
+    Args:
+        what: what is being done, "extracting".
+        unit: what is counted, "images".
+        counted: False shows a percentage instead of the numbers, for bytes.
+        enabled: False shows nothing.
+    """
+
+    def __init__(
+        self, what: str, *, unit: str = "images", counted: bool = True, enabled: bool = True
+    ) -> None:
+        self._console = Console(stderr=True)
+        self._what = what
+        self._unit = unit
+        self._enabled = enabled
+        self._is_watched = self._console.is_terminal
+        self._started = self._line_at = time.monotonic()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn() if counted else TaskProgressColumn(),
+            _RateColumn(unit if counted else "MB", 1 if counted else 10**6),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, disable=not (enabled and self._is_watched))
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, total: int, done: int = 0) -> Callable[[int], None]:
+        """Say how much there is to do and how much of it is done; returns what to call with each step."""
+        task = self._bar.add_task(self._what, total=total, completed=done)
+        self._started = self._line_at = time.monotonic()
+        now_done = done
+
+        def advance(step: int) -> None:
+            nonlocal now_done
+            now_done += step
+            self._bar.advance(task, step)
+            now = time.monotonic()
+            if self._enabled and not self._is_watched and now - self._line_at >= _SECONDS_BETWEEN_LINES:
+                self._line_at = now
+                self._console.print(self._line(now_done, done, total), highlight=False)
+
+        return advance
+
+    def _line(self, now_done: int, at_start: int, total: int) -> str:
+        rate = max(now_done - at_start, 1) / max(time.monotonic() - self._started, 1e-9)
+        minutes, seconds = divmod(round((total - now_done) / rate), 60)
+        left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+        return f"{self._what}: {now_done / max(total, 1):.1%} of {total:,} {self._unit}, {left}"
+
+
+class _RateColumn(ProgressColumn):
+    def __init__(self, unit: str, per: int) -> None:
+        super().__init__()
+        self._unit = unit
+        self._per = per
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed / self._per:.1f} {self._unit}/s")

@@ -1,0 +1,265 @@
+"""Two sets of features of the same images, compared: boxes by overlap, features by cosine, labels.
+
+So anyone can see whether an extractor reproduces reference features, such as those published with LXMERT.
+
+Shapes: N, M boxes of one image in the first and the second set, P pairs of matched boxes, D features.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.data.feature_sources import FeatureSource
+from lxmert.errors import DataError
+from lxmert.vision.geometry import iou
+from lxmert.vision.regions import Regions
+
+DEFAULT_IOU = 0.5
+
+_IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".avif", ".heic"}
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ImageComparison:
+    """One image in both sets.
+
+    Attributes:
+        name: in the first set.
+        boxes: number of boxes in the first and the second set.
+        matched: number of pairs P, each box in at most one.
+        mean_iou: overlap of the pairs.
+        mean_cosine: of their features; None where the widths differ.
+        mean_difference: of their features, Euclidean, relative to the first's length.
+        same_objects: pairs with the same object id, None where a set has no ids.
+        same_attributes: pairs with the same attribute id, likewise.
+        same_size: whether both say the image is of the same height and width.
+    """
+
+    name: str
+    boxes: tuple[int, int]
+    matched: int
+    mean_iou: float | None
+    mean_cosine: float | None
+    mean_difference: float | None
+    same_objects: int | None
+    same_attributes: int | None
+    same_size: bool
+
+
+@dataclass(frozen=True)
+class FeatureComparison:
+    """Two sets of features side by side; means are over all pairs of matched boxes.
+
+    Attributes:
+        images: images compared.
+        only_first: names that only the first set has.
+        only_second: names that only the second set has.
+        boxes: number of boxes in the first and the second set.
+        matched: number of pairs.
+        mean_iou: overlap of the pairs.
+        cosines: mean, fifth percentile and least cosine of the pairs; None where the widths differ.
+        mean_difference: Euclidean distance of the pairs' features, relative to the first's length.
+        object_agreement: share of the pairs with the same object id, None without ids.
+        attribute_agreement: share of the pairs with the same attribute id, likewise.
+        other_sizes: images whose height and width are not the same in both.
+        per_image: the images, in the first set's order.
+    """
+
+    images: int
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    boxes: tuple[int, int]
+    matched: int
+    mean_iou: float | None
+    cosines: Mapping[str, float] | None
+    mean_difference: float | None
+    object_agreement: float | None
+    attribute_agreement: float | None
+    other_sizes: tuple[str, ...]
+    per_image: tuple[ImageComparison, ...]
+
+    def worst(self, count: int) -> list[ImageComparison]:
+        """The images that agree least, by the cosine of their features, else by overlap."""
+
+        def closeness(one: ImageComparison) -> float:
+            value = one.mean_iou if one.mean_cosine is None else one.mean_cosine
+            return -1.0 if value is None else value
+
+        return sorted(self.per_image, key=closeness)[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def compare_features(
+    first: FeatureSource,
+    second: FeatureSource,
+    min_iou: float = DEFAULT_IOU,
+    start: Callable[[int], Advance] = lambda total: lambda step: None,
+) -> FeatureComparison:
+    """Match the boxes of each image that both sets have and compare the pairs.
+
+    Names match exactly, or else without folder and ending, so that `photos/a.jpg` meets `a`.
+
+    Args:
+        first: the reference.
+        second: what is compared with it.
+        min_iou: boxes that overlap less are no pair.
+        start: called with the number of images; returns what to call with each step.
+
+    Raises:
+        DataError: no image is in both.
+    """
+    pairs, only_first, only_second = _pair_names(first.names, second.names)
+    if not pairs:
+        raise DataError(
+            f"no image is in both; the first has names like {_example(first)}, the second {_example(second)}"
+        )
+    advance = start(len(pairs))
+    images: list[ImageComparison] = []
+    cosines: list[Tensor] = []
+    for name, other in pairs:
+        one, found = _compare_image(name, first[name], second[other], min_iou)
+        images.append(one)
+        cosines += [] if found is None else [found]
+        advance(1)
+    matched = sum(one.matched for one in images)
+    return FeatureComparison(
+        images=len(images),
+        only_first=only_first,
+        only_second=only_second,
+        boxes=(sum(one.boxes[0] for one in images), sum(one.boxes[1] for one in images)),
+        matched=matched,
+        mean_iou=_mean(images, "mean_iou"),
+        cosines=_spread(cosines),
+        mean_difference=_mean(images, "mean_difference"),
+        object_agreement=_share(images, "same_objects"),
+        attribute_agreement=_share(images, "same_attributes"),
+        other_sizes=tuple(one.name for one in images if not one.same_size),
+        per_image=tuple(images),
+    )
+
+
+def match_boxes(first: Regions, second: Regions, min_iou: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Pair boxes one to one, those that overlap most first.
+
+    Boxes may lie on one another with different labels: among equal overlaps a pair of equal object ids wins.
+
+    Returns:
+        Rows in the first set (P,) int64, rows in the second (P,) int64, overlaps (P,) float32.
+    """
+    overlaps = iou(first.boxes_xyxy_px, second.boxes_xyxy_px)  # (N, M)
+    rows, columns = (overlaps >= max(min_iou, torch.finfo(torch.float32).tiny)).nonzero(as_tuple=True)
+    values = overlaps[rows, columns]
+    differs = torch.zeros(len(rows), dtype=torch.int64)
+    if first.object_ids is not None and second.object_ids is not None:
+        differs = (first.object_ids[rows] != second.object_ids[columns]).long()
+    order = np.lexsort((differs.numpy(), -values.numpy()))
+    free_rows, free_columns = [True] * len(first), [True] * len(second)
+    chosen = []
+    pairs = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    for index in order.tolist():
+        row, column = pairs[index]
+        if free_rows[row] and free_columns[column]:
+            free_rows[row] = free_columns[column] = False
+            chosen.append(index)
+    kept = torch.tensor(chosen, dtype=torch.int64)
+    return rows[kept], columns[kept], values[kept]
+
+
+def _compare_image(
+    name: str, first: Regions, second: Regions, min_iou: float
+) -> tuple[ImageComparison, Tensor | None]:
+    """The comparison, and the cosine (P,) of each pair."""
+    rows, columns, overlaps = match_boxes(first, second, min_iou)
+    cosines = differences = None
+    if first.feature_dim == second.feature_dim:
+        ours, theirs = first.features[rows].double(), second.features[columns].double()  # (P, D)
+        lengths = ours.norm(dim=1), theirs.norm(dim=1)
+        products = (ours * theirs).sum(dim=1)
+        # Two vectors of zeros are equal, whatever their angle.
+        cosines = torch.where(lengths[0] + lengths[1] > 0, products / (lengths[0] * lengths[1]), 1.0)
+        cosines = torch.nan_to_num(cosines, nan=0.0).clamp(-1.0, 1.0)
+        differences = (ours - theirs).norm(dim=1) / lengths[0].clamp(min=1e-12)
+    comparison = ImageComparison(
+        name=name,
+        boxes=(len(first), len(second)),
+        matched=len(rows),
+        mean_iou=_mean_of(overlaps),
+        mean_cosine=_mean_of(cosines),
+        mean_difference=_mean_of(differences),
+        same_objects=_same(first.object_ids, second.object_ids, rows, columns),
+        same_attributes=_same(first.attribute_ids, second.attribute_ids, rows, columns),
+        same_size=first.size_hw == second.size_hw,
+    )
+    return comparison, cosines
+
+
+def _pair_names(
+    first: Sequence[str], second: Sequence[str]
+) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
+    """Pairs of names, names of the first alone, names of the second alone."""
+    exact = set(second)
+    by_stem: dict[str, list[str]] = {}
+    for name in second:
+        by_stem.setdefault(_stem(name), []).append(name)
+    pairs: list[tuple[str, str]] = []
+    taken: set[str] = set()
+    alone: list[str] = []
+    for name in first:
+        alike = [name] if name in exact else by_stem.get(_stem(name), [])
+        if len(alike) == 1 and alike[0] not in taken:
+            taken.add(alike[0])
+            pairs.append((name, alike[0]))
+        else:
+            alone.append(name)
+    return pairs, tuple(alone), tuple(name for name in second if name not in taken)
+
+
+def _stem(name: str) -> str:
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in _IMAGE_ENDINGS else path.name
+
+
+def _example(source: FeatureSource) -> str:
+    return repr(source.names[0]) if source.names else "none at all"
+
+
+def _mean_of(values: Tensor | None) -> float | None:
+    return None if values is None or not len(values) else float(values.double().mean())
+
+
+def _same(first: Tensor | None, second: Tensor | None, rows: Tensor, columns: Tensor) -> int | None:
+    return None if first is None or second is None else int((first[rows] == second[columns]).sum())
+
+
+def _mean(images: Sequence[ImageComparison], field: str) -> float | None:
+    """The mean over all pairs of a field that holds means over those of each image."""
+    weighted = [(getattr(one, field), one.matched) for one in images if getattr(one, field) is not None]
+    return math.fsum(v * n for v, n in weighted) / sum(n for _, n in weighted) if weighted else None
+
+
+def _share(images: Sequence[ImageComparison], field: str) -> float | None:
+    known = [(getattr(one, field), one.matched) for one in images if getattr(one, field) is not None]
+    pairs = sum(matched for _, matched in known)
+    return sum(same for same, _ in known) / pairs if pairs else None
+
+
+def _spread(cosines: Sequence[Tensor]) -> dict[str, float] | None:
+    if not cosines or not sum(map(len, cosines)):
+        return None
+    values = torch.cat(list(cosines)).numpy()
+    return {
+        "mean": float(values.mean()),
+        "fifth_percentile": float(np.percentile(values, 5)),
+        "least": float(values.min()),
+    }

@@ -1,0 +1,133 @@
+"""Feature files of the original into stores, and stores into such files."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, encode_image
+from lxmert.data.feature_store.layout import LABELS
+from lxmert.data.feature_store.manifest import MANIFEST_NAME
+from lxmert.data.feature_store.skipped import Skipped, SkippedList
+from lxmert.data.feature_tsv import FIELDS, IMPORTED, TsvLine, format_row, parse_row, read_lines
+from lxmert.errors import DataError, RegionsError
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        added: number of images that are new in the store.
+        found: number of images that were there before.
+        repeated: number of rows whose image stands in an earlier row, which is the one that counts.
+        corrupt: the rows that were left out.
+    """
+
+    added: int
+    found: int
+    repeated: int
+    corrupt: list[Skipped]
+
+
+def import_tsv(
+    path: Path,
+    store: Path,
+    *,
+    extractor: str = IMPORTED,
+    dtype: str | None = None,
+    skip_corrupt: bool = False,
+    advance: Advance = lambda step: None,
+) -> ImportReport:
+    """Append the images of a feature file to a store, leaving out those that are there already.
+
+    Args:
+        path: the feature file.
+        store: folder of the store, new or begun before.
+        extractor: identity of what made the features.
+        dtype: "float32" or "float16"; None takes that of a store begun before, else "float32".
+        skip_corrupt: leave corrupt rows out and list them, instead of stopping at the first.
+        advance: called with the number of bytes just read.
+
+    Raises:
+        DataError: a corrupt row, named with its line; no row at all; a store of other features.
+    """
+    manifest = _manifest(path, store, extractor, dtype, skip_corrupt)
+    added = found = repeated = 0
+    seen: set[str] = set()
+    with FeatureStoreWriter(store, manifest) as writer:
+        corrupt = SkippedList(store)
+        for line in read_lines(path):
+            advance(len(line.content) + 1)
+            name = line.name
+            if name in seen:
+                repeated += 1
+            elif name in writer:
+                found += 1
+                seen.add(name)
+            else:
+                try:
+                    row = parse_row(line.content, extractor, manifest.feature_dim)
+                    image = encode_image(name, row.regions, writer.manifest, row.boxes_as_they_came)
+                except (DataError, RegionsError) as error:
+                    corrupt.add(_corrupt(path, line, error, skip_corrupt))
+                    continue
+                writer.append(image)
+                added += 1
+                seen.add(name)
+    return ImportReport(added, found, repeated, corrupt.items)
+
+
+def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images: None) -> int:
+    """Write a store as a feature file, in the store's order; the file appears when it is complete.
+
+    Args:
+        store: the store; features of float16 are written as the float32 of the same value.
+        path: the file.
+        advance: called with the number of images just written.
+
+    Returns:
+        The number of images without some label: what they lack is written as zeros.
+
+    Raises:
+        DataError: an image's name holds a tab or a line end.
+    """
+    partial = path.with_name(path.name + ".partial")
+    unlabelled = 0
+    try:
+        with partial.open("wb") as file:
+            for position in range(len(store)):
+                arrays = store.arrays_at(position)
+                file.write(format_row(store.name_at(position), arrays))
+                unlabelled += any(getattr(arrays, label) is None for label in LABELS)
+                advance(1)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return unlabelled
+
+
+def _manifest(
+    path: Path, store: Path, extractor: str, dtype: str | None, skip_corrupt: bool
+) -> StoreManifest:
+    """What the store must be, by its own manifest where there is one and by the first sound row."""
+    known = StoreManifest.read(store) if (store / MANIFEST_NAME).exists() else None
+    for line in read_lines(path):
+        try:
+            row = parse_row(line.content, extractor)
+        except (DataError, RegionsError) as error:
+            _corrupt(path, line, error, skip_corrupt)
+            continue
+        if len(row.regions):
+            stored = dtype or (known.feature_dtype if known else "float32")
+            return StoreManifest(row.regions.feature_dim, stored, extractor)
+    raise DataError(f"{path}: no sound row with a box; expected {len(FIELDS)} tab-separated fields per line")
+
+
+def _corrupt(path: Path, line: TsvLine, error: Exception, skip_corrupt: bool) -> Skipped:
+    where = f"{path}: line {line.number}"
+    if not skip_corrupt:
+        raise DataError(f"{where}: {error} (--skip-corrupt leaves such rows out and lists them)") from error
+    return Skipped(line.name[:200], where, str(error))

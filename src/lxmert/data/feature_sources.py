@@ -1,0 +1,63 @@
+"""Where features are read from by the name of their image: a store, or an original feature file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from lxmert.data.feature_store import FeatureStore
+from lxmert.data.feature_tsv import parse_row, read_lines
+from lxmert.errors import DataError, LxmertError
+from lxmert.vision.regions import Regions
+
+
+class FeatureSource(Protocol):
+    """Regions by the name of their image."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All names."""
+        ...
+
+    def __getitem__(self, name: str) -> Regions:
+        """The regions of one image."""
+        ...
+
+
+class TsvSource:
+    """A feature file as a `FeatureSource`: only where its rows start is kept in memory.
+
+    Raises:
+        DataError: no such file, or no line in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[str, tuple[int, int, int]] = {}
+        for line in read_lines(path):
+            self._places.setdefault(line.name, (line.number, line.offset, len(line.content)))
+        if not self._places:
+            raise DataError(f"{path}: holds no row")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All names, in the file's order."""
+        return tuple(self._places)
+
+    def __getitem__(self, name: str) -> Regions:
+        """The regions of one image.
+
+        Raises:
+            DataError: its row is corrupt.
+        """
+        number, offset, size = self._places[name]
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            try:
+                return parse_row(file.read(size)).regions
+            except LxmertError as error:
+                raise DataError(f"{self._path}: line {number}: {error}") from error
+
+
+def open_source(path: Path) -> FeatureSource:
+    """A store's folder or a feature file."""
+    return TsvSource(path) if path.is_file() else FeatureStore(path)

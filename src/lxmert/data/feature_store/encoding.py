@@ -1,0 +1,207 @@
+"""One image's `Regions` as the bytes of a store, and back.
+
+Shapes: N objects of one image, D features per object.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.data.feature_store.layout import (
+    LABELS,
+    LEAVES_IMAGE,
+    Entry,
+    hash_name,
+    name_to_bytes,
+    record_layout,
+)
+from lxmert.data.feature_store.manifest import StoreManifest
+from lxmert.errors import DataError, RegionsError
+from lxmert.vision.regions import Regions
+
+_LONGEST_NAME_BYTES = 65_535
+_LARGEST_COUNT = 2**32 - 1
+
+_SERIAL_NUMBERS = 32_000
+"""torch shares longer copies among threads, and with a busy machine waits long for the last of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArrays:
+    """One image's numbers exactly as they are stored.
+
+    Attributes:
+        features: (N, D) float16 or float32.
+        boxes_xyxy_px: (N, 4) float32, as they came: up to one pixel outside the image.
+        size_hw: height and width of the image in pixels.
+        object_ids: (N,) int64, or None; so the other labels, scores float32.
+    """
+
+    features: np.ndarray
+    boxes_xyxy_px: np.ndarray
+    size_hw: tuple[int, int]
+    object_ids: np.ndarray | None = None
+    object_scores: np.ndarray | None = None
+    attribute_ids: np.ndarray | None = None
+    attribute_scores: np.ndarray | None = None
+
+
+class EncodedImage(NamedTuple):
+    """The bytes of one image, ready to be appended to a store; small enough to pass between processes.
+
+    Attributes:
+        name: UTF-8 name.
+        record: all its numbers.
+        objects: N.
+        size_hw: height and width in pixels.
+        flags: see `layout`.
+        crc32: of the record.
+    """
+
+    name: bytes
+    record: bytes
+    objects: int
+    size_hw: tuple[int, int]
+    flags: int
+    crc32: int
+
+    def entry(self, data_offset: int, name_offset: int) -> Entry:
+        """Its index entry, once it is known where it lies."""
+        return Entry(
+            data_offset=data_offset,
+            data_bytes=len(self.record),
+            name_offset=name_offset,
+            name_hash=hash_name(self.name),
+            name_bytes=len(self.name),
+            objects=self.objects,
+            height=self.size_hw[0],
+            width=self.size_hw[1],
+            flags=self.flags,
+            data_crc32=self.crc32,
+        )
+
+
+def encode_image(
+    name: str, regions: Regions, manifest: StoreManifest, boxes_as_they_came: np.ndarray | None = None
+) -> EncodedImage:
+    """Turn the regions of one image into the bytes of a store.
+
+    Args:
+        name: the image's name.
+        regions: made by the manifest's extractor, on any device.
+        manifest: the store's.
+        boxes_as_they_came: (N, 4) float32, stored where those of `regions` were clamped.
+
+    Raises:
+        DataError: the name is empty or no text.
+        RegionsError: another extractor or width than the store's, or numbers that do not fit its types.
+    """
+    encoded_name = _checked_name(name)
+    _check_fits(name, regions, manifest)
+    boxes = regions.boxes_xyxy_px.cpu().numpy()
+    flags = 0
+    if boxes_as_they_came is not None and not np.array_equal(boxes, boxes_as_they_came):
+        boxes, flags = boxes_as_they_came, LEAVES_IMAGE
+    numbers = {"features": regions.features.cpu().numpy(), "boxes_xyxy_px": boxes}
+    for label, (flag, _) in LABELS.items():
+        if (tensor := getattr(regions, label)) is not None:
+            numbers[label] = tensor.cpu().numpy()
+            flags |= flag
+    layout = record_layout(len(regions), manifest.feature_dim, manifest.feature_dtype, flags)
+    record = bytearray(layout.size)
+    for array_name, offset, shape, dtype in layout.arrays:
+        place: np.ndarray = np.ndarray(shape, dtype, record, offset)
+        place[...] = _converted(f"{name}: {array_name}", numbers[array_name], dtype)
+    return EncodedImage(encoded_name, bytes(record), len(regions), regions.size_hw, flags, zlib.crc32(record))
+
+
+def view_arrays(data: memoryview, entry: Entry, manifest: StoreManifest) -> StoredArrays:
+    """The arrays of one image as views into the bytes of its data file; nothing is copied."""
+    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
+    start = entry.data_offset
+    views: dict[str, np.ndarray] = {
+        name: np.ndarray(shape, dtype, data, start + offset) for name, offset, shape, dtype in layout.arrays
+    }
+    return StoredArrays(**views, size_hw=(entry.height, entry.width))
+
+
+def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Regions:
+    """The regions of one image in memory of their own; `data` are the writable bytes of its data file."""
+    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
+    start = entry.data_offset
+    _, _, shape, dtype = layout.arrays[0]
+    features: np.ndarray = np.ndarray(shape, dtype, data, start)
+    # One copy for all small arrays: five would take as long as reading the features of a small extractor.
+    small = bytearray(data[start + layout.small_offset : start + layout.size])
+    tensors = {
+        name: torch.from_numpy(np.ndarray(shape, dtype, small, offset - layout.small_offset))
+        for name, offset, shape, dtype in layout.arrays[1:]
+    }
+    # Every number was checked before it was written; only boxes kept as they came still have to be clamped.
+    make = Regions if entry.flags & LEAVES_IMAGE else Regions.trusted
+    return make(
+        features=_to_float32(features),
+        size_hw=(entry.height, entry.width),
+        extractor=manifest.extractor,
+        **tensors,
+    )
+
+
+def _to_float32(stored: np.ndarray) -> Tensor:
+    """(N, D) float16 or float32 -> (N, D) float32 in memory of its own, on this thread alone."""
+    if stored.dtype == np.float32:
+        return torch.from_numpy(stored.copy())
+    # By torch, ten times as fast at it as numpy.
+    converted = torch.empty(stored.shape, dtype=torch.float32)
+    from_flat, to_flat = torch.from_numpy(stored).view(-1), converted.view(-1)
+    for start in range(0, len(from_flat), _SERIAL_NUMBERS):
+        to_flat[start : start + _SERIAL_NUMBERS] = from_flat[start : start + _SERIAL_NUMBERS]
+    return converted
+
+
+def stored_name(names: memoryview, entry: Entry) -> bytes:
+    """The name of an image out of the bytes of its names file; `name_from_bytes` makes it a text."""
+    return bytes(names[entry.name_offset : entry.name_offset + entry.name_bytes])
+
+
+def _checked_name(name: str) -> bytes:
+    if not isinstance(name, str) or not name:
+        raise DataError(f"an image's name is {name!r}; expected a text of at least one character")
+    try:
+        encoded = name_to_bytes(name)
+    except UnicodeEncodeError as error:
+        raise DataError(f"the image name {name!r} cannot be written as UTF-8; rename the image") from error
+    if len(encoded) > _LONGEST_NAME_BYTES:
+        raise DataError(
+            f"the image name {name[:40]!r}… has {len(encoded):,} bytes; the most is {_LONGEST_NAME_BYTES:,}"
+        )
+    return encoded
+
+
+def _check_fits(name: str, regions: Regions, manifest: StoreManifest) -> None:
+    if regions.extractor != manifest.extractor:
+        raise RegionsError(
+            f"{name}: its regions were made by {regions.extractor!r}, the store holds those of "
+            f"{manifest.extractor!r}; expected one extractor per store"
+        )
+    if regions.feature_dim != manifest.feature_dim:
+        raise RegionsError(
+            f"{name}: {regions.feature_dim} features per object, the store holds {manifest.feature_dim}"
+        )
+    if max(regions.size_hw) > _LARGEST_COUNT:
+        raise RegionsError(f"{name}: an image of {regions.size_hw} pixels is larger than a store can say")
+
+
+def _converted(what: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if values.dtype == dtype or not values.size:
+        return values
+    largest = float(np.abs(values).max())
+    if largest > float(np.finfo(dtype).max):
+        raise RegionsError(
+            f"{what} reach {largest:g}, more than {dtype.name} can hold (65504); store them as float32"
+        )
+    return values.astype(dtype)

@@ -1,0 +1,192 @@
+"""The bytes of a feature store: which files there are and what stands where in them (docs/features.md).
+
+Everything is little-endian. A part of a store is four files of one writer: `.data` (numbers), `.names`
+(text), `.index` (one fixed-size entry per image) and `.synced` (how many images are surely on the disk).
+
+Shapes: N objects of one image, D features per object.
+"""
+
+import math
+import re
+import struct
+import zlib
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+FORMAT_NAME = "lxmert-feature-store"
+FORMAT_VERSION = 1
+
+DTYPES: dict[str, np.dtype] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
+"""What features may be stored as."""
+
+RECORD_ALIGNMENT = 64
+"""Each image's numbers start at a multiple of this many bytes of the data file: a cache line."""
+
+_ARRAY_ALIGNMENT = 16
+
+_FIELDS = struct.Struct("<QQQQIIIIIII")
+_CHECKSUM = struct.Struct("<I")
+ENTRY_BYTES = _FIELDS.size + _CHECKSUM.size
+ENTRY_DTYPE = np.dtype(
+    {
+        "names": ["name_hash", "objects", "flags"],
+        "formats": ["<u8", "<u4", "<u4"],
+        "offsets": [24, 36, 48],
+        "itemsize": ENTRY_BYTES,
+    }
+)
+"""The fields of an entry that are looked at for all images at once."""
+
+HAS_OBJECT_IDS = 1
+HAS_OBJECT_SCORES = 2
+HAS_ATTRIBUTE_IDS = 4
+HAS_ATTRIBUTE_SCORES = 8
+LEAVES_IMAGE = 16
+"""A box leaves its image by a rounding error; it is stored as it came and clamped when regions are read."""
+
+LABELS: dict[str, tuple[int, np.dtype]] = {
+    "object_ids": (HAS_OBJECT_IDS, np.dtype("<i8")),
+    "object_scores": (HAS_OBJECT_SCORES, np.dtype("<f4")),
+    "attribute_ids": (HAS_ATTRIBUTE_IDS, np.dtype("<i8")),
+    "attribute_scores": (HAS_ATTRIBUTE_SCORES, np.dtype("<f4")),
+}
+"""Optional arrays of N numbers: the flag that says an image has them, and how they are stored."""
+
+_PART_NAME = re.compile(r"rank-(\d{5})-part-(\d{5})\.index")
+
+
+class Entry(NamedTuple):
+    """What the index says of one image.
+
+    Attributes:
+        data_offset: where its numbers start in the data file, in bytes.
+        data_bytes: how many bytes they are.
+        name_offset: where its name starts in the names file, in bytes.
+        name_hash: `hash_name` of the name.
+        name_bytes: length of the name in bytes, without the line end.
+        objects: number of objects N.
+        height: of the image in pixels.
+        width: of the image in pixels.
+        flags: the `HAS_…` bits and `LEAVES_IMAGE`.
+        data_crc32: of the numbers.
+        reserved: 0.
+    """
+
+    data_offset: int
+    data_bytes: int
+    name_offset: int
+    name_hash: int
+    name_bytes: int
+    objects: int
+    height: int
+    width: int
+    flags: int
+    data_crc32: int
+    reserved: int = 0
+
+    def pack(self) -> bytes:
+        """The entry's 64 bytes, its own checksum last."""
+        fields = _FIELDS.pack(*self)
+        return fields + _CHECKSUM.pack(zlib.crc32(fields))
+
+    @classmethod
+    def unpack(cls, index: memoryview, row: int) -> Self:
+        """Entry number `row` of an index."""
+        return cls._make(_FIELDS.unpack_from(index, row * ENTRY_BYTES))
+
+
+def entry_is_whole(index: memoryview, row: int) -> bool:
+    """True where the checksum of entry number `row` is right."""
+    start = row * ENTRY_BYTES
+    end = start + _FIELDS.size
+    (stored,) = _CHECKSUM.unpack_from(index, end)
+    return bool(zlib.crc32(index[start:end]) == stored)
+
+
+class Array(NamedTuple):
+    """Where one array of an image lies, in bytes from the start of its record."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class RecordLayout(NamedTuple):
+    """The arrays of an image's record: features first, then the small ones, boxes and labels.
+
+    Attributes:
+        arrays: all of them, in order.
+        small_offset: where the first of the small ones starts, in bytes from the start of the record.
+        size: bytes of the whole record.
+    """
+
+    arrays: tuple[Array, ...]
+    small_offset: int
+    size: int
+
+
+@lru_cache(maxsize=4096)
+def record_layout(objects: int, feature_dim: int, dtype: str, flags: int) -> RecordLayout:
+    """The layout of the record of an image with N objects."""
+    wanted: list[tuple[str, tuple[int, ...], np.dtype]] = [
+        ("features", (objects, feature_dim), DTYPES[dtype]),
+        ("boxes_xyxy_px", (objects, 4), np.dtype("<f4")),
+    ]
+    wanted += [(name, (objects,), stored) for name, (flag, stored) in LABELS.items() if flags & flag]
+    arrays: list[Array] = []
+    end = 0
+    for name, shape, stored in wanted:
+        start = aligned(end, _ARRAY_ALIGNMENT)
+        arrays.append(Array(name, start, shape, stored))
+        end = start + math.prod(shape) * stored.itemsize
+    return RecordLayout(tuple(arrays), arrays[1].offset, end)
+
+
+def aligned(offset: int, alignment: int = RECORD_ALIGNMENT) -> int:
+    """The next multiple of `alignment`."""
+    return -(-offset // alignment) * alignment
+
+
+def name_to_bytes(name: str) -> bytes:
+    """UTF-8; bytes of a file name that are not UTF-8 (Python's surrogates) stay the bytes they were."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def name_from_bytes(data: bytes) -> str:
+    """The inverse of `name_to_bytes`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def hash_name(name: bytes) -> int:
+    """The first 8 bytes of BLAKE2b, as an unsigned integer."""
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+class PartFiles(NamedTuple):
+    """The four files of part number `part` that rank `rank` wrote."""
+
+    folder: Path
+    rank: int
+    part: int
+
+    def file(self, kind: str) -> Path:
+        """Path of its "data", "names", "index" or "synced" file."""
+        return self.folder / f"rank-{self.rank:05d}-part-{self.part:05d}.{kind}"
+
+    def synced(self) -> int:
+        """How many images are known to be on the disk; 0 where that is unknown."""
+        try:
+            return int(self.file("synced").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+
+
+def list_parts(folder: Path) -> list[PartFiles]:
+    """All parts of a store, in the order of ranks, then parts."""
+    found = (_PART_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted(PartFiles(folder, int(match[1]), int(match[2])) for match in found if match)

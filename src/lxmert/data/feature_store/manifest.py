@@ -1,0 +1,143 @@
+"""`manifest.json` of a feature store: format, width and type of the features, and what made them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lxmert._version import __version__
+from lxmert.data.feature_store.layout import DTYPES, FORMAT_NAME, FORMAT_VERSION
+from lxmert.data.json_files import Record, read_json
+from lxmert.errors import DataError
+
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StoreManifest:
+    """What holds for every image of a store.
+
+    Attributes:
+        feature_dim: number of features per object D.
+        feature_dtype: "float32", or "float16" for half the space at a relative error of 2⁻¹¹.
+        extractor: identity of what made the features; `Regions.extractor` of every image.
+        description: what `build_extractor` makes the extractor from, where known.
+        object_names: name of each object class, where known.
+        attribute_names: name of each attribute, where known.
+
+    Raises:
+        DataError: a width below 1, an unknown dtype, or no extractor.
+    """
+
+    feature_dim: int
+    feature_dtype: str
+    extractor: str
+    description: Mapping[str, Any] | None = None
+    object_names: tuple[str, ...] | None = None
+    attribute_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            not isinstance(self.feature_dim, int)
+            or isinstance(self.feature_dim, bool)
+            or self.feature_dim < 1
+        ):
+            raise DataError(f"feature_dim is {self.feature_dim!r}; expected a whole number of at least 1")
+        if self.feature_dtype not in DTYPES:
+            raise DataError(f"feature_dtype is {self.feature_dtype!r}; expected {' or '.join(DTYPES)}")
+        if not isinstance(self.extractor, str) or not self.extractor:
+            raise DataError(f"extractor is {self.extractor!r}; expected the name of what made the features")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a store.
+
+        Raises:
+            DataError: no store there, a manifest that is malformed, or a format that is newer than this code.
+        """
+        path = folder / MANIFEST_NAME
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such feature store; `lxmert extract` and `lxmert features import` make one"
+            )
+        if not path.is_file():
+            raise DataError(f"{folder}: not a feature store, it has no {MANIFEST_NAME}")
+        record = Record(read_json(path), path)
+        if record.get("format", str) != FORMAT_NAME:
+            raise DataError(f"{path}: format is {record.value['format']!r}, expected {FORMAT_NAME!r}")
+        if (version := record.get("version", int)) != FORMAT_VERSION:
+            raise DataError(
+                f"{path}: format version {version}, this lxmert reads version {FORMAT_VERSION}; use the "
+                f"lxmert that made it ({record.value.get('made_by', 'unknown')}) or a newer one"
+            )
+        try:
+            return cls(
+                feature_dim=record.get("feature_dim", int),
+                feature_dtype=record.get("feature_dtype", str),
+                extractor=record.get("extractor", str),
+                description=record.optional("description", dict),
+                object_names=_names(record, "object_names"),
+                attribute_names=_names(record, "attribute_names"),
+            )
+        except DataError as error:
+            raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
+
+    def write_new(self, folder: Path) -> bool:
+        """Write the manifest unless there is one; returns whether it was written.
+
+        The file appears complete or not at all, and only once, however many processes try.
+        """
+        path = folder / MANIFEST_NAME
+        content = {
+            "format": FORMAT_NAME,
+            "version": FORMAT_VERSION,
+            "made_by": f"lxmert {__version__}",
+            **asdict(self),
+        }
+        partial = folder / f"{MANIFEST_NAME}.{os.getpid()}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # A hard link, because it fails where the name exists; renaming would replace another's manifest.
+            os.link(partial, path)
+        except FileExistsError:
+            return False
+        except OSError:  # A file system without hard links.
+            if path.exists():
+                return False
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(folder)
+        return True
+
+    def differences(self, other: "StoreManifest") -> list[str]:
+        """In which points features of `other` would not fit into this store, as readable lines."""
+        points = ("extractor", "feature_dim", "feature_dtype")
+        return [
+            f"{name} {getattr(self, name)!r}, not {getattr(other, name)!r}"
+            for name in points
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power failure."""
+    if os.name == "nt":  # Windows cannot open folders; NTFS keeps its own journal of names.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _names(record: Record, key: str) -> tuple[str, ...] | None:
+    names = record.optional(key, list)
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise DataError(f"{record.path}: {key} holds something else than names")
+    return None if names is None else tuple(names)

@@ -1,0 +1,133 @@
+"""One part of a store on disk: how many of its images are whole, and cutting off what a crash left behind.
+
+An image is written in the order numbers, name, index entry, and from time to time all of it is forced to the
+disk (`.synced` says up to which image). After a killed process every entry that is there is good; after a
+power failure those beyond `.synced` may be there without their numbers, so they are checked.
+"""
+
+import mmap
+import os
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from lxmert.data.feature_store.layout import (
+    ENTRY_BYTES,
+    Entry,
+    PartFiles,
+    aligned,
+    entry_is_whole,
+    hash_name,
+    record_layout,
+)
+from lxmert.data.feature_store.manifest import StoreManifest
+from lxmert.errors import DataError
+
+
+class Extent(NamedTuple):
+    """How far the whole images of a part reach: their number, and where their bytes end in each file."""
+
+    images: int = 0
+    data_end: int = 0
+    names_end: int = 0
+
+    @property
+    def next_data_offset(self) -> int:
+        """Where the next image's numbers start."""
+        return aligned(self.data_end)
+
+    def after(self, entry: Entry) -> "Extent":
+        """The extent with one more image."""
+        names_end = entry.name_offset + entry.name_bytes + 1  # Each name ends its line.
+        return Extent(self.images + 1, entry.data_offset + entry.data_bytes, names_end)
+
+
+def map_file(path: Path, size: int) -> memoryview:
+    """The first `size` bytes of a file, mapped and writable; what is written never reaches the file.
+
+    Private and writable, because torch wants memory it could write to.
+    """
+    if size == 0:
+        return memoryview(bytearray())
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
+
+
+def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
+    """How far the whole images of a part reach.
+
+    Raises:
+        DataError: a file is shorter than what was once on the disk, as after an incomplete copy.
+    """
+    sizes = {kind: _size(files.file(kind)) for kind in ("index", "data", "names")}
+    entries = sizes["index"] // ENTRY_BYTES
+    synced = files.synced()
+    if synced > entries:
+        raise DataError(
+            f"{files.file('index')}: holds {entries} images, {synced} were written; get the file again, "
+            f"or delete {files.file('synced').name} to go on with what is there"
+        )
+    index = map_file(files.file("index"), entries * ENTRY_BYTES)
+    extent = Extent()
+    if synced:
+        last = Entry.unpack(index, synced - 1)
+        extent = Extent(synced - 1).after(last)
+        if not entry_is_whole(index, synced - 1):
+            raise DataError(
+                f"{files.file('index')}: the entry of image {synced - 1} is damaged; get the file again"
+            )
+        if extent.data_end > sizes["data"] or extent.names_end > sizes["names"]:
+            raise DataError(
+                f"{files.file('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
+                f"{sizes['names']:,} of {extent.names_end:,}); the copy is incomplete, get it again"
+            )
+    if synced == entries:
+        return extent
+    data, names = (map_file(files.file(kind), sizes[kind]) for kind in ("data", "names"))
+    for row in range(synced, entries):
+        if not entry_is_whole(index, row):
+            break
+        entry = Entry.unpack(index, row)
+        if image_faults(entry, extent, data, names, manifest):
+            break
+        extent = extent.after(entry)
+    return extent
+
+
+def image_faults(
+    entry: Entry, before: Extent, data: memoryview, names: memoryview, manifest: StoreManifest
+) -> list[str]:
+    """What is wrong with the bytes of one image, given where those of the images before it end."""
+    if (entry.data_offset, entry.name_offset) != (before.next_data_offset, before.names_end):
+        return ["its index entry points to a wrong place"]
+    after = before.after(entry)
+    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
+    if entry.data_bytes != layout.size:
+        return [f"{entry.data_bytes} bytes of numbers, expected {layout.size} for {entry.objects} objects"]
+    if after.data_end > len(data) or after.names_end > len(names):
+        return ["its bytes are cut off"]
+    faults = []
+    if zlib.crc32(data[entry.data_offset : after.data_end]) != entry.data_crc32:
+        faults.append("the checksum of its numbers is wrong")
+    if hash_name(names[entry.name_offset : after.names_end - 1].tobytes()) != entry.name_hash:
+        faults.append("the checksum of its name is wrong")
+    return faults
+
+
+def cut(files: PartFiles, extent: Extent) -> int:
+    """Cut off what lies behind the whole images; returns how many bytes that were."""
+    wanted = {"index": extent.images * ENTRY_BYTES, "names": extent.names_end, "data": extent.data_end}
+    surplus = 0
+    for kind, size in wanted.items():
+        path = files.file(kind)
+        if (there := _size(path)) > size:
+            surplus += there - size
+            os.truncate(path, size)
+    return surplus
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,208 @@
+"""Reading a feature store: memory-mapped, by name or by position, from any number of processes.
+
+Shapes: N objects of one image, D features per object.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lxmert.data.feature_store.encoding import StoredArrays, read_regions, stored_name, view_arrays
+from lxmert.data.feature_store.layout import (
+    ENTRY_BYTES,
+    ENTRY_DTYPE,
+    Entry,
+    PartFiles,
+    hash_name,
+    list_parts,
+    name_from_bytes,
+    name_to_bytes,
+)
+from lxmert.data.feature_store.manifest import StoreManifest
+from lxmert.data.feature_store.parts import Extent, map_file, measure
+from lxmert.errors import DataError
+from lxmert.vision.regions import Regions
+
+
+class FeatureStore:
+    """The regions of many images on disk, as they were when the store was opened.
+
+    Images have a position, 0 to len - 1: those of each writer in the order written, ranks in turn. A store
+    may be passed to other processes (a DataLoader's workers): each maps the files itself when it first
+    reads, and the pages read are shared by all of them.
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        DataError: no store there, or one that is malformed.
+
+    Example::
+
+        store = FeatureStore("coco-features")
+        regions = store["COCO_val2014_000000000042.jpg"]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = StoreManifest.read(self.path)
+        self._extents = [(files, measure(files, self.manifest)) for files in list_parts(self.path)]
+        self._forget_maps()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The same as `FeatureStore(path)`."""
+        return cls(path)
+
+    @property
+    def extractor(self) -> str:
+        """Identity of what made the features."""
+        return self.manifest.extractor
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features per object D."""
+        return self.manifest.feature_dim
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, by position."""
+        return tuple(self)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, by position."""
+        return (self.name_at(position) for position in range(len(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __getitem__(self, name: str) -> Regions:
+        """The regions of the image of this name; see `regions_at`.
+
+        Raises:
+            DataError: no image of this name.
+        """
+        return self.regions_at(self.position(name))
+
+    def position(self, name: str) -> int:
+        """The position of the image of this name.
+
+        Raises:
+            DataError: no image of this name.
+        """
+        position = self.find(name) if isinstance(name, str) else None
+        if position is None:
+            example = f"; names look like {self.name_at(0)!r}" if len(self) else ""
+            raise DataError(f"{self.path}: no image {name!r} among its {len(self):,}{example}")
+        return position
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of this name, or None."""
+        try:
+            encoded = name_to_bytes(name)
+        except UnicodeEncodeError:
+            return None
+        hashes, positions = self._hashes
+        wanted = hash_name(encoded)
+        row = bisect_left(hashes, wanted)
+        while row < len(hashes) and hashes[row] == wanted:
+            position = positions[row]
+            part, entry = self._locate(position)
+            if stored_name(part.names, entry) == encoded:
+                return position
+            row += 1
+        return None
+
+    def name_at(self, position: int) -> str:
+        """The name of the image at this position."""
+        part, entry = self._locate(position)
+        return name_from_bytes(stored_name(part.names, entry))
+
+    def regions_at(self, position: int) -> Regions:
+        """The regions of the image at this position, float32, in memory of their own."""
+        part, entry = self._locate(position)
+        return read_regions(part.data, entry, self.manifest)
+
+    def arrays_at(self, position: int) -> StoredArrays:
+        """The numbers of the image at this position as stored: read-only views, no copies."""
+        part, entry = self._locate(position)
+        return view_arrays(part.data.toreadonly(), entry, self.manifest)
+
+    def object_counts(self) -> np.ndarray:
+        """Number of objects N of each image by position, (len,) uint32; no feature is read."""
+        return self._column("objects")
+
+    def flags(self) -> np.ndarray:
+        """The `HAS_…` bits (see `layout`) of each image by position, (len,) uint32."""
+        return self._column("flags")
+
+    def parts(self) -> list[tuple[PartFiles, Extent]]:
+        """The store's parts and how far each was written when the store was opened."""
+        return list(self._extents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "manifest": self.manifest, "_extents": self._extents}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_maps()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.path)!r}, {len(self)} images, extractor={self.extractor!r})"
+
+    def _forget_maps(self) -> None:
+        self._parts = [_MappedPart(files, extent) for files, extent in self._extents]
+        self._starts = [0]
+        for _, extent in self._extents:
+            self._starts.append(self._starts[-1] + extent.images)
+        self.__dict__.pop("_hashes", None)
+
+    def _locate(self, position: int) -> tuple["_MappedPart", Entry]:
+        if not 0 <= position < self._starts[-1]:
+            raise DataError(f"{self.path}: no image at position {position}; it holds {len(self):,}")
+        number = bisect_right(self._starts, position) - 1
+        part = self._parts[number]
+        return part, Entry.unpack(part.index, position - self._starts[number])
+
+    @cached_property
+    def _hashes(self) -> tuple[memoryview, memoryview]:
+        """Hashes of all names in ascending order and the positions they belong to: 16 bytes per image."""
+        hashes = self._column("name_hash")
+        positions = np.argsort(hashes, kind="stable")
+        return hashes[positions].data, positions.data
+
+    def _column(self, field: str) -> np.ndarray:
+        columns = [part.entries[field] for part in self._parts]
+        return np.concatenate(columns) if columns else np.zeros(0, ENTRY_DTYPE[field])
+
+
+class _MappedPart:
+    """The files of one part, each mapped when first used."""
+
+    def __init__(self, files: PartFiles, extent: Extent) -> None:
+        self._files = files
+        self._extent = extent
+
+    @cached_property
+    def data(self) -> memoryview:
+        return map_file(self._files.file("data"), self._extent.data_end)
+
+    @cached_property
+    def names(self) -> memoryview:
+        return map_file(self._files.file("names"), self._extent.names_end)
+
+    @cached_property
+    def index(self) -> memoryview:
+        return map_file(self._files.file("index"), self._extent.images * ENTRY_BYTES)
+
+    @property
+    def entries(self) -> np.ndarray:
+        return np.frombuffer(self.index, ENTRY_DTYPE)

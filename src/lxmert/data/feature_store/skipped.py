@@ -1,0 +1,71 @@
+"""`skipped.jsonl` beside a store: the images that did not get into it, and why.
+
+The file tells of the newest run: each run tries again what an earlier one skipped. Several writers have a
+file each, so that none waits for another.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_FIRST = "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that is not in the store.
+
+    Attributes:
+        name: what it would be called there.
+        source: its file, or the file and line it stands in.
+        reason: one line.
+    """
+
+    name: str
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        reason = " ".join(self.reason.split())
+        return reason if reason.startswith(self.source) else f"{self.source}: {reason}"
+
+
+class SkippedList:
+    """The list of one run; written line by line, and not there while it is empty.
+
+    Args:
+        folder: the store's folder.
+        rank: number of this writer.
+        ranks: number of all writers; lists of ranks beyond it, left by an earlier run, are removed by rank 0.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0, ranks: int = 1) -> None:
+        self._path = folder / (_FIRST if rank == 0 else f"skipped-rank-{rank:05d}.jsonl")
+        self._path.unlink(missing_ok=True)
+        self.items: list[Skipped] = []
+        if rank == 0:
+            for path in folder.glob("skipped-rank-*.jsonl"):
+                if int(path.stem.rpartition("-")[2]) >= ranks:
+                    path.unlink(missing_ok=True)
+
+    def add(self, item: Skipped) -> None:
+        """Note one more."""
+        self.items.append(item)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(item), ensure_ascii=True) + "\n")
+
+    @staticmethod
+    def read(folder: Path) -> list[dict[str, Any]]:
+        """The lists of all ranks of the newest run."""
+        return list(_records(folder))
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("skipped*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # The last line of a killed run.
+                continue

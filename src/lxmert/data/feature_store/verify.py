@@ -1,0 +1,169 @@
+"""Reading every byte of a feature store and telling what is wrong with it, and what is in it.
+
+Shapes: N objects of one image, D features per object.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lxmert.data.feature_store.encoding import stored_name, view_arrays
+from lxmert.data.feature_store.layout import (
+    ENTRY_BYTES,
+    LABELS,
+    LEAVES_IMAGE,
+    Entry,
+    PartFiles,
+    entry_is_whole,
+    list_parts,
+    name_from_bytes,
+)
+from lxmert.data.feature_store.manifest import StoreManifest
+from lxmert.data.feature_store.parts import Extent, image_faults, map_file, measure
+from lxmert.errors import DataError, RegionsError
+from lxmert.vision.geometry import validate_boxes
+
+Advance = Callable[[int], None]
+
+
+@dataclass
+class StoreReport:
+    """What a store holds, and everything that is wrong with it.
+
+    Attributes:
+        images: number of whole images.
+        objects: number of objects of all of them.
+        fewest_objects: of any image.
+        most_objects: of any image.
+        labels: how many images have each kind of label.
+        feature_range: least and largest feature.
+        feature_mean: mean of all features.
+        boxes_leaving: images with a box that leaves the image by up to a pixel (clamped when read).
+        unfinished_bytes: what a killed writer left behind the last whole image; the next one cuts it off.
+        faults: one line for each fault; empty for a sound store.
+    """
+
+    images: int = 0
+    objects: int = 0
+    fewest_objects: int = 0
+    most_objects: int = 0
+    labels: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    feature_range: tuple[float, float] | None = None
+    feature_mean: float | None = None
+    boxes_leaving: int = 0
+    unfinished_bytes: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def verify_store(path: str | Path, advance: Advance = lambda images: None) -> StoreReport:
+    """Check every image of a store: index, checksums, names that occur twice, ranges of all numbers.
+
+    Args:
+        path: the store's folder.
+        advance: called with the number of images just checked.
+
+    Raises:
+        DataError: no store there, or its manifest is malformed.
+    """
+    folder = Path(path)
+    manifest = StoreManifest.read(folder)
+    report = StoreReport()
+    tally = _Tally(report, manifest)
+    for files in list_parts(folder):
+        try:
+            extent = measure(files, manifest)
+        except DataError as error:
+            report.faults.append(str(error))
+            continue
+        _verify_part(files, extent, tally, advance)
+        report.unfinished_bytes += _unfinished_bytes(files, extent)
+    tally.finish()
+    return report
+
+
+class _Tally:
+    """Sums over all images."""
+
+    def __init__(self, report: StoreReport, manifest: StoreManifest) -> None:
+        self.report = report
+        self.manifest = manifest
+        self.owners: dict[str, str] = {}
+        self._counts: list[int] = []
+        self._low, self._high = np.inf, -np.inf
+        self._sum = 0.0
+
+    def add(self, name: str, entry: Entry, data: memoryview) -> list[str]:
+        """Count one image whose bytes are right; returns what is wrong with its numbers."""
+        report = self.report
+        arrays = view_arrays(data, entry, self.manifest)
+        report.images += 1
+        self._counts.append(entry.objects)
+        report.boxes_leaving += bool(entry.flags & LEAVES_IMAGE)
+        for label, (flag, _) in LABELS.items():
+            report.labels[label] += bool(entry.flags & flag)
+        faults = []
+        if arrays.features.size:
+            features = arrays.features.astype(np.float32, copy=False)
+            self._low = min(self._low, float(features.min()))
+            self._high = max(self._high, float(features.max()))
+            self._sum += float(features.sum(dtype=np.float64))
+            if not np.isfinite(features).all():
+                faults.append("features that are not finite")
+        for scores, what in ((arrays.object_scores, "object"), (arrays.attribute_scores, "attribute")):
+            if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
+                faults.append(f"{what} scores outside 0..1")
+        try:
+            validate_boxes(torch.from_numpy(arrays.boxes_xyxy_px.copy()), arrays.size_hw)
+        except RegionsError as error:
+            faults.append(str(error))
+        return faults
+
+    def finish(self) -> None:
+        counts = self._counts
+        if counts:
+            self.report.objects = sum(counts)
+            self.report.fewest_objects, self.report.most_objects = min(counts), max(counts)
+        if self.report.objects:
+            self.report.feature_range = (self._low, self._high)
+            self.report.feature_mean = self._sum / (self.report.objects * self.manifest.feature_dim)
+
+
+def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advance) -> None:
+    index = map_file(files.file("index"), extent.images * ENTRY_BYTES)
+    data = map_file(files.file("data"), extent.data_end)
+    names = map_file(files.file("names"), extent.names_end)
+    before = Extent()
+    for row in range(extent.images):
+        place = f"{files.file('index').name}, image {row}"
+        advance(1)
+        if not entry_is_whole(index, row):
+            tally.report.faults.append(f"{place}: the checksum of its index entry is wrong")
+            # Where the next image starts is not known from here; its own entry is believed instead.
+            before = _before(Entry.unpack(index, row + 1)) if row + 1 < extent.images else before
+            continue
+        entry = Entry.unpack(index, row)
+        faults = image_faults(entry, before, data, names, tally.manifest)
+        name = name_from_bytes(stored_name(names, entry))
+        if not faults:
+            faults = tally.add(name, entry, data)
+        if (other := tally.owners.setdefault(name, place)) != place:
+            faults.append(f"the name occurs before, as {other}")
+        tally.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
+        before = Extent(row, 0, 0).after(entry)
+
+
+def _before(entry: Entry) -> Extent:
+    return Extent(0, entry.data_offset, entry.name_offset)
+
+
+def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
+    wanted = {"index": extent.images * ENTRY_BYTES, "names": extent.names_end, "data": extent.data_end}
+    return sum(files.file(kind).stat().st_size - size for kind, size in wanted.items())

@@ -1,0 +1,191 @@
+"""Appending images to a feature store, safe against being killed at any moment.
+
+The order of writing and the policy of forcing bytes to the disk are described in docs/features.md.
+"""
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from lxmert.data.feature_store.encoding import EncodedImage, encode_image
+from lxmert.data.feature_store.layout import ENTRY_BYTES, PartFiles, list_parts, name_from_bytes
+from lxmert.data.feature_store.locking import RankLock
+from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, sync_folder
+from lxmert.data.feature_store.parts import Extent, cut, measure
+from lxmert.data.feature_store.reader import FeatureStore
+from lxmert.errors import DataError
+from lxmert.vision.regions import Regions
+
+PART_BYTES = 4_000_000_000
+"""A data file is closed before it grows beyond this: every file system and hub takes such files."""
+
+SYNC_SECONDS = 5.0
+SYNC_BYTES = 64 * 2**20
+"""At most this much work is lost, and has to be checked, after a power failure."""
+
+_KINDS = ("data", "names", "index")
+
+
+class FeatureStoreWriter:
+    """Appends images to a store, new or begun before. Use as a context manager.
+
+    Several processes may write to one store at the same time, each under its own rank.
+
+    Args:
+        path: the store's folder; new, empty or a store.
+        manifest: what holds for all its images; must fit a store that is there already.
+        rank: number of this writer among those that write at the same time.
+        part_bytes: a data file is closed before it grows beyond this.
+
+    Raises:
+        DataError: the folder holds something else, a store of another extractor, width or type, or another
+            process writes under this rank.
+    """
+
+    def __init__(
+        self, path: str | Path, manifest: StoreManifest, *, rank: int = 0, part_bytes: int = PART_BYTES
+    ) -> None:
+        self.path = Path(path)
+        self.rank = rank
+        self.manifest = _open_folder(self.path, manifest)
+        self._part_bytes = part_bytes
+        self._lock = RankLock(self.path, rank)
+        self._files: dict[str, IO[bytes]] = {}
+        self._extent = Extent()
+        self._part = PartFiles(self.path, rank, 0)
+        self._unsynced_bytes = 0
+        self._synced_at = time.monotonic()
+        try:
+            number, extent = self._resume()
+            self._open_part(number, extent)
+            self._before = FeatureStore(self.path)
+        except BaseException:
+            self.close()
+            raise
+        self._added: set[bytes] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the store has an image of this name (other running writers' newest ones apart)."""
+        return name in self._before or name.encode("utf-8", "surrogateescape") in self._added
+
+    def __len__(self) -> int:
+        """Number of images, as far as this writer knows."""
+        return len(self._before) + len(self._added)
+
+    def add(self, name: str, regions: Regions) -> None:
+        """Append one image.
+
+        Raises:
+            DataError: the name is there already, or is no name.
+            RegionsError: the regions do not fit the store; see `encode_image`.
+        """
+        self.append(encode_image(name, regions, self.manifest))
+
+    def append(self, image: EncodedImage) -> None:
+        """Append an image that `encode_image` made, perhaps in another process.
+
+        Raises:
+            DataError: the name is there already.
+            OSError: the disk is full or gone; what was there stays, and this image may be tried again.
+        """
+        if name_from_bytes(image.name) in self:
+            raise DataError(f"{self.path}: the image {name_from_bytes(image.name)!r} is there already")
+        if self._extent.images and self._extent.next_data_offset + len(image.record) > self._part_bytes:
+            self._sync()
+            self._open_part(self._part.part + 1, Extent())
+        extent = self._extent
+        entry = image.entry(extent.next_data_offset, extent.names_end)
+        # The entry comes last: without it the image is not there, and its bytes are overwritten by the next.
+        padding = bytes(extent.next_data_offset - extent.data_end)
+        _write_at(self._files["data"], extent.data_end, padding + image.record)
+        _write_at(self._files["names"], extent.names_end, image.name + b"\n")
+        _write_at(self._files["index"], extent.images * ENTRY_BYTES, entry.pack())
+        self._extent = extent.after(entry)
+        self._added.add(image.name)
+        self._unsynced_bytes += len(image.record)
+        if self._unsynced_bytes >= SYNC_BYTES or time.monotonic() - self._synced_at >= SYNC_SECONDS:
+            self._sync()
+
+    def close(self) -> None:
+        """Force everything to the disk and give the rank free; further calls do nothing."""
+        try:
+            if self._files:
+                self._sync()
+        finally:
+            for file in self._files.values():
+                file.close()
+            self._files = {}
+            self._lock.release()
+
+    def _resume(self) -> tuple[int, Extent]:
+        mine = [files.part for files in list_parts(self.path) if files.rank == self.rank]
+        if not mine:
+            return 0, Extent()
+        files = PartFiles(self.path, self.rank, mine[-1])
+        extent = measure(files, self.manifest)
+        cut(files, extent)
+        return mine[-1], extent
+
+    def _open_part(self, number: int, extent: Extent) -> None:
+        for file in self._files.values():
+            file.close()
+        self._extent = extent
+        self._part = PartFiles(self.path, self.rank, number)
+        paths = {kind: self._part.file(kind) for kind in _KINDS}
+        # Unbuffered: what `write` took survives the death of this process.
+        self._files = {
+            kind: path.open("r+b" if path.exists() else "w+b", buffering=0) for kind, path in paths.items()
+        }
+        sync_folder(self.path)
+        self._sync()
+
+    def _sync(self) -> None:
+        for kind in _KINDS:  # In this order: an entry on the disk has its numbers there.
+            os.fsync(self._files[kind].fileno())
+        path = self._part.file("synced")
+        partial = path.with_suffix(".synced-partial")
+        partial.write_text(f"{self._extent.images}\n", encoding="ascii")
+        os.replace(partial, path)
+        self._unsynced_bytes = 0
+        self._synced_at = time.monotonic()
+
+
+def _open_folder(folder: Path, manifest: StoreManifest) -> StoreManifest:
+    """Make the store's folder, or check that the manifest fits the store there; returns the latter's."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file; give a folder for the feature store")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / MANIFEST_NAME).exists():
+        foreign = [path.name for path in folder.iterdir() if not path.name.startswith(MANIFEST_NAME)]
+        if foreign and not (folder / MANIFEST_NAME).exists():
+            raise DataError(
+                f"{folder}: holds {min(foreign)!r} and is no feature store; give a new or empty folder"
+            )
+        if manifest.write_new(folder):
+            return manifest
+    there = StoreManifest.read(folder)
+    if faults := there.differences(manifest):
+        raise DataError(
+            f"{folder}: this store is of {'; '.join(faults)}; continue it as it is, or make another"
+        )
+    return there
+
+
+def _write_at(file: IO[bytes], offset: int, data: bytes) -> None:
+    file.seek(offset)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -1,0 +1,202 @@
+"""Bulk extraction: the regions of any number of image files into a feature store, resumable at any moment."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lxmert.data.coco import read_instances
+from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store.skipped import Skipped, SkippedList
+from lxmert.errors import ConfigurationError, DataError, LxmertError
+from lxmert.inference.image_list import NamedImage
+from lxmert.inference.looking_at_files import (
+    ImageJob,
+    Looker,
+    Outcome,
+    Unforeseen,
+    look_here,
+    look_in_pool,
+)
+from lxmert.inference.ranks import Ranks
+from lxmert.vision.extractor import RegionExtractor
+
+_UNFORESEEN_BEFORE_ANY_SUCCESS = 3
+"""So many images in a row failing for an unknown reason, and none before them right: it is not the images."""
+
+StartProgress = Callable[[int, int], Callable[[int], None]]
+"""Called with the number of images and how many are done already; returns what to call with each step."""
+
+
+@dataclass(frozen=True)
+class ExtractionReport:
+    """What a run did, of this rank's share.
+
+    Attributes:
+        added: number of images that are new in the store.
+        found: number of images that were there before.
+        skipped: those that could not be used.
+    """
+
+    added: int
+    found: int
+    skipped: Sequence[Skipped]
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How to extract.
+
+    Attributes:
+        dtype: of the stored features, "float32" or "float16"; None takes that of a store begun before, else
+            "float32".
+        batch_size: images handed to the extractor at once.
+        workers: processes of one torch thread each; 1 looks in this process with all its threads.
+        boxes: for each image its boxes; None lets the extractor find the objects.
+        ranks: this process among several.
+    """
+
+    dtype: str | None = None
+    batch_size: int = 1
+    workers: int = 1
+    boxes: "BoxesOfImages | None" = None
+    ranks: Ranks = field(default_factory=Ranks)
+
+
+class BoxesOfImages:
+    """The objects' boxes of a COCO instances file, found by an image's path.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: no such file, or it is malformed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        images = read_instances(path).values()
+        self._by_path = {image.file_name: image.boxes_xyxy_px.numpy() for image in images}
+        self._by_name: dict[str, np.ndarray | None] = {}
+        for image in images:
+            name = PurePosixPath(image.file_name).name
+            # Two images of one name in different folders: only the whole path tells which is meant.
+            self._by_name[name] = None if name in self._by_name else self._by_path[image.file_name]
+
+    def find(self, image: NamedImage) -> np.ndarray | None:
+        """The boxes (N, 4) float32 of an image, or None where the file does not know it."""
+        for key in (image.path.as_posix(), image.name):
+            if key in self._by_path:
+                return self._by_path[key]
+        parts = image.path.parts
+        for start in range(1, len(parts) - 1):
+            key = "/".join(parts[start:])
+            if key in self._by_path:
+                return self._by_path[key]
+        return self._by_name.get(image.path.name)
+
+
+def extract_images(
+    images: Sequence[NamedImage],
+    store: Path,
+    extractor: RegionExtractor,
+    options: ExtractionOptions | None = None,
+    progress: StartProgress = lambda total, done: lambda step: None,
+) -> ExtractionReport:
+    """Append the regions of images to a store, leaving out those that are there already.
+
+    A run that ended at any moment, however it did, is continued by running it again.
+
+    Args:
+        images: what to look at; under several ranks the same list everywhere.
+        store: folder of the store, new or begun before.
+        extractor: makes the regions.
+        options: see `ExtractionOptions`.
+        progress: shows the work.
+
+    Raises:
+        ConfigurationError: boxes are needed and not given, or several workers for an extractor without
+            description.
+        DataError: the folder holds something else, or a store of another extractor.
+        LxmertError: the extractor fails for every image, or a worker process died.
+    """
+    options = options or ExtractionOptions()
+    if extractor.needs_boxes and options.boxes is None:
+        raise ConfigurationError(
+            f"{extractor.identity} does not find objects by itself; give their boxes (--boxes instances.json)"
+        )
+    manifest = describe_store(extractor, options.dtype or _dtype_of(store) or "float32")
+    ranks = options.ranks
+    with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
+        skipped = SkippedList(store, ranks.rank, ranks.count)
+        mine = ranks.share(images)
+        missing = [image for image in mine if image.name not in writer]
+        found, added = len(mine) - len(missing), 0
+        advance = progress(len(mine), found)
+        for outcome in _outcomes(missing, extractor, writer.manifest, options):
+            if isinstance(outcome, Skipped):
+                skipped.add(outcome)
+                _check_it_is_the_image(skipped.items, found + added)
+            else:
+                writer.append(outcome)
+                added += 1
+            advance(1)
+        _check_it_is_the_image(skipped.items, found + added, is_over=True)
+    return ExtractionReport(added, found, skipped.items)
+
+
+def describe_store(extractor: RegionExtractor, dtype: str) -> StoreManifest:
+    """The manifest of a store of this extractor's features."""
+    return StoreManifest(
+        feature_dim=extractor.feature_dim,
+        feature_dtype=dtype,
+        extractor=extractor.identity,
+        description=_description(extractor),
+        object_names=getattr(extractor, "object_names", None),
+        attribute_names=getattr(extractor, "attribute_names", None),
+    )
+
+
+def _outcomes(
+    images: Sequence[NamedImage],
+    extractor: RegionExtractor,
+    manifest: StoreManifest,
+    options: ExtractionOptions,
+) -> Iterator[Outcome]:
+    jobs: list[ImageJob] = []
+    for image in images:
+        boxes = None if options.boxes is None else options.boxes.find(image)
+        if options.boxes is not None and boxes is None:
+            yield Skipped(image.name, str(image.path), f"{options.boxes.path} has no such image, so no boxes")
+        else:
+            jobs.append(ImageJob(image.name, image.path, boxes))
+    if options.workers == 1 or not jobs:
+        yield from look_here(Looker(extractor, manifest), jobs, options.batch_size)
+        return
+    description = _description(extractor)
+    if description is None:
+        raise ConfigurationError(f"{extractor.identity} was made in memory; it works with one worker only")
+    yield from look_in_pool(description, manifest, jobs, min(options.workers, len(jobs)))
+
+
+def _description(extractor: RegionExtractor) -> Mapping[str, Any] | None:
+    try:
+        return extractor.to_dict()
+    except ConfigurationError:  # Its model has no name to find it by.
+        return None
+
+
+def _dtype_of(store: Path) -> str | None:
+    try:
+        return StoreManifest.read(store).feature_dtype
+    except DataError:  # Not begun yet, or no store; opening it for writing says so.
+        return None
+
+
+def _check_it_is_the_image(skipped: Sequence[Skipped], right: int, *, is_over: bool = False) -> None:
+    unforeseen = [item for item in skipped if isinstance(item, Unforeseen)]
+    few = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
+    if right == 0 and len(unforeseen) >= few:
+        raise LxmertError(f"no image could be looked at, the first failed so: {unforeseen[0]}")

@@ -1,0 +1,91 @@
+"""Extractors by the name a person would give them: an embedded one, a folder, a file, or a hub name."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lxmert.errors import ConfigurationError, WeightsError
+from lxmert.vision.build import build_extractor
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.gathering import move
+from lxmert.weights.hub import hub_folder, is_hub_name
+from lxmert.weights.published import detector_spec, published_model
+
+EMBEDDED_DETECTOR = "scenes"
+"""The name of the small detector that ships inside the package."""
+
+_PROCESSOR = "processor_config.json"
+_CONFIG = "config.json"
+_PUBLISHED_CONFIG = "config.yaml"
+_OWN_DETECTOR = "lxmert_faster_rcnn"
+_OWN_MODEL = "lxmert"
+
+
+def extractor_named(name: str, *, device: str | torch.device | None = None) -> RegionExtractor:
+    """The extractor behind a name.
+
+    Args:
+        name: "scenes" (the embedded detector); a folder or hub name of a detector, ours or a DETR-like one of
+            `transformers`, or of an LXMERT model whose processor has an extractor; or a JSON file with a
+            description as `to_dict` of any extractor gives it.
+        device: where its network runs; the GPU when there is one, else the CPU.
+
+    Raises:
+        WeightsError: nothing of this name, or nothing that finds objects.
+        ConfigurationError: a malformed description.
+    """
+    extractor = build_extractor(extractor_spec(name))
+    move(extractor, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return extractor
+
+
+def extractor_spec(name: str) -> dict[str, Any]:
+    """The description of the extractor behind a name, as `build_extractor` takes it.
+
+    Args:
+        name: see `extractor_named`.
+    """
+    path = Path(name)
+    if name == EMBEDDED_DETECTOR:
+        return detector_spec(name)
+    if path.is_file():
+        return dict(_read(path))
+    if (known := published_model(name)) is not None:
+        return known.detector.to_dict()
+    folder = path if name and path.is_dir() else _folder_of(name)
+    if (folder / _PROCESSOR).is_file() and (extractor := _read(folder / _PROCESSOR).get("extractor")):
+        return dict(extractor)
+    if not (folder / _CONFIG).is_file():
+        if (folder / _PUBLISHED_CONFIG).is_file():
+            return detector_spec(name)
+        raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it holds no {_CONFIG}")
+    kind = _read(folder / _CONFIG).get("model_type")
+    if kind == _OWN_DETECTOR:
+        return detector_spec(name)
+    if kind == _OWN_MODEL:
+        raise WeightsError(
+            f"{name}: this model's processor has no extractor, so it cannot look at images; give a detector"
+        )
+    return {"kind": "detr", "model": name}
+
+
+def _folder_of(name: str) -> Path:
+    if not is_hub_name(name) or name.count("/") != 1:
+        raise WeightsError(
+            f"no detector {name!r}: neither {EMBEDDED_DETECTOR!r} (the embedded one), nor a folder or file, "
+            "nor a hub name 'owner/name'"
+        )
+    return hub_folder(name, weights=False)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(content, Mapping):
+        raise ConfigurationError(f"{path}: expected a JSON object, got a {type(content).__name__}")
+    return content

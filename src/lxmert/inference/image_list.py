@@ -1,0 +1,109 @@
+"""Which images a bulk extraction looks at, and what each is called in the feature store."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path, PurePosixPath
+
+from lxmert.errors import DataError
+
+_LOOKED_AT_BYTES = 1024
+
+
+class Naming(Enum):
+    """What an image is called; where two would share a name, both get their relative path.
+
+    FILE: its file name, `COCO_val2014_000000000042.jpg`.
+    STEM: its file name without the ending, as in the original feature files.
+    PATH: its path relative to the folder, or as in the list, with "/" on every system.
+    """
+
+    FILE = "file"
+    STEM = "stem"
+    PATH = "path"
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image file and its name in the store."""
+
+    name: str
+    path: Path
+
+
+def list_images(
+    source: Path, naming: Naming = Naming.FILE, leave_out: Sequence[Path] = ()
+) -> list[NamedImage]:
+    """Everything that might be an image, in an order that does not change from run to run.
+
+    Args:
+        source: a folder, looked through with all its sub-folders, hidden files and folders apart; a text
+            file with one path per line, relative to the current folder or else to that of the list; or one
+            picture.
+        naming: what images are called.
+        leave_out: folders inside `source` that are not looked into, such as the store itself.
+
+    Returns:
+        Every file of the folder, whatever its ending: what is no image is found out when it is opened, and
+        reported then. Of a list, every line once.
+
+    Raises:
+        DataError: no such folder or list, or nothing in it.
+    """
+    if source.is_dir():
+        found = sorted(_files_below(source, {path.resolve() for path in leave_out}))
+        where = f"{source}: the folder holds no file"
+    elif source.is_file():
+        found = list(dict.fromkeys(_listed(source)))
+        where = f"{source}: the list names no image"
+    else:
+        raise DataError(f"{source}: no such folder of images, nor a text file that lists them")
+    if not found:
+        raise DataError(f"{where}; expected pictures")
+    names = _names([relative for relative, _ in found], naming)
+    return [NamedImage(name, path) for name, (_, path) in zip(names, found, strict=True)]
+
+
+def _names(relative: Sequence[str], naming: Naming) -> list[str]:
+    if naming is Naming.PATH:
+        return list(relative)
+    short = [
+        PurePosixPath(path).stem if naming is Naming.STEM else PurePosixPath(path).name for path in relative
+    ]
+    times = Counter(short)
+    names = [name if times[name] == 1 else path for name, path in zip(short, relative, strict=True)]
+    # A stem may equal another's path: "a.jpg.png" beside two files named "a.jpg".
+    return names if len(set(names)) == len(names) else list(relative)
+
+
+def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path]]:
+    """Relative and full paths; linked folders are followed, each folder once."""
+    seen: set[tuple[int, int]] = set()
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        here = Path(directory)
+        information = here.stat()
+        if (information.st_dev, information.st_ino) in seen or here.resolve() in leave_out:
+            folders.clear()
+            continue
+        seen.add((information.st_dev, information.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith("."):
+                yield (here / name).relative_to(folder).as_posix(), here / name
+
+
+def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        content = list_file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{list_file}: cannot be read ({error})") from error
+    if b"\0" in content[:_LOOKED_AT_BYTES]:  # No text: one picture.
+        yield list_file.name, list_file
+        return
+    for line in content.decode("utf-8", "surrogateescape").splitlines():
+        if text := line.strip():
+            path = Path(text).expanduser()
+            beside = list_file.parent / path
+            yield path.as_posix(), beside if not path.exists() and beside.exists() else path

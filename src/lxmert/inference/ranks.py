@@ -1,0 +1,73 @@
+"""This process among those that `torchrun` or `accelerate launch` started: its share, and the end in common.
+
+Bulk work needs no exchange but one at the end: a rank that ended early, with a status other than 0, would
+make the launcher end all others.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self, TypeVar
+
+import torch
+from torch import distributed
+
+from lxmert.errors import ConfigurationError
+
+_Item = TypeVar("_Item")
+
+_LONGEST_RUN = timedelta(days=60)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which process this is.
+
+    Attributes:
+        rank: its number, from 0.
+        count: number of processes.
+        local_rank: its number on this machine, and that of its GPU.
+        is_connected: whether the processes can reach one another.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    is_connected: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read RANK, WORLD_SIZE and LOCAL_RANK; connect where there is MASTER_ADDR and MASTER_PORT.
+
+        Raises:
+            ConfigurationError: they are no numbers, or the rank is not below the count.
+        """
+        try:
+            rank, count = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
+            local_rank = int(environment.get("LOCAL_RANK", rank))
+        except ValueError as error:
+            raise ConfigurationError(f"RANK, WORLD_SIZE or LOCAL_RANK is no number: {error}") from error
+        if not 0 <= rank < count:
+            raise ConfigurationError(f"RANK is {rank} of WORLD_SIZE {count}; expected 0 to {count - 1}")
+        is_connected = count > 1 and {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
+        if is_connected and not distributed.is_initialized():
+            distributed.init_process_group("gloo", rank=rank, world_size=count, timeout=_LONGEST_RUN)
+        return cls(rank, count, local_rank, is_connected)
+
+    def share(self, items: Sequence[_Item]) -> list[_Item]:
+        """Every `count`-th item, from number `rank` on: the same whatever is done already."""
+        return list(items[self.rank :: self.count])
+
+    def total(self, counts: Sequence[int]) -> list[int]:
+        """Wait for all ranks and add up their numbers; this rank's own where they are not connected."""
+        if not self.is_connected:
+            return list(counts)
+        summed = torch.tensor(counts, dtype=torch.int64)
+        distributed.all_reduce(summed)
+        return [int(value) for value in summed]
+
+    def leave(self) -> None:
+        """Take leave of the others."""
+        if self.is_connected and distributed.is_initialized():
+            distributed.destroy_process_group()

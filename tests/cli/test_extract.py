@@ -1,0 +1,316 @@
+"""`lxmert extract`: rubbish among the pictures, a killed run, several processes, wrong usage."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.cli.main import main
+from lxmert.data.feature_store import FeatureStore, verify_store
+from lxmert.vision.build import build_extractor
+from lxmert.vision.images import load_image
+
+GRID = {"kind": "regular_grid", "rows": 2, "columns": 3, "encoder": {"kind": "pooled_pixels", "size": 2}}
+COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
+
+
+class CommandLine:
+    """Runs `lxmert` in this process and keeps what it printed."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self.capture = capture
+
+    def run(self, *words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        out, err = self.capture.readouterr()
+        return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture
+def lxmert(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(capsys)
+
+
+def _photo(path: Path, seed: int, width: int = 12, height: int = 9) -> None:
+    pixels = torch.randint(256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.to(torch.uint8).numpy()).save(path)
+
+
+def _bomb() -> bytes:
+    """A PNG that says it has 40,000 × 40,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def _assert_holds(store: Path, photos: dict[str, Path]) -> None:
+    found, extractor = FeatureStore(store), build_extractor(GRID)
+    assert sorted(found.names) == sorted(photos)
+    assert all(found[name].equals(extractor([load_image(path)])[0]) for name, path in photos.items())
+    assert verify_store(store).faults == []
+
+
+def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    _photo(folder / "good.png", 1)
+    _photo(folder / "strip.png", 2, width=5000, height=1)
+    _photo(folder / "sub" / "deep" / "good.png", 3)
+    _photo(folder / "sub" / "grün und blau.png", 4)
+    _photo(folder / "whole.jpg", 5, 200, 100)
+    (folder / "truncated.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:600])
+    (folder / "notes.txt").write_text("buy milk")
+    (folder / "zero.jpg").touch()
+    (folder / "bomb.png").write_bytes(_bomb())
+    store = folder / "store"  # Inside the folder: not looked into.
+    status, out, err = lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))
+    assert status == 3
+    assert out == f"{store}: 5 images added, 0 there before, 4 skipped\n"
+    lines = err.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["skipped", str(folder / name)] for name in ("bomb.png", "notes.txt", "truncated.jpg", "zero.jpg")
+    ]
+    assert "too large to decode safely" in lines[0]
+    good = {
+        "good.png": folder / "good.png",
+        "sub/deep/good.png": folder / "sub" / "deep" / "good.png",
+        "strip.png": folder / "strip.png",
+        "grün und blau.png": folder / "sub" / "grün und blau.png",
+        "whole.jpg": folder / "whole.jpg",
+    }
+    _assert_holds(store, good)
+    listed = [json.loads(line) for line in (store / "skipped.jsonl").read_text().splitlines()]
+    assert [item["name"] for item in listed] == ["bomb.png", "notes.txt", "truncated.jpg", "zero.jpg"]
+    # The same again: nothing is done twice, the rubbish is told again.
+    assert lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))[:2] == (
+        3,
+        f"{store}: 0 images added, 5 there before, 4 skipped\n",
+    )
+
+
+def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLine, tmp_path: Path) -> None:
+    photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(1500)}
+    for number, path in enumerate(photos.values()):
+        if number < 10:
+            _photo(path, number, width=40, height=30)
+        else:
+            path.hardlink_to(tmp_path / "photos" / f"{number % 10}.png")
+    store = tmp_path / "store"
+    words = ["extract", tmp_path / "photos", "-o", store, "--extractor", json.dumps(GRID)]
+    run = subprocess.Popen([*COMMAND, *map(str, words), "--workers", "2"], stdout=subprocess.DEVNULL)
+    index = store / "rank-00000-part-00000.index"
+    deadline = time.monotonic() + 120
+    while (index.stat().st_size if index.exists() else 0) < 64 * 50:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    processes = (path for path in Path("/proc").iterdir() if path.name.isdigit())
+    workers = [int(path.name) for path in processes if _parent_of(path) == run.pid]
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    done = len(FeatureStore(store))
+    assert 50 <= done < 1500, "the run was over before it was killed"
+    assert len(workers) >= 2
+    while any(_is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "the workers outlive the process that started them"
+        time.sleep(0.05)
+    status, out, err = lxmert.run(*words)
+    assert status == 0, err
+    assert out == f"{store}: {1500 - done:,} images added, {done:,} there before, 0 skipped\n"
+    _assert_holds(store, photos)
+
+
+def _parent_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _is_running(process: int) -> bool:
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Path) -> None:
+    photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(9)}
+    for number, path in enumerate(photos.values()):
+        _photo(path, number)
+    (tmp_path / "photos" / "0.txt").write_text("")  # The second in order: that of rank 1.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [
+        "extract",
+        str(tmp_path / "photos"),
+        "-o",
+        str(tmp_path / "store"),
+        "--extractor",
+        json.dumps(GRID),
+    ]
+    environment = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, *words],
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    told = [run.communicate(timeout=120) for run in runs]
+    # Both end with the status of the whole: a launcher kills the others when one ends with an error.
+    assert [run.returncode for run in runs] == [3, 3], told
+    assert told[0][0] == f"{tmp_path / 'store'}: 9 images added, 0 there before, 1 skipped\n"
+    assert told[1][0] == ""
+    assert "0.txt: the file is empty" in told[1][1]
+    assert len(list((tmp_path / "store").glob("rank-*.data"))) == 2
+    assert (tmp_path / "store" / "skipped-rank-00001.jsonl").exists()
+    _assert_holds(tmp_path / "store", photos)
+
+
+@pytest.mark.parametrize("name", ["extractor.json", "extractor.yaml"])
+def test_an_extractor_comes_from_a_file(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
+    _photo(tmp_path / "photos" / "a.png", 1)
+    text = "kind: regular_grid\nrows: 2\ncolumns: 3\nencoder: {kind: pooled_pixels, size: 2}\n"
+    (tmp_path / name).write_text(json.dumps(GRID) if name.endswith("json") else text)
+    words = ["--dtype", "float16", "--names", "stem"]
+    status, _, err = lxmert.run(
+        "extract", tmp_path / "photos", "-o", tmp_path / "s", "--extractor", tmp_path / name, *words
+    )
+    assert status == 0, err
+    store = FeatureStore(tmp_path / "s")
+    assert (store.names, store.manifest.feature_dtype) == (("a",), "float16")
+    assert store.manifest.description == GRID
+
+
+def test_the_extractor_of_a_model_folder_is_taken(lxmert: CommandLine, tmp_path: Path) -> None:
+    _photo(tmp_path / "photos" / "a.png", 1)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "processor_config.json").write_text(json.dumps({"extractor": GRID}))
+    status, _, err = lxmert.run(
+        "extract", tmp_path / "photos", "-o", tmp_path / "s", "--model", tmp_path / "model"
+    )
+    assert status == 0, err
+    assert FeatureStore(tmp_path / "s").extractor == build_extractor(GRID).identity
+
+
+def test_boxes_come_from_a_coco_file(lxmert: CommandLine, tmp_path: Path) -> None:
+    from lxmert.scenes import make_scenes
+
+    make_scenes(tmp_path / "data", 10, 1, questions_per_image=1, progress=False)
+    given = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
+    instances = tmp_path / "data" / "annotations" / "instances_val.json"
+    words = [
+        "extract",
+        tmp_path / "data" / "images" / "val",
+        "-o",
+        tmp_path / "s",
+        "--extractor",
+        json.dumps(given),
+    ]
+    status, out, err = lxmert.run(*words)
+    assert (status, out) == (1, "")
+    assert "give their boxes (--boxes instances.json)" in err
+    assert lxmert.run(*words, "--boxes", instances)[0] == 0
+    (image,) = json.loads(instances.read_text())["images"]
+    boxes = [item["bbox"] for item in json.loads(instances.read_text())["annotations"]]
+    expected = [[x, y, x + width, y + height] for x, y, width, height in boxes]
+    assert FeatureStore(tmp_path / "s")[image["file_name"]].boxes_xyxy_px.tolist() == expected
+
+
+def test_the_embedded_detector_finds_objects_or_describes_given_ones(
+    lxmert: CommandLine, tmp_path: Path
+) -> None:
+    from lxmert.scenes import make_scenes
+
+    make_scenes(tmp_path / "data", 10, 2, questions_per_image=1, progress=False)
+    words = ["extract", tmp_path / "data" / "images" / "val"]
+    assert lxmert.run(*words, "-o", tmp_path / "found")[0] == 0
+    instances = tmp_path / "data" / "annotations" / "instances_val.json"
+    assert lxmert.run(*words, "-o", tmp_path / "given", "--boxes", instances)[0] == 0
+    found, given = FeatureStore(tmp_path / "found"), FeatureStore(tmp_path / "given")
+    assert found.manifest.description["detector"] == "scenes"  # type: ignore[index]
+    names = found.manifest.object_names
+    assert names is not None
+    assert len(found) == 1
+    boxes = [item["bbox"] for item in json.loads(instances.read_text())["annotations"]]
+    expected = torch.tensor([[x, y, x + width, y + height] for x, y, width, height in boxes])
+    assert torch.equal(given.regions_at(0).boxes_xyxy_px, expected)
+    for store in (found, given):
+        ids = store.regions_at(0).object_ids
+        assert ids is not None
+        assert len(ids) > 0
+        assert int(ids.max()) < len(names)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["--extractor", "{}", "--detector", "scenes"], 2, "not both"),
+        (["--extractor", "absent.json"], 1, "absent.json: no such file"),
+        (["--extractor", "{kind: [}"], 1, "cannot be read as JSON or YAML"),
+        (["--extractor", "photos/a.png"], 1, "cannot be read as JSON or YAML"),
+        (["--extractor", "list.txt"], 1, "expected a mapping"),
+        (["--extractor", '{"kind": "magic"}'], 1, "unknown kind of extractor 'magic'"),
+        (["--extractor", json.dumps(GRID), "--max-objects", "5"], 1, "unknown 'max_objects'"),
+        (["--extractor", json.dumps(GRID), "--workers", "2", "--device", "cuda"], 1, "--workers 2"),
+        (["--extractor", json.dumps(GRID), "--workers", "0"], 2, "workers"),
+        (["--extractor", json.dumps(GRID), "--dtype", "int8"], 2, "dtype"),
+    ],
+)
+def test_wrong_usage_is_one_clear_error(
+    lxmert: CommandLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    status: int,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _photo(tmp_path / "photos" / "a.png", 1)
+    (tmp_path / "list.txt").write_text("a list\n")
+    found, _, err = lxmert.run("extract", "photos", "-o", "store", *words)
+    assert found == status
+    assert told in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "store").exists()
+
+
+def test_detector_options_reach_the_detector(
+    lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def build(spec: dict[str, object]) -> object:
+        asked.append(dict(spec))
+        return build_extractor(GRID)
+
+    monkeypatch.setattr("lxmert.vision.build.build_extractor", build)
+    _photo(tmp_path / "photos" / "a.png", 1)
+    words = ["--detector", "owner/name", "--preset", "butd", "--max-objects", "36", "--min-objects", "36"]
+    for number, options in enumerate(([], words)):
+        assert lxmert.run("extract", tmp_path / "photos", "-o", tmp_path / f"{number}", *options)[0] == 0
+    options = {"preset": "butd", "min_objects": 36, "max_objects": 36}
+    assert asked == [
+        {"kind": "faster_rcnn", "detector": "scenes"},
+        {"kind": "faster_rcnn", "detector": "owner/name", **options},
+    ]

@@ -1,0 +1,363 @@
+"""The feature store: what goes in comes out, by name, by position, from any process, as documented."""
+
+import json
+import multiprocessing
+import pickle
+import struct
+import zlib
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset
+
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store.summary import summarise
+from lxmert.errors import DataError, RegionsError
+from lxmert.vision.regions import Regions
+from tests.data.stored import DIM, EXTRACTOR, manifest, random_regions, write_store
+
+THREE = {
+    "a.jpg": random_regions(1, 5),
+    "b/ü.jpg": random_regions(2, 0),
+    "c": random_regions(3, 2, labels=False),
+}
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(write_store(tmp_path / "store", THREE))
+
+
+def test_regions_come_back_bit_for_bit(three: FeatureStore) -> None:
+    assert len(three) == 3
+    assert three.names == tuple(three) == tuple(THREE)
+    for position, (name, regions) in enumerate(THREE.items()):
+        assert name in three
+        assert three.position(name) == position
+        assert three[name].equals(regions)
+        assert three.regions_at(position).equals(regions)
+        assert three[name].features.dtype == torch.float32
+    assert three["c"].object_ids is None
+    assert (three.extractor, three.feature_dim) == (EXTRACTOR, DIM)
+
+
+def test_float16_halves_the_features_and_nothing_else(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "store", THREE, "float16"))
+    for name, regions in THREE.items():
+        found = store[name]
+        expected = torch.from_numpy(regions.features.numpy().astype(np.float16).astype(np.float32))
+        assert torch.equal(found.features, expected)
+        assert torch.equal(found.boxes_xyxy_px, regions.boxes_xyxy_px)
+        assert (found.object_scores is None) == (regions.object_scores is None)
+    full = write_store(tmp_path / "full", THREE)
+    sizes = [sum(file.stat().st_size for file in folder.glob("*.data")) for folder in (store.path, full)]
+    assert sizes[0] < sizes[1]
+
+
+def test_many_features_of_float16_are_converted_to_the_last(tmp_path: Path) -> None:
+    # More numbers than are converted at once, and not a multiple of that.
+    regions = random_regions(0, 36, dim=2051)
+    with FeatureStoreWriter(tmp_path / "store", StoreManifest(2051, "float16", EXTRACTOR)) as writer:
+        writer.add("a", regions)
+    found = FeatureStore(tmp_path / "store")["a"].features
+    assert np.array_equal(found.numpy(), regions.features.numpy().astype(np.float16).astype(np.float32))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    names=st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=6),
+    counts=st.lists(st.integers(0, 9), min_size=6, max_size=6),
+    labels=st.lists(st.booleans(), min_size=6, max_size=6),
+    dtype=st.sampled_from(["float32", "float16"]),
+)
+def test_any_names_counts_and_labels(
+    tmp_path_factory: pytest.TempPathFactory,
+    names: list[str],
+    counts: list[int],
+    labels: list[bool],
+    dtype: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("any") / "store"
+    try:
+        for name in names:
+            name.encode()
+    except UnicodeEncodeError:  # Lone surrogates are no text; another test is about file names.
+        return
+    images = {
+        name: random_regions(seed, counts[seed], labels=labels[seed]) for seed, name in enumerate(names)
+    }
+    store = FeatureStore(write_store(folder, images, dtype))
+    assert store.names == tuple(names)
+    for name, regions in images.items():
+        assert store[name].equals(regions, tolerance=0.0 if dtype == "float32" else 4e-3)
+
+
+def test_a_file_name_that_is_no_utf8_is_a_name(tmp_path: Path) -> None:
+    name = b"b\xe9b\xe9.jpg".decode("utf-8", "surrogateescape")
+    store = FeatureStore(write_store(tmp_path / "store", {name: random_regions(1)}))
+    assert store.names == (name,)
+    assert name in store
+    with pytest.raises(DataError, match="UTF-8"):
+        write_store(tmp_path / "store", {"\ud800": random_regions(1)})
+    assert "\ud800" not in store
+
+
+def test_views_are_the_file_and_copies_are_their_own(three: FeatureStore) -> None:
+    arrays = three.arrays_at(0)
+    assert np.array_equal(arrays.features, THREE["a.jpg"].features.numpy())
+    assert arrays.size_hw == THREE["a.jpg"].size_hw
+    with pytest.raises(ValueError, match="read-only"):
+        arrays.features[0, 0] = 1.0
+    changed = three["a.jpg"]
+    for tensor in (changed.features, changed.boxes_xyxy_px, changed.object_ids):
+        tensor.zero_()  # type: ignore[union-attr]
+    assert three["a.jpg"].equals(THREE["a.jpg"])
+
+
+def test_the_files_are_as_documented(tmp_path: Path) -> None:
+    """Read with nothing but struct and numpy, by docs/features.md."""
+    folder = write_store(tmp_path / "store", THREE)
+    stem = "rank-00000-part-00000"
+    data, names, index = ((folder / f"{stem}.{kind}").read_bytes() for kind in ("data", "names", "index"))
+    described = json.loads((folder / "manifest.json").read_text())
+    assert described["format"] == "lxmert-feature-store"
+    assert (described["version"], described["feature_dim"], described["feature_dtype"]) == (1, DIM, "float32")
+    assert described["extractor"] == EXTRACTOR
+    assert (folder / f"{stem}.synced").read_text() == "3\n"
+    assert names.decode() == "a.jpg\nb/ü.jpg\nc\n"
+    assert len(index) == 3 * 64
+    for row, (name, regions) in enumerate(THREE.items()):
+        entry = index[64 * row : 64 * (row + 1)]
+        start, size, name_start, name_hash, name_size, objects, height, width, flags, crc, zero, own = (
+            struct.unpack("<QQQQIIIIIIII", entry)
+        )
+        assert own == zlib.crc32(entry[:60])
+        assert zero == 0
+        assert start % 64 == 0
+        assert names[name_start : name_start + name_size].decode() == name
+        assert name_hash == struct.unpack("<Q", blake2b(name.encode(), digest_size=8).digest())[0]
+        assert (objects, (height, width)) == (len(regions), regions.size_hw)
+        assert flags == (0 if name == "c" else 15)
+        assert crc == zlib.crc32(data[start : start + size])
+        offset = start
+        wanted = [regions.features, regions.boxes_xyxy_px, regions.object_ids, regions.object_scores]
+        for tensor in (*wanted, regions.attribute_ids, regions.attribute_scores):
+            if tensor is None:
+                continue
+            offset = start + -(-(offset - start) // 16) * 16
+            stored = np.frombuffer(data, tensor.numpy().dtype.newbyteorder("<"), tensor.numel(), offset)
+            assert np.array_equal(stored, tensor.numpy().ravel())
+            offset += stored.nbytes
+        assert size == offset - start
+
+
+def test_a_store_grows_and_an_open_one_stays_as_it_was(three: FeatureStore) -> None:
+    with FeatureStoreWriter(three.path, manifest()) as writer:
+        assert len(writer) == 3
+        assert "a.jpg" in writer
+        assert "d" not in writer
+        writer.add("d", random_regions(4))
+        assert "d" in writer
+        assert len(writer) == 4
+        assert "d" not in three
+        # Visible to whoever opens it now, before the writer is closed.
+        assert FeatureStore(three.path)["d"].equals(random_regions(4))
+    assert len(three) == 3
+    assert len(pickle.loads(pickle.dumps(three))) == 3  # noqa: S301
+    assert FeatureStore(three.path)["a.jpg"].equals(THREE["a.jpg"])
+
+
+def test_parts_follow_one_another(tmp_path: Path) -> None:
+    images = {f"{number}.jpg": random_regions(number, number % 4) for number in range(11)}
+    with FeatureStoreWriter(tmp_path / "store", manifest(), part_bytes=700) as writer:
+        for name, regions in list(images.items())[:6]:
+            writer.add(name, regions)
+    with FeatureStoreWriter(tmp_path / "store", manifest(), part_bytes=700) as writer:
+        for name, regions in list(images.items())[6:]:
+            writer.add(name, regions)
+    store = FeatureStore(tmp_path / "store")
+    assert len(store.parts()) > 2
+    assert all(file.stat().st_size <= 700 for file in store.path.glob("*.data"))
+    assert store.names == tuple(images)
+    assert all(store[name].equals(regions) for name, regions in images.items())
+    assert store.object_counts().tolist() == [number % 4 for number in range(11)]
+
+
+class _Sums(Dataset[float]):
+    def __init__(self, store: FeatureStore) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, position: int) -> float:
+        return float(self.store[self.store.name_at(position)].features.sum())
+
+
+def test_loader_workers_read_the_same(three: FeatureStore) -> None:
+    three["a.jpg"]  # Mapped here before the workers start.
+    context = multiprocessing.get_context("fork")
+    loader = DataLoader(_Sums(three), batch_size=1, num_workers=2, multiprocessing_context=context)
+    expected = [float(regions.features.sum()) for regions in THREE.values()]
+    assert [float(value) for value in loader] == pytest.approx(expected)
+
+
+def test_what_passes_between_processes_is_small_and_reads_the_same(three: FeatureStore) -> None:
+    three["a.jpg"]
+    passed = pickle.dumps(three)
+    assert len(passed) < 2_000
+    there = pickle.loads(passed)  # noqa: S301
+    assert all(there[name].equals(regions) for name, regions in THREE.items())
+
+
+def test_reading_everything_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    with FeatureStoreWriter(tmp_path / "store", StoreManifest(2048, "float32", EXTRACTOR)) as writer:
+        for number in range(150):
+            writer.add(str(number), random_regions(number % 5, 36, dim=2048))
+    assert next(tmp_path.glob("store/*.data")).stat().st_size > 40 * 2**20
+    store = FeatureStore(tmp_path / "store")
+    store.regions_at(0)
+    before = _private_bytes()
+    for position in range(len(store)):
+        store.regions_at(position)
+    assert _private_bytes() - before < 8 * 2**20
+
+
+def _private_bytes() -> int:
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists():
+        pytest.skip("this system does not tell a process's private memory")
+    lines = rollup.read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty"))
+
+
+def test_a_box_that_leaves_by_rounding_is_clamped_when_read(tmp_path: Path) -> None:
+    from lxmert.data.feature_store import encode_image
+
+    came = np.array([[0, 0, 83.4, 61]], np.float32)
+    regions = Regions(torch.from_numpy(came), torch.ones(1, DIM), (61, 83), EXTRACTOR)
+    with FeatureStoreWriter(tmp_path / "store", manifest()) as writer:
+        writer.append(encode_image("a", regions, writer.manifest, came))
+    store = FeatureStore(tmp_path / "store")
+    assert store["a"].boxes_xyxy_px.tolist() == [[0, 0, 83, 61]]
+    assert np.array_equal(store.arrays_at(0).boxes_xyxy_px, came)
+
+
+def test_an_image_is_stored_once(three: FeatureStore) -> None:
+    with (
+        FeatureStoreWriter(three.path, manifest()) as writer,
+        pytest.raises(DataError, match=r"'a\.jpg' is there"),
+    ):
+        writer.add("a.jpg", random_regions(9))
+    assert FeatureStore(three.path)["a.jpg"].equals(THREE["a.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        (random_regions(1, extractor="other"), "'other'.*'test/7'.*one extractor per store"),
+        (random_regions(1, dim=8), "8 features per object, the store holds 7"),
+    ],
+)
+def test_regions_of_another_kind_are_refused(tmp_path: Path, regions: Regions, told: str) -> None:
+    with pytest.raises(RegionsError, match=told):
+        write_store(tmp_path / "store", {"x": regions})
+
+
+def test_a_number_too_large_for_float16_is_refused(tmp_path: Path) -> None:
+    regions = random_regions(1)
+    regions.features[2, 3] = -70_000.0
+    with pytest.raises(RegionsError, match=r"x: features reach 70000.*float32"):
+        write_store(tmp_path / "store", {"x": regions}, "float16")
+    write_store(tmp_path / "other", {"x": regions})
+
+
+@pytest.mark.parametrize("name", ["", None, 7, "n" * 70_000])
+def test_a_name_is_a_text(tmp_path: Path, name: object) -> None:
+    with pytest.raises(DataError, match="name"):
+        write_store(tmp_path / "store", {name: random_regions(1)})  # type: ignore[dict-item]
+
+
+def test_an_unknown_name_is_told_with_an_example(three: FeatureStore) -> None:
+    with pytest.raises(DataError, match=r"no image 'a' among its 3; names look like 'a\.jpg'"):
+        three["a"]
+    for position in (3, -1):
+        with pytest.raises(DataError, match=f"no image at position {position}"):
+            three.regions_at(position)
+    assert 7 not in three
+    assert three.find("a") is None
+
+
+def test_an_empty_store_is_a_store(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "store", {}))
+    assert (len(store), store.names, list(store.object_counts())) == (0, (), [])
+    assert "a" not in store
+    with pytest.raises(DataError, match="no image 'a' among its 0"):
+        store["a"]
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (StoreManifest(DIM, "float16", EXTRACTOR), "feature_dtype 'float32', not 'float16'"),
+        (StoreManifest(8, "float32", EXTRACTOR), "feature_dim 7, not 8"),
+        (StoreManifest(DIM, "float32", "b"), "extractor 'test/7', not 'b'"),
+    ],
+)
+def test_a_store_of_other_features_is_not_continued(
+    three: FeatureStore, other: StoreManifest, told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        FeatureStoreWriter(three.path, other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"feature_dim": 0},
+        {"feature_dim": True},
+        {"feature_dtype": "float64"},
+        {"extractor": ""},
+        {"version": 2},
+        {"format": "zip"},
+        {"object_names": [1]},
+    ],
+)
+def test_a_malformed_manifest_is_told_with_its_file(three: FeatureStore, wrong: dict[str, object]) -> None:
+    path = three.path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(DataError, match=next(iter(wrong))) as caught:
+        FeatureStore(three.path)
+    assert str(path) in str(caught.value)
+
+
+def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such feature store"):
+        FeatureStore(tmp_path / "absent")
+    with pytest.raises(DataError, match="not a feature store"):
+        FeatureStore(tmp_path)
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(DataError, match=r"holds 'thesis\.tex'"):
+        FeatureStoreWriter(tmp_path, manifest())
+    with pytest.raises(DataError, match="is a file"):
+        FeatureStoreWriter(tmp_path / "thesis.tex", manifest())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_manifest_keeps_names_and_description(tmp_path: Path) -> None:
+    known = StoreManifest(DIM, "float32", EXTRACTOR, {"kind": "x"}, ("cat", "dog"), ("red",))
+    FeatureStoreWriter(tmp_path / "store", known).close()
+    assert FeatureStore(tmp_path / "store").manifest == known
+
+
+def test_the_summary_counts_without_reading_features(three: FeatureStore) -> None:
+    next(three.path.glob("*.data")).write_bytes(bytes(next(three.path.glob("*.data")).stat().st_size))
+    found = summarise(three)
+    assert (found["images"], found["objects"], found["objects_per_image"]) == (3, 7, [0, 5])
+    assert found["labels"] == dict.fromkeys(found["labels"], 2)
+    assert len(found["labels"]) == 4

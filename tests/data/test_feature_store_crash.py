@@ -1,0 +1,242 @@
+"""A feature store survives what kills its writer: at any byte, by a signal, by a power failure."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store, writer
+from lxmert.errors import DataError
+from tests.data.stored import manifest, random_regions, write_store
+
+IMAGES = {f"photo-{number}.jpg": random_regions(number, number % 3) for number in range(4)}
+STEM = "rank-00000-part-00000"
+
+
+def _recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bytes]]:
+    """Write the store; every write of it as file name, offset and bytes, in order."""
+    log: list[tuple[str, int, bytes]] = []
+    plain = writer._write_at
+
+    def logging_write(file, offset, data):  # type: ignore[no-untyped-def]
+        log.append((Path(file.name).name, offset, bytes(data)))
+        plain(file, offset, data)
+
+    monkeypatch.setattr(writer, "_write_at", logging_write)
+    write_store(folder, IMAGES)
+    monkeypatch.undo()
+    return log
+
+
+def _replay(folder: Path, empty: Path, operations: list[tuple[str, int, bytes]]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(empty, folder)
+    for name, offset, data in operations:
+        with (folder / name).open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+
+def test_killed_at_any_write_it_loses_only_the_image_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = _recorded(tmp_path / "whole", monkeypatch)
+    assert [Path(name).suffix for name, _, _ in log[:3]] == [".data", ".names", ".index"]
+    empty = write_store(tmp_path / "empty", {})
+    folder = tmp_path / "killed"
+    for number, (name, offset, data) in enumerate(log):
+        for written in {0, 1, len(data) // 2, len(data) - 1}:
+            _replay(folder, empty, [*log[:number], (name, offset, data[:written])])
+            complete = number // 3
+            store = FeatureStore(folder)
+            assert store.names == tuple(IMAGES)[:complete]
+            assert all(store[known].equals(IMAGES[known]) for known in store)
+            assert verify_store(folder).faults == []
+            with FeatureStoreWriter(folder, manifest()) as again:
+                assert len(again) == complete
+                for missing in tuple(IMAGES)[complete:]:
+                    again.add(missing, IMAGES[missing])
+            for kind in ("data", "names", "index"):
+                path = folder / f"{STEM}.{kind}"
+                assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["data", "names", "index"])
+def test_after_a_power_failure_images_without_their_bytes_are_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The disk may have kept the entry of an image and lost its numbers: zeros stand there."""
+    log = _recorded(tmp_path / "whole", monkeypatch)
+    folder, empty = tmp_path / "failed", write_store(tmp_path / "empty", {})
+    lost = next(number for number, (name, _, _) in enumerate(log) if number >= 6 and name.endswith(kind))
+    name, offset, data = log[lost]
+    _replay(folder, empty, [*log[:lost], (name, offset, bytes(len(data))), *log[lost + 1 :]])
+    assert FeatureStore(folder).names == tuple(IMAGES)[:2]
+    assert verify_store(folder).unfinished_bytes > 0
+    with FeatureStoreWriter(folder, manifest()) as again:
+        for missing in tuple(IMAGES)[2:]:
+            again.add(missing, IMAGES[missing])
+    assert verify_store(folder).unfinished_bytes == 0
+    assert (folder / f"{STEM}.data").read_bytes() == (tmp_path / "whole" / f"{STEM}.data").read_bytes()
+
+
+def test_rubbish_behind_the_last_image_is_ignored_and_cut(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", IMAGES)
+    for kind in ("data", "names", "index"):
+        with (folder / f"{STEM}.{kind}").open("ab") as file:
+            file.write(b"x" * 100)
+    assert FeatureStore(folder).names == tuple(IMAGES)
+    report = verify_store(folder)
+    assert (report.images, report.faults, report.unfinished_bytes) == (4, [], 300)
+    write_store(folder, {"new": random_regions(9)})
+    store = FeatureStore(folder)
+    assert store.names == (*IMAGES, "new")
+    assert store["new"].equals(random_regions(9))
+    assert verify_store(folder).unfinished_bytes == 0
+
+
+def test_bytes_reach_the_disk_in_the_order_numbers_names_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "SYNC_BYTES", 0)
+    synced: list[str] = []
+    real = os.fsync
+
+    def logging_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(path.suffix)
+        real(descriptor)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell what a descriptor belongs to")
+    with FeatureStoreWriter(tmp_path / "store", manifest()) as store:
+        monkeypatch.setattr(os, "fsync", logging_fsync)
+        for count, (name, regions) in enumerate(IMAGES.items(), start=1):
+            synced.clear()
+            store.add(name, regions)
+            assert synced == [".data", ".names", ".index"]
+            assert (tmp_path / "store" / f"{STEM}.synced").read_text() == f"{count}\n"
+
+
+@pytest.mark.parametrize("kind", ["data", "names", "index"])
+def test_an_incomplete_copy_is_an_error_not_a_smaller_store(tmp_path: Path, kind: str) -> None:
+    folder = write_store(tmp_path / "store", IMAGES)
+    path = folder / f"{STEM}.{kind}"
+    os.truncate(path, path.stat().st_size - 70 if kind == "index" else path.stat().st_size - 1)
+    with pytest.raises(DataError, match=r"get (the file|it) again"):
+        FeatureStore(folder)
+    with pytest.raises(DataError, match=r"get (the file|it) again"):
+        FeatureStoreWriter(folder, manifest())
+    assert len(verify_store(folder).faults) == 1
+
+
+def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = writer._write_at
+    with FeatureStoreWriter(tmp_path / "store", manifest()) as store:
+        store.add("a", random_regions(1))
+
+        def full(file, offset, data):  # type: ignore[no-untyped-def]
+            plain(file, offset, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(writer, "_write_at", full)
+        with pytest.raises(OSError, match="No space"):
+            store.add("b", random_regions(2, 9))
+        monkeypatch.undo()
+        assert "b" not in store
+        store.add("b", random_regions(3))
+    found = FeatureStore(tmp_path / "store")
+    assert found["a"].equals(random_regions(1))
+    assert found["b"].equals(random_regions(3))
+    assert verify_store(tmp_path / "store").faults == []
+
+
+def _write_for_ever(folder: Path) -> None:
+    with FeatureStoreWriter(folder, manifest()) as store:
+        for number in range(len(store), 10**6):
+            store.add(f"{number}", random_regions(number % 50, number % 5))
+
+
+def test_killed_again_and_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    context = multiprocessing.get_context("fork")
+    reached = 0
+    for _ in range(4):
+        process = context.Process(target=_write_for_ever, args=(folder,))
+        process.start()
+        index = folder / f"{STEM}.index"
+        deadline = time.monotonic() + 30
+        while (index.stat().st_size if index.exists() else 0) < 64 * (reached + 40):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        process.join()
+        store = FeatureStore(folder)
+        assert len(store) >= reached + 40
+        reached = len(store)
+    assert store.names == tuple(str(number) for number in range(reached))
+    assert all(
+        store.regions_at(number).equals(random_regions(number % 50, number % 5)) for number in range(reached)
+    )
+    assert verify_store(folder).faults == []
+
+
+def test_one_writer_per_rank_and_a_dead_one_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with FeatureStoreWriter(folder, manifest()):
+        with pytest.raises(DataError, match="another process is writing to this store as rank 0"):
+            FeatureStoreWriter(folder, manifest())
+        FeatureStoreWriter(folder, manifest(), rank=1).close()
+    FeatureStoreWriter(folder, manifest()).close()
+
+
+def test_ranks_write_side_by_side_and_readers_see_all(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with (
+        FeatureStoreWriter(folder, manifest(), rank=0) as first,
+        FeatureStoreWriter(folder, manifest(), rank=3) as second,
+    ):
+        for number, (name, regions) in enumerate(IMAGES.items()):
+            (second if number % 2 else first).add(name, regions)
+    store = FeatureStore(folder)
+    assert sorted(store.names) == sorted(IMAGES)
+    assert store.names == ("photo-0.jpg", "photo-2.jpg", "photo-1.jpg", "photo-3.jpg")
+    assert all(store[name].equals(regions) for name, regions in IMAGES.items())
+    with (
+        FeatureStoreWriter(folder, manifest(), rank=1) as third,
+        pytest.raises(DataError, match="is there already"),
+    ):
+        third.add("photo-3.jpg", IMAGES["photo-3.jpg"])
+
+
+def test_processes_that_start_together_make_one_store(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    context = multiprocessing.get_context("fork")
+    images = [{f"{rank}-{number}": random_regions(number) for number in range(5)} for rank in range(4)]
+    started = [
+        context.Process(target=write_store, args=(folder, images[rank], "float32", rank)) for rank in range(4)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 4
+    assert len(FeatureStore(folder)) == 20
+    assert not list(folder.glob("*.partial"))
+
+
+def test_an_entry_that_is_not_surely_on_the_disk_counts_only_if_it_is_whole(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", IMAGES)
+    (folder / f"{STEM}.synced").write_text("2\n")
+    assert FeatureStore(folder).names == tuple(IMAGES)
+    index = folder / f"{STEM}.index"
+    content = bytearray(index.read_bytes())
+    content[3 * 64 + 40] ^= 1  # The height of the last image.
+    index.write_bytes(content)
+    assert FeatureStore(folder).names == tuple(IMAGES)[:3]

@@ -1,0 +1,105 @@
+"""`verify_store` finds every changed byte, and counts what is there."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert.data.feature_store import FeatureStore, verify_store
+from tests.data.stored import random_regions, write_store
+
+IMAGES = {f"photo-{number}.jpg": random_regions(number, 1 + number % 3) for number in range(4)}
+STEM = "rank-00000-part-00000"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("sound") / "store", IMAGES)
+
+
+def _is_padding(folder: Path, offset: int) -> bool:
+    """Between two images, where nothing stands."""
+    ends = [0]
+    store = FeatureStore(folder)
+    for files, _ in store.parts():
+        index = files.file("index").read_bytes()
+        ends = [int.from_bytes(index[row : row + 8], "little") for row in range(0, len(index), 64)]
+        sizes = [int.from_bytes(index[row + 8 : row + 16], "little") for row in range(0, len(index), 64)]
+        return not any(start <= offset < start + size for start, size in zip(ends, sizes, strict=True))
+    raise AssertionError
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    kind=st.sampled_from(["data", "names", "index"]),
+    place=st.floats(0, 1, exclude_max=True),
+    flip=st.integers(1, 255),
+)
+def test_every_changed_byte_is_a_fault(sound: Path, kind: str, place: float, flip: int) -> None:
+    path = sound / f"{STEM}.{kind}"
+    content = path.read_bytes()
+    offset = int(place * len(content))
+    if kind == "data" and _is_padding(sound, offset):
+        return
+    changed = bytearray(content)
+    changed[offset] ^= flip
+    # A line end between names belongs to no name.
+    is_line_end = kind == "names" and content[offset] == ord("\n")
+    path.write_bytes(changed)
+    try:
+        faults = verify_store(sound).faults
+    finally:
+        path.write_bytes(content)
+    assert bool(faults) != is_line_end, (kind, offset)
+
+
+def test_a_sound_store_is_counted(sound: Path) -> None:
+    steps: list[int] = []
+    report = verify_store(sound, steps.append)
+    assert report.faults == []
+    assert (report.images, report.objects, sum(steps)) == (4, 1 + 2 + 3 + 1, 4)
+    assert (report.fewest_objects, report.most_objects) == (1, 3)
+    values = [value for regions in IMAGES.values() for value in regions.features.flatten().tolist()]
+    assert report.feature_range == (min(values), max(values))
+    assert report.feature_mean == pytest.approx(sum(values) / len(values))
+    assert report.labels == dict.fromkeys(report.labels, 4)
+
+
+def test_a_fault_is_told_with_its_place_and_name(sound: Path) -> None:
+    path = sound / f"{STEM}.data"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (fault,) = verify_store(sound).faults
+    path.write_bytes(content)
+    assert fault == f"{STEM}.index, image 3, 'photo-3.jpg': the checksum of its numbers is wrong"
+
+
+def test_images_behind_a_damaged_entry_are_still_checked(sound: Path) -> None:
+    path = sound / f"{STEM}.index"
+    content = path.read_bytes()
+    path.write_bytes(content[:70] + b"?" + content[71:])
+    report = verify_store(sound)
+    path.write_bytes(content)
+    assert report.faults == [f"{STEM}.index, image 1: the checksum of its index entry is wrong"]
+    assert report.images == 3
+
+
+def test_a_name_in_two_ranks_is_a_fault(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", {"a": random_regions(1)})
+    other = write_store(tmp_path / "other", {"b": random_regions(2), "a": random_regions(3)}, rank=1)
+    for path in other.glob("rank-*"):
+        path.rename(folder / path.name)
+    (fault,) = verify_store(folder).faults
+    assert "rank-00001-part-00000.index, image 1, 'a': the name occurs before" in fault
+    assert FeatureStore(folder)["a"].equals(random_regions(1))
+
+
+def test_entries_out_of_order_are_faults(sound: Path) -> None:
+    path = sound / f"{STEM}.index"
+    content = path.read_bytes()
+    path.write_bytes(content[64:128] + content[:64] + content[128:])
+    faults = verify_store(sound).faults
+    path.write_bytes(content)
+    assert len(faults) == 3
+    assert all("points to a wrong place" in fault for fault in faults)

@@ -1,0 +1,325 @@
+"""Bulk extraction: nothing lost, nothing done twice, the same whatever the batches, workers and ranks."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.data.feature_store import FeatureStore, verify_store
+from lxmert.data.feature_store.skipped import SkippedList
+from lxmert.errors import ConfigurationError, DataError, LxmertError, RegionsError
+from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, extract_images
+from lxmert.inference.image_list import NamedImage, Naming, list_images
+from lxmert.inference.ranks import Ranks
+from lxmert.vision.build import build_extractor
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.images import load_image
+from lxmert.vision.regions import Regions
+
+GRID = {"kind": "regular_grid", "rows": 2, "columns": 3, "encoder": {"kind": "pooled_pixels", "size": 2}}
+GIVEN = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
+SIZES = ((9, 7), (16, 5), (9, 7), (3, 11), (16, 5), (9, 7), (1, 50))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Seven pictures of four sizes in a folder."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, (width, height) in enumerate(SIZES):
+        pixels = torch.randint(256, (height, width, 3), generator=torch.Generator().manual_seed(number))
+        Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{number}.png")
+    return folder
+
+
+def _extract(photos: Path, store: Path, extractor: RegionExtractor, **options: Any):  # type: ignore[no-untyped-def]
+    return extract_images(list_images(photos), store, extractor, ExtractionOptions(**options))
+
+
+def _assert_holds(store: Path, photos: Path) -> None:
+    """Every picture's regions as the extractor makes them of it alone."""
+    found, extractor = FeatureStore(store), build_extractor(GRID)
+    assert sorted(found.names) == sorted(path.name for path in photos.iterdir())
+    for name in found:
+        assert found[name].equals(extractor([load_image(photos / name)])[0])
+    assert verify_store(store).faults == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_each_image_is_stored_as_if_alone(photos: Path, tmp_path: Path, batch_size: int) -> None:
+    report = _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=batch_size)
+    assert (report.added, report.found, list(report.skipped)) == (7, 0, [])
+    _assert_holds(tmp_path / "store", photos)
+    assert FeatureStore(tmp_path / "store").manifest.description == GRID
+
+
+def test_batches_are_of_one_size_and_no_larger_than_asked(photos: Path, tmp_path: Path) -> None:
+    seen: list[list[tuple[int, int]]] = []
+    plain = build_extractor(GRID)
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(plain, name)
+
+        def __call__(self, images: Sequence[Image.Image], boxes: Any = None) -> list[Regions]:
+            seen.append([image.size for image in images])
+            return plain(images, boxes)
+
+    _extract(photos, tmp_path / "store", Watched(), batch_size=2)  # type: ignore[arg-type]
+    assert sorted(map(len, seen)) == [1, 1, 1, 2, 2]
+    assert all(len(set(sizes)) == 1 for sizes in seen)
+
+
+def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> None:
+    (photos / "8.txt").write_text("no picture")
+    given = {path.name: [[0, 0, 1, 1], [0, 0, 1, 0.5]] for path in sorted(photos.iterdir())[1:]}
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    extractor = build_extractor(GIVEN)
+    here = _extract(photos, tmp_path / "here", extractor, boxes=boxes)
+    there = _extract(photos, tmp_path / "there", extractor, boxes=boxes, workers=2)
+    assert (there.added, there.skipped) == (here.added, here.skipped)
+    assert [item.name for item in there.skipped] == ["0.png", "8.txt"]
+    assert there.added == 6
+    for path in (tmp_path / "here").iterdir():
+        assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_second_run_does_only_what_is_missing(photos: Path, tmp_path: Path) -> None:
+    images = list_images(photos)
+    looked_at: list[int] = []
+    extractor = build_extractor(GRID)
+    extract_images(images[:3], tmp_path / "store", extractor)
+    progress: list[tuple[int, int]] = []
+
+    def start(total: int, done: int):  # type: ignore[no-untyped-def]
+        progress.append((total, done))
+        return looked_at.append
+
+    report = extract_images(images, tmp_path / "store", extractor, progress=start)
+    assert (report.added, report.found) == (4, 3)
+    assert progress == [(7, 3)]
+    assert sum(looked_at) == 4
+    _assert_holds(tmp_path / "store", photos)
+
+
+def test_ranks_share_the_images_and_each_is_done_once(photos: Path, tmp_path: Path) -> None:
+    extractor = build_extractor(GRID)
+    reports = [_extract(photos, tmp_path / "store", extractor, ranks=Ranks(rank, 3)) for rank in (2, 0, 1)]
+    assert sorted(report.added for report in reports) == [2, 2, 3]
+    assert len(list((tmp_path / "store").glob("*.data"))) == 3
+    _assert_holds(tmp_path / "store", photos)
+    # Another number of processes finds everything done.
+    again = _extract(photos, tmp_path / "store", extractor)
+    assert (again.added, again.found) == (0, 7)
+
+
+def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Path) -> None:
+    sound = sorted(path.name for path in photos.iterdir())
+    (photos / "empty.jpg").touch()
+    (photos / "notes.txt").write_text("buy milk")
+    os.mkfifo(photos / "pipe")
+    (photos / "broken").symlink_to(photos / "nowhere")
+    report = _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=3)
+    assert {item.name: item.reason.split(": ", 1)[1][:20] for item in report.skipped} == {
+        "broken": "no such image file",
+        "empty.jpg": "the file is empty (0",
+        "notes.txt": "not an image, or of ",
+        "pipe": "neither a file nor a",
+    }
+    assert sorted(FeatureStore(tmp_path / "store").names) == sound
+    listed = SkippedList.read(tmp_path / "store")
+    assert [item["name"] for item in listed] == [item.name for item in report.skipped]
+    # Mended, it is done by the next run, and the list tells of that run alone.
+    (photos / "empty.jpg").write_bytes((photos / "0.png").read_bytes())
+    again = _extract(photos, tmp_path / "store", build_extractor(GRID))
+    assert (again.added, len(again.skipped)) == (1, 3)
+    assert len(SkippedList.read(tmp_path / "store")) == 3
+
+
+class Faulty:
+    """An extractor that fails for pictures of one width."""
+
+    def __init__(self, width: int, error: Exception) -> None:
+        self._plain = build_extractor(GRID)
+        self._width = width
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def __call__(self, images: Sequence[Image.Image], boxes: Any = None) -> list[Regions]:
+        if any(self._width in (0, image.width) for image in images):
+            raise self._error
+        return self._plain(images, boxes)
+
+
+@pytest.mark.parametrize("error", [RegionsError("too thin"), RuntimeError("kernel size")])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_image_that_the_extractor_fails_for_is_listed(
+    photos: Path, tmp_path: Path, error: Exception, batch_size: int
+) -> None:
+    report = _extract(photos, tmp_path / "store", Faulty(16, error), batch_size=batch_size)  # type: ignore[arg-type]
+    assert [item.name for item in report.skipped] == ["1.png", "4.png"]
+    assert all(str(error) in item.reason for item in report.skipped)
+    assert all(str(item) == f"{photos / item.name}: {item.reason}" for item in report.skipped)
+    assert report.added == 5
+
+
+def test_an_extractor_that_fails_for_every_image_is_the_error(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(LxmertError, match=r"no image could be looked at.*RuntimeError: no kernel"):
+        _extract(photos, tmp_path / "store", Faulty(0, RuntimeError("no kernel")))  # type: ignore[arg-type]
+    # It stops early: not thousands of images are tried in vain.
+    assert len(SkippedList.read(tmp_path / "store")) == 3
+    with pytest.raises(MemoryError):
+        _extract(photos, tmp_path / "other", Faulty(16, MemoryError()))  # type: ignore[arg-type]
+
+
+def _instances(path: Path, boxes: dict[str, list[list[float]]]) -> Path:
+    content = {
+        "images": [
+            {"id": number, "file_name": name, "width": 9, "height": 7} for number, name in enumerate(boxes)
+        ],
+        "annotations": [
+            {"id": 1, "image_id": number, "category_id": 1, "bbox": box}
+            for number, name in enumerate(boxes)
+            for box in boxes[name]
+        ],
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None:
+    given = {
+        "0.png": [[1, 2, 3, 4], [0, 0, 9, 7]],
+        "x/2.png": [],
+        "5.png": [[0, 0, 2, 2]],
+        "3.png": [[2, 2, 9, 9]],
+    }
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    with pytest.raises(ConfigurationError, match="--boxes"):
+        _extract(photos, tmp_path / "store", build_extractor(GIVEN))
+    assert not (tmp_path / "store").exists()
+    report = _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes)
+    store = FeatureStore(tmp_path / "store")
+    assert sorted(store.names) == ["0.png", "2.png", "5.png"]
+    assert store["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6], [0, 0, 9, 7]]
+    assert len(store["2.png"]) == 0
+    reasons = {item.name: item.reason for item in report.skipped}
+    assert reasons["1.png"].endswith("instances.json has no such image, so no boxes")
+    assert "beyond the right edge" in reasons["3.png"]
+    assert sorted(reasons) == ["1.png", "3.png", "4.png", "6.png"]
+
+
+def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
+    given = {"a/1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "b/2.png": [[0, 0, 3, 3]]}
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+
+    def find(path: str) -> list[list[float]] | None:
+        found = boxes.find(NamedImage("n", Path(path)))
+        return None if found is None else found.tolist()
+
+    assert find("/data/photos/b/1.png") == [[0, 0, 2, 2]]
+    assert find("a/1.png") == [[0, 0, 1, 1]]
+    assert find("/data/1.png") is None
+    assert find("/data/2.png") == [[0, 0, 3, 3]]
+
+
+def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) -> None:
+    images = list_images(photos)
+    options = ExtractionOptions(dtype="float16")
+    extract_images(images[:2], tmp_path / "store", build_extractor(GRID), options)
+    extract_images(images, tmp_path / "store", build_extractor(GRID))
+    assert FeatureStore(tmp_path / "store").manifest.feature_dtype == "float16"
+    with pytest.raises(DataError, match=r"regular-grid-2x3.*regular-grid-3x3"):
+        extract_images(images, tmp_path / "store", build_extractor(GRID | {"rows": 3}))
+
+
+def test_an_extractor_made_in_memory_has_one_worker(photos: Path, tmp_path: Path) -> None:
+    class InMemory(Faulty):
+        def to_dict(self) -> dict[str, Any]:
+            raise ConfigurationError("made in memory")
+
+    extractor = InMemory(99, RuntimeError())
+    with pytest.raises(ConfigurationError, match="one worker only"):
+        _extract(photos, tmp_path / "store", extractor, workers=2)  # type: ignore[arg-type]
+    assert _extract(photos, tmp_path / "store", extractor).added == 7  # type: ignore[arg-type]
+    assert FeatureStore(tmp_path / "store").manifest.description is None
+
+
+# Which images, and their names
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def _names(folder: Path, naming: Naming, leave_out: Sequence[Path] = ()) -> list[str]:
+    return [image.name for image in list_images(folder, naming, leave_out)]
+
+
+def test_names_are_short_where_that_is_enough(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg", "2.png", "3.jpg", ".hidden/4.jpg", ".5.jpg")
+    assert _names(tmp_path, Naming.FILE) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "2.jpg"]
+    assert _names(tmp_path, Naming.STEM) == ["2.png", "3", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    assert _names(tmp_path, Naming.PATH) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
+
+
+def test_names_are_never_shared(tmp_path: Path) -> None:
+    # The stem of the first is the path of the second, which keeps it because of the third.
+    _touch(tmp_path, "1.jpg.png", "1.jpg", "x/1.jpg")
+    assert _names(tmp_path, Naming.STEM) == ["1.jpg", "1.jpg.png", "x/1.jpg"]
+
+
+def test_the_store_and_linked_circles_are_left_out(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.jpg", "store/rank-00000-part-00000.data")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert _names(tmp_path, Naming.PATH, [tmp_path / "a" / ".." / "store"]) == ["a/1.jpg"]
+
+
+def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path, "lists/near/1.jpg", "2.jpg", "sub/2.jpg")
+    (tmp_path / "lists" / "all.txt").write_text("near/1.jpg\n\n2.jpg\nsub/2.jpg \n2.jpg\nabsent.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    found = list_images(Path("lists/all.txt"))
+    assert [image.name for image in found] == ["1.jpg", "2.jpg", "sub/2.jpg", "absent.jpg"]
+    assert [str(image.path) for image in found] == ["lists/near/1.jpg", "2.jpg", "sub/2.jpg", "absent.jpg"]
+
+
+def test_one_picture_is_a_list_of_one(photos: Path) -> None:
+    assert list_images(photos / "0.png") == [NamedImage("0.png", photos / "0.png")]
+
+
+def test_nothing_to_look_at_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text("\n \n")
+    for source, told in (("empty", "holds no file"), ("list.txt", "names no image"), ("x", "no such folder")):
+        with pytest.raises(DataError, match=told):
+            list_images(tmp_path / source)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Ranks()),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, Ranks(3, 4, 3)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Ranks(3, 4, 1)),
+        ({"WORLD_SIZE": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, Ranks()),
+    ],
+)
+def test_ranks_come_from_the_environment(environment: dict[str, str], expected: Ranks) -> None:
+    assert Ranks.from_environment(environment) == expected
+
+
+@pytest.mark.parametrize("environment", [{"RANK": "x"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "-1"}])
+def test_ranks_that_cannot_be_are_an_error(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="RANK"):
+        Ranks.from_environment(environment)

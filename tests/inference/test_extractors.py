@@ -1,0 +1,126 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTModel
+
+from lxmert.errors import ConfigurationError, LxmertError, WeightsError
+from lxmert.inference.extractors import extractor_named, extractor_spec
+from lxmert.inference.models import embedded_model_folder
+from lxmert.vision import (
+    BackboneGrid,
+    FasterRcnnExtractor,
+    GivenBoxes,
+    PooledPixels,
+    RegularGrid,
+    TransformersDetector,
+    build_extractor,
+)
+from tests.sites import Sites, serving
+from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_detectors import save_detector
+
+
+def test_a_folder_of_either_kind_of_detector_is_recognised(tmp_path):
+    random_detector().save_pretrained(tmp_path / "ours")
+    save_detector(tmp_path / "detr")
+    assert isinstance(extractor_named(str(tmp_path / "ours")), FasterRcnnExtractor)
+    assert isinstance(extractor_named(str(tmp_path / "detr")), TransformersDetector)
+
+
+def test_a_model_with_a_processor_gives_the_extractor_of_the_processor(tmp_path):
+    extractor = GivenBoxes(PooledPixels(7))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert"}))
+    (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": extractor.to_dict()}))
+    assert extractor_named(str(tmp_path)).identity == extractor.identity
+    (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": None}))
+    with pytest.raises(WeightsError, match="no extractor"):
+        extractor_named(str(tmp_path))
+    assert extractor_named(str(embedded_model_folder())).identity
+
+
+def test_a_file_with_a_description_is_followed(tmp_path):
+    extractor = RegularGrid(3, 2, PooledPixels(4))
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps(extractor.to_dict()))
+    assert extractor_named(str(path)).identity == extractor.identity
+
+
+def test_the_embedded_and_the_published_detector_have_their_descriptions():
+    assert extractor_spec("scenes") == {"kind": "faster_rcnn", "detector": "scenes"}
+    published = extractor_spec("unc-nlp/lxmert-vqa-uncased")
+    assert (published["kind"], published["detector"]) == ("faster_rcnn", "unc-nlp/frcnn-vg-finetuned")
+    assert published["max_objects"] == 36
+
+
+def test_a_published_layout_is_recognised_by_its_file(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: {}")
+    assert extractor_spec(str(tmp_path)) == {"kind": "faster_rcnn", "detector": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "neither a detector nor a model with an extractor"),
+        ({"config.json": "no json"}, "not a JSON file"),
+        ({"config.json": "[]"}, "expected a JSON object, got a list"),
+        ({"config.json": '{"model_type": "lxmert"}'}, "no extractor"),
+        ({"config.json": '{"model_type": "bert"}'}, "'bert', not an object detector"),
+        ({"config.json": '{"model_type": "nothing"}'}, "no object detector can be loaded"),
+        ({"processor_config.json": '{"extractor": {"kind": "magic"}}'}, "unknown kind of extractor"),
+    ],
+)
+def test_a_folder_without_an_extractor_is_one_clear_line(tmp_path, files, words):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(LxmertError, match=words) as caught:
+        extractor_named(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "no/such/folder", "./nothing", "word", "a b/c"])
+def test_a_name_of_nothing_is_one_clear_line(name):
+    with pytest.raises(WeightsError, match="no detector") as caught:
+        extractor_named(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_description_that_cannot_be_followed_names_its_file(tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"broken\.json"):
+        extractor_named(str(tmp_path / "broken.json"))
+
+
+def test_the_network_runs_on_the_device_asked_for(tmp_path):
+    extractor = extractor_named(save_detector(tmp_path / "detr"), device="meta")
+    assert next(extractor.model.parameters()).device == torch.device("meta")
+
+
+def test_detectors_and_backbones_come_from_the_hub_and_later_without_the_net(tmp_path, monkeypatch):
+    save_detector(tmp_path / "detector", "rt_detr")
+    small_vit = ViTModel(
+        ViTConfig(
+            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=16
+        )
+    )
+    small_vit.save_pretrained(tmp_path / "backbone")
+    repositories = {"someone/detector": tmp_path / "detector", "someone/backbone": tmp_path / "backbone"}
+    picture = Image.new("RGB", (40, 30), (200, 40, 40))
+    with serving(Sites(repositories)) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "home")
+        extractor = extractor_named("someone/detector", device="cpu")
+        grid = BackboneGrid("someone/backbone")
+        with pytest.raises(WeightsError, match="someone/else") as caught:
+            extractor_named("someone/else")
+        assert "\n" not in str(caught.value)
+    assert extractor.to_dict()["model"] == "someone/detector"
+    assert grid.to_dict()["model"] == "someone/backbone"
+    # The server is gone: what was fetched is enough.
+    for made in (extractor, grid):
+        again = build_extractor(json.loads(json.dumps(made.to_dict())))
+        assert again.identity == made.identity
+        assert again([picture])[0].equals(made([picture])[0])
+    with pytest.raises(WeightsError, match="someone/new") as caught:
+        BackboneGrid("someone/new")
+    assert "\n" not in str(caught.value)

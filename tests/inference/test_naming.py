@@ -1,0 +1,57 @@
+"""What objects are called: attribute and class, with published vocabularies where the detector has no own."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lxmert.downloads import PublishedFile
+from lxmert.inference.naming import ObjectNames
+from lxmert.vision import GivenBoxes, PooledPixels, Regions
+
+
+def regions(**labels: torch.Tensor) -> Regions:
+    boxes = torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 9.0], [2.0, 2.0, 3.0, 3.0]])
+    return Regions(boxes, torch.zeros(3, 2), (20, 30), "by-hand", **labels)
+
+
+OBJECTS = torch.tensor([1, 0, 1])
+ATTRIBUTES = torch.tensor([0, 2, 1])
+
+
+def test_an_attribute_stands_before_its_object() -> None:
+    names = ObjectNames(["car", "dog"], ["red", "old", "wet"])
+    both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
+    assert names.describe(both) == ("red dog", "wet car", "old dog")
+    assert names.describe(regions(object_ids=OBJECTS)) == ("dog", "car", "dog")
+    assert ObjectNames(["car", "dog"]).describe(both) == ("dog", "car", "dog")
+    assert names.describe(both.select([])) == ()
+
+
+def test_without_names_the_class_is_told_by_number_and_without_ids_not_at_all() -> None:
+    both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
+    assert ObjectNames().describe(both) == ("class 1", "class 0", "class 1")
+    assert ObjectNames(["car", "dog"]).describe(regions()) is None
+    assert ObjectNames(["car", "dog"]).object_of(regions(), 0) is None
+
+
+def test_an_extractor_is_asked_for_its_names() -> None:
+    own = SimpleNamespace(object_names=("car",), attribute_names=None, name="unc-nlp/frcnn-vg-finetuned")
+    assert ObjectNames.of(own) == ObjectNames(("car",), None)
+    assert ObjectNames.of(GivenBoxes(PooledPixels(2))) == ObjectNames.of(None) == ObjectNames()
+    assert ObjectNames.of(SimpleNamespace(object_names=None, name="some/other")) == ObjectNames()
+
+
+def test_the_names_of_the_published_detector_are_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fetched(self: PublishedFile) -> Path:
+        path = tmp_path / self.name
+        path.write_text("car,automobile\ndog" if "objects" in self.name else "red\nold\nwet,damp")
+        return path
+
+    monkeypatch.setattr(PublishedFile, "fetch", fetched)
+    names = ObjectNames.of(SimpleNamespace(object_names=None, name="unc-nlp/frcnn-vg-finetuned"))
+    both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
+    assert names.describe(both) == ("red dog", "wet car", "old dog")
