@@ -21,15 +21,20 @@ def evaluate(
         Literal["present", "before-2021-03"],
         typer.Option("--evaluator", help="Version of the official VQA evaluator."),
     ] = "present",
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", help="Feature store of the images, instead of extracting them now."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Recompute a model's official VQA accuracy, per question type and answer type."""
     from lxmert.inference.predictor import LxmertPredictor
     from lxmert.training.evaluation import evaluate_vqa
     from lxmert.training.metrics.vqa import VqaEvaluator
-    from lxmert.training.progress import ProgressDisplay, accuracy_table, quiet_transformers
+    from lxmert.training.progress import ProgressDisplay, accuracy_table
+    from lxmert.weights.report import quiet_transformers
 
-    with ProgressDisplay(enabled=not as_json) as display, quiet_transformers():
+    with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
         predictor = LxmertPredictor.from_pretrained(model)
         report = evaluate_vqa(
             predictor.model,
@@ -37,6 +42,7 @@ def evaluate(
             data,
             split,
             limit,
+            features=features,
             evaluator=VqaEvaluator(evaluator),
             progress=display.start,
         )

@@ -46,8 +46,13 @@ class CocoImage:
         return len(self.category_names)
 
 
-def read_instances(path: str | Path) -> dict[int, CocoImage]:
+def read_instances(path: str | Path, *, skip_empty: bool = False) -> dict[int, CocoImage]:
     """Read a COCO instances file.
+
+    Args:
+        path: The file.
+        skip_empty: True leaves out boxes whose width or height is 0, of which COCO's own files have a few;
+            False takes them for a mistake.
 
     Returns:
         Image id to image, every image of the file, those without objects too (their N is 0).
@@ -68,7 +73,8 @@ def read_instances(path: str | Path) -> dict[int, CocoImage]:
         image_id = record.get("image_id", int)
         if image_id not in objects:
             raise DataError(f"{path}: {record.at('image_id')} {image_id} is not among the file's images")
-        objects[image_id].append(record)
+        if not (skip_empty and _is_empty(record)):
+            objects[image_id].append(record)
     names = {record.get("id", int): record.get("name", str) for record in root.records("categories")}
     return {image_id: _image(record, objects[image_id], names) for image_id, record in images.items()}
 
@@ -86,6 +92,10 @@ def _image(record: Record, objects: list[Record], names: Mapping[int, str]) -> C
         attributes=tuple(obj.optional("attributes", dict) or {} for obj in objects),
         is_crowd=torch.tensor([bool(obj.value.get("iscrowd", 0)) for obj in objects], dtype=torch.bool),
     )
+
+
+def _is_empty(record: Record) -> bool:
+    return 0 in record.get("bbox", list)[2:4]
 
 
 def _box_xyxy(record: Record) -> tuple[float, float, float, float]:

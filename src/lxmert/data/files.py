@@ -1,7 +1,7 @@
-"""Where the files of a VQA-style data directory lie.
+"""Where the files of a data directory lie: questions in VQA v2's format, boxes in COCO's or Visual Genome's.
 
-The defaults are the layout that `lxmert scenes make` writes. COCO with VQA v2 has other names; a recipe gives
-them, as in `questions: v2_OpenEnded_mscoco_{split}_questions.json`.
+The defaults for VQA and COCO are the layout that `lxmert scenes make` writes, those for Visual Genome its
+published names. Others are given in a recipe, as in `questions: v2_OpenEnded_mscoco_{split}_questions.json`.
 """
 
 import string
@@ -16,10 +16,26 @@ from lxmert.errors import DataError
 _PLACEHOLDERS = {"image_name": {"split", "image_id"}}
 
 
-class VqaFiles(BaseModel):
+class FileNames(BaseModel):
     """File names relative to the data directory; `{split}` stands for the split's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="after")
+    def _only_known_placeholders(self) -> Self:
+        for name, template in self.model_dump().items():
+            found = {
+                field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
+            }
+            allowed = _PLACEHOLDERS.get(name, {"split"})
+            if found - allowed:
+                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
+                raise ValueError(f"{name} holds {{{min(found - allowed)}}}, only {exist} may stand there")
+        return self
+
+
+class VqaFiles(FileNames):
+    """File names of questions about images; `{split}` stands for the split's name."""
 
     questions: str = Field(
         default="annotations/vqa_{split}_questions.json", description="Questions in VQA v2's format."
@@ -37,18 +53,6 @@ class VqaFiles(BaseModel):
         description="File name of an image, used only without an instances file.",
     )
 
-    @model_validator(mode="after")
-    def _only_known_placeholders(self) -> Self:
-        for name, template in self.model_dump().items():
-            found = {
-                field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
-            }
-            allowed = _PLACEHOLDERS.get(name, {"split"})
-            if found - allowed:
-                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-                raise ValueError(f"{name} holds {{{min(found - allowed)}}}, only {exist} may stand there")
-        return self
-
     def questions_path(self, directory: Path, split: str) -> Path:
         """The questions file of a split."""
         return directory / self.questions.format(split=split)
@@ -65,6 +69,33 @@ class VqaFiles(BaseModel):
         """The file of an image; `file_name` is what the instances file says, where there is one."""
         name = file_name or self.image_name.format(split=split, image_id=image_id)
         return directory / self.images.format(split=split) / name
+
+
+class CocoBoxFiles(FileNames):
+    """File names of boxes in COCO's format; `{split}` stands for the split's name."""
+
+    instances: str = Field(
+        default="annotations/instances_{split}.json", description="Boxes and categories of a split."
+    )
+    images: str = Field(default="images/{split}", description="Folder of the images.")
+
+
+class VisualGenomeFiles(FileNames):
+    """File names of boxes in Visual Genome's format; `{split}` stands for the split's name."""
+
+    objects: str = Field(default="objects.json", description="Boxes and names.")
+    attributes: str | None = Field(default="attributes.json", description="Attributes; null for none.")
+    sizes: str = Field(default="image_data.json", description="Sizes of the images.")
+    image_ids: str | None = Field(
+        default="{split}.txt",
+        description="Ids of the images of a split, one per line; null: all images of `objects`.",
+    )
+    images: str = Field(default="images", description="Folder of the images.")
+    image_name: str = Field(default="{image_id}.jpg", description="File name of an image in it.")
+
+    def image_file_name(self, split: str, image_id: int) -> str:
+        """The file name of an image."""
+        return self.image_name.format(split=split, image_id=image_id)
 
 
 def check_directory(directory: Path) -> Path:

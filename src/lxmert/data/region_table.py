@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from lxmert.data.coco import CocoImage, read_instances
+from lxmert.data.feature_store import FeatureStore
 from lxmert.data.files import VqaFiles
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.errors import DataError, RegionsError
@@ -96,8 +97,9 @@ def extract_split(
     image_ids: Iterable[int],
     extractor: RegionExtractor,
     advance: Advance = lambda images: None,
+    store: FeatureStore | None = None,
 ) -> RegionTable:
-    """Extract the regions of a split's images; boxes, where needed, come from the instances file.
+    """The regions of a split's images, extracted now or before; boxes come from the instances file if needed.
 
     Args:
         directory: The data directory.
@@ -106,9 +108,11 @@ def extract_split(
         image_ids: The images wanted.
         extractor: What makes the regions.
         advance: Called with the number of images just done, for a progress bar.
+        store: Where the regions were stored before by this extractor, under the images' file names.
 
     Raises:
-        DataError: An image is not in the instances file, or boxes are needed and there is no such file.
+        DataError: An image is not in the instances file, or boxes are needed and there is no such file; or
+            the store lacks images or is of another extractor.
         ImageError: An image cannot be read.
         RegionsError: The boxes of an image are unusable; the message names its file.
     """
@@ -124,6 +128,8 @@ def extract_split(
         files.image_path(directory, split, image_id, None if image is None else image.file_name)
         for image_id, image in zip(wanted, coco, strict=True)
     ]
+    if store is not None:
+        return RegionTable.from_regions(_stored(store, paths, wanted, extractor, advance))
     regions: dict[int, Regions] = {}
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(wanted), _IMAGES_AT_A_TIME):
@@ -140,6 +146,31 @@ def extract_split(
             regions.update(zip(wanted[part], found, strict=True))
             advance(len(found))
     return RegionTable.from_regions(regions)
+
+
+def _stored(
+    store: FeatureStore,
+    paths: Sequence[Path],
+    image_ids: Sequence[int],
+    extractor: RegionExtractor,
+    advance: Advance,
+) -> dict[int, Regions]:
+    if store.extractor != extractor.identity:
+        raise DataError(
+            f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the images "
+            "again with the extractor of the recipe or model"
+        )
+    missing = [path.name for path in paths if path.name not in store]
+    if missing:
+        raise DataError(
+            f"{store.path}: {len(missing):,} of {len(paths):,} images are not in it, the first is "
+            f"{missing[0]}; `lxmert extract` adds them"
+        )
+    regions = {}
+    for image_id, path in zip(image_ids, paths, strict=True):
+        regions[image_id] = store[path.name]
+        advance(1)
+    return regions
 
 
 def _name_culprit(

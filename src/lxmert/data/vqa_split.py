@@ -7,6 +7,7 @@ from pathlib import Path
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import read_instances
 from lxmert.data.collation import QuestionDataset
+from lxmert.data.feature_store import FeatureStore
 from lxmert.data.files import VqaFiles, check_directory
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.region_table import Advance, RegionTable, extract_split
@@ -34,6 +35,7 @@ class VqaSplit:
         first_images: Only questions about the first so many images; None for all.
         question_types: Only questions of these types; None for all.
         first_questions: Only the first so many of these questions; None for all.
+        features: Feature store that holds the images' regions already; None extracts them.
     """
 
     directory: Path
@@ -42,6 +44,7 @@ class VqaSplit:
     first_images: int | None = None
     question_types: Sequence[str] | None = None
     first_questions: int | None = None
+    features: Path | None = None
 
     def examples(self) -> tuple[VqaExample, ...]:
         """Read the wanted examples, in the order of the questions file.
@@ -119,5 +122,6 @@ class VqaSplit:
             image_ids,
             processor.extractor,
             progress(f"Looking at {self.name} images", len(image_ids)),
+            None if self.features is None else FeatureStore(self.features),
         )
         return QuestionDataset(examples, processor.tokenizer, processor.max_text_length, regions, answers)

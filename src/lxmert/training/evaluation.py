@@ -64,6 +64,7 @@ def evaluate_vqa(
     limit: int | None = None,
     *,
     files: VqaFiles | None = None,
+    features: Path | None = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     evaluator: VqaEvaluator = VqaEvaluator.PRESENT,
     progress: StartProgress = no_progress,
@@ -77,6 +78,7 @@ def evaluate_vqa(
         split: The split's name.
         limit: Only the first so many questions; None for all.
         files: The directory's layout.
+        features: Feature store that holds the images' regions already; None extracts them.
         batch_size: Questions per batch.
         evaluator: Version of the official evaluator.
         progress: Shows how far it is.
@@ -87,7 +89,7 @@ def evaluate_vqa(
         ImageError: An image cannot be read.
     """
     answers = answers_of(processor)
-    wanted = VqaSplit(Path(data_dir), split, files or VqaFiles(), first_questions=limit)
+    wanted = VqaSplit(Path(data_dir), split, files or VqaFiles(), first_questions=limit, features=features)
     dataset = wanted.dataset(processor, answers, progress=progress)
     if len(dataset) == 0:
         raise DataError(f"split {split} of {data_dir} has no question to score")

@@ -1,7 +1,6 @@
 """What a person sees of a run: a progress bar per stage, and the accuracies after each epoch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -15,7 +14,6 @@ from rich.progress import (
 )
 from rich.table import Table
 from transformers import TrainerCallback
-from transformers.utils import logging
 
 ACCURACY_KEY = "eval_accuracy"
 """The name of the overall accuracy in a Trainer's log."""
@@ -71,10 +69,18 @@ class ProgressDisplay:
 
 
 class TrainingProgress(TrainerCallback):
-    """Shows a Trainer's steps and evaluations on a `ProgressDisplay`."""
+    """Shows a Trainer's steps and evaluations on a `ProgressDisplay`.
 
-    def __init__(self, display: ProgressDisplay) -> None:
+    Args:
+        display: where to show them.
+        describe: what to print of an evaluation's figures, None for nothing; accuracies when left out.
+    """
+
+    def __init__(
+        self, display: ProgressDisplay, describe: Callable[[dict[str, float]], str | None] | None = None
+    ) -> None:
         self._display = display
+        self._describe = describe or _accuracies
         self._note = ""
         self._show: Callable[[int, str], None] = lambda completed, note: None
 
@@ -97,16 +103,23 @@ class TrainingProgress(TrainerCallback):
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
-        """Print the accuracies, those of all families too: a collapse shows there first."""
-        if metrics and ACCURACY_KEY in metrics and state.is_world_process_zero:
-            families = {
-                name.removeprefix(FAMILY_PREFIX): value
-                for name, value in metrics.items()
-                if name.startswith(FAMILY_PREFIX)
-            }
-            listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(families.items()))
-            overall = f"epoch {state.epoch:g}: validation accuracy [bold]{metrics[ACCURACY_KEY]:.2f} %[/bold]"
-            self._display.print(f"{overall}  {listed}")
+        """Print the figures."""
+        line = self._describe(metrics) if metrics and state.is_world_process_zero else None
+        if line is not None:
+            self._display.print(f"epoch {state.epoch:g}: {line}")
+
+
+def _accuracies(metrics: dict[str, float]) -> str | None:
+    """The overall accuracy and those of all families: a collapse shows there first."""
+    if ACCURACY_KEY not in metrics:
+        return None
+    families = {
+        name.removeprefix(FAMILY_PREFIX): value
+        for name, value in metrics.items()
+        if name.startswith(FAMILY_PREFIX)
+    }
+    listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(families.items()))
+    return f"validation accuracy [bold]{metrics[ACCURACY_KEY]:.2f} %[/bold]  {listed}"
 
 
 def accuracy_table(
@@ -131,15 +144,3 @@ def accuracy_table(
         table.add_section()
     table.add_row("[bold]all[/bold]", "", f"[bold]{overall:.2f} %[/bold]")
     return table
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' own progress bars off the console while ours are on it."""
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()

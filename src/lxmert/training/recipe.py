@@ -6,18 +6,16 @@ Bansal 2019 with the authors' released commands; "small scale" is measured on sm
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lxmert.configuration import LxmertConfig
 from lxmert.data.answers import DEFAULT_MIN_COUNT
 from lxmert.data.files import VqaFiles
-from lxmert.errors import ConfigurationError
-from lxmert.training.recipe_values import all_faults, apply_override, flattened
+from lxmert.training.recipe_base import Recipe, Section
+from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
 
 SCENES = "scenes"
 """Names the made world's own word list or answer list, which no file need hold."""
@@ -27,11 +25,7 @@ SCENES = "scenes"
 _DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSection(_Section):
+class ModelSection(Section):
     """Which model is trained."""
 
     from_pretrained: str | None = Field(
@@ -71,7 +65,7 @@ class ModelSection(_Section):
         return config
 
 
-class AnswersSection(_Section):
+class AnswersSection(Section):
     """The closed list of answers."""
 
     source: str = Field(
@@ -86,7 +80,7 @@ class AnswersSection(_Section):
     )
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """What is learned from."""
 
     directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
@@ -113,10 +107,15 @@ class DataSection(_Section):
         default_factory=lambda: {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 10}},
         description="Specification of the region extractor, as in processor_config.json.",
     )
+    features: Path | None = Field(
+        default=None,
+        description="Feature store that `lxmert extract` filled with this extractor; null extracts the "
+        "regions before training. An image that it lacks is an error.",
+    )
     answers: AnswersSection = Field(default_factory=AnswersSection)
 
 
-class TextSection(_Section):
+class TextSection(Section):
     """How questions become tokens."""
 
     max_length: int = Field(
@@ -133,7 +132,7 @@ class TextSection(_Section):
     )
 
 
-class OptimisationSection(_Section):
+class OptimisationSection(LoopSection):
     """How the weights move."""
 
     loss: Literal["soft_bce", "cross_entropy"] = Field(
@@ -149,11 +148,10 @@ class OptimisationSection(_Section):
     )
     epochs: float = Field(default=4, gt=0, description="Passes over the training questions (paper: 4).")
     batch_size: int = Field(default=32, ge=1, description="Questions per step and process (paper: 32).")
-    accumulation_steps: int = Field(default=1, ge=1, description="Batches per weight update.")
     peak_learning_rate: float = Field(
         default=5e-5, gt=0, description="Highest learning rate (paper: 5e-5 for VQA)."
     )
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = Field(
+    schedule: Schedule = Field(
         default="linear",
         description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
     )
@@ -182,10 +180,6 @@ class OptimisationSection(_Section):
         lt=2**32,
         description="Seed of weights, order and dropout (authors' default: 9595).",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32",
-        description="Arithmetic of matrix products; weights and losses stay float32. float16 needs a GPU.",
-    )
     attention: Literal["sdpa", "eager"] | None = Field(
         default=None,
         description="Attention kernel while training; null leaves the choice to transformers. On CPUs eager "
@@ -197,10 +191,9 @@ class OptimisationSection(_Section):
     group_by_length: bool = Field(
         default=True, description="Batch questions of similar length: less padding, same questions per epoch."
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; null leaves torch's choice.")
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """How it is scored."""
 
     batch_size: int = Field(default=512, ge=1, description="Questions per batch, without gradients.")
@@ -210,33 +203,7 @@ class EvaluationSection(_Section):
     )
 
 
-class SavingSection(_Section):
-    """What is kept."""
-
-    weights_dtype: Literal["float32", "float16", "bfloat16"] = Field(
-        default="float32",
-        description="Format of the final weights on disk; they are always loaded as float32.",
-    )
-    checkpoint_every_steps: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints; null for one after each epoch."
-    )
-    keep_checkpoints: int = Field(default=1, ge=1, description="Newest checkpoints kept while training.")
-    select: Literal["best", "last"] = Field(
-        default="best",
-        description="Weights of the best epoch on the validation split (paper), or of the last.",
-    )
-    log_every_steps: int = Field(default=50, ge=1, description="Steps between two logged losses.")
-
-    @model_validator(mode="after")
-    def _best_needs_epochs(self) -> Self:
-        if self.select == "best" and self.checkpoint_every_steps is not None:
-            raise ValueError(
-                "select: best works with one checkpoint per epoch; leave checkpoint_every_steps out"
-            )
-        return self
-
-
-class FinetuneRecipe(_Section):
+class FinetuneRecipe(Recipe):
     """One fine-tuning run."""
 
     task: Literal["vqa"] = Field(default="vqa", description="What is trained: data, head and metric.")
@@ -246,47 +213,3 @@ class FinetuneRecipe(_Section):
     optimisation: OptimisationSection = Field(default_factory=OptimisationSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     saving: SavingSection = Field(default_factory=SavingSection)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
-        """Check values read from anywhere.
-
-        Raises:
-            ConfigurationError: With all faults, one after the other.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise ConfigurationError(f"{origin}: {all_faults(error)}") from None
-
-    @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Read a recipe file and apply `section.key=value` overrides, whose values are YAML.
-
-        Raises:
-            ConfigurationError: The file cannot be read, is no YAML mapping, or breaks the rules.
-        """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: the recipe cannot be read ({error})") from error
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        if not isinstance(values, dict):
-            raise ConfigurationError(f"{path}: holds {type(values).__name__}, expected sections with keys")
-        for override in overrides:
-            apply_override(values, override)
-        return cls.from_dict(values, str(path))
-
-    def to_yaml(self) -> str:
-        """The resolved recipe, every default filled in, as YAML that `from_yaml` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-    def differences(self, other: "FinetuneRecipe") -> list[str]:
-        """The keys in which two recipes differ, as `optimisation.epochs: 4 here, 8 there`."""
-        mine, theirs = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
-        return [
-            f"{key}: {mine.get(key)} here, {theirs.get(key)} there"
-            for key in sorted(mine.keys() | theirs.keys())
-            if mine.get(key) != theirs.get(key)
-        ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.recipe_base import Recipe
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -44,7 +44,7 @@ class RunFolder:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
 
-    def open(self, recipe: FinetuneRecipe, *, resume: bool) -> None:
+    def open(self, recipe: Recipe, *, resume: bool) -> None:
         """Prepare the folder and save the resolved recipe in it.
 
         Args:
@@ -90,14 +90,14 @@ class RunFolder:
         """Save the run's figures."""
         write_atomically(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
-    def _refuse_another_recipe(self, recipe: FinetuneRecipe) -> None:
+    def _refuse_another_recipe(self, recipe: Recipe) -> None:
         if not self.recipe_path.is_file():
             raise ConfigurationError(
                 f"{self.path} holds no run (no {self.recipe_path.name}), so none can be resumed"
             )
         differences = [
             difference
-            for difference in recipe.differences(FinetuneRecipe.from_yaml(self.recipe_path))
+            for difference in recipe.differences(type(recipe).from_yaml(self.recipe_path))
             if not difference.startswith(_FREE_TO_CHANGE)
         ]
         if differences:

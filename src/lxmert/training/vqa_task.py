@@ -53,9 +53,20 @@ class VqaTask:
         _check_start(recipe.model.from_pretrained)
         data = recipe.data
         train_split = VqaSplit(
-            data.directory, data.train_split, data.files, data.train_images, data.train_question_types
+            data.directory,
+            data.train_split,
+            data.files,
+            data.train_images,
+            data.train_question_types,
+            features=data.features,
         )
-        validation_split = VqaSplit(data.directory, data.validation_split, data.files, data.validation_images)
+        validation_split = VqaSplit(
+            data.directory,
+            data.validation_split,
+            data.files,
+            data.validation_images,
+            features=data.features,
+        )
         train_examples = train_split.examples()
         answers = _answers(recipe, train_examples)
         processor = LxmertProcessor(
@@ -117,6 +128,7 @@ class VqaTask:
             recipe.data.directory,
             split,
             files=recipe.data.files,
+            features=recipe.data.features,
             batch_size=recipe.evaluation.batch_size,
             evaluator=VqaEvaluator(recipe.evaluation.evaluator),
             progress=self._progress,

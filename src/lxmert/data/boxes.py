@@ -1,0 +1,223 @@
+"""Annotated boxes for training a detector: named as their files name them, then numbered by a vocabulary.
+
+The classes and attributes of a data set are words, in lower case; `BoxVocabulary` fixes their ids. A box has
+one class and any number of attributes. Readers: `read_coco_boxes` here, and `lxmert.data.visual_genome`.
+
+Shapes: N boxes of one image.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lxmert.data.coco import CocoImage, read_instances
+from lxmert.errors import DataError
+from lxmert.vision.geometry import clip
+
+AttributeNaming = Literal["combined", "single", "none"]
+"""What is one attribute of a box: all values of its record joined, each value by itself, or nothing."""
+
+
+@dataclass(frozen=True)
+class NamedBoxes:
+    """One image and its boxes, in words.
+
+    Attributes:
+        image_id: the image's id.
+        file_name: its file, relative to the folder of images.
+        size_hw: height and width in pixels.
+        boxes_xyxy_px: (N, 4) float32, inside the image, with positive width and height.
+        objects: N class names, in lower case.
+        attributes: for each box its attribute names, none or more, in lower case.
+    """
+
+    image_id: int
+    file_name: str
+    size_hw: tuple[int, int]
+    boxes_xyxy_px: Tensor
+    objects: tuple[str, ...]
+    attributes: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """One image and its boxes, in ids.
+
+    Attributes:
+        image_id: the image's id.
+        path: its file.
+        size_hw: height and width in pixels.
+        boxes_xyxy_px: (N, 4) float32, inside the image, with positive width and height.
+        object_ids: (N,) int64.
+        attribute_ids: for each box its attributes, none or more.
+    """
+
+    image_id: int
+    path: Path
+    size_hw: tuple[int, int]
+    boxes_xyxy_px: Tensor
+    object_ids: Tensor
+    attribute_ids: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.object_ids)
+
+
+@dataclass(frozen=True)
+class NameList:
+    """Names and their ids.
+
+    Attributes:
+        names: position = id.
+        ids: the id of each name and of each of its synonyms.
+    """
+
+    names: tuple[str, ...]
+    ids: Mapping[str, int]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "NameList":
+        """Names without synonyms, in this order."""
+        listed = tuple(names)
+        return cls(listed, {name: number for number, name in enumerate(listed)})
+
+    @classmethod
+    def read(cls, path: str | Path) -> "NameList":
+        """A vocabulary file: a name and, after commas, its synonyms in each line; position = id.
+
+        Raises:
+            DataError: the file cannot be read, is empty, or has a line without a name or a name twice.
+        """
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: the vocabulary cannot be read ({error})") from error
+        names: list[str] = []
+        ids: dict[str, int] = {}
+        for number, line in enumerate(lines):
+            synonyms = cleaned(line.split(","))
+            if not synonyms:
+                raise DataError(f"{path}: line {number + 1} holds no name; expected one name per line")
+            for name in synonyms:
+                if ids.setdefault(name, number) != number:
+                    raise DataError(
+                        f"{path}: {name!r} stands in line {ids[name] + 1} and in line {number + 1}"
+                    )
+            names.append(synonyms[0])
+        if not names:
+            raise DataError(f"{path}: the vocabulary is empty; expected one name per line")
+        return cls(tuple(names), ids)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class BoxVocabulary:
+    """The classes and the attributes of a data set."""
+
+    objects: NameList
+    attributes: NameList
+
+
+def read_coco_boxes(
+    path: str | Path, attributes: AttributeNaming = "combined", keys: Sequence[str] | None = None
+) -> list[NamedBoxes]:
+    """Read an instances file; boxes of crowds, without area or outside their image are left out.
+
+    Args:
+        path: the file.
+        attributes: "combined" joins the values of a record's "attributes" ("small solid red"); "single" takes
+            each value by itself; "none" takes none.
+        keys: which of the record's attributes count, and in which order; all, in the record's order,
+            when None.
+
+    Raises:
+        DataError: the file is missing or malformed, or an object's category has no name.
+    """
+    images = read_instances(path, skip_empty=True).values()
+    return [_from_coco(image, attributes, keys, path) for image in images]
+
+
+def _from_coco(
+    image: CocoImage, naming: AttributeNaming, keys: Sequence[str] | None, path: str | Path
+) -> NamedBoxes:
+    boxes = clip(image.boxes_xyxy_px, image.size_hw)
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    kept = (inside & ~image.is_crowd).nonzero()[:, 0].tolist()
+    objects = tuple(image.category_names[index].strip().lower() for index in kept)
+    if "" in objects:
+        number = int(image.category_ids[kept[objects.index("")]])
+        raise DataError(
+            f"{path}: image {image.image_id} has an object of category {number}, which has no name"
+        )
+    return NamedBoxes(
+        image.image_id,
+        image.file_name,
+        image.size_hw,
+        boxes[kept],
+        objects,
+        tuple(_attribute_names(image.attributes[index], naming, keys) for index in kept),
+    )
+
+
+def _attribute_names(
+    values: Mapping[str, Any], naming: AttributeNaming, keys: Sequence[str] | None
+) -> tuple[str, ...]:
+    if naming == "none":
+        return ()
+    wanted = (values.get(key) for key in (values if keys is None else keys))
+    words = tuple(dict.fromkeys(cleaned(value for value in wanted if value is not None)))
+    return (" ".join(words),) if naming == "combined" and words else words
+
+
+def cleaned(words: Iterable[Any]) -> list[str]:
+    """Words in lower case without surrounding blanks; empty ones left out."""
+    stripped = (str(word).strip().lower() for word in words)
+    return [word for word in stripped if word]
+
+
+def collect_vocabulary(images: Iterable[NamedBoxes], min_count: int = 1) -> BoxVocabulary:
+    """The names that at least `min_count` boxes have, in alphabetical order."""
+    objects: Counter[str] = Counter()
+    attributes: Counter[str] = Counter()
+    for image in images:
+        objects.update(image.objects)
+        attributes.update(name for names in image.attributes for name in names)
+
+    def frequent(counts: Counter[str]) -> NameList:
+        return NameList.of(sorted(name for name, count in counts.items() if count >= min_count))
+
+    return BoxVocabulary(frequent(objects), frequent(attributes))
+
+
+def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Path) -> list[AnnotatedImage]:
+    """The images in ids: boxes of unknown classes and unknown attributes are left out."""
+    object_ids, attribute_ids = vocabulary.objects.ids, vocabulary.attributes.ids
+    numbered = []
+    for image in images:
+        kept = [index for index, name in enumerate(image.objects) if name in object_ids]
+        numbered.append(
+            AnnotatedImage(
+                image.image_id,
+                folder / image.file_name,
+                image.size_hw,
+                image.boxes_xyxy_px[kept],
+                torch.tensor([object_ids[image.objects[index]] for index in kept], dtype=torch.int64),
+                tuple(_known(image.attributes[index], attribute_ids) for index in kept),
+            )
+        )
+    return numbered
+
+
+def _known(names: Iterable[str], ids: Mapping[str, int]) -> tuple[int, ...]:
+    """Ids of the names that have one, each once: two names may be synonyms."""
+    return tuple(dict.fromkeys(ids[name] for name in names if name in ids))

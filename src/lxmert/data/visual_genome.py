@@ -1,0 +1,126 @@
+"""Reader of Visual Genome's objects and attributes.
+
+Source: the files published with Visual Genome (Krishna et al. 2017, arXiv 1602.07332), version 1.2 or later,
+boxes in pixels:
+    objects.json     [{image_id, objects: [{object_id, names, x, y, w, h}]}]
+    attributes.json  [{image_id, attributes: [{object_id, attributes: [str]}]}]
+    image_data.json  [{image_id, width, height}]
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import torch
+
+from lxmert.data.boxes import NamedBoxes, cleaned
+from lxmert.data.json_files import Record, read_json
+from lxmert.errors import DataError
+
+
+def read_visual_genome_boxes(
+    objects_path: str | Path,
+    attributes_path: str | Path | None,
+    sizes_path: str | Path,
+    *,
+    image_ids: Collection[int] | None = None,
+    file_name: Callable[[int], str] = "{}.jpg".format,
+) -> list[NamedBoxes]:
+    """Read Visual Genome's boxes.
+
+    Args:
+        objects_path: objects.json.
+        attributes_path: attributes.json, matched by object id; None for boxes without attributes.
+        sizes_path: image_data.json, which knows the images' sizes.
+        image_ids: the images wanted; all when None.
+        file_name: from an image's id to its file.
+
+    Returns:
+        One value per wanted image of objects.json, in its order. An object's class is its first name. A box
+        is cut at the border of its image; it is left out where nothing remains, or where it has no name.
+
+    Raises:
+        DataError: a file is missing or malformed, or an image has no size or, though wanted, no objects.
+    """
+    wanted = None if image_ids is None else set(image_ids)
+    images = [
+        image
+        for image in _list_of_records(objects_path)
+        if wanted is None or image.get("image_id", int) in wanted
+    ]
+    if wanted is not None and (missing := wanted - {image.get("image_id", int) for image in images}):
+        raise DataError(
+            f"{objects_path}: holds no objects of {len(missing)} of the {len(wanted)} images wanted, such as "
+            f"image {min(missing)}"
+        )
+    attributes = {} if attributes_path is None else _read_attributes(attributes_path, wanted)
+    sizes = {
+        image.get("image_id", int): (image.get("height", int), image.get("width", int))
+        for image in _list_of_records(sizes_path)
+    }
+    return [_named_boxes(image, attributes, sizes, file_name) for image in images]
+
+
+def read_image_ids(path: str | Path) -> list[int]:
+    """A file of image ids, one per line.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the list of image ids cannot be read ({error})") from error
+    for number, line in enumerate(lines):
+        if not line.strip().isdecimal():
+            raise DataError(f"{path}: line {number + 1} is {line!r}, expected the id of an image")
+    return [int(line) for line in lines]
+
+
+def _read_attributes(path: str | Path, wanted: Collection[int] | None) -> dict[int, tuple[str, ...]]:
+    """Attributes by object id."""
+    attributes: dict[int, tuple[str, ...]] = {}
+    for image in _list_of_records(path):
+        if wanted is not None and image.get("image_id", int) not in wanted:
+            continue
+        for thing in image.records("attributes"):
+            words = thing.optional("attributes", list) or []
+            attributes[thing.get("object_id", int)] = tuple(dict.fromkeys(cleaned(words)))
+    return attributes
+
+
+def _named_boxes(
+    image: Record,
+    attributes: Mapping[int, tuple[str, ...]],
+    sizes: Mapping[int, tuple[int, int]],
+    file_name: Callable[[int], str],
+) -> NamedBoxes:
+    image_id = image.get("image_id", int)
+    if image_id not in sizes:
+        raise DataError(f"{image.path}: {image.at('image_id')} {image_id} has no size in the image data")
+    height, width = sizes[image_id]
+    boxes, names, words = [], [], []
+    for thing in image.records("objects"):
+        x, y, w, h = (_number(thing, key) for key in ("x", "y", "w", "h"))
+        box = (max(x, 0), max(y, 0), min(x + w, width), min(y + h, height))
+        found = cleaned(thing.get("names", list))
+        if found and box[2] > box[0] and box[3] > box[1]:
+            boxes.append(box)
+            names.append(found[0])
+            words.append(attributes.get(thing.get("object_id", int), ()))
+    tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return NamedBoxes(image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(words))
+
+
+def _number(record: Record, key: str) -> float:
+    value = record.value.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise DataError(f"{record.path}: {record.at(key)} is {value!r}, expected a number of pixels")
+    return value
+
+
+def _list_of_records(path: str | Path) -> list[Record]:
+    found = read_json(path)
+    if not isinstance(found, list):
+        raise DataError(f"{path}: holds {type(found).__name__}, expected a list of images")
+    return [Record(item, path, f"[{number}]") for number, item in enumerate(found)]

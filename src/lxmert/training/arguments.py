@@ -1,0 +1,75 @@
+"""A recipe in the words of `transformers.Trainer`."""
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+from transformers.integrations import is_tensorboard_available
+
+from lxmert.training.recipe_sections import LoopSection, SavingSection
+
+LOG_PREFIX = "eval_"
+"""What the Trainer's log has before the name of every validation figure."""
+
+
+def training_arguments(
+    optimisation: LoopSection,
+    saving: SavingSection,
+    checkpoints: Path,
+    *,
+    score: str,
+    evaluation_batch_size: int = 1,
+    loader_processes: int = 0,
+    compile_model: bool = False,
+) -> TrainingArguments:
+    """Arguments that evaluate after each epoch, save checkpoints and show nothing.
+
+    Args:
+        optimisation: how the weights move.
+        saving: what is kept.
+        checkpoints: folder of the checkpoints.
+        score: the validation figure that chooses the best epoch; higher is better.
+        evaluation_batch_size: examples per batch of an evaluation.
+        loader_processes: processes that read examples ahead; 0 reads them in between.
+        compile_model: True runs the model through torch.compile.
+
+    Raises:
+        ValueError: a precision that the machine cannot compute in.
+    """
+    best = saving.select == "best"
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=optimisation.epochs,
+        per_device_train_batch_size=optimisation.batch_size,
+        per_device_eval_batch_size=evaluation_batch_size,
+        gradient_accumulation_steps=optimisation.accumulation_steps,
+        learning_rate=optimisation.peak_learning_rate,
+        lr_scheduler_type=optimisation.schedule,
+        warmup_steps=optimisation.warmup,
+        weight_decay=optimisation.weight_decay,
+        adam_beta2=optimisation.adam_beta2,
+        adam_epsilon=optimisation.adam_epsilon,
+        max_grad_norm=optimisation.max_gradient_norm,
+        optim="adamw_torch_fused",
+        seed=optimisation.seed,
+        bf16=optimisation.precision == "bfloat16",
+        # Said explicitly, because half precision is refused on a CPU that was not asked for.
+        use_cpu=not torch.accelerator.is_available(),
+        fp16=optimisation.precision == "float16",
+        torch_compile=compile_model,
+        eval_strategy="epoch",
+        save_strategy="epoch" if saving.checkpoint_every_steps is None else "steps",
+        save_steps=saving.checkpoint_every_steps or 500,
+        save_total_limit=saving.keep_checkpoints,
+        load_best_model_at_end=best,
+        metric_for_best_model=score if best else None,
+        greater_is_better=True if best else None,
+        logging_steps=saving.log_every_steps,
+        dataloader_num_workers=loader_processes,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=["tensorboard"] if is_tensorboard_available() else [],
+        disable_tqdm=True,
+        log_level="error",
+    )

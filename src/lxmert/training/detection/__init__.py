@@ -1,0 +1,1 @@
+"""Training a Faster R-CNN with attributes on one's own boxes."""

@@ -1,0 +1,47 @@
+"""Random changes of a training picture and its boxes.
+
+Shapes: N boxes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How one picture is shown in one epoch.
+
+    Attributes:
+        is_mirrored: True exchanges left and right.
+        min_size_px: the shorter side that it is resized to; None leaves the configuration's.
+    """
+
+    is_mirrored: bool
+    min_size_px: int | None
+
+
+def draw_variation(
+    generator: torch.Generator, *, mirror_share: float, min_sizes_px: Sequence[int]
+) -> Variation:
+    """Draw a variation.
+
+    Args:
+        generator: where random numbers come from.
+        mirror_share: probability of mirroring.
+        min_sizes_px: shorter sides to choose from; empty leaves the configuration's.
+    """
+    is_mirrored = torch.rand((), generator=generator).item() < mirror_share
+    if not min_sizes_px:
+        return Variation(is_mirrored, None)
+    chosen = int(torch.randint(len(min_sizes_px), (), generator=generator))
+    return Variation(is_mirrored, min_sizes_px[chosen])
+
+
+def mirror(image: Image.Image, boxes_xyxy_px: Tensor) -> tuple[Image.Image, Tensor]:
+    """Exchange left and right of a picture and its boxes (N, 4)."""
+    x1, y1, x2, y2 = boxes_xyxy_px.unbind(dim=1)
+    return ImageOps.mirror(image), torch.stack([image.width - x2, y1, image.width - x1, y2], dim=1)

@@ -1,0 +1,136 @@
+"""Training examples of a detector, read from disk when they are asked for.
+
+What an epoch shows of an image is a pure function of seed, epoch and image, so that a resumed run agrees and
+loader processes do not matter.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Sampler
+
+from lxmert.data.boxes import AnnotatedImage
+from lxmert.errors import DataError
+from lxmert.training.detection.augmentation import draw_variation, mirror
+from lxmert.training.detection.collation import DetectionExample
+from lxmert.training.detection.losses import NO_ATTRIBUTE
+from lxmert.training.sampling import ShuffledSampler
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.preprocessing import scale_xyxy, to_network_pixels
+from lxmert.vision.images import load_image
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """The order of a `ShuffledSampler`, each index with the epoch in which it is shown: (epoch, index)."""
+
+    def __init__(self, order: ShuffledSampler) -> None:
+        self._order = order
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration shows."""
+        self._epoch = epoch
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self._epoch, index) for index in self._order)
+
+
+class DetectionDataset(Dataset[DetectionExample]):
+    """Pictures with boxes, as the network sees them; asked for by (epoch, index).
+
+    Args:
+        images: what there is.
+        config: says how pictures are resized and normalised.
+        seed: together with epoch and index decides the random changes.
+        mirror_share: probability of exchanging left and right.
+        min_sizes_px: shorter sides to choose from; empty keeps the configuration's.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        config: FasterRcnnConfig,
+        *,
+        seed: int = 0,
+        mirror_share: float = 0.0,
+        min_sizes_px: Sequence[int] = (),
+    ) -> None:
+        self.images = images
+        self._seed = seed
+        self._mirror_share = mirror_share
+        self._min_sizes_px = tuple(min_sizes_px)
+        self._configs = {None: config} | {size: _resized(config, size) for size in self._min_sizes_px}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: tuple[int, int]) -> DetectionExample:
+        """Read and vary one picture.
+
+        Raises:
+            ImageError: it cannot be read.
+            DataError: it has another size than its annotations say.
+        """
+        epoch, index = position
+        annotated = self.images[index]
+        generator = _generator(self._seed, epoch, index)
+        variation = draw_variation(
+            generator, mirror_share=self._mirror_share, min_sizes_px=self._min_sizes_px
+        )
+        image, boxes = load_annotated(annotated), annotated.boxes_xyxy_px
+        if variation.is_mirrored:
+            image, boxes = mirror(image, boxes)
+        pixels = to_network_pixels(image, self._configs[variation.min_size_px])
+        height, width = pixels.shape[1:]
+        return DetectionExample(
+            pixel_values=pixels,
+            boxes_xyxy=boxes / scale_xyxy(annotated.size_hw, (height, width)),
+            object_ids=annotated.object_ids,
+            attribute_ids=_one_of_each(annotated.attribute_ids, generator),
+        )
+
+
+def load_annotated(annotated: AnnotatedImage) -> Image.Image:
+    """Read the picture of an annotated image.
+
+    Raises:
+        ImageError: it cannot be read.
+        DataError: it has another size than its annotations say, so that its boxes would lie elsewhere.
+    """
+    image = load_image(annotated.path)
+    if (image.height, image.width) != annotated.size_hw:
+        height, width = annotated.size_hw
+        raise DataError(
+            f"{annotated.path}: the image is {image.width}×{image.height} pixels (width×height), but its "
+            f"annotations are for {width}×{height}; scale the boxes and sizes in the annotations"
+        )
+    return image
+
+
+def _generator(seed: int, epoch: int, index: int) -> torch.Generator:
+    # SeedSequence mixes well and is promised to stay the same.
+    mixed = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(mixed[0]))
+
+
+def _one_of_each(attribute_ids: Sequence[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
+    """One attribute of each box, drawn at random: (N,)."""
+    chosen = [
+        ids[int(torch.randint(len(ids), (), generator=generator))] if ids else NO_ATTRIBUTE
+        for ids in attribute_ids
+    ]
+    return torch.tensor(chosen, dtype=torch.int64)
+
+
+def _resized(config: FasterRcnnConfig, min_size_px: int) -> FasterRcnnConfig:
+    changed = copy.copy(config)
+    changed.min_size_px = min_size_px
+    changed.max_size_px = max(config.max_size_px, min_size_px)
+    return changed

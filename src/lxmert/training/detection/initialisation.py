@@ -1,0 +1,71 @@
+"""The detector with which a run begins: from random weights, or from trained ones with new heads."""
+
+import torch
+
+from lxmert.data.boxes import BoxVocabulary
+from lxmert.errors import ConfigurationError
+from lxmert.training.detection.model import DetectorInTraining
+from lxmert.training.detection.recipe import DetectorRecipe
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+
+_PREDICTOR = "roi_heads.box_predictor."
+_CLASS_LAYERS = tuple(f"{_PREDICTOR}{layer}." for layer in ("cls_score", "bbox_pred", "cls_embedding"))
+_ATTRIBUTE_LAYERS = (f"{_PREDICTOR}attr_score.",)
+_ANCHORS = "proposal_generator.anchor_generator."
+
+
+def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> DetectorInTraining:
+    """The model with the recipe's configuration and the vocabulary's classes.
+
+    With `from_pretrained`, the layers that belong to classes or attributes start anew, unless the detector's
+    names are those of the vocabulary, or it has no names and as many classes.
+
+    Raises:
+        ConfigurationError: a configuration that a detector cannot have, or another architecture than that of
+            the pretrained detector.
+        WeightsError: there is no detector.
+    """
+    given, source = recipe.model.config, recipe.model.from_pretrained
+    names = {
+        "num_object_labels": len(vocabulary.objects),
+        "num_attr_labels": len(vocabulary.attributes),
+        "object_names": list(vocabulary.objects.names),
+        "attribute_names": list(vocabulary.attributes.names) or None,
+    }
+    if source is None:
+        # Fresh weights need every layer and every statistic to move.
+        values = {"freeze_norms": False, "freeze_at": 0} | given | names
+        return DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
+    trained = FasterRcnn.from_pretrained(source, dtype=torch.float32)
+    values = trained.config.to_dict() | given | names
+    model = DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
+    begun_anew = _layers_of_other_names(trained.config, model.config)
+    if {"anchor_sizes_px", "anchor_ratios"} & given.keys():
+        begun_anew += (_ANCHORS,)
+    _take_over(trained, model, begun_anew)
+    return model
+
+
+def _layers_of_other_names(trained: FasterRcnnConfig, config: FasterRcnnConfig) -> tuple[str, ...]:
+    """The layers whose rows would stand for other classes or attributes than they were trained for."""
+    layers: tuple[str, ...] = ()
+    if trained.object_names not in (None, config.object_names):
+        layers += _CLASS_LAYERS
+    if trained.attribute_names not in (None, config.attribute_names):
+        layers += _ATTRIBUTE_LAYERS
+    return layers
+
+
+def _take_over(trained: FasterRcnn, model: DetectorInTraining, begun_anew: tuple[str, ...]) -> None:
+    """Copy the weights that fit; only the predictor's may differ in shape."""
+    old, new = trained.state_dict(), model.state_dict()
+    fitting = {name for name in new if name in old and old[name].shape == new[name].shape}
+    foreign = [name for name in new if name not in fitting and not name.startswith(_PREDICTOR)]
+    if foreign:
+        raise ConfigurationError(
+            f"model.config changes the architecture of the pretrained detector: {len(foreign)} weights do "
+            f"not fit, such as {foreign[0]}; leave out the values that decide the sizes of layers"
+        )
+    kept = {name: old[name] for name in fitting if not name.startswith(begun_anew)}
+    model.load_state_dict(kept, strict=False)

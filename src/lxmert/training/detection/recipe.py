@@ -1,0 +1,223 @@
+"""The recipe of a detector's training: everything that decides its result, typed and checked at once.
+
+Sources of defaults: "published" is the Visual Genome training of Anderson et al. 2018, "Faster R-CNN" is Ren
+et al. 2015, "small scale" is measured on small detectors from scratch.
+"""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lxmert.data.boxes import AttributeNaming
+from lxmert.data.files import CocoBoxFiles, VisualGenomeFiles
+from lxmert.training.recipe_base import Recipe, Section
+from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+
+# Parameters of FasterRcnnConfig that a recipe does not choose.
+_DERIVED_FROM_DATA = {"num_object_labels", "num_attr_labels", "object_names", "attribute_names"}
+
+
+class DetectorSection(Section):
+    """Which detector is trained."""
+
+    from_pretrained: str | None = Field(
+        default=None,
+        description="Folder or hub name to start from; null starts from random weights. Heads whose classes "
+        "or attributes are not those of the data start anew.",
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of FasterRcnnConfig that differ from its defaults (freeze_norms: false and "
+        "freeze_at: 0 when starting from scratch) or, with from_pretrained, from the pretrained ones "
+        "(freezing, image sizes, selection; not the architecture). Numbers and names of classes follow from "
+        "the data.",
+    )
+
+    @field_validator("config")
+    @classmethod
+    def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+        derived = sorted(_DERIVED_FROM_DATA & config.keys())
+        if derived:
+            raise ValueError(f"{' and '.join(derived)} must not be given: the data decide")
+        unknown = sorted(config.keys() - inspect.signature(FasterRcnnConfig).parameters.keys())
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no parameter of FasterRcnnConfig")
+        return config
+
+    @model_validator(mode="after")
+    def _sound_from_scratch(self) -> Self:
+        if self.from_pretrained is None:
+            # Raises ConfigurationError, a ValueError, with every fault.
+            FasterRcnnConfig(**self.config)
+        return self
+
+
+class DetectionDataSection(Section):
+    """What is learned from."""
+
+    directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
+    format: Literal["coco", "visual_genome"] = Field(default="coco", description="Format of the boxes.")
+    train_split: str = Field(default="train", description="Split to train on.")
+    validation_split: str = Field(default="val", description="Split scored after each epoch.")
+    test_split: str | None = Field(
+        default="test", description="Split scored once at the end with the saved weights."
+    )
+    train_images: int | None = Field(
+        default=None, ge=1, description="Train on the first so many images only; null for all."
+    )
+    validation_images: int | None = Field(
+        default=None, ge=1, description="The same for the validation split."
+    )
+    attributes: AttributeNaming = Field(
+        default="combined",
+        description='Of COCO records with "attributes": all values of a box as one name ("small solid red"), '
+        "each value by itself, or none. Visual Genome's are each by themselves, or none. Of several "
+        "attributes of a box, each epoch learns one, drawn at random.",
+    )
+    attribute_keys: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Which of COCO records' attributes count, in which order; null for all in their own.",
+    )
+    object_vocabulary: Path | None = Field(
+        default=None,
+        description="File of class names, one per line, synonyms after commas; null collects them from the "
+        "training split.",
+    )
+    attribute_vocabulary: Path | None = Field(default=None, description="The same for attributes.")
+    min_count: int = Field(
+        default=1, ge=1, description="Boxes that a collected name must have in the training split."
+    )
+    coco_files: CocoBoxFiles = Field(default_factory=CocoBoxFiles, description="File names, format coco.")
+    visual_genome_files: VisualGenomeFiles = Field(
+        default_factory=VisualGenomeFiles, description="File names, format visual_genome."
+    )
+
+    @model_validator(mode="after")
+    def _attributes_wanted(self) -> Self:
+        if self.attributes == "none" and (self.attribute_keys or self.attribute_vocabulary):
+            raise ValueError(
+                "attributes: none learns none; leave attribute_keys and attribute_vocabulary out"
+            )
+        return self
+
+
+class AugmentationSection(Section):
+    """How pictures are varied from epoch to epoch."""
+
+    mirror_share: float = Field(
+        default=0.5, ge=0, le=1, description="Probability of exchanging left and right (Faster R-CNN: 0.5)."
+    )
+    min_sizes_px: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        description="Shorter sides of the resized picture, one drawn at random; empty: always the "
+        "configuration's. Where size is an attribute, jitter takes away what it could be seen by.",
+    )
+
+
+class AnchorSamplingSection(Section):
+    """Which anchors a step looks at."""
+
+    positive_from: float = Field(default=0.7, gt=0, le=1, description="Overlap of a positive (Faster R-CNN).")
+    negative_below: float = Field(
+        default=0.3, ge=0, le=1, description="Overlap of a negative (Faster R-CNN)."
+    )
+    per_image: int = Field(default=256, ge=1, description="Anchors of an image (Faster R-CNN: 256).")
+    positive_share: float = Field(
+        default=0.5, gt=0, le=1, description="Most of them positive (Faster R-CNN)."
+    )
+    smooth_l1_beta: float = Field(
+        default=1 / 9, gt=0, description="Where the box loss becomes linear (Faster R-CNN: 1/9)."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.negative_below > self.positive_from:
+            raise ValueError(
+                f"negative_below {self.negative_below} is more than positive_from {self.positive_from}"
+            )
+        return self
+
+
+class RoiSamplingSection(Section):
+    """Which RoIs a step looks at."""
+
+    positive_from: float = Field(
+        default=0.5, gt=0, le=1, description="Overlap of foreground; less is background (Faster R-CNN: 0.5)."
+    )
+    per_image: int = Field(default=64, ge=1, description="RoIs of an image (published: 64).")
+    positive_share: float = Field(
+        default=0.25, gt=0, le=1, description="Most of them foreground (Fast R-CNN)."
+    )
+    smooth_l1_beta: float = Field(default=1.0, gt=0, description="Where the box loss becomes linear.")
+
+
+class LossWeights(Section):
+    """How much each loss counts."""
+
+    proposal_class: float = Field(default=1.0, ge=0, description="Objectness of anchors.")
+    proposal_box: float = Field(default=1.0, ge=0, description="Boxes of anchors.")
+    object_class: float = Field(default=1.0, ge=0, description="Classes of RoIs.")
+    object_box: float = Field(default=1.0, ge=0, description="Boxes of RoIs.")
+    attribute: float = Field(default=0.5, ge=0, description="Attributes of foreground RoIs (published: 0.5).")
+
+
+class LossSection(Section):
+    """The losses."""
+
+    anchors: AnchorSamplingSection = Field(default_factory=AnchorSamplingSection)
+    rois: RoiSamplingSection = Field(default_factory=RoiSamplingSection)
+    weights: LossWeights = Field(default_factory=LossWeights)
+
+
+class DetectorOptimisationSection(LoopSection):
+    """How the weights move."""
+
+    epochs: float = Field(default=4, gt=0, description="Passes over the training images.")
+    batch_size: int = Field(default=8, ge=1, description="Images per step.")
+    peak_learning_rate: float = Field(
+        default=1e-3, gt=0, description="Highest learning rate of AdamW (small scale: 1e-3 to 2e-3)."
+    )
+    schedule: Schedule = Field(
+        default="cosine", description="Course of the learning rate after the warm-up; the first two end at 0."
+    )
+    warmup: float = Field(
+        default=0.05,
+        ge=0,
+        description="Rise to the peak: below 1 a share of all steps, else a number of steps.",
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="AdamW's decay of matrices and filters; biases and norms have none."
+    )
+    adam_epsilon: float = Field(default=1e-8, gt=0, description="AdamW's epsilon.")
+    seed: int = Field(
+        default=1, ge=0, lt=2**32, description="Seed of weights, order, variations and samples."
+    )
+    loader_processes: int = Field(
+        default=0,
+        ge=0,
+        description="Processes that read images ahead; 0 reads them in between. Does not change the result.",
+    )
+
+
+class DetectorEvaluationSection(Section):
+    """How it is scored: images one by one, with the model's own suppression, whatever the scores."""
+
+    max_detections: int = Field(
+        default=100, ge=1, description="Most objects of an image that count (COCO: 100)."
+    )
+
+
+class DetectorRecipe(Recipe):
+    """One training run of a detector."""
+
+    model: DetectorSection
+    data: DetectionDataSection
+    augmentation: AugmentationSection = Field(default_factory=AugmentationSection)
+    losses: LossSection = Field(default_factory=LossSection)
+    optimisation: DetectorOptimisationSection = Field(default_factory=DetectorOptimisationSection)
+    evaluation: DetectorEvaluationSection = Field(default_factory=DetectorEvaluationSection)
+    saving: SavingSection = Field(default_factory=SavingSection)

@@ -1,0 +1,121 @@
+"""A detector's training from recipe to model folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from lxmert.data.boxes import BoxVocabulary
+from lxmert.errors import ConfigurationError
+from lxmert.training.arguments import training_arguments
+from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.recipe import DetectorRecipe
+from lxmert.training.detection.task import load_split, prepare_detection
+from lxmert.training.detection.trainer import SCORE, DetectionTrainer, figures_of
+from lxmert.training.progress import ProgressDisplay
+from lxmert.training.run_folder import RunFolder
+from lxmert.training.running import run_in_folder, save_weights, train_to_the_end, use_threads
+from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """A finished run.
+
+    Attributes:
+        folder: the model folder.
+        metrics: what metrics.json holds: "data", "epochs" (with the average precision of each class),
+            "validation_map_50", "training", "test".
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    @property
+    def validation_map_50(self) -> float:
+        """The kept epoch's mean average precision on the validation split, in percent."""
+        return float(self.metrics["validation_map_50"])
+
+    @property
+    def test(self) -> dict[str, Any] | None:
+        """The saved folder's figures on the test split in percent, None where the recipe names none."""
+        return self.metrics.get("test")
+
+
+def train_detector(
+    recipe: DetectorRecipe, output_dir: str | Path, *, resume: bool = False, progress: bool = False
+) -> DetectorResult:
+    """Run a recipe.
+
+    Args:
+        recipe: what to do.
+        output_dir: folder of the result: a complete model folder with metrics.json and recipe.resolved.yaml.
+        resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
+            software and number of threads, the final weights are those of an uninterrupted run, bit for bit.
+            A finished run is returned as it is.
+        progress: True shows progress bars on standard error.
+
+    Raises:
+        ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run; or
+            several processes were started.
+        LxmertError: the data or the model is wrong.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigurationError(
+            "a detector is trained by one process; start it without torchrun or accelerate launch"
+        )
+    folder = RunFolder(Path(output_dir))
+    metrics = run_in_folder(
+        recipe, folder, lambda display: _run(recipe, folder, display), resume=resume, progress=progress
+    )
+    return DetectorResult(folder.path, metrics)
+
+
+def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
+    optimisation = recipe.optimisation
+    use_threads(optimisation.threads)
+    # Made first: what the machine cannot do is said before data are read.
+    arguments = training_arguments(
+        optimisation,
+        recipe.saving,
+        folder.checkpoints,
+        score=SCORE,
+        loader_processes=optimisation.loader_processes,
+    )
+    # The model's first weights are drawn in preparation: the seed comes before.
+    set_seed(optimisation.seed)
+    prepared = prepare_detection(recipe)
+    trainer = DetectionTrainer(recipe, arguments, prepared, folder, display)
+    facts = train_to_the_end(trainer, folder, optimisation, "images")
+    save_detector(trainer.model, folder.path, recipe.saving.weights_dtype)
+    values = figures_of(trainer.state, prepared.facts) | {"training": facts}
+    if recipe.data.test_split is not None:
+        # Scored as anyone will score it: loaded from the folder, rounded as it was saved.
+        model = FasterRcnn.from_pretrained(folder.path).to(trainer.args.device)
+        values["test"] = _test(model, recipe, prepared.vocabulary, display)
+    return values
+
+
+def save_detector(model: FasterRcnn, folder: Path, weights_dtype: str) -> None:
+    """Write a model folder that `FasterRcnn.from_pretrained` reads.
+
+    Args:
+        model: the trained model, float32; in training or not.
+        folder: where to write.
+        weights_dtype: "float32", "float16" or "bfloat16", see `save_weights`.
+    """
+    plain = FasterRcnn(model.config)
+    plain.load_state_dict(model.state_dict())
+    save_weights(plain, folder, weights_dtype)
+
+
+def _test(
+    model: FasterRcnn, recipe: DetectorRecipe, vocabulary: BoxVocabulary, display: ProgressDisplay
+) -> dict[str, Any]:
+    split = str(recipe.data.test_split)
+    images = load_split(recipe.data, split, vocabulary)
+    advance = display.start(f"Test on {split}", len(images))
+    report = score_detector(model, images, recipe.evaluation.max_detections, advance)
+    return {"split": split, "images": len(images)} | figures(report, vocabulary.objects.names)

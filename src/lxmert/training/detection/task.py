@@ -1,0 +1,143 @@
+"""From a detector recipe to what a run needs: vocabulary, data sets, model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lxmert.data.boxes import (
+    AnnotatedImage,
+    BoxVocabulary,
+    NamedBoxes,
+    NameList,
+    collect_vocabulary,
+    read_coco_boxes,
+    with_ids,
+)
+from lxmert.data.files import check_directory
+from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
+from lxmert.errors import DataError
+from lxmert.training.detection.dataset import DetectionDataset
+from lxmert.training.detection.initialisation import make_detector
+from lxmert.training.detection.model import DetectorInTraining
+from lxmert.training.detection.recipe import DetectionDataSection, DetectorRecipe
+
+
+@dataclass(frozen=True)
+class PreparedDetection:
+    """Model and data of a run.
+
+    Attributes:
+        model: with the losses, weights drawn or loaded.
+        train: varied from epoch to epoch.
+        validation: the images scored after each epoch.
+        vocabulary: names of classes and attributes.
+        facts: figures about data and model, for metrics.json.
+    """
+
+    model: DetectorInTraining
+    train: DetectionDataset
+    validation: list[AnnotatedImage]
+    vocabulary: BoxVocabulary
+    facts: dict[str, Any]
+
+
+def prepare_detection(recipe: DetectorRecipe) -> PreparedDetection:
+    """Read the data and make the model.
+
+    Raises:
+        LxmertError: data or model are missing, malformed or do not fit together.
+    """
+    data = recipe.data
+    named = read_split(data, data.train_split)[: data.train_images]
+    vocabulary = _vocabulary(data, named)
+    train = _checked(with_ids(named, vocabulary, images_folder(data, data.train_split)), data.train_split)
+    validation = load_split(data, data.validation_split, vocabulary, data.validation_images)
+    if data.test_split is not None:
+        # Read now, so that a mistake in it shows before hours of training.
+        load_split(data, data.test_split, vocabulary)
+    model = make_detector(recipe, vocabulary)
+    facts = {
+        "train_images": len(train),
+        "train_boxes": sum(map(len, train)),
+        "validation_images": len(validation),
+        "object_classes": len(vocabulary.objects),
+        "attributes": len(vocabulary.attributes),
+        "parameters": sum(weights.numel() for weights in model.parameters()),
+    }
+    shown = DetectionDataset(
+        train,
+        model.config,
+        seed=recipe.optimisation.seed,
+        mirror_share=recipe.augmentation.mirror_share,
+        min_sizes_px=recipe.augmentation.min_sizes_px,
+    )
+    return PreparedDetection(model, shown, validation, vocabulary, facts)
+
+
+def load_split(
+    data: DetectionDataSection, split: str, vocabulary: BoxVocabulary, first: int | None = None
+) -> list[AnnotatedImage]:
+    """The images of a split, or the first so many, with the ids of a vocabulary.
+
+    Raises:
+        DataError: files are missing or malformed, or there is no box of the vocabulary's classes.
+    """
+    return _checked(with_ids(read_split(data, split)[:first], vocabulary, images_folder(data, split)), split)
+
+
+def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
+    """The images of a split, boxes in words.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
+    directory = check_directory(data.directory)
+    if data.format == "coco":
+        path = directory / data.coco_files.instances.format(split=split)
+        return read_coco_boxes(path, data.attributes, data.attribute_keys)
+    files = data.visual_genome_files
+
+    def named(template: str | None) -> Path | None:
+        return None if template is None else directory / template.format(split=split)
+
+    ids = named(files.image_ids)
+    return read_visual_genome_boxes(
+        directory / files.objects.format(split=split),
+        None if data.attributes == "none" else named(files.attributes),
+        directory / files.sizes.format(split=split),
+        image_ids=None if ids is None else read_image_ids(ids),
+        file_name=lambda image_id: files.image_file_name(split, image_id),
+    )
+
+
+def images_folder(data: DetectionDataSection, split: str) -> Path:
+    """Where the images of a split lie."""
+    files = data.coco_files if data.format == "coco" else data.visual_genome_files
+    return data.directory / files.images.format(split=split)
+
+
+def _checked(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
+    """The images, if there is something to find in them and their files are there."""
+    if not any(map(len, images)):
+        raise DataError(f"the split {split} holds no box of the classes to learn, in {len(images)} images")
+    _refuse_missing_files(images, split)
+    return images
+
+
+def _refuse_missing_files(images: Sequence[AnnotatedImage], split: str) -> None:
+    missing = [image.path for image in images if not image.path.is_file()]
+    if missing:
+        raise DataError(
+            f"{missing[0]}: no such image file; {len(missing)} of the {len(images)} images of the split "
+            f"{split} are missing"
+        )
+
+
+def _vocabulary(data: DetectionDataSection, train: list[NamedBoxes]) -> BoxVocabulary:
+    collected = collect_vocabulary(train, data.min_count)
+    objects, attributes = data.object_vocabulary, data.attribute_vocabulary
+    return BoxVocabulary(
+        collected.objects if objects is None else NameList.read(objects),
+        collected.attributes if attributes is None else NameList.read(attributes),
+    )

@@ -1,0 +1,152 @@
+"""The `transformers.Trainer` of a detector's training: its loss, its order of images, its figures."""
+
+import time
+from typing import Any
+
+from rich.markup import escape
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArguments
+
+from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.detection.collation import collate
+from lxmert.training.detection.dataset import EpochSampler
+from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.recipe import DetectorRecipe
+from lxmert.training.detection.task import PreparedDetection
+from lxmert.training.progress import ProgressDisplay, TrainingProgress
+from lxmert.training.run_folder import RunFolder
+from lxmert.training.running import SaveFigures
+from lxmert.training.sampling import ShuffledSampler
+
+SCORE = "map_50"
+"""The figure that chooses the best epoch: mean average precision at an overlap of 0.5, in percent."""
+
+_PER_CLASS = "average_precision_50"
+_WORST_CLASSES_SHOWN = 10
+
+
+class DetectionTrainer(Trainer):
+    """A Trainer with the recipe's order of images and detection figures.
+
+    Args:
+        recipe: what to do.
+        arguments: the recipe in the Trainer's words.
+        prepared: model and data.
+        folder: where figures go.
+        display: where progress is shown.
+    """
+
+    control: TrainerControl
+
+    def __init__(
+        self,
+        recipe: DetectorRecipe,
+        arguments: TrainingArguments,
+        prepared: PreparedDetection,
+        folder: RunFolder,
+        display: ProgressDisplay,
+    ) -> None:
+        self._recipe = recipe
+        self._prepared = prepared
+        self._display = display
+        self._summed: dict[str, Tensor] = {}
+        self._batches_summed = 0
+        super().__init__(
+            model=prepared.model,
+            args=arguments,
+            train_dataset=prepared.train,
+            eval_dataset=prepared.validation,
+            data_collator=collate,
+        )
+        self.remove_callback(PrinterCallback)
+        self.add_callback(TrainingProgress(display, _line))
+        self.add_callback(SaveFigures(folder, lambda state: figures_of(state, prepared.facts)))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        # Pictures of like proportions side by side, so that little is padded.
+        shapes = [round(100 * image.size_hw[0] / image.size_hw[1]) for image in self._prepared.train.images]
+        order = ShuffledSampler(
+            shapes,
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            self._recipe.optimisation.seed,
+            group_by_length=True,
+        )
+        return EpochSampler(order)
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        """The weighted sum of the losses; its parts are kept for the log."""
+        outputs = model(**inputs)
+        for name, value in outputs.parts.items():
+            # Several GPUs of one process give one value each.
+            self._summed[name] = self._summed.get(name, 0) + value.mean()
+        self._batches_summed += 1
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Write figures to the log; beside the loss, the mean of each of its parts since the last time."""
+        if "loss" in logs and self._batches_summed:
+            means = {
+                f"loss_{name}": float(value) / self._batches_summed for name, value in self._summed.items()
+            }
+            logs = logs | means
+            self._summed, self._batches_summed = {}, 0
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation images, one by one."""
+        start = time.perf_counter()
+        images = self._prepared.validation
+        advance = self._display.start("Validation", len(images))
+        model = self.accelerator.unwrap_model(self.model)
+        report = score_detector(model, images, self._recipe.evaluation.max_detections, advance)
+        values = figures(report, self._prepared.vocabulary.objects.names)
+        values |= {f"{_PER_CLASS}/{name}": value for name, value in values.pop(_PER_CLASS).items()}
+        values["runtime"] = time.perf_counter() - start
+        metrics = {f"{LOG_PREFIX}{name}": value for name, value in values.items() if value is not None}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a run from the trainer's log, which checkpoints carry along.
+
+    Args:
+        state: the Trainer's state.
+        facts: figures about data and model.
+    """
+    epochs: list[dict[str, Any]] = []
+    train: dict[str, float] = {}
+    for entry in state.log_history:
+        if "loss" in entry:
+            train = {name: value for name, value in entry.items() if name.startswith("loss")}
+        validation = _validation_figures(entry)
+        if SCORE in validation:
+            epochs.append(
+                {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
+            )
+    last = epochs[-1]["validation"][SCORE] if epochs else None
+    kept = last if state.best_metric is None else state.best_metric
+    return {"data": facts, "validation_map_50": kept, "epochs": epochs}
+
+
+def _validation_figures(entry: dict[str, float]) -> dict[str, float]:
+    return {
+        name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
+    }
+
+
+def _line(metrics: dict[str, float]) -> str | None:
+    """What the display shows of an evaluation."""
+    values = _validation_figures(metrics)
+    if SCORE not in values:
+        return None
+    per_class = {
+        name.partition("/")[2]: value for name, value in values.items() if name.startswith(f"{_PER_CLASS}/")
+    }
+    worst = sorted(per_class.items(), key=lambda item: item[1])[:_WORST_CLASSES_SHOWN]
+    parts = [f"mAP@0.5 [bold]{values[SCORE]:.2f} %[/bold]"]
+    if "attribute_accuracy" in values:
+        parts.append(f"attributes [bold]{values['attribute_accuracy']:.2f} %[/bold]")
+    parts.append(f"recall {values['recall_50']:.2f} %")
+    return "  ".join([*parts, *(f"{escape(name)} {value:.1f}" for name, value in worst)])

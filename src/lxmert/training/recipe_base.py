@@ -1,0 +1,69 @@
+"""What every recipe can do: be read from YAML with overrides, checked at once, written out, compared.
+
+A recipe is a YAML file of sections. Unknown keys are errors, all faults are reported together, and the
+resolved recipe (every default filled in) is saved with each run.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.recipe_values import all_faults, apply_override, flattened
+
+
+class Section(BaseModel):
+    """A part of a recipe: no unknown keys, no change after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
+        """Check values read from anywhere.
+
+        Raises:
+            ConfigurationError: With all faults, one after the other.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(f"{origin}: {all_faults(error)}") from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Read a recipe file and apply `section.key=value` overrides, whose values are YAML.
+
+        Raises:
+            ConfigurationError: The file cannot be read, is no YAML mapping, or breaks the rules.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: the recipe cannot be read ({error})") from error
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{path}: holds {type(values).__name__}, expected sections with keys")
+        for override in overrides:
+            apply_override(values, override)
+        return cls.from_dict(values, str(path))
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, every default filled in, as YAML that `from_yaml` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """The keys in which two recipes differ, as `optimisation.epochs: 4 here, 8 there`."""
+        mine, theirs = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
+        return [
+            f"{key}: {mine.get(key)} here, {theirs.get(key)} there"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]

@@ -1,0 +1,62 @@
+"""Sections that the recipes of every kind of training share: how the weights move, and what is kept."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from lxmert.training.recipe_base import Section
+
+Schedule = Literal["linear", "cosine", "constant_with_warmup"]
+
+
+class LoopSection(Section):
+    """How the weights move. Each kind of training gives its own defaults, with their sources."""
+
+    epochs: float = Field(gt=0, description="Passes over the training examples.")
+    batch_size: int = Field(ge=1, description="Examples per step and process.")
+    accumulation_steps: int = Field(default=1, ge=1, description="Batches per weight update.")
+    peak_learning_rate: float = Field(gt=0, description="Highest learning rate of AdamW.")
+    schedule: Schedule = Field(
+        description="Course of the learning rate after the warm-up; the first two end at 0."
+    )
+    warmup: float = Field(
+        ge=0, description="Rise to the peak: below 1 a share of all steps, else a number of steps."
+    )
+    weight_decay: float = Field(ge=0, description="AdamW's decay; biases and normalisations have none.")
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's second moment decay.")
+    adam_epsilon: float = Field(gt=0, description="AdamW's epsilon.")
+    max_gradient_norm: float = Field(
+        default=5.0, ge=0, description="Gradients are scaled down to this norm; 0 leaves them as they are."
+    )
+    seed: int = Field(ge=0, lt=2**32, description="Seed of all that is random.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Arithmetic of matrix products; weights and losses stay float32. float16 needs a GPU.",
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null leaves torch's choice.")
+
+
+class SavingSection(Section):
+    """What is kept."""
+
+    weights_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float32",
+        description="Format of the final weights on disk; they are always loaded as float32.",
+    )
+    checkpoint_every_steps: int | None = Field(
+        default=None, ge=1, description="Steps between checkpoints; null for one after each epoch."
+    )
+    keep_checkpoints: int = Field(default=1, ge=1, description="Newest checkpoints kept while training.")
+    select: Literal["best", "last"] = Field(
+        default="best",
+        description="Weights of the best epoch on the validation split (paper), or of the last.",
+    )
+    log_every_steps: int = Field(default=50, ge=1, description="Steps between two logged losses.")
+
+    @model_validator(mode="after")
+    def _best_needs_epochs(self) -> Self:
+        if self.select == "best" and self.checkpoint_every_steps is not None:
+            raise ValueError(
+                "select: best works with one checkpoint per epoch; leave checkpoint_every_steps out"
+            )
+        return self

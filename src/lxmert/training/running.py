@@ -1,0 +1,127 @@
+"""What every training run does around its trainer: open the folder, resume, keep figures, write weights."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel, Trainer, TrainerCallback
+
+from lxmert._version import __version__
+from lxmert.training.progress import ProgressDisplay
+from lxmert.training.recipe_base import Recipe
+from lxmert.training.recipe_sections import LoopSection
+from lxmert.training.run_folder import RunFolder
+from lxmert.weights.report import quiet_transformers
+
+_WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def run_in_folder(
+    recipe: Recipe,
+    folder: RunFolder,
+    work: Callable[[ProgressDisplay], dict[str, Any]],
+    *,
+    resume: bool,
+    progress: bool,
+) -> dict[str, Any]:
+    """Run a recipe in its folder, unless it ran there to its end before.
+
+    Args:
+        recipe: what to do.
+        folder: where.
+        work: does it and returns the figures.
+        resume: True goes on with what lies in the folder.
+        progress: True shows progress bars on standard error.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run.
+    """
+    folder.open(recipe, resume=resume)
+    metrics = folder.read_metrics()
+    if metrics.get("finished"):
+        return metrics
+    with ProgressDisplay(enabled=progress) as display, quiet_transformers(warnings_too=False):
+        folder.write_metrics(work(display) | {"finished": True})
+    return folder.read_metrics()
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many CPU threads; None leaves torch's choice."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def train_to_the_end(
+    trainer: Trainer, folder: RunFolder, optimisation: LoopSection, examples: str
+) -> dict[str, Any]:
+    """Train, from the newest checkpoint where there is one.
+
+    Args:
+        trainer: the loop.
+        folder: has the checkpoints.
+        optimisation: says how many examples make a step.
+        examples: what is counted, as in "questions".
+
+    Returns:
+        How the weights came about; the speed is that of this start, validation included.
+    """
+    checkpoint = folder.newest_checkpoint()
+    start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    seconds = time.perf_counter() - start
+    steps = trainer.state.global_step
+    seen = (steps - start_step) * optimisation.batch_size * optimisation.accumulation_steps
+    return {
+        "steps": steps,
+        "resumed_at_step": start_step or None,
+        "seconds": round(seconds, 1),
+        f"{examples}_per_second": round(seen / seconds, 1),
+        "threads": torch.get_num_threads(),
+        "lxmert": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> None:
+    """Write config.json and model.safetensors.
+
+    Weights may be stored in half precision, but config.json keeps saying float32, so that they are loaded as
+    float32: half precision is a matter of size on disk here, not of arithmetic.
+
+    Args:
+        model: the trained model, float32.
+        folder: where to write.
+        weights_dtype: "float32", "float16" or "bfloat16".
+    """
+    dtype = _WEIGHTS_DTYPES[weights_dtype]
+    state = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    model.save_pretrained(folder, state_dict=state)
+
+
+class SaveFigures(TrainerCallback):
+    """Writes metrics.json after each evaluation, so that an interrupted run shows how far it came.
+
+    Args:
+        folder: where.
+        figures: from the Trainer's state to what metrics.json holds.
+    """
+
+    def __init__(self, folder: RunFolder, figures: Callable[[Any], dict[str, Any]]) -> None:
+        self._folder = folder
+        self._figures = figures
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write what is known so far."""
+        if state.is_world_process_zero:
+            self._folder.write_metrics(self._figures(state))

@@ -1,0 +1,184 @@
+"""Boxes from COCO files, their vocabularies, and what becomes of names that a vocabulary does not know."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lxmert.data.boxes import (
+    BoxVocabulary,
+    NamedBoxes,
+    NameList,
+    collect_vocabulary,
+    read_coco_boxes,
+    with_ids,
+)
+from lxmert.errors import DataError
+
+LOOKS = {"size": "Small", "fill": "solid", "color": "red", "noted": None}
+
+
+def annotation(image_id: int, bbox: list[float], **changes: Any) -> dict[str, Any]:
+    return {"id": 1, "image_id": image_id, "category_id": 3, "bbox": bbox, "iscrowd": 0} | changes
+
+
+def coco_file(folder: Path, annotations: list[dict[str, Any]]) -> Path:
+    images = [
+        {"id": 7, "file_name": "seven.png", "width": 40, "height": 30},
+        {"id": 8, "file_name": "deep/eight.png", "width": 20, "height": 50},
+    ]
+    categories = [{"id": 3, "name": "Cup "}, {"id": 5, "name": "dog"}]
+    path = folder / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def test_coco_boxes_become_names_and_corners(tmp_path: Path) -> None:
+    path = coco_file(
+        tmp_path,
+        [
+            annotation(7, [1.5, 2, 10, 20], attributes=LOOKS),
+            annotation(7, [5, 5, 3, 4], category_id=5),
+        ],
+    )
+    seven, eight = read_coco_boxes(path)
+    assert (seven.image_id, seven.file_name, seven.size_hw) == (7, "seven.png", (30, 40))
+    assert seven.boxes_xyxy_px.tolist() == [[1.5, 2, 11.5, 22], [5, 5, 8, 9]]
+    assert seven.boxes_xyxy_px.dtype == torch.float32
+    assert seven.objects == ("cup", "dog")
+    assert seven.attributes == (("small solid red",), ())
+    assert eight.boxes_xyxy_px.shape == (0, 4)
+    assert (len(seven), len(eight)) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("naming", "keys", "expected"),
+    [
+        ("combined", None, ("small solid red",)),
+        ("combined", ["color", "size", "absent"], ("red small",)),
+        ("combined", ["absent"], ()),
+        ("single", None, ("small", "solid", "red")),
+        ("single", ["fill"], ("solid",)),
+        ("none", None, ()),
+    ],
+)
+def test_attributes_are_joined_or_single_or_left_out(
+    tmp_path: Path, naming: Any, keys: list[str] | None, expected: tuple[str, ...]
+) -> None:
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], attributes=LOOKS)])
+    assert read_coco_boxes(path, naming, keys)[0].attributes == (expected,)
+
+
+def test_the_same_value_twice_is_one_attribute(tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], attributes={"lid": "red", "side": "Red"})])
+    assert read_coco_boxes(path, "single")[0].attributes == (("red",),)
+
+
+def test_boxes_are_cut_at_the_border_and_crowds_slivers_and_strays_left_out(tmp_path: Path) -> None:
+    path = coco_file(
+        tmp_path,
+        [
+            annotation(7, [-2, -3, 12, 13]),
+            annotation(7, [35, 28, 9, 9], category_id=5),
+            annotation(7, [0, 0, 9, 9], iscrowd=1),
+            annotation(7, [4, 4, 0, 6]),
+            annotation(7, [4, 4, 6, 0.0]),
+            annotation(7, [50, 4, 6, 6]),
+        ],
+    )
+    seven = read_coco_boxes(path)[0]
+    assert seven.boxes_xyxy_px.tolist() == [[0, 0, 10, 10], [35, 28, 40, 30]]
+    assert seven.objects == ("cup", "dog")
+
+
+def test_a_category_without_a_name_is_an_error_unless_only_crowds_have_it(tmp_path: Path) -> None:
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4], category_id=4, iscrowd=1)])
+    assert len(read_coco_boxes(path)[0]) == 0
+    path = coco_file(tmp_path, [annotation(7, [1, 2, 3, 4]), annotation(7, [1, 2, 3, 4], category_id=4)])
+    with pytest.raises(DataError, match="image 7 has an object of category 4, which has no name"):
+        read_coco_boxes(path)
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, -3, 4], [1, 2, 3], [1, 2, "3", 4], []])
+def test_a_malformed_box_is_an_error(tmp_path: Path, bbox: Any) -> None:
+    with pytest.raises(DataError, match=r"annotations\[0\].bbox"):
+        read_coco_boxes(coco_file(tmp_path, [annotation(7, bbox)]))
+
+
+def boxes(objects: tuple[str, ...], attributes: tuple[tuple[str, ...], ...]) -> NamedBoxes:
+    corners = torch.arange(4 * len(objects), dtype=torch.float32).reshape(-1, 4)
+    return NamedBoxes(7, "seven.png", (30, 40), corners, objects, attributes)
+
+
+def test_collected_names_are_sorted_and_frequent_enough() -> None:
+    images = [
+        boxes(("dog", "cup", "dog"), (("red",), (), ("red", "wet"))),
+        boxes(("ant",), (("wet",),)),
+    ]
+    every = collect_vocabulary(images)
+    assert every.objects.names == ("ant", "cup", "dog")
+    assert every.attributes.names == ("red", "wet")
+    assert every.objects.ids == {"ant": 0, "cup": 1, "dog": 2}
+    twice = collect_vocabulary(images, min_count=2)
+    assert twice.objects.names == ("dog",)
+    assert twice.attributes.names == ("red", "wet")
+
+
+def test_a_vocabulary_file_gives_first_names_and_ids_of_all_synonyms(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("stop sign,stopsign\nCup\n dog , Puppy,\n")
+    names = NameList.read(path)
+    assert names.names == ("stop sign", "cup", "dog")
+    assert names.ids == {"stop sign": 0, "stopsign": 0, "cup": 1, "dog": 2, "puppy": 2}
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "is empty"),
+        (b"cup\n\ndog", "line 2 holds no name"),
+        (b"cup\ndog\nmug,Cup", "'cup' stands in line 1 and in line 3"),
+        (b"\xff", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_broken_vocabulary_files_are_refused(tmp_path: Path, text: bytes | None, message: str) -> None:
+    path = tmp_path / "names.txt"
+    if text is not None:
+        path.write_bytes(text)
+    with pytest.raises(DataError, match=message):
+        NameList.read(path)
+
+
+def test_published_vocabularies_are_read(shared_data: Path) -> None:
+    objects = NameList.read(shared_data / "vg/objects_vocab.txt")
+    attributes = NameList.read(shared_data / "vg/attributes_vocab.txt")
+    assert (len(objects), len(attributes)) == (1600, 400)
+    assert objects.ids["stopsign"] == objects.ids["stop sign"]
+    assert attributes.names[attributes.ids["grey"]] == "gray"
+
+
+def test_unknown_classes_lose_their_boxes_and_unknown_attributes_their_mention() -> None:
+    image = boxes(("dog", "ufo", "mug"), (("wet", "odd"), ("red",), ("red", "scarlet", "wet")))
+    vocabulary = BoxVocabulary(
+        NameList(("cup", "dog"), {"cup": 0, "mug": 0, "dog": 1}),
+        NameList(("red", "wet"), {"red": 0, "scarlet": 0, "wet": 1}),
+    )
+    (numbered,) = with_ids([image], vocabulary, Path("pictures"))
+    assert numbered.path == Path("pictures/seven.png")
+    assert (numbered.image_id, numbered.size_hw) == (7, (30, 40))
+    assert numbered.object_ids.tolist() == [1, 0]
+    assert numbered.boxes_xyxy_px.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert numbered.attribute_ids == ((1,), (0, 1))
+    assert len(numbered) == 2
+
+
+def test_an_image_of_which_nothing_is_known_stays_with_no_box() -> None:
+    nothing = BoxVocabulary(NameList.of(["cup"]), NameList.of([]))
+    (numbered,) = with_ids([boxes(("ufo",), ((),))], nothing, Path())
+    assert numbered.boxes_xyxy_px.shape == (0, 4)
+    assert numbered.object_ids.dtype == torch.int64
+    assert numbered.attribute_ids == ()

@@ -1,0 +1,130 @@
+"""Visual Genome's files as published: small hand-written ones, with the oddities that the real ones have."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
+from lxmert.errors import DataError
+
+
+def thing(object_id: int, names: list[str], x: float, y: float, w: float, h: float) -> dict[str, Any]:
+    return {
+        "synsets": [],
+        "h": h,
+        "object_id": object_id,
+        "merged_object_ids": [],
+        "names": names,
+        "w": w,
+        "y": y,
+        "x": x,
+    }
+
+
+OBJECTS = [
+    {
+        "image_id": 2,
+        "objects": [
+            thing(51, ["Tree ", "plant"], 0, 10, 30, 40),
+            thing(52, ["sky"], -4, -1, 300, 60),
+            thing(53, ["man"], 90, 90, 5, 5),
+            thing(54, [""], 5, 5, 20, 20),
+            thing(55, ["man"], 12.5, 5, 20, 20),
+        ],
+        "image_url": "https://example.org/2.jpg",
+    },
+    {"image_id": 1, "objects": [], "image_url": "https://example.org/1.jpg"},
+]
+ATTRIBUTES = [
+    {
+        "image_id": 2,
+        "attributes": [
+            thing(51, ["tree"], 0, 10, 30, 40) | {"attributes": ["Green", " tall ", "green", ""]},
+            thing(52, ["sky"], 0, 0, 300, 60),
+            thing(55, ["man"], 12, 5, 20, 20) | {"attributes": None},
+        ],
+    },
+    {"image_id": 1, "attributes": [thing(99, ["cat"], 0, 0, 1, 1) | {"attributes": ["odd"]}]},
+]
+SIZES = [
+    {"image_id": 1, "width": 33, "height": 22, "coco_id": None, "flickr_id": None, "url": ""},
+    {"image_id": 2, "width": 80, "height": 64, "coco_id": 7, "flickr_id": None, "url": ""},
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    contents = {"objects.json": OBJECTS, "attributes.json": ATTRIBUTES, "image_data.json": SIZES}
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    objects, attributes, sizes = (tmp_path / name for name in contents)
+    return objects, attributes, sizes
+
+
+def test_boxes_names_and_attributes_are_read(files: tuple[Path, Path, Path]) -> None:
+    two, one = read_visual_genome_boxes(*files)
+    assert (two.image_id, two.file_name, two.size_hw) == (2, "2.jpg", (64, 80))
+    # 53 lies beyond the border and 54 has no name.
+    assert two.objects == ("tree", "sky", "man")
+    assert two.boxes_xyxy_px.tolist() == [[0, 10, 30, 50], [0, 0, 80, 59], [12.5, 5, 32.5, 25]]
+    assert two.attributes == (("green", "tall"), (), ())
+    assert (one.image_id, one.size_hw, len(one)) == (1, (22, 33), 0)
+    assert one.boxes_xyxy_px.shape == (0, 4)
+
+
+def test_attributes_can_be_left_out(files: tuple[Path, Path, Path]) -> None:
+    two, _ = read_visual_genome_boxes(files[0], None, files[2])
+    assert two.attributes == ((), (), ())
+
+
+def test_wanted_images_alone_are_read_and_file_names_are_free(files: tuple[Path, Path, Path]) -> None:
+    (one,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
+    assert (one.image_id, one.file_name) == (1, "VG_001.png")
+    with pytest.raises(DataError, match="no objects of 2 of the 3 images wanted, such as image 5"):
+        read_visual_genome_boxes(*files, image_ids=[8, 1, 5])
+
+
+def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) -> None:
+    files[2].write_text(json.dumps(SIZES[:1]))
+    with pytest.raises(DataError, match=r"\[0\].image_id 2 has no size in the image data"):
+        read_visual_genome_boxes(*files)
+    assert len(read_visual_genome_boxes(*files, image_ids=[1])) == 1
+
+
+@pytest.mark.parametrize(
+    ("which", "content", "message"),
+    [
+        (0, {"image_id": 1}, "holds dict, expected a list of images"),
+        (0, [{"objects": []}], r"\[0\].image_id is missing"),
+        (0, [{"image_id": 1}], r"\[0\].objects is missing"),
+        (
+            0,
+            [{"image_id": 1, "objects": [{"object_id": 3, "names": ["a"]}]}],
+            r"\[0\].objects\[0\].x is None, expected a number",
+        ),
+        (0, [{"image_id": 1, "objects": [thing(1, ["a"], True, 0, 1, 1)]}], "x is True, expected a number"),
+        (0, [{"image_id": 1, "objects": [thing(1, ["a"], 0, 0, float("inf"), 1)]}], "w is inf"),
+        (1, [{"image_id": 2, "attributes": [{"attributes": []}]}], r"attributes\[0\].object_id is missing"),
+        (1, [{"image_id": 2, "attributes": [{"object_id": 1, "attributes": "red"}]}], "expected list"),
+        (2, [{"image_id": 2, "width": 3}], "height is missing"),
+    ],
+)
+def test_malformed_files_are_refused_with_the_place(
+    files: tuple[Path, Path, Path], which: int, content: Any, message: str
+) -> None:
+    files[which].write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        read_visual_genome_boxes(*files)
+
+
+def test_lists_of_image_ids_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("12\n 7 \n3\n")
+    assert read_image_ids(path) == [12, 7, 3]
+    path.write_text("12\nimages/7.jpg\n")
+    with pytest.raises(DataError, match=r"line 2 is 'images/7.jpg', expected the id of an image"):
+        read_image_ids(path)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_image_ids(tmp_path / "none.txt")
