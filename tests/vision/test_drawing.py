@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lxmert.errors import RegionsError
 from lxmert.vision.drawing import draw_regions
+from lxmert.vision.drawing.frames import frame_of
+from lxmert.vision.drawing.places import overlap_share, place_tags
+from lxmert.vision.drawing.style import PALETTE, Scale, ink_on
 
 BLUE, VERMILION = np.array([0, 114, 178]), np.array([213, 94, 0])
 BOXES = torch.tensor([[100.0, 120.0, 300.0, 260.0], [400.0, 60.0, 560.0, 330.0]])
@@ -87,3 +92,128 @@ def test_what_does_not_fit_is_refused(changes, words):
 def test_a_picture_without_boxes_and_a_strip_can_be_drawn():
     assert draw_regions(grey(), torch.zeros(0, 4), [], title="nothing").width == 640
     assert draw_regions(grey(2000, 1), torch.tensor([[5.0, 0.0, 90.0, 1.0]]), ["strip"]).size == (2000, 1)
+
+
+def crowd(count, width=640, height=400, seed=3):
+    """Boxes that overlap as those of a detector do."""
+    corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed)).sort(dim=1).values
+    boxes = corners * torch.tensor([width - 40.0, height - 40.0])
+    boxes[:, 1] += 40
+    return boxes.flatten(1)
+
+
+def legend_of(drawn, size):
+    """Pixels of a sheet that lie beside or below its picture of (width, height)."""
+    pixels = np.asarray(drawn).astype(int)
+    return np.concatenate([pixels[: size[1], size[0] :].reshape(-1, 3), pixels[size[1] :].reshape(-1, 3)])
+
+
+def test_many_boxes_carry_numbers_and_their_names_stand_outside_the_picture():
+    names = [f"object number {index}" for index in range(36)]
+    drawn = draw_regions(grey(), crowd(36), names, torch.linspace(0.9, 0.1, 36))
+    size = (900, 562)  # enlarged for the crowd
+    legend = legend_of(drawn, size)
+    assert len(legend) > 36 * 100 * 14
+    for colour in PALETTE:  # 36 badges in seven colours
+        assert (legend == colour).all(axis=1).sum() > 36 / 7 * 100
+    bare = legend_of(draw_regions(grey(), crowd(36), ["."] * 36, legend=True), size)
+    assert (legend.sum(axis=1) < 200).sum() > 3 * (bare.sum(axis=1) < 200).sum()
+
+
+def test_few_boxes_carry_their_names_and_the_picture_keeps_its_size():
+    assert draw_regions(grey(), BOXES, ["cat", "dog"]).size == (640, 400)
+
+
+def test_names_that_would_cover_one_another_go_into_the_legend():
+    stacked = torch.tensor([[300.0, 190.0, 330.0, 200.0]]).repeat(14, 1)
+    long_names = [f"a rather long name {index}" for index in range(14)]
+    assert draw_regions(grey(), stacked, long_names).size != (640, 400)
+    assert draw_regions(grey(), stacked, long_names, legend=False).size == (640, 400)
+
+
+@pytest.mark.parametrize(("size", "beside"), [((640, 400), True), ((300, 900), True), ((1200, 150), False)])
+def test_the_legend_goes_where_the_sheet_gets_the_better_shape(size, beside):
+    drawn = draw_regions(grey(*size), crowd(20, *size), ["name"] * 20, legend=True)
+    factor = max(1.0, 900 / max(size))
+    enlarged = tuple(round(side * factor) for side in size)
+    assert (drawn.width > enlarged[0], drawn.height > enlarged[1]) == (beside, not beside)
+
+
+def test_a_legend_can_be_asked_for_with_one_box_or_none():
+    one = draw_regions(grey(), BOXES[:1], ["a cat"], [0.5], legend=True)
+    assert (legend_of(one, (900, 562)) == BLUE).all(axis=1).sum() > 100
+    assert draw_regions(grey(), torch.zeros(0, 4), [], legend=True).size == (900, 562)
+    long = draw_regions(grey(60, 400), BOXES[:0].new_tensor([[5, 5, 50, 90.0]]), ["W" * 200], legend=True)
+    assert long.width < 2000
+
+
+def test_boxes_without_names_are_numbered_on_request():
+    numbered = draw_regions(grey(), BOXES, legend=True)
+    assert numbered.size == (900, 562)  # and no empty legend
+    plain = draw_regions(grey(), BOXES, least_side_px=900)
+    for colour in (BLUE, VERMILION):
+        (rows, _), (bare_rows, _) = painted(numbered, colour), painted(plain, colour)
+        assert len(rows) > 300
+        assert len(bare_rows) > 300
+
+
+def test_the_number_of_a_roomy_frame_lies_inside_it():
+    scale = Scale.of((640, 400), is_crowded=True)
+    boxes = [(x * 80.0, y * 80.0, x * 80.0 + 80, y * 80.0 + 80) for y in range(5) for x in range(8)]
+    cells = [frame_of(box, 1.0, (640, 400), scale) for box in boxes]
+    inside = place_tags([(20.0, 18.0)] * len(cells), cells, (640, 400), scale, prefer_inside=True)
+    for (left, top, right, bottom), (x1, y1, x2, y2) in zip(inside, cells, strict=True):
+        middle = ((left + right) / 2, (top + bottom) / 2)
+        assert x1 < middle[0] < x2
+        assert y1 < middle[1] < y2
+    ((_, top, _, _),) = place_tags([(20.0, 18.0)], cells[-1:], (640, 400), scale)
+    assert top < cells[-1][1] - 10  # elsewhere a tag sits on top of its frame
+
+
+def test_shared_area_of_tags_by_hand():
+    assert overlap_share([]) == 0
+    assert overlap_share([(0, 0, 10, 10), (10, 0, 20, 10)]) == 0
+    assert overlap_share([(0, 0, 10, 10), (5, 5, 15, 15)]) == pytest.approx(25 / 200)
+
+
+rectangles = st.tuples(st.floats(0, 500), st.floats(0, 300), st.floats(5, 200), st.floats(5, 100)).map(
+    lambda one: (one[0], one[1], min(one[0] + one[2], 640.0), min(one[1] + one[3], 400.0))
+)
+
+
+@given(st.lists(rectangles, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_every_tag_lies_inside_the_picture_and_near_its_frame(frames):
+    scale = Scale.of((640, 400))
+    tags = [(60.0, 20.0)] * len(frames)
+    places = place_tags(tags, frames, (640, 400), scale)
+    assert len(places) == len(frames)
+    for (left, top, right, bottom), (x1, y1, x2, y2) in zip(places, frames, strict=True):
+        assert 0 <= left < right <= 640
+        assert 0 <= top < bottom <= 400
+        assert (right - left, bottom - top) == pytest.approx((60, 20))
+        reach = 2 * (scale.line + scale.edge)
+        assert left <= x2 + reach
+        assert right >= x1 - 60 - reach
+        assert top <= y2 + reach
+        assert bottom >= y1 - 20 - reach
+
+
+def test_a_tag_does_not_hide_a_small_object():
+    scale = Scale.of((640, 400))
+    below = (200.0, 100.0, 400.0, 300.0)
+    small = (195.0, 78.0, 262.0, 99.0)  # where the tag of the large frame usually sits
+    free, _ = place_tags([(60.0, 20.0)] * 2, [below, (500.0, 10.0, 620.0, 60.0)], (640, 400), scale)
+    assert overlap_share([free, small]) > 0.2
+    held, _ = place_tags([(60.0, 20.0)] * 2, [below, small], (640, 400), scale)
+    assert overlap_share([held, small]) < 0.02
+
+
+def test_letters_stand_out_from_every_ground():
+    def luminance(colour):
+        parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    for ground in PALETTE:
+        lighter, darker = sorted((luminance(ground), luminance(ink_on(ground))), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) > 3.4  # WCAG 2 asks for 3 of large letters

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lxmert.errors import ImageError
 from lxmert.vision.images import as_image_list, load_image, load_images
+from tests.sites import Sites, serving
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -209,8 +210,30 @@ def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
     one_clear_line("a\0b.png", "no such image file|cannot be read")
 
 
-def test_addresses_of_the_net_are_refused():
-    one_clear_line("https://example.org/cat.jpg", "not fetched from the net; download it")
+def test_an_address_is_fetched_and_read_like_a_file():
+    with serving(Sites(raw={"a/cat.png": encoded(two_colours())})) as sites:
+        assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png"))
+        assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png?size=large".replace("http", "HTTP")))
+
+
+def test_an_address_without_a_picture_is_refused():
+    files = {"notes.txt": b"these are words", "bomb.png": png_header_only(60_000, 60_000), "empty.png": b""}
+    with serving(Sites(raw=files)) as sites:
+        for name, words in (
+            ("notes.txt", "not an image"),
+            ("bomb.png", "too large to decode"),
+            ("empty.png", "empty"),
+            ("absent.png", "404"),
+        ):
+            assert f"/raw/{name}" in one_clear_line(f"{sites.address}/raw/{name}", words)
+    one_clear_line(f"{sites.address}/raw/notes.txt", "cannot be fetched")
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://127.0.0.1/cat.png", "file:///etc/hostname", "s3://bucket/cat.png"]
+)
+def test_addresses_of_other_kinds_are_refused(address):
+    one_clear_line(address, "only http:// and https://")
 
 
 def test_a_bomb_is_refused_from_its_header_quickly_and_in_little_memory(tmp_path):

@@ -5,9 +5,12 @@ A new kind of extractor adds one line to `_EXTRACTORS`.
 
 import inspect
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 from lxmert.errors import ConfigurationError
+from lxmert.vision.backbone_grid import BackboneGrid
+from lxmert.vision.detr import TransformersDetector
 from lxmert.vision.encoders import BackboneEncoder, BoxEncoder, PooledPixels
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.given_boxes import GivenBoxes
@@ -15,12 +18,16 @@ from lxmert.vision.grid import RegularGrid
 
 _ENCODERS: dict[str, Callable[..., BoxEncoder]] = {
     "pooled_pixels": PooledPixels,
-    "backbone": BackboneEncoder.from_dict,
+    "backbone": BackboneEncoder,
 }
-_EXTRACTORS: dict[str, Callable[..., RegionExtractor]] = {
+_EXTRACTORS: dict[str, Callable[..., RegionExtractor] | str] = {
     "given_boxes": GivenBoxes,
     "regular_grid": RegularGrid,
+    "backbone_grid": BackboneGrid,
+    "detr": TransformersDetector,
+    "faster_rcnn": "lxmert.vision.faster_rcnn.extractor:FasterRcnnExtractor",
 }
+"""A name instead of a class is imported when asked for: who only reads features need not wait for it."""
 
 
 def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
@@ -40,7 +47,7 @@ def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
     return _build(spec, _ENCODERS, "encoder")
 
 
-def _build(spec: Any, makers: Mapping[str, Callable[..., Any]], what: str) -> Any:
+def _build(spec: Any, makers: Mapping[str, Callable[..., Any] | str], what: str) -> Any:
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)
@@ -49,7 +56,8 @@ def _build(spec: Any, makers: Mapping[str, Callable[..., Any]], what: str) -> An
         raise ConfigurationError(
             f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(makers))}"
         )
-    maker = makers[kind]
+    found = makers[kind]
+    maker: Callable[..., Any] = resolve_name(found) if isinstance(found, str) else found
     parameters = inspect.signature(maker).parameters
     unknown = sorted(settings.keys() - parameters.keys())
     missing = sorted(

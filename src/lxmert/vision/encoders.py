@@ -17,7 +17,7 @@ from lxmert.errors import ConfigurationError
 from lxmert.vision.backbone_encoder import BackboneEncoder
 from lxmert.vision.extractor import BoxEncoder
 
-__all__ = ["BackboneEncoder", "BoxEncoder", "PooledPixels"]
+__all__ = ["BackboneEncoder", "BoxEncoder", "PooledPixels", "cell_weights"]
 
 
 class PooledPixels:
@@ -56,8 +56,8 @@ class PooledPixels:
         """Features (N, 3·S²) float32 in -1..1 of the boxes (N, 4), x1, y1, x2, y2 inside the RGB image."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
         boxes = boxes_xyxy_px.detach().to("cpu", torch.float64)
-        rows = _cell_weights(boxes[:, 1], boxes[:, 3], self.size, pixels.shape[1])  # (N, S, H)
-        columns = _cell_weights(boxes[:, 0], boxes[:, 2], self.size, pixels.shape[2])  # (N, S, W)
+        rows = cell_weights(boxes[:, 1], boxes[:, 3], self.size, pixels.shape[1])  # (N, S, H)
+        columns = cell_weights(boxes[:, 0], boxes[:, 2], self.size, pixels.shape[2])  # (N, S, W)
         starts = boxes[:, :2].floor().long().tolist()
         ends = boxes[:, 2:].ceil().long().tolist()
         features = torch.empty(len(boxes), 3, self.size, self.size)
@@ -72,7 +72,7 @@ class PooledPixels:
         return {"kind": "pooled_pixels", "size": self.size}
 
 
-def _cell_weights(starts: Tensor, ends: Tensor, cells: int, pixels: int) -> Tensor:
+def cell_weights(starts: Tensor, ends: Tensor, cells: int, pixels: int) -> Tensor:
     """The share of every pixel in each of the equal cells between start and end.
 
     Args:

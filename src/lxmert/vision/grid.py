@@ -34,9 +34,7 @@ class RegularGrid:
     needs_boxes = False
 
     def __init__(self, rows: int, columns: int, encoder: BoxEncoder) -> None:
-        for name, value in (("rows", rows), ("columns", columns)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigurationError(f"a grid of {value!r} {name}; expected a whole number of at least 1")
+        checked_grid(rows, columns)
         self.rows = rows
         self.columns = columns
         self.encoder = encoder
@@ -61,7 +59,10 @@ class RegularGrid:
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
-        return [encode(self, image, self._tiles(image.height, image.width)) for image in images]
+        return [
+            encode(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
+            for image in images
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "regular_grid", "rows": R, "columns": C, "encoder": …}`."""
@@ -72,9 +73,22 @@ class RegularGrid:
             "encoder": self.encoder.to_dict(),
         }
 
-    def _tiles(self, height: int, width: int) -> Tensor:
-        down = torch.linspace(0, height, self.rows + 1, dtype=torch.float64).to(torch.float32)
-        across = torch.linspace(0, width, self.columns + 1, dtype=torch.float64).to(torch.float32)
-        top, left = torch.meshgrid(down[:-1], across[:-1], indexing="ij")  # (R, C)
-        bottom, right = torch.meshgrid(down[1:], across[1:], indexing="ij")
-        return torch.stack([left, top, right, bottom], dim=-1).reshape(-1, 4)  # (N, 4)
+
+def grid_tiles(rows: int, columns: int, size_hw: tuple[int, int]) -> Tensor:
+    """Boxes of the equal tiles of an image, row by row: (R·C, 4) x1, y1, x2, y2 in pixels."""
+    down = torch.linspace(0, size_hw[0], rows + 1, dtype=torch.float64).to(torch.float32)
+    across = torch.linspace(0, size_hw[1], columns + 1, dtype=torch.float64).to(torch.float32)
+    top, left = torch.meshgrid(down[:-1], across[:-1], indexing="ij")  # (R, C)
+    bottom, right = torch.meshgrid(down[1:], across[1:], indexing="ij")
+    return torch.stack([left, top, right, bottom], dim=-1).reshape(-1, 4)  # (N, 4)
+
+
+def checked_grid(rows: Any, columns: Any) -> None:
+    """Do nothing where both are whole numbers of at least 1.
+
+    Raises:
+        ConfigurationError: one of them is not.
+    """
+    for name, value in (("rows", rows), ("columns", columns)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigurationError(f"a grid of {value!r} {name}; expected a whole number of at least 1")

@@ -4,6 +4,8 @@ The camera's EXIF orientation is honoured; transparent pixels are laid on white;
 scaled to 8 bits (Pillow alone would clip them); CMYK, palette and grey become RGB; of an animation the
 first frame is taken. The size is checked in the header before a single pixel is decoded, no Pillow
 setting is changed, and only formats that Pillow decodes itself are opened (EPS would start Ghostscript).
+Addresses are fetched within limits of time and size; who takes sources from strangers must not let them name
+addresses (or paths) that only this machine may see.
 
 Shapes: H height, W width of the image in pixels.
 """
@@ -21,16 +23,20 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from lxmert.errors import ImageError
+from lxmert.downloads import fetch_bytes
+from lxmert.errors import DownloadError, ImageError
 
 _T = TypeVar("_T")
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Tensor
-"""A path, the bytes of a file, a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of uint8 (uint16 for
-grey), or a tensor (3, H, W), (1, H, W) or (4, H, W) of uint8 or of floats in 0..1."""
+"""A path, an http(s) address, the bytes of a file, a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of
+uint8 (uint16 for grey), or a tensor (3, H, W), (1, H, W) or (4, H, W) of uint8 or of floats in 0..1."""
 
 MAX_IMAGE_PIXELS = 89_478_485
 """Largest picture that is decoded: a quarter of a gigabyte as RGB, Pillow's own threshold of suspicion."""
+
+MAX_IMAGE_BYTES = 64 * 2**20
+"""Largest file that is fetched from the net; photographs rarely have a tenth of it."""
 
 _FORMATS = (
     "JPEG",
@@ -64,8 +70,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
         An RGB image of its own memory, upright.
 
     Raises:
-        ImageError: not an image, truncated, empty, missing, a folder, a URL, too large, or an array whose
-            shape, dtype or values are not those of a picture.
+        ImageError: not an image, truncated, empty, missing, a folder, out of reach, too large, or an array
+            whose shape, dtype or values are not those of a picture.
     """
     if isinstance(source, np.ndarray):
         return _upright_rgb(_from_array(source, "image array"), "image array", max_pixels)
@@ -121,7 +127,7 @@ def as_image_list(images: Any) -> list[Any]:
 def _read(source: str | Path, max_pixels: int) -> Image.Image:
     name = str(source)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-        raise ImageError(f"{name}: pictures are not fetched from the net; download it and give its path")
+        return _fetch(name, max_pixels)
     path = Path(source).expanduser()
     try:
         if not path.exists():
@@ -134,6 +140,14 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: cannot be read ({_one_line(error)})") from error
+
+
+def _fetch(url: str, max_pixels: int) -> Image.Image:
+    try:
+        data = fetch_bytes(url, max_bytes=MAX_IMAGE_BYTES, wanted_type="image")
+    except DownloadError as error:
+        raise ImageError(str(error)) from error
+    return _decode(io.BytesIO(data), len(data), url, max_pixels)
 
 
 def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Image:

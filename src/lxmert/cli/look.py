@@ -1,0 +1,118 @@
+"""`lxmert look`: what a detector sees in one picture."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.inference.looking import Sight
+
+_LONGEST_STEM = 60
+"""Letters of a picture's name that its drawing takes over; an address can be longer than a file name may."""
+
+
+def look(
+    image: Annotated[
+        str,
+        typer.Argument(help="The picture: any file Pillow reads, or its address.", show_default=False),
+    ],
+    detector: Annotated[
+        str,
+        typer.Option(
+            "--detector",
+            "--model",
+            help="'scenes' (the embedded detector), a folder or hub name of a detector or of a model with a "
+            "processor, or a JSON file that describes an extractor.",
+        ),
+    ] = "scenes",
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with boxes to describe: a list of [x1, y1, x2, y2] in pixels."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The drawing. IMAGE.objects.png by default.", show_default=False),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Keep so many objects, the best-scored.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Keep objects of at least this score.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object; draw only where --output is given.")
+    ] = False,
+) -> None:
+    """Show the objects of a picture: boxes, names and scores, as a table and as a drawing."""
+    from lxmert.inference.boxes_file import read_boxes
+    from lxmert.inference.extractors import extractor_named
+    from lxmert.inference.looking import look as look_at
+    from lxmert.vision.images import load_image
+
+    drawing = _checked_output(output or (None if as_json else _name_of_drawing(image)), image)
+    boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
+    picture = load_image(image)
+    sight = look_at(picture, extractor_named(detector), boxes_xyxy_px, top=top, min_score=min_score)
+    if drawing is not None:
+        drawing.parent.mkdir(parents=True, exist_ok=True)
+        sight.drawn().save(drawing)
+    if as_json:
+        told = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
+        typer.echo(json.dumps(told | sight.to_dict(), ensure_ascii=False))
+        return
+    _print(sight, drawing)
+
+
+def _name_of_drawing(image: str) -> Path:
+    return Path(f"{Path(image).stem[:_LONGEST_STEM] or 'picture'}.objects.png")
+
+
+def _checked_output(path: Path | None, image: str) -> Path | None:
+    """The drawing's path, refused before any work where nothing can be written there."""
+    from PIL import Image
+
+    from lxmert.errors import InputError
+
+    if path is None:
+        return None
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise InputError(f"{path}: no picture has the ending {path.suffix!r}; use .png or .jpg")
+    if path.exists() and Path(image).exists() and path.samefile(image):
+        raise InputError(f"{path} is the picture itself; give another name with --output")
+    return path
+
+
+def _print(sight: "Sight", drawing: Path | None) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if sight.objects:
+        console.print(_table(sight))
+    count = len(sight.objects)
+    found = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
+    where = "" if drawing is None else f"; drawn in {drawing}"
+    console.print(f"{found}{where}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(sight: "Sight") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    from lxmert.vision.drawing import colour_of
+
+    has_names = any(seen.label for seen in sight.objects)
+    has_scores = any(seen.score is not None for seen in sight.objects)
+    table = Table(box=None, pad_edge=False)
+    for heading, is_shown in (("", True), ("object", has_names), ("score", has_scores)):
+        if is_shown:
+            table.add_column(heading, justify="left" if heading == "object" else "right")
+    for heading in ("x1", "y1", "x2", "y2"):
+        table.add_column(heading, justify="right", style="dim")
+    for number, seen in enumerate(sight.objects, start=1):
+        row = [Text(str(number), style="rgb({},{},{})".format(*colour_of(number - 1)))]
+        row += [Text(seen.label or "")] if has_names else []
+        row += [Text("" if seen.score is None else f"{seen.score:.0%}")] if has_scores else []
+        table.add_row(*row, *(f"{corner:.0f}" for corner in seen.box_xyxy_px))
+    return table

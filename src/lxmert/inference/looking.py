@@ -1,0 +1,144 @@
+"""What an extractor sees in one picture: boxes, names and scores, as a list and as a drawing.
+
+Shapes: N boxes given.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lxmert.errors import InputError
+from lxmert.inference.naming import ObjectNames
+from lxmert.vision.drawing import draw_regions
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.gathering import regions_of_images
+from lxmert.vision.images import ImageSource, load_image
+from lxmert.vision.regions import Regions
+
+_PIXEL_DIGITS = 2
+_SCORE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class SeenObject:
+    """One object.
+
+    Attributes:
+        box_xyxy_px: x1, y1, x2, y2 in pixels of the picture.
+        name: of its class, or None where the extractor knows no classes.
+        attribute: for example its colour, or None.
+        score: probability of the class, or None.
+        attribute_score: probability of the attribute, or None.
+    """
+
+    box_xyxy_px: tuple[float, float, float, float]
+    name: str | None
+    attribute: str | None
+    score: float | None
+    attribute_score: float | None
+
+    @property
+    def label(self) -> str | None:
+        """Attribute and name, for example "red circle"; None without either."""
+        return " ".join(part for part in (self.attribute, self.name) if part) or None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: box in pixels, names, scores."""
+        scores = {"score": self.score, "attribute_score": self.attribute_score}
+        return {
+            "box": [round(corner, _PIXEL_DIGITS) for corner in self.box_xyxy_px],
+            "name": self.name,
+            "attribute": self.attribute,
+            **{key: None if value is None else round(value, _SCORE_DIGITS) for key, value in scores.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A picture and what was seen in it.
+
+    Attributes:
+        picture: upright and RGB.
+        regions: the objects with their features, in the order of `objects`.
+        objects: the same in words.
+    """
+
+    picture: Image.Image
+    regions: Regions
+    objects: tuple[SeenObject, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the extractor, the picture's size in pixels, and the objects."""
+        height, width = self.regions.size_hw
+        return {
+            "extractor": self.regions.extractor,
+            "size": {"width": width, "height": height},
+            "objects": [seen.to_dict() for seen in self.objects],
+        }
+
+    def drawn(self) -> Image.Image:
+        """The picture with boxes, names and scores."""
+        labels = [seen.label for seen in self.objects]
+        boxes = self.regions.boxes_xyxy_px
+        if not any(labels):
+            return draw_regions(self.picture, boxes, legend=True)
+        words = [label or "" for label in labels]
+        return draw_regions(self.picture, boxes, words, self.regions.object_scores)
+
+
+def look(
+    image: ImageSource,
+    extractor: RegionExtractor,
+    boxes_xyxy_px: Tensor | None = None,
+    *,
+    top: int | None = None,
+    min_score: float | None = None,
+) -> Sight:
+    """Look at one picture.
+
+    Args:
+        image: path, address, bytes, PIL image or array.
+        extractor: finds the objects.
+        boxes_xyxy_px: (N, 4) boxes in pixels to describe instead; they keep their order.
+        top: keeps so many objects, the best-scored.
+        min_score: keeps objects of at least this score, in 0..1.
+
+    Raises:
+        ImageError: the image cannot be read.
+        RegionsError: boxes that do not fit the image, or that the extractor needs or does not take.
+        InputError: a least score where the extractor gives no scores.
+    """
+    picture = load_image(image)
+    (regions,) = regions_of_images(extractor, picture, boxes_xyxy_px)
+    regions = regions.select(_chosen(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
+    names = ObjectNames.of(extractor)
+    return Sight(picture, regions, tuple(in_words(regions, row, names) for row in range(len(regions))))
+
+
+def _chosen(regions: Regions, top: int | None, min_score: float | None, *, keep_order: bool) -> Tensor:
+    """Positions of the objects that are kept, the best first or in the order they have."""
+    rows = torch.arange(len(regions))
+    scores = regions.object_scores
+    if scores is None:
+        if min_score is not None:
+            raise InputError(f"{regions.extractor} gives no scores, so none can be the least; leave it out")
+        return rows[:top]
+    order = scores.sort(descending=True, stable=True).indices.cpu()
+    if min_score is not None:
+        order = order[scores.cpu()[order] >= min_score]
+    return order[:top].sort().values if keep_order else order[:top]
+
+
+def in_words(regions: Regions, row: int, names: ObjectNames) -> SeenObject:
+    """One object of the regions, by its names."""
+    x1, y1, x2, y2 = regions.boxes_xyxy_px[row].tolist()
+    return SeenObject(
+        box_xyxy_px=(x1, y1, x2, y2),
+        name=names.object_of(regions, row),
+        attribute=names.attribute_of(regions, row),
+        score=None if regions.object_scores is None else float(regions.object_scores[row]),
+        attribute_score=None if regions.attribute_scores is None else float(regions.attribute_scores[row]),
+    )

@@ -1,0 +1,199 @@
+"""From image files to the bytes of a feature store, in this process or in a pool of them.
+
+What cannot be used becomes a `Skipped` with its reason and never stops the others.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lxmert.data.feature_store import EncodedImage, StoreManifest, encode_image
+from lxmert.data.feature_store.skipped import Skipped
+from lxmert.errors import ImageError, InputError, LxmertError
+from lxmert.vision.build import build_extractor
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.images import load_image
+
+_DECODING_THREADS = 4
+_BATCHES_AHEAD = 4
+"""Images of this many batches may wait for others of their size."""
+
+_JOBS_PER_TASK = 4
+_TASKS_PER_WORKER = 3
+
+
+class ImageJob(NamedTuple):
+    """An image to look at; boxes (N, 4) float32 in its pixels where the caller knows them."""
+
+    name: str
+    path: Path
+    # No tensor: each would take a file descriptor on its way to another process.
+    boxes_xyxy_px: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Unforeseen(Skipped):
+    """Skipped because of an error that is no fault of the image's as far as known."""
+
+
+Outcome = EncodedImage | Skipped
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Makes the bytes of a store out of images.
+
+    Attributes:
+        extractor: what looks.
+        manifest: the store's.
+    """
+
+    extractor: RegionExtractor
+    manifest: StoreManifest
+
+    def look(self, jobs: Sequence[ImageJob], images: Sequence[Image.Image]) -> list[Outcome]:
+        """Look at a batch; where it fails, at each image alone, to find the culprit."""
+        known = [torch.from_numpy(job.boxes_xyxy_px) for job in jobs if job.boxes_xyxy_px is not None]
+        try:
+            found = self.extractor(images, known or None)
+            return [
+                encode_image(job.name, regions, self.manifest)
+                for job, regions in zip(jobs, found, strict=True)
+            ]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # One picture of a hundred thousand must not end the work on all others.
+            if len(jobs) > 1:
+                pairs = zip(jobs, images, strict=True)
+                return [outcome for job, image in pairs for outcome in self.look([job], [image])]
+            if isinstance(error, InputError):
+                return [Skipped(jobs[0].name, str(jobs[0].path), str(error))]
+            reason = f"unforeseen {type(error).__name__}: {error}"
+            return [Unforeseen(jobs[0].name, str(jobs[0].path), reason)]
+
+
+def load(job: ImageJob) -> Image.Image | Skipped:
+    """Decode an image file."""
+    try:
+        if job.path.exists() and not job.path.is_file():
+            raise ImageError(f"{job.path}: neither a file nor a link to one (a pipe, a socket, a device)")
+        return load_image(job.path)
+    except (InputError, OSError, ValueError) as error:
+        return Skipped(job.name, str(job.path), str(error))
+
+
+def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iterator[Outcome]:
+    """Look at images in this process: threads decode ahead, images of equal size go together.
+
+    The order of outcomes depends on jobs and batch size alone.
+    """
+    waiting: dict[tuple[int, int], list[tuple[ImageJob, Image.Image]]] = {}
+    for job, loaded in _decoded_ahead(jobs, batch_size):
+        if isinstance(loaded, Skipped):
+            yield loaded
+            continue
+        waiting.setdefault(loaded.size, []).append((job, loaded))
+        full = max(waiting, key=lambda size: len(waiting[size]))
+        held = sum(map(len, waiting.values()))
+        if len(waiting[full]) == batch_size or held >= _BATCHES_AHEAD * batch_size:
+            yield from looker.look(*zip(*waiting.pop(full), strict=True))
+    for batch in waiting.values():
+        yield from looker.look(*zip(*batch, strict=True))
+
+
+def _decoded_ahead(
+    jobs: Iterable[ImageJob], batch_size: int
+) -> Iterator[tuple[ImageJob, Image.Image | Skipped]]:
+    ahead = max(batch_size, _DECODING_THREADS)
+    pending: deque[tuple[ImageJob, Future[Image.Image | Skipped]]] = deque()
+    with ThreadPoolExecutor(_DECODING_THREADS) as threads:
+        for job in jobs:
+            pending.append((job, threads.submit(load, job)))
+            if len(pending) > ahead:
+                done, future = pending.popleft()
+                yield done, future.result()
+        while pending:
+            done, future = pending.popleft()
+            yield done, future.result()
+
+
+def look_in_pool(
+    description: Mapping[str, Any], manifest: StoreManifest, jobs: Iterable[ImageJob], workers: int
+) -> Iterator[Outcome]:
+    """Look at images in `workers` processes of one torch thread each, outcomes in the order of the jobs.
+
+    Small networks gain more from processes than from torch's threads.
+
+    Args:
+        description: what each process builds its extractor from.
+        manifest: the store's.
+        jobs: the images.
+        workers: number of processes.
+
+    Raises:
+        LxmertError: a process died, most often for want of memory.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(description), manifest))
+    pending: deque[Future[list[Outcome]]] = deque()
+    try:
+        for task in _in_groups(jobs, _JOBS_PER_TASK):
+            pending.append(pool.submit(_look_in_worker, task))
+            if len(pending) >= workers * _TASKS_PER_WORKER:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise LxmertError(
+            "a worker process died, perhaps for want of memory; what is done is kept: run the same command "
+            "again with fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_groups(jobs: Iterable[ImageJob], size: int) -> Iterator[list[ImageJob]]:
+    group: list[ImageJob] = []
+    for job in jobs:
+        group.append(job)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+_workers_looker: list[Looker] = []
+"""The looker of a worker process, made once when it starts; stays empty in every other process."""
+
+
+def _start_worker(description: Mapping[str, Any], manifest: StoreManifest) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process ends its workers itself.
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _workers_looker.append(Looker(build_extractor(description), manifest))
+
+
+def _die_with_parent() -> None:
+    # A killed main process cannot tell its workers to stop.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _look_in_worker(jobs: list[ImageJob]) -> list[Outcome]:
+    (looker,) = _workers_looker
+    return list(look_here(looker, jobs, batch_size=1))

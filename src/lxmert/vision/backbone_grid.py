@@ -1,0 +1,172 @@
+"""`BackboneGrid`: grid features from any vision backbone of `transformers`, no detector needed.
+
+The whole picture goes through the backbone once; each cell of its last feature map, or of its patch tokens,
+is an object whose box is the cell. Jiang et al. 2020 (arXiv 2001.03615) found such features to serve nearly
+as well as a detector's.
+
+Shapes: H and W height and width of the resized picture in pixels, h and w rows and columns of the last map,
+R and C rows and columns of the grid, N = R·C objects, T tokens, D features.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lxmert.errors import ConfigurationError, RegionsError
+from lxmert.vision.encoders import cell_weights
+from lxmert.vision.grid import checked_grid, grid_tiles
+from lxmert.vision.images import load_image
+from lxmert.vision.regions import Regions
+from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
+
+_STRIDES = (4, 8, 16, 32, 64)
+"""Picture pixels per token of models that merge patches on the way, such as Swin."""
+
+
+class BackboneGrid:
+    """Cuts a backbone's last feature map into R×C cells, row by row from the top left.
+
+    Args:
+        model: a `transformers` vision model or backbone, or the folder or hub name of one.
+        rows: rows R of the grid; None takes those of the map as it is, and then `columns` is None too.
+        columns: columns C of the grid. Where R and C do not divide the map, a cell takes its exact share of
+            every cell of the map that it covers.
+        size: side S of the square that every picture is resized to, or its (height, width); None takes the
+            model's `image_size`, else 224.
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the model's
+            folder (preprocessor_config.json), else ImageNet's.
+        std: the standard deviations, like `mean`.
+        weights_hash: the fingerprint that the weights must have; None for any.
+
+    Raises:
+        ConfigurationError: rows, columns, size, mean or std that are none.
+        WeightsError: the folder or hub name cannot be loaded, or holds other weights.
+    """
+
+    needs_boxes = False
+
+    def __init__(
+        self,
+        model: nn.Module | str | Path,
+        rows: int | None = None,
+        columns: int | None = None,
+        size: int | Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        weights_hash: str | None = None,
+    ) -> None:
+        if (rows is None) != (columns is None):
+            raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; give both, or neither")
+        if rows is not None and columns is not None:
+            checked_grid(rows, columns)
+        self.rows = rows
+        self.columns = columns
+        self.vision_model = VisionModel(model, mean, std, weights_hash)
+        self.size_hw = _checked_size(self.vision_model.native_side_px if size is None else size)
+        self._feature_dim: int | None = None
+
+    @property
+    def identity(self) -> str:
+        """Model name, grid, picture size, and hashes of the weights and of the normalisation."""
+        grid = "as-is" if self.rows is None else f"{self.rows}x{self.columns}"
+        size = "x".join(str(side) for side in self.size_hw)
+        return f"backbone-grid-{grid}/{self.vision_model.short_name}-{size}px-{self.vision_model.fingerprint}"
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features D, found by encoding one black picture the first time it is asked for."""
+        if self._feature_dim is None:
+            self._feature_dim = int(self._map(torch.zeros(3, *self.size_hw)).shape[0])
+        return self._feature_dim
+
+    def __call__(
+        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
+    ) -> list[Regions]:
+        """Encode each RGB image by itself.
+
+        Raises:
+            RegionsError: boxes were given; a grid lays its own.
+            ConfigurationError: the model cannot take pictures of this size, or gives no map of them.
+        """
+        if boxes_xyxy_px is not None:
+            raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
+        return [self._encode(image if image.mode == "RGB" else load_image(image)) for image in images]
+
+    def to(self, device: torch.device | str) -> "BackboneGrid":
+        """Move the model to `device`; returns itself."""
+        self.vision_model.to(device)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"kind": "backbone_grid", "model": …, "rows": R, "columns": C, …}`, the weights' hash included.
+
+        Raises:
+            ConfigurationError: the model was made in memory and so has no name to find it by.
+        """
+        grid = {"rows": self.rows, "columns": self.columns, "size": list(self.size_hw)}
+        return {"kind": "backbone_grid", **grid, **self.vision_model.to_dict()}
+
+    def _encode(self, image: Image.Image) -> Regions:
+        size_hw = (image.height, image.width)
+        found = self._map(unit_pixels(image, self.size_hw))  # (D, h, w)
+        rows, columns = self.rows or found.shape[1], self.columns or found.shape[2]
+        return Regions(
+            boxes_xyxy_px=grid_tiles(rows, columns, size_hw),
+            features=_pooled(found, rows, columns).flatten(1).T.contiguous(),  # (N, D)
+            size_hw=size_hw,
+            extractor=self.identity,
+        )
+
+    def _map(self, pixels: Tensor) -> Tensor:
+        """Pixels (3, H, W) in 0..1 -> the last feature map (D, h, w), float32 on the CPU."""
+        # A clone, because tensors of inference mode could not take part in training later.
+        last = self.vision_model(pixels[None])[0].float().cpu().clone()
+        if last.ndim == 3:
+            return last
+        config = getattr(self.vision_model.model, "config", None)
+        height, width, skipped = _token_grid(len(last), self.size_hw, config)
+        return last[skipped:].T.reshape(-1, height, width)
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    if isinstance(size, (list, tuple)):
+        if len(size) != 2:
+            raise ConfigurationError(f"a picture size of {size!r}; expected one side, or height and width")
+        return checked_side(size[0]), checked_side(size[1])
+    return (checked_side(size),) * 2
+
+
+def _pooled(feature_map: Tensor, rows: int, columns: int) -> Tensor:
+    """The mean of the map under each cell of a grid of equal cells, (D, h, w) -> (D, R, C)."""
+    if feature_map.shape[1:] == (rows, columns):
+        return feature_map
+    height, width = feature_map.shape[1:]
+    down = cell_weights(torch.zeros(1).double(), torch.full((1,), height).double(), rows, height)[0]  # (R, h)
+    across = cell_weights(torch.zeros(1).double(), torch.full((1,), width).double(), columns, width)[0]
+    return down @ feature_map @ across.T
+
+
+def _token_grid(tokens: int, size_hw: tuple[int, int], config: Any) -> tuple[int, int, int]:
+    """Rows and columns of a token sequence, and how many tokens before them stand for no patch.
+
+    Class, distillation and register tokens lead the sequence in every model of `transformers`.
+    """
+    patch = getattr(config, "patch_size", None)
+    patch_hw = tuple(patch) if isinstance(patch, (list, tuple)) else (patch, patch)
+    registers = getattr(config, "num_register_tokens", 0) or 0
+    if all(isinstance(side, int) and side > 0 for side in patch_hw):
+        height, width = size_hw[0] // patch_hw[0], size_hw[1] // patch_hw[1]
+        if tokens - height * width in {0, 1, 2, 1 + registers}:
+            return height, width, tokens - height * width
+    for stride in _STRIDES:
+        height, width = (-(-side // stride) for side in size_hw)
+        if height * width == tokens:
+            return height, width, 0
+    raise ConfigurationError(
+        f"{getattr(config, 'model_type', 'the model')} gives {tokens} tokens for a picture of "
+        f"{size_hw[1]}×{size_hw[0]} pixels (width×height), which is no grid; try another size or model"
+    )

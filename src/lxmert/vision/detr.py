@@ -1,0 +1,289 @@
+"""`TransformersDetector`: objects and features from any DETR-like object detector of `transformers`.
+
+DETR (Carion et al. 2020, arXiv 2005.12872) and its descendants (Conditional, Deformable and DAB DETR,
+RT-DETR, D-FINE, YOLOS, …) answer with a fixed number of queries, each a class, a box and a vector; the
+vector, the state of the query behind the last decoder layer, is the object's feature. Pictures go through the
+detector's own published image processor in its Pillow form, one at a time and without padding, so that no
+result depends on the other pictures of a batch.
+
+Shapes: Q queries, K object classes, N objects kept, D features, h and w height and width the detector sees.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError
+from lxmert.vision.fingerprint import hash_weights, require_weights
+from lxmert.vision.foreign_models import (
+    load_config,
+    local_place,
+    one_line_loading,
+    one_line_running,
+    require_name,
+)
+from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
+from lxmert.vision.images import load_image
+from lxmert.vision.regions import Regions
+
+DEFAULT_OBJECTS = 36
+"""Objects per picture that LXMERT was trained with (section 4.1 of the paper)."""
+
+
+class TransformersDetector:
+    """Finds objects with a DETR-like detector.
+
+    Args:
+        model: a detector of `transformers`, or the folder or hub name of one.
+        max_objects: most objects of a picture; without a threshold exactly so many, the best-scored queries.
+        min_objects: least objects of a picture, also where fewer reach the threshold.
+        score_threshold: least score of objects beyond `min_objects`; None for a fixed number.
+        image_processor: how pictures are resized and normalised: an image processor of `transformers` or its
+            settings; None takes the one stored beside the model.
+        revision: branch, tag or commit of the hub; `facebook/detr-resnet-50` has its weights for
+            `transformers`' own backbone in "no_timm".
+        weights_hash: the fingerprint that the weights must have; None for any.
+
+    Raises:
+        ConfigurationError: numbers of objects or a threshold out of range, or a model that is no detector.
+        WeightsError: nothing to load, incomplete or other weights, no image processor, or a timm backbone.
+    """
+
+    needs_boxes = False
+
+    def __init__(
+        self,
+        model: nn.Module | str | Path,
+        max_objects: int = DEFAULT_OBJECTS,
+        min_objects: int = 1,
+        score_threshold: float | None = None,
+        image_processor: Any = None,
+        revision: str | None = None,
+        weights_hash: str | None = None,
+    ) -> None:
+        _check_selection(max_objects, min_objects, score_threshold)
+        if isinstance(model, (str, Path)):
+            self.name: str | None = str(model)
+            place: str | None = local_place(self.name, revision)
+            self.model = _load_detector(self.name, str(place), revision)
+        else:
+            self.model = model
+            self.name = place = getattr(getattr(model, "config", None), "name_or_path", None) or None
+        self.model = self.model.eval()
+        self.max_objects = max_objects
+        self.min_objects = min_objects
+        self.score_threshold = score_threshold
+        self.revision = revision
+        self.image_processor = _image_processor(image_processor, place, revision)
+        self.weights_hash = hash_weights(self.model)
+        require_weights(self.name, self.weights_hash, weights_hash)
+
+    @property
+    def _config(self) -> Any:
+        return self.model.config
+
+    @property
+    def identity(self) -> str:
+        """Model name, number of objects, and hashes of the weights and of the image processor's settings."""
+        name = Path(self.name).name if self.name else type(self.model).__name__
+        count = str(self.max_objects)
+        if self.score_threshold is not None:
+            count = f"{self.min_objects}-to-{count}-at-{self.score_threshold:g}"
+        settings = json.dumps(self._processor_settings(), sort_keys=True)
+        processing = hashlib.sha256(settings.encode()).hexdigest()[:4]
+        return f"detr-{name}-{count}-{self.weights_hash}-{processing}"
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of a query's state."""
+        return int(self._config.hidden_size)
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        """The K class names, from the model's `id2label`."""
+        names: Mapping[int, str] = self._config.id2label
+        return tuple(str(names.get(index, f"class {index}")) for index in range(len(names)))
+
+    @property
+    def attribute_names(self) -> None:
+        """These detectors know no attributes."""
+        return None
+
+    def __call__(
+        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
+    ) -> list[Regions]:
+        """Find the objects of each RGB image, best-scored first.
+
+        Raises:
+            RegionsError: boxes were given; the detector finds its own.
+            ImageError: an image too narrow for the image processor.
+            ConfigurationError: the model gives no logits, boxes and states, or cannot take such an image.
+        """
+        if boxes_xyxy_px is not None:
+            raise RegionsError(f"{self.identity} finds its own boxes; leave boxes out, or use given_boxes")
+        return [self._detect(image if image.mode == "RGB" else load_image(image)) for image in images]
+
+    def to(self, device: torch.device | str) -> "TransformersDetector":
+        """Move the model to `device`; returns itself."""
+        self.model.to(device)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"kind": "detr", "model": …, …}`, the image processor's settings and the weights' hash included.
+
+        Raises:
+            ConfigurationError: the model was made in memory and so has no name to find it by.
+        """
+        return {
+            "kind": "detr",
+            "model": require_name(self.name, self.model),
+            "max_objects": self.max_objects,
+            "min_objects": self.min_objects,
+            "score_threshold": self.score_threshold,
+            "image_processor": self._processor_settings(),
+            "revision": self.revision,
+            "weights_hash": self.weights_hash,
+        }
+
+    def _processor_settings(self) -> dict[str, Any]:
+        # Through JSON, because settings hold enumerations and tuples that would come back as something else.
+        settings: dict[str, Any] = json.loads(json.dumps(self.image_processor.to_dict()))
+        return settings
+
+    @torch.inference_mode()
+    def _detect(self, image: Image.Image) -> Regions:
+        size_hw = (image.height, image.width)
+        logits, boxes, states = self._run(self._pixels(image))
+        scores, labels = _classify(logits, self._config)  # (Q,), (Q,)
+        # Stable, so that queries of equal score keep their order on every machine.
+        kept = scores.sort(descending=True, stable=True).indices[: self.max_objects]
+        if self.score_threshold is not None:
+            enough = int((scores >= self.score_threshold).sum())
+            kept = kept[: max(self.min_objects, enough)]
+        scale = boxes.new_tensor([size_hw[1], size_hw[0]] * 2)
+        return Regions(
+            boxes_xyxy_px=clip_filled(cxcywh_to_xyxy(boxes[kept]) * scale, size_hw).clone(),
+            # Clones, because tensors of inference mode could not take part in training later.
+            features=states[kept].clone(),
+            size_hw=size_hw,
+            extractor=self.identity,
+            object_ids=labels[kept].clone(),
+            object_scores=scores[kept].clone(),
+        )
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        try:
+            # Alone, a picture needs no padding; a fixed canvas around it would only shift what boxes mean.
+            processed = self.image_processor(images=image, do_pad=False, return_tensors="pt")
+        except (ValueError, ZeroDivisionError, OSError) as error:
+            raise ImageError(
+                f"the image of {image.width}×{image.height} pixels (width×height) is too narrow for "
+                f"{type(self.image_processor).__name__} ({' '.join(str(error).split())}); crop it"
+            ) from error
+        pixels: Tensor = processed["pixel_values"]  # (1, 3, h, w)
+        return pixels
+
+    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
+        parameter = next(self.model.parameters())
+        with one_line_running(self.model, (pixels.shape[2], pixels.shape[3])):
+            outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
+        found = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
+        if any(one is None for one in found):
+            raise ConfigurationError(
+                f"{type(self.model).__name__} gives no logits, pred_boxes and last_hidden_state; expected a "
+                f"DETR-like object detector"
+            )
+        logits, boxes, states = (one[0].float().cpu() for one in found if one is not None)
+        # YOLOS puts its queries behind the picture's patches.
+        return logits, boxes, states[-len(logits) :]
+
+
+def _check_selection(max_objects: Any, min_objects: Any, score_threshold: Any) -> None:
+    faults = []
+    for name, value in (("max_objects", max_objects), ("min_objects", min_objects)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            faults.append(f"{name} is {value!r}, expected a whole number of at least 1")
+    if not faults and min_objects > max_objects:
+        faults.append(f"min_objects {min_objects} is more than max_objects {max_objects}")
+    is_number = isinstance(score_threshold, int | float) and not isinstance(score_threshold, bool)
+    if score_threshold is not None and not (is_number and 0 <= score_threshold <= 1):
+        faults.append(f"score_threshold is {score_threshold!r}, expected a number in 0..1 or None")
+    if faults:
+        raise ConfigurationError(f"detector: {'; '.join(faults)}")
+
+
+def _classify(logits: Tensor, config: Any) -> tuple[Tensor, Tensor]:
+    """The best class of each query and its probability: (Q, ≥K) -> (Q,) float32, (Q,) int64.
+
+    One logit more than there are classes, the last, means "no object", and all compete in a softmax (DETR,
+    YOLOS); otherwise every class has a sigmoid of its own (Deformable DETR and what came after it).
+    """
+    classes = len(config.id2label)
+    if logits.shape[1] not in (classes, classes + 1):
+        raise ConfigurationError(
+            f"{config.model_type} gives {logits.shape[1]} logits per query for the {classes} classes of its "
+            f"id2label; expected as many, or one more for 'no object'"
+        )
+    has_no_object = logits.shape[1] == classes + 1 or not getattr(config, "use_focal_loss", True)
+    chances = logits.softmax(dim=1)[:, :-1] if has_no_object else logits.sigmoid()
+    scores, labels = chances.max(dim=1)
+    return scores, labels
+
+
+def _load_detector(name: str, place: str, revision: str | None) -> nn.Module:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING
+
+    from lxmert.weights.report import load_complete
+
+    config = load_config(name, place, "object detector", revision)
+    if type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:
+        raise WeightsError(
+            f"{name}: a model of type {config.model_type!r}, not an object detector of transformers"
+        )
+    with one_line_loading(name, "object detector"):
+        model, _ = load_complete(
+            MODEL_FOR_OBJECT_DETECTION_MAPPING[type(config)],
+            place,
+            config=config,
+            revision=revision,
+            dtype=torch.float32,
+        )
+    return model
+
+
+def _image_processor(given: Any, place: str | None, revision: str | None) -> Any:
+    if isinstance(given, Mapping):
+        return _processor_from_settings(given)
+    if given is not None:
+        return given
+    if place is None:
+        raise ConfigurationError(
+            "a detector made in memory needs image_processor=, such as transformers' DetrImageProcessorPil()"
+        )
+    from transformers import AutoImageProcessor
+
+    with one_line_loading(place, "image processor (preprocessor_config.json)"):
+        return AutoImageProcessor.from_pretrained(
+            place, backend="pil", revision=revision, trust_remote_code=False
+        )
+
+
+def _processor_from_settings(settings: Mapping[str, Any]) -> Any:
+    import transformers
+    from transformers import ImageProcessingMixin
+
+    kind = str(settings.get("image_processor_type"))
+    # The stored name means a family; of its members the one that works on Pillow images is wanted.
+    for name in (f"{kind}Pil", kind):
+        maker = getattr(transformers, name, None)
+        if isinstance(maker, type) and issubclass(maker, ImageProcessingMixin):
+            processor: Any = maker
+            return processor.from_dict(dict(settings))
+    raise ConfigurationError(f"image_processor_type is {kind!r}; transformers has no such image processor")

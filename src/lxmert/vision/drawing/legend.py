@@ -1,0 +1,112 @@
+"""A list of numbered names beside or below a picture whose boxes are too many for name tags."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, font_of, paint_tag
+from lxmert.vision.drawing.words import shortened
+
+_LEADING = 1.75
+"""Height of a line in letter heights."""
+_LONGEST_NAME = 18
+"""Width that a name may take, in letter heights; longer ones are cut."""
+_GOOD_ASPECT = 1.6
+"""Width over height of a sheet that fills a screen."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the legend."""
+
+    number: str
+    name: str
+    score: str
+    colour: Colour
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Widths in pixels of what stands in a line, and the line's height."""
+
+    badge: float
+    name: float
+    score: float
+    gap: float
+    line: float
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], scale: Scale) -> "_Column":
+        font = font_of(scale.font)
+        names = max(font.getlength(entry.name) for entry in entries)
+        return cls(
+            badge=max(font.getlength(entry.number) for entry in entries) + 2 * scale.padding,
+            name=min(names, _LONGEST_NAME * scale.font) + 1,
+            score=max(font.getlength(entry.score) for entry in entries),
+            gap=0.6 * scale.font,
+            line=_LEADING * scale.font,
+        )
+
+    @property
+    def width(self) -> float:
+        # Two gaps within the line, and a wider one before the next column.
+        return self.badge + self.name + self.score + 4 * self.gap
+
+
+def with_legend(picture: Image.Image, entries: Sequence[Entry], scale: Scale) -> Image.Image:
+    """The picture on a sheet with its entries to the right or below, whichever gives the better shape.
+
+    Args:
+        picture: RGB image.
+        entries: at least one.
+        scale: sizes of letters.
+    """
+    column = _Column.of(entries, scale)
+    places = (
+        _beside(picture.size, len(entries), column, scale),
+        _below(picture.size, len(entries), column, scale),
+    )
+    size, start, rows = min(places, key=lambda place: abs(math.log(place[0][0] / place[0][1] / _GOOD_ASPECT)))
+    sheet = Image.new("RGB", size, PAPER)
+    sheet.paste(picture)
+    for index, entry in enumerate(entries):
+        x, y = start[0] + index // rows * column.width, start[1] + index % rows * column.line
+        _write(sheet, entry, (x, y), column, scale)
+    return sheet
+
+
+_Place = tuple[tuple[int, int], tuple[float, float], int]
+"""Size of the sheet, where its first entry begins, and entries per column."""
+
+
+def _beside(size: tuple[int, int], entries: int, column: _Column, scale: Scale) -> _Place:
+    margin = scale.font
+    most_rows = max(1, int((size[1] - 1.5 * margin) // column.line))
+    columns = math.ceil(entries / most_rows)
+    sheet = (
+        size[0] + round(columns * column.width + margin),
+        max(size[1], round(column.line + 1.5 * margin)),
+    )
+    return sheet, (size[0] + margin, 0.75 * margin), math.ceil(entries / columns)
+
+
+def _below(size: tuple[int, int], entries: int, column: _Column, scale: Scale) -> _Place:
+    margin = scale.font
+    columns = max(1, int((size[0] - margin) // column.width))
+    rows = math.ceil(entries / columns)
+    sheet = (max(size[0], round(column.width + margin)), size[1] + round(rows * column.line + 1.5 * margin))
+    return sheet, (margin, size[1] + 0.75 * margin), rows
+
+
+def _write(
+    sheet: Image.Image, entry: Entry, start: tuple[float, float], column: _Column, scale: Scale
+) -> None:
+    (x, y), font, draw = start, font_of(scale.font), ImageDraw.Draw(sheet)
+    badge = (x, y + 0.1 * column.line, x + column.badge, y + 0.9 * column.line)
+    paint_tag(sheet, entry.number, badge, entry.colour, scale, is_centred=True)
+    middle, after = y + column.line / 2, badge[2] + column.gap
+    draw.text((after, middle), shortened(entry.name, font, column.name), fill=INK, font=font, anchor="lm")
+    end = after + column.name + column.gap + column.score
+    draw.text((end, middle), entry.score, fill=SOFT_INK, font=font, anchor="rm")

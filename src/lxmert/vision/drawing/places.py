@@ -1,0 +1,99 @@
+"""Where a frame's tag is put: at one of its corners or edges, off other tags and small frames."""
+
+from collections.abc import Sequence
+
+from lxmert.vision.drawing.style import Rectangle, Scale
+
+Size = tuple[float, float]
+
+_ROOMY_IN_TAGS = 2.2
+"""A frame of so many tag widths and heights still shows most of what it holds with a tag inside."""
+_SMALL_IN_TAGS = 6.0
+"""A frame whose area is below so many tags is hidden for the most part by a tag laid on it."""
+
+
+def place_tags(
+    tags: Sequence[Size],
+    frames: Sequence[Rectangle],
+    size: tuple[int, int],
+    scale: Scale,
+    *,
+    prefer_inside: bool = False,
+) -> list[Rectangle]:
+    """A place for the tag of each frame, in the order given.
+
+    Args:
+        tags: width and height of each tag in pixels.
+        frames: x1, y1, x2, y2 of each frame on the picture.
+        size: width and height of the picture.
+        scale: sizes of lines.
+        prefer_inside: True puts a tag inside its frame where the frame is much larger than the tag.
+    """
+    places: dict[int, Rectangle] = {}
+    # From the top down: a tag usually sits above its frame, where those before it are known.
+    for row in sorted(range(len(frames)), key=lambda row: frames[row][1]):
+        small = [
+            frame
+            for other, frame in enumerate(frames)
+            if other != row and _area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
+        ]
+        candidates = _candidates(frames[row], tags[row], scale)
+        if prefer_inside and _has_room(frames[row], tags[row]):
+            candidates = candidates[4:] + candidates[:4]
+        places[row] = _best_place(candidates, tags[row], size, list(places.values()), small)
+    return [places[row] for row in range(len(frames))]
+
+
+def overlap_share(places: Sequence[Rectangle]) -> float:
+    """The area that tags share with one another, as a fraction of the area of all tags; 0 for no tags."""
+    total = sum(_area(place) for place in places)
+    pairs = ((first, second) for row, first in enumerate(places) for second in places[:row])
+    return sum(_shared(first, second) for first, second in pairs) / total if total else 0.0
+
+
+def _best_place(
+    candidates: Sequence[tuple[float, float]],
+    tag: Size,
+    size: tuple[int, int],
+    taken: Sequence[Rectangle],
+    small: Sequence[Rectangle],
+) -> Rectangle:
+    """The first candidate that is free, or the one that covers the least."""
+    width, height = tag
+    costs: list[tuple[float, int, Rectangle]] = []
+    for rank, (x, y) in enumerate(candidates):
+        held_x = min(max(x, 0.0), max(0.0, size[0] - width - 1))
+        held_y = min(max(y, 0.0), max(0.0, size[1] - height - 1))
+        place = (held_x, held_y, held_x + width, held_y + height)
+        moved = abs(held_x - x) * 0.1 + abs(held_y - y)
+        cost = sum(_shared(place, other) for other in taken) + moved * width * 0.5
+        cost += 0.5 * sum(_shared(place, other) for other in small)
+        costs.append((cost, rank, place))
+    return min(costs)[2]
+
+
+def _candidates(frame: Rectangle, tag: Size, scale: Scale) -> list[tuple[float, float]]:
+    """Left top corners of the places for a tag: outside at the corners, inside, then in the middle."""
+    x1, y1, x2, y2 = frame
+    width, height = tag
+    reach = scale.line / 2 + scale.edge
+    left, right = x1 - reach, x2 + reach - width
+    middle = (left + right) / 2
+    rows = (y1 - height + reach / 2, y2 - reach / 2, y1 - reach, y2 + reach - height)
+    corners = [(x, y) for y in rows for x in (left, right)]
+    return corners + [(middle, y) for y in rows]
+
+
+def _has_room(frame: Rectangle, tag: Size) -> bool:
+    sides = (frame[2] - frame[0], frame[3] - frame[1])
+    return all(side >= _ROOMY_IN_TAGS * tag_side for side, tag_side in zip(sides, tag, strict=True))
+
+
+def _area(rectangle: Rectangle) -> float:
+    return (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
+
+
+def _shared(first: Rectangle, second: Rectangle) -> float:
+    across = min(first[2], second[2]) - max(first[0], second[0])
+    down = min(first[3], second[3]) - max(first[1], second[1])
+    return max(0.0, across) * max(0.0, down)

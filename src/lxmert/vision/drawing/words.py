@@ -1,0 +1,61 @@
+"""Words of a drawing: lines that fit, and the bar below a picture."""
+
+from PIL import Image, ImageDraw
+
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Font, font_of
+
+
+def with_bar(picture: Image.Image, title: str | None, caption: str | None, font_px: int) -> Image.Image:
+    """The picture on a sheet with a title and a caption below; the picture itself where there are neither."""
+    margin = round(font_px * 1.1)
+    lines: list[tuple[str, int, Colour]] = []
+    for words, size, colour in (
+        (title, round(font_px * 1.25), SOFT_INK if caption else INK),
+        (caption, round(font_px * 1.6), INK),
+    ):
+        if words:
+            lines += [
+                (line, size, colour) for line in wrapped(words, font_of(size), picture.width - 2 * margin)
+            ]
+    if not lines:
+        return picture
+    leading = 1.35
+    height = round(sum(size * leading for _, size, _ in lines) + 1.7 * margin)
+    sheet = Image.new("RGB", (picture.width, picture.height + height), PAPER)
+    sheet.paste(picture)
+    draw = ImageDraw.Draw(sheet)
+    y = picture.height + 0.85 * margin
+    for line, size, colour in lines:
+        draw.text((margin, y + size * leading / 2), line, fill=colour, font=font_of(size), anchor="lm")
+        y += size * leading
+    return sheet
+
+
+def wrapped(words: str, font: Font, width: float) -> list[str]:
+    """Lines of at most `width` pixels; a word that is wider is broken."""
+    lines: list[str] = []
+    for paragraph in words.splitlines():
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}" if line else word
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+            while font.getlength(line) > width and len(line) > 1:
+                fits = next(
+                    n for n in range(len(line) - 1, 0, -1) if n == 1 or font.getlength(line[:n]) <= width
+                )
+                lines.append(line[:fits])
+                line = line[fits:]
+        lines.append(line)
+    return lines
+
+
+def shortened(words: str, font: Font, width: float) -> str:
+    """The words, or as many of their letters as fit into `width` pixels with an ellipsis behind them."""
+    if font.getlength(words) <= width:
+        return words
+    while len(words) > 1 and font.getlength(words + "…") > width:
+        words = words[:-1]
+    return words.rstrip() + "…"

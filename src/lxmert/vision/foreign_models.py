@@ -1,0 +1,113 @@
+"""Loading, naming and running models of `transformers` that are not ours; each failure is one clear line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils import is_timm_available
+
+from lxmert.errors import ConfigurationError, WeightsError
+from lxmert.weights.hub import hub_folder, is_hub_name
+
+_TIMM_KINDS = ("timm_backbone", "timm_wrapper")
+_REASON_LETTERS = 200
+
+
+def local_place(name: str, revision: str | None = None) -> str:
+    """Where `transformers` is to load a model from: a folder, fetched from the hub where need be.
+
+    Args:
+        name: a folder or hub name.
+        revision: branch, tag or commit of the hub; with one, `transformers` itself asks the hub.
+
+    Raises:
+        WeightsError: no such folder, and not found on the hub.
+    """
+    is_local = revision is not None or Path(name).is_dir() or not is_hub_name(name)
+    return name if is_local else str(hub_folder(name))
+
+
+def load_config(name: str, place: str, what: str, revision: str | None = None) -> Any:
+    """The configuration of a model.
+
+    Args:
+        name: the folder or hub name, for the error.
+        place: what `local_place` made of it.
+        what: what is looked for, for the error: "vision model" or "object detector".
+        revision: branch, tag or commit of the hub.
+
+    Raises:
+        WeightsError: no model there, none that `transformers` knows, or one whose backbone needs timm.
+    """
+    from transformers import AutoConfig
+
+    with one_line_loading(name, what):
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+    refuse_timm(config, name)
+    return config
+
+
+def refuse_timm(config: Any, name: str) -> None:
+    """Refuse a model whose backbone comes from timm where timm is not installed.
+
+    Raises:
+        WeightsError: it needs timm.
+    """
+    backbone = getattr(config, "backbone_config", None)
+    kinds = {getattr(one, "model_type", None) for one in (config, backbone)}
+    if kinds & set(_TIMM_KINDS) and not is_timm_available():
+        raise WeightsError(
+            f"{name}: its backbone needs timm, which needs torchvision, and lxmert does without both; use a "
+            f"model whose backbone is part of transformers (for facebook/detr-resnet-50, revision 'no_timm')"
+        )
+
+
+@contextmanager
+def one_line_loading(name: str, what: str) -> Iterator[None]:
+    """Turn whatever `transformers` raises while loading into a `WeightsError` of one line."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{name}: no {what} can be loaded from here ({_one_line(error)})") from error
+
+
+@contextmanager
+def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[None]:
+    """Turn a model's complaint about the size of its input into a `ConfigurationError` of one line.
+
+    Args:
+        model: the model that runs.
+        size_hw: height and width in pixels of what it is given.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{type(model).__name__} cannot take an image of {size_hw[1]}×{size_hw[0]} pixels "
+            f"(width×height); choose another size ({_one_line(error)})"
+        ) from error
+
+
+def require_name(name: str | None, model: nn.Module) -> str:
+    """The folder or hub name of a model that is to be described.
+
+    Raises:
+        ConfigurationError: the model was made in memory and so has no name to find it by.
+    """
+    if name is None:
+        raise ConfigurationError(
+            f"the model {type(model).__name__} was made in memory and cannot be saved by name; save it with "
+            f"save_pretrained and give its folder instead"
+        )
+    return name
+
+
+def _one_line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:_REASON_LETTERS]

@@ -1,0 +1,84 @@
+"""Images, with boxes or without, or ready regions -> one `Regions` for each image, checked.
+
+Shapes: N boxes of one image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lxmert.errors import ConfigurationError, InputError, RegionsError
+from lxmert.vision.build import build_extractor
+from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.geometry import BoxesLike, as_boxes_list
+from lxmert.vision.images import ImageSource, as_image_list, load_images
+from lxmert.vision.regions import Regions
+
+Images = ImageSource | Sequence[ImageSource]
+Boxes = BoxesLike | Sequence[BoxesLike]
+
+
+def as_extractor(extractor: RegionExtractor | Mapping[str, Any] | None) -> RegionExtractor | None:
+    """An extractor, or the one that a description tells of; None stays None.
+
+    Raises:
+        ConfigurationError: neither of them, or a description that cannot be followed.
+    """
+    built = build_extractor(extractor) if isinstance(extractor, Mapping) else extractor
+    if built is not None and not isinstance(built, RegionExtractor):
+        raise ConfigurationError(
+            f"extractor is a {type(built).__name__}; expected a region extractor such as GivenBoxes"
+        )
+    return built
+
+
+def move(extractor: RegionExtractor | None, device: torch.device | str) -> None:
+    """Have the network of an extractor, or that of its encoder, run on `device`; do nothing without one."""
+    for part in (extractor, getattr(extractor, "encoder", None)):
+        to = getattr(part, "to", None)
+        if to is not None:
+            to(device)
+
+
+def regions_of_images(
+    extractor: RegionExtractor | None, images: Images, boxes: Boxes | None = None
+) -> list[Regions]:
+    """The objects of each image.
+
+    Args:
+        extractor: finds the objects, or describes those of the boxes.
+        images: one image or several.
+        boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels; may be left out where the extractor finds
+            objects by itself.
+
+    Raises:
+        InputError: no extractor.
+        ImageError: an image that cannot be read.
+        RegionsError: an extractor that needs boxes and got none, or a box that is not inside its image.
+    """
+    if extractor is None:
+        raise InputError(
+            "this processor has no extractor, so it cannot look at images; give LxmertProcessor an "
+            "extractor=… (--detector NAME on the command line), or call it with regions=… made elsewhere"
+        )
+    sources = as_image_list(images)
+    if boxes is None and extractor.needs_boxes:
+        raise RegionsError(
+            f"the extractor {extractor.identity} does not find objects by itself; "
+            f"give boxes=, x1, y1, x2, y2 in pixels for each image (--boxes FILE on the command line)"
+        )
+    given = None if boxes is None else as_boxes_list(boxes, len(sources))
+    return extractor(load_images(sources), given)
+
+
+def checked_regions(regions: Regions | Sequence[Regions]) -> list[Regions]:
+    """One `Regions` or several -> a list.
+
+    Raises:
+        RegionsError: none at all, or something else among them.
+    """
+    found = [regions] if isinstance(regions, Regions) else list(regions)
+    if not found or not all(isinstance(one, Regions) for one in found):
+        raise RegionsError("regions must be a `Regions` or a list of them, one for each image")
+    return found

@@ -1,0 +1,184 @@
+"""`VisionModel`: any vision model or backbone of `transformers` with its normalisation.
+
+The encoder of crops and the grid of a whole image both look through it.
+Pooler layers are passed over on purpose: many published checkpoints lack them, and `transformers` then fills
+them with random numbers.
+
+Shapes: n images, S side in pixels, T tokens, D features, h and w rows and columns of the last feature map.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lxmert.errors import ConfigurationError
+from lxmert.vision.fingerprint import hash_weights, require_weights
+from lxmert.vision.foreign_models import (
+    load_config,
+    local_place,
+    one_line_loading,
+    one_line_running,
+    require_name,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DEFAULT_SIDE_PX = 224
+
+
+class VisionModel:
+    """A vision model, and what its pixels must look like.
+
+    Args:
+        model: a `transformers` vision model or backbone, or the folder or hub name of one.
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the model's
+            folder (preprocessor_config.json), else ImageNet's.
+        std: the standard deviations, like `mean`.
+        weights_hash: the fingerprint that the weights must have; None for any.
+
+    Raises:
+        ConfigurationError: mean or std that are not three numbers.
+        WeightsError: the folder or hub name cannot be loaded, or holds other weights.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str | Path,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        weights_hash: str | None = None,
+    ) -> None:
+        published: Mapping[str, Any] = {}
+        if isinstance(model, (str, Path)):
+            self.name: str | None = str(model)
+            place = local_place(self.name)
+            self.model = _load_model(self.name, place)
+            published = _published_normalisation(place)
+        else:
+            self.model = model
+            self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
+        # A dual encoder such as CLIP: its picture half is what sees.
+        self.model = getattr(self.model, "vision_model", self.model).eval()
+        self.mean = _three(mean if mean is not None else published.get("image_mean", IMAGENET_MEAN), "mean")
+        self.std = _three(std if std is not None else published.get("image_std", IMAGENET_STD), "std")
+        if min(self.std) <= 0:
+            raise ConfigurationError(f"std is {self.std}; expected three positive numbers")
+        self.weights_hash = hash_weights(self.model)
+        require_weights(self.name, self.weights_hash, weights_hash)
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the folder or hub name, else the model's class."""
+        return Path(self.name).name if self.name else type(self.model).__name__
+
+    @property
+    def fingerprint(self) -> str:
+        """Hashes of the weights and of the normalisation."""
+        normalisation = hashlib.sha256(repr((self.mean, self.std)).encode()).hexdigest()[:4]
+        return f"{self.weights_hash}-{normalisation}"
+
+    @property
+    def native_side_px(self) -> int:
+        """Side of the square images that the model was made for."""
+        side = getattr(getattr(self.model, "config", None), "image_size", None)
+        if isinstance(side, (list, tuple)):
+            side = side[0]
+        return int(side) if side is not None else DEFAULT_SIDE_PX
+
+    def to(self, device: torch.device | str) -> "VisionModel":
+        """Move the model to `device`; returns itself."""
+        self.model.to(device)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name, normalisation and fingerprint: the arguments that make an equal one.
+
+        Raises:
+            ConfigurationError: the model was made in memory and so has no name to find it by.
+        """
+        return {
+            "model": require_name(self.name, self.model),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "weights_hash": self.weights_hash,
+        }
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """The last feature map (n, D, h, w), or token sequence (n, T, D), of pixels (n, 3, H, W) in 0..1.
+
+        Raises:
+            ConfigurationError: the model cannot take images of this size.
+        """
+        normalised = (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        parameter = next(self.model.parameters())
+        size_hw = (pixels.shape[2], pixels.shape[3])
+        inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
+        if size_hw != (self.native_side_px,) * 2 and self._interpolates_positions():
+            inputs["interpolate_pos_encoding"] = True
+        with one_line_running(self.model, size_hw):
+            outputs = self.model(**inputs)
+        maps = getattr(outputs, "feature_maps", None)
+        return maps[-1] if maps else outputs.last_hidden_state
+
+    def _interpolates_positions(self) -> bool:
+        return "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
+
+
+def unit_pixels(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None = None) -> Tensor:
+    """An RGB image, or the part inside a box (4,), resized by Pillow to (height, width): (3, H, W) in 0..1.
+
+    The corners of the box, x1, y1, x2, y2, need not lie on whole pixels.
+    """
+    corners = None if box is None else tuple(box.tolist())
+    resized = image.resize((size_hw[1], size_hw[0]), Image.Resampling.BICUBIC, box=corners)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(torch.float32).div_(255.0)
+
+
+def checked_side(size: Any) -> int:
+    """A side in pixels that is a whole number of at least 1.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ConfigurationError(f"images of size {size!r}; expected a whole number of pixels of at least 1")
+    return size
+
+
+def _load_model(name: str, place: str) -> nn.Module:
+    from transformers import AutoModel
+    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+
+    config = load_config(name, place, "vision model")
+    is_backbone = any("Backbone" in architecture for architecture in config.architectures or ())
+    with one_line_loading(name, "vision model"):
+        # Not AutoBackbone: it asks the hub even about local folders, and takes an offline hub for timm.
+        loader = MODEL_FOR_BACKBONE_MAPPING[type(config)] if is_backbone else AutoModel
+        model: nn.Module = loader.from_pretrained(place)
+    return model
+
+
+def _published_normalisation(place: str) -> Mapping[str, Any]:
+    from transformers import ImageProcessingMixin
+
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(place)
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _three(values: Any, name: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{name} is {values!r}; expected three numbers, red, green, blue") from error
+    return red, green, blue

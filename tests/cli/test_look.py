@@ -1,0 +1,165 @@
+"""`lxmert look`: a table and a drawing for good input, one clear line and exit status 1 for bad input."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lxmert.inference.boxes_file import write_boxes
+from lxmert.scenes import sample
+from lxmert.vision import PooledPixels, RegularGrid
+from tests.cli.test_ask import CommandLine
+from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_detectors import QUERIES, save_detector
+
+EMBEDDED = Path(str(files("lxmert") / "assets" / "scenes_detector"))
+
+
+@pytest.fixture
+def lxmert(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    return CommandLine(capsys)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A made-up picture in a folder of its own."""
+    image, scene, _ = sample(5, 0, questions=1)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    image.save(folder / "scene.png")
+    write_boxes(folder / "scene.boxes.json", scene.boxes_xyxy_px())
+    return folder / "scene.png"
+
+
+@pytest.fixture(scope="module")
+def detr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(save_detector(tmp_path_factory.mktemp("detectors") / "detr", "yolos"))
+
+
+@pytest.fixture(scope="module")
+def faster_rcnn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("detectors") / "ours"
+    detector = random_detector()
+    config = detector.config
+    config.object_names = [f"thing{index}" for index in range(config.num_object_labels)]
+    config.attribute_names = [f"kind{index}" for index in range(config.num_attr_labels)]
+    detector.save_pretrained(folder)
+    return folder
+
+
+def test_look_prints_a_table_and_draws(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+    status, out, _ = lxmert.run("look", picture, "--detector", detr, "--top", 4)
+    assert status == 0
+    heading, *rows, last = out.splitlines()
+    assert heading.split() == ["object", "score", "x1", "y1", "x2", "y2"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "4"]
+    assert all(row.split()[1] in {"cat", "dog", "cup", "sky", "car"} for row in rows)
+    scores = [int(row.split()[2].removesuffix("%")) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert last.startswith("4 objects by detr-detr-36-")
+    assert last.endswith("drawn in scene.objects.png")
+    with Image.open("scene.objects.png") as drawn:
+        assert drawn.mode == "RGB"
+        assert min(drawn.size) > 100
+
+
+def test_json_tells_the_same_and_draws_nothing_unasked(
+    lxmert: CommandLine, picture: Path, detr: Path
+) -> None:
+    status, out, _ = lxmert.run("look", picture, "--detector", detr, "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert (told["image"], told["detector"], told["drawing"]) == (str(picture), str(detr), None)
+    assert len(told["objects"]) == QUERIES
+    with Image.open(picture) as image:
+        assert told["size"] == {"width": image.width, "height": image.height}
+        for seen in told["objects"]:
+            x1, y1, x2, y2 = seen["box"]
+            assert 0 <= x1 < x2 <= image.width
+            assert 0 <= y1 < y2 <= image.height
+    assert not Path("scene.objects.png").exists()
+    least = told["objects"][4]["score"]
+    _, out, _ = lxmert.run(
+        "look",
+        picture,
+        "--detector",
+        detr,
+        "--json",
+        "--min-score",
+        least - 1e-4,
+        "-o",
+        "new/folder/seen.jpg",
+    )
+    assert json.loads(out)["objects"] == told["objects"][:5]
+    assert json.loads(out)["drawing"] == "new/folder/seen.jpg"
+    with Image.open("new/folder/seen.jpg") as drawn:
+        assert drawn.format == "JPEG"
+
+
+def test_our_own_detector_tells_attributes_too(lxmert: CommandLine, picture: Path, faster_rcnn: Path) -> None:
+    _, out, _ = lxmert.run("look", picture, "--detector", faster_rcnn, "--json", "--top", 3)
+    found = json.loads(out)["objects"]
+    assert len(found) == 3
+    assert all(seen["name"].startswith("thing") and seen["attribute"].startswith("kind") for seen in found)
+    assert all(0 <= seen["attribute_score"] <= 1 for seen in found)
+
+
+def test_given_boxes_are_described_in_their_order(
+    lxmert: CommandLine, picture: Path, faster_rcnn: Path
+) -> None:
+    boxes = picture.with_suffix(".boxes.json")
+    _, out, _ = lxmert.run("look", picture, "--model", faster_rcnn, "--json", "--boxes", boxes)
+    wanted = json.loads(boxes.read_text())["boxes"]
+    assert np.allclose([seen["box"] for seen in json.loads(out)["objects"]], wanted, atol=0.02)
+
+
+def test_a_grid_has_numbers_for_names(lxmert: CommandLine, picture: Path) -> None:
+    Path("grid.json").write_text(json.dumps(RegularGrid(2, 2, PooledPixels(2)).to_dict()))
+    status, out, _ = lxmert.run("look", picture, "--detector", "grid.json", "-o", "grid.png")
+    assert status == 0
+    assert out.splitlines()[0].split() == ["x1", "y1", "x2", "y2"]
+    assert "4 objects by regular-grid-2x2" in out
+
+
+def test_no_object_at_all_is_said(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+    status, out, _ = lxmert.run("look", picture, "--detector", detr, "--min-score", 1.0)
+    assert status == 0
+    assert out.startswith("No objects by detr-detr-36-")
+
+
+def test_the_picture_itself_is_never_drawn_over(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+    before = picture.read_bytes()
+    assert "is the picture itself" in lxmert.error("look", picture, "--detector", detr, "-o", picture)
+    assert picture.read_bytes() == before
+
+
+def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -> None:
+    Path("broken.png").write_bytes(picture.read_bytes()[:300])
+    Path("empty.json").write_text("[]")
+    for words, expected in (
+        (("missing.png",), "missing.png"),
+        (("broken.png", "--detector", detr), "truncated"),
+        ((picture, "-o", "drawing.docx"), ".docx"),
+        ((picture, "-o", "drawing"), "use .png"),
+        ((picture, "--boxes", "empty.json"), "empty.json"),
+        ((picture, "--detector", detr, "--boxes", picture.with_suffix(".boxes.json")), "finds its own boxes"),
+        ((picture, "--detector", "no/such/folder"), "no/such/folder"),
+        ((picture, "--detector", picture.parent), "neither a detector nor a model"),
+    ):
+        assert expected in lxmert.error("look", *words)
+    assert not list(Path().glob("*.objects.png"))
+
+
+@pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the embedded detector is not there")
+def test_the_embedded_detector_is_the_default(lxmert: CommandLine, picture: Path) -> None:
+    _, out, _ = lxmert.run("look", picture, "--json")
+    told = json.loads(out)
+    assert told["detector"] == "scenes"
+    assert all(seen["name"] for seen in told["objects"])

@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.errors import InputError, RegionsError
+from lxmert.inference.looking import look
+from lxmert.vision import GivenBoxes, PooledPixels, Regions, RegularGrid
+
+BOXES = torch.tensor([[1.0, 2.0, 30.0, 20.0], [5.0, 6.0, 90.0, 55.5], [40.25, 10.0, 60.0, 58.0]])
+PICTURE = Image.new("RGB", (100, 60), (120, 120, 120))
+
+
+class Oracle:
+    """Finds three known objects, or describes the boxes it is given, always with the same scores."""
+
+    identity = "oracle"
+    feature_dim = 2
+    needs_boxes = False
+    object_names = ("cat", "dog", "cup")
+    attribute_names = ("red", "wet")
+
+    def __call__(self, images, boxes_xyxy_px=None):
+        boxes = BOXES if boxes_xyxy_px is None else boxes_xyxy_px[0]
+        return [
+            Regions(
+                boxes_xyxy_px=boxes,
+                features=torch.arange(2.0 * len(boxes)).reshape(-1, 2),
+                size_hw=(image.height, image.width),
+                extractor=self.identity,
+                object_ids=torch.tensor([2, 0, 1]),
+                object_scores=torch.tensor([0.5, 0.25, 0.75]),
+                attribute_ids=torch.tensor([1, 0, 0]),
+                attribute_scores=torch.tensor([0.1, 0.2, 0.3]),
+            )
+            for image in images
+        ]
+
+    def to_dict(self):
+        return {"kind": "oracle"}
+
+
+def test_objects_come_best_first_with_names_and_scores():
+    sight = look(PICTURE, Oracle())
+    assert [seen.label for seen in sight.objects] == ["red dog", "wet cup", "red cat"]
+    assert [seen.score for seen in sight.objects] == [0.75, 0.5, 0.25]
+    assert [seen.attribute_score for seen in sight.objects] == pytest.approx([0.3, 0.1, 0.2])
+    assert sight.objects[0].box_xyxy_px == (40.25, 10.0, 60.0, 58.0)
+    assert sight.regions.features.tolist() == [[4, 5], [0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        ({"top": 2}, ["dog", "cup"]),
+        ({"top": 9}, ["dog", "cup", "cat"]),
+        ({"min_score": 0.5}, ["dog", "cup"]),  # a score equal to the least is enough
+        ({"min_score": 0.5, "top": 1}, ["dog"]),
+        ({"min_score": 0.8}, []),
+        ({"min_score": 0.0}, ["dog", "cup", "cat"]),
+    ],
+)
+def test_the_best_scored_are_kept(choice, names):
+    assert [seen.name for seen in look(PICTURE, Oracle(), **choice).objects] == names
+
+
+def test_given_boxes_keep_their_order():
+    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES).objects] == ["cup", "cat", "dog"]
+    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES, top=2).objects] == ["cup", "dog"]
+    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES, min_score=0.6).objects] == ["dog"]
+
+
+def test_extractors_without_names_and_scores_are_shown_too():
+    sight = look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
+    assert [seen.label for seen in sight.objects] == [None, None]
+    assert len(look(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
+    with pytest.raises(InputError, match="gives no scores"):
+        look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
+    with pytest.raises(RegionsError, match="give boxes"):
+        look(PICTURE, GivenBoxes(PooledPixels(2)))
+    with pytest.raises(RegionsError, match="lays its own boxes"):
+        look(PICTURE, RegularGrid(2, 3, PooledPixels(2)), BOXES)
+
+
+def test_what_was_seen_is_told_in_json():
+    told = json.loads(json.dumps(look(PICTURE, Oracle(), top=1).to_dict()))
+    assert told == {
+        "extractor": "oracle",
+        "size": {"width": 100, "height": 60},
+        "objects": [
+            {
+                "box": [40.25, 10.0, 60.0, 58.0],
+                "name": "dog",
+                "attribute": "red",
+                "score": 0.75,
+                "attribute_score": 0.3,
+            }
+        ],
+    }
+
+
+def test_the_drawing_shows_what_was_seen_and_no_more():
+    nothing = np.asarray(look(PICTURE, Oracle(), min_score=1.0).drawn())
+    assert (nothing == 120).all()
+    one, three = (np.asarray(look(PICTURE, Oracle(), top=top).drawn()) for top in (1, 3))
+    blue = (0, 114, 178)
+    assert (one == blue).all(axis=2).sum() > 0
+    assert (one != 120).any(axis=2).sum() < (three != 120).any(axis=2).sum()
+    bare = np.asarray(look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES).drawn())
+    assert (bare == blue).all(axis=2).sum() > 0

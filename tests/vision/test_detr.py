@@ -1,0 +1,307 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from transformers import DetrConfig, ResNetConfig, ResNetModel
+
+from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError, RegionsError, WeightsError
+from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
+from lxmert.vision.detr import _classify
+from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
+from tests.vision.small_detectors import (
+    FAMILIES,
+    NAMES,
+    QUERIES,
+    save_detector,
+    small_detector,
+    small_processor,
+)
+
+SIZES_HW = ((37, 61), (80, 50), (64, 64))
+
+
+def noise(height, width, seed=0):
+    # Smooth blobs rather than white noise, so that pictures differ in what a network sees of them.
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+IMAGES = [noise(*size_hw, seed=index) for index, size_hw in enumerate(SIZES_HW)]
+
+
+def detector(family="detr", **settings):
+    return TransformersDetector(small_detector(family), image_processor=small_processor(family), **settings)
+
+
+def found_by_transformers(family, image):
+    """Scores, labels and boxes in pixels, the best class of each query, by transformers alone."""
+    processor = small_processor(family)
+    with torch.no_grad():
+        outputs = small_detector(family)(**processor(images=[image], return_tensors="pt"))
+    (told,) = processor.post_process_object_detection(
+        outputs, threshold=0.0, target_sizes=[(image.height, image.width)]
+    )
+    best = {}  # Some families list a query once for each class; the first is its best.
+    for index in told["scores"].argsort(descending=True, stable=True).tolist():
+        best.setdefault(tuple(told["boxes"][index].tolist()), index)
+    rows = list(best.values())
+    return told["scores"][rows], told["labels"][rows], told["boxes"][rows]
+
+
+def class_head(family, model):
+    if family == "deformable_detr":
+        return model.class_embed[-1]
+    return model.model.decoder.class_embed[-1] if family == "rt_detr" else model.class_labels_classifier
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_features_are_the_final_states_of_the_queries_they_are_reported_with(family):
+    extractor = detector(family, max_objects=QUERIES)
+    assert isinstance(extractor, RegionExtractor)
+    head = class_head(family, extractor.model)
+    for image, regions in zip(IMAGES, extractor(IMAGES), strict=True):
+        assert regions.size_hw == (image.height, image.width)
+        assert regions.features.shape == (QUERIES, extractor.feature_dim)
+        assert not regions.features.requires_grad
+        # The model's own class head, on the features, gives back the reported labels and scores.
+        with torch.no_grad():
+            logits = head(regions.features)
+        chances = logits.softmax(1)[:, :-1] if logits.shape[1] == len(NAMES) + 1 else logits.sigmoid()
+        assert torch.equal(chances.argmax(dim=1), regions.object_ids)
+        assert torch.allclose(chances.max(dim=1).values, regions.object_scores, atol=1e-5)
+        assert (regions.object_scores.diff() <= 0).all()
+        assert len(set(regions.object_scores.tolist())) == QUERIES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_boxes_and_scores_equal_what_transformers_makes_of_the_picture(family):
+    for image, regions in zip(IMAGES, detector(family, max_objects=QUERIES)(IMAGES), strict=True):
+        scores, labels, boxes = found_by_transformers(family, image)
+        assert len(scores) >= 4  # families that list queries by class do not come to the weakest
+        mine = regions.select(slice(len(scores)))
+        assert torch.allclose(scores, mine.object_scores, atol=1e-5)
+        assert torch.equal(labels, mine.object_ids)
+        clipped = torch.minimum(boxes.clamp(min=0), torch.tensor([image.width, image.height] * 2))
+        wide = ((clipped[:, 2:] - clipped[:, :2]) > 1).all(dim=1)
+        assert wide.sum() >= 4
+        assert torch.allclose(clipped[wide], mine.boxes_xyxy_px[wide], atol=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_image_is_the_same_alone_and_in_any_batch(family):
+    extractor = detector(family, max_objects=7)
+    together = extractor(IMAGES)
+    for order in ((0,), (2, 1), (1, 0, 2)):
+        for index, regions in zip(order, extractor([IMAGES[index] for index in order]), strict=True):
+            assert regions.equals(together[index])
+    assert not together[0].features.equal(together[1].features)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_is_loaded_described_and_rebuilt(family, tmp_path):
+    folder = save_detector(tmp_path / "small", family)
+    extractor = TransformersDetector(folder, max_objects=5)
+    in_memory = detector(family, max_objects=5)(IMAGES)
+    found = extractor(IMAGES)
+    for one, other in zip(found, in_memory, strict=True):
+        assert torch.equal(one.features, other.features)
+        assert torch.equal(one.boxes_xyxy_px, other.boxes_xyxy_px)
+        assert one.extractor == extractor.identity
+    spec = json.loads(json.dumps(extractor.to_dict()))
+    assert spec["kind"] == "detr"
+    rebuilt = build_extractor(spec)
+    assert rebuilt.identity == extractor.identity
+    assert rebuilt.to_dict() == extractor.to_dict()
+    assert all(one.equals(other) for one, other in zip(rebuilt(IMAGES), found, strict=True))
+    assert extractor.object_names == ("cat", "dog", "cup", "sky", "car")
+    assert extractor.attribute_names is None
+    assert extractor.needs_boxes is False
+
+
+def test_the_number_of_objects_is_fixed_or_follows_the_scores():
+    scores = detector(max_objects=QUERIES)([IMAGES[0]])[0].object_scores
+    cut = float((scores[4] + scores[5]) / 2)
+    counts = {
+        (3, 1, None): 3,
+        (36, 1, None): QUERIES,
+        (36, 1, cut): 5,
+        (4, 1, cut): 4,
+        (36, 8, cut): 8,
+        (36, 1, float(scores[4])): 5,  # a score equal to the threshold is enough
+        (36, 1, 1.0): 1,
+        (36, 36, 1.0): QUERIES,
+        (36, 1, 0): QUERIES,
+    }
+    for (most, least, threshold), count in counts.items():
+        found = detector(max_objects=most, min_objects=least, score_threshold=threshold)([IMAGES[0]])[0]
+        assert len(found) == count, (most, least, threshold)
+        assert torch.equal(found.object_scores, scores[:count])
+
+
+def test_the_identity_changes_with_whatever_the_objects_depend_on():
+    other_size = small_processor()
+    other_size.size = {"shortest_edge": 64, "longest_edge": 96}
+    identities = {
+        detector().identity,
+        detector("yolos").identity,
+        detector(max_objects=10).identity,
+        detector(max_objects=10, score_threshold=0.5).identity,
+        detector(max_objects=10, score_threshold=0.5, min_objects=2).identity,
+        TransformersDetector(small_detector(seed=1), image_processor=small_processor()).identity,
+        TransformersDetector(small_detector(), image_processor=other_size).identity,
+    }
+    assert len(identities) == 7
+    assert detector().identity == detector().identity
+
+
+def test_a_model_left_in_training_mode_is_put_into_evaluation_mode():
+    model = small_detector().train()
+    found = TransformersDetector(model, image_processor=small_processor())([IMAGES[0]])[0]
+    assert found.equals(detector()([IMAGES[0]])[0])
+
+
+def test_pictures_of_other_modes_and_sizes_are_taken():
+    (grey,) = detector("rt_detr")([Image.new("L", (9, 7), 80)])
+    (rgb,) = detector("rt_detr")([Image.new("RGB", (9, 7), (80, 80, 80))])
+    assert grey.equals(rgb)
+    (dot,) = detector()([Image.new("RGB", (1, 1))])
+    assert dot.boxes_xyxy_px.tolist() == [[0, 0, 1, 1]] * QUERIES
+
+
+@pytest.mark.parametrize("family", ["detr", "yolos"])
+def test_a_strip_too_narrow_to_resize_is_one_clear_line(family):
+    with pytest.raises(ImageError, match="5000×1 pixels") as caught:
+        detector(family)([Image.new("RGB", (5000, 1))])
+    assert "\n" not in str(caught.value)
+
+
+def test_boxes_are_refused():
+    with pytest.raises(RegionsError, match="finds its own boxes"):
+        detector()([IMAGES[0]], [torch.zeros(0, 4)])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"max_objects": 0}, "max_objects is 0"),
+        ({"max_objects": 3.0}, r"max_objects is 3\.0"),
+        ({"min_objects": True}, "min_objects is True"),
+        ({"max_objects": 3, "min_objects": 4}, "min_objects 4 is more than max_objects 3"),
+        ({"score_threshold": 1.5}, r"score_threshold is 1\.5"),
+        ({"score_threshold": float("nan")}, "score_threshold is nan"),
+        ({"score_threshold": "high"}, "score_threshold is 'high'"),
+        ({"max_objects": -1, "score_threshold": -1}, "max_objects is -1.*score_threshold is -1"),
+    ],
+)
+def test_settings_out_of_range_are_named(wrong, words):
+    with pytest.raises(ConfigurationError, match=words):
+        detector(**wrong)
+
+
+def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
+    DetrConfig().save_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match=r"needs timm.*no_timm") as caught:
+        TransformersDetector(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_holds_no_detector_is_refused_in_one_line(tmp_path):
+    empty, backbone, bare, partial = (tmp_path / name for name in ("empty", "backbone", "bare", "partial"))
+    empty.mkdir()
+    ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1])).save_pretrained(backbone)
+    small_detector().save_pretrained(bare)
+    save_detector(partial)
+    (partial / "model.safetensors").unlink()
+    other = small_detector()
+    kept = {name: value for name, value in other.state_dict().items() if "class_labels" not in name}
+    other.save_pretrained(partial, state_dict=kept)
+    for folder, error, words in (
+        (empty, WeightsError, "no object detector"),
+        (backbone, WeightsError, "'resnet', not an object detector"),
+        (bare, WeightsError, "preprocessor_config.json"),
+        (partial, IncompleteWeightsError, "class_labels_classifier"),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            TransformersDetector(folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_changed_weights_are_refused(tmp_path):
+    folder = save_detector(tmp_path / "small")
+    spec = TransformersDetector(folder).to_dict()
+    save_detector(tmp_path / "small", seed=1)
+    with pytest.raises(WeightsError, match="not those that the features were made with"):
+        build_extractor(spec)
+
+
+def test_a_changed_image_processor_does_not_change_a_described_extractor(tmp_path):
+    folder = save_detector(tmp_path / "small")
+    extractor = TransformersDetector(folder)
+    spec = json.loads(json.dumps(extractor.to_dict()))
+    processor = small_processor()
+    processor.image_mean = [0.0, 0.0, 0.0]
+    processor.save_pretrained(folder)
+    assert not TransformersDetector(folder)(IMAGES[:1])[0].equals(extractor(IMAGES[:1])[0])
+    assert build_extractor(spec)(IMAGES[:1])[0].equals(extractor(IMAGES[:1])[0])
+
+
+def test_models_of_memory_need_an_image_processor_and_have_no_description():
+    with pytest.raises(ConfigurationError, match="image_processor="):
+        TransformersDetector(small_detector())
+    with pytest.raises(ConfigurationError, match="made in memory"):
+        detector().to_dict()
+    with pytest.raises(ConfigurationError, match="no such image processor"):
+        TransformersDetector(small_detector(), image_processor={"image_processor_type": "AutoModel"})
+
+
+def test_a_model_that_is_no_detector_is_told_at_the_first_picture():
+    model = ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1]))
+    extractor = TransformersDetector(model, image_processor=small_processor())
+    with pytest.raises(ConfigurationError, match="DETR-like"):
+        extractor([IMAGES[0]])
+
+
+class _Config:
+    model_type = "made-up"
+
+    def __init__(self, classes, **flags):
+        self.id2label = dict.fromkeys(range(classes), "")
+        vars(self).update(flags)
+
+
+def test_no_object_competes_in_the_softmax_and_is_never_the_answer():
+    # By hand: softmax of (0, ln 3, ln 4) is (1, 3, 4) / 8; the last, no object, is passed over.
+    logits = torch.tensor([[0.0, 3.0, 4.0]]).clamp(min=1).log()
+    scores, labels = _classify(logits, _Config(2))
+    assert (labels.tolist(), scores.tolist()) == ([1], pytest.approx([3 / 8]))
+    scores, labels = _classify(logits, _Config(3))  # each class by itself: sigmoid of ln 4 is 4 / 5
+    assert (labels.tolist(), scores.tolist()) == ([2], pytest.approx([4 / 5]))
+    scores, labels = _classify(logits, _Config(3, use_focal_loss=False))
+    assert (labels.tolist(), scores.tolist()) == ([1], pytest.approx([3 / 8]))
+    with pytest.raises(ConfigurationError, match="3 logits per query for the 5 classes"):
+        _classify(logits, _Config(5))
+
+
+def test_centre_form_by_hand():
+    assert cxcywh_to_xyxy(torch.tensor([[5.0, 4.0, 6.0, 2.0]])).tolist() == [[2, 3, 8, 5]]
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.lists(st.tuples(*[st.floats(-80, 140, width=32)] * 4), max_size=5),
+)
+@settings(max_examples=150, deadline=None)
+def test_boxes_are_never_empty_and_never_outside(height, width, rows):
+    boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+    found = clip_filled(boxes, (height, width))
+    limits = torch.tensor([width, height, width, height])
+    assert ((found >= 0) & (found <= limits)).all()
+    assert (found[:, 2:] - found[:, :2] >= 1 - 1e-4).all()
+    clipped = torch.minimum(boxes.clamp(min=0), limits)
+    wide = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(dim=1)
+    assert torch.equal(found[wide], clipped[wide])
