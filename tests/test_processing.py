@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from lxmert.downloads import PublishedFile
 from lxmert.errors import (
     ConfigurationError,
+    DownloadError,
     ImageError,
     InputError,
     RegionsError,
@@ -17,6 +20,10 @@ from lxmert.errors import (
 from lxmert.processing import Answer, LxmertProcessor
 from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, Regions, RegularGrid
+from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
+from lxmert.weights.published import PublishedDetector
+from tests.sites import Sites, serving
+from tests.vision.faster_rcnn.random_detectors import random_detector
 
 WORDS = [
     "[PAD]",
@@ -422,3 +429,138 @@ def test_names_of_model_inputs_and_words_back():
     processor = make("grid")
     assert set(processor(images=picture(), text="cat")) == set(processor.model_input_names)
     assert processor.batch_decode(processor(text="the red cat")["input_ids"]) == ["[CLS] the red cat [SEP]"]
+
+
+@pytest.fixture(scope="module")
+def detecting():
+    """A processor whose extractor finds ten objects in any picture."""
+    return LxmertProcessor(tokenizer(), FasterRcnnExtractor(random_detector()))
+
+
+def encoded(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_detector_finds_the_objects_in_one_call_whatever_the_source(detecting, tmp_path):
+    image = picture(70, 50)
+    path = tmp_path / "picture.png"
+    path.write_bytes(encoded(image))
+    expected = detecting(images=image, text="the cat")
+    assert set(expected) == TEXTUAL | VISUAL
+    assert expected["visual_feats"].shape == (1, 10, 128)
+    assert expected["visual_attention_mask"].tolist() == [[1] * 10]
+    boxes = expected["visual_pos"]
+    assert bool(((boxes >= 0) & (boxes <= 1)).all())
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    with serving(Sites(raw={"picture.png": path.read_bytes()})) as sites:
+        address = f"{sites.address}/raw/picture.png"
+        for source in (path, str(path), path.read_bytes(), array, tensor, address):
+            batch = detecting(images=source, text="the cat")
+            for name in VISUAL:
+                assert torch.equal(batch[name], expected[name]), (name, type(source))
+
+
+def test_a_detector_describes_given_boxes(detecting):
+    batch = detecting(images=picture(), text="the cat", boxes=BOXES)
+    assert batch["visual_feats"].shape == (1, 2, 128)
+    assert torch.allclose(batch["visual_pos"][0], torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.1, 0.1, 0.3, 0.4]]))
+
+
+def test_images_of_a_batch_are_looked_at_as_if_alone(detecting):
+    images = [picture(70, 50), picture(41, 63, 1), picture(50, 50, 2)]
+    batch = detecting(images=images, text=["the cat", "cats", "what is this ?"])
+    for index, image in enumerate(images):
+        alone = detecting(images=image, text="cat")
+        assert torch.allclose(batch["visual_feats"][index], alone["visual_feats"][0], atol=1e-4)
+        assert torch.allclose(batch["visual_pos"][index], alone["visual_pos"][0], atol=1e-4)
+
+
+def test_an_image_in_which_nothing_is_found_still_makes_a_batch():
+    blind = FasterRcnnExtractor(random_detector(), min_objects=0, score_threshold=1.0)
+    processor = LxmertProcessor(tokenizer(), blind)
+    assert len(processor.regions(picture())[0]) == 0
+    batch = processor(images=picture(), text="the cat")
+    assert batch["visual_attention_mask"].tolist() == [[0]]
+    assert batch["visual_feats"].shape == (1, 1, 128)
+
+
+class Moving(GivenBoxes):
+    """Remembers where it was sent."""
+
+    def __init__(self, encoder):
+        super().__init__(encoder)
+        self.device = None
+
+    def to(self, device):
+        self.device = device
+
+
+class MovingEncoder(PooledPixels):
+    device = None
+
+    def to(self, device):
+        self.device = device
+
+
+def test_extractor_or_encoder_move_with_the_processor():
+    processor = LxmertProcessor(tokenizer(), Moving(PooledPixels(2)))
+    assert processor.to("meta") is processor
+    assert processor.extractor.device == "meta"
+    encoder = MovingEncoder(2)
+    LxmertProcessor(tokenizer(), RegularGrid(1, 2, encoder)).to("meta")
+    assert encoder.device == "meta"
+    assert make("grid").to("meta").extractor is not None  # Pooled pixels have nothing to move.
+    assert make(None).to("meta").extractor is None
+
+
+def published(tmp_path, monkeypatch, *, reachable):
+    """A processor of published answers and detector, as `from_pretrained` makes it of a published name."""
+    detector = tmp_path / "detector"
+    random_detector().save_pretrained(detector)
+    (tmp_path / "answers.json").write_text('["yes", "no"]')
+
+    def fetch(self):
+        if not reachable:
+            raise DownloadError("out of reach")
+        return tmp_path / "answers.json"
+
+    monkeypatch.setattr(PublishedFile, "fetch", fetch)
+    file = PublishedFile("https://example.org/answers.json", "0" * 64)
+    known = PublishedDetector(str(detector), {"max_objects": 7}, file, file)
+    return LxmertProcessor(tokenizer(), known, file), detector
+
+
+def test_published_answers_and_detector_are_fetched_when_first_used(tmp_path, monkeypatch):
+    processor, detector = published(tmp_path, monkeypatch, reachable=False)
+    assert set(processor(text="the cat")) == TEXTUAL  # Neither is needed for words.
+    assert str(detector) in repr(processor)
+    assert "answers.json" in repr(processor)
+    assert processor.to_dict()["extractor"]["detector"] == str(detector)
+    with pytest.raises(DownloadError):
+        _ = processor.answers
+    processor, _ = published(tmp_path, monkeypatch, reachable=True)
+    assert processor.answers == ["yes", "no"]
+    assert len(processor.regions(picture())[0]) == 7
+    assert processor.decode_answers(torch.tensor([0.0, 1.0]))[0][0].text == "no"
+
+
+def test_a_published_detector_goes_where_the_processor_was_sent_before(tmp_path, monkeypatch):
+    processor, _ = published(tmp_path, monkeypatch, reachable=True)
+    sent = []
+    monkeypatch.setattr(FasterRcnnExtractor, "to", lambda self, device: sent.append(device))
+    processor.to("meta")
+    assert sent == []
+    assert processor.extractor is processor.extractor
+    assert sent == ["meta"]
+
+
+def test_a_processor_of_published_parts_is_saved_whole(tmp_path, monkeypatch):
+    processor, detector = published(tmp_path, monkeypatch, reachable=True)
+    processor.save_pretrained(tmp_path / "saved")
+    loaded = LxmertProcessor.from_pretrained(tmp_path / "saved")
+    assert loaded.answers == ["yes", "no"]
+    assert loaded.extractor.identity == processor.extractor.identity
+    assert loaded.to_dict()["extractor"]["detector"] == str(detector)

@@ -33,10 +33,10 @@ def checked_answers(answers: Any) -> list[str]:
     Raises:
         VocabularyError: empty, not a list of strings, or an answer listed twice.
     """
-    if isinstance(answers, str) or not isinstance(answers, Sequence) or len(answers) == 0:
-        raise VocabularyError(
-            f"answers are {type(answers).__name__}; expected a list with at least one string"
-        )
+    if isinstance(answers, str) or not isinstance(answers, Sequence):
+        raise VocabularyError(f"answers are a {type(answers).__name__}; expected a list of strings")
+    if not answers:
+        raise VocabularyError("the list of answers is empty; expected at least one")
     for label, answer in enumerate(answers):
         if not isinstance(answer, str):
             raise VocabularyError(f"answer {label} is a {type(answer).__name__}; expected a string")

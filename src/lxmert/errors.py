@@ -13,6 +13,7 @@ The tree::
     │   └── DataError                    an annotation, question or prediction file is malformed
     ├── WeightsError                     a checkpoint cannot be read
     │   └── IncompleteWeightsError       a checkpoint leaves part of the model at random values
+    ├── DownloadError                    a file on the net is out of reach, or not the expected one
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each message says what failed, what was got, what was expected and what to do. The command line prints
@@ -64,5 +65,15 @@ class IncompleteWeightsError(WeightsError):
     """A checkpoint leaves part of the model at its random initial values."""
 
 
+class DownloadError(LxmertError):
+    """A file on the net is out of reach, too large, or not the one that was expected."""
+
+
 class MissingExtraError(LxmertError, ImportError):
     """An optional dependency is not installed; the message names the `pip install` that mends it."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a foreign error, to be told inside a message of ours."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[0].split()).rstrip(".: ")

@@ -7,7 +7,6 @@ by `vision.padding`, nowhere else.
 Shapes: B items of the batch, W tokens, O the most objects of any image, D features per object, C answers.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,16 +17,18 @@ from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import cached_file
 
 from lxmert.answers import ANSWERS_FILE, Answer, best_answers, checked_answers, read_answers, write_answers
-from lxmert.errors import ConfigurationError, InputError, RegionsError, VocabularyError
+from lxmert.downloads import PublishedFile
+from lxmert.errors import ConfigurationError, InputError, VocabularyError, first_line
 from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_settings
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
-from lxmert.vision.geometry import BoxesLike, as_boxes_list
-from lxmert.vision.images import ImageSource, as_image_list, load_images
+from lxmert.vision.gathering import Boxes, Images, as_extractor, checked_regions, move, regions_of_images
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
+from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
+from lxmert.weights.published import PublishedDetector, published_model
 
 DEFAULT_TEXT_LENGTH = 20
 """Tokens per text, [CLS] and [SEP] included: what the authors trained with."""
@@ -35,9 +36,6 @@ DEFAULT_TEXT_LENGTH = 20
 _VISUAL_NAMES = ["visual_feats", "visual_pos", "visual_attention_mask"]
 _OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
 _STORED = {"extractor", "answers", "max_text_length", "processor_class", "auto_map"}
-_HUB_ARGUMENTS = {"cache_dir", "force_download", "local_files_only", "proxies"}
-_HUB_ARGUMENTS |= {"revision", "subfolder", "token"}
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class LxmertProcessor(ProcessorMixin):
@@ -47,7 +45,8 @@ class LxmertProcessor(ProcessorMixin):
         tokenizer: an `LxmertTokenizer` or `LxmertTokenizerFast`.
         extractor: makes `Regions` of images, or its description (see `lxmert.vision.build_extractor`);
             None where only ready `Regions` or text are processed.
-        answers: the answers in class order, or None.
+        answers: the answers in class order, or None; like the extractor, it may be one of
+            `weights.published`, which is fetched when first used.
         max_text_length: tokens per text, special tokens included, at least 3.
 
     Raises:
@@ -58,27 +57,51 @@ class LxmertProcessor(ProcessorMixin):
     def __init__(
         self,
         tokenizer: Any,
-        extractor: RegionExtractor | Mapping[str, Any] | None = None,
-        answers: Sequence[str] | None = None,
+        extractor: RegionExtractor | PublishedDetector | Mapping[str, Any] | None = None,
+        answers: Sequence[str] | PublishedFile | None = None,
         max_text_length: int = DEFAULT_TEXT_LENGTH,
     ) -> None:
         super().__init__(tokenizer)
-        built = build_extractor(extractor) if isinstance(extractor, Mapping) else extractor
-        if built is not None and not isinstance(built, RegionExtractor):
-            raise ConfigurationError(
-                f"extractor is a {type(built).__name__}; expected a region extractor such as GivenBoxes"
-            )
-        self.extractor: RegionExtractor | None = built
-        self.answers = None if answers is None else checked_answers(answers)
+        self._device: torch.device | str | None = None
+        # What is published elsewhere is fetched when first asked for, so that text alone needs no detector.
+        self._extractor: RegionExtractor | PublishedDetector | None = (
+            extractor if isinstance(extractor, PublishedDetector) else as_extractor(extractor)
+        )
+        self._answers: list[str] | PublishedFile | None = (
+            answers if answers is None or isinstance(answers, PublishedFile) else checked_answers(answers)
+        )
         self.max_text_length = checked_length(max_text_length)
+
+    @property
+    def extractor(self) -> RegionExtractor | None:
+        """What makes `Regions` of images."""
+        if isinstance(self._extractor, PublishedDetector):
+            self._extractor = build_extractor(self._extractor.to_dict())
+            if self._device is not None:
+                move(self._extractor, self._device)
+        return self._extractor
+
+    @property
+    def answers(self) -> list[str] | None:
+        """The answers in class order."""
+        if isinstance(self._answers, PublishedFile):
+            self._answers = read_answers(self._answers.fetch())
+        return self._answers
+
+    def to(self, device: torch.device | str) -> Self:
+        """Have the extractor's network, where it has one, run on `device`; returns itself."""
+        self._device = device
+        if not isinstance(self._extractor, PublishedDetector):
+            move(self._extractor, device)
+        return self
 
     def __call__(
         self,
-        images: ImageSource | Sequence[ImageSource] | None = None,
+        images: Images | None = None,
         text: str | Sequence[str] | None = None,
         text_pair: str | Sequence[str] | None = None,
         *,
-        boxes: BoxesLike | Sequence[BoxesLike] | None = None,
+        boxes: Boxes | None = None,
         regions: Regions | Sequence[Regions] | None = None,
         max_length: int | None = None,
         padding: bool | str = True,
@@ -92,7 +115,8 @@ class LxmertProcessor(ProcessorMixin):
                 with several texts is encoded once and serves all of them.
             text: one text or several.
             text_pair: a second sentence for each text.
-            boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels, for extractors that need them.
+            boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels. Extractors that find objects by
+                themselves need none; a detector then describes the given ones.
             regions: ready `Regions` instead of images.
             max_length: tokens per text for this call instead of `max_text_length`.
             padding: True to the longest text, "max_length" to `max_length`, False not at all.
@@ -134,35 +158,9 @@ class LxmertProcessor(ProcessorMixin):
             features = features.to(found[0].device)
         return features
 
-    def regions(
-        self,
-        images: ImageSource | Sequence[ImageSource],
-        boxes: BoxesLike | Sequence[BoxesLike] | None = None,
-    ) -> list[Regions]:
-        """The objects of each image, by this processor's extractor.
-
-        Args:
-            images: one image or several.
-            boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels, for extractors that need them.
-
-        Raises:
-            InputError: no extractor, or an extractor that needs boxes and got none.
-            ImageError: an image that cannot be read.
-            RegionsError: a box that is not inside its image.
-        """
-        if self.extractor is None:
-            raise InputError(
-                "this processor has no extractor, so it cannot look at images; "
-                "give LxmertProcessor an extractor=…, or call it with regions=… made elsewhere"
-            )
-        sources = as_image_list(images)
-        if boxes is None and self.extractor.needs_boxes:
-            raise RegionsError(
-                f"the extractor {self.extractor.identity} does not find objects by itself; "
-                f"give boxes=, x1, y1, x2, y2 in pixels for each image (--boxes FILE on the command line)"
-            )
-        given = None if boxes is None else as_boxes_list(boxes, len(sources))
-        return self.extractor(load_images(sources), given)
+    def regions(self, images: Images, boxes: Boxes | None = None) -> list[Regions]:
+        """The objects of each image, by this processor's extractor; see `lxmert.vision.gathering`."""
+        return regions_of_images(self.extractor, images, boxes)
 
     def decode_answers(self, scores: Tensor, top_k: int = 1) -> list[list[Answer]]:
         """The best answers of each item.
@@ -181,13 +179,11 @@ class LxmertProcessor(ProcessorMixin):
         if self.answers is None:
             raise VocabularyError(
                 "this processor has no answers, so scores cannot be put into words; "
-                f"give LxmertProcessor answers=…, or put {ANSWERS_FILE} into the model's folder"
+                f"give answers=… (--answers FILE), or put {ANSWERS_FILE} into the model's folder"
             )
         return best_answers(self.answers, scores, top_k)
 
-    def _gather_regions(
-        self, images: Any, boxes: Any, regions: Regions | Sequence[Regions] | None
-    ) -> list[Regions] | None:
+    def _gather_regions(self, images: Any, boxes: Any, regions: Any) -> list[Regions] | None:
         if regions is None:
             if images is None and boxes is not None:
                 raise InputError("boxes were given without images; give both, or ready regions=")
@@ -196,10 +192,7 @@ class LxmertProcessor(ProcessorMixin):
             raise InputError(
                 "regions are ready objects; give either regions=, or images= with boxes=, not both"
             )
-        found = [regions] if isinstance(regions, Regions) else list(regions)
-        if not found or not all(isinstance(one, Regions) for one in found):
-            raise RegionsError("regions must be a `Regions` or a list of them, one for each image")
-        return found
+        return checked_regions(regions)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -208,19 +201,22 @@ class LxmertProcessor(ProcessorMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """What processor_config.json holds; answers and words have files of their own."""
+        made = self._extractor
         return {
             "processor_class": type(self).__name__,
-            "extractor": None if self.extractor is None else self.extractor.to_dict(),
-            "answers": None if self.answers is None else ANSWERS_FILE,
+            "extractor": None if made is None else made.to_dict(),
+            "answers": None if self._answers is None else ANSWERS_FILE,
             "max_text_length": self.max_text_length,
         }
 
     def __repr__(self) -> str:
-        extractor = None if self.extractor is None else self.extractor.identity
-        answers = None if self.answers is None else len(self.answers)
+        # What was not fetched yet is named: printing must not reach for the net.
+        answers = self._answers
+        shown = getattr(self._extractor, "identity", getattr(self._extractor, "name", None))
+        count = answers.name if isinstance(answers, PublishedFile) else answers and len(answers)
         return (
-            f"{type(self).__name__}(tokenizer={type(self.tokenizer).__name__}, extractor={extractor}, "
-            f"answers={answers}, max_text_length={self.max_text_length})"
+            f"{type(self).__name__}(tokenizer={type(self.tokenizer).__name__}, extractor={shown}, "
+            f"answers={count}, max_text_length={self.max_text_length})"
         )
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:
@@ -236,8 +232,9 @@ class LxmertProcessor(ProcessorMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a processor from a folder or from the hub.
 
-        A folder without processor_config.json, as the published checkpoints are, gives the defaults: no
-        extractor, 20 tokens, and the answers of answers.json where there is one.
+        A folder without processor_config.json gives the defaults: no extractor, 20 tokens, and the answers of
+        answers.json where there is one. Of a published checkpoint, such as "unc-nlp/lxmert-vqa-uncased", what
+        the hub lacks is filled in: the authors' answer table and detector.
 
         Args:
             pretrained_model_name_or_path: a folder, or the hub name of a model.
@@ -247,13 +244,21 @@ class LxmertProcessor(ProcessorMixin):
 
         Raises:
             InputError: no such folder, and no such name on the hub.
+            WeightsError: a hub name that is out of reach and not in the cache.
             VocabularyError: no vocabulary there, or malformed answers.
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
         name = str(pretrained_model_name_or_path)
         own = {key: kwargs.pop(key) for key in _OWN_SETTINGS if key in kwargs}
-        if not Path(name).is_dir() and not _HUB_NAME.fullmatch(name):
-            raise InputError(f"{name}: no such model folder, and no name of the hub either; check the path")
+        published = published_model(name)
+        if not Path(name).is_dir():
+            if not is_hub_name(name):
+                raise InputError(
+                    f"{name}: no such model folder, and no name of the hub either; check the path"
+                )
+            if not kwargs.keys() & (HUB_ARGUMENTS - {"local_files_only"}):
+                offline = kwargs.pop("local_files_only", False)
+                name = str(hub_folder(name, weights=False, local_files_only=offline))
         try:
             tokenizer = own.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(name, **kwargs)
             settings, _ = cls.get_processor_dict(name, **kwargs)
@@ -262,9 +267,11 @@ class LxmertProcessor(ProcessorMixin):
                 raise
             where = "folder" if Path(name).is_dir() else "name: no such folder, and not found on the hub"
             raise InputError(
-                f"{name}: no processor can be loaded from this {where} ({_first_line(error)})"
+                f"{name}: no processor can be loaded from this {where} ({first_line(error)})"
             ) from error
         known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
+        if published is not None:
+            known = published.completed(known)
         return cls(tokenizer, **(known | own))
 
     @classmethod
@@ -273,7 +280,7 @@ class LxmertProcessor(ProcessorMixin):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The stored settings, answers included, and the arguments that are left over."""
         name = str(pretrained_model_name_or_path)
-        hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         file = cached_file(name, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub)
         if file is not None:
             _check_stored(file, read_settings(file))
@@ -291,7 +298,3 @@ def _check_stored(file: str, settings: dict[str, Any]) -> None:
             f"{file}: unknown settings {', '.join(sorted(unknown))}; "
             f"expected some of {', '.join(sorted(_STORED))}"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

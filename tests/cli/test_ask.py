@@ -1,6 +1,7 @@
 """`lxmert ask` and `lxmert demo`: answers for good input, one clear line and exit status 1 for bad input."""
 
 import json
+import shlex
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,10 @@ from PIL import Image
 from lxmert.cli.main import main
 from lxmert.inference.boxes_file import write_boxes
 from lxmert.inference.models import embedded_model_folder
+from lxmert.inference.predictor import LxmertPredictor
 from lxmert.scenes import sample
+from tests.sites import Sites, serving
+from tests.stand_ins import write_detecting_model, write_published_model
 
 
 class CommandLine:
@@ -73,10 +77,95 @@ def test_ask_prints_json(lxmert: CommandLine, picture: tuple[Path, Path]) -> Non
     assert told["answers"][0]["probability"] >= told["answers"][1]["probability"]
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small model folders: one that must be told the boxes, one that finds objects, one that finds none."""
+    folder = tmp_path_factory.mktemp("models")
+    write_published_model(folder / "told", answers=36, features=48)
+    (folder / "told" / "answers.json").write_bytes((embedded_model_folder() / "answers.json").read_bytes())
+    extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
+    (folder / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
+    write_detecting_model(folder / "finding")
+    write_detecting_model(folder / "blind", min_objects=0, score_threshold=1.0)
+    return {name: folder / name for name in ("told", "finding", "blind")}
+
+
 def test_boxes_are_asked_for_when_the_model_needs_them(
-    lxmert: CommandLine, picture: tuple[Path, Path]
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    assert "boxes" in lxmert.error("ask", picture[0], QUESTION)
+    assert "--boxes" in lxmert.error("ask", picture[0], QUESTION, "--model", models["told"])
+    assert lxmert.run("ask", picture[0], QUESTION, "--model", models["told"], "--boxes", picture[1])[0] == 0
+
+
+def test_a_model_with_a_detector_needs_no_boxes(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
+) -> None:
+    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"])
+    assert (status, err) == (0, "")
+    assert len(out.splitlines()) == 1
+    assert out.endswith("%)\n")
+
+
+def test_json_carries_the_objects_that_were_found(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
+) -> None:
+    status, out, _ = lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"], "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert told["extractor"].startswith("faster-rcnn-")
+    assert len(told["objects"]) == 10
+    regions = LxmertPredictor.from_pretrained(models["finding"], device="cpu").regions(picture[0])
+    shapes = ["circle", "square", "triangle", "star", "heart", "cross", "ring"]
+    for row, one in enumerate(told["objects"]):
+        assert set(one) == {"box", "name", "score", "attribute", "attribute_score"}
+        assert one["box"] == pytest.approx(regions.boxes_xyxy_px[row].tolist(), abs=0.01)
+        assert one["name"] == shapes[int(regions.object_ids[row])]
+        assert one["score"] == pytest.approx(float(regions.object_scores[row]), abs=1e-4)
+
+
+def test_given_boxes_are_kept_and_described(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
+) -> None:
+    words = ["ask", picture[0], QUESTION, "--boxes", picture[1], "--json", "--model"]
+    boxes = json.loads(picture[1].read_text())["boxes"]
+    for model in ("finding", "told"):
+        objects = json.loads(lxmert.run(*words, models[model])[1])["objects"]
+        assert [one["box"] for one in objects] == [pytest.approx(box, abs=0.01) for box in boxes]
+        assert all((one["name"] is None) == (model == "told") for one in objects)
+
+
+def test_where_nothing_is_found_a_note_says_what_the_answer_is_worth(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
+) -> None:
+    status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["blind"], "--json")
+    assert status == 0
+    assert json.loads(out)["objects"] == []
+    assert err == f"no object was found in {picture[0]}: the answer rests on the question alone\n"
+
+
+def test_detector_and_answers_can_be_chosen(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path], tmp_path: Path
+) -> None:
+    write_published_model(tmp_path / "bare", answers=2)
+    (tmp_path / "two.json").write_text('["", "no"]')
+    words = ["ask", picture[0], QUESTION, "--top-k", 2, "--model", tmp_path / "bare"]
+    words += ["--detector", models["finding"] / "detector"]
+    status, out, err = lxmert.run(*words, "--answers", tmp_path / "two.json")
+    assert (status, err) == (0, "")
+    assert sorted(line.partition("  (")[0] for line in out.splitlines()) == ["''", "no"]
+    assert "answers" in lxmert.error(*words)
+    assert "two.jsn" in lxmert.error(*words, "--answers", tmp_path / "two.jsn")
+
+
+def test_a_picture_can_be_an_address(
+    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
+) -> None:
+    with serving(Sites(raw={"scene.png": picture[0].read_bytes()})) as sites:
+        address = f"{sites.address}/raw/scene.png"
+        status, out, _ = lxmert.run("ask", address, QUESTION, "--model", models["finding"])
+    assert status == 0
+    assert out == lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"])[1]
+    assert address in lxmert.error("ask", address, QUESTION, "--model", models["finding"])
 
 
 def _write_bomb(path: Path) -> None:
@@ -143,10 +232,6 @@ def test_partial_weights_are_refused(lxmert: CommandLine, picture: tuple[Path, P
     assert "x_layers.0" in message
 
 
-def test_an_address_is_told_from_a_file(lxmert: CommandLine, picture: tuple[Path, Path]) -> None:
-    assert "http://" in lxmert.error("ask", "http://example.org/x.png", QUESTION, "--boxes", picture[1])
-
-
 def test_the_help_shows_the_form_of_boxes(lxmert: CommandLine) -> None:
     assert "[x1, y1, x2, y2]" in " ".join(lxmert.run("ask", "--help")[1].split())
 
@@ -182,10 +267,33 @@ def test_demo_prints_a_summary_and_writes_the_pictures(lxmert: CommandLine, tmp_
         drawn.load()
 
 
-def test_the_command_demo_suggests_works(lxmert: CommandLine, tmp_path: Path) -> None:
-    lxmert.run("demo", "--scenes", 1, "--questions", 1, "--seed", 4, "--output", tmp_path)
-    image, boxes = tmp_path / "scene-4-0.png", tmp_path / "scene-4-0.boxes.json"
-    assert lxmert.run("ask", image, QUESTION, "--boxes", boxes)[0] == 0
+@pytest.mark.parametrize("model", ["told", "finding", "blind"])
+def test_the_command_demo_suggests_works(
+    lxmert: CommandLine, tmp_path: Path, models: dict[str, Path], model: str
+) -> None:
+    folder = tmp_path / "with space"
+    words = ["--scenes", 1, "--questions", 1, "--seed", 4, "--output", folder, "--model", models[model]]
+    status, out, _ = lxmert.run("demo", *words)
+    assert status == 0
+    suggested = shlex.split(out[out.index("  lxmert ask ") :])
+    assert ("--boxes" in suggested) == (model == "told")
+    assert lxmert.run(*suggested[1:])[0] == 0
+
+
+def test_demo_names_what_the_detector_found(
+    lxmert: CommandLine, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    words = ["demo", "--scenes", 1, "--questions", 2, "--seed", 6, "--output", tmp_path, "--model"]
+    out = " ".join(lxmert.run(*words, models["finding"])[1].split())
+    _, scene, _ = sample(6, 0, questions=2)
+    found = LxmertPredictor.from_pretrained(models["finding"], device="cpu")
+    regions = found.regions(tmp_path / "scene-6-0.png")
+    described = ", ".join(found.names().describe(regions) or ())
+    assert f"10 objects found, {len(scene.objects)} drawn: {described}" in out
+    written = json.loads((tmp_path / "scene-6-0.boxes.json").read_text())["boxes"]
+    assert written == [pytest.approx(box, abs=0.01) for box in regions.boxes_xyxy_px.tolist()]
+    assert f"0 objects found, {len(scene.objects)} drawn" in lxmert.run(*words, models["blind"])[1]
+    assert "objects found" not in lxmert.run(*words, models["told"])[1]
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ def test_saved_list_is_loaded_again(tmp_path: Path) -> None:
     ("table", "message"),
     [
         ([], "empty"),
-        (["a", "a"], "'a' more than once"),
-        (["a", 3], "holds 3"),
-        ([{"answer": "a"}], "holds None"),
+        (["a", "a"], "'a' is listed twice"),
+        (["a", 3], "answer 1 is a int"),
+        ([{"answer": "a"}], "answer 0 is a NoneType"),
         ({"a": 0, "b": 2}, "class ids"),
         ({"a": 0, "b": "1"}, "class ids"),
         ("a", "a str"),

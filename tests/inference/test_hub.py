@@ -1,71 +1,188 @@
-"""Hub names: model and processor come from a hub, here a small local server that speaks its protocol."""
+"""Hub names: model, processor and detector come from the hub, here a small local server."""
 
-import hashlib
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from lxmert import LxmertPredictor, LxmertProcessor
+from lxmert.cli.main import main
+from lxmert.errors import InputError, LxmertError, WeightsError
 from lxmert.inference.models import embedded_model_folder
+from tests.inference.test_predictor import picture
+from tests.sites import Sites, serving
+from tests.stand_ins import DETECTOR, FEATURES, MODEL, write_published_detector, write_published_model
 
-REPOSITORY = "someone/scenes-model"
-
-
-class _Hub(BaseHTTPRequestHandler):
-    """Serves the files of the embedded model as one repository; everything else is not found."""
-
-    def _answer(self, *, body: bool) -> None:
-        start = f"/{REPOSITORY}/resolve/main/"
-        file = embedded_model_folder() / Path(self.path.partition("?")[0]).name
-        if not self.path.startswith(start) or not file.is_file():
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = file.read_bytes()
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the test's output clean."""
+RAW = {
+    "airsplay/lxmert/master/data/vqa/trainval_label2ans.json": "answers/vqa_trainval_label2ans.json",
+    "airsplay/py-bottom-up-attention/master/demo/data/genome/1600-400-20/objects_vocab.txt": (
+        "vg/objects_vocab.txt"
+    ),
+    "airsplay/py-bottom-up-attention/master/demo/data/genome/1600-400-20/attributes_vocab.txt": (
+        "vg/attributes_vocab.txt"
+    ),
+}
 
 
-@pytest.fixture
-def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small stand-ins for the published model and detector."""
+    folder = tmp_path_factory.mktemp("repositories")
+    write_published_model(folder / "model", answers=3129)
+    write_published_detector(folder / "detector")
+    return {MODEL: folder / "model", DETECTOR: folder / "detector"}
 
 
-def test_a_hub_name_gives_the_model_with_its_processor(hub: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def raw(shared_data: Path) -> dict[str, bytes]:
+    return {path: (shared_data / copy).read_bytes() for path, copy in RAW.items()}
+
+
+def test_the_client_takes_address_and_cache_from_the_environment(tmp_path: Path) -> None:
     program = (
         "from lxmert import LxmertPredictor\n"
-        f"one = LxmertPredictor.from_pretrained({REPOSITORY!r}, device='cpu')\n"
-        "print(one.model.config.num_qa_labels, len(one.processor.answers), one.needs_boxes)\n"
+        "one = LxmertPredictor.from_pretrained('someone/scenes-model', device='cpu')\n"
+        "print(one.model.config.num_qa_labels, len(one.processor.answers), one.processor.max_text_length)\n"
     )
-    # The hub client reads its address and cache once, when it is imported: so in a process of its own.
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
-    environment |= {"HF_HUB_DISABLE_XET": "1"}
-    environment.pop("HF_HUB_OFFLINE", None)
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    with serving(Sites({"someone/scenes-model": embedded_model_folder()})) as sites:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=sites.environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["36", "36", "True"]
+    assert done.stdout.split() == ["36", "36", "20"]
+    assert list((tmp_path / "hub").rglob("answers.json"))
+
+
+def test_a_published_model_answers_from_pixels_and_later_without_the_net(
+    repositories: dict[str, Path],
+    raw: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(Sites(repositories, raw)) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path)
+        predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+        assert len(predictor.processor.answers or ()) == 3129
+        regions = predictor.regions(picture())
+        assert (len(regions), regions.feature_dim) == (36, FEATURES)
+        described = predictor.names().describe(regions)
+        answered = predictor.answer(regions, ["what is left of the star?"], top_k=3)
+        assert not any("tf_model" in path for path in sites.asked)
+    fetched = [path.partition("/raw/")[2] for path in sites.asked if "/raw/" in path]
+    assert sorted(fetched) == sorted(RAW)  # Each once.
+    assert described is not None
+    objects = raw[list(RAW)[1]].decode().splitlines()
+    attributes = raw[list(RAW)[2]].decode().splitlines()
+    for name, kind, look in zip(
+        described, regions.object_ids.tolist(), regions.attribute_ids.tolist(), strict=True
+    ):
+        assert name == f"{attributes[look].split(',')[0]} {objects[kind].split(',')[0]}"
+
+    # The server is gone now.
+    again = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    assert again.regions(picture()).equals(regions, tolerance=1e-5)
+    assert again.names().describe(regions) == described
+    assert [a.text for a in again.answer(regions, ["what is left of the star?"], top_k=3)[0]] == [
+        a.text for a in answered[0]
+    ]
+
+
+def test_the_processor_alone_is_complete_and_needs_no_detector_for_words(
+    repositories: dict[str, Path],
+    raw: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(Sites(repositories, raw)) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path)
+        processor = LxmertProcessor.from_pretrained(MODEL)
+        assert set(processor(text="what is this?")) == {"input_ids", "attention_mask", "token_type_ids"}
+        assert not any(DETECTOR in path or "/raw/" in path or "bin" in path for path in sites.asked)
+        batch = processor(images=picture(), text="what is this?")
+        assert batch["visual_feats"].shape == (1, 36, FEATURES)
+        assert len(processor.answers or ()) == 3129
+        assert LxmertProcessor.from_pretrained(MODEL, extractor=None, answers=None).extractor is None
+
+
+def test_what_the_repository_holds_goes_before_the_table(
+    repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    write_published_model(own, answers=2)
+    (own / "answers.json").write_text('["yes", "no"]')
+    with serving(Sites({MODEL: own, DETECTOR: repositories[DETECTOR]})) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "home")
+        predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+        assert predictor.processor.answers == ["yes", "no"]
+        assert not any("/raw/" in path for path in sites.asked)
+        sites.asked.clear()
+        LxmertPredictor.from_pretrained(MODEL, device="cpu")
+        assert [path for path in sites.asked if MODEL in path] == [f"GET /api/models/{MODEL}"]
+
+
+def test_a_folder_of_the_published_name_is_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Sites()) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "home")
+    write_published_model(tmp_path / MODEL, answers=2)
+    monkeypatch.chdir(tmp_path)
+    predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    assert (predictor.processor.answers, predictor.processor.extractor) == (None, None)
+    with pytest.raises(InputError, match="--detector"):
+        predictor.regions(picture())
+    chosen = LxmertPredictor.from_pretrained(MODEL, device="cpu", answers=["yes", "no"])
+    assert chosen.processor.answers == ["yes", "no"]
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (1, "")
+    # Bars of files that were fetched before may stand above.
+    last = err.splitlines()[-1]
+    assert last.startswith("lxmert: error: ")
+    assert "Traceback" not in err
+    return last
+
+
+def test_without_the_net_ask_says_in_one_line_what_is_missing(
+    repositories: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image = tmp_path / "picture.png"
+    picture().save(image)
+    ask = ["ask", str(image), "what is this?", "--model", MODEL]
+    with serving(Sites()) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "nothing")
+        assert "no such repository" in error_of(capsys, *ask)
+    told = error_of(capsys, *ask)
+    assert MODEL in told
+    assert "cannot be reached" in told
+    with serving(Sites({MODEL: repositories[MODEL]})) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "model")
+        assert DETECTOR in error_of(capsys, *ask)
+    with serving(Sites(repositories)) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "hub alone")
+        assert "trainval_label2ans.json" in error_of(capsys, *ask)
+
+
+@pytest.mark.parametrize("name", ["unc-nlp/absent", "absent/detector"])
+def test_an_unknown_detector_is_an_error_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Sites()) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path)
+        with pytest.raises(WeightsError, match=name):
+            LxmertPredictor.from_pretrained("scenes", detector=name)
+        with pytest.raises(LxmertError, match=name):
+            LxmertProcessor.from_pretrained(name)

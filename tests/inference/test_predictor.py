@@ -1,13 +1,26 @@
 """The predictor: what belongs together, one question or many, answers as the model alone gives them."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor, LxmertProcessor
-from lxmert.errors import InputError
-from lxmert.inference.models import embedded_model_folder
+from lxmert.answers import Answer
+from lxmert.downloads import PublishedFile
+from lxmert.errors import DataError, InputError, VocabularyError
+from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
-from lxmert.vision import GivenBoxes, PooledPixels
+from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels
+from tests.stand_ins import write_detecting_model, write_published_model
+
+
+def picture(seed: int = 0) -> Image.Image:
+    """A noisy picture that is not square."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (60, 91, 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +55,7 @@ def test_one_text_instead_of_a_list_is_told(predictor: LxmertPredictor) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"extractor": GivenBoxes(PooledPixels(3))}, "300 features per object read, 27 made"),
+        ({"extractor": GivenBoxes(PooledPixels(3))}, "features per object read, 27 made"),
         ({"answers": ["yes", "no"]}, "2 in the table"),
         ({"max_text_length": 99}, "of 99 made"),
     ],
@@ -52,3 +65,116 @@ def test_what_does_not_belong_together_is_refused(changes: dict[str, object], to
     model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
     with pytest.raises(InputError, match=told):
         LxmertPredictor(model, LxmertProcessor.from_pretrained(folder, **changes))
+
+
+@pytest.fixture(scope="module")
+def detecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder whose processor finds objects."""
+    folder = tmp_path_factory.mktemp("detecting") / "model"
+    write_detecting_model(folder)
+    return folder
+
+
+def test_a_model_with_a_detector_finds_the_objects_itself(detecting: Path) -> None:
+    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+    assert not predictor.needs_boxes
+    found = predictor.regions(picture())
+    assert len(found) == 10
+    described = predictor.names().describe(found)
+    assert described is not None
+    assert all(
+        name.split()[-1] in {"circle", "square", "triangle", "star", "heart", "cross", "ring"}
+        for name in described
+    )
+    answers = predictor.answer(found, ["how many stars are there?", "what is red?"], top_k=2)
+    assert [[type(one) for one in best] for best in answers] == [[Answer] * 2] * 2
+
+
+def test_a_detector_looks_at_given_boxes_too(detecting: Path) -> None:
+    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+    boxes = torch.tensor([[3.0, 4.0, 50.0, 40.0], [60.0, 10.0, 91.0, 60.0], [0.0, 0.0, 91.0, 60.0]])
+    given = predictor.regions(picture(), boxes)
+    assert torch.equal(given.boxes_xyxy_px, boxes)
+    assert given.object_ids is not None
+    assert len(predictor.answer(given, ["what is red?"])[0]) == 1
+
+
+def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
+    detecting: Path, tmp_path: Path
+) -> None:
+    write_published_model(tmp_path / "bare", answers=3)
+    (tmp_path / "answers.json").write_text('[{"ans": "yes"}, {"ans": "no"}, {"ans": ""}]')
+    predictor = LxmertPredictor.from_pretrained(
+        tmp_path / "bare", device="cpu", detector=detecting / "detector", answers=tmp_path / "answers.json"
+    )
+    assert predictor.processor.answers == ["yes", "no", ""]
+    assert len(predictor.regions(picture())) == 10
+    with pytest.raises(InputError, match="3 answers scored, 2 in the table"):
+        LxmertPredictor.from_pretrained(tmp_path / "bare", answers=["yes", "no"])
+    write_published_model(tmp_path / "narrow", answers=3, features=48)
+    with pytest.raises(InputError, match="48 features per object read, 128 made"):
+        LxmertPredictor.from_pretrained(tmp_path / "narrow", detector=detecting / "detector")
+
+
+def test_answer_tables_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gqe"):
+        answer_table("gqe")
+    (tmp_path / "answers.json").write_text('["yes", "yes"]')
+    with pytest.raises(VocabularyError, match="twice"):
+        answer_table(tmp_path / "answers.json")
+    with pytest.raises(VocabularyError, match="answer 1 is a int"):
+        answer_table(["yes", 7])  # type: ignore[list-item]
+
+
+def test_published_answers_have_short_names(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fetched(self: PublishedFile) -> Path:
+        return shared_data / "answers" / f"{'vqa' if '/vqa/' in self.url else 'gqa'}_{self.name}"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PublishedFile, "fetch", fetched)
+    assert (len(answer_table("vqa")), len(answer_table("gqa"))) == (3129, 1842)
+    (tmp_path / "vqa").write_text('["yes", "no"]')  # A file of that name is the user's own.
+    assert answer_table("vqa") == ["yes", "no"]
+
+
+class SmallBackbone(torch.nn.Module):
+    """The least that `BackboneEncoder` takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 128, 4)
+
+    def forward(self, pixel_values: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(last_hidden_state=self.layer(pixel_values))
+
+
+@pytest.mark.parametrize("kind", ["detector", "backbone"])
+def test_what_looks_moves_with_the_model(detecting: Path, kind: str) -> None:
+    """The meta device stands for a GPU: whatever lies there has been moved."""
+    predictor = LxmertPredictor.from_pretrained(detecting, device="cpu")
+    if kind == "backbone":
+        backbone = SmallBackbone()
+        predictor.processor = LxmertProcessor(
+            predictor.processor.tokenizer, GivenBoxes(BackboneEncoder(backbone, size=8))
+        )
+    assert predictor.to("meta") is predictor
+    extractor = predictor.processor.extractor
+    network = extractor._detector if kind == "detector" else backbone
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+    assert predictor.model.device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_answers_are_those_of_the_cpu(detecting: Path) -> None:
+    questions = ["how many stars are there?", "what is red?"]
+    told = []
+    for device in ("cpu", "cuda"):
+        predictor = LxmertPredictor.from_pretrained(detecting, device=device)
+        told.append(predictor.answer(predictor.regions(picture()), questions))
+        assert next(predictor.processor.extractor._detector.parameters()).device.type == device
+    for cpu, cuda in zip(*told, strict=True):
+        assert cpu[0].text == cuda[0].text
+        assert cpu[0].probability == pytest.approx(cuda[0].probability, abs=1e-3)

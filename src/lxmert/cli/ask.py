@@ -8,38 +8,63 @@ import typer
 
 
 def ask(
-    image: Annotated[str, typer.Argument(help="The picture: any file Pillow reads.", show_default=False)],
+    image: Annotated[
+        str, typer.Argument(help="The picture: any file Pillow reads, or its address.", show_default=False)
+    ],
     question: Annotated[str, typer.Argument(help="The question, in quotes.", show_default=False)],
     model: Annotated[
-        str, typer.Option(help="'scenes' (the embedded model), a model folder, or a hub name.")
+        str,
+        typer.Option(
+            help="'scenes' (the embedded model), a model folder, or a hub name such as "
+            "unc-nlp/lxmert-vqa-uncased (for photographs)."
+        ),
     ] = "scenes",
     boxes: Annotated[
         Path | None,
-        typer.Option(help="JSON file with the objects' boxes: a list of [x1, y1, x2, y2] in pixels."),
+        typer.Option(
+            help="JSON file with the objects' boxes: a list of [x1, y1, x2, y2] in pixels. "
+            "If not given, the model's detector finds the objects."
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="What finds the objects instead of the model's own: 'scenes', a detector's folder or hub "
+            "name, or a JSON file that describes an extractor."
+        ),
+    ] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(help="Answer table instead of the model's own: a JSON file, or 'vqa' or 'gqa'."),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers to print, most probable first.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: answers, and the objects they rest on.")
+    ] = False,
 ) -> None:
     """Answer a question about a picture."""
     from lxmert.inference.boxes_file import read_boxes
+    from lxmert.inference.looking import in_words
     from lxmert.inference.predictor import LxmertPredictor
 
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
-    predictor = LxmertPredictor.from_pretrained(model)
+    predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
     regions = predictor.regions(image, boxes_xyxy_px)
-    (answers,) = predictor.answer(regions, [question], top_k=top_k)
+    if len(regions) == 0:
+        typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
+    (best,) = predictor.answer(regions, [question], top_k=top_k)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "image": image,
-                    "question": question,
-                    "model": model,
-                    "answers": [{"answer": a.text, "probability": round(a.probability, 6)} for a in answers],
-                },
-                ensure_ascii=False,
-            )
-        )
+        names = predictor.names()
+        told = {
+            "image": image,
+            "question": question,
+            "model": model,
+            "answers": [{"answer": a.text, "probability": round(a.probability, 6)} for a in best],
+            "extractor": regions.extractor,
+            "objects": [in_words(regions, row, names).to_dict() for row in range(len(regions))],
+        }
+        typer.echo(json.dumps(told, ensure_ascii=False))
         return
-    for answer in answers:
-        typer.echo(f"{answer.text}  ({answer.probability:.1%})")
+    for answer in best:
+        # The published VQA table holds the empty answer.
+        typer.echo(f"{answer.text or repr('')}  ({answer.probability:.1%})")

@@ -38,6 +38,8 @@ def demo(
         demonstration = demonstrate(predictor, seed=chosen_seed, index=index, questions=questions)
         demonstration.write(output)
         console.print(_table(demonstration))
+        if demonstration.found:
+            console.print(_found(demonstration), highlight=False, style="dim")
         shown.append(demonstration)
     right = sum(one.right for one in shown)
     asked = sum(len(one.asked) for one in shown)
@@ -52,6 +54,12 @@ def demo(
     console.print(
         f"  {shlex.join([*command, '--top-k', '3'])}", soft_wrap=True, highlight=False, markup=False
     )
+
+
+def _found(demonstration: "Demonstration") -> str:
+    """What the model saw, in words: nobody told it."""
+    count = f"{len(demonstration.regions)} objects found, {demonstration.drawn_objects} drawn"
+    return f"{count}: {', '.join(demonstration.labels)}" if demonstration.labels else count
 
 
 def _table(demonstration: "Demonstration") -> "Table":

@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from lxmert._version import __version__
-from lxmert.cli import ask, convert, demo, evaluate, finetune, scenes
+from lxmert.cli import ask, convert, demo, evaluate, extract, features, finetune, look, scenes, train_detector
 from lxmert.errors import LxmertError
 
 app = typer.Typer(
@@ -26,9 +26,13 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
+app.command("look")(look.look)
 app.command("eval")(evaluate.evaluate)
 app.command("finetune")(finetune.finetune)
+app.command("train-detector")(train_detector.train_detector)
+app.command("extract")(extract.extract)
 app.command("convert")(convert.convert)
+app.add_typer(features.app, name="features")
 app.add_typer(scenes.app, name="scenes")
 
 
@@ -48,7 +52,9 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its status: 0 done, 1 an error, 2 wrong usage.
+    """Run the command line and exit with its status.
+
+    0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used.
 
     Args:
         arguments: the words after `lxmert`; those of the process when None.

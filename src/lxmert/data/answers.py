@@ -7,7 +7,6 @@ The order of the published tables cannot be rebuilt (it was a Python 2 dict's), 
 anew. A list built here is ordered by falling frequency, then alphabetically.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from lxmert.answers import checked_answers, write_answers
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
 from lxmert.data.json_files import read_json
 from lxmert.data.vqa import VqaExample
@@ -72,18 +72,8 @@ class AnswerVocabulary(Sequence[str]):
     """
 
     def __init__(self, answers: Iterable[str]) -> None:
-        self._answers = tuple(answers)
-        if not self._answers:
-            raise VocabularyError("the answer vocabulary is empty; expected at least one answer")
-        odd = [answer for answer in self._answers if not isinstance(answer, str)]
-        if odd:
-            raise VocabularyError(f"the answer vocabulary holds {odd[0]!r}, expected strings only")
+        self._answers = tuple(checked_answers(list(answers)))
         self._labels = {answer: label for label, answer in enumerate(self._answers)}
-        if len(self._labels) != len(self._answers):
-            twice = [answer for answer, count in Counter(self._answers).items() if count > 1]
-            raise VocabularyError(
-                f"the answer vocabulary holds {twice[0]!r} more than once; answers must differ"
-            )
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -216,9 +206,7 @@ class AnswerVocabulary(Sequence[str]):
             DataError: The file cannot be written.
         """
         try:
-            Path(path).write_text(
-                json.dumps(self._answers, ensure_ascii=False, indent=0) + "\n", encoding="utf-8"
-            )
+            write_answers(path, self._answers)
         except OSError as error:
             raise DataError(f"{path}: the answer vocabulary cannot be written ({error})") from error
 

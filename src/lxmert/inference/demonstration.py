@@ -29,12 +29,24 @@ class AskedQuestion:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A picture, what the model saw in it, and what it answered."""
+    """A picture, what the model saw in it, and what it answered.
+
+    Attributes:
+        name: stands in the names of the files.
+        picture: the picture alone.
+        regions: what the model saw.
+        labels: a name for each object, or None; found ones are called as the detector calls them.
+        found: True where a detector found the objects, False where boxes were told or laid by rule.
+        drawn_objects: how many objects the picture shows.
+        asked: the questions with their answers.
+    """
 
     name: str
     picture: Image.Image
     regions: Regions
     labels: tuple[str, ...] | None
+    found: bool
+    drawn_objects: int
     asked: tuple[AskedQuestion, ...]
 
     @property
@@ -59,6 +71,7 @@ class Demonstration:
             self.picture,
             self.regions.boxes_xyxy_px,
             labels=self.labels,
+            scores=self.regions.object_scores if self.found else None,
             title=first.question,
             caption=f"{first.answer} ({first.probability:.0%})",
         )
@@ -81,11 +94,19 @@ def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions:
         questions: how many questions to ask.
     """
     picture, scene, wanted = sample(seed, index, questions=questions)
-    regions = predictor.regions(picture, scene.boxes_xyxy_px() if predictor.needs_boxes else None)
+    told = predictor.needs_boxes
+    regions = predictor.regions(picture, scene.boxes_xyxy_px() if told else None)
     answers = predictor.answer(regions, [question.text for question in wanted])
-    asked = tuple(
-        AskedQuestion(question.text, question.answer, best.text, best.probability)
-        for question, (best, *_) in zip(wanted, answers, strict=True)
+    true_names = tuple(f"{one.color} {one.shape}" for one in scene.objects)
+    return Demonstration(
+        name=f"scene-{seed}-{index}",
+        picture=picture,
+        regions=regions,
+        labels=true_names if told else predictor.names().describe(regions),
+        found=regions.object_ids is not None,
+        drawn_objects=len(scene.objects),
+        asked=tuple(
+            AskedQuestion(question.text, question.answer, best.text, best.probability)
+            for question, (best, *_) in zip(wanted, answers, strict=True)
+        ),
     )
-    labels = tuple(f"{one.color} {one.shape}" for one in scene.objects) if predictor.needs_boxes else None
-    return Demonstration(f"scene-{seed}-{index}", picture, regions, labels, asked)

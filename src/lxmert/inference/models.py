@@ -1,18 +1,21 @@
-"""Where a model named on the command line or in `LxmertPredictor.from_pretrained` lies.
+"""What the names on the command line and in `LxmertPredictor.from_pretrained` stand for.
 
-A name is, in this order: the embedded model, a folder on disk, a repository of the Hugging Face hub.
+A model is, in this order: the embedded one, a folder on disk, a repository of the Hugging Face hub. An answer
+table is a file, or a published one.
 """
 
-import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from lxmert.answers import checked_answers
+from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import WeightsError
+from lxmert.weights.hub import is_hub_name
+from lxmert.weights.published import PUBLISHED_ANSWERS
 
 EMBEDDED_MODEL = "scenes"
 """The name of the small model that ships inside the package."""
-
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 
 
 def embedded_model_folder() -> Path:
@@ -37,9 +40,27 @@ def locate_model(name: str | Path) -> str:
         raise WeightsError(
             f"{folder} is a file, a model is a folder; turn an original .pth with `lxmert convert`"
         )
-    if isinstance(name, Path) or not _HUB_NAME.match(name) or name.count("/") != 1:
+    if isinstance(name, Path) or not is_hub_name(name) or "/" not in name:
         raise WeightsError(
             f"no model {str(name)!r}: neither '{EMBEDDED_MODEL}' (the embedded one), nor a folder, "
             "nor a hub name 'owner/name'"
         )
     return str(name)
+
+
+def answer_table(answers: str | Path | Sequence[str]) -> list[str]:
+    """Answers in class order.
+
+    Args:
+        answers: "vqa" or "gqa" for the published tables, a JSON file in any published form, or the answers
+            themselves.
+
+    Raises:
+        DataError: no such file, or not JSON.
+        VocabularyError: a file or list that holds no different strings.
+        DownloadError: a published table that is out of reach, and not on this machine yet.
+    """
+    if not isinstance(answers, str | Path):
+        return checked_answers(answers)
+    published = None if Path(answers).is_file() else PUBLISHED_ANSWERS.get(str(answers))
+    return list(AnswerVocabulary.load(answers if published is None else published.fetch()))

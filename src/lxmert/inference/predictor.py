@@ -6,18 +6,21 @@ once (`regions`) and answers any number of questions about it (`answer`).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from lxmert.answers import Answer
 from lxmert.errors import InputError
-from lxmert.inference.models import locate_model
+from lxmert.inference.extractors import extractor_spec
+from lxmert.inference.models import answer_table, locate_model
+from lxmert.inference.naming import ObjectNames
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.vision.images import ImageSource
 from lxmert.vision.regions import Regions
+from lxmert.weights.hub import hub_folder
 from lxmert.weights.report import load_complete
 
 QUESTIONS_PER_BATCH = 64
@@ -33,9 +36,9 @@ class LxmertPredictor:
 
     Example::
 
-        predictor = LxmertPredictor.from_pretrained("scenes")
-        regions = predictor.regions("photo.png", boxes_xyxy_px)
-        [[best]] = predictor.answer(regions, ["what is left of the star?"])
+        predictor = LxmertPredictor.from_pretrained("unc-nlp/lxmert-vqa-uncased")
+        regions = predictor.regions("photo.jpg")
+        [[best]] = predictor.answer(regions, ["What is the man holding?"])
         print(best.text, best.probability)
     """
 
@@ -45,22 +48,52 @@ class LxmertPredictor:
         self.processor = processor
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str | torch.device | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        detector: str | Path | None = None,
+        answers: str | Path | Sequence[str] | None = None,
+    ) -> Self:
         """Load a model with its processor.
+
+        What a folder or a repository of the hub holds (processor_config.json, answers.json) is used. What
+        the authors' published models lack there is filled in from `lxmert.weights.published`.
 
         Args:
             name: "scenes" (the embedded model), a model folder, or a hub name.
             device: where to run; the GPU when there is one, else the CPU.
+            detector: what finds the objects instead of the model's own extractor: see
+                `lxmert.inference.extractors.extractor_named`.
+            answers: the answers in class order instead of the model's own, or a file that holds them, or
+                "vqa" or "gqa" for the published tables.
 
         Raises:
-            WeightsError: no such model, or its weights cannot be read.
+            WeightsError: no such model or detector, or its weights cannot be read.
             IncompleteWeightsError: the weights would leave part of the model random.
+            DownloadError: a published table that is out of reach.
+            InputError: model, detector and answers that do not belong together.
         """
         location = locate_model(name)
-        model, _ = load_complete(LxmertForQuestionAnswering, location, dtype=torch.float32)
-        processor = LxmertProcessor.from_pretrained(location)
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(chosen), processor)
+        # Asked once, here: where the hub is out of reach, each question costs seconds.
+        folder = Path(location) if Path(location).is_dir() else hub_folder(location)
+        own: dict[str, Any] = {}
+        if detector is not None:
+            own["extractor"] = extractor_spec(str(detector))
+        if answers is not None:
+            own["answers"] = answer_table(answers)
+        if folder != Path(location):
+            own["local_files_only"] = True
+        processor = LxmertProcessor.from_pretrained(location, **own)
+        model, _ = load_complete(LxmertForQuestionAnswering, folder, dtype=torch.float32)
+        return cls(model, processor).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model, and what looks at images for it, to `device`; returns itself."""
+        self.model.to(device)
+        self.processor.to(device)
+        return self
 
     @property
     def needs_boxes(self) -> bool:
@@ -71,16 +104,26 @@ class LxmertPredictor:
         """Look at one image with the model's own extractor.
 
         Args:
-            image: path, bytes, PIL image or array.
-            boxes_xyxy_px: (N, 4) boxes in pixels, for extractors that look at given boxes.
+            image: path, http(s) address, bytes, PIL image or array.
+            boxes_xyxy_px: (N, 4) boxes in pixels: needed by extractors that look at given boxes; a detector
+                finds its own where there are none, and describes the given ones.
 
         Raises:
+            InputError: the model has no extractor.
             ImageError: the image cannot be read.
-            RegionsError: the boxes do not fit it.
+            RegionsError: the boxes do not fit it, or are needed and missing.
         """
         boxes = None if boxes_xyxy_px is None else [boxes_xyxy_px]
         (regions,) = self.processor.regions([image], boxes=boxes)
         return regions
+
+    def names(self) -> ObjectNames:
+        """What the model's extractor calls its objects and attributes.
+
+        Raises:
+            DownloadError: published vocabularies that are out of reach.
+        """
+        return ObjectNames.of(self.processor.extractor)
 
     @torch.inference_mode()
     def answer(self, regions: Regions, questions: Sequence[str], *, top_k: int = 1) -> list[list[Answer]]:

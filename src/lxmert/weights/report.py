@@ -203,12 +203,18 @@ def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence what is logged of missing tensors (the report says it) and retried downloads. No bar either."""
+def quiet_transformers(*, warnings_too: bool = True) -> Iterator[None]:
+    """Keep the bars of transformers off the console, and its warnings.
+
+    Args:
+        warnings_too: True also silences what is logged of missing tensors (the report says it) and of
+            retried downloads; False leaves warnings, for a training run.
+    """
     hub_verbosity = hub_logging.get_verbosity()
     verbosity, progress = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
+    if warnings_too:
+        transformers_logging.set_verbosity_error()
+        hub_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield

@@ -1,0 +1,187 @@
+"""Files from the net: only http and https, within limits of time and size, checked, and kept.
+
+Published files (answer tables, vocabularies) are pinned by their SHA-256 and lie in a folder named by it, so
+that what is once fetched serves without a network and can never be another version.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from lxmert.errors import DownloadError, first_line
+
+CACHE_VARIABLE = "LXMERT_HOME"
+"""Environment variable: the folder for fetched files instead of ~/.cache/lxmert."""
+
+MIRROR_VARIABLE = "LXMERT_MIRROR"
+"""Environment variable: where https://raw.githubusercontent.com is mirrored, for networks that block it."""
+
+MIRRORED_SITE = "https://raw.githubusercontent.com"
+
+CONNECT_TIMEOUT_S = 8.0
+"""Longest silence of a server, from the first packet on."""
+
+WHOLE_TIMEOUT_S = 60.0
+"""Longest time for one file."""
+
+MAX_PUBLISHED_BYTES = 16 * 2**20
+"""The largest published file that is fetched here is a hundredth of it."""
+
+_CHUNK_BYTES = 2**16
+_RESERVED = "%/:?#[]@!$&'()*+,;=~"
+"""Characters of an address that mean something; others than these and letters are escaped."""
+_OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+_TRUE = {"1", "ON", "YES", "TRUE"}
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file that others publish, in exactly one version.
+
+    Attributes:
+        url: where it lies.
+        sha256: what its bytes must hash to, in hexadecimal.
+    """
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.url.rpartition("/")[2]
+
+    def fetch(self) -> Path:
+        """Where a checked copy lies on this machine; fetched the first time, kept from then on.
+
+        Raises:
+            DownloadError: out of reach, not the pinned version, or nowhere to keep it.
+        """
+        path = cache_folder() / "files" / self.sha256[:16] / self.name
+        if path.is_file() and _sha256(path.read_bytes()) == self.sha256:
+            return path
+        if os.environ.get(_OFFLINE_VARIABLE, "").upper() in _TRUE:
+            raise DownloadError(
+                f"{self.name} is not on this machine yet, and {_OFFLINE_VARIABLE} forbids to fetch it; "
+                f"unset it once, or put the file from {self.url} at {path}"
+            )
+        content = fetch_bytes(_mirrored(self.url), max_bytes=MAX_PUBLISHED_BYTES)
+        if (found := _sha256(content)) != self.sha256:
+            raise DownloadError(
+                f"{self.url}: its content has the SHA-256 {found}, expected {self.sha256}; "
+                f"the file has changed or was tampered with, and is not used"
+            )
+        _keep(content, path)
+        return path
+
+
+def cache_folder() -> Path:
+    """Where fetched files lie: `LXMERT_HOME`, else `lxmert` in the user's cache folder."""
+    if own := os.environ.get(CACHE_VARIABLE):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxmert"
+
+
+def fetch_bytes(
+    url: str, *, max_bytes: int, timeout_s: float = WHOLE_TIMEOUT_S, wanted_type: str | None = None
+) -> bytes:
+    """What lies at an address.
+
+    Args:
+        url: http:// or https://, also behind redirections.
+        max_bytes: size above which the file is refused, before it has been read.
+        timeout_s: longest time for the whole of it.
+        wanted_type: for example "image": a page of text in its place is told at once.
+
+    Raises:
+        DownloadError: not http(s), out of reach, refused, too slow, too large, cut short, or a page of text.
+    """
+    if not url.lower().startswith(("http://", "https://")):
+        raise DownloadError(f"{url}: only http:// and https:// addresses are fetched")
+    deadline = time.monotonic() + timeout_s
+    headers = {"User-Agent": "lxmert", "Accept-Encoding": "identity"}
+    try:
+        request = urllib.request.Request(quote(url, safe=_RESERVED), headers=headers)
+        with _opener().open(request, timeout=min(CONNECT_TIMEOUT_S, timeout_s)) as answer:
+            kind = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
+            if wanted_type is not None and kind.startswith("text/"):
+                raise DownloadError(
+                    f"{url}: answers with {kind}, a page instead of an {wanted_type}; "
+                    f"give the address of the file itself"
+                )
+            return _read(answer, url, max_bytes, deadline)
+    except urllib.error.HTTPError as error:
+        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}".rstrip()) from error
+    except (OSError, HTTPException, ValueError) as error:
+        told = error.reason if isinstance(error, urllib.error.URLError) else error
+        told = first_line(told if isinstance(told, BaseException) else ValueError(told))
+        raise DownloadError(f"{url}: cannot be fetched ({told}); check address and network") from error
+
+
+def _read(answer: Any, url: str, max_bytes: int, deadline: float) -> bytes:
+    announced = answer.headers.get("Content-Length", "")
+    expected = int(announced) if announced.isascii() and announced.isdigit() else None
+    content = bytearray()
+    while True:
+        if max(expected or 0, len(content)) > max_bytes:
+            raise DownloadError(f"{url}: larger than the {max_bytes:,} bytes that are fetched at most")
+        if time.monotonic() > deadline:
+            raise DownloadError(f"{url}: too slow; {len(content):,} bytes had come when the time was up")
+        chunk = answer.read1(_CHUNK_BYTES)  # Returns with what there is, so that the clock is looked at.
+        if not chunk:
+            break
+        content += chunk
+    if expected is not None and len(content) < expected:
+        raise DownloadError(f"{url}: cut short after {len(content):,} of {expected:,} bytes; try again")
+    return bytes(content)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    # The usual opener would follow a redirection to ftp:// and open file:// addresses.
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+def _mirrored(url: str) -> str:
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    return url.replace(MIRRORED_SITE, mirror.rstrip("/"), 1) if mirror else url
+
+
+def _keep(content: bytes, path: Path) -> None:
+    """Write all or nothing: another process never sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise DownloadError(
+            f"{path}: cannot be kept here ({error}); set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

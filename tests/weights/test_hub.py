@@ -1,0 +1,154 @@
+"""The hub, here a local server: what is needed is fetched once, and errors come soon."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from lxmert.errors import WeightsError
+from lxmert.weights import hub
+from lxmert.weights.hub import hub_folder, is_hub_name
+from tests.sites import COMMIT, Sites, serving
+
+NAME = "someone/model"
+FILES = {
+    "config.json": b"{}",
+    "vocab.txt": b"[PAD]\n",
+    "pytorch_model.bin": b"weights",
+    "tf_model.h5": b"other weights",
+    "README.md": b"# card",
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def sites(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+    with serving(Sites({NAME: repository})) as running:
+        running.replace_the_net(monkeypatch, tmp_path / "home")
+        yield running
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def one_line(call: Callable[[], object], *words: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(WeightsError) as caught:
+        call()
+    assert time.perf_counter() - start < 8
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_what_a_model_is_made_of_is_fetched_and_nothing_else(sites: Sites) -> None:
+    folder = hub_folder(NAME)
+    assert names(folder) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    assert (folder / "pytorch_model.bin").read_bytes() == b"weights"
+    assert not any("h5" in path or "README" in path for path in sites.asked)
+
+
+def test_safetensors_go_before_pytorch_files(sites: Sites, repository: Path) -> None:
+    (repository / "model.safetensors").write_bytes(b"safe")
+    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "model.safetensors"}
+
+
+def test_words_alone_are_fetched_without_weights_which_follow_when_wanted(sites: Sites) -> None:
+    assert names(hub_folder(NAME, weights=False)) == {"config.json", "vocab.txt"}
+    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+
+
+def test_once_fetched_one_question_is_enough(sites: Sites) -> None:
+    folder = hub_folder(NAME)
+    sites.asked.clear()
+    assert hub_folder(NAME) == folder
+    assert [path for path in sites.asked if NAME in path] == [f"GET /api/models/{NAME}"]
+
+
+def test_files_of_a_lower_folder_are_left_where_they_are(sites: Sites, repository: Path) -> None:
+    (repository / "onnx").mkdir()
+    (repository / "onnx" / "config.json").write_bytes(b"{}")
+    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
+
+
+def test_out_of_reach_the_cached_copy_serves(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Sites({NAME: repository})) as running:
+        running.replace_the_net(monkeypatch, tmp_path / "home")
+        folder = hub_folder(NAME)
+    assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
+    assert hub_folder(NAME, local_files_only=True) == folder
+    one_line(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no copy")
+    one_line(lambda: hub_folder("someone/other", local_files_only=True), "switched off")
+
+
+def test_switched_off_the_hub_is_not_asked(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = hub_folder(NAME)
+    sites.asked.clear()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_folder(NAME) == folder
+    one_line(lambda: hub_folder("someone/other"), "someone/other", "HF_HUB_OFFLINE")
+    assert sites.asked == []
+
+
+def test_an_unknown_repository_is_told(sites: Sites) -> None:
+    one_line(lambda: hub_folder("someone/absent"), "someone/absent", "no such repository", "no such folder")
+
+
+def test_a_hub_that_is_silent_is_given_up_soon(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.3)
+    with serving(Sites({NAME: repository})) as running:
+        running.replace_the_net(monkeypatch, tmp_path / "home")
+        folder = hub_folder(NAME)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # Takes connections and never says a word.
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        start = time.perf_counter()
+        assert hub_folder(NAME) == folder
+        assert time.perf_counter() - start < 4
+        one_line(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached")
+
+
+def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(sites: Sites, repository: Path) -> None:
+    whole = sites.reply
+
+    def broken(path: str) -> tuple[int, bytes]:
+        return (500, b"") if path.endswith("pytorch_model.bin") else whole(path)
+
+    sites.reply = broken  # type: ignore[method-assign]
+    one_line(lambda: hub_folder(NAME), NAME, "cannot be fetched")
+    sites.reply = whole  # type: ignore[method-assign]
+    assert (hub_folder(NAME) / "pytorch_model.bin").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "unc-nlp/lxmert-vqa-uncased", "_a/b.c-1", "a/b"])
+def test_names_of_the_hub(name: str) -> None:
+    assert is_hub_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b/c", "./a", "../a", "a/..", "/a/b", "a/", "a b", "a/b\n", "C:\\a", "é/b", "-a/b"]
+)
+def test_paths_are_no_names_of_the_hub(name: str) -> None:
+    assert not is_hub_name(name)
+
+
+def test_the_folder_is_that_of_one_commit(sites: Sites) -> None:
+    assert hub_folder(NAME).name == COMMIT
+    assert os.path.realpath(hub_folder(NAME) / "vocab.txt").startswith(huggingface_hub.constants.HF_HUB_CACHE)

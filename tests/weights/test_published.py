@@ -1,0 +1,98 @@
+"""The table of published checkpoints: names, files by hash, and what is taken from it."""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from lxmert.answers import read_answers
+from lxmert.errors import VocabularyError
+from lxmert.weights.published import (
+    GENOME_ATTRIBUTES,
+    GENOME_OBJECTS,
+    GQA_ANSWERS,
+    VISUAL_GENOME_DETECTOR,
+    VQA_ANSWERS,
+    detector_spec,
+    detector_vocabularies,
+    published_model,
+    read_names,
+)
+
+# The same files in the folder of public data.
+COPIES = {
+    VQA_ANSWERS: "answers/vqa_trainval_label2ans.json",
+    GQA_ANSWERS: "answers/gqa_trainval_label2ans.json",
+    GENOME_OBJECTS: "vg/objects_vocab.txt",
+    GENOME_ATTRIBUTES: "vg/attributes_vocab.txt",
+}
+
+
+@pytest.mark.parametrize("file", COPIES, ids=lambda file: file.url.rpartition("data/")[2])
+def test_the_pinned_hashes_are_those_of_the_public_files(shared_data: Path, file) -> None:
+    content = (shared_data / COPIES[file]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == file.sha256
+    assert urlsplit(file.url).hostname == "raw.githubusercontent.com"
+
+
+@pytest.mark.parametrize(("file", "count"), [(VQA_ANSWERS, 3129), (GQA_ANSWERS, 1842)])
+def test_the_published_answer_tables_are_read(shared_data: Path, file, count: int) -> None:
+    assert len(read_answers(shared_data / COPIES[file])) == count
+
+
+def test_the_published_vocabularies_are_read(shared_data: Path) -> None:
+    objects = read_names(shared_data / COPIES[GENOME_OBJECTS])
+    attributes = read_names(shared_data / COPIES[GENOME_ATTRIBUTES])
+    assert (len(objects), len(attributes)) == (1600, 400)
+    assert (objects[0], objects[1599]) == ("yolk", "buoy")
+    # Of the line "multi colored,multi-colored,multicolored" the first name stands for all.
+    assert attributes[:5] == ("gray", "multi colored", "double decker", "unmade", "red")
+
+
+def test_each_published_model_has_its_own_answers() -> None:
+    vqa, gqa = (published_model(f"unc-nlp/lxmert-{task}-uncased") for task in ("vqa", "gqa"))
+    assert (vqa.answers, gqa.answers) == (VQA_ANSWERS, GQA_ANSWERS)
+    assert vqa.detector is gqa.detector is VISUAL_GENOME_DETECTOR
+    assert published_model("unc-nlp/lxmert-base-uncased") is None
+
+
+def test_a_folder_of_the_same_name_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unc-nlp" / "lxmert-vqa-uncased").mkdir(parents=True)
+    (tmp_path / "unc-nlp" / "frcnn-vg-finetuned").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert published_model("unc-nlp/lxmert-vqa-uncased") is None
+    assert detector_vocabularies("unc-nlp/frcnn-vg-finetuned") is None
+    assert detector_spec("unc-nlp/frcnn-vg-finetuned") == {
+        "kind": "faster_rcnn",
+        "detector": "unc-nlp/frcnn-vg-finetuned",
+    }
+
+
+def test_the_published_detector_makes_36_boxes() -> None:
+    assert detector_spec("unc-nlp/frcnn-vg-finetuned") == {
+        "kind": "faster_rcnn",
+        "detector": "unc-nlp/frcnn-vg-finetuned",
+        "preset": "published",
+        "min_objects": 36,
+        "max_objects": 36,
+    }
+    assert detector_spec(Path("my/detector")) == {"kind": "faster_rcnn", "detector": "my/detector"}
+
+
+def test_what_a_processor_lacks_is_filled_in_and_what_it_has_stays() -> None:
+    model = published_model("unc-nlp/lxmert-vqa-uncased")
+    assert model.completed({"max_text_length": 9, "answers": None}) == {
+        "max_text_length": 9,
+        "answers": VQA_ANSWERS,
+        "extractor": VISUAL_GENOME_DETECTOR,
+    }
+    own = {"extractor": {"kind": "given_boxes"}, "answers": ["yes"]}
+    assert model.completed(own) == own
+
+
+@pytest.mark.parametrize("content", [b"", b"cat\n\ndog\n", b"cat\n,dog\n", b"caf\xe9\n"])
+def test_a_vocabulary_with_a_nameless_line_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(VocabularyError, match=r"names\.txt"):
+        read_names(tmp_path / "names.txt")
