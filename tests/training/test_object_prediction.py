@@ -82,3 +82,29 @@ def test_objects_without_any_layer_are_refused_at_once(plain: LxmertForQuestionA
     plain.config.r_layers = plain.config.x_layers = 0
     with pytest.raises(ConfigurationError, match="layer"):
         LxmertWithObjectPrediction(plain.config)
+
+
+def test_the_place_loss_is_the_error_of_the_boxes(plain: LxmertForQuestionAnswering) -> None:
+    model = LxmertWithObjectPrediction.around(plain, LABELS, place_weight=2.0).eval()
+    batch = inputs()
+    output = model(obj_labels=LABELS.batch(torch.arange(3), 3), **batch)
+    states = plain.lxmert(
+        **{name: batch[name] for name in ("input_ids", "visual_feats", "visual_pos", "visual_attention_mask")}
+    ).vision_output
+    weight, bias = model.place_predict_head.weight, model.place_predict_head.bias
+    real = [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)]
+    errors = [
+        sum(
+            abs(states[row, column] @ weight[n] + bias[n] - batch["visual_pos"][row, column, n])
+            for n in range(4)
+        )
+        for row, column in real
+    ]
+    by_hand = 2.0 * sum(errors) / 6
+    assert output.losses["place"].item() == pytest.approx(by_hand.item(), abs=1e-5)
+    assert output.loss.item() == pytest.approx(sum(loss.item() for loss in output.losses.values()), abs=1e-5)
+
+
+def test_without_a_weight_there_is_no_place_loss(plain: LxmertForQuestionAnswering) -> None:
+    model = LxmertWithObjectPrediction.around(plain, LABELS)
+    assert "place" not in model(obj_labels=LABELS.batch(torch.arange(3), 3), **inputs()).losses

@@ -214,6 +214,7 @@ def test_an_address_is_fetched_and_read_like_a_file():
     with serving(Sites(raw={"a/cat.png": encoded(two_colours())})) as sites:
         assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png"))
         assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png?size=large".replace("http", "HTTP")))
+        one_clear_line(f"{sites.address}/raw/a/cat.png", "too large", max_pixels=23)
 
 
 def test_an_address_without_a_picture_is_refused():
@@ -222,7 +223,7 @@ def test_an_address_without_a_picture_is_refused():
         for name, words in (
             ("notes.txt", "not an image"),
             ("bomb.png", "too large to decode"),
-            ("empty.png", "empty"),
+            ("empty.png", "the file is empty"),
             ("absent.png", "404"),
         ):
             assert f"/raw/{name}" in one_clear_line(f"{sites.address}/raw/{name}", words)

@@ -6,6 +6,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
+from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_sections import LoopSection, SavingSection
 
 LOG_PREFIX = "eval_"
@@ -34,8 +35,13 @@ def training_arguments(
         compile_model: True runs the model through torch.compile.
 
     Raises:
-        ValueError: a precision that the machine cannot compute in.
+        ConfigurationError: a precision that the machine cannot compute in.
     """
+    has_accelerator = torch.accelerator.is_available()
+    if optimisation.precision == "float16" and not has_accelerator:
+        raise ConfigurationError(
+            "optimisation.precision is float16, which needs a GPU; without one give bfloat16 or float32"
+        )
     best = saving.select == "best"
     return TrainingArguments(
         output_dir=str(checkpoints),
@@ -54,7 +60,7 @@ def training_arguments(
         seed=optimisation.seed,
         bf16=optimisation.precision == "bfloat16",
         # Said explicitly, because half precision is refused on a CPU that was not asked for.
-        use_cpu=not torch.accelerator.is_available(),
+        use_cpu=not has_accelerator,
         fp16=optimisation.precision == "float16",
         torch_compile=compile_model,
         eval_strategy="epoch",

@@ -142,9 +142,15 @@ class OptimisationSection(LoopSection):
     )
     object_prediction: bool = Field(
         default=False,
-        description="Also learn class and attributes of the objects, as the instances file tells them "
-        "(object prediction, paper section 3.1.2), weighed by the model's visual_loss_normalizer; its head "
-        "is not saved.",
+        description="Also learn class and attributes of the objects, as the detector or else the instances "
+        "file tells them (object prediction, paper section 3.1.2), weighed by the model's "
+        "visual_loss_normalizer; its head is not saved.",
+    )
+    place_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="With object_prediction, weight of learning where the objects lie beside what they are. "
+        "Without it object prediction makes small models forget places.",
     )
     epochs: float = Field(default=4, gt=0, description="Passes over the training questions (paper: 4).")
     batch_size: int = Field(default=32, ge=1, description="Questions per step and process (paper: 32).")

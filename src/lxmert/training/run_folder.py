@@ -20,7 +20,12 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _WRITTEN_LAST = "trainer_state.json"
 
 # Keys of a recipe that may change between the start and the resumption of a run.
-_FREE_TO_CHANGE = ("saving.log_every_steps", "saving.keep_checkpoints", "evaluation.batch_size")
+_FREE_TO_CHANGE = (
+    "saving.log_every_steps",
+    "saving.keep_checkpoints",
+    "evaluation.batch_size",
+    "optimisation.loader_processes",
+)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class VqaTask:
         object_labels = None
         if recipe.optimisation.object_prediction:
             object_labels = train_split.object_labels(train.regions)
-            model = LxmertWithObjectPrediction.around(model, object_labels)
+            model = LxmertWithObjectPrediction.around(model, object_labels, recipe.optimisation.place_weight)
         target = TargetKind.SOFT if recipe.optimisation.loss == "soft_bce" else TargetKind.CLASS
         pad_token_id = processor.tokenizer.pad_token_id
         collate_train, collate_validation = (

@@ -16,6 +16,7 @@ from lxmert.training.detection.evaluation import scoring_selection
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.running import train_detector
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
+from lxmert.vision.images import load_image
 
 Make = Callable[..., DetectorRecipe]
 
@@ -68,8 +69,9 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     tiny_recipe: Make, tmp_path: Path, scenes_folder: Path
 ) -> None:
     recipe = tiny_recipe(
-        optimisation={"epochs": 8, "peak_learning_rate": 5e-3},
-        data={"test_split": "test"},
+        optimisation={"epochs": 20, "peak_learning_rate": 1e-2},
+        # Seen in training: so little is learned that it would not carry over.
+        data={"validation_split": "train", "test_split": "test"},
         augmentation={"min_sizes_px": []},
         saving={"weights_dtype": "float16", "log_every_steps": 3},
     )
@@ -84,8 +86,8 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     assert DetectorRecipe.from_yaml(tmp_path / "out" / "recipe.resolved.yaml") == recipe
     epochs = result.metrics["epochs"]
     # 12 images in batches of 5: three steps an epoch.
-    assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [(n, 3 * n) for n in range(1, 9)]
-    assert epochs[-1]["train"]["loss"] < 0.7 * epochs[0]["train"]["loss"]
+    assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [(n, 3 * n) for n in range(1, 21)]
+    assert epochs[-1]["train"]["loss"] < 0.5 * epochs[0]["train"]["loss"]
     parts = {name: value for name, value in epochs[0]["train"].items() if name != "loss"}
     assert sorted(parts) == [
         f"loss_{name}"
@@ -97,7 +99,7 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     assert result.validation_map_50 == best > 0
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.metrics
     assert result.metrics["data"]["train_images"] == 12
-    assert result.metrics["training"]["steps"] == 24
+    assert result.metrics["training"]["steps"] == 60
 
     # Stored small, loaded as float32, complete, and ready for use.
     assert weights(tmp_path / "out")["backbone.stem.conv1.weight"].dtype == torch.float16
@@ -112,7 +114,7 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     assert (test["split"], test["images"]) == ("test", 4)
     assert set(test["average_precision_50"]) <= set(model.config.object_names)
     picture = next((scenes_folder / "images/test").iterdir())
-    (regions,) = FasterRcnnExtractor(str(tmp_path / "out"))([str(picture)])
+    (regions,) = FasterRcnnExtractor(str(tmp_path / "out"))([load_image(picture)])
     assert regions.features.shape[1] == model.config.feature_dim
 
 
@@ -165,7 +167,12 @@ def test_another_recipe_cannot_resume_a_run_and_a_finished_one_is_returned(
     with pytest.raises(ConfigurationError, match=r"losses.rois.per_image: 9 here, 12 there"):
         train_detector(tiny_recipe(losses={"rois": {"per_image": 9}}), tmp_path / "out", resume=True)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
-    again = train_detector(recipe, tmp_path / "out", resume=True)
+    # What does not change the result may change.
+    again = train_detector(
+        tiny_recipe(losses={"rois": {"per_image": 12}}, optimisation={"epochs": 0.3, "loader_processes": 1}),
+        tmp_path / "out",
+        resume=True,
+    )
     assert again.metrics == first.metrics
 
 
@@ -258,7 +265,7 @@ def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path,
     config = FasterRcnn.from_pretrained(tmp_path / "out").config
     assert config.attribute_names == ["small", "large", "red"]
     assert "shape" not in config.object_names
-    assert "attribute_accuracy" in result.metrics["epochs"][0]["validation"]
+    assert result.metrics["epochs"][0]["train"]["loss_attribute"] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""A demonstration shows what the model saw: the true objects where it was told them, else those it found."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lxmert import LxmertPredictor
+from lxmert.inference.demonstration import demonstrate
+from lxmert.inference.models import embedded_model_folder
+from lxmert.scenes import sample
+from tests.stand_ins import write_detecting_model, write_published_model
+
+
+@pytest.fixture(scope="module")
+def finding(tmp_path_factory: pytest.TempPathFactory) -> LxmertPredictor:
+    folder = tmp_path_factory.mktemp("demonstration") / "finding"
+    write_detecting_model(folder)
+    return LxmertPredictor.from_pretrained(folder, device="cpu")
+
+
+def test_told_objects_carry_their_true_names(tmp_path: Path) -> None:
+    folder = tmp_path / "told"
+    write_published_model(folder, answers=36, features=48)
+    (folder / "answers.json").write_bytes((embedded_model_folder() / "answers.json").read_bytes())
+    extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
+    (folder / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
+    shown = demonstrate(LxmertPredictor.from_pretrained(folder, device="cpu"), seed=3, index=1, questions=2)
+    _, scene, questions = sample(3, 1, questions=2)
+    assert not shown.found
+    assert shown.labels == tuple(f"{one.color} {one.shape}" for one in scene.objects)
+    assert shown.regions.boxes_xyxy_px.equal(scene.boxes_xyxy_px())
+    assert [one.question for one in shown.asked] == [question.text for question in questions]
+
+
+def test_found_objects_carry_the_detectors_names(finding: LxmertPredictor, tmp_path: Path) -> None:
+    shown = demonstrate(finding, seed=3, index=1, questions=1)
+    assert shown.found
+    assert (len(shown.regions), shown.drawn_objects) == (10, len(sample(3, 1, questions=1)[1].objects))
+    assert shown.labels == finding.names().describe(shown.regions)
+    shown.write(tmp_path)
+    with Image.open(tmp_path / "scene-3-1.answered.png") as drawn:
+        assert min(drawn.size) > 100
+    with Image.open(tmp_path / "scene-3-1.png") as plain:
+        assert finding.regions(plain).equals(shown.regions, tolerance=1e-5)

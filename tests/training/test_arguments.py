@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.arguments import training_arguments
+from lxmert.training.detection.recipe import DetectorOptimisationSection
+from lxmert.training.recipe_sections import SavingSection
+
+
+def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    optimisation = DetectorOptimisationSection(precision="float16")
+    with pytest.raises(ConfigurationError, match="float16, which needs a GPU"):
+        training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
+
+
+def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
+    optimisation = DetectorOptimisationSection(
+        epochs=3, batch_size=5, accumulation_steps=2, warmup=7, schedule="linear", weight_decay=0.25, seed=11
+    )
+    saving = SavingSection(select="last", checkpoint_every_steps=9, keep_checkpoints=4, log_every_steps=6)
+    arguments = training_arguments(optimisation, saving, tmp_path, score="map_50", loader_processes=2)
+    assert (arguments.num_train_epochs, arguments.per_device_train_batch_size) == (3, 5)
+    assert (arguments.gradient_accumulation_steps, arguments.warmup_steps) == (2, 7)
+    assert (arguments.lr_scheduler_type, arguments.weight_decay, arguments.seed) == ("linear", 0.25, 11)
+    assert (arguments.save_strategy, arguments.save_steps, arguments.save_total_limit) == ("steps", 9, 4)
+    assert (arguments.logging_steps, arguments.dataloader_num_workers) == (6, 2)
+    assert arguments.load_best_model_at_end is False
+
+    best = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
+    assert (best.load_best_model_at_end, best.metric_for_best_model) == (True, "map_50")
+    assert best.greater_is_better is True
+    assert best.save_strategy == "epoch"
