@@ -42,6 +42,8 @@ class Sites:
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(home / "hub"),
             "HF_HUB_DISABLE_XET": "1",
+            # transformers would ask a service on the real net to convert the stand-ins' weights.
+            "DISABLE_SAFETENSORS_CONVERSION": "1",
             "LXMERT_HOME": str(home / "lxmert"),
             "LXMERT_MIRROR": f"{self.address}/raw",
             "NO_PROXY": "127.0.0.1",
@@ -51,7 +53,7 @@ class Sites:
     def replace_the_net(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
         """Have this process take the server for the net, with caches under `home`."""
         for name, value in self.environment(home).items():
-            if name.startswith(("LXMERT_", "NO_PROXY")):
+            if name.startswith(("LXMERT_", "NO_PROXY", "DISABLE_")):
                 monkeypatch.setenv(name, value)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         changed = {

@@ -45,8 +45,7 @@ class LxmertProcessor(ProcessorMixin):
         tokenizer: an `LxmertTokenizer` or `LxmertTokenizerFast`.
         extractor: makes `Regions` of images, or its description (see `lxmert.vision.build_extractor`);
             None where only ready `Regions` or text are processed.
-        answers: the answers in class order, or None; like the extractor, it may be one of
-            `weights.published`, which is fetched when first used.
+        answers: the answers in class order, or None; these too may be one of `weights.published`.
         max_text_length: tokens per text, special tokens included, at least 3.
 
     Raises:

@@ -349,6 +349,13 @@ def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_the_first_manifest_stays(tmp_path: Path) -> None:
+    assert manifest("float16").write_new(tmp_path)
+    assert not manifest("float32").write_new(tmp_path)
+    assert StoreManifest.read(tmp_path) == manifest("float16")
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_the_manifest_keeps_names_and_description(tmp_path: Path) -> None:
     known = StoreManifest(DIM, "float32", EXTRACTOR, {"kind": "x"}, ("cat", "dog"), ("red",))
     FeatureStoreWriter(tmp_path / "store", known).close()

@@ -17,6 +17,7 @@ from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.running import train_detector
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.images import load_image
+from tests.training.detection.genome import visual_genome_from
 
 Make = Callable[..., DetectorRecipe]
 
@@ -215,37 +216,6 @@ def test_frozen_norms_keep_their_statistics(
     result = json.loads((tmp_path / "second/metrics.json").read_text())
     assert result["data"]["attributes"] == 0
     assert "attribute_accuracy" not in result["epochs"][0]["validation"]
-
-
-def visual_genome_from(scenes: Path, folder: Path) -> Path:
-    """The made scenes' boxes as Visual Genome's files."""
-    folder.mkdir()
-    objects, attributes, sizes = [], [], []
-    (folder / "images").mkdir()
-    for split in ("train", "val"):
-        coco = json.loads((scenes / f"annotations/instances_{split}.json").read_text())
-        shapes = {category["id"]: category["name"] for category in coco["categories"]}
-        for image in coco["images"]:
-            things = [thing for thing in coco["annotations"] if thing["image_id"] == image["id"]]
-            records = [
-                dict(zip(("x", "y", "w", "h"), thing["bbox"], strict=True))
-                | {"object_id": thing["id"], "names": [shapes[thing["category_id"]], "shape"]}
-                for thing in things
-            ]
-            described = [
-                record | {"attributes": list(thing["attributes"].values())}
-                for record, thing in zip(records, things, strict=True)
-            ]
-            objects.append({"image_id": image["id"], "objects": records})
-            attributes.append({"image_id": image["id"], "attributes": described})
-            sizes.append({"image_id": image["id"], "width": image["width"], "height": image["height"]})
-            source = scenes / "images" / split / image["file_name"]
-            (folder / "images" / f"{image['id']}.png").symlink_to(source)
-        ids = [str(image["id"]) for image in coco["images"]]
-        (folder / f"{split}.txt").write_text("\n".join(ids[:8]) + "\n")
-    for name, content in (("objects", objects), ("attributes", attributes), ("image_data", sizes)):
-        (folder / f"{name}.json").write_text(json.dumps(content))
-    return folder
 
 
 def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path, scenes_folder: Path) -> None:

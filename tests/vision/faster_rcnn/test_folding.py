@@ -158,4 +158,6 @@ def test_a_detector_in_half_precision_is_folded_in_float32():
     detector = random_detector()
     assert isinstance(detector.backbone, Backbone)
     folded = fold(detector.to(torch.bfloat16))
-    assert folded.feature_map(torch.randn(1, 3, 40, 40)).dtype == torch.float32
+    predictions = folded.predict(folded.feature_map(torch.randn(1, 3, 40, 40))[0], (40, 40))
+    for part in ("proposals_xyxy", "features", "object_logits", "attribute_logits", "deltas"):
+        assert getattr(predictions, part).dtype == torch.float32

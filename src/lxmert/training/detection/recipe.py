@@ -19,6 +19,12 @@ from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 # Parameters of FasterRcnnConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_object_labels", "num_attr_labels", "object_names", "attribute_names"}
 
+_PARAMETERS = {
+    name: parameter
+    for name, parameter in inspect.signature(FasterRcnnConfig).parameters.items()
+    if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+}
+
 
 class DetectorSection(Section):
     """Which detector is trained."""
@@ -42,9 +48,12 @@ class DetectorSection(Section):
         derived = sorted(_DERIVED_FROM_DATA & config.keys())
         if derived:
             raise ValueError(f"{' and '.join(derived)} must not be given: the data decide")
-        unknown = sorted(config.keys() - inspect.signature(FasterRcnnConfig).parameters.keys())
+        unknown = sorted(config.keys() - _PARAMETERS.keys())
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: no parameter of FasterRcnnConfig")
+        for name, value in config.items():
+            if isinstance(_PARAMETERS[name].default, tuple) and not isinstance(value, list | tuple):
+                raise ValueError(f"{name} is {value!r}, expected a list")
         return config
 
     @model_validator(mode="after")

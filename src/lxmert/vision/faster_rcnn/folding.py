@@ -150,7 +150,7 @@ class SpatialConvolution(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         """(B, h, w, C) -> (B, h / stride, w / stride, C')."""
         convolved = F.conv2d(cells.permute(0, 3, 1, 2), self.weight, self.bias, **self.geometry)
-        return convolved.permute(0, 2, 3, 1).contiguous()
+        return convolved.permute(0, 2, 3, 1)
 
 
 def folded_parameters(convolution: NormedConvolution) -> tuple[Tensor, Tensor]:
