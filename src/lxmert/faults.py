@@ -1,4 +1,4 @@
-"""Checks of single values that name the fault instead of raising, so that all faults are reported together."""
+"""Checks of single values that name the fault instead of raising: all faults can be reported together."""
 
 import math
 from typing import Any
