@@ -5,7 +5,7 @@ from lxmert.scenes import sample
 
 picture, scene, questions = sample(seed=7, index=0, questions=4)
 predictor = LxmertPredictor.from_pretrained("scenes")
-regions = predictor.regions(picture, scene.boxes_xyxy_px())
+regions = predictor.regions(picture)
 for question, answers in zip(
     questions, predictor.answer(regions, [question.text for question in questions], top_k=2), strict=True
 ):

@@ -27,17 +27,15 @@ def test_commands_recipes_and_python_run_as_written(
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for name, text in RECIPES:
         (tmp_path / name).write_text(text, encoding="utf-8")
-    threads = torch.get_num_threads()
-    try:
-        for command in COMMANDS:
-            words = shlex.split(command)[1:]
-            with pytest.raises(SystemExit) as ended:
-                main(words)
-            assert ended.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
-            if words[:2] == ["scenes", "make"]:
-                visual_genome_from(tmp_path / "scenes-data", tmp_path / "genome", ending="jpg")
-    finally:
-        torch.set_num_threads(threads)
+    # The number of threads is the whole process's, so other tests would have it too.
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
+        if words[:2] == ["scenes", "make"]:
+            visual_genome_from(tmp_path / "scenes-data", tmp_path / "genome", ending="jpg")
     told = capsys.readouterr().out
     for folder in ("first", "mine", "other", "from-genome", "further"):
         assert f"{folder}: validation mAP@0.5" in told

@@ -19,6 +19,7 @@ from lxmert.cli.main import main
 from lxmert.data.feature_store import FeatureStore, verify_store
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
+from tests.vision.small_detectors import save_detector
 
 GRID = {"kind": "regular_grid", "rows": 2, "columns": 3, "encoder": {"kind": "pooled_pixels", "size": 2}}
 COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
@@ -306,11 +307,25 @@ def test_detector_options_reach_the_detector(
 
     monkeypatch.setattr("lxmert.vision.build.build_extractor", build)
     _photo(tmp_path / "photos" / "a.png", 1)
-    words = ["--detector", "owner/name", "--preset", "butd", "--max-objects", "36", "--min-objects", "36"]
+    name = "unc-nlp/frcnn-vg-finetuned"
+    words = ["--detector", name, "--preset", "butd", "--max-objects", "30", "--min-objects", "20"]
     for number, options in enumerate(([], words)):
         assert lxmert.run("extract", tmp_path / "photos", "-o", tmp_path / f"{number}", *options)[0] == 0
-    options = {"preset": "butd", "min_objects": 36, "max_objects": 36}
+    options = {"preset": "butd", "min_objects": 20, "max_objects": 30}
     assert asked == [
         {"kind": "faster_rcnn", "detector": "scenes"},
-        {"kind": "faster_rcnn", "detector": "owner/name", **options},
+        {"kind": "faster_rcnn", "detector": name, **options},
     ]
+
+
+def test_any_detector_that_look_knows_can_be_extracted_with(lxmert: CommandLine, tmp_path: Path) -> None:
+    _photo(tmp_path / "photos" / "a.png", 1)
+    detector = save_detector(tmp_path / "detr", "rt_detr")
+    status, _, err = lxmert.run(
+        "extract", tmp_path / "photos", "-o", tmp_path / "store", "--detector", detector, "--max-objects", "5"
+    )
+    assert status == 0, err
+    store = FeatureStore.open(tmp_path / "store")
+    (name,) = store.names
+    assert len(store[name]) == 5
+    assert store[name].extractor.startswith("detr-")

@@ -77,6 +77,8 @@ def test_batches_are_of_one_size_and_no_larger_than_asked(photos: Path, tmp_path
 
 def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     (photos / "8.txt").write_text("no picture")
+    for number in range(30):  # More than the processes take at once.
+        (photos / f"copy {number}.png").hardlink_to(photos / f"{number % 7}.png")
     given = {path.name: [[0, 0, 1, 1], [0, 0, 1, 0.5]] for path in sorted(photos.iterdir())[1:]}
     boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
     extractor = build_extractor(GIVEN)
@@ -84,7 +86,7 @@ def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> 
     there = _extract(photos, tmp_path / "there", extractor, boxes=boxes, workers=2)
     assert (there.added, there.skipped) == (here.added, here.skipped)
     assert [item.name for item in there.skipped] == ["0.png", "8.txt"]
-    assert there.added == 6
+    assert there.added == 36
     for path in (tmp_path / "here").iterdir():
         assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
 

@@ -108,5 +108,7 @@ def test_the_drawing_shows_what_was_seen_and_no_more():
     blue = (0, 114, 178)
     assert (one == blue).all(axis=2).sum() > 0
     assert (one != 120).any(axis=2).sum() < (three != 120).any(axis=2).sum()
-    bare = np.asarray(look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES).drawn())
+    numbered = look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES).drawn()
+    assert numbered.size == (900, 540)  # enlarged for numbers, without an empty legend
+    bare = np.asarray(numbered)
     assert (bare == blue).all(axis=2).sum() > 0

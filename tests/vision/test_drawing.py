@@ -120,6 +120,16 @@ def test_many_boxes_carry_numbers_and_their_names_stand_outside_the_picture():
     assert (legend.sum(axis=1) < 200).sum() > 3 * (bare.sum(axis=1) < 200).sum()
 
 
+def test_more_names_than_a_picture_can_carry_go_into_the_legend_even_where_they_find_room():
+    cells = [
+        [x * 100.0 + 30, y * 60.0 + 30, x * 100.0 + 60, y * 60.0 + 45] for y in range(6) for x in range(6)
+    ]
+    for count, size in ((16, (640, 400)), (17, (900, 562))):
+        drawn = draw_regions(grey(), torch.tensor(cells[:count]), ["a"] * count)
+        assert (drawn.width >= size[0], drawn.height >= size[1]) == (True, True)
+        assert (drawn.size == (640, 400)) == (count == 16)
+
+
 def test_few_boxes_carry_their_names_and_the_picture_keeps_its_size():
     assert draw_regions(grey(), BOXES, ["cat", "dog"]).size == (640, 400)
 
@@ -168,6 +178,13 @@ def test_the_number_of_a_roomy_frame_lies_inside_it():
         assert y1 < middle[1] < y2
     ((_, top, _, _),) = place_tags([(20.0, 18.0)], cells[-1:], (640, 400), scale)
     assert top < cells[-1][1] - 10  # elsewhere a tag sits on top of its frame
+
+
+def test_the_number_of_a_large_box_lies_inside_it():
+    drawn = np.asarray(draw_regions(grey(900, 562), BOXES[:1], legend=True))
+    blue = (drawn == BLUE).all(axis=2)
+    assert blue[124:136, 104:112].sum() > 30  # behind the digit, below the line at 120
+    assert blue[100:116, 96:130].sum() == 0  # where a name would stand
 
 
 def test_shared_area_of_tags_by_hand():

@@ -124,16 +124,11 @@ def extract(
 
 def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
     """The description of the extractor that was asked for."""
-    from lxmert.data.json_files import read_json
+    from lxmert.inference.extractors import extractor_spec
 
     if extractor is not None:
         return _read_description(extractor)
-    if detector is None or detector == DEFAULT_DETECTOR:
-        return {"kind": "faster_rcnn", "detector": DEFAULT_DETECTOR}
-    processor = Path(detector) / "processor_config.json"
-    if processor.is_file() and (own := read_json(processor).get("extractor")) is not None:
-        return dict(own)
-    return {"kind": "faster_rcnn", "detector": detector}
+    return extractor_spec(DEFAULT_DETECTOR if detector is None else detector)
 
 
 def _read_description(text: str) -> dict[str, Any]:

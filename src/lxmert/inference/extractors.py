@@ -12,7 +12,7 @@ from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import move
 from lxmert.weights.hub import hub_folder, is_hub_name
-from lxmert.weights.published import detector_spec, published_model
+from lxmert.weights.published import detector_spec, published_detector, published_model
 
 EMBEDDED_DETECTOR = "scenes"
 """The name of the small detector that ships inside the package."""
@@ -49,7 +49,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         name: see `extractor_named`.
     """
     path = Path(name)
-    if name == EMBEDDED_DETECTOR:
+    if name == EMBEDDED_DETECTOR or published_detector(name) is not None:
         return detector_spec(name)
     if path.is_file():
         return dict(_read(path))

@@ -105,9 +105,14 @@ def published_model(name: str | Path) -> PublishedModel | None:
     return None if Path(name).is_dir() else _MODELS.get(str(name))
 
 
+def published_detector(name: str | Path) -> PublishedDetector | None:
+    """The detector of this hub name, or None; a folder of the same name is the user's own."""
+    return None if Path(name).is_dir() else _DETECTORS.get(str(name))
+
+
 def detector_spec(name: str | Path) -> dict[str, Any]:
     """The extractor that finds objects with a detector: "scenes", a folder, or a hub name."""
-    known = None if Path(name).is_dir() else _DETECTORS.get(str(name))
+    known = published_detector(name)
     return {"kind": "faster_rcnn", "detector": str(name)} if known is None else known.to_dict()
 
 
@@ -117,7 +122,7 @@ def detector_vocabularies(name: str | Path) -> tuple[tuple[str, ...], tuple[str,
     Raises:
         DownloadError: they are out of reach, and not on this machine yet.
     """
-    known = None if Path(name).is_dir() else _DETECTORS.get(str(name))
+    known = published_detector(name)
     return (
         None if known is None else (read_names(known.objects.fetch()), read_names(known.attributes.fetch()))
     )
