@@ -78,7 +78,8 @@ def test_color_and_fill_can_be_read_from_the_noisy_picture(seed: int):
         silhouette = drawn_alone(dataclasses.replace(thing, fill="solid"), scene.size_hw)
         inside = (silhouette == np.array(thing.color_rgb)).all(axis=2)
         share = (pure & inside).sum() / inside.sum()
-        low, high = {"solid": (0.99, 1.0), "striped": (0.2, 0.75), "hollow": (0.0, 0.85)}[thing.fill]
+        # Of 1,203 small striped objects, whose outline takes much of them, the shares were 0.19 to 0.54.
+        low, high = {"solid": (0.99, 1.0), "striped": (0.15, 0.75), "hollow": (0.0, 0.85)}[thing.fill]
         assert low <= share <= high, (thing, share)
         if thing.fill == "hollow":
             hole = inside & (alone == 255).all(axis=2)
