@@ -1,11 +1,14 @@
-"""One small made data set, read back from disk with nothing but json."""
+"""One small made data set, read back from disk with nothing but json, and readers of English for scenes."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
-from lxmert.scenes import SceneCounts, make_scenes
+from lxmert.scenes import Scene, SceneCounts, make_scene, make_scenes
+from lxmert.scenes.gqa import GqaQuestion, Picture, ask_gqa
+from tests.scenes.english import Answerer
 
 SPLITS = ("train", "val", "test")
 
@@ -18,10 +21,45 @@ class OnDisk:
         self.counts = counts
 
     def read(self, name: str) -> dict:
-        return json.loads((self.folder / "annotations" / f"{name}.json").read_text())
+        return json.loads(self.path(name).read_text())
+
+    def path(self, name: str) -> Path:
+        return self.folder / "annotations" / f"{name}.json"
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> OnDisk:
     folder = tmp_path_factory.mktemp("scenes") / "data"
     return OnDisk(folder, make_scenes(folder, 60, 3, progress=False))
+
+
+def answerer(scene: Scene, kind: type[Answerer] = Answerer) -> Answerer:
+    """A reader of English that sees what the COCO records of a scene tell."""
+    shapes = ("circle", "square", "triangle", "star", "heart", "cross")
+    height, width = scene.size_hw
+    instances = []
+    for thing in scene.objects:
+        x1, y1, x2, y2 = thing.box_xyxy_px
+        attributes = {"color": thing.color, "size": thing.size, "fill": thing.fill}
+        instances.append(
+            {
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "category_id": shapes.index(thing.shape),
+                "attributes": attributes,
+            }
+        )
+    return kind({"width": width, "height": height}, instances, dict(enumerate(shapes)))
+
+
+AskedGqa = list[tuple[Picture, list[GqaQuestion]]]
+
+
+@pytest.fixture(scope="session")
+def asked_gqa() -> AskedGqa:
+    """GQA-style questions about 200 scenes."""
+    asked = []
+    for k in range(200):
+        scene = make_scene(random.Random(k))
+        picture = Picture(scene, [str(700 + number) for number in range(len(scene.objects))])
+        asked.append((picture, ask_gqa(picture, random.Random(-k - 1))))
+    return asked

@@ -18,6 +18,16 @@ def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
     assert (stored["images"], stored["seed"], stored["questions_per_image"]) == (10, 4, 6)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["val", "1", str(stored["splits"]["val"]["objects"]), "5", "6"] in lines
+    assert ["val", "10", "18", "0", str(stored["splits"]["val"]["vg_regions"]), "6"] in lines
+    assert [
+        "GQA",
+        "balanced,",
+        "knowing",
+        "the",
+        "kind",
+        f"{100 * stored['gqa_blind_accuracy']:.1f}%",
+    ] in lines
+    assert ["NLVR2,", "knowing", "the", "sentence", "50.0%"] in lines
     assert ["all", "60", f"{100 * stored['blind_accuracy']:.1f}%"] in lines
 
 

@@ -13,26 +13,10 @@ from lxmert.scenes.captions import TEMPLATES as CAPTION_TEMPLATES
 from lxmert.scenes.captions import caption
 from lxmert.scenes.questions import FAMILIES
 from lxmert.scenes.questions.templates import TEMPLATES
-from tests.scenes.english import ADJECTIVES, NOUNS, Answerer, caption_is_true
+from tests.scenes.conftest import answerer
+from tests.scenes.english import ADJECTIVES, NOUNS, caption_is_true
 
 seeds = st.integers(0, 2**40)
-
-
-def answerer(scene: Scene) -> Answerer:
-    shapes = ("circle", "square", "triangle", "star", "heart", "cross")
-    height, width = scene.size_hw
-    instances = []
-    for thing in scene.objects:
-        x1, y1, x2, y2 = thing.box_xyxy_px
-        attributes = {"color": thing.color, "size": thing.size, "fill": thing.fill}
-        instances.append(
-            {
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "category_id": shapes.index(thing.shape),
-                "attributes": attributes,
-            }
-        )
-    return Answerer({"width": width, "height": height}, instances, dict(enumerate(shapes)))
 
 
 @pytest.fixture(scope="module")

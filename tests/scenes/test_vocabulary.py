@@ -1,5 +1,7 @@
 """The vocabulary covers the world, and answers are what the official normalisation leaves alone."""
 
+import hashlib
+import json
 import re
 import string
 
@@ -13,8 +15,21 @@ def test_special_tokens_come_first_and_no_piece_twice():
     assert len(set(vocabulary)) == len(vocabulary)
     assert vocabulary == scene_vocabulary()
     words = [piece for piece in vocabulary[5:] if piece.isalpha() and len(piece) > 1]
-    assert words == sorted(words)
     assert all(re.fullmatch(r"[a-z]+", word) for word in words)
+    first, further = words[: words.index("you") + 1], words[words.index("you") + 1 :]
+    assert first == sorted(first)
+    assert further == sorted(further)
+
+
+def test_new_words_stand_behind_the_words_of_earlier_versions():
+    """Models keep their numbers of words: position = id, so that nothing may move."""
+    vocabulary = scene_vocabulary()
+    digest = hashlib.sha256("\n".join(vocabulary[:EARLIER]).encode()).hexdigest()[:16]
+    assert (vocabulary[EARLIER - 1], digest) == ("you", "deda8d571203fd61")
+    assert {"images", "neither", "twice", "called"} <= set(vocabulary[EARLIER:])
+
+
+EARLIER = 277
 
 
 def test_any_ascii_word_can_be_spelled_out():
@@ -29,6 +44,13 @@ def test_every_word_of_questions_captions_and_answers_is_a_piece_of_its_own(made
     for split in ("train", "val", "test"):
         texts += [record["question"] for record in made.read(f"vqa_{split}_questions")["questions"]]
         texts += [record["caption"] for record in made.read(f"captions_{split}")["annotations"]]
+        for record in made.read(f"gqa_{split}_questions").values():
+            texts += [record["question"], record["fullAnswer"]]
+        texts += [json.loads(line)["sentence"] for line in made.path(f"nlvr2_{split}").open()]
+        for image in made.read(f"vg_{split}_region_descriptions"):
+            texts += [region["phrase"] for region in image["regions"]]
+        for image in made.read(f"vg_{split}_question_answers"):
+            texts += [text for pair in image["qas"] for text in (pair["question"], pair["answer"])]
     assert {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())} <= vocabulary
 
 
@@ -43,3 +65,5 @@ def test_every_true_answer_is_in_the_list(made):
     given = {annotation["multiple_choice_answer"] for annotation in annotations}
     assert given <= set(answer_list())
     assert len(given) >= 30
+    asked = made.read("gqa_train_questions").values()
+    assert {record["answer"] for record in asked} <= set(answer_list())

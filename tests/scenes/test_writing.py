@@ -36,6 +36,17 @@ def test_files_are_those_of_the_layout(made):
     annotations |= {
         f"annotations/vqa_{split}_{kind}.json" for kind in ("questions", "annotations") for split in SPLITS
     }
+    annotations |= {
+        f"annotations/gqa_{split}_{kind}.json"
+        for kind in ("questions", "choices", "scene_graphs")
+        for split in SPLITS
+    }
+    annotations |= {f"annotations/nlvr2_{split}.json" for split in SPLITS}
+    annotations |= {
+        f"annotations/vg_{split}_{kind}.json"
+        for kind in ("image_data", "region_descriptions", "question_answers")
+        for split in SPLITS
+    }
     pictures = {name for name in names if name.endswith(".png")}
     assert set(names) == {"scenes.json"} | annotations | pictures
     assert len(pictures) == 60
@@ -165,12 +176,28 @@ def test_counts_are_those_of_the_files(made):
         assert split_counts["captions"] == len(made.read(f"captions_{split}")["annotations"])
         annotations = made.read(f"vqa_{split}_annotations")["annotations"]
         assert split_counts["questions"] == len(annotations)
+        gqa = made.read(f"gqa_{split}_questions").values()
+        assert split_counts["gqa_questions"] == len(gqa)
+        assert split_counts["gqa_balanced"] == sum(record["isBalanced"] for record in gqa)
+        labels = [json.loads(line)["label"] for line in made.path(f"nlvr2_{split}").open()]
+        assert split_counts["nlvr2_examples"] == len(labels)
+        assert labels.count("True") == labels.count("False")
+        regions = made.read(f"vg_{split}_region_descriptions")
+        assert split_counts["vg_regions"] == sum(len(image["regions"]) for image in regions)
+        asked = made.read(f"vg_{split}_question_answers")
+        assert split_counts["vg_questions"] == sum(len(image["qas"]) for image in asked)
         families.update((a["question_type"], a["multiple_choice_answer"]) for a in annotations)
     assert {(f, a): n for f, answers in stored["families"].items() for a, n in answers.items()} == families
     for family in stored["families"]:
         right += max(n for (name, _), n in families.items() if name == family)
     assert made.counts.blind_accuracy == pytest.approx(right / 1200)
     assert made.counts.blind_accuracy < 0.45
+    assert stored["gqa_blind_accuracy"] == round(made.counts.gqa_blind_accuracy, 4)
+    assert 0.35 < stored["gqa_blind_accuracy"] < 0.55
+    assert stored["nlvr2_blind_accuracy"]["sentence"] == 0.5
+    assert 0.5 < stored["nlvr2_blind_accuracy"]["left"] < 0.7
+    guesses = sum(sum(guessed.values()) for guessed in stored["gqa_guesses"].values())
+    assert guesses == sum(split["gqa_balanced"] for split in stored["splits"].values())
 
 
 def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(made, tmp_path: Path):
@@ -205,6 +232,12 @@ def test_more_images_extend_a_smaller_data_set(made, tmp_path: Path):
         records = json.loads((tmp_path / "annotations" / f"{name}.json").read_text())[key]
         assert records
         assert records == made.read(name)[key][: len(records)]
+    for name in ("nlvr2_train", "gqa_test_questions", "vg_val_region_descriptions"):
+        small_lines = (tmp_path / "annotations" / f"{name}.json").read_text().splitlines()
+        large_lines = made.path(name).read_text().splitlines()
+        records = [line.rstrip(",") for line in small_lines if len(line) > 1]
+        assert records
+        assert records == [line.rstrip(",") for line in large_lines if len(line) > 1][: len(records)]
 
 
 def test_a_sample_is_the_image_of_the_data_set(made):
@@ -291,5 +324,6 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, changed: dict, message
     assert not (tmp_path / "data").exists()
 
 
-def test_no_questions_no_blind_accuracy():
-    assert SceneCounts().blind_accuracy == 0.0
+def test_nothing_made_nothing_guessed():
+    assert SceneCounts().blind_accuracy == SceneCounts().gqa_blind_accuracy == 0.0
+    assert SceneCounts().nlvr2_blind_accuracy == {"sentence": 0.0, "left": 0.0, "right": 0.0}

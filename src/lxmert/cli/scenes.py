@@ -1,4 +1,4 @@
-"""`lxmert scenes make`: a data set of made pictures, captions and questions."""
+"""`lxmert scenes make`: a data set of made pictures, with captions, questions and sentences about them."""
 
 import os
 from pathlib import Path
@@ -32,13 +32,18 @@ def make(
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
     questions_per_image: Annotated[
-        int, typer.Option(min=1, max=100, help="How many questions of each.")
+        int, typer.Option(min=1, max=100, help="How many VQA questions of each.")
     ] = 20,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Drawing processes; one for each processor by default.")
+        int | None, typer.Option(min=1, help="Working processes; one for each processor by default.")
     ] = None,
 ) -> None:
-    """Draw pictures, caption them, ask about them, and write them as COCO and VQA v2 files."""
+    """Draw pictures and write about them in the files of COCO, VQA v2, GQA, NLVR2 and Visual Genome.
+
+    Below annotations/: instances_*, captions_* (COCO), vqa_*, gqa_* (questions with programs and what they
+    entail, choices, scene graphs), nlvr2_* (sentences about two pictures, each true of some pairs and false
+    of others), vg_* (phrases and questions), for the splits train, val and test.
+    """
     from rich.console import Console
 
     from lxmert.scenes import make_scenes
@@ -52,7 +57,9 @@ def make(
     )
     console = Console()
     console.print(_splits_table(counts))
+    console.print(_texts_table(counts))
     console.print(_families_table(counts))
+    console.print(_blind_table(counts))
     console.print(f"Scenes of seed {seed} in {directory}/", highlight=False)
 
 
@@ -66,6 +73,45 @@ def _splits_table(counts: "SceneCounts") -> "Table":
     for name, split in counts.splits.items():
         numbers = (split.images, split.objects, split.captions, split.questions)
         table.add_row(name, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _texts_table(counts: "SceneCounts") -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("split")
+    for heading in ("GQA balanced", "GQA all", "NLVR2", "VG phrases", "VG questions"):
+        table.add_column(heading, justify="right")
+    for name, split in counts.splits.items():
+        numbers = (
+            split.gqa_balanced,
+            split.gqa_questions,
+            split.nlvr2_examples,
+            split.vg_regions,
+            split.vg_questions,
+        )
+        table.add_row(name, *(f"{number:,}" for number in numbers))
+    return table
+
+
+def _blind_table(counts: "SceneCounts") -> "Table":
+    """What can be guessed at most by counting answers, without looking."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("guessed right at most")
+    table.add_column("share", justify="right")
+    pairs = counts.nlvr2_blind_accuracy
+    shares = {
+        "VQA, knowing the family": counts.blind_accuracy,
+        "GQA balanced, knowing the kind": counts.gqa_blind_accuracy,
+        "NLVR2, knowing the sentence": pairs["sentence"],
+        "NLVR2, and the left picture": pairs["left"],
+        "NLVR2, and the right picture": pairs["right"],
+    }
+    for name, share in shares.items():
+        table.add_row(name, f"{share:.1%}")
     return table
 
 

@@ -2,25 +2,55 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
-from lxmert.scenes.records import SPLITS, ImageRecords
+from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.records import ImageRecords
+
+NLVR2_KNOWN: Final = ("sentence", "left", "right")
+"""What somebody may know who guesses a label: the sentence alone, or one picture too."""
 
 
 @dataclass
 class SplitCounts:
-    """How much one split holds."""
+    """How much one split holds.
+
+    Attributes:
+        images: Pictures.
+        objects: Objects in them.
+        captions: COCO captions.
+        questions: VQA questions.
+        gqa_questions: GQA questions, balanced or not.
+        gqa_balanced: The balanced ones of them.
+        nlvr2_examples: Sentences about pairs.
+        vg_regions: Phrases of Visual Genome's form.
+        vg_questions: Questions of Visual Genome's form.
+    """
 
     images: int = 0
     objects: int = 0
     captions: int = 0
     questions: int = 0
+    gqa_questions: int = 0
+    gqa_balanced: int = 0
+    nlvr2_examples: int = 0
+    vg_regions: int = 0
+    vg_questions: int = 0
 
     def add(self, records: ImageRecords) -> None:
         """Count one more image."""
         self.images += 1
-        self.objects += len(records.instances)
-        self.captions += len(records.captions)
-        self.questions += len(records.questions)
+        self.objects += len(records.lines["instances"])
+        self.captions += len(records.lines["captions"])
+        self.questions += len(records.lines["vqa_questions"])
+        self.gqa_questions += len(records.lines["gqa_questions"])
+        self.gqa_balanced += records.counts["gqa_balanced"]
+        self.nlvr2_examples += len(records.lines["nlvr2"])
+        self.vg_regions += records.counts["vg_regions"]
+        self.vg_questions += records.counts["vg_questions"]
+
+
+Guesses = dict[str, Counter[str]]
 
 
 @dataclass
@@ -29,17 +59,26 @@ class SceneCounts:
 
     Attributes:
         splits: Counts by split.
-        families: By family of questions, how often each answer occurs, all splits together.
+        families: By family of VQA questions, how often each answer occurs, all splits together.
+        gqa_guesses: By kind of balanced GQA questions, how often each answer, or the first or the second of
+            two offered ones, is right, all splits together.
+        nlvr2_right: How many NLVR2 labels the best guesser gets right who knows the "sentence", or the
+            sentence and the "left" or the "right" picture, all splits together.
     """
 
     splits: dict[str, SplitCounts] = field(default_factory=lambda: {split: SplitCounts() for split in SPLITS})
-    families: dict[str, Counter[str]] = field(default_factory=dict)
+    families: Guesses = field(default_factory=dict)
+    gqa_guesses: Guesses = field(default_factory=dict)
+    nlvr2_right: Counter[str] = field(default_factory=Counter)
 
     def add(self, records: ImageRecords) -> None:
         """Count one more image."""
         self.splits[records.split].add(records)
-        for family, answers in records.answers.items():
-            self.families.setdefault(family, Counter()).update(answers)
+        for ours, theirs in ((self.families, records.answers), (self.gqa_guesses, records.gqa_guesses)):
+            for name, answers in theirs.items():
+                ours.setdefault(name, Counter()).update(answers)
+        for known in NLVR2_KNOWN:
+            self.nlvr2_right[known] += records.counts[f"nlvr2_by_{known}"]
 
     @property
     def images(self) -> int:
@@ -48,11 +87,31 @@ class SceneCounts:
 
     @property
     def questions(self) -> int:
-        """Questions of all splits."""
+        """VQA questions of all splits."""
         return sum(split.questions for split in self.splits.values())
 
     @property
+    def nlvr2_examples(self) -> int:
+        """NLVR2 examples of all splits."""
+        return sum(split.nlvr2_examples for split in self.splits.values())
+
+    @property
     def blind_accuracy(self) -> float:
-        """Share of questions that the most frequent answer of their family gets right, 0..1."""
-        right = sum(max(answers.values()) for answers in self.families.values())
-        return right / self.questions if self.questions else 0.0
+        """Share of VQA questions that the most frequent answer of their family gets right, 0..1."""
+        return _blind_accuracy(self.families)
+
+    @property
+    def gqa_blind_accuracy(self) -> float:
+        """Share of balanced GQA questions that the best guess of their kind gets right, 0..1."""
+        return _blind_accuracy(self.gqa_guesses)
+
+    @property
+    def nlvr2_blind_accuracy(self) -> dict[str, float]:
+        """Shares of NLVR2 labels, 0..1, that are right at most without both pictures; see `nlvr2_right`."""
+        total = self.nlvr2_examples
+        return {known: self.nlvr2_right[known] / total if total else 0.0 for known in NLVR2_KNOWN}
+
+
+def _blind_accuracy(guesses: Guesses) -> float:
+    total = sum(counted.total() for counted in guesses.values())
+    return sum(max(counted.values()) for counted in guesses.values()) / total if total else 0.0

@@ -6,11 +6,15 @@ Pictures are complete or absent; annotation files get their names when all of th
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from lxmert.scenes.records import CATEGORIES, SPLITS, ImageRecords, to_json
+from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.records import CATEGORIES, ImageRecords, to_json
+
+_LICENSE: Final = {"name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
 
 
 def write_atomically(path: Path, content: bytes | dict[str, Any]) -> None:
@@ -19,6 +23,47 @@ def write_atomically(path: Path, content: bytes | dict[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
     os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What stands around the records of an annotation file, and between them."""
+
+    head: str
+    separator: str
+    tail: str
+    first: str = "\n"
+    with_images: bool = False
+    """Whether the images' records, few and short, follow the others as a list of their own."""
+
+
+_LIST: Final = _Layout("[", ",\n", "\n]\n")
+_OBJECT: Final = _Layout("{", ",\n", "\n}\n")
+_LINES: Final = _Layout("", "\n", "\n", first="")
+
+
+def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
+    """The annotation files of a split by the kinds of their records."""
+    coco = {"info": info, "licenses": [{"id": 1, **_LICENSE}]}
+    vqa = {"data_type": "scenes", "data_subtype": split, "license": _LICENSE}
+
+    def listed(head: dict[str, Any], name: str, *, with_images: bool = False) -> _Layout:
+        tail = "\n]" if with_images else "\n]}\n"
+        return _Layout(to_json(head)[:-1] + f',"{name}":[', ",\n", tail, with_images=with_images)
+
+    return {
+        "instances": listed({**coco, "categories": CATEGORIES}, "annotations", with_images=True),
+        "captions": listed(coco, "annotations", with_images=True),
+        "vqa_questions": listed({"info": info, "task_type": "Open-Ended", **vqa}, "questions"),
+        "vqa_annotations": listed({"info": info, **vqa}, "annotations"),
+        "gqa_questions": _OBJECT,
+        "gqa_choices": _OBJECT,
+        "gqa_scene_graphs": _OBJECT,
+        "nlvr2": _LINES,
+        "vg_image_data": _LIST,
+        "vg_region_descriptions": _LIST,
+        "vg_question_answers": _LIST,
+    }
 
 
 class DataSetFiles:
@@ -30,65 +75,52 @@ class DataSetFiles:
         version: The generator's version, named in the files.
     """
 
-    _LISTS: Final = {
-        "instances": ("images", "annotations"),
-        "captions": ("images", "annotations"),
-        "vqa_questions": ("questions",),
-        "vqa_annotations": ("annotations",),
-    }
-
     def __init__(self, folder: Path, seed: int, version: int) -> None:
         self._folder = folder
-        self._info = {"description": f"made scenes, seed {seed}", "version": str(version)}
+        info = {"description": f"made scenes, seed {seed}", "version": str(version)}
+        self._layouts = {
+            (kind, split): layout for split in SPLITS for kind, layout in _layouts(info, split).items()
+        }
         self._streams: dict[tuple[str, str], IO[str]] = {}
         self._images: dict[str, list[str]] = {split: [] for split in SPLITS}
-        self._empty: set[tuple[str, str]] = set()
+        self._empty = set(self._layouts)
 
     def _path(self, kind: str, split: str) -> Path:
         first, _, rest = kind.partition("_")
         name = f"{first}_{split}_{rest}.json" if rest else f"{kind}_{split}.json"
         return self._folder / "annotations" / name
 
-    def _head(self, kind: str, split: str) -> dict[str, Any]:
-        license_ = {"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
-        if not kind.startswith("vqa"):
-            categories = {"categories": CATEGORIES} if kind == "instances" else {}
-            return {"info": self._info, "licenses": [license_], **categories}
-        task = {"task_type": "Open-Ended"} if kind == "vqa_questions" else {}
-        license_ = {key: license_[key] for key in ("name", "url")}
-        return {"info": self._info, **task, "data_type": "scenes", "data_subtype": split, "license": license_}
-
     def __enter__(self) -> Self:
-        for kind, lists in self._LISTS.items():
-            for split in SPLITS:
-                path = self._path(kind, split)
-                stream = open(f"{path}.partial", "w", encoding="utf-8", newline="\n")
-                self._streams[kind, split] = stream
-                # The long list is written record by record; the images' list, short, follows at the end.
-                stream.write(to_json(self._head(kind, split))[:-1] + f',"{lists[-1]}":[')
-                self._empty.add((kind, split))
+        for (kind, split), layout in self._layouts.items():
+            stream = open(f"{self._path(kind, split)}.partial", "w", encoding="utf-8", newline="\n")
+            self._streams[kind, split] = stream
+            stream.write(layout.head)
         return self
 
     def write(self, records: ImageRecords) -> None:
         """Write one image and its records."""
-        write_atomically(self._folder / "images" / records.split / records.file_name, records.png)
-        self._images[records.split].append(records.image)
-        self._append("instances", records.split, records.instances)
-        self._append("captions", records.split, records.captions)
-        self._append("vqa_questions", records.split, records.questions)
-        self._append("vqa_annotations", records.split, records.annotations)
+        write_atomically(self._folder / records.path, records.png)
+        self._images[records.split].extend(records.lines["images"])
+        for kind, split in self._layouts:
+            if split == records.split:
+                self._append(kind, split, records.lines[kind])
 
     def _append(self, kind: str, split: str, lines: Sequence[str]) -> None:
         if lines:
-            start = "\n" if (kind, split) in self._empty else ",\n"
+            layout = self._layouts[kind, split]
+            start = layout.first if (kind, split) in self._empty else layout.separator
             self._empty.discard((kind, split))
-            self._streams[kind, split].write(start + ",\n".join(lines))
+            self._streams[kind, split].write(start + layout.separator.join(lines))
 
     def finish(self) -> None:
         """Complete all files and give them their names."""
         for (kind, split), stream in self._streams.items():
-            images = ",\n".join(self._images[split]) if "images" in self._LISTS[kind] else None
-            stream.write("\n]}\n" if images is None else f'\n],"images":[\n{images}\n]}}\n')
+            layout = self._layouts[kind, split]
+            if layout is not _LINES or (kind, split) not in self._empty:
+                stream.write(layout.tail)
+            if layout.with_images:
+                images = ",\n".join(self._images[split])
+                stream.write(f',"images":[\n{images}\n]}}\n')
             stream.close()
         for kind, split in self._streams:
             path = self._path(kind, split)

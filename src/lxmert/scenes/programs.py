@@ -143,7 +143,12 @@ def _unite(scene: Scene, _: Argument, first: Objects, second: Objects) -> Object
     return [thing for thing in scene.objects if thing in first or thing in second]
 
 
-def _unique(_: Scene, __: Argument, things: Objects) -> SceneObject:
+def only(things: Objects) -> SceneObject:
+    """The one object of the list.
+
+    Raises:
+        AmbiguousProgramError: there are none or several.
+    """
     if len(things) != 1:
         raise AmbiguousProgramError(f"the reference fits {len(things)} objects, expected exactly one")
     return things[0]
@@ -161,7 +166,8 @@ def _offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObjec
     return sign * (thing.center_px[axis] - origin.center_px[axis]) / side
 
 
-def _is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
+def is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
+    """Whether a thing lies left or right of, above or below the origin; ambiguous where almost level."""
     _two(thing, origin)
     offset = _offset(scene, direction, thing, origin)
     if abs(offset) < RELATION_MARGIN:
@@ -171,15 +177,17 @@ def _is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneOb
 
 def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) -> Objects:
     others = [thing for thing in things if thing is not origin]
-    return [thing for thing in others if _is_beside(scene, direction, thing, origin)]
+    return [thing for thing in others if is_beside(scene, direction, thing, origin)]
 
 
-def _same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
+def same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
+    """Whether two objects share an attribute; ambiguous where they are one."""
     _two(first, second)
     return first.attribute(name) == second.attribute(name)
 
 
-def _half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
+def half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
+    """The half of the picture, "left", "right", "top" or "bottom"; ambiguous near the middle."""
     axis = 0 if axis_name == "horizontal" else 1
     offset = thing.center_px[axis] / scene.size_hw[1 - axis] - 0.5
     if abs(offset) < HALF_MARGIN:
@@ -191,7 +199,8 @@ def _ratio_is_clear(first: float, second: float, ratio: float) -> bool:
     return max(first, second) >= ratio * min(first, second)
 
 
-def _larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> bool:
+def larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> bool:
+    """Whether the first object is the larger one; ambiguous where they are about the same size."""
     _two(first, second)
     if not _ratio_is_clear(first.diameter_px, second.diameter_px, SIZE_RATIO):
         raise AmbiguousProgramError("two objects are about the same size")
@@ -223,7 +232,7 @@ def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
         raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
     axis, sign = AXES[direction]
     first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
-    _is_beside(scene, direction, first, second)
+    is_beside(scene, direction, first, second)
     return first
 
 
@@ -237,7 +246,8 @@ def _extreme(_: Scene, which: str, things: Objects) -> SceneObject:
     return first
 
 
-def _most_common(scene: Scene, name: str) -> str:
+def most_common(scene: Scene, name: str) -> str:
+    """The most frequent value of an attribute in the scene; ambiguous where there is a tie."""
     ranked = Counter(thing.attribute(name) for thing in scene.objects).most_common(2)
     if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
         raise AmbiguousProgramError(f"no {name} is the most common one of several")
@@ -248,7 +258,7 @@ _OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "select": _select,
     "reject": _reject,
     "unite": _unite,
-    "unique": _unique,
+    "unique": lambda _, __, things: only(things),
     "count": lambda _, __, things: len(things),
     "exist": lambda _, __, things: bool(things),
     "not": lambda _, __, truth: not truth,
@@ -258,16 +268,16 @@ _OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "fewer": lambda _, __, first, second: first < second,
     "equal": lambda _, __, first, second: first == second,
     "query": lambda _, name, thing: thing.attribute(name),
-    "same": _same,
-    "larger": _larger,
-    "smaller": lambda scene, _, first, second: not _larger(scene, None, first, second),
+    "same": same,
+    "larger": larger,
+    "smaller": lambda scene, _, first, second: not larger(scene, None, first, second),
     "beside": _beside,
-    "is_beside": _is_beside,
-    "half": _half,
+    "is_beside": is_beside,
+    "half": half,
     "nearest": lambda scene, _, origin: _by_distance(scene, origin, 1),
     "farthest": lambda scene, _, origin: _by_distance(scene, origin, -1),
     "outermost": _outermost,
     "extreme": _extreme,
-    "most_common": _most_common,
+    "most_common": most_common,
 }
 OPERATIONS: Final = tuple(_OPERATIONS)

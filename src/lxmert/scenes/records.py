@@ -1,32 +1,34 @@
-"""One made image as records of the official formats: COCO instances and captions, VQA v2.
-
-All ids follow from the image's index alone, so a larger data set of the same seed extends a smaller one.
-"""
+"""One made image as records of the official formats: COCO, VQA v2, GQA, NLVR2, Visual Genome."""
 
 import io
 import json
-import random
 import zlib
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from PIL import Image
 
+from lxmert.scenes import genome
 from lxmert.scenes.annotators import annotate
 from lxmert.scenes.captions import caption
 from lxmert.scenes.drawing import draw_scene
+from lxmert.scenes.gqa import records as gqa
+from lxmert.scenes.gqa.asking import ask_gqa
+from lxmert.scenes.gqa.things import Picture
 from lxmert.scenes.lexicon import SHAPES
+from lxmert.scenes.naming import OBJECT_ID_STEP, image_id_of, image_name, image_path, split_of
+from lxmert.scenes.pairs.choosing import guessed_right
+from lxmert.scenes.pairs.records import group_of, pair_records
 from lxmert.scenes.questions import Question, ask
 from lxmert.scenes.randomness import stream
 from lxmert.scenes.shapes import area
 from lxmert.scenes.world import Scene, make_scene
 
-SPLITS: Final = ("train", "val", "test")
 QUESTIONS_PER_IMAGE: Final = 20
 QUESTION_ID_STEP: Final = 1000
 """Question k of an image has id image_id * 1000 + k, as in VQA v2 where the step hides in the ids."""
-_OBJECT_ID_STEP: Final = 100
 CATEGORIES: Final = tuple(
     {"id": number, "name": shape, "supercategory": "shape"} for number, shape in enumerate(SHAPES, start=1)
 )
@@ -38,23 +40,26 @@ _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 @dataclass
 class ImageRecords:
-    """Everything that is written about one image; each record is one line of JSON."""
+    """Everything that is written about one image.
+
+    Attributes:
+        split: Its split.
+        path: Where the picture lies in the data set's directory.
+        png: The picture.
+        lines: Records as lines of JSON, by kind of annotation file; files that are JSON objects have lines
+            of a key and a value.
+        counts: How much there is of what the files' records do not tell by their number.
+        answers: How often each answer occurs, by family of VQA questions.
+        gqa_guesses: By kind of balanced GQA questions, how often each guess is right.
+    """
 
     split: str
-    file_name: str
+    path: str
     png: bytes
-    image: str
-    instances: list[str]
-    captions: list[str]
-    questions: list[str]
-    annotations: list[str]
+    lines: dict[str, list[str]]
+    counts: Counter[str] = field(default_factory=Counter)
     answers: dict[str, Counter[str]] = field(default_factory=dict)
-    """How often each answer occurs, by family."""
-
-
-def split_of(index: int) -> str:
-    """Of each ten images eight are for training, one for validation, one for testing."""
-    return {8: "val", 9: "test"}.get(index % 10, "train")
+    gqa_guesses: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def sample(
@@ -77,34 +82,54 @@ def sample(
 def image_records(seed: int, index: int, questions_per_image: int) -> ImageRecords:
     """Make image `index` of a data set and all its records."""
     picture, scene, questions = sample(seed, index, questions=questions_per_image)
-    split, image_id = split_of(index), index + 1
-    file_name = f"scenes_{split}_{image_id:012d}.png"
     stored = io.BytesIO()
     picture.save(stored, format="PNG", compress_type=_PNG_COMPRESSION)
-    height, width = scene.size_hw
-    records = ImageRecords(
-        split=split,
-        file_name=file_name,
-        png=stored.getvalue(),
-        image=to_json({"id": image_id, "file_name": file_name, "width": width, "height": height}),
-        instances=_instances(scene, image_id),
-        captions=[
-            to_json({"id": image_id * _OBJECT_ID_STEP + k, "image_id": image_id, "caption": text})
-            for k, text in enumerate(caption(scene, stream(seed, index, "captions")))
-        ],
-        questions=[],
-        annotations=[],
-    )
-    _add_questions(records, questions, image_id, stream(seed, index, "annotators"))
+    records = ImageRecords(split_of(index), image_path(index), stored.getvalue(), {})
+    _add_coco(records, scene, seed, index)
+    _add_vqa(records, questions, seed, index)
+    _add_gqa(records, scene, seed, index)
+    _add_pairs(records, seed, index)
+    _add_genome(records, scene, seed, index)
     return records
 
 
-def _add_questions(
-    records: ImageRecords, questions: list[Question], image_id: int, annotators: random.Random
-) -> None:
+def _add_coco(records: ImageRecords, scene: Scene, seed: int, index: int) -> None:
+    image_id = image_id_of(index)
+    height, width = scene.size_hw
+    file_name = f"{image_name(index)}.png"
+    records.lines["images"] = _lines(
+        [{"id": image_id, "file_name": file_name, "width": width, "height": height}]
+    )
+    records.lines["instances"] = _lines(_instances(scene, image_id))
+    records.lines["captions"] = _lines(
+        {"id": image_id * OBJECT_ID_STEP + k, "image_id": image_id, "caption": text}
+        for k, text in enumerate(caption(scene, stream(seed, index, "captions")))
+    )
+
+
+def _instances(scene: Scene, image_id: int) -> list[dict[str, Any]]:
+    instances = []
+    for k, thing in enumerate(scene.objects):
+        x1, y1, x2, y2 = thing.box_xyxy_px
+        instance = {
+            "id": image_id * OBJECT_ID_STEP + k,
+            "image_id": image_id,
+            "category_id": _CATEGORY_ID[thing.shape],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": round(area(thing.shape, thing.turn_deg, thing.diameter_px), 1),
+            "iscrowd": 0,
+            "attributes": {"color": thing.color, "size": thing.size, "fill": thing.fill},
+        }
+        instances.append(instance)
+    return instances
+
+
+def _add_vqa(records: ImageRecords, questions: Sequence[Question], seed: int, index: int) -> None:
+    image_id, annotators = image_id_of(index), stream(seed, index, "annotators")
+    asked, annotated = [], []
     for k, question in enumerate(questions):
         ids = {"image_id": image_id, "question_id": image_id * QUESTION_ID_STEP + k}
-        records.questions.append(to_json({**ids, "question": question.text}))
+        asked.append({**ids, "question": question.text})
         annotation = {
             **ids,
             "question_type": question.family,
@@ -113,25 +138,50 @@ def _add_questions(
             "answers": annotate(question.answer, annotators),
             "program": [step.to_dict() for step in question.program],
         }
-        records.annotations.append(to_json(annotation))
+        annotated.append(annotation)
         records.answers.setdefault(question.family, Counter())[question.answer] += 1
+    records.lines["vqa_questions"] = _lines(asked)
+    records.lines["vqa_annotations"] = _lines(annotated)
 
 
-def _instances(scene: Scene, image_id: int) -> list[str]:
-    instances = []
-    for k, thing in enumerate(scene.objects):
-        x1, y1, x2, y2 = thing.box_xyxy_px
-        instance = {
-            "id": image_id * _OBJECT_ID_STEP + k,
-            "image_id": image_id,
-            "category_id": _CATEGORY_ID[thing.shape],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": round(area(thing.shape, thing.turn_deg, thing.diameter_px), 1),
-            "iscrowd": 0,
-            "attributes": {"color": thing.color, "size": thing.size, "fill": thing.fill},
-        }
-        instances.append(to_json(instance))
-    return instances
+def _add_gqa(records: ImageRecords, scene: Scene, seed: int, index: int) -> None:
+    image_id, name = image_id_of(index), image_name(index)
+    ids = [str(image_id * OBJECT_ID_STEP + k) for k in range(len(scene.objects))]
+    picture = Picture(scene, ids)
+    questions = ask_gqa(picture, stream(seed, index, "gqa"))
+    records.lines["gqa_questions"] = _keyed(gqa.question_records(questions, picture, name, image_id))
+    records.lines["gqa_choices"] = _keyed(gqa.choice_records(questions, image_id))
+    records.lines["gqa_scene_graphs"] = _keyed({name: gqa.scene_graph(picture)})
+    records.gqa_guesses = gqa.guesses(questions)
+    records.counts["gqa_balanced"] = sum(question.is_balanced for question in questions)
+
+
+def _add_pairs(records: ImageRecords, seed: int, index: int) -> None:
+    group, indices = group_of(seed, index, stream(seed, index, "pairs"))
+    records.lines["nlvr2"] = []
+    if group is not None:
+        records.lines["nlvr2"] = _lines(pair_records(group, indices))
+        records.counts["nlvr2_by_sentence"] = guessed_right(group.pairs, lambda pair: None)
+        records.counts["nlvr2_by_left"] = guessed_right(group.pairs, lambda pair: pair.left)
+        records.counts["nlvr2_by_right"] = guessed_right(group.pairs, lambda pair: pair.right)
+
+
+def _add_genome(records: ImageRecords, scene: Scene, seed: int, index: int) -> None:
+    regions = genome.region_descriptions(scene, index, stream(seed, index, "regions"))
+    questions = genome.question_answers(scene, index, stream(seed, index, "free questions"))
+    records.lines["vg_image_data"] = _lines([genome.image_data(scene, index)])
+    records.lines["vg_region_descriptions"] = _lines([regions])
+    records.lines["vg_question_answers"] = _lines([questions])
+    records.counts["vg_regions"] = len(regions["regions"])
+    records.counts["vg_questions"] = len(questions["qas"])
+
+
+def _lines(values: Iterable[Any]) -> list[str]:
+    return [to_json(value) for value in values]
+
+
+def _keyed(values: Mapping[str, Any]) -> list[str]:
+    return [f"{to_json(key)}:{to_json(value)}" for key, value in values.items()]
 
 
 def to_json(value: Any) -> str:

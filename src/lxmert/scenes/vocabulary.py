@@ -4,7 +4,9 @@ import re
 import string
 from typing import Final
 
-from lxmert.scenes import captions
+from lxmert.scenes import captions, genome
+from lxmert.scenes.gqa.semantics import DIRECTIONS
+from lxmert.scenes.gqa.templates import KINDS
 from lxmert.scenes.lexicon import (
     ATTRIBUTES,
     GENERIC_NOUNS,
@@ -14,10 +16,12 @@ from lxmert.scenes.lexicon import (
     VALUES,
     WORDS,
 )
+from lxmert.scenes.pairs import templates as pairs
 from lxmert.scenes.questions.asking import words_of
 from lxmert.scenes.questions.templates import TEMPLATES
 from lxmert.scenes.world import OBJECTS_MAX
 
+_PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -25,23 +29,35 @@ def scene_vocabulary() -> list[str]:
     """The WordPiece vocabulary of the made world, lower case, position = id; the same list every time.
 
     Special tokens, then single characters and their continuations (so that words from elsewhere are spelled
-    out and not lost), then every word that a question, a caption or an answer may contain.
+    out and not lost), then every word that a VQA question, a caption or an answer may contain, then the
+    further words of the GQA questions, the sentences about pairs and the phrases about regions.
     """
     letters = string.ascii_lowercase + string.digits
     characters = sorted(letters + string.punctuation)
     pieces = [*characters, *(f"##{character}" for character in characters)]
-    return [*SPECIAL_TOKENS, *pieces, *sorted(_words() - set(pieces))]
+    known = [*SPECIAL_TOKENS, *pieces, *sorted(_words() - set(pieces))]
+    return [*known, *sorted(_further_words() - set(known))]
 
 
 def _words() -> set[str]:
     patterns = [text for variants in TEMPLATES.values() for texts in variants.values() for text in texts]
     patterns += [text for texts in captions.TEMPLATES.values() for text in texts]
-    sentences = [re.sub(r"\{\w+\}", " ", pattern) for pattern in patterns]
+    sentences = [_PLACEHOLDER.sub(" ", pattern) for pattern in patterns]
     sentences += [word for words in WORDS.values() for word in words]
     sentences += [side for sides in RELATIONS.values() for side in sides]
     sentences += [*GENERIC_NOUNS, *PLURALS, *PLURALS.values(), *NUMBER_WORDS, *ATTRIBUTES, *captions.PLACES]
     sentences += ["a an", *answer_list()]
     return {word for sentence in sentences for word in words_of(sentence)}
+
+
+def _further_words() -> set[str]:
+    patterns = [text for kind in KINDS.values() for text in kind.templates]
+    patterns += [text for texts in pairs.TEMPLATES.values() for text in texts]
+    patterns += genome.TEMPLATES
+    # Plurals of attributes, relations of GQA, and the words of full answers.
+    patterns += [f"{name}s" for name in ATTRIBUTES]
+    patterns += [*DIRECTIONS.values(), "with", "but", "of the picture", "most common", "larger than"]
+    return {word for pattern in patterns for word in words_of(_PLACEHOLDER.sub(" ", pattern))}
 
 
 def answer_list() -> list[str]:

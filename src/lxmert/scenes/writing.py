@@ -6,6 +6,13 @@ annotations/instances_{split}.json             COCO instances, with "attributes"
 annotations/captions_{split}.json              COCO captions
 annotations/vqa_{split}_questions.json         VQA v2 questions
 annotations/vqa_{split}_annotations.json       VQA v2 annotations, with "program"
+annotations/gqa_{split}_questions.json         GQA questions, balanced ones and others that they entail
+annotations/gqa_{split}_choices.json           their valid and plausible answers
+annotations/gqa_{split}_scene_graphs.json      GQA scene graphs; object ids are those of the instances
+annotations/nlvr2_{split}.json                 NLVR2 examples, a line each, about two pictures of the split
+annotations/vg_{split}_image_data.json         Visual Genome images,
+annotations/vg_{split}_region_descriptions.json  phrases about their regions,
+annotations/vg_{split}_question_answers.json   and questions with free answers
 """
 
 import json
@@ -19,11 +26,12 @@ from lxmert.errors import InputError
 from lxmert.scenes.counts import SceneCounts
 from lxmert.scenes.files import DataSetFiles, write_atomically
 from lxmert.scenes.generation import generate
-from lxmert.scenes.records import QUESTIONS_PER_IMAGE, SPLITS, ImageRecords
+from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
 
 FORMAT: Final = "lxmert-scenes"
 GENERATOR_VERSION: Final = 1
-"""Raised whenever the same seed gives other bytes than before."""
+"""Raised whenever the same seed gives a file other bytes than before."""
 SUMMARY_FILE: Final = "scenes.json"
 UNFINISHED_FILE: Final = "scenes.unfinished.json"
 QUESTIONS_PER_IMAGE_MAX: Final = 100
@@ -39,7 +47,7 @@ def make_scenes(
     workers: int = 1,
     progress: bool = True,
 ) -> SceneCounts:
-    """Make a data set of pictures, captions and questions.
+    """Make a data set of pictures, captions, questions and sentences about pairs of pictures.
 
     The bytes depend on the seed and the questions per image; image i does not depend on how many there are.
 
@@ -47,7 +55,7 @@ def make_scenes(
         directory: New, empty, or an earlier made data set, which is then replaced.
         images: How many, 1 or more; of each ten, eight train, one val, one test.
         seed: Names the world, 0 or more.
-        questions_per_image: 1 to 100.
+        questions_per_image: VQA questions, 1 to 100; the other formats have fixed numbers.
         workers: Processes that draw; 1 draws in this process. Does not change the result.
         progress: Whether to show a progress bar on the standard error stream.
 
@@ -116,6 +124,13 @@ def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:
             name: dict(sorted(answers.items())) for name, answers in sorted(counts.families.items())
         },
         "blind_accuracy": round(counts.blind_accuracy, 4),
+        "gqa_guesses": {
+            name: dict(sorted(guesses.items())) for name, guesses in sorted(counts.gqa_guesses.items())
+        },
+        "gqa_blind_accuracy": round(counts.gqa_blind_accuracy, 4),
+        "nlvr2_blind_accuracy": {
+            known: round(share, 4) for known, share in counts.nlvr2_blind_accuracy.items()
+        },
     }
 
 
@@ -136,7 +151,7 @@ def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterato
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("drawing scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("making scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=images)
         for records in made:

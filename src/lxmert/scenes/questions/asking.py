@@ -7,6 +7,7 @@ nothing about the answer.
 
 import random
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from lxmert.scenes.describing import View
@@ -34,18 +35,18 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
-def ask(scene: Scene, rng: random.Random, n: int) -> list[Question]:
-    """Ask `n` different questions about a scene.
+def ask(scene: Scene, rng: random.Random, n: int, families: Sequence[Family] = FAMILIES) -> list[Question]:
+    """Ask `n` different questions about a scene, of all families or of some.
 
     Fewer come back only where a picture of few objects has no more to offer (n in the hundreds).
     """
     view = View(scene)
-    weights = [family.weight for family in FAMILIES]
+    weights = [family.weight for family in families]
     asked: dict[str, Question] = {}
     for _ in range(_TRIES_PER_QUESTION * n):
         if len(asked) >= n:
             break
-        family = rng.choices(FAMILIES, weights=weights)[0]
+        family = rng.choices(families, weights=weights)[0]
         question = _balanced(view, family, rng)
         if question is not None:
             asked.setdefault(question.text, question)

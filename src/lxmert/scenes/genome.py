@@ -1,0 +1,111 @@
+"""Visual Genome's files: phrases about regions, questions with free answers, images.
+
+Source of the format: the published files (Krishna et al. 2017, arXiv 1602.07332), JSON lists with one record
+for each image. As there, answers are phrases with a capital and a full stop: "Three.", "A star."
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+from lxmert.scenes.describing import describe, phrase
+from lxmert.scenes.lexicon import NUMBER_WORDS, RELATIONS, SHAPES, with_article
+from lxmert.scenes.naming import image_id_of, image_path
+from lxmert.scenes.programs import AXES, RELATION_MARGIN
+from lxmert.scenes.questions import FAMILIES, ask
+from lxmert.scenes.world import Scene, SceneObject
+
+PHRASES: Final = 12
+"""Phrases about an image."""
+QUESTIONS: Final = 6
+"""Questions about an image."""
+_OPEN_FAMILIES: Final = tuple(family for family in FAMILIES if family.answer_type != "yes/no")
+_ID_STEP: Final = 100
+_PAIR_SHARE: Final = 0.4
+"""Share of the phrases that are about two objects."""
+_NAMES: Final = (("shape",), ("color", "shape"), ("size", "color", "shape"), ("fill", "color", "shape"))
+_ALONE: Final = ("{a}", "{one}", "the {one}")
+_TOGETHER: Final = ("{a} {side} {a2}", "the {one} is {side} the {one2}", "{one} {side} {a2}")
+TEMPLATES: Final = (*_ALONE, *_TOGETHER)
+PLACE_WORDS: Final = ("left", "right", "top", "bottom")
+
+
+def image_data(scene: Scene, index: int) -> dict[str, Any]:
+    """The record of image_data.json; the address is the picture's path in the data set's directory."""
+    height, width = scene.size_hw
+    return {
+        "image_id": image_id_of(index),
+        "url": image_path(index),
+        "width": width,
+        "height": height,
+        "coco_id": None,
+        "flickr_id": None,
+    }
+
+
+def region_descriptions(scene: Scene, index: int, rng: random.Random) -> dict[str, Any]:
+    """The record of region_descriptions.json: different phrases, each with the box of what it is about."""
+    image_id = image_id_of(index)
+    phrases: dict[str, Sequence[SceneObject]] = {}
+    for _ in range(2 * PHRASES):
+        pair = len(scene.objects) > 1 and rng.random() < _PAIR_SHARE
+        things = rng.sample(scene.objects, 2 if pair else 1)
+        text = _phrase(scene, things, rng)
+        if text is not None and len(phrases) < PHRASES:
+            phrases.setdefault(text, things)
+    regions = [
+        {"region_id": image_id * _ID_STEP + k, "image_id": image_id, "phrase": text, **_box(things)}
+        for k, (text, things) in enumerate(phrases.items())
+    ]
+    return {"id": image_id, "regions": regions}
+
+
+def _phrase(scene: Scene, things: Sequence[SceneObject], rng: random.Random) -> str | None:
+    words: dict[str, str] = {}
+    for thing, number in zip(things, ("", "2"), strict=False):
+        one = phrase(describe(thing, rng.choice(_NAMES)), rng)
+        words |= {f"one{number}": one, f"a{number}": with_article(one)}
+    if len(things) == 1:
+        return rng.choice(_ALONE).format(**words)
+    direction = rng.choice(list(RELATIONS))
+    axis, sign = AXES[direction]
+    offset = sign * (things[0].center_px[axis] - things[1].center_px[axis]) / scene.size_hw[1 - axis]
+    if offset < RELATION_MARGIN:
+        return None
+    return rng.choice(_TOGETHER).format(**words, side=rng.choice(RELATIONS[direction]))
+
+
+def _box(things: Sequence[SceneObject]) -> dict[str, int]:
+    """The smallest box around some objects."""
+    lefts, tops, rights, bottoms = zip(*(thing.box_xyxy_px for thing in things), strict=True)
+    x, y = min(lefts), min(tops)
+    return {"x": x, "y": y, "width": max(rights) - x, "height": max(bottoms) - y}
+
+
+def question_answers(scene: Scene, index: int, rng: random.Random) -> dict[str, Any]:
+    """The record of question_answers.json: questions that ask for more than yes or no."""
+    image_id = image_id_of(index)
+    pairs = [
+        {
+            "qa_id": image_id * _ID_STEP + k,
+            "image_id": image_id,
+            "question": question.text,
+            "answer": free_answer(question.answer),
+            "a_objects": [],
+            "q_objects": [],
+        }
+        for k, question in enumerate(ask(scene, rng, QUESTIONS, _OPEN_FAMILIES))
+    ]
+    return {"id": image_id, "qas": pairs}
+
+
+def free_answer(answer: str) -> str:
+    """An answer as people write it: "3" as "Three.", "star" as "A star.", "left" as "The left."."""
+    words = answer
+    if answer.isdigit():
+        words = NUMBER_WORDS[int(answer)] if int(answer) else answer
+    elif answer in SHAPES:
+        words = with_article(answer)
+    elif answer in PLACE_WORDS:
+        words = f"the {answer}"
+    return f"{words[0].upper()}{words[1:]}."

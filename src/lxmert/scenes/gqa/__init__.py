@@ -1,0 +1,7 @@
+"""Questions about made scenes as GQA asks them, with programs, entailments and scene graphs."""
+
+from lxmert.scenes.gqa.asking import GqaQuestion, ask_gqa
+from lxmert.scenes.gqa.semantics import execute_semantic
+from lxmert.scenes.gqa.things import Picture
+
+__all__ = ["GqaQuestion", "Picture", "ask_gqa", "execute_semantic"]

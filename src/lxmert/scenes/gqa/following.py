@@ -1,0 +1,128 @@
+"""What follows from the answer of a question: whether another answer does, and questions whose answers do."""
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from lxmert.scenes.describing import Description
+from lxmert.scenes.gqa.existence import Exist, ExistBeside, ExistNot, ExistThat
+from lxmert.scenes.gqa.facts import OPPOSITE, Fact, Knowledge, Values
+from lxmert.scenes.gqa.meaning import Meaning
+from lxmert.scenes.gqa.properties import Choose, Query, Verify
+from lxmert.scenes.gqa.relations import Beside, ChooseSide, Same
+from lxmert.scenes.gqa.things import PROPERTY_VALUES, SAME, SCENE, Thing
+from lxmert.scenes.lexicon import ATTRIBUTES
+
+_APART_SHARE: Final = 0.3
+
+
+def known_from(meaning: Meaning, answer: str) -> Knowledge:
+    """What a question and its answer tell."""
+    unique: list[Fact] = [("unique", thing) for thing in meaning.things]
+    return Knowledge([*unique, *meaning.tells(answer)])
+
+
+def follows(meaning: Meaning, answer: str, known: Knowledge) -> bool:
+    """Whether a question has this answer in every scene of which so much is known."""
+    if not all(known.knows(("unique", thing)) for thing in meaning.things):
+        return False
+    return any(all(map(known.knows, facts)) for facts in meaning.needs(answer))
+
+
+def following(meaning: Meaning, answer: str, rng: random.Random) -> list[Meaning]:
+    """Some questions whose answers follow, in random order; the same question, for other words, is one."""
+    found = [meaning]
+    for fact in meaning.tells(answer):
+        if fact[0] == "is":
+            found += _from_value(fact, rng)
+        elif fact[0] == "not":
+            found += _from_other_value(fact, rng)
+        elif fact[0] == "some":
+            found += _from_presence(_ordered(fact[1]), rng)
+        elif fact[0] == "none":
+            found += _from_absence(_ordered(fact[1]), rng)
+    if isinstance(meaning, Same):
+        found.append(Same(meaning.second, meaning.first, meaning.name, not meaning.different))
+    if isinstance(meaning, Beside | ChooseSide):
+        found += _from_sides(meaning, answer, rng)
+    found += (_partly(thing, rng) for thing in meaning.things if thing.description and thing != SCENE)
+    rng.shuffle(found)
+    return found
+
+
+def _from_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
+    _, thing, name, value = fact
+    other = _other(name, value, rng)
+    if name != "main shape":
+        yield Verify(thing, name, value)
+        yield Verify(thing, name, other)
+        yield Choose(thing, name, *rng.sample((value, other), 2))
+    if name != "vposition" and not (thing.relation or "").startswith(SAME):
+        yield Query(thing, name)
+    if name not in ATTRIBUTES:
+        return
+    values = dict(thing.description)
+    yield _there(_in_order({**values, name: value}), rng)
+    if thing.relation is None:
+        yield _there(_in_order({**values, name: other}), rng)
+        yield ExistNot(thing.description, name, value)
+    elif thing.relation in OPPOSITE:
+        yield ExistBeside(_in_order({**values, name: value}), thing.relation, thing.origin)
+
+
+def _from_other_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
+    _, thing, name, value = fact
+    if thing.relation is None and name in ATTRIBUTES:
+        yield ExistNot(thing.description, name, value)
+        yield _there(_in_order({**dict(thing.description), name: value}), rng)
+
+
+def _from_presence(values: Mapping[str, str], rng: random.Random) -> Iterator[Meaning]:
+    if len(values) > 1:
+        name = rng.choice(list(values))
+        rest = _in_order({left: values[left] for left in values if left != name})
+        yield _there(rest, rng)
+        if name != "shape":
+            yield ExistNot(rest, name, _other(name, values[name], rng))
+
+
+def _from_absence(values: Mapping[str, str], rng: random.Random) -> Iterator[Meaning]:
+    name = rng.choice([name for name in ATTRIBUTES if name not in values])
+    yield _there(_in_order({**values, name: rng.choice(PROPERTY_VALUES[name])}), rng)
+
+
+def _from_sides(meaning: Beside | ChooseSide, answer: str, rng: random.Random) -> Iterator[Meaning]:
+    ((_, _, relation, _),) = meaning.tells(answer)
+    first, second = meaning.first, meaning.second
+    yield Beside(first, relation, second)
+    yield Beside(first, OPPOSITE[relation], second)
+    if [name for name, _ in second.description] == ["shape"]:
+        yield Beside(second, OPPOSITE[relation], first)
+    if relation in ("left", "right"):
+        yield ChooseSide(first, second, rng.choice((("left", "right"), ("right", "left"))))
+    yield ExistBeside(first.description, relation, second.description)
+
+
+def _partly(thing: Thing, rng: random.Random) -> Meaning:
+    """Whether there is something with some of a thing's attributes."""
+    names = rng.sample(thing.description, rng.randint(1, len(thing.description)))
+    return _there(_in_order(dict(names)), rng)
+
+
+def _there(description: Description, rng: random.Random) -> Meaning:
+    """'Is there a red star?' or 'Is there a star that is red?'"""
+    apart = len(description) > 1 and "shape" in dict(description) and rng.random() < _APART_SHARE
+    return (ExistThat if apart else Exist)(description)
+
+
+def _other(name: str, value: str, rng: random.Random) -> str:
+    return rng.choice([other for other in PROPERTY_VALUES[name] if other != value])
+
+
+def _ordered(values: Values) -> dict[str, str]:
+    """The values of a fact, whose own order is another one in every process."""
+    return dict(_in_order(dict(values)))
+
+
+def _in_order(values: Mapping[str, str]) -> Description:
+    return tuple((name, values[name]) for name in ATTRIBUTES if name in values)

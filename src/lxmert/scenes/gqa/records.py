@@ -1,0 +1,124 @@
+"""GQA's files: questions, possible answers and scene graphs of one image.
+
+Source of the format: the published files (Hudson & Manning 2019, arXiv 1902.09506), JSON objects from
+question id or image id to a record. Question k of image i has the id i * 1000 + k, as digits with leading
+zeros; the object ids of scene graphs are those of the COCO instances; an image is called as its file.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from lxmert.scenes.gqa.asking import GqaQuestion
+from lxmert.scenes.gqa.following import follows, known_from
+from lxmert.scenes.gqa.semantics import DIRECTIONS, semantic_string
+from lxmert.scenes.gqa.templates import KINDS
+from lxmert.scenes.gqa.things import Picture
+from lxmert.scenes.programs import AmbiguousProgramError, is_beside
+
+QUESTION_ID_STEP: Final = 1000
+_ID_DIGITS: Final = 10
+
+
+def question_records(
+    questions: Sequence[GqaQuestion], picture: Picture, image_name: str, image_id: int
+) -> dict[str, dict[str, Any]]:
+    """The questions' records by their ids."""
+    ids = question_ids(questions, image_id)
+    entailed = _entailed(questions)
+    records = {}
+    for k, question in enumerate(questions):
+        same = [other for other in entailed[k] if k in entailed[other]]
+        kind = KINDS[question.kind]
+        named = question.meaning.named(question.answer, picture)
+        records[ids[k]] = {
+            "semantic": [step.to_dict() for step in question.semantic],
+            "entailed": [ids[other] for other in entailed[k]],
+            "equivalent": [ids[k], *(ids[other] for other in same)],
+            "question": question.asked.text,
+            "imageId": image_name,
+            "isBalanced": question.is_balanced,
+            "groups": {"global": question.meaning.global_group, "local": question.meaning.local_group},
+            "answer": question.answer,
+            "semanticStr": semantic_string(question.semantic),
+            "annotations": {
+                "answer": {} if named is None else {"0": named},
+                "question": question.asked.places,
+                "fullAnswer": question.full_answer.places,
+            },
+            "types": {
+                "detailed": question.detailed,
+                "semantic": kind.semantic,
+                "structural": kind.structural,
+            },
+            "fullAnswer": question.full_answer.text,
+        }
+    return records
+
+
+def question_ids(questions: Sequence[GqaQuestion], image_id: int) -> list[str]:
+    """One id for each question of an image."""
+    return [f"{image_id * QUESTION_ID_STEP + k:0{_ID_DIGITS}d}" for k in range(len(questions))]
+
+
+def _entailed(questions: Sequence[GqaQuestion]) -> list[list[int]]:
+    """For each question the numbers of those whose answers follow from its answer."""
+    entailed = []
+    for k, question in enumerate(questions):
+        known = known_from(question.meaning, question.answer)
+        others = enumerate((other.meaning, other.answer) for other in questions)
+        entailed.append([n for n, other in others if n != k and follows(*other, known)])
+    return entailed
+
+
+def choice_records(questions: Sequence[GqaQuestion], image_id: int) -> dict[str, dict[str, list[str]]]:
+    """Valid and plausible answers by question id."""
+    records = {}
+    for question_id, question in zip(question_ids(questions, image_id), questions, strict=True):
+        valid, plausible = question.meaning.choices(question.answer)
+        records[question_id] = {"valid": list(valid), "plausible": list(plausible)}
+    return records
+
+
+def scene_graph(picture: Picture) -> dict[str, Any]:
+    """The scene graph of a picture; relations are only those that are clear."""
+    height, width = picture.scene.size_hw
+    objects = {}
+    for object_id, thing in zip(picture.object_ids, picture.scene.objects, strict=True):
+        x1, y1, x2, y2 = thing.box_xyxy_px
+        relations = [
+            {"object": other_id, "name": name}
+            for other_id, other in zip(picture.object_ids, picture.scene.objects, strict=True)
+            if other is not thing
+            for direction, name in DIRECTIONS.items()
+            if _is_clearly_beside(picture, direction, thing, other)
+        ]
+        objects[object_id] = {
+            "name": thing.shape,
+            "x": x1,
+            "y": y1,
+            "w": x2 - x1,
+            "h": y2 - y1,
+            "attributes": [thing.size, thing.fill, thing.color],
+            "relations": relations,
+        }
+    return {"width": width, "height": height, "objects": objects}
+
+
+def _is_clearly_beside(picture: Picture, direction: str, *things: Any) -> bool:
+    try:
+        return is_beside(picture.scene, direction, *things)
+    except AmbiguousProgramError:
+        return False
+
+
+def guesses(questions: Sequence[GqaQuestion]) -> dict[str, Counter[str]]:
+    """How often each answer is right for somebody who does not look, by kind of balanced question."""
+    counted: dict[str, Counter[str]] = {}
+    for question in questions:
+        if question.is_balanced:
+            # What is asked for is part of the words, so a guess may depend on it.
+            asked = question.meaning.global_group
+            kind = question.kind.partition(".")[0] + (f" {asked}" if asked else "")
+            counted.setdefault(kind, Counter())[question.meaning.guess(question.answer)] += 1
+    return counted

@@ -1,0 +1,43 @@
+"""Splits, ids and names of made images: all follow from the image's index alone.
+
+So a larger data set of the same seed extends a smaller one.
+"""
+
+from typing import Final
+
+SPLITS: Final = ("train", "val", "test")
+OBJECT_ID_STEP: Final = 100
+"""Object k of an image has id image_id * 100 + k."""
+_SPLIT_OF_LAST_DIGIT: Final = {8: "val", 9: "test"}
+
+
+def split_of(index: int) -> str:
+    """Of each ten images eight are for training, one for validation, one for testing."""
+    return _SPLIT_OF_LAST_DIGIT.get(index % 10, "train")
+
+
+def earlier_of_split(index: int, most: int) -> list[int]:
+    """The images of the same split that come before an image, the nearest first, `most` at most."""
+    split = split_of(index)
+    found: list[int] = []
+    for earlier in range(index - 1, -1, -1):
+        if len(found) == most:
+            break
+        if split_of(earlier) == split:
+            found.append(earlier)
+    return found
+
+
+def image_id_of(index: int) -> int:
+    """The id of an image; ids start at 1."""
+    return index + 1
+
+
+def image_name(index: int) -> str:
+    """The name of an image, its file name without extension."""
+    return f"scenes_{split_of(index)}_{image_id_of(index):012d}"
+
+
+def image_path(index: int) -> str:
+    """Where the image lies in the data set's directory."""
+    return f"images/{split_of(index)}/{image_name(index)}.png"

@@ -1,0 +1,167 @@
+"""Choosing pairs of pictures for a sentence, so that neither it nor one picture gives the label away.
+
+A sentence comes with four pairs, two of which it is true of. Where possible they are crossed: with left
+pictures A, B and right pictures C, D it is true of (A, C) and (B, D), false of (A, D) and (B, C). Then each
+picture occurs with both labels, and who sees only one picture can do no better than chance.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from lxmert.scenes.describing import View
+from lxmert.scenes.pairs.statements import LEFT, ONE_SIDED, RIGHT, Statement, draw_kind, draw_statement
+from lxmert.scenes.questions.asking import WORDS_MAX, words_of
+
+_KINDS: Final = 6
+"""Kinds of sentences that are tried in turn."""
+_TRIES: Final = 8
+"""Sentences of a kind that are tried."""
+
+
+class Pair(NamedTuple):
+    """Two pictures by their numbers, and whether the sentence is true of them."""
+
+    left: int
+    right: int
+    label: bool
+
+
+class Group(NamedTuple):
+    """A sentence with its pairs."""
+
+    statement: Statement
+    pairs: tuple[Pair, ...]
+
+
+def choose_group(views: Sequence[View], rng: random.Random) -> Group | None:
+    """A sentence about the first picture and others, with as many true as false pairs.
+
+    Args:
+        views: The pictures, the one that must take part first.
+        rng: Source of chance.
+
+    Returns:
+        None where there are too few pictures.
+    """
+    if len(views) < 2:
+        return None
+    for choose, kinds in ((_as_good_as_possible, _KINDS), (_fixed, _KINDS), (_swapped, 3 * _KINDS)):
+        for _ in range(kinds):
+            group = _group_of_kind(draw_kind(rng), choose, views, rng)
+            if group is not None:
+                return group
+    return None
+
+
+def _group_of_kind(
+    kind: str,
+    choose: Callable[["_Truth", random.Random], list[Pair]],
+    views: Sequence[View],
+    rng: random.Random,
+) -> Group | None:
+    # Some kinds succeed seldom; without more tries of the same kind they would hardly be there.
+    for _ in range(_TRIES):
+        statement = draw_statement(kind, views[0], rng.choice(views[1:]), rng)
+        if statement is None or len(words_of(statement.text)) > WORDS_MAX:
+            continue
+        pairs = choose(_Truth(statement, views), rng)
+        if pairs:
+            return Group(statement, tuple(rng.sample(pairs, len(pairs))))
+    return None
+
+
+class _Truth:
+    """Of which pairs a sentence is true."""
+
+    def __init__(self, statement: Statement, views: Sequence[View]) -> None:
+        self.statement = statement
+        self._values = [[statement.value(view, side) for view in views] for side in (LEFT, RIGHT)]
+        self.usable = [
+            [number for number, value in enumerate(values) if value is not None] for values in self._values
+        ]
+
+    def of(self, number: int, other: int, side: int) -> bool:
+        """Whether the sentence is true where the first picture is on this side, the other beside it."""
+        left, right = (number, other) if side == LEFT else (other, number)
+        return self.statement.holds(self._values[LEFT][left], self._values[RIGHT][right])
+
+    def others(self, number: int, side: int, label: bool) -> list[int]:
+        """The pictures beside which the sentence has this label."""
+        found = (other for other in self.usable[1 - side] if other != number)
+        return [other for other in found if self.of(number, other, side) == label]
+
+
+def _pair(number: int, other: int, side: int, label: bool) -> Pair:
+    return Pair(number, other, label) if side == LEFT else Pair(other, number, label)
+
+
+def _as_good_as_possible(truth: _Truth, rng: random.Random) -> list[Pair]:
+    return (_fixed if truth.statement.kind in ONE_SIDED else _crossed)(truth, rng)
+
+
+def _crossed(truth: _Truth, rng: random.Random) -> list[Pair]:
+    """Two pictures on one side, two on the other, each with both labels."""
+    side = rng.choice((LEFT, RIGHT))
+    if 0 not in truth.usable[side]:
+        return []
+    trues, falses = truth.others(0, side, True), truth.others(0, side, False)
+    for second in rng.sample(truth.usable[side], len(truth.usable[side])):
+        if second == 0:
+            continue
+        ours = [other for other in falses if other != second and truth.of(second, other, side)]
+        theirs = [other for other in trues if other != second and not truth.of(second, other, side)]
+        if ours and theirs:
+            false, true = rng.choice(ours), rng.choice(theirs)
+            return [
+                _pair(0, true, side, True),
+                _pair(0, false, side, False),
+                _pair(second, true, side, False),
+                _pair(second, false, side, True),
+            ]
+    return []
+
+
+def _fixed(truth: _Truth, rng: random.Random) -> list[Pair]:
+    """One picture on the left with both labels, and one on the right."""
+    side = rng.choice((LEFT, RIGHT))
+    if 0 not in truth.usable[side]:
+        return []
+    first = _both_labels(truth, 0, side, rng)
+    if not first:
+        return []
+    candidates = [number for number in truth.usable[1 - side] if number != 0]
+    for number in rng.sample(candidates, len(candidates)):
+        second = [pair for pair in _both_labels(truth, number, 1 - side, rng) if pair not in first]
+        if len(second) == 2:
+            return [*first, *second]
+    return []
+
+
+def _both_labels(truth: _Truth, number: int, side: int, rng: random.Random) -> list[Pair]:
+    pairs = []
+    for label in (True, False):
+        others = truth.others(number, side, label)
+        if not others:
+            return []
+        pairs.append(_pair(number, rng.choice(others), side, label))
+    return pairs
+
+
+def _swapped(truth: _Truth, _: random.Random) -> list[Pair]:
+    """A pair and the same with left and right exchanged: all that two pictures allow."""
+    for other in truth.usable[RIGHT][1:]:
+        if {0, other} <= {*truth.usable[LEFT]} & {*truth.usable[RIGHT]}:
+            there, back = truth.of(0, other, LEFT), truth.of(other, 0, LEFT)
+            if there != back:
+                return [Pair(0, other, there), Pair(other, 0, back)]
+    return []
+
+
+def guessed_right(pairs: Iterable[Pair], seen: Callable[[Pair], int | None]) -> int:
+    """How many labels somebody knows at most who sees only one picture, or none, of each pair."""
+    labels: dict[int | None, Counter[bool]] = {}
+    for pair in pairs:
+        labels.setdefault(seen(pair), Counter())[pair.label] += 1
+    return sum(max(counted.values()) for counted in labels.values())

@@ -1,0 +1,58 @@
+"""NLVR2's file: the examples of one image, paired with earlier images of its split.
+
+Source of the format: the published files (Suhr et al. 2019, arXiv 1811.00491; lil-lab/nlvr), a JSON object a
+line. An identifier is "<split>-<set>-<pair>-<sentence>"; a set is the image that brought the sentence.
+`left_url` and `right_url` are the pictures' paths in the data set's directory.
+"""
+
+import functools
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+from lxmert.scenes.describing import View
+from lxmert.scenes.naming import earlier_of_split, image_id_of, image_path, split_of
+from lxmert.scenes.pairs.choosing import Group, choose_group
+from lxmert.scenes.randomness import stream
+from lxmert.scenes.world import make_scene
+
+PARTNERS: Final = 20
+"""How many earlier images of the split an image may be paired with."""
+_DIRECTORIES: Final = 100
+"""Folders of NLVR2's training images; a part of a training split is made of whole folders."""
+
+
+def group_of(seed: int, index: int, rng: random.Random) -> tuple[Group | None, Sequence[int]]:
+    """The sentence of an image with its pairs, and the indices of the images that these number."""
+    indices = [index, *earlier_of_split(index, PARTNERS)]
+    return choose_group([_view(seed, one) for one in indices], rng), indices
+
+
+@functools.lru_cache(maxsize=512)
+def _view(seed: int, index: int) -> View:
+    return View(make_scene(stream(seed, index, "scene")))
+
+
+def pair_records(group: Group, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """The examples of one image."""
+    split, set_ = split_of(indices[0]), image_id_of(indices[0])
+    records = []
+    for number, pair in enumerate(group.pairs):
+        label = str(pair.label)
+        record: dict[str, Any] = {
+            "validation": {"0": label},
+            "sentence": group.statement.text,
+            "left_url": image_path(indices[pair.left]),
+            "writer": "0",
+            "label": label,
+            "right_url": image_path(indices[pair.right]),
+            "synset": group.statement.kind,
+            "query": f"{group.statement.kind} {set_}",
+            "identifier": f"{split}-{set_}-{number}-0",
+        }
+        if split == "train":
+            record["directory"] = set_ % _DIRECTORIES
+        else:
+            record["extra_validations"] = {}
+        records.append(record)
+    return records

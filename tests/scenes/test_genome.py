@@ -1,0 +1,95 @@
+"""Visual Genome's formats: true phrases with their boxes, questions with free answers."""
+
+import random
+import re
+
+import pytest
+
+from lxmert.data.answer_table import normalise_table_answer
+from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases
+from lxmert.scenes import answer_list, make_scene
+from lxmert.scenes.genome import free_answer, question_answers, region_descriptions
+from tests.scenes.conftest import SPLITS, answerer
+from tests.scenes.english import NP, SIDE
+
+
+def boxes(scene, phrase: str) -> list[tuple[int, int, int, int]]:
+    reader = answerer(scene)
+    fitting = reader.fitting(phrase)
+    return [
+        thing.box_xyxy_px for thing, read in zip(scene.objects, reader.things, strict=True) if read in fitting
+    ]
+
+
+def test_phrases_are_true_of_what_their_boxes_hold():
+    kinds = set()
+    for k in range(150):
+        scene = make_scene(random.Random(k))
+        record = region_descriptions(scene, 4, random.Random(-k))
+        assert record["id"] == 5
+        assert len({region["phrase"] for region in record["regions"]}) == len(record["regions"]) >= 6
+        for region in record["regions"]:
+            box = (region["x"], region["y"], region["x"] + region["width"], region["y"] + region["height"])
+            words = r"(?:the |an? )?" + NP
+            found = re.fullmatch(rf"{words}(?: (?:is )?{SIDE} {words})?", region["phrase"])
+            first, side, second = found.groups()
+            kinds.add(side)
+            if side is None:
+                assert box in boxes(scene, first)
+                continue
+            axis = 0 if "left" in side or "right" in side else 1
+            sign = -1 if any(word in side for word in ("left", "above", "higher")) else 1
+            assert any(
+                box == (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+                and sign * (a[axis] + a[axis + 2] - b[axis] - b[axis + 2]) > 0
+                for a in boxes(scene, first)
+                for b in boxes(scene, second)
+            ), region
+    assert kinds == {
+        None,
+        "left of",
+        "to the left of",
+        "right of",
+        "to the right of",
+        "above",
+        "higher than",
+        "below",
+        "lower than",
+    }
+
+
+def test_free_answers_become_answers_of_the_world_again():
+    for k in range(80):
+        scene = make_scene(random.Random(k))
+        reader = answerer(scene)
+        record = question_answers(scene, 0, random.Random(k))
+        assert len(record["qas"]) == 6
+        for pair in record["qas"]:
+            answer = normalise_table_answer(pair["answer"])
+            assert answer in answer_list()
+            assert reader.answer(pair["question"]) == answer not in ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("answer", "free"),
+    [("3", "Three."), ("0", "0."), ("star", "A star."), ("left", "The left."), ("orange", "Orange.")],
+)
+def test_free_answers_are_phrases(answer: str, free: str):
+    assert free_answer(answer) == free
+
+
+def test_the_readers_of_visual_genome_read_it(made):
+    for split in SPLITS:
+        images = {image["id"] for image in made.read(f"instances_{split}")["images"]}
+        phrases = read_region_phrases(made.path(f"vg_{split}_region_descriptions"))
+        questions = read_question_answers(made.path(f"vg_{split}_question_answers"))
+        assert {one.image_id for one in phrases} == {one.image_id for one in questions} == images
+        assert read_coco_ids(made.path(f"vg_{split}_image_data")) == dict.fromkeys(images)
+        data = made.read(f"vg_{split}_image_data")
+        assert all((made.folder / image["url"]).is_file() for image in data)
+        ids = [
+            region["region_id"]
+            for image in made.read(f"vg_{split}_region_descriptions")
+            for region in image["regions"]
+        ]
+        assert len(set(ids)) == len(ids)

@@ -1,0 +1,111 @@
+"""What follows from an answer, worked out by hand."""
+
+import pytest
+
+from lxmert.scenes.gqa.conjunctions import VerifyBoth, VerifyTwo
+from lxmert.scenes.gqa.existence import Exist, ExistBeside, ExistNot, ExistThat, ExistTwo
+from lxmert.scenes.gqa.following import follows, known_from
+from lxmert.scenes.gqa.properties import Choose, Query, Verify
+from lxmert.scenes.gqa.relations import AllSame, Beside, ChooseSide, Larger, Same
+from lxmert.scenes.gqa.things import SCENE, Thing
+
+S = (("shape", "star"),)
+H = (("shape", "heart"),)
+RED = (("color", "red"),)
+RED_S = (("color", "red"), ("shape", "star"))
+BLUE_S = (("color", "blue"), ("shape", "star"))
+BIG_RED_S = (("size", "large"), ("color", "red"), ("shape", "star"))
+STAR, HEART = Thing(S), Thing(H)
+LEFT_ONE = Thing(S, "left", H)
+
+FOLLOWS = [
+    (Query(STAR, "color"), "red", Verify(STAR, "color", "red"), "yes"),
+    (Query(STAR, "color"), "red", Verify(STAR, "color", "blue"), "no"),
+    (Query(STAR, "color"), "red", Choose(STAR, "color", "blue", "red"), "red"),
+    (Query(STAR, "color"), "red", Exist(RED_S), "yes"),
+    (Query(STAR, "color"), "red", Exist(RED), "yes"),
+    (Query(STAR, "color"), "red", Exist(S), "yes"),
+    (Query(STAR, "color"), "red", Exist(BLUE_S), "no"),
+    (Query(STAR, "color"), "red", ExistThat(RED_S), "yes"),
+    (Query(STAR, "color"), "red", ExistNot(S, "color", "red"), "no"),
+    (Query(STAR, "color"), "red", ExistNot(S, "color", "blue"), "yes"),
+    (Query(STAR, "color"), "red", VerifyBoth(STAR, ("color", "blue"), ("size", "large")), "no"),
+    (Query(STAR, "color"), "red", ExistTwo("or", BLUE_S, RED_S), "yes"),
+    (Query(STAR, "color"), "red", ExistTwo("and", BLUE_S, H), "no"),
+    (Query(Thing(RED), "shape"), "star", Exist(RED_S), "yes"),
+    (Query(Thing(RED), "shape"), "star", Exist((("color", "red"), ("shape", "heart"))), "no"),
+    (Query(LEFT_ONE, "color"), "red", ExistBeside(RED_S, "left", H), "yes"),
+    (Query(LEFT_ONE, "color"), "red", ExistBeside(BLUE_S, "left", H), "no"),
+    (Query(LEFT_ONE, "color"), "red", Exist(H), "yes"),
+    (Query(SCENE, "main color"), "red", Verify(SCENE, "main color", "blue"), "no"),
+    (Query(SCENE, "main color"), "red", Exist(RED), "yes"),
+    (Query(STAR, "hposition"), "left", Verify(STAR, "hposition", "right"), "no"),
+    (Verify(STAR, "hposition", "right"), "no", Query(STAR, "hposition"), "left"),
+    (Verify(STAR, "size", "small"), "no", Query(STAR, "size"), "large"),
+    (Verify(STAR, "color", "red"), "yes", Query(STAR, "color"), "red"),
+    (Verify(STAR, "color", "red"), "no", Exist(RED_S), "no"),
+    (Verify(STAR, "color", "red"), "no", Exist(BIG_RED_S), "no"),
+    (Verify(STAR, "color", "red"), "no", ExistNot(S, "color", "red"), "yes"),
+    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "yes", Verify(STAR, "color", "red"), "yes"),
+    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "no", Exist(S), "yes"),
+    (VerifyTwo(STAR, HEART, "color", "red"), "yes", Query(HEART, "color"), "red"),
+    (Exist(RED_S), "yes", Exist(S), "yes"),
+    (Exist(RED_S), "yes", ExistNot(S, "color", "blue"), "yes"),
+    (Exist(S), "no", Exist(RED_S), "no"),
+    (Exist(S), "no", ExistTwo("and", S, H), "no"),
+    (ExistNot(S, "color", "red"), "no", Exist(BLUE_S), "no"),
+    (ExistNot(S, "color", "red"), "yes", Exist(S), "yes"),
+    (ExistTwo("and", S, H), "yes", Exist(H), "yes"),
+    (ExistTwo("or", S, H), "no", Exist(RED_S), "no"),
+    (ExistBeside(RED_S, "left", H), "yes", Exist(RED_S), "yes"),
+    (ExistBeside(S, "left", H), "no", ExistBeside(RED_S, "left", H), "no"),
+    (Beside(STAR, "left", HEART), "yes", Beside(STAR, "right", HEART), "no"),
+    (Beside(STAR, "left", HEART), "yes", Beside(HEART, "right", STAR), "yes"),
+    (Beside(STAR, "left", HEART), "no", ChooseSide(STAR, HEART, ("left", "right")), "right"),
+    (Beside(STAR, "left", HEART), "yes", ExistBeside(S, "left", H), "yes"),
+    (Beside(STAR, "left", HEART), "yes", ExistBeside(H, "left", S), "no"),
+    (ChooseSide(STAR, HEART, ("left", "right")), "left", Beside(STAR, "left", HEART), "yes"),
+    (Same(STAR, HEART, "color"), "yes", Same(HEART, STAR, "color", True), "no"),
+    (AllSame(S, "color"), "no", AllSame(S, "color", True), "yes"),
+    (Larger(STAR, HEART), "heart", Larger(HEART, STAR), "heart"),
+]
+OPEN = [
+    (Query(STAR, "color"), "red", Query(STAR, "size"), "large"),
+    (Query(STAR, "color"), "red", Query(HEART, "color"), "red"),
+    (Query(STAR, "color"), "red", Exist(BIG_RED_S), "yes"),
+    (Query(STAR, "color"), "red", Exist((("color", "blue"),)), "no"),
+    (Query(STAR, "color"), "red", ExistNot(RED, "shape", "star"), "no"),
+    (Query(LEFT_ONE, "color"), "red", Exist(BLUE_S), "no"),
+    (Query(LEFT_ONE, "color"), "red", ExistNot(S, "color", "red"), "no"),
+    (Query(LEFT_ONE, "color"), "red", ExistBeside(RED, "left", H), "yes"),
+    (Query(LEFT_ONE, "color"), "red", Query(STAR, "color"), "red"),
+    *((Verify(STAR, "color", "red"), "no", Query(STAR, "color"), color) for color in ("orange", "blue")),
+    (VerifyBoth(STAR, ("size", "large"), ("color", "red")), "no", Verify(STAR, "color", "red"), "no"),
+    (Exist(S), "yes", Exist(RED_S), "yes"),
+    (Exist(RED_S), "no", Exist(S), "no"),
+    (Exist(S), "yes", Query(STAR, "color"), "red"),
+    (ExistTwo("and", S, H), "no", Exist(S), "no"),
+    (ExistTwo("or", S, H), "yes", Exist(S), "yes"),
+    (ExistBeside(S, "left", H), "no", Exist(S), "no"),
+    (Beside(STAR, "left", HEART), "yes", Beside(STAR, "above", HEART), "yes"),
+    (Beside(STAR, "left", HEART), "yes", ExistBeside((), "right", H), "no"),
+    (Query(SCENE, "main color"), "red", Exist((("color", "blue"),)), "no"),
+    (Same(STAR, HEART, "color"), "yes", Same(STAR, HEART, "size"), "yes"),
+]
+
+
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), FOLLOWS)
+def test_it_follows(meaning, answer, other, other_answer):
+    assert follows(other, other_answer, known_from(meaning, answer))
+
+
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), OPEN)
+def test_it_is_left_open(meaning, answer, other, other_answer):
+    assert not follows(other, other_answer, known_from(meaning, answer))
+
+
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), FOLLOWS)
+def test_the_opposite_does_not_follow(meaning, answer, other, other_answer):
+    opposite = {"yes": "no", "no": "yes", "left": "right", "right": "left"}.get(other_answer)
+    if opposite is not None:
+        assert not follows(other, opposite, known_from(meaning, answer))

@@ -1,0 +1,182 @@
+"""Sentences about two pictures: true or false as said, and not to be guessed from words or one picture."""
+
+import json
+import operator
+import random
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert.data.nlvr2 import read_nlvr2
+from lxmert.scenes import make_scene
+from lxmert.scenes.describing import View
+from lxmert.scenes.naming import earlier_of_split, image_path, split_of
+from lxmert.scenes.pairs import Group, choose_group
+from lxmert.scenes.pairs.choosing import guessed_right
+from lxmert.scenes.pairs.records import group_of, pair_records
+from lxmert.scenes.pairs.statements import ONE_SIDED, draw_kind, draw_statement
+from lxmert.scenes.pairs.templates import TEMPLATES
+from lxmert.scenes.randomness import stream
+from tests.scenes.conftest import SPLITS, answerer
+from tests.scenes.pairs_english import Judge
+
+VIEWS = [View(make_scene(random.Random(k))) for k in range(120)]
+READERS = [answerer(view.scene) for view in VIEWS]
+
+
+@pytest.fixture(scope="module")
+def groups() -> list[tuple[list[int], Group]]:
+    found = []
+    for k in range(500):
+        rng = random.Random(k)
+        numbers = rng.sample(range(len(VIEWS)), 21)
+        found.append((numbers, choose_group([VIEWS[number] for number in numbers], rng)))
+    return found
+
+
+def test_every_label_follows_from_the_words_and_the_boxes(groups):
+    for numbers, group in groups:
+        for pair in group.pairs:
+            judge = Judge(READERS[numbers[pair.left]], READERS[numbers[pair.right]])
+            assert judge.says_true(group.statement.text) == pair.label, (group, numbers)
+
+
+def test_all_kinds_occur_in_all_their_wordings():
+    rng = random.Random(0)
+    texts = defaultdict(list)
+    for _ in range(4000):
+        statement = draw_statement(draw_kind(rng), *rng.sample(VIEWS, 2), rng)
+        if statement is not None:
+            texts[statement.kind].append(statement.text.lower())
+    assert texts.keys() == TEMPLATES.keys()
+    for kind, templates in TEMPLATES.items():
+        for template in templates:
+            pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(template))
+            assert any(re.fullmatch(pattern, text) for text in texts[kind]), template
+
+
+def test_sentences_are_short_and_have_two_true_and_two_false_pairs(groups):
+    for _, group in groups:
+        assert len(re.findall(r"\w+|[^\w\s]", group.statement.text)) <= 18
+        assert group.statement.text[0].isupper()
+        assert group.statement.text.endswith(".")
+        assert Counter(pair.label for pair in group.pairs) == {True: 2, False: 2}
+        assert len({(pair.left, pair.right) for pair in group.pairs}) == 4
+        assert all(pair.left != pair.right for pair in group.pairs)
+        assert any(0 in (pair.left, pair.right) for pair in group.pairs)
+
+
+def test_most_groups_are_crossed_so_that_one_picture_tells_nothing(groups):
+    crossed = 0
+    for _, group in groups:
+        by_left, by_right = defaultdict(set), defaultdict(set)
+        for pair in group.pairs:
+            by_left[pair.left].add(pair.label)
+            by_right[pair.right].add(pair.label)
+        if all(len(labels) == 2 for labels in (*by_left.values(), *by_right.values())):
+            crossed += 1
+            assert group.statement.kind not in ONE_SIDED or len(by_left) != 2 or len(by_right) != 2
+    assert crossed / len(groups) > 0.6
+
+
+def test_one_picture_alone_tells_little(groups):
+    """The best guesser who knows each group's sentence and one picture of each pair."""
+    for side in ("left", "right"):
+        right = sum(guessed_right(group.pairs, operator.attrgetter(side)) for _, group in groups)
+        assert right / sum(len(group.pairs) for _, group in groups) < 0.62
+
+
+def test_the_best_guess_is_counted_by_what_is_seen(groups):
+    group = next(group for _, group in groups if group.statement.kind == "both")
+    assert guessed_right(group.pairs, lambda pair: None) == 2
+    assert guessed_right(group.pairs, lambda pair: (pair.left, pair.right)) == 4
+    assert guessed_right(group.pairs, lambda pair: pair.left) == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**40), few=st.integers(2, 6))
+def test_few_pictures_still_give_balanced_labels(seed: int, few: int):
+    rng = random.Random(seed)
+    views = [View(make_scene(rng)) for _ in range(few)]
+    readers = [answerer(view.scene) for view in views]
+    group = choose_group(views, rng)
+    if group is None:
+        # Two pictures that are alike in all that their sentences would count.
+        assert few == 2
+        return
+    labels = Counter(pair.label for pair in group.pairs)
+    assert labels[True] == labels[False] > 0
+    for pair in group.pairs:
+        assert Judge(readers[pair.left], readers[pair.right]).says_true(group.statement.text) == pair.label
+
+
+def test_one_picture_has_no_pair():
+    assert choose_group(VIEWS[:1], random.Random(0)) is None
+
+
+def test_partners_are_earlier_images_of_the_same_split():
+    assert earlier_of_split(8, 5) == []
+    assert earlier_of_split(38, 2) == [28, 18]
+    assert earlier_of_split(12, 5) == [11, 10, 7, 6, 5]
+    for index in (3, 17, 48, 99):
+        _, indices = group_of(5, index, stream(5, index, "pairs"))
+        assert indices[0] == index
+        assert all(earlier < index and split_of(earlier) == split_of(index) for earlier in indices[1:])
+
+
+def test_an_example_depends_on_seed_and_index_alone():
+    def records(index: int) -> list[dict]:
+        group, indices = group_of(9, index, stream(9, index, "pairs"))
+        return pair_records(group, indices)
+
+    alone = records(57)
+    for index in range(40, 60):
+        records(index)
+    assert records(57) == alone
+
+
+def test_records_are_those_of_nlvr2(made, shared_data: Path):
+    with (shared_data / "nlvr2" / "dev.json").open() as lines:
+        real = json.loads(next(lines))
+    for split in SPLITS:
+        records = [json.loads(line) for line in made.path(f"nlvr2_{split}").read_text().splitlines()]
+        for record in records:
+            extra = {"directory"} if split == "train" else {"extra_validations"}
+            assert record.keys() == (real.keys() - {"extra_validations"}) | extra
+            assert all(isinstance(record[key], type(real[key])) for key in record.keys() & real.keys())
+            assert record["label"] in ("True", "False")
+            for side in ("left_url", "right_url"):
+                assert (made.folder / record[side]).is_file()
+
+
+def test_the_reader_of_nlvr2_finds_sentences_pictures_and_groups(made):
+    for split, images in (("train", 48), ("val", 6), ("test", 6)):
+        examples = read_nlvr2(made.path(f"nlvr2_{split}"))
+        assert len(examples) >= 2 * (images - 2)
+        labels = defaultdict(Counter)
+        for example in examples:
+            split_, set_, _, sentence = example.identifier.split("-")
+            assert example.group == f"{split_}-{set_}--{sentence}"
+            assert example.left_image.startswith(f"scenes_{split}_")
+            labels[example.group, example.sentence][example.label] += 1
+        assert len(labels) >= images - 2
+        assert all(counted[True] == counted[False] > 0 for counted in labels.values())
+        assert len({group for group, _ in labels}) == len(labels)
+
+
+def test_stored_labels_follow_from_the_stored_boxes(made):
+    for split in SPLITS:
+        for example in read_nlvr2(made.path(f"nlvr2_{split}")):
+            judges = [
+                answerer(make_scene(stream(3, int(name.rsplit("_", 1)[1]) - 1, "scene")))
+                for name in (example.left_image, example.right_image)
+            ]
+            assert Judge(*judges).says_true(example.sentence) == example.label
+
+
+def test_pictures_are_named_by_their_paths():
+    assert image_path(8) == "images/val/scenes_val_000000000009.png"
