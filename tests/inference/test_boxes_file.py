@@ -24,6 +24,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert torch.equal(read_boxes(tmp_path / "boxes.json"), boxes)
 
 
+@pytest.mark.parametrize("name", ["absent.json", "."])
+def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="the boxes cannot be read") as caught:
+        read_boxes(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

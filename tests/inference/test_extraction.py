@@ -308,6 +308,45 @@ def test_nothing_to_look_at_is_an_error(tmp_path: Path) -> None:
             list_images(tmp_path / source)
 
 
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.png").write_bytes(b"a")
+    scan = os.scandir
+
+    def scandir(path: str | Path) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"locked: the folder cannot be looked into \(Permission denied\)"):
+        list_images(tmp_path)
+
+
+def test_a_list_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\ufeffa.png\nb.png\n", encoding="utf-8")
+    assert [image.name for image in list_images(tmp_path / "list.txt")] == ["a.png", "b.png"]
+
+
+def test_boxes_for_an_extractor_that_lays_its_own_are_refused_at_once(photos: Path, tmp_path: Path) -> None:
+    instances = {"images": [], "annotations": [], "categories": []}
+    (tmp_path / "boxes.json").write_text(json.dumps(instances))
+    boxes = BoxesOfImages(tmp_path / "boxes.json")
+    with pytest.raises(ConfigurationError, match=r"regular-grid-2x3/pooled-pixels-2 lays its own boxes"):
+        _extract(photos, tmp_path / "store", build_extractor(GRID), boxes=boxes)
+    assert not (tmp_path / "store").exists()
+
+
+def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.png\n\nhttps://example.org/b.png\n")
+    with pytest.raises(DataError, match=r"list.txt: line 3 is an address, https://example.org/b.png"):
+        list_images(tmp_path / "list.txt")
+    with pytest.raises(DataError, match=r"example.org/b.png is an address"):
+        list_images(Path("https://example.org/b.png"))
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

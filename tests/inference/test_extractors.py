@@ -45,6 +45,9 @@ def test_a_file_with_a_description_is_followed(tmp_path):
     path = tmp_path / "grid.json"
     path.write_text(json.dumps(extractor.to_dict()))
     assert extractor_named(str(path)).identity == extractor.identity
+    assert extractor_named(path.read_text()).identity == extractor.identity
+    path.write_text("kind: regular_grid\nrows: 3\ncolumns: 2\nencoder: {kind: pooled_pixels, size: 4}\n")
+    assert extractor_named(str(path)).identity == extractor.identity
 
 
 def test_the_embedded_and_the_published_detector_have_their_descriptions():
@@ -55,9 +58,31 @@ def test_the_embedded_and_the_published_detector_have_their_descriptions():
         assert published["max_objects"] == 36
 
 
-def test_a_published_layout_is_recognised_by_its_file(tmp_path):
+@pytest.mark.parametrize("stray", [None, "{}", '{"model_type": "resnet"}', "no json"])
+def test_a_published_layout_is_recognised_by_its_files(tmp_path, stray):
     (tmp_path / "config.yaml").write_text("model: {}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"weights")
+    if stray is not None:
+        (tmp_path / "config.json").write_text(stray)
     assert extractor_spec(str(tmp_path)) == {"kind": "faster_rcnn", "detector": str(tmp_path)}
+
+
+def test_a_stray_yaml_does_not_make_a_detector_a_published_one(tmp_path):
+    save_detector(tmp_path)
+    (tmp_path / "config.yaml").write_text("model: {}")
+    assert extractor_spec(str(tmp_path)) == {"kind": "detr", "model": str(tmp_path)}
+
+
+def test_a_repository_of_the_published_layout_is_recognised_without_its_weights(tmp_path, monkeypatch):
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("config.yaml", "pytorch_model.bin"):
+        (files / name).write_bytes(b"model: {}")
+    (files / "config.json").write_text("{}")
+    with serving(Sites({"someone/detector": files})) as sites:
+        sites.replace_the_net(monkeypatch, tmp_path / "home")
+        spec = extractor_spec("someone/detector")
+    assert spec == {"kind": "faster_rcnn", "detector": "someone/detector"}
 
 
 @pytest.mark.parametrize(

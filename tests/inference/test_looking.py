@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from lxmert.errors import InputError, RegionsError
-from lxmert.inference.looking import look
+from lxmert.inference.looking import SeenObject, look
 from lxmert.vision import GivenBoxes, PooledPixels, Regions, RegularGrid
+from lxmert.vision.drawing import draw_regions
 
 BOXES = torch.tensor([[1.0, 2.0, 30.0, 20.0], [5.0, 6.0, 90.0, 55.5], [40.25, 10.0, 60.0, 58.0]])
 PICTURE = Image.new("RGB", (100, 60), (120, 120, 120))
@@ -75,6 +76,7 @@ def test_given_boxes_keep_their_order():
 def test_extractors_without_names_and_scores_are_shown_too():
     sight = look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
     assert [seen.label for seen in sight.objects] == [None, None]
+    assert [(seen.score, seen.attribute_score) for seen in sight.objects] == [(None, None)] * 2
     assert len(look(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
     with pytest.raises(InputError, match="gives no scores"):
         look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
@@ -101,10 +103,18 @@ def test_what_was_seen_is_told_in_json():
     }
 
 
+def test_json_is_rounded_to_hundredths_of_a_pixel_and_of_a_percent():
+    told = SeenObject((1.23456, 2.0, 30.98765, 40.5), None, "red", 0.123456, None).to_dict()
+    assert told["box"] == [1.23, 2.0, 30.99, 40.5]
+    assert (told["score"], told["attribute_score"]) == (0.1235, None)
+
+
 def test_the_drawing_shows_what_was_seen_and_no_more():
     nothing = np.asarray(look(PICTURE, Oracle(), min_score=1.0).drawn())
     assert (nothing == 120).all()
     one, three = (np.asarray(look(PICTURE, Oracle(), top=top).drawn()) for top in (1, 3))
+    best = BOXES[2:]
+    assert (one == np.asarray(draw_regions(PICTURE, best, ["red dog"], [0.75]))).all()
     blue = (0, 114, 178)
     assert (one == blue).all(axis=2).sum() > 0
     assert (one != 120).any(axis=2).sum() < (three != 120).any(axis=2).sum()

@@ -11,7 +11,7 @@ from PIL import Image
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor, LxmertProcessor
 from lxmert.answers import Answer
 from lxmert.downloads import PublishedFile
-from lxmert.errors import DataError, InputError, VocabularyError
+from lxmert.errors import DataError, InputError, TextError, VocabularyError
 from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels
@@ -44,6 +44,19 @@ def test_answers_are_those_of_model_and_processor(predictor: LxmertPredictor) ->
 def test_no_question_has_no_answer(predictor: LxmertPredictor) -> None:
     picture, scene, _ = sample(11, 0, questions=1)
     assert predictor.answer(predictor.regions(picture, scene.boxes_xyxy_px()), []) == []
+
+
+def test_what_answer_would_refuse_can_be_known_before_an_image_is_looked_at(
+    predictor: LxmertPredictor,
+) -> None:
+    predictor.check(["how many stars are there?", "what is red?"])
+    with pytest.raises(TextError, match="text 1 is empty"):
+        predictor.check(["how many stars are there?", " "])
+    folder = embedded_model_folder()
+    processor = LxmertProcessor.from_pretrained(folder)
+    processor._answers = None
+    with pytest.raises(VocabularyError, match="no answers"):
+        LxmertPredictor(predictor.model, processor).check(["what is red?"])
 
 
 def test_one_text_instead_of_a_list_is_told(predictor: LxmertPredictor) -> None:

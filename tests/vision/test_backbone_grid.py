@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from transformers import (
 
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision import BackboneEncoder, BackboneGrid, RegionExtractor, build_extractor
-from lxmert.vision.backbone_grid import _pooled
+from lxmert.vision.backbone_grid import _pooled, _token_grid
 
 TRANSFORMER = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 DINO = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_ratio": 1}
@@ -110,6 +111,7 @@ def test_every_cell_of_the_last_map_is_an_object_in_its_place(name):
     _, size, (rows, columns), width = MODELS[name]
     extractor = BackboneGrid(model(name).train(), size=size)
     assert isinstance(extractor, RegionExtractor)
+    assert (extractor.needs_boxes, extractor.takes_boxes) == (False, False)
     assert extractor.feature_dim == width
     for image, regions in zip(IMAGES, extractor(IMAGES), strict=True):
         assert regions.features.shape == (rows * columns, width)
@@ -280,3 +282,53 @@ def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
         with pytest.raises(WeightsError, match="needs timm") as caught:
             maker(tmp_path)
         assert "\n" not in str(caught.value)
+
+
+def test_pictures_of_other_modes_are_seen_as_their_colours():
+    extractor = BackboneGrid(model("vit"), 2, 2)
+    grey, shown = IMAGES[0].convert("L"), IMAGES[0].convert("L").convert("RGB")
+    assert extractor([grey])[0].equals(extractor([shown])[0])
+    transparent = Image.new("RGBA", (40, 30), (200, 10, 10, 0))  # nothing but white shows
+    assert extractor([transparent])[0].equals(extractor([Image.new("RGB", (40, 30), "white")])[0])
+
+
+def test_the_network_moves_where_it_is_told_to():
+    made = BackboneGrid(model("vit"))
+    assert made.identity.startswith("backbone-grid-as-is/")
+    assert made.to("meta") is made
+    assert {parameter.device.type for parameter in made.vision_model.model.parameters()} == {"meta"}
+
+
+def test_what_was_found_can_take_part_in_training():
+    regions = BackboneGrid(model("vit"), 2, 3)([IMAGES[0]])[0]
+    assert not regions.features.is_inference()
+    layer = torch.nn.Linear(regions.feature_dim, 2)
+    layer(regions.features).sum().backward()
+    assert layer.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size_hw", "settings", "expected"),
+    [
+        (12, (18, 24), {"patch_size": 6}, (3, 4, 0)),  # no token but those of patches
+        (13, (18, 24), {"patch_size": 6}, (3, 4, 1)),
+        (14, (20, 29), {"patch_size": (6, 7)}, (3, 4, 2)),  # what is left of a patch is cut off
+        (18, (18, 24), {"patch_size": 6, "num_register_tokens": 5}, (3, 4, 6)),
+        (15, (9, 17), {}, (3, 5, 0)),  # patches of 4 pixels, the last ones begun
+        (6, (9, 17), {}, (2, 3, 0)),  # 8
+        (8, (32, 50), {"patch_size": 4}, (2, 4, 0)),  # merged to 16
+        (6, (66, 50), {"patch_size": None}, (3, 2, 0)),  # 32
+        (6, (65, 190), {"patch_size": 0}, (2, 3, 0)),  # 64
+    ],
+)
+def test_the_grid_behind_a_sequence_of_tokens(tokens, size_hw, settings, expected):
+    assert _token_grid(tokens, size_hw, SimpleNamespace(**settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "settings"),
+    [(15, {"patch_size": 6}), (11, {"patch_size": 6}), (19, {"num_register_tokens": 5})],
+)
+def test_tokens_that_are_no_grid_are_refused(tokens, settings):
+    with pytest.raises(ConfigurationError, match=f"{tokens} tokens for a picture of 24×18 pixels"):
+        _token_grid(tokens, (18, 24), SimpleNamespace(**settings))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import DetrConfig, ResNetConfig, ResNetModel
+from transformers import DetrConfig, DetrImageProcessorPil, ResNetConfig, ResNetModel
 
 from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError, RegionsError, WeightsError
 from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
@@ -119,7 +119,7 @@ def test_a_folder_is_loaded_described_and_rebuilt(family, tmp_path):
     assert all(one.equals(other) for one, other in zip(rebuilt(IMAGES), found, strict=True))
     assert extractor.object_names == ("cat", "dog", "cup", "sky", "car")
     assert extractor.attribute_names is None
-    assert extractor.needs_boxes is False
+    assert (extractor.needs_boxes, extractor.takes_boxes) == (False, False)
 
 
 def test_the_number_of_objects_is_fixed_or_follows_the_scores():
@@ -305,3 +305,75 @@ def test_boxes_are_never_empty_and_never_outside(height, width, rows):
     clipped = torch.minimum(boxes.clamp(min=0), limits)
     wide = ((clipped[:, 2:] - clipped[:, :2]) >= 1).all(dim=1)
     assert torch.equal(found[wide], clipped[wide])
+
+
+def test_pictures_of_other_modes_are_seen_as_their_colours():
+    extractor = detector(max_objects=3)
+    grey, shown = IMAGES[0].convert("L"), IMAGES[0].convert("L").convert("RGB")
+    assert extractor([grey])[0].equals(extractor([shown])[0])
+    transparent = Image.new("RGBA", (40, 30), (200, 10, 10, 0))  # nothing but white shows
+    assert extractor([transparent])[0].equals(extractor([Image.new("RGB", (40, 30), "white")])[0])
+
+
+def test_as_many_objects_as_lxmert_was_trained_with_unless_said_otherwise():
+    made = detector()
+    assert (made.max_objects, made.min_objects, made.score_threshold) == (36, 1, None)
+
+
+def test_the_network_moves_where_it_is_told_to():
+    made = detector()
+    assert made.to("meta") is made
+    assert {parameter.device.type for parameter in made.model.parameters()} == {"meta"}
+
+
+def test_what_was_found_can_take_part_in_training():
+    regions = detector(max_objects=4)([IMAGES[0]])[0]
+    for name in ("boxes_xyxy_px", "features", "object_ids", "object_scores"):
+        assert not getattr(regions, name).is_inference(), name
+    layer = torch.nn.Linear(regions.feature_dim, 2)
+    layer(regions.features).sum().backward()
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_a_canvas_around_the_picture_is_left_out():
+    sizes = {"size": {"shortest_edge": 40, "longest_edge": 60}}
+    canvas = {"do_pad": True, "pad_size": {"height": 96, "width": 96}}
+    plain, padded = (
+        TransformersDetector(small_detector(), image_processor=DetrImageProcessorPil(**sizes, **more))
+        for more in ({}, canvas)
+    )
+    one, other = plain([IMAGES[0]])[0], padded([IMAGES[0]])[0]
+    assert torch.equal(one.boxes_xyxy_px, other.boxes_xyxy_px)
+    assert torch.equal(one.features, other.features)
+
+
+def test_a_picture_that_the_network_cannot_take_is_told_with_its_size():
+    model = small_detector()
+    model.forward = lambda pixel_values: torch.zeros(3)[pixel_values.shape[2] :].reshape(7)
+    found = TransformersDetector(model, image_processor=small_processor())
+    height, width = found._pixels(IMAGES[0]).shape[2:]
+    assert height != width
+    with pytest.raises(ConfigurationError, match=f"cannot take an image of {width}×{height} pixels"):
+        found([IMAGES[0]])
+
+
+def test_a_network_of_half_precision_gives_scores_and_boxes_in_full():
+    found = TransformersDetector(small_detector().bfloat16(), image_processor=small_processor())
+    assert {one.dtype for one in found._run(found._pixels(IMAGES[0]))} == {torch.float32}
+
+
+def test_configuration_and_weights_are_of_the_same_revision(monkeypatch):
+    asked = []
+
+    def config(name, place, what, revision):
+        asked.append(revision)
+        return DetrConfig()
+
+    def weights(kind, place, **settings):
+        asked.append(settings["revision"])
+        return small_detector(), None
+
+    monkeypatch.setattr("lxmert.vision.detr.load_config", config)
+    monkeypatch.setattr("lxmert.weights.report.load_complete", weights)
+    TransformersDetector("someone/detr", revision="no_timm", image_processor=small_processor())
+    assert asked == ["no_timm", "no_timm"]

@@ -8,7 +8,7 @@ from PIL import Image
 from lxmert.errors import RegionsError
 from lxmert.vision.drawing import draw_regions
 from lxmert.vision.drawing.frames import frame_of
-from lxmert.vision.drawing.places import overlap_share, place_tags
+from lxmert.vision.drawing.places import hidden_share, overlap_share, place_tags
 from lxmert.vision.drawing.style import PALETTE, Scale, ink_on
 
 BLUE, VERMILION = np.array([0, 114, 178]), np.array([213, 94, 0])
@@ -91,7 +91,10 @@ def test_what_does_not_fit_is_refused(changes, words):
 
 def test_a_picture_without_boxes_and_a_strip_can_be_drawn():
     assert draw_regions(grey(), torch.zeros(0, 4), [], title="nothing").width == 640
-    assert draw_regions(grey(2000, 1), torch.tensor([[5.0, 0.0, 90.0, 1.0]]), ["strip"]).size == (2000, 1)
+    strip = torch.tensor([[5.0, 0.0, 90.0, 1.0]])
+    assert draw_regions(grey(2000, 1), strip, ["strip"], legend=False).size == (2000, 1)
+    width, height = draw_regions(grey(2000, 1), strip, ["strip"]).size
+    assert (width, height > 20) == (2000, True)  # the name would hide the picture, so it stands below
 
 
 def crowd(count, width=640, height=400, seed=3):
@@ -214,6 +217,31 @@ def test_every_tag_lies_inside_the_picture_and_near_its_frame(frames):
         assert right >= x1 - 60 - reach
         assert top <= y2 + reach
         assert bottom >= y1 - 20 - reach
+
+
+def test_hidden_part_of_frames_by_hand():
+    assert hidden_share([], []) == hidden_share([(0, 0, 9, 9)], []) == 0
+    frames = [(0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 40.0, 10.0)]
+    tags = [(5.0, 5.0, 25.0, 15.0), (30.0, 8.0, 50.0, 18.0)]
+    # 25 of 100 in the first; 25 and 20 of 200 in the second
+    assert hidden_share(tags, frames) == pytest.approx(0.25)
+    assert hidden_share(tags, frames[1:]) == pytest.approx(45 / 200)
+
+
+def test_a_tag_does_not_hide_its_own_small_object():
+    scale = Scale.of((640, 400))
+    own, above = (300.0, 100.0, 340.0, 140.0), (290.0, 60.0, 360.0, 98.0)
+    places = place_tags([(90.0, 20.0)] * 2, [own, above], (640, 400), scale)
+    assert hidden_share(places, [own]) < 0.1
+
+
+def test_names_that_would_hide_what_they_name_go_into_the_legend():
+    # Side by side in a row, each between two others above and below: every place for a long name is taken.
+    boxes = [[x, y, x + 46.0, y + 46.0] for y in (100.0, 150.0, 200.0) for x in (300.0, 350.0, 400.0)]
+    names = ["a name for it"] * 9
+    drawn = draw_regions(grey(), torch.tensor(boxes), names)
+    assert drawn.size != (640, 400)
+    assert draw_regions(grey(), torch.tensor(boxes[4:5]), names[:1]).size == (640, 400)
 
 
 def test_a_tag_does_not_hide_a_small_object():

@@ -208,6 +208,7 @@ def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
     one_clear_line(tmp_path / "absent.jpg", "no such image file")
     one_clear_line(str(tmp_path), "a folder")
     one_clear_line("a\0b.png", "no such image file|cannot be read")
+    one_clear_line(" ", "the name of the image is empty")
 
 
 def test_an_address_is_fetched_and_read_like_a_file():

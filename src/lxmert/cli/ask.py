@@ -30,7 +30,7 @@ def ask(
         str | None,
         typer.Option(
             help="What finds the objects instead of the model's own: 'scenes', a detector's folder or hub "
-            "name, or a JSON file that describes an extractor."
+            "name, or a JSON or YAML file that describes an extractor."
         ),
     ] = None,
     answers: Annotated[
@@ -44,12 +44,17 @@ def ask(
 ) -> None:
     """Answer a question about a picture."""
     from lxmert.inference.boxes_file import read_boxes
+    from lxmert.vision.images import load_image
+
+    boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
+    picture = load_image(image)
+    # Only now: a model takes seconds to load or minutes to fetch, a misspelt name of a picture none to tell.
     from lxmert.inference.looking import in_words
     from lxmert.inference.predictor import LxmertPredictor
 
-    boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
-    regions = predictor.regions(image, boxes_xyxy_px)
+    predictor.check([question])
+    regions = predictor.regions(picture, boxes_xyxy_px)
     if len(regions) == 0:
         typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
     (best,) = predictor.answer(regions, [question], top_k=top_k)

@@ -1,6 +1,5 @@
 """`lxmert extract`: the objects of all images of a folder or list, into a feature store."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -124,31 +123,11 @@ def extract(
 
 def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
     """The description of the extractor that was asked for."""
-    from lxmert.inference.extractors import extractor_spec
+    from lxmert.inference.extractors import extractor_spec, read_description
 
     if extractor is not None:
-        return _read_description(extractor)
+        return read_description(extractor)
     return extractor_spec(DEFAULT_DETECTOR if detector is None else detector)
-
-
-def _read_description(text: str) -> dict[str, Any]:
-    import yaml
-
-    from lxmert.errors import ConfigurationError
-
-    try:
-        # JSON is YAML, so one reader reads both.
-        content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
-        found = yaml.safe_load(content)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({error})") from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(
-            f"{text}: expected a mapping such as {json.dumps({'kind': 'faster_rcnn', 'detector': 'scenes'})}"
-        )
-    return found
 
 
 def _build(
@@ -169,6 +148,6 @@ def _build(
         raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
     try:
         move(extractor, device)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # A torch without CUDA asserts that there is one.
         raise ConfigurationError(f"device {device!r} cannot be used: {error}") from error
     return extractor, device != "cpu"

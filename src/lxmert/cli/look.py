@@ -26,7 +26,7 @@ def look(
             "--detector",
             "--model",
             help="'scenes' (the embedded detector), a folder or hub name of a detector or of a model with a "
-            "processor, or a JSON file that describes an extractor.",
+            "processor, or a JSON or YAML file that describes an extractor.",
         ),
     ] = "scenes",
     boxes: Annotated[
@@ -47,17 +47,18 @@ def look(
 ) -> None:
     """Show the objects of a picture: boxes, names and scores, as a table and as a drawing."""
     from lxmert.inference.boxes_file import read_boxes
-    from lxmert.inference.extractors import extractor_named
-    from lxmert.inference.looking import look as look_at
     from lxmert.vision.images import load_image
 
     drawing = _checked_output(output or (None if as_json else _name_of_drawing(image)), image)
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     picture = load_image(image)
+    # Only now: the detectors take seconds to import, a misspelt name of a picture none to tell.
+    from lxmert.inference.extractors import extractor_named
+    from lxmert.inference.looking import look as look_at
+
     sight = look_at(picture, extractor_named(detector), boxes_xyxy_px, top=top, min_score=min_score)
     if drawing is not None:
-        drawing.parent.mkdir(parents=True, exist_ok=True)
-        sight.drawn().save(drawing)
+        _save(sight, drawing)
     if as_json:
         told = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
         typer.echo(json.dumps(told | sight.to_dict(), ensure_ascii=False))
@@ -82,6 +83,16 @@ def _checked_output(path: Path | None, image: str) -> Path | None:
     if path.exists() and Path(image).exists() and path.samefile(image):
         raise InputError(f"{path} is the picture itself; give another name with --output")
     return path
+
+
+def _save(sight: "Sight", drawing: Path) -> None:
+    from lxmert.errors import InputError
+
+    try:
+        drawing.parent.mkdir(parents=True, exist_ok=True)
+        sight.drawn().save(drawing)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{drawing}: the drawing cannot be written ({error})") from error
 
 
 def _print(sight: "Sight", drawing: Path | None) -> None:

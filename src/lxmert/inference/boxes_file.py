@@ -22,10 +22,12 @@ def read_boxes(path: Path) -> Tensor:
         (N, 4) float32, N at least 1. Whether the boxes fit the picture is checked where they meet it.
 
     Raises:
-        DataError: not JSON, or not a non-empty list of four numbers each.
+        DataError: no such file, not JSON, or not a non-empty list of four numbers each.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: the boxes cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not a JSON file: {error}") from error
     rows = content.get("boxes") if isinstance(content, dict) else content

@@ -94,6 +94,7 @@ def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions:
         questions: how many questions to ask.
     """
     picture, scene, wanted = sample(seed, index, questions=questions)
+    predictor.check([question.text for question in wanted])
     told = predictor.needs_boxes
     regions = predictor.regions(picture, scene.boxes_xyxy_px() if told else None)
     answers = predictor.answer(regions, [question.text for question in wanted])

@@ -117,8 +117,8 @@ def extract_images(
         progress: shows the work.
 
     Raises:
-        ConfigurationError: boxes are needed and not given, or several workers for an extractor without
-            description.
+        ConfigurationError: boxes are needed and not given, or given and not taken; or several workers for an
+            extractor without description.
         DataError: the folder holds something else, or a store of another extractor.
         LxmertError: the extractor fails for every image, or a worker process died.
     """
@@ -126,6 +126,10 @@ def extract_images(
     if extractor.needs_boxes and options.boxes is None:
         raise ConfigurationError(
             f"{extractor.identity} does not find objects by itself; give their boxes (--boxes instances.json)"
+        )
+    if options.boxes is not None and not getattr(extractor, "takes_boxes", True):
+        raise ConfigurationError(
+            f"{extractor.identity} lays its own boxes; leave the given ones (--boxes) out"
         )
     manifest = describe_store(extractor, options.dtype or _dtype_of(store) or "float32")
     ranks = options.ranks

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
 from lxmert.vision.gathering import move
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
@@ -19,9 +21,9 @@ EMBEDDED_DETECTOR = "scenes"
 
 _PROCESSOR = "processor_config.json"
 _CONFIG = "config.json"
-_PUBLISHED_CONFIG = "config.yaml"
 _OWN_DETECTOR = "lxmert_faster_rcnn"
 _OWN_MODEL = "lxmert"
+_EXAMPLE = '{"kind": "faster_rcnn", "detector": "scenes"}'
 
 
 def extractor_named(name: str, *, device: str | torch.device | None = None) -> RegionExtractor:
@@ -29,8 +31,8 @@ def extractor_named(name: str, *, device: str | torch.device | None = None) -> R
 
     Args:
         name: "scenes" (the embedded detector); a folder or hub name of a detector, ours or a DETR-like one of
-            `transformers`, or of an LXMERT model whose processor has an extractor; or a JSON file with a
-            description as `to_dict` of any extractor gives it.
+            `transformers`, or of an LXMERT model whose processor has an extractor; or a JSON or YAML file
+            with a description as `to_dict` of any extractor gives it, or that JSON itself.
         device: where its network runs; the GPU when there is one, else the CPU.
 
     Raises:
@@ -51,25 +53,46 @@ def extractor_spec(name: str) -> dict[str, Any]:
     path = Path(name)
     if name == EMBEDDED_DETECTOR or published_detector(name) is not None:
         return detector_spec(name)
-    if path.is_file():
-        return dict(_read(path))
+    if name.lstrip().startswith("{") or path.is_file():
+        return read_description(name)
     if (known := published_model(name)) is not None:
         return known.detector.to_dict()
     folder = path if name and path.is_dir() else _folder_of(name)
     if (folder / _PROCESSOR).is_file() and (extractor := _read(folder / _PROCESSOR).get("extractor")):
         return dict(extractor)
+    if is_published_layout(lambda file: (folder / file).is_file()):
+        return detector_spec(name)
     if not (folder / _CONFIG).is_file():
-        if (folder / _PUBLISHED_CONFIG).is_file():
-            return detector_spec(name)
         raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it holds no {_CONFIG}")
     kind = _read(folder / _CONFIG).get("model_type")
-    if kind == _OWN_DETECTOR:
+    # Of a repository the weights are not fetched yet, which would tell of a config.json that strayed there.
+    if kind == _OWN_DETECTOR or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
     if kind == _OWN_MODEL:
         raise WeightsError(
             f"{name}: this model's processor has no extractor, so it cannot look at images; give a detector"
         )
     return {"kind": "detr", "model": name}
+
+
+def read_description(text: str) -> dict[str, Any]:
+    """The description of an extractor from a JSON or YAML file, or from JSON itself.
+
+    Raises:
+        ConfigurationError: no such file, neither JSON nor YAML, or no mapping.
+    """
+    try:
+        # JSON is YAML, so one reader reads both.
+        content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
+        found = yaml.safe_load(content)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({told})") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{text}: expected a mapping such as {_EXAMPLE}")
+    return found
 
 
 def _folder_of(name: str) -> Path:

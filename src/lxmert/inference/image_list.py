@@ -1,6 +1,7 @@
 """Which images a bulk extraction looks at, and what each is called in the feature store."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from lxmert.errors import DataError
+from lxmert.vision.images import is_address
 
 _LOOKED_AT_BYTES = 1024
+_FETCH_FIRST = "images are read from files, fetch it first"
 
 
 class Naming(Enum):
@@ -50,8 +53,10 @@ def list_images(
         reported then. Of a list, every line once.
 
     Raises:
-        DataError: no such folder or list, or nothing in it.
+        DataError: no such folder or list, nothing in it, an address, or a folder that cannot be looked into.
     """
+    if re.match(r"\w+:/[^/]", source.as_posix()):  # A `Path` holds one stroke of the two.
+        raise DataError(f"{source} is an address; {_FETCH_FIRST}")
     if source.is_dir():
         found = sorted(_files_below(source, {path.resolve() for path in leave_out}))
         where = f"{source}: the folder holds no file"
@@ -81,7 +86,7 @@ def _names(relative: Sequence[str], naming: Naming) -> list[str]:
 def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path]]:
     """Relative and full paths; linked folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
-    for directory, folders, names in os.walk(folder, followlinks=True):
+    for directory, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(directory)
         information = here.stat()
         if (information.st_dev, information.st_ino) in seen or here.resolve() in leave_out:
@@ -94,6 +99,11 @@ def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path
                 yield (here / name).relative_to(folder).as_posix(), here / name
 
 
+def _refuse(error: OSError) -> None:
+    # Left alone, `os.walk` passes over a folder that it may not look into, with all that is in it.
+    raise DataError(f"{error.filename}: the folder cannot be looked into ({error.strerror})") from error
+
+
 def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
     try:
         content = list_file.read_bytes()
@@ -102,8 +112,10 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
     if b"\0" in content[:_LOOKED_AT_BYTES]:  # No text: one picture.
         yield list_file.name, list_file
         return
-    for line in content.decode("utf-8", "surrogateescape").splitlines():
+    for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
         if text := line.strip():
+            if is_address(text):
+                raise DataError(f"{list_file}: line {number} is an address, {text}; {_FETCH_FIRST}")
             path = Path(text).expanduser()
             beside = list_file.parent / path
             yield path.as_posix(), beside if not path.exists() and beside.exists() else path

@@ -117,6 +117,19 @@ class LxmertPredictor:
         (regions,) = self.processor.regions([image], boxes=boxes)
         return regions
 
+    def check(self, questions: Sequence[str]) -> None:
+        """Refuse what `answer` would refuse, before an image is looked at, which takes longer.
+
+        Args:
+            questions: at least one.
+
+        Raises:
+            VocabularyError: the processor has no answers.
+            TextError: a question that is empty, or has no word that the model knows.
+        """
+        self.processor.require_answers()
+        self.processor(text=list(questions))
+
     def names(self) -> ObjectNames:
         """What the model's extractor calls its objects and attributes.
 

@@ -48,6 +48,7 @@ class BackboneGrid:
     """
 
     needs_boxes = False
+    takes_boxes = False
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Extractors and encoders from their descriptions: the inverse of `to_dict()`, used by saved processors.
 
-A new kind of extractor adds one line to `_EXTRACTORS`.
+A new kind of extractor adds one line to `_EXTRACTORS`. Classes stand there by name and are imported when
+asked for: who looks at given boxes waits neither for the detectors nor for `transformers`.
 """
 
 import inspect
@@ -9,25 +10,19 @@ from pkgutil import resolve_name
 from typing import Any
 
 from lxmert.errors import ConfigurationError
-from lxmert.vision.backbone_grid import BackboneGrid
-from lxmert.vision.detr import TransformersDetector
-from lxmert.vision.encoders import BackboneEncoder, BoxEncoder, PooledPixels
-from lxmert.vision.extractor import RegionExtractor
-from lxmert.vision.given_boxes import GivenBoxes
-from lxmert.vision.grid import RegularGrid
+from lxmert.vision.extractor import BoxEncoder, RegionExtractor
 
-_ENCODERS: dict[str, Callable[..., BoxEncoder]] = {
-    "pooled_pixels": PooledPixels,
-    "backbone": BackboneEncoder,
+_ENCODERS = {
+    "pooled_pixels": "lxmert.vision.encoders:PooledPixels",
+    "backbone": "lxmert.vision.backbone_encoder:BackboneEncoder",
 }
-_EXTRACTORS: dict[str, Callable[..., RegionExtractor] | str] = {
-    "given_boxes": GivenBoxes,
-    "regular_grid": RegularGrid,
-    "backbone_grid": BackboneGrid,
-    "detr": TransformersDetector,
+_EXTRACTORS = {
+    "given_boxes": "lxmert.vision.given_boxes:GivenBoxes",
+    "regular_grid": "lxmert.vision.grid:RegularGrid",
+    "backbone_grid": "lxmert.vision.backbone_grid:BackboneGrid",
+    "detr": "lxmert.vision.detr:TransformersDetector",
     "faster_rcnn": "lxmert.vision.faster_rcnn.extractor:FasterRcnnExtractor",
 }
-"""A name instead of a class is imported when asked for: who only reads features need not wait for it."""
 
 
 def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
@@ -39,15 +34,17 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown, missing or wrong.
     """
-    return _build(spec, _EXTRACTORS, "extractor")
+    extractor: RegionExtractor = _build(spec, _EXTRACTORS, "extractor")
+    return extractor
 
 
 def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
     """Make the box encoder that `spec` describes; see `build_extractor`."""
-    return _build(spec, _ENCODERS, "encoder")
+    encoder: BoxEncoder = _build(spec, _ENCODERS, "encoder")
+    return encoder
 
 
-def _build(spec: Any, makers: Mapping[str, Callable[..., Any] | str], what: str) -> Any:
+def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)
@@ -56,8 +53,7 @@ def _build(spec: Any, makers: Mapping[str, Callable[..., Any] | str], what: str)
         raise ConfigurationError(
             f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(makers))}"
         )
-    found = makers[kind]
-    maker: Callable[..., Any] = resolve_name(found) if isinstance(found, str) else found
+    maker: Callable[..., Any] = resolve_name(makers[kind])
     parameters = inspect.signature(maker).parameters
     unknown = sorted(settings.keys() - parameters.keys())
     missing = sorted(

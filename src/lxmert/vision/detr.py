@@ -56,6 +56,7 @@ class TransformersDetector:
     """
 
     needs_boxes = False
+    takes_boxes = False
 
     def __init__(
         self,
@@ -156,10 +157,10 @@ class TransformersDetector:
         settings: dict[str, Any] = json.loads(json.dumps(self.image_processor.to_dict()))
         return settings
 
-    @torch.inference_mode()
     def _detect(self, image: Image.Image) -> Regions:
         size_hw = (image.height, image.width)
-        logits, boxes, states = self._run(self._pixels(image))
+        # Clones, because tensors of inference mode could not take part in training later.
+        logits, boxes, states = (one.clone() for one in self._run(self._pixels(image)))
         scores, labels = _classify(logits, self._config)  # (Q,), (Q,)
         # Stable, so that queries of equal score keep their order on every machine.
         kept = scores.sort(descending=True, stable=True).indices[: self.max_objects]
@@ -168,13 +169,12 @@ class TransformersDetector:
             kept = kept[: max(self.min_objects, enough)]
         scale = boxes.new_tensor([size_hw[1], size_hw[0]] * 2)
         return Regions(
-            boxes_xyxy_px=clip_filled(cxcywh_to_xyxy(boxes[kept]) * scale, size_hw).clone(),
-            # Clones, because tensors of inference mode could not take part in training later.
-            features=states[kept].clone(),
+            boxes_xyxy_px=clip_filled(cxcywh_to_xyxy(boxes[kept]) * scale, size_hw),
+            features=states[kept],
             size_hw=size_hw,
             extractor=self.identity,
-            object_ids=labels[kept].clone(),
-            object_scores=scores[kept].clone(),
+            object_ids=labels[kept],
+            object_scores=scores[kept],
         )
 
     def _pixels(self, image: Image.Image) -> Tensor:
@@ -189,6 +189,7 @@ class TransformersDetector:
         pixels: Tensor = processed["pixel_values"]  # (1, 3, h, w)
         return pixels
 
+    @torch.inference_mode()
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
         parameter = next(self.model.parameters())

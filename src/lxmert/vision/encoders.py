@@ -1,7 +1,6 @@
-"""Encoders of given boxes: from the crop of a box to a feature vector.
+"""`PooledPixels`: the plainest feature of a box there is, its shrunken crop.
 
-`PooledPixels` is the plainest feature there is, the shrunken crop itself; `BackboneEncoder` (in
-`backbone_encoder`) asks any vision backbone of `transformers`.
+`BackboneEncoder` (in `backbone_encoder`) asks any vision backbone of `transformers` instead.
 
 Shapes: N boxes, H height and W width of the image, S side of the shrunken crop in pixels.
 """
@@ -14,10 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import ConfigurationError
-from lxmert.vision.backbone_encoder import BackboneEncoder
-from lxmert.vision.extractor import BoxEncoder
-
-__all__ = ["BackboneEncoder", "BoxEncoder", "PooledPixels", "cell_weights"]
 
 
 class PooledPixels:

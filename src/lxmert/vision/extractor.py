@@ -14,7 +14,10 @@ from lxmert.vision.regions import Regions
 
 @runtime_checkable
 class RegionExtractor(Protocol):
-    """Makes `Regions` of images; each image is computed as if it were alone in the batch."""
+    """Makes `Regions` of images; each image is computed as if it were alone in the batch.
+
+    One that lays its own boxes and takes none also says `takes_boxes = False`.
+    """
 
     @property
     def identity(self) -> str:

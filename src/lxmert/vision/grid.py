@@ -32,6 +32,7 @@ class RegularGrid:
     """
 
     needs_boxes = False
+    takes_boxes = False
 
     def __init__(self, rows: int, columns: int, encoder: BoxEncoder) -> None:
         checked_grid(rows, columns)

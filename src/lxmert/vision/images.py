@@ -107,6 +107,11 @@ def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
     return loaded
 
 
+def is_address(source: str) -> bool:
+    """Whether a text is an address, of any scheme, rather than a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
 def as_image_list(images: Any) -> list[Any]:
     """One image or several -> a list of images; a (B, ...) array or tensor of four dimensions is B images.
 
@@ -126,7 +131,9 @@ def as_image_list(images: Any) -> list[Any]:
 
 def _read(source: str | Path, max_pixels: int) -> Image.Image:
     name = str(source)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+    if not name.strip():
+        raise ImageError("the name of the image is empty; give the path or address of a picture")
+    if is_address(name):
         return _fetch(name, max_pixels)
     path = Path(source).expanduser()
     try:

@@ -132,7 +132,7 @@ def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path: Path) -> 
     turned = AnnotatedImage(
         0, image.path, (40, 24), image.boxes_xyxy_px, image.object_ids, image.attribute_ids
     )
-    with pytest.raises(DataError, match=r"0.png: the image is 40×24 pixels .* annotations are for 24×40"):
+    with pytest.raises(DataError, match=r"40×24 pixels .*EXIF.*annotations are for 24×40; turn the boxes"):
         DetectionDataset([turned], CONFIG)[0, 0]
     image.path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"0.png: not an image"):

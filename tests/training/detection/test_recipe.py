@@ -42,7 +42,7 @@ def test_all_faults_are_reported_together() -> None:
         "optimisation.compile",
         "optimisation.epochs",
         "evaluation.max_detections",
-        "select: best works with one checkpoint per epoch",
+        "select: best works with one checkpoint per validation",
         "; loss: ",
     ):
         assert part in message

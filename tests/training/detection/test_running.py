@@ -250,10 +250,10 @@ def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path,
         ),
         (
             {"object_vocabulary": "{tmp}/names.txt"},
-            "the split train holds no box of the classes to learn, in 12",
+            "the split train holds no box of the classes wanted, in 12",
         ),
         ({"object_vocabulary": "{tmp}/none.txt"}, "none.txt: the vocabulary cannot be read"),
-        ({"min_count": 10_000}, "holds no box of the classes to learn"),
+        ({"min_count": 10_000}, "holds no box of the classes wanted"),
     ],
 )
 def test_wrong_data_are_one_clear_error_and_leave_the_folder_free(

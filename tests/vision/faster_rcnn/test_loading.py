@@ -59,6 +59,34 @@ def test_the_published_layout_loads(published, small) -> None:
         assert name.endswith(COUNTER) or torch.equal(state[name], tensor), name
 
 
+@pytest.mark.parametrize("stray", ["{}", '{"model_type": "lxmert_faster_rcnn"}', "no json"])
+def test_a_config_json_that_strayed_into_the_published_layout_is_passed_over(published, stray) -> None:
+    expected = FasterRcnn.from_pretrained(published)
+    (published / "config.json").write_text(stray)
+    found = FasterRcnn.from_pretrained(published)
+    assert found.config.to_dict() == expected.config.to_dict()
+    assert torch.equal(found.state_dict()[ANCHORS], expected.state_dict()[ANCHORS])
+
+
+def test_a_config_yaml_that_strayed_into_our_own_layout_is_passed_over(published, tmp_path) -> None:
+    model = FasterRcnn.from_pretrained(published)
+    model.save_pretrained(tmp_path / "own")
+    (tmp_path / "own" / "config.yaml").write_text("model: {no: sense}")
+    assert FasterRcnn.from_pretrained(tmp_path / "own").config.stage_blocks == model.config.stage_blocks
+
+
+def test_the_published_layout_may_have_its_weights_as_safetensors(published, small) -> None:
+    expected = FasterRcnn.from_pretrained(published)
+    (published / "pytorch_model.bin").unlink()
+    with pytest.raises(WeightsError, match="no detector here"):
+        FasterRcnn.from_pretrained(published)
+    (published / "model.safetensors").write_bytes((small / "state_dict.safetensors").read_bytes())
+    found = FasterRcnn.from_pretrained(published)
+    assert found.config.to_dict() == expected.config.to_dict()
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
+
+
 def test_our_own_layout_gives_the_same_model(published, tmp_path) -> None:
     model = FasterRcnn.from_pretrained(published)
     model.save_pretrained(tmp_path / "own")
@@ -130,6 +158,12 @@ def test_our_own_layout_is_as_strict(published, tmp_path, fault) -> None:
 
 def test_a_folder_without_detector_is_refused(tmp_path) -> None:
     with pytest.raises(WeightsError, match="no detector here"):
+        FasterRcnn.from_pretrained(tmp_path)
+
+
+def test_another_kind_of_model_is_told_by_its_type(tmp_path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "lxmert"}')
+    with pytest.raises(WeightsError, match="a model of type 'lxmert', not a Faster R-CNN"):
         FasterRcnn.from_pretrained(tmp_path)
 
 

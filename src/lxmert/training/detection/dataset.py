@@ -107,9 +107,12 @@ def load_annotated(annotated: AnnotatedImage) -> Image.Image:
     image = load_image(annotated.path)
     if (image.height, image.width) != annotated.size_hw:
         height, width = annotated.size_hw
+        is_turned = (image.width, image.height) == annotated.size_hw
+        remedy = "turn" if is_turned else "scale"
+        reason = ", upright by its EXIF orientation" if is_turned else ""
         raise DataError(
-            f"{annotated.path}: the image is {image.width}×{image.height} pixels (width×height), but its "
-            f"annotations are for {width}×{height}; scale the boxes and sizes in the annotations"
+            f"{annotated.path}: the image is {image.width}×{image.height} pixels (width×height){reason}, but "
+            f"its annotations are for {width}×{height}; {remedy} the boxes and sizes in the annotations"
         )
     return image
 

@@ -94,8 +94,7 @@ def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
     """
     directory = check_directory(data.directory)
     if data.format == "coco":
-        path = directory / data.coco_files.instances.format(split=split)
-        return read_coco_boxes(path, data.attributes, data.attribute_keys)
+        return read_coco_boxes(boxes_file(data, split), data.attributes, data.attribute_keys)
     files = data.visual_genome_files
 
     def named(template: str | None) -> Path | None:
@@ -103,12 +102,18 @@ def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
 
     ids = named(files.image_ids)
     return read_visual_genome_boxes(
-        directory / files.objects.format(split=split),
+        boxes_file(data, split),
         None if data.attributes == "none" else named(files.attributes),
         directory / files.sizes.format(split=split),
         image_ids=None if ids is None else read_image_ids(ids),
         file_name=lambda image_id: files.image_file_name(split, image_id),
     )
+
+
+def boxes_file(data: DetectionDataSection, split: str) -> Path:
+    """The file with the boxes of a split."""
+    name = data.coco_files.instances if data.format == "coco" else data.visual_genome_files.objects
+    return data.directory / name.format(split=split)
 
 
 def images_folder(data: DetectionDataSection, split: str) -> Path:
@@ -120,7 +125,7 @@ def images_folder(data: DetectionDataSection, split: str) -> Path:
 def _checked(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
     """The images, if there is something to find in them and their files are there."""
     if not any(map(len, images)):
-        raise DataError(f"the split {split} holds no box of the classes to learn, in {len(images)} images")
+        raise DataError(f"the split {split} holds no box of the classes wanted, in {len(images)} images")
     _refuse_missing_files(images, split)
     return images
 

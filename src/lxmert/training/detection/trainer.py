@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArguments
+from transformers import PrinterCallback, TrainerControl, TrainingArguments
 
 from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.detection.collation import collate
@@ -13,10 +13,12 @@ from lxmert.training.detection.dataset import EpochSampler
 from lxmert.training.detection.evaluation import figures, score_detector
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.task import PreparedDetection
+from lxmert.training.optimising import OptimisingTrainer
 from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import ShuffledSampler
+from lxmert.training.stopping import StopEarly
 
 SCORE = "map_50"
 """The figure that chooses the best epoch: mean average precision at an overlap of 0.5, in percent."""
@@ -25,7 +27,7 @@ _PER_CLASS = "average_precision_50"
 _WORST_CLASSES_SHOWN = 10
 
 
-class DetectionTrainer(Trainer):
+class DetectionTrainer(OptimisingTrainer):
     """A Trainer with the recipe's order of images and detection figures.
 
     Args:
@@ -52,6 +54,7 @@ class DetectionTrainer(Trainer):
         self._summed: dict[str, Tensor] = {}
         self._batches_summed = 0
         super().__init__(
+            recipe.optimisation,
             model=prepared.model,
             args=arguments,
             train_dataset=prepared.train,
@@ -61,6 +64,9 @@ class DetectionTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingProgress(display, _line))
         self.add_callback(SaveFigures(folder, lambda state: figures_of(state, prepared.facts)))
+        if recipe.saving.patience is not None:
+            stop = StopEarly(f"{LOG_PREFIX}{SCORE}", recipe.saving.patience, higher_is_better=True)
+            self.add_callback(stop)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         # Pictures of like proportions side by side, so that little is padded.

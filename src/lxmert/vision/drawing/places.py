@@ -32,13 +32,15 @@ def place_tags(
     places: dict[int, Rectangle] = {}
     # From the top down: a tag usually sits above its frame, where those before it are known.
     for row in sorted(range(len(frames)), key=lambda row: frames[row][1]):
+        goes_inside = prefer_inside and _has_room(frames[row], tags[row])
         small = [
             frame
             for other, frame in enumerate(frames)
-            if other != row and _area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
+            if _area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
+            and not (goes_inside and other == row)
         ]
         candidates = _candidates(frames[row], tags[row], scale)
-        if prefer_inside and _has_room(frames[row], tags[row]):
+        if goes_inside:
             candidates = candidates[4:] + candidates[:4]
         places[row] = _best_place(candidates, tags[row], size, list(places.values()), small)
     return [places[row] for row in range(len(frames))]
@@ -49,6 +51,15 @@ def overlap_share(places: Sequence[Rectangle]) -> float:
     total = sum(_area(place) for place in places)
     pairs = ((first, second) for row, first in enumerate(places) for second in places[:row])
     return sum(_shared(first, second) for first, second in pairs) / total if total else 0.0
+
+
+def hidden_share(places: Sequence[Rectangle], frames: Sequence[Rectangle]) -> float:
+    """The part of a frame that tags cover, of the frame where it is largest; 0 for no frames.
+
+    What two tags both cover counts twice.
+    """
+    covered = [sum(_shared(frame, place) for place in places) / _area(frame) for frame in frames]
+    return max(covered, default=0.0)
 
 
 def _best_place(

@@ -14,7 +14,7 @@ from torch import Tensor
 from lxmert.errors import RegionsError
 from lxmert.vision.drawing.frames import draw_frames, frame_of
 from lxmert.vision.drawing.legend import Entry, with_legend
-from lxmert.vision.drawing.places import Size, overlap_share, place_tags
+from lxmert.vision.drawing.places import Size, hidden_share, overlap_share, place_tags
 from lxmert.vision.drawing.style import Rectangle, Scale, colour_of, font_of, paint_tag
 from lxmert.vision.drawing.words import shortened, with_bar
 from lxmert.vision.geometry import validate_boxes
@@ -24,6 +24,8 @@ _MOST_NAME_TAGS = 16
 """More names than these leave little of the picture to be seen, even where they find room."""
 _ALLOWED_OVERLAP = 0.02
 """Share of the tags' area that may be covered by other tags before numbers take their place."""
+_ALLOWED_HIDING = 0.3
+"""Part of any box that name tags may cover before numbers take their place."""
 _LEAST_SIDE_CROWDED_PX = 900
 """Longer side of a picture with a legend: its boxes are many, so they need room."""
 
@@ -92,7 +94,11 @@ def _with_name_tags(
     places = place_tags(
         [_tag_size(tags[row], scale) for row in named], [frames[row] for row in named], picture.size, scale
     )
-    is_crowded = len(named) > _MOST_NAME_TAGS or overlap_share(places) > _ALLOWED_OVERLAP
+    is_crowded = (
+        len(named) > _MOST_NAME_TAGS
+        or overlap_share(places) > _ALLOWED_OVERLAP
+        or hidden_share(places, frames) > _ALLOWED_HIDING
+    )
     if is_crowded and not must:
         return None
     return _painted(picture, frames, dict(zip(named, places, strict=True)), tags, scale)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lxmert.errors import ConfigurationError, RegionsError
+from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision.faster_rcnn.extraction_settings import DTYPES, ExtractionSettings
 from lxmert.vision.faster_rcnn.folding import fold
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
@@ -31,6 +31,7 @@ from lxmert.vision.fingerprint import hash_weights, require_weights
 from lxmert.vision.geometry import BoxesLike, validate_boxes
 from lxmert.vision.images import load_image
 from lxmert.vision.regions import Regions
+from lxmert.weights.hub import hub_folder, is_hub_name
 
 EMBEDDED_DETECTOR = "scenes"
 """The name of the small detector that ships inside the package."""
@@ -245,6 +246,24 @@ class FasterRcnnExtractor:
         return network_size((image.height, image.width), config.min_size_px, config.max_size_px)
 
 
+def detector_folder(name: str | Path) -> str:
+    """What `FasterRcnn.from_pretrained` loads the detector of a name from: "scenes", a folder, a hub name.
+
+    Raises:
+        WeightsError: neither of them, or a hub name that is not found on the hub.
+    """
+    if str(name) == EMBEDDED_DETECTOR:
+        return str(files("lxmert") / "assets" / "scenes_detector")
+    if Path(name).is_dir():
+        return str(name)
+    if "/" not in str(name) or not is_hub_name(str(name)):
+        raise WeightsError(
+            f"no detector {str(name)!r}: neither {EMBEDDED_DETECTOR!r} (the embedded one), nor a folder, "
+            f"nor a hub name 'owner/name'"
+        )
+    return str(hub_folder(str(name)))
+
+
 def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
     """The detector itself, and the name to find it by again."""
     if isinstance(detector, FasterRcnn):
@@ -254,9 +273,7 @@ def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
             f"detector is a {type(detector).__name__}; expected a FasterRcnn, {EMBEDDED_DETECTOR!r}, a "
             f"folder or a hub name"
         )
-    name = str(detector)
-    folder = str(files("lxmert") / "assets" / "scenes_detector") if name == EMBEDDED_DETECTOR else name
-    return FasterRcnn.from_pretrained(folder), name
+    return FasterRcnn.from_pretrained(detector_folder(detector)), str(detector)
 
 
 def _settled(values: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Loading a detector's weights, strictly: every tensor must be there, of the right shape, and none besides.
 
 Two layouts are read, from a folder or the hub: the published one (config.yaml, pytorch_model.bin) and that of
-`save_pretrained` (config.json, model.safetensors).
+`save_pretrained` (config.json, model.safetensors). Where both configurations lie, the weights' file decides.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,9 @@ from transformers.utils import cached_file, logging
 
 from lxmert.errors import LxmertError, WeightsError
 from lxmert.vision.faster_rcnn.anchors import cell_anchors
+from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.published import config_from_published
-from lxmert.weights.files import PYTORCH_NAME, read_pytorch_file
+from lxmert.weights.files import CONFIG_NAME, PYTORCH_NAME, SAFETENSORS_NAME, read_folder
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport, quiet_transformers
 
@@ -29,7 +31,6 @@ logger = logging.get_logger(__name__)
 DetectorT = TypeVar("DetectorT", bound="FasterRcnn")
 
 PUBLISHED_CONFIG_NAME = "config.yaml"
-CONFIG_NAME = "config.json"
 
 _ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
 _ANCHOR_TOLERANCE_PX = 1e-3
@@ -60,17 +61,50 @@ def load_detector(
     hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
     if not hub and not Path(name).is_dir() and is_hub_name(name):
         name = str(hub_folder(name))
-    if kwargs.get("state_dict") is None and _file(name, CONFIG_NAME, hub) is None:
-        config_file, weights_file = (_file(name, file, hub) for file in (PUBLISHED_CONFIG_NAME, PYTORCH_NAME))
-        if config_file is None or weights_file is None:
-            raise WeightsError(
-                f"{name}: no detector here; expected {CONFIG_NAME} with model.safetensors, or the published "
-                f"{PUBLISHED_CONFIG_NAME} with {PYTORCH_NAME}"
-            )
-        return _load_published(
-            detector_class, Path(config_file), Path(weights_file), kwargs.get("config"), kwargs.get("dtype")
-        )
+    if kwargs.get("state_dict") is None and (folder := _published_folder(name, hub)) is not None:
+        return _load_published(detector_class, folder, kwargs.get("config"), kwargs.get("dtype"))
     return _load_own(detector_class, load_own, name, *args, **kwargs)
+
+
+def is_published_layout(is_there: Callable[[str], bool]) -> bool:
+    """Whether files are those of a published detector rather than of one that `save_pretrained` wrote.
+
+    Args:
+        is_there: tells whether a file of this name exists.
+    """
+    if not is_there(PUBLISHED_CONFIG_NAME):
+        return False
+    # A config.json may have strayed there; `save_pretrained` writes no pytorch_model.bin.
+    return not is_there(CONFIG_NAME) or (is_there(PYTORCH_NAME) and not is_there(SAFETENSORS_NAME))
+
+
+def _published_folder(name: str, hub: Mapping[str, Any]) -> Path | None:
+    """Where a detector of the published layout lies, fetched where need be; None for one of our own.
+
+    Raises:
+        WeightsError: there is neither.
+    """
+    if is_published_layout(lambda file: _file(name, file, hub) is not None):
+        weights = _file(name, PYTORCH_NAME, hub) or _file(name, SAFETENSORS_NAME, hub)
+        if weights is not None:
+            return Path(weights).parent
+    elif (config := _file(name, CONFIG_NAME, hub)) is not None:
+        _refuse_another_model(name, Path(config))
+        return None
+    raise WeightsError(
+        f"{name}: no detector here; expected {CONFIG_NAME} with {SAFETENSORS_NAME}, or the published "
+        f"{PUBLISHED_CONFIG_NAME} with {PYTORCH_NAME}"
+    )
+
+
+def _refuse_another_model(name: str, config: Path) -> None:
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return  # The loader says what is wrong with it.
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if kind not in (None, FasterRcnnConfig.model_type):
+        raise WeightsError(f"{name}: a model of type {kind!r}, not a Faster R-CNN of lxmert")
 
 
 def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: str) -> None:
@@ -119,15 +153,13 @@ def _load_own(
     return (model, info) if want_info else model  # type: ignore[return-value]
 
 
-def _load_published(
-    detector_class: type[DetectorT], config_file: Path, weights_file: Path, config: Any, dtype: Any
-) -> DetectorT:
+def _load_published(detector_class: type[DetectorT], folder: Path, config: Any, dtype: Any) -> DetectorT:
     if config is None:
-        config = config_from_published(_read_yaml(config_file))
-    tensors = read_pytorch_file(weights_file)
+        config = config_from_published(_read_yaml(folder / PUBLISHED_CONFIG_NAME))
+    tensors = read_folder(folder)
     with torch.device("meta"):
         model = detector_class(config)
-    check_tensors(model, tensors, str(weights_file))
+    check_tensors(model, tensors, str(folder))
     # Counters may be absent, or have a dimension too many; they begin anew.
     counters = {
         key: torch.zeros((), dtype=torch.int64) for key in model.state_dict() if key.endswith(_COUNTER)
@@ -137,7 +169,7 @@ def _load_published(
     if (difference := float((tensors[_ANCHORS].float() - expected).abs().max())) > _ANCHOR_TOLERANCE_PX:
         logger.warning(
             "%s: the stored anchors are used; they differ from the configuration's by up to %g pixels",
-            weights_file,
+            folder,
             difference,
         )
     if isinstance(dtype, str):

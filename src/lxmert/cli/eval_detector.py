@@ -1,0 +1,77 @@
+"""`lxmert eval-detector`: recompute a detector's figures over annotated boxes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.training.detection.saved_detector import SavedDetectorReport
+
+_CLASSES_SHOWN = 30
+
+
+def eval_detector(
+    model: Annotated[
+        str, typer.Argument(help='Detector: "scenes" (the embedded one), a folder, or a hub name.')
+    ],
+    data: Annotated[Path, typer.Argument(help="Data directory, boxes in COCO's format or Visual Genome's.")],
+    split: Annotated[str, typer.Option("--split", help="Which split to score.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first so many images.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Recipe that says what files are called and what an attribute is. The detector's own, or "
+            "else the defaults, if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Recompute a detector's mean average precision, attribute accuracy and recall."""
+    from lxmert.training.detection.saved_detector import evaluate_detector
+    from lxmert.training.progress import ProgressDisplay
+    from lxmert.weights.report import quiet_transformers
+
+    with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
+        found = evaluate_detector(model, data, split, limit, recipe=config, progress=display.start)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    console.print(f"{model} on {data}, split {split}: {found.images:,} images", soft_wrap=True)
+    console.print(_table(found))
+    left_out = len(found.boxes) - _CLASSES_SHOWN
+    if left_out > 0:
+        console.print(f"{left_out:,} classes with a higher precision are left out; --json gives all")
+
+
+def _table(found: "SavedDetectorReport") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    report = found.report
+    table = Table()
+    table.add_column("figure")
+    table.add_column("true boxes", justify="right")
+    table.add_column("%", justify="right")
+    total = f"{sum(found.boxes.values()):,}"
+    table.add_row("mAP@0.5", total, f"{report.mean_average_precision:.2f}")
+    table.add_row("recall@0.5", total, f"{report.recall:.2f}")
+    if report.attribute_accuracy is not None:
+        table.add_row("attribute accuracy of those found", "", f"{report.attribute_accuracy:.2f}")
+    table.add_section()
+    worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_CLASSES_SHOWN]
+    for number, value in worst:
+        name = found.names[number]
+        table.add_row(Text(f"AP@0.5 {name}"), f"{found.boxes[name]:,}", f"{value:.2f}")
+    return table

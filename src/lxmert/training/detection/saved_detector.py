@@ -1,0 +1,138 @@
+"""Scoring a saved detector on annotated images, with the figures of its training.
+
+What an attribute is, what files are called and how many detections count is taken from the recipe beside the
+weights, so that the figures of a run can be recomputed; a detector without one is scored by the defaults.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lxmert.data.boxes import BoxVocabulary, NameList
+from lxmert.data.files import check_directory
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.errors import ConfigurationError
+from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.recipe import DetectionDataSection, DetectorEvaluationSection, DetectorRecipe
+from lxmert.training.detection.task import boxes_file, load_split
+from lxmert.training.metrics.detection import DetectionReport
+from lxmert.training.run_folder import RunFolder
+from lxmert.vision.faster_rcnn.extractor import detector_folder
+from lxmert.vision.faster_rcnn.modeling import FasterRcnn
+from lxmert.weights.published import published_detector
+
+_FORMATS = ("coco", "visual_genome")
+
+
+@dataclass(frozen=True)
+class SavedDetectorReport:
+    """How a detector did on one split.
+
+    Attributes:
+        split: the split's name.
+        images: how many were looked at.
+        boxes: how many true boxes of each class they have, by name.
+        report: the figures.
+        names: of the classes, by id.
+    """
+
+    split: str
+    images: int
+    boxes: dict[str, int]
+    report: DetectionReport
+    names: Sequence[str] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As "test" stands in a run's metrics.json: percent, classes by name."""
+        return {"split": self.split, "images": self.images} | figures(self.report, self.names)
+
+
+def evaluate_detector(
+    name: str,
+    data_dir: str | Path,
+    split: str = "test",
+    limit: int | None = None,
+    *,
+    recipe: str | Path | None = None,
+    device: str | torch.device | None = None,
+    progress: StartProgress = no_progress,
+) -> SavedDetectorReport:
+    """Recompute a detector's figures over a data directory.
+
+    Args:
+        name: "scenes" (the embedded detector), a folder, or a hub name.
+        data_dir: directory of boxes in COCO's or Visual Genome's format.
+        split: the split's name.
+        limit: only the first so many images; None for all.
+        recipe: recipe whose `data` and `evaluation` count, instead of the detector's own.
+        device: where to run; the GPU when there is one, else the CPU.
+        progress: shows how far it is.
+
+    Raises:
+        WeightsError: no such detector.
+        ConfigurationError: the detector's classes have no names, or not those of the recipe's vocabulary.
+        DataError: a file is missing or malformed, or the split has no box of the detector's classes.
+        ImageError: an image cannot be read.
+    """
+    folder = detector_folder(name)
+    model = FasterRcnn.from_pretrained(folder)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
+    vocabulary = _vocabulary(model, name, data)
+    images = load_split(data, split, vocabulary, limit)
+    advance = progress(f"Looking at {split}", len(images))
+    report = score_detector(model, images, evaluation.max_detections, advance)
+    names = vocabulary.objects.names
+    ids = torch.cat([image.object_ids for image in images])
+    counts = torch.bincount(ids, minlength=len(names)).tolist()
+    boxes = {names[number]: counts[number] for number in report.average_precision}
+    return SavedDetectorReport(split, len(images), boxes, report, names)
+
+
+def _sections(
+    folder: str, directory: Path, split: str, recipe: str | Path | None
+) -> tuple[DetectionDataSection, DetectorEvaluationSection]:
+    """What is scored and how, by the recipe given or the detector's own, else by the defaults."""
+    own = RunFolder(Path(folder)).recipe_path
+    path = own if recipe is None and own.is_file() else recipe
+    if path is None:
+        data, evaluation = DetectionDataSection(directory=directory), DetectorEvaluationSection()
+    else:
+        found = DetectorRecipe.from_yaml(path)
+        data, evaluation = found.data.model_copy(update={"directory": directory}), found.evaluation
+    if recipe is None and not boxes_file(data, split).is_file():
+        # Boxes may well come in the other format than those that the detector was trained on.
+        others = (data.model_copy(update={"format": one}) for one in _FORMATS if one != data.format)
+        data = next((other for other in others if boxes_file(other, split).is_file()), data)
+    return data, evaluation
+
+
+def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> BoxVocabulary:
+    """Names of the model's classes and attributes; with synonyms where a vocabulary file knows them."""
+    config, published = model.config, published_detector(name)
+    named = {
+        "object": (config.object_names, config.num_object_labels, data.object_vocabulary),
+        "attribute": (config.attribute_names, config.num_attr_labels, data.attribute_vocabulary),
+    }
+    files = {"object": published.objects, "attribute": published.attributes} if published else {}
+    lists = []
+    for what, (names, count, path) in named.items():
+        if path is None and names is None and what in files:
+            path = files[what].fetch()
+        found = NameList.of(names or ()) if path is None else NameList.read(path)
+        if len(found) != count or (names is not None and list(found.names) != list(names)):
+            raise ConfigurationError(_foreign_names(name, what, count, len(found), path))
+        lists.append(found)
+    return BoxVocabulary(*lists)
+
+
+def _foreign_names(name: str, what: str, count: int, found: int, path: Path | None) -> str:
+    if path is not None:
+        return f"{path}: its {found} names are not those of the {count} {what} classes of {name}"
+    return (
+        f"{name}: its {count} {what} classes have no names, so annotated boxes cannot be told; give a recipe "
+        f"(--config) with data.{what}_vocabulary, one name per line in the order of the ids"
+    )

@@ -1,0 +1,46 @@
+"""The embedded detector does what its card says: the figures, recomputed on part of the test split."""
+
+import json
+import math
+from pathlib import Path
+
+from lxmert.training.detection.recipe import DetectorRecipe
+from lxmert.training.detection.saved_detector import evaluate_detector
+from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR, detector_folder
+
+FOLDER = Path(detector_folder(EMBEDDED_DETECTOR))
+FIGURES = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))["test"]
+CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def test_the_card_tells_the_figures_of_the_run() -> None:
+    assert f"mAP@0.5 **{FIGURES['map_50']:.2f} %**" in CARD
+    assert f"attribute accuracy **{FIGURES['attribute_accuracy']:.2f} %**" in CARD
+    assert f"recall **{FIGURES['recall_50']:.2f} %**" in CARD
+    for name, precision in FIGURES["average_precision_50"].items():
+        assert f"| {name} | {precision:.2f} |" in CARD
+
+
+def test_part_of_the_test_split_gives_the_figures_of_the_card(card_scenes: Path) -> None:
+    told = []
+    found = evaluate_detector(
+        EMBEDDED_DETECTOR, card_scenes, progress=lambda what, total: lambda done: told.append((total, done))
+    ).to_dict()
+    assert (found["split"], found["images"]) == ("test", 20)
+    assert told == [(20, 1)] * 20
+    assert found["average_precision_50"].keys() == FIGURES["average_precision_50"].keys()
+    boxes = 5.5 * found["images"]  # in the mean of the data set
+    for name in ("map_50", "attribute_accuracy", "recall_50"):
+        share = FIGURES[name] / 100
+        error = math.sqrt(share * (1 - share) / boxes)
+        assert abs(found[name] / 100 - share) < 4 * error, name
+
+
+def test_its_recipe_is_the_one_in_the_repository() -> None:
+    stored = DetectorRecipe.from_yaml(FOLDER / "recipe.resolved.yaml")
+    assert stored.differences(DetectorRecipe.from_yaml(CONFIGS / "scenes_detector.yaml")) == []
+
+
+def test_the_folder_is_small() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 3_000_000

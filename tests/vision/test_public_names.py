@@ -1,0 +1,64 @@
+"""The names of `lxmert.vision`: locked, imported when used, and none of them dearer than it need be."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import lxmert.vision
+
+PUBLIC_NAMES = {
+    "BackboneEncoder",
+    "BackboneGrid",
+    "BoxEncoder",
+    "FasterRcnn",
+    "FasterRcnnConfig",
+    "FasterRcnnExtractor",
+    "GivenBoxes",
+    "ImageSource",
+    "PooledPixels",
+    "RegionExtractor",
+    "Regions",
+    "RegularGrid",
+    "TransformersDetector",
+    "build_encoder",
+    "build_extractor",
+    "load_image",
+    "pad_regions",
+}
+
+LIGHT = """
+import sys
+import lxmert.vision
+print(sorted({"torch", "transformers", "numpy", "PIL"} & sys.modules.keys()))
+import lxmert.vision.regions
+print(sorted({"transformers"} & sys.modules.keys()))
+from lxmert.vision import GivenBoxes, PooledPixels, Regions, RegularGrid, load_image, pad_regions
+lxmert.vision.build_extractor({"kind": "given_boxes", "encoder": {"kind": "pooled_pixels"}})
+print(sorted({"transformers"} & sys.modules.keys()))
+"""
+
+
+def test_public_names_are_locked() -> None:
+    assert set(lxmert.vision.__all__) == PUBLIC_NAMES
+    assert set(dir(lxmert.vision)) == PUBLIC_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
+def test_every_name_is_that_of_its_home(name: str) -> None:
+    value = getattr(lxmert.vision, name)
+    home = getattr(value, "__module__", None)
+    if home is not None and home.startswith("lxmert."):
+        assert getattr(importlib.import_module(home), name) is value
+        assert home.startswith("lxmert.vision.")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'lxmert.vision' has no attribute 'FastRcnn'"):
+        lxmert.vision.FastRcnn  # noqa: B018
+
+
+def test_who_only_reads_features_does_not_wait_for_transformers() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]"] * 3
