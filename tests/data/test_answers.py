@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.gqa import read_gqa
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError, VocabularyError
 
@@ -62,6 +63,43 @@ def test_coverage_counts_what_can_be_answered() -> None:
     assert (coverage.questions, coverage.answerable, coverage.top_answer_known) == (3, 2, 1)
     assert coverage.best_score == pytest.approx((1.0 + 0.6 + 0.0) / 3)
     assert "2 of 3 questions (66.7 %)" in coverage.summary()
+
+
+def test_coverage_of_labels_counts_the_best_answer_and_names_unknown_ones() -> None:
+    labels = [
+        {"dog": 0.9, "cat": 0.3},
+        {"cat": 1.0},
+        {"Two": 0.6, "cow": 0.3},
+        {"cat": 1.0},
+        {"cow": 1.0},
+        {},
+    ]
+    vocabulary = AnswerVocabulary(["dog", "2"])
+    coverage = vocabulary.coverage_of(labels, normalise=True)
+    assert (coverage.questions, coverage.answerable, coverage.top_answer_known) == (6, 2, 2)
+    assert coverage.best_score == pytest.approx((0.9 + 0.6) / 6)
+    assert coverage.unknown == (("cat", 2), ("cow", 1))
+    assert vocabulary.coverage_of(labels).best_score == pytest.approx(0.9 / 6)
+
+
+def test_answers_as_they_are_spelled_make_a_vocabulary() -> None:
+    answers = ["Left", "left", "yes", "yes", "no", "no", "a lot"]
+    assert list(AnswerVocabulary.from_answers(answers)) == ["no", "yes", "Left", "a lot", "left"]
+    assert list(AnswerVocabulary.from_answers(answers, min_count=2)) == ["no", "yes"]
+    with pytest.raises(VocabularyError, match="3 or more"):
+        AnswerVocabulary.from_answers(answers, min_count=3)
+
+
+def test_published_gqa_answers_cover_all_but_two_questions(shared_data: Path) -> None:
+    questions = read_gqa(shared_data / "gqa" / "testdev_balanced_questions.json", details=False)
+    labels = [{question.answer or "": 1.0} for question in questions]
+    published = AnswerVocabulary.load(shared_data / "answers" / "gqa_trainval_label2ans.json")
+    coverage = published.coverage_of(labels)
+    assert (coverage.questions, coverage.answerable) == (12_578, 12_576)
+    assert coverage.unknown == (("bottle cap", 2),)
+    built = AnswerVocabulary.from_answers(question.answer for question in questions if question.answer)
+    assert built.coverage_of(labels).best_score == 1
+    assert set(built) == {question.answer for question in questions}
 
 
 def test_find_tries_the_spelling_then_its_normalised_form() -> None:

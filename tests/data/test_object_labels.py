@@ -45,7 +45,7 @@ def test_a_batch_picks_rows_and_cuts_to_its_own_most_objects() -> None:
     batch = ObjectLabels.from_images(IMAGES).batch(torch.tensor([0, 0, 1]), objects=2)
     ids, weights = batch["obj"]
     assert ids.tolist() == [[1, 0], [1, 0], [UNLABELLED, UNLABELLED]]
-    assert weights.tolist() == [[1.0, 1.0]] * 3
+    assert weights.tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
     assert batch["attr"][0].tolist() == [[2, UNLABELLED]] * 2 + [[UNLABELLED, UNLABELLED]]
 
 
@@ -84,3 +84,25 @@ def test_a_detector_without_attributes_leaves_them_unlabelled() -> None:
 
 def test_an_extractor_without_names_gives_no_labels() -> None:
     assert ObjectLabels.from_regions([regions([1]), regions(None)]) is None
+
+
+def test_confidences_weigh_the_labels_only_on_request() -> None:
+    images = [regions([4, 1], [0, 6]), regions([5])]
+    sure = [0.25, 0.5]
+    images[0] = Regions(
+        boxes_xyxy_px=images[0].boxes_xyxy_px,
+        features=images[0].features,
+        size_hw=(30, 40),
+        extractor="test",
+        object_ids=images[0].object_ids,
+        object_scores=torch.tensor(sure),
+        attribute_ids=images[0].attribute_ids,
+    )
+    labels = ObjectLabels.from_regions(images)
+    assert labels is not None
+    rows = torch.tensor([1, 0])
+    batch = labels.batch(rows, 2, confidences=True)
+    # The second image says no confidence of its object, and no attribute.
+    assert batch["obj"][1].tolist() == [[1.0, 0.0], sure]
+    assert batch["attr"][1].tolist() == [[0.0, 0.0], [1.0, 1.0]]
+    assert labels.batch(rows, 2)["obj"][1].tolist() == [[1.0, 0.0], [1.0, 1.0]]

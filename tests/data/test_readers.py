@@ -68,7 +68,7 @@ def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
     ("questions", "annotations", "message"),
     [
         ("{", [], "q.json: not JSON: .* line 1 column 2"),
-        ([], [], "the file is list"),
+        ([], [], "the file is a list, expected an object with questions"),
         ({"question": []}, [], "questions is missing"),
         ({"questions": [{"image_id": 1, "question": "?"}]}, [], r"questions\[0\].question_id is missing"),
         ({"questions": [question(1) | {"question_id": "1"}]}, [], r"question_id is str '1', expected int"),
@@ -96,7 +96,7 @@ def test_malformed_files_are_reported_with_their_place(
 
 def test_bottomless_nesting_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"q\.json: nested too deeply"):
-        read_vqa(write(tmp_path / "q.json", "[" * 100_000))
+        read_vqa(write(tmp_path / "q.json", '{"questions": ' + "[" * 100_000))
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:

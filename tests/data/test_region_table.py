@@ -1,73 +1,58 @@
-import json
-from pathlib import Path
+"""A table in memory holds what `pad_regions` makes of its images, cut to each batch."""
 
 import pytest
 import torch
-from PIL import Image
 
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
-from lxmert.data.files import VqaFiles
-from lxmert.data.region_table import extract_split
-from lxmert.errors import DataError, RegionsError
-from lxmert.vision.build import build_extractor
-from lxmert.vision.images import load_image
+from lxmert.data import region_table
+from lxmert.data.region_table import RegionTable, table_bytes
+from lxmert.errors import DataError
+from lxmert.vision.padding import pad_regions
+from tests.data.stored import random_regions
 
-EXTRACTOR = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
-
-
-def write_pictures(folder: Path, lefts: tuple[int, ...]) -> None:
-    """Pictures of 16 pixels, each with one box that begins at such an x."""
-    (folder / "annotations").mkdir()
-    (folder / "images" / "val").mkdir(parents=True)
-    images, objects = [], []
-    for number, x in enumerate(lefts):
-        name = f"picture{number}.png"
-        Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(folder / "images" / "val" / name)
-        images.append({"id": number, "file_name": name, "height": 16, "width": 16})
-        objects.append({"image_id": number, "category_id": 1, "bbox": [x, 1, 5, 5]})
-    (folder / "annotations" / "instances_val.json").write_text(
-        json.dumps({"images": images, "annotations": objects, "categories": [{"id": 1, "name": "cube"}]})
-    )
+COUNTS = {"a": 3, "b": 0, "c": 5, "d": 2}
+IMAGES = {name: random_regions(seed, count) for seed, (name, count) in enumerate(COUNTS.items())}
 
 
-def test_boxes_outside_their_image_are_reported_with_the_file(tmp_path: Path) -> None:
-    write_pictures(tmp_path, (1, 900, 1))
-    extractor = build_extractor(EXTRACTOR)
-    assert len(extract_split(tmp_path, VqaFiles(), "val", [0, 2], extractor)) == 2
-    with pytest.raises(RegionsError, match=r"picture1\.png: "):
-        extract_split(tmp_path, VqaFiles(), "val", [0, 1, 2], extractor)
+def test_a_batch_is_what_pad_regions_makes_of_its_images() -> None:
+    table = RegionTable.from_regions(IMAGES)
+    for names in ("ad", "bb", "cab", "b"):
+        batch = table.batch(torch.tensor([table.rows[name] for name in names]))
+        expected = pad_regions([IMAGES[name] for name in names])
+        for key, values in expected.items():
+            assert torch.equal(batch[key], values), (names, key)
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> FeatureStore:
-    """A store of the first three of four pictures, not in their order."""
-    write_pictures(tmp_path, (1, 2, 3, 4))
-    extractor = build_extractor(EXTRACTOR)
-    manifest = StoreManifest(extractor.feature_dim, "float32", extractor.identity)
-    with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
-        for number in (2, 0, 1):
-            image = load_image(tmp_path / "images" / "val" / f"picture{number}.png")
-            boxes = torch.tensor([[1.0 + number, 1.0, 6.0 + number, 6.0]])
-            writer.add(f"picture{number}.png", extractor([image], [boxes])[0])
-    return FeatureStore(tmp_path / "store")
+def test_a_batch_may_be_changed_without_changing_the_table() -> None:
+    table = RegionTable.from_regions(IMAGES)
+    rows = torch.tensor([0, 2])
+    for values in table.batch(rows).values():
+        values.zero_()
+    assert torch.equal(table.batch(rows)["visual_feats"][0, :3], IMAGES["a"].features)
 
 
-def test_a_store_gives_the_same_table_as_the_images(tmp_path: Path, stored: FeatureStore) -> None:
-    extractor = build_extractor(EXTRACTOR)
-    looked = extract_split(tmp_path, VqaFiles(), "val", [1, 0, 2], extractor)
-    counts: list[int] = []
-    read = extract_split(tmp_path, VqaFiles(), "val", [1, 0, 2], extractor, counts.append, stored)
-    assert read.rows == looked.rows == {1: 0, 0: 1, 2: 2}
-    for name, values in looked.inputs.items():
-        assert torch.equal(read.inputs[name], values)
-    assert sum(counts) == 3
+def test_an_object_is_picked_by_its_share_of_the_way_through_them() -> None:
+    table = RegionTable.from_regions(IMAGES)
+    rows = torch.tensor([table.rows[name] for name in "aaacb"])
+    picked = table.pick_objects(rows, torch.tensor([0.0, 0.34, 0.99, 0.61, 0.5], dtype=torch.float64))
+    a, c = IMAGES["a"].features, IMAGES["c"].features
+    assert torch.equal(picked, torch.stack([a[0], a[1], a[2], c[3], torch.zeros(7)]))
 
 
-def test_a_store_without_an_image_or_of_another_extractor_is_refused(
-    tmp_path: Path, stored: FeatureStore
-) -> None:
-    with pytest.raises(DataError, match=r"1 of 2 images are not in it, the first is picture3\.png"):
-        extract_split(tmp_path, VqaFiles(), "val", [0, 3], build_extractor(EXTRACTOR), store=stored)
-    other = build_extractor({"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}})
-    with pytest.raises(DataError, match=r"was made by given-boxes/pooled-pixels-2, expected"):
-        extract_split(tmp_path, VqaFiles(), "val", [0], other, store=stored)
+def test_images_may_be_called_anything_that_can_be_looked_up() -> None:
+    table = RegionTable.from_regions({7: IMAGES["a"], ("x", 1): IMAGES["d"]})
+    assert table.rows == {7: 0, ("x", 1): 1}
+
+
+def test_the_size_of_a_table_is_that_of_its_features_and_boxes() -> None:
+    table = RegionTable.from_regions(IMAGES)
+    sizes = [table.inputs[name].nbytes for name in ("visual_feats", "visual_pos")]
+    assert table_bytes(4, 5, 7) == sum(sizes)
+    assert table_bytes(4, 5, 7, torch.float16) == sizes[0] // 2 + sizes[1]
+
+
+def test_a_table_of_no_images_or_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no image"):
+        RegionTable.from_regions({})
+    monkeypatch.setattr(region_table, "_MOST_BYTES", 800)
+    with pytest.raises(DataError, match=r"4 images would take .* `lxmert extract`"):
+        RegionTable.from_regions(IMAGES)

@@ -8,7 +8,7 @@ anew. A list built here is ordered by falling frequency, then alphabetically.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -29,6 +29,9 @@ SCORE_BY_ANNOTATORS = (0.0, 0.3, 0.6, 0.9, 1.0)
 # The published VQA vocabulary keeps answers that are the most frequent answer of nine questions or more.
 DEFAULT_MIN_COUNT = 9
 
+# A coverage names so many of the answers it does not know.
+_UNKNOWN_SHOWN = 20
+
 
 def annotator_score(annotators: int) -> float:
     """The soft score of an answer that this many annotators gave: 0, 0.3, 0.6, 0.9, then 1."""
@@ -45,12 +48,15 @@ class AnswerCoverage:
         top_answer_known: Questions whose most frequent answer is in the vocabulary.
         best_score: Mean over questions of the highest soft score in the vocabulary, 0..1: no model that
             answers from this vocabulary can score higher.
+        unknown: The most frequent answers that are not in the vocabulary, each with the number of questions
+            whose best answer it is, falling.
     """
 
     questions: int
     answerable: int
     top_answer_known: int
     best_score: float
+    unknown: tuple[tuple[str, int], ...] = ()
 
     def summary(self) -> str:
         """One line for people."""
@@ -150,15 +156,51 @@ class AnswerVocabulary(Sequence[str]):
 
     def coverage(self, examples: Iterable[VqaExample], *, normalise: bool = False) -> AnswerCoverage:
         """Count how many annotated questions this vocabulary can answer."""
+        return self._tally(
+            (
+                (self.soft_scores(example.answers, normalise=normalise), example.multiple_choice_answer)
+                for example in examples
+            ),
+            self.find,
+        )
+
+    def coverage_of(
+        self, labels: Iterable[Mapping[str, float]], *, normalise: bool = False
+    ) -> AnswerCoverage:
+        """The same for labels `{answer: score}`; a GQA question's is `{example.answer: 1.0}`."""
+        return self._tally(
+            (
+                (
+                    self.merge_scores(label, normalise=normalise),
+                    max(label, key=lambda answer: label[answer], default=None),
+                )
+                for label in labels
+            ),
+            self.find if normalise else self.label,
+        )
+
+    def _tally(
+        self, found: Iterable[tuple[Mapping[int, float], str | None]], look_up: Callable[[str], int | None]
+    ) -> AnswerCoverage:
+        """Coverage from each question's known scores and best answer."""
         questions = answerable = top_known = 0
         best = 0.0
-        for example in examples:
-            scores = self.soft_scores(example.answers, normalise=normalise)
+        unknown: Counter[str] = Counter()
+        for scores, top in found:
             questions += 1
             answerable += bool(scores)
             best += max(scores.values(), default=0.0)
-            top_known += self.find(example.multiple_choice_answer or "") is not None
-        return AnswerCoverage(questions, answerable, top_known, best / max(questions, 1))
+            if top is not None and look_up(top) is not None:
+                top_known += 1
+            elif top is not None:
+                unknown[top] += 1
+        return AnswerCoverage(
+            questions,
+            answerable,
+            top_known,
+            best / max(questions, 1),
+            tuple(unknown.most_common(_UNKNOWN_SHOWN)),
+        )
 
     @classmethod
     def build(
@@ -171,16 +213,23 @@ class AnswerVocabulary(Sequence[str]):
         Raises:
             VocabularyError: No answer reaches `min_count`.
         """
-        counts = Counter(
-            _vocabulary_form(example.multiple_choice_answer)
-            for example in examples
-            if example.multiple_choice_answer is not None
+        tops = (example.multiple_choice_answer for example in examples)
+        return cls.from_answers(
+            (_vocabulary_form(top) for top in tops if top is not None), min_count=min_count
         )
-        kept = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
+
+    @classmethod
+    def from_answers(cls, answers: Iterable[str], *, min_count: int = 1) -> "AnswerVocabulary":
+        """Collect the answers, one per question, that occur at least `min_count` times, as they are spelled.
+
+        This is GQA's way: `AnswerVocabulary.from_answers(q.answer for q in read_gqa(path) if q.answer)`.
+
+        Raises:
+            VocabularyError: No answer occurs so often.
+        """
+        kept = sorted((-count, answer) for answer, count in Counter(answers).items() if count >= min_count)
         if not kept:
-            raise VocabularyError(
-                f"no answer is the most frequent one of {min_count} or more questions; lower the minimum"
-            )
+            raise VocabularyError(f"no answer is that of {min_count} or more questions; lower the minimum")
         return cls(answer for _, answer in kept)
 
     @classmethod

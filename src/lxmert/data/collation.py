@@ -1,11 +1,11 @@
-"""From examples to batches of model inputs.
+"""From examples of a fine-tuning task to batches of model inputs.
 
-Questions are tokenised once, targets are kept sparse, objects are padded once (`RegionTable`): a batch is a
-few look-ups. Shapes: B batch, W words (padded to the longest of the batch), C answers.
+Sentences are tokenised once, targets are kept sparse, regions are looked up: a batch is a few look-ups.
+Shapes: B batch, W words (padded to the longest of the batch), O objects, C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -15,122 +15,109 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.object_labels import ObjectLabels
-from lxmert.data.region_table import RegionTable
-from lxmert.data.vqa import VqaExample
-
-# The class id that the model's cross-entropy leaves out.
-IGNORED_LABEL = -100
+from lxmert.data.region_source import ObjectLabelSource, RegionSource
+from lxmert.data.task_examples import Target, TaskExample
+from lxmert.data.token_table import TokenTable
 
 
 class TargetKind(Enum):
     """What the model learns to say.
 
-    CLASS: the most frequent answer's class id (B,), for softmax cross-entropy.
-    SOFT: the scores of all answers (B, C), for binary cross-entropy, as in the paper.
+    CLASS: the right class id (B,), for softmax cross-entropy.
+    SOFT: the scores of all classes (B, C), for binary cross-entropy, as in the paper.
     """
 
     CLASS = "class"
     SOFT = "soft"
 
 
-class QuestionItem(NamedTuple):
-    """One question, ready to be batched.
+class TaskItem(NamedTuple):
+    """One example, ready to be batched.
 
     Attributes:
         token_ids: (W,) int64 with the special tokens.
-        region_row: The image's row in the region table.
-        target: Class id, or -100 where the answer is not in the vocabulary.
+        region_rows: The row of each of its images in the region source.
+        label: Class id, or -100 where the answer is not in the vocabulary.
         scores: Sparse soft scores by class id.
     """
 
     token_ids: Tensor
-    region_row: int
-    target: int
-    scores: dict[int, float]
+    region_rows: tuple[int, ...]
+    label: int
+    scores: Mapping[int, float]
 
 
-class QuestionDataset(Dataset[QuestionItem]):
-    """Questions about images whose regions lie in a table.
+class TaskDataset(Dataset[TaskItem]):
+    """Sentences about images whose regions lie in a source.
 
     Args:
-        examples: The questions, in the order of the data set.
-        tokenizer: Turns questions into ids.
-        max_length: Most tokens of a question with its special tokens.
-        regions: The images' regions; holds every image asked about.
-        answers: The vocabulary of targets.
+        examples: The sentences, in the order of the data set.
+        targets: Their right answers.
+        tokenizer: Turns sentences into ids.
+        max_length: Most tokens of a sentence with its special tokens.
+        regions: The images' regions; holds every image that the sentences are about.
     """
 
     def __init__(
         self,
-        examples: Sequence[VqaExample],
+        examples: Sequence[TaskExample],
+        targets: Sequence[Target],
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
-        regions: RegionTable,
-        answers: AnswerVocabulary,
+        regions: RegionSource,
     ) -> None:
         self.examples = examples
         self.regions = regions
-        # The authors only strip a sentence before they tokenise it.
-        questions = [example.question.strip() for example in examples]
-        encoded = (
-            tokenizer(questions, truncation=True, max_length=max_length)["input_ids"] if questions else []
-        )
-        self._token_ids = [torch.tensor(ids, dtype=torch.int64) for ids in encoded]
-        self._rows = [regions.rows[example.image_id] for example in examples]
-        self._scores = [answers.soft_scores(example.answers, normalise=True) for example in examples]
-        self._targets = [
-            _class_target(example, scores, answers)
-            for example, scores in zip(examples, self._scores, strict=True)
-        ]
+        self._targets = targets
+        self._tokens = TokenTable((example.text for example in examples), tokenizer, max_length)
+        self._rows = [tuple(regions.rows[image] for image in example.images) for example in examples]
 
     @property
     def lengths(self) -> list[int]:
-        """Number of tokens of each question."""
-        return [len(ids) for ids in self._token_ids]
+        """Number of tokens of each sentence."""
+        return self._tokens.lengths
 
     @property
     def answerable(self) -> int:
-        """Number of questions with at least one answer in the vocabulary."""
-        return sum(bool(scores) for scores in self._scores)
+        """Number of examples with at least one answer in the vocabulary."""
+        return sum(bool(target.scores) for target in self._targets)
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> QuestionItem:
-        return QuestionItem(
-            self._token_ids[index], self._rows[index], self._targets[index], self._scores[index]
-        )
+    def __getitem__(self, index: int) -> TaskItem:
+        token_ids = torch.from_numpy(self._tokens[index])
+        return TaskItem(token_ids, self._rows[index], *self._targets[index])
 
 
 @dataclass(frozen=True)
-class QuestionCollator:
-    """Makes one batch of model inputs of question items: exactly what the model's forward takes, and labels.
+class TaskCollator:
+    """Makes one batch of model inputs of items: exactly what the model's forward takes, and labels.
 
     Attributes:
-        regions: The table that the items' rows point into.
+        regions: The source that the items' rows point into.
         pad_token_id: Id of the padding token.
-        answers: Number of answers, C.
+        classes: Number of classes, C.
         target: Which form of labels to make.
         pad_to_multiple_of: The words' axis is padded to a multiple of this; masked padding changes no result.
-        object_labels: What the table's objects are, where the model learns to predict it, else None.
+        object_labels: What the source's objects are, where the model learns to predict it, else None.
     """
 
-    regions: RegionTable
+    regions: RegionSource
     pad_token_id: int
-    answers: int
+    classes: int
     target: TargetKind
     pad_to_multiple_of: int = 1
-    object_labels: ObjectLabels | None = None
+    object_labels: ObjectLabelSource | None = None
 
-    def __call__(self, items: Sequence[QuestionItem]) -> dict[str, Any]:
+    def __call__(self, items: Sequence[TaskItem]) -> dict[str, Any]:
         """Batch the items.
 
         Returns:
-            input_ids, attention_mask, token_type_ids (B, W) int64; visual_feats, visual_pos,
-            visual_attention_mask; labels (B,) int64 or (B, C) float32; with object labels also obj_labels, as
-            LxmertForPreTraining takes them.
+            input_ids, attention_mask, token_type_ids (B, W) int64; visual_feats (B, O, D), visual_pos
+            (B, O, 4), visual_attention_mask (B, O); labels (B,) int64 or (B, C) float32; with object labels
+            also obj_labels, as LxmertForPreTraining takes them. Where an example is about two images, the
+            visual tensors and object labels have an axis of 2 after the first.
         """
         longest = max(len(item.token_ids) for item in items)
         words = math.ceil(longest / self.pad_to_multiple_of) * self.pad_to_multiple_of
@@ -139,31 +126,35 @@ class QuestionCollator:
         for row, item in enumerate(items):
             input_ids[row, : len(item.token_ids)] = item.token_ids
             attention_mask[row, : len(item.token_ids)] = 1
-        rows = torch.tensor([item.region_row for item in items])
-        batch: dict[str, Any] = {
+        return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "token_type_ids": torch.zeros_like(input_ids),
-            **self.regions.batch(rows),
+            **self._objects(torch.tensor([item.region_rows for item in items])),
             "labels": self._labels(items),
         }
+
+    def _objects(self, rows: Tensor) -> dict[str, Any]:
+        """Everything about the objects of images by row (B, images per example)."""
+
+        def by_example(values: Tensor) -> Tensor:
+            return values if rows.shape[1] == 1 else values.unflatten(0, tuple(rows.shape))
+
+        images = rows.flatten()
+        found = self.regions.batch(images)
+        batch: dict[str, Any] = {name: by_example(values) for name, values in found.items()}
         if self.object_labels is not None:
-            batch["obj_labels"] = self.object_labels.batch(rows, batch["visual_feats"].shape[1])
+            labels = self.object_labels.batch(images, found["visual_feats"].shape[1])
+            batch["obj_labels"] = {
+                task: (by_example(ids), by_example(weights)) for task, (ids, weights) in labels.items()
+            }
         return batch
 
-    def _labels(self, items: Sequence[QuestionItem]) -> Tensor:
+    def _labels(self, items: Sequence[TaskItem]) -> Tensor:
         if self.target is TargetKind.CLASS:
-            return torch.tensor([item.target for item in items])
-        labels = torch.zeros(len(items), self.answers)
+            return torch.tensor([item.label for item in items])
+        labels = torch.zeros(len(items), self.classes)
         for row, item in enumerate(items):
             for label, score in item.scores.items():
                 labels[row, label] = score
         return labels
-
-
-def _class_target(example: VqaExample, scores: dict[int, float], answers: AnswerVocabulary) -> int:
-    """The most frequent answer where the vocabulary has it, else the best scored one, else ignored."""
-    top = None if example.multiple_choice_answer is None else answers.find(example.multiple_choice_answer)
-    if top is not None:
-        return top
-    return max(scores, key=lambda label: scores[label], default=IGNORED_LABEL)

@@ -92,7 +92,7 @@ def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images
         The number of images without some label: what they lack is written as zeros.
 
     Raises:
-        DataError: an image's name holds a tab or a line end.
+        DataError: an image's name holds a tab or a line end, or the file cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     unlabelled = 0
@@ -104,6 +104,8 @@ def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images
                 unlabelled += any(getattr(arrays, label) is None for label in LABELS)
                 advance(1)
         os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         partial.unlink(missing_ok=True)
     return unlabelled

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lxmert.data.feature_store import FeatureStore
-from lxmert.data.feature_tsv import parse_row, read_lines
+from lxmert.data.feature_tsv import FIELDS, parse_row, read_lines
 from lxmert.errors import DataError, LxmertError
 from lxmert.vision.regions import Regions
 
@@ -27,16 +27,21 @@ class TsvSource:
     """A feature file as a `FeatureSource`: only where its rows start is kept in memory.
 
     Raises:
-        DataError: no such file, or no line in it.
+        DataError: no such file, or no line in it that could be a row.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._places: dict[str, tuple[int, int, int]] = {}
+        has_rows = False
         for line in read_lines(path):
             self._places.setdefault(line.name, (line.number, line.offset, len(line.content)))
-        if not self._places:
-            raise DataError(f"{path}: holds no row")
+            has_rows = has_rows or line.content.count(b"\t") == len(FIELDS) - 1
+        if not has_rows:
+            raise DataError(
+                f"{path}: neither a feature store nor a feature file; no line has {len(FIELDS)} "
+                f"tab-separated fields"
+            )
 
     @property
     def names(self) -> Sequence[str]:

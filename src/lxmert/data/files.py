@@ -5,8 +5,9 @@ published names. Others are given in a recipe, as in `questions: v2_OpenEnded_ms
 """
 
 import string
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,12 +15,14 @@ from lxmert.errors import DataError
 
 # Only the name of an image can depend on the image.
 _PLACEHOLDERS = {"image_name": {"split", "image_id"}}
+_PLACEHOLDERS_OF_PAIRS = {"images": {"split", "directory"}, "image_name": {"split", "image"}}
 
 
 class FileNames(BaseModel):
     """File names relative to the data directory; `{split}` stands for the split's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    placeholders: ClassVar[Mapping[str, set[str]]] = _PLACEHOLDERS
 
     @model_validator(mode="after")
     def _only_known_placeholders(self) -> Self:
@@ -27,14 +30,33 @@ class FileNames(BaseModel):
             found = {
                 field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
             }
-            allowed = _PLACEHOLDERS.get(name, {"split"})
+            allowed = self.placeholders.get(name, {"split"})
             if found - allowed:
                 exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
                 raise ValueError(f"{name} holds {{{min(found - allowed)}}}, only {exist} may stand there")
         return self
 
 
-class VqaFiles(FileNames):
+class TaskFiles(FileNames):
+    """File names of sentences about images; `{split}` stands for the split's name."""
+
+    format: Literal["official", "lxmert"] = Field(
+        default="official",
+        description="official: the data set's own files. lxmert: the JSON that the authors of LXMERT "
+        "re-distribute, one file with questions and answers; scored by its soft labels.",
+    )
+
+    instances: str | None = Field(
+        default="annotations/instances_{split}.json",
+        description="Objects in COCO's instances format; null: there is none.",
+    )
+
+    def instances_path(self, directory: Path, split: str) -> Path | None:
+        """The instances file of a split, None where the layout has none."""
+        return None if self.instances is None else directory / self.instances.format(split=split)
+
+
+class VqaFiles(TaskFiles):
     """File names of questions about images; `{split}` stands for the split's name."""
 
     questions: str = Field(
@@ -61,14 +83,69 @@ class VqaFiles(FileNames):
         """The annotations file of a split."""
         return directory / self.annotations.format(split=split)
 
-    def instances_path(self, directory: Path, split: str) -> Path | None:
-        """The instances file of a split, None where the layout has none."""
-        return None if self.instances is None else directory / self.instances.format(split=split)
-
     def image_path(self, directory: Path, split: str, image_id: int, file_name: str | None) -> Path:
         """The file of an image; `file_name` is what the instances file says, where there is one."""
         name = file_name or self.image_name.format(split=split, image_id=image_id)
         return directory / self.images.format(split=split) / name
+
+
+class GqaFiles(TaskFiles):
+    """File names of GQA's questions; `{split}` stands for the split's name."""
+
+    questions: str = Field(
+        default="annotations/gqa_{split}_questions.json",
+        description="Questions in GQA's format: a file, or a folder of its chunks.",
+    )
+    choices: str | None = Field(
+        default="annotations/gqa_{split}_choices.json",
+        description="Valid and plausible answers, in GQA's format; null: these are not scored.",
+    )
+    images: str = Field(default="images/{split}", description="Folder of the images.")
+    image_name: str = Field(
+        default="{image_id}",
+        description="File name of an image; without an ending, .jpg, .png and .jpeg are tried.",
+    )
+
+    def questions_path(self, directory: Path, split: str) -> Path:
+        """The questions file, or folder, of a split."""
+        return directory / self.questions.format(split=split)
+
+    def choices_path(self, directory: Path, split: str) -> Path | None:
+        """The choices file of a split, None where the layout has none."""
+        return None if self.choices is None else directory / self.choices.format(split=split)
+
+    def image_path(self, directory: Path, split: str, image_id: str) -> Path:
+        """The file of an image, perhaps without ending."""
+        name = self.image_name.format(split=split, image_id=image_id)
+        return directory / self.images.format(split=split) / name
+
+
+class Nlvr2Files(TaskFiles):
+    """File names of NLVR2's sentences; `{split}` stands for the split's name."""
+
+    placeholders: ClassVar[Mapping[str, set[str]]] = _PLACEHOLDERS_OF_PAIRS
+
+    sentences: str = Field(
+        default="annotations/nlvr2_{split}.json", description="Sentences in NLVR2's format, JSON lines."
+    )
+    images: str = Field(
+        default="images/{split}",
+        description="Folder of the images; {directory} stands for the example's bucket. Not used where an "
+        "example's urls are paths.",
+    )
+    image_name: str = Field(
+        default="{image}",
+        description="File name of an image; without an ending, .jpg, .png and .jpeg are tried.",
+    )
+
+    def sentences_path(self, directory: Path, split: str) -> Path:
+        """The file of a split."""
+        return directory / self.sentences.format(split=split)
+
+    def image_path(self, directory: Path, split: str, bucket: int | None, image: str) -> Path:
+        """The file of an image, perhaps without ending; `bucket` is the example's directory, if any."""
+        folder = self.images.format(split=split, directory="" if bucket is None else bucket)
+        return directory / folder / self.image_name.format(split=split, image=image)
 
 
 class CocoBoxFiles(FileNames):

@@ -31,12 +31,16 @@ class ObjectLabels:
         attributes: (I, O) int64, attribute ids.
         object_count: number of classes.
         attribute_count: number of attributes; 1 where no record has any.
+        object_confidences: (I, O) float32, how sure the extractor is of each class; None: not said.
+        attribute_confidences: (I, O) float32, the same of the attributes.
     """
 
     objects: Tensor
     attributes: Tensor
     object_count: int
     attribute_count: int
+    object_confidences: Tensor | None = None
+    attribute_confidences: Tensor | None = None
 
     @classmethod
     def from_images(cls, images: Sequence[CocoImage]) -> "ObjectLabels":
@@ -62,26 +66,61 @@ class ObjectLabels:
         """What the extractor says the objects of these images are; None where it does not name them."""
         if any(image.object_ids is None for image in images):
             return None
-        objects, attributes = (
-            _padded([getattr(image, name) for image in images], max(map(len, images), default=0))
-            for name in ("object_ids", "attribute_ids")
+        most = max(map(len, images), default=0)
+        objects, attributes, object_confidences, attribute_confidences = (
+            _padded([getattr(image, name) for image in images], most, padding)
+            for name, padding in (
+                ("object_ids", UNLABELLED),
+                ("attribute_ids", UNLABELLED),
+                ("object_scores", 1.0),
+                ("attribute_scores", 1.0),
+            )
         )
-        return cls(objects, attributes, _count(objects), _count(attributes))
+        return cls(
+            objects,
+            attributes,
+            _count(objects),
+            _count(attributes),
+            object_confidences,
+            attribute_confidences,
+        )
 
-    def batch(self, rows: Tensor, objects: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """The model's `obj_labels` for these rows (B,), cut to so many objects; all weigh the same."""
-        weights = torch.ones(len(rows), objects)
+    def batch(
+        self, rows: Tensor, objects: int, *, confidences: bool = False
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """The model's `obj_labels` for these rows, cut to so many objects.
+
+        Args:
+            rows: (B,) int64.
+            objects: O of the batch.
+            confidences: True weighs each label by the extractor's confidence, False all the same.
+
+        Returns:
+            "obj" and "attr", each class ids (B, O) int64 and weights (B, O) float32; what has no label has
+            the id -100 and the weight 0.
+        """
+        tables = {
+            "obj": (self.objects, self.object_confidences if confidences else None),
+            "attr": (self.attributes, self.attribute_confidences if confidences else None),
+        }
         return {
-            "obj": (self.objects[rows, :objects], weights),
-            "attr": (self.attributes[rows, :objects], weights),
+            task: labels_with_weights(ids[rows, :objects], None if sure is None else sure[rows, :objects])
+            for task, (ids, sure) in tables.items()
         }
 
 
-def _padded(ids_of_images: Sequence[Tensor | None], most: int) -> Tensor:
-    table = torch.full((len(ids_of_images), most), UNLABELLED)
-    for row, ids in enumerate(ids_of_images):
-        if ids is not None:
-            table[row, : len(ids)] = ids
+def labels_with_weights(ids: Tensor, confidences: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Class ids (B, O) and their weights: the confidences, or 1 where there are none; 0 without a label."""
+    known = (ids != UNLABELLED).to(torch.float32)
+    return ids, known if confidences is None else known * confidences
+
+
+def _padded(values_of_images: Sequence[Tensor | None], most: int, padding: float) -> Tensor:
+    """(I, O), of the type of the padding."""
+    table = torch.full((len(values_of_images), most), padding)
+    for row, values in enumerate(values_of_images):
+        if values is not None:
+            table[row, : len(values)] = values
     return table
 
 

@@ -5,13 +5,20 @@ question_id}]}`, annotations `{"annotations": [{question_id, image_id, question_
 multiple_choice_answer, answers: [{answer_id, answer, ...}]}]}`.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any
 
-from lxmert.data.json_files import Record, read_json
+from lxmert.data.examples import Examples
+from lxmert.data.json_files import Record
+from lxmert.data.json_stream import stream_lists
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
 from lxmert.errors import DataError
+
+# Stands for the image where an annotation does not name one.
+_NO_IMAGE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,8 @@ class VqaExample:
     annotators: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class VqaData(Sequence[VqaExample]):
+@dataclass(frozen=True, repr=False)
+class VqaData(Examples[VqaExample]):
     """The examples of one questions file, in its order.
 
     Attributes:
@@ -50,22 +57,8 @@ class VqaData(Sequence[VqaExample]):
         data_subtype: The split's name in the file, such as "train2014".
     """
 
-    examples: tuple[VqaExample, ...] = field(repr=False)
     data_type: str | None = None
     data_subtype: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @overload
-    def __getitem__(self, index: int) -> VqaExample: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[VqaExample, ...]: ...
-    def __getitem__(self, index: int | slice) -> VqaExample | tuple[VqaExample, ...]:
-        return self.examples[index]
-
-    def __iter__(self) -> Iterator[VqaExample]:
-        return iter(self.examples)
 
     @property
     def image_ids(self) -> list[int]:
@@ -73,86 +66,137 @@ class VqaData(Sequence[VqaExample]):
         return list(dict.fromkeys(example.image_id for example in self.examples))
 
 
-def read_vqa(questions: str | Path, annotations: str | Path | None = None) -> VqaData:
+def read_vqa(
+    questions: str | Path,
+    annotations: str | Path | None = None,
+    *,
+    progress: StartProgress = no_progress,
+) -> VqaData:
     """Read a questions file and, if given, the annotations file that belongs to it.
 
     Args:
         questions: Path of the questions file.
         annotations: Path of the annotations file; None for a split without answers.
+        progress: Shows how far each file is read.
 
     Raises:
         DataError: A file is missing or malformed, a question id occurs twice, or the two files do not hold
             the same questions. The message names file and place.
     """
-    root = Record(read_json(questions), questions)
-    annotated = None if annotations is None else _annotations_by_question(annotations)
+    known = None if annotations is None else _annotations_by_question(annotations, progress)
     examples: dict[int, VqaExample] = {}
-    for record in root.records("questions"):
-        example = _example(record, annotated, annotations)
+    told: dict[str, str | None] = {}
+    for field, value in stream_lists(questions, ("questions",), progress=progress):
+        if field == "questions":
+            example = _joined(value, known, annotations)
+            if example.question_id in examples:
+                raise DataError(f"{questions}: {value.at('question_id')} {example.question_id} occurs twice")
+            examples[example.question_id] = example
+        elif field in ("data_type", "data_subtype"):
+            told[field] = Record({field: value}, questions).optional(field, str)
+    if known is not None:
+        _refuse_left_over(known.keys() - examples.keys(), questions, annotations)
+    return VqaData(tuple(examples.values()), **told)
+
+
+def read_vqa_annotations(
+    path: str | Path, *, progress: StartProgress = no_progress
+) -> tuple[VqaExample, ...]:
+    """Read an annotations file alone: all that scoring needs.
+
+    Args:
+        path: Path of the annotations file.
+        progress: Shows how far it is read.
+
+    Returns:
+        Examples in the file's order. Their questions are empty, as is what else the file does not say
+        (`image_id` is 0 then).
+
+    Raises:
+        DataError: The file is missing or malformed, or a question id occurs twice.
+    """
+    examples = tuple(_annotations_by_question(path, progress).values())
+    if not examples:
+        raise DataError(f"{path}: annotations is empty; expected annotations in VQA v2's format")
+    return examples
+
+
+def _annotations_by_question(path: str | Path, progress: StartProgress) -> dict[int, VqaExample]:
+    """What an annotations file says, by question id; the examples' questions are empty."""
+    shared = Shared()
+    examples: dict[int, VqaExample] = {}
+    for field, value in stream_lists(path, ("annotations",), progress=progress):
+        if field != "annotations":
+            continue
+        example = _annotated(value, shared)
         if example.question_id in examples:
-            raise DataError(f"{questions}: {record.at('question_id')} {example.question_id} occurs twice")
+            raise DataError(f"{path}: {value.at('question_id')} {example.question_id} occurs twice")
         examples[example.question_id] = example
-    if annotated is not None:
-        _refuse_left_over(annotated.keys() - examples.keys(), questions, annotations)
-    return VqaData(
-        tuple(examples.values()), root.optional("data_type", str), root.optional("data_subtype", str)
-    )
+    return examples
 
 
-def _annotations_by_question(path: str | Path) -> dict[int, Record]:
-    records: dict[int, Record] = {}
-    for record in Record(read_json(path), path).records("annotations"):
-        question_id = record.get("question_id", int)
-        if question_id in records:
-            raise DataError(f"{path}: {record.at('question_id')} {question_id} occurs twice")
-        records[question_id] = record
-    return records
-
-
-def _example(
-    record: Record, annotated: dict[int, Record] | None, annotations: str | Path | None
+def _joined(
+    record: Record, known: dict[int, VqaExample] | None, annotations: str | Path | None
 ) -> VqaExample:
+    """The question of one entry of a questions file with what is known of it."""
     question_id = record.get("question_id", int)
     image_id = record.get("image_id", int)
     question = record.get("question", str)
-    if annotated is None:
+    if known is None:
         return VqaExample(question_id, image_id, question)
-    annotation = annotated.get(question_id)
-    if annotation is None:
+    annotated = known.get(question_id)
+    if annotated is None:
         raise DataError(f"{annotations}: no annotation for question {question_id} of {record.path}")
-    if annotation.get("image_id", int) != image_id:
+    if annotated.image_id not in (image_id, _NO_IMAGE):
         raise DataError(
-            f"{annotations}: {annotation.at('image_id')} is {annotation.value['image_id']}, but question "
-            f"{question_id} of {record.path} is about image {image_id}"
+            f"{annotations}: question {question_id} is about image {annotated.image_id} there, but in "
+            f"{record.path} about image {image_id}"
         )
-    answers = annotation.records("answers")
-    if not answers:
-        raise DataError(f"{annotations}: {annotation.at('answers')} is empty, expected at least one answer")
+    return replace(annotated, image_id=image_id, question=question)
+
+
+def _annotated(record: Record, shared: Shared) -> VqaExample:
+    """The example of one entry of an annotations file."""
+    answers = _answers(record)
     return VqaExample(
-        question_id,
-        image_id,
-        question,
-        annotation.optional("question_type", str),
-        annotation.optional("answer_type", str),
-        tuple(answer.get("answer", str) for answer in answers),
-        annotation.optional("multiple_choice_answer", str),
+        record.get("question_id", int),
+        record.optional("image_id", int) or _NO_IMAGE,
+        "",
+        shared.optional(record.optional("question_type", str)),
+        shared.optional(record.optional("answer_type", str)),
+        shared.tuple(tuple(answer["answer"] for answer in answers)),
+        shared.optional(record.optional("multiple_choice_answer", str)),
         _annotators(answers),
     )
 
 
-def _annotators(answers: list[Record]) -> tuple[str, ...]:
+def _answers(record: Record) -> list[dict[str, Any]]:
+    """The annotators' answers. Of millions as a rule none is malformed, so they are looked at all at once."""
+    answers = record.get("answers", list)
+    if not answers:
+        raise DataError(f"{record.path}: {record.at('answers')} is empty, expected at least one answer")
+    if not all(type(answer) is dict and type(answer.get("answer")) is str for answer in answers):
+        for answer in record.records("answers"):
+            answer.get("answer", str)  # says which one is wrong, and how
+    return answers
+
+
+def _annotators(answers: list[dict[str, Any]]) -> tuple[str, ...]:
     """Everything the answers say beside their text, for the official metric compares whole records.
 
-    As a rule no two are alike; then nothing need be kept.
+    As a rule no two are alike, by their `answer_id` alone; then nothing need be kept.
     """
+    if len({repr(answer.get("answer_id")) for answer in answers}) == len(answers):
+        return ()
     rests = [
-        repr(sorted((key, value) for key, value in answer.value.items() if key != "answer"))
-        for answer in answers
+        repr(sorted((key, value) for key, value in answer.items() if key != "answer")) for answer in answers
     ]
     return () if len(set(rests)) == len(rests) else tuple(rests)
 
 
-def _refuse_left_over(left_over: set[int], questions: str | Path, annotations: str | Path | None) -> None:
+def _refuse_left_over(
+    left_over: Collection[int], questions: str | Path, annotations: str | Path | None
+) -> None:
     if left_over:
         raise DataError(
             f"{annotations}: {len(left_over)} annotations have no question in {questions}, the first is for "

@@ -1,127 +1,81 @@
-"""One split of a VQA-style data directory, from files to a data set ready for batching."""
+"""The splits of a VQA-style data directory: official question files."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.coco import read_instances
-from lxmert.data.collation import QuestionDataset
-from lxmert.data.feature_store import FeatureStore
-from lxmert.data.files import VqaFiles, check_directory
-from lxmert.data.object_labels import ObjectLabels
-from lxmert.data.region_table import Advance, RegionTable, extract_split
+from lxmert.data.coco import CocoImage, read_instances
+from lxmert.data.files import VqaFiles
+from lxmert.data.image_files import with_ending
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
+from lxmert.data.task_split import SplitReader
 from lxmert.data.vqa import VqaExample, read_vqa
-from lxmert.errors import ConfigurationError, DataError
-from lxmert.processing import LxmertProcessor
-
-# Starts a progress bar: a description and the number of images; returns what to call with each image count.
-StartProgress = Callable[[str, int], Advance]
+from lxmert.errors import DataError
 
 
-def no_progress(description: str, total: int) -> Advance:
-    """A `StartProgress` that shows nothing."""
-    return lambda images: None
+class VqaReader(SplitReader):
+    """Questions in VQA v2's format about images in COCO's naming, or as an instances file names them."""
 
+    files: VqaFiles
 
-@dataclass(frozen=True)
-class VqaSplit:
-    """Where a split lies and how much of it is wanted.
-
-    Attributes:
-        directory: The data directory.
-        name: The split's name, such as "train".
-        files: The directory's layout.
-        first_images: Only questions about the first so many images; None for all.
-        question_types: Only questions of these types; None for all.
-        first_questions: Only the first so many of these questions; None for all.
-        features: Feature store that holds the images' regions already; None extracts them.
-    """
-
-    directory: Path
-    name: str
-    files: VqaFiles = field(default_factory=VqaFiles)
-    first_images: int | None = None
-    question_types: Sequence[str] | None = None
-    first_questions: int | None = None
-    features: Path | None = None
-
-    def examples(self) -> tuple[VqaExample, ...]:
-        """Read the wanted examples, in the order of the questions file.
-
-        Raises:
-            DataError: A file is missing or malformed, or there is no question of a wanted type.
-        """
-        check_directory(self.directory)
-        data = read_vqa(
-            self.files.questions_path(self.directory, self.name),
-            self.files.annotations_path(self.directory, self.name),
+    def read(
+        self, split: str, purpose: Purpose, progress: StartProgress = no_progress
+    ) -> Sequence[TaskExample]:
+        """See `SplitReader.read`."""
+        is_annotated = purpose is not Purpose.PREDICTION
+        examples = read_vqa(
+            self.files.questions_path(self.directory, split),
+            self.files.annotations_path(self.directory, split) if is_annotated else None,
+            progress=progress,
         )
-        examples = data.examples
-        if self.first_images is not None:
-            images = set(data.image_ids[: self.first_images])
-            examples = tuple(example for example in examples if example.image_id in images)
-        if self.question_types is not None:
-            absent = set(self.question_types) - {example.question_type for example in examples}
-            if absent:
+        names = self._image_names(split, examples.image_ids)
+        return [
+            TaskExample(
+                example.question_id,
+                example.question,
+                (names[example.image_id],),
+                example.question_type,
+                example,
+            )
+            for example in examples
+        ]
+
+    def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
+        """All scored answers, and the most frequent one, else the best scored one."""
+        vqa: VqaExample = example.source
+        scores = answers.soft_scores(vqa.answers, normalise=True)
+        top = None if vqa.multiple_choice_answer is None else answers.find(vqa.multiple_choice_answer)
+        if top is None:
+            top = max(scores, key=lambda label: scores[label], default=IGNORED_LABEL)
+        return Target(top, scores)
+
+    def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
+        """See `SplitReader.vocabulary`."""
+        return AnswerVocabulary.build((example.source for example in examples), min_count=min_count)
+
+    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+        """See `SplitReader.image_path`."""
+        image_id = example.source.image_id
+        instances = self._by_id(split)
+        name = None if instances is None else instances[image_id].file_name
+        return with_ending(self.files.image_path(self.directory, split, image_id, name))
+
+    def _image_names(self, split: str, image_ids: Sequence[int]) -> dict[int, str]:
+        instances = self._by_id(split)
+        if instances is not None:
+            unknown = [image_id for image_id in image_ids if image_id not in instances]
+            if unknown:
                 raise DataError(
-                    f"{self.directory}: no {self.name} question is of type {', '.join(sorted(absent))}"
+                    f"{self.files.instances_path(self.directory, split)}: {len(unknown)} of the "
+                    f"{len(image_ids)} images asked about are not in it, the first is {unknown[0]}"
                 )
-            examples = tuple(example for example in examples if example.question_type in self.question_types)
-        return examples[: self.first_questions]
+        names = {}
+        for image_id in image_ids:
+            name = None if instances is None else instances[image_id].file_name
+            names[image_id] = self.files.image_path(self.directory, split, image_id, name).stem
+        return names
 
-    def object_labels(self, regions: RegionTable) -> ObjectLabels:
-        """Class and attribute of the objects of a table made of this split, row by row.
-
-        They are what the extractor says, or else what the instances file says of the given boxes.
-
-        Raises:
-            DataError: There is no instances file, or it is malformed.
-        """
-        if regions.object_labels is not None:
-            return regions.object_labels
-        path = self.files.instances_path(self.directory, self.name)
-        if path is None:
-            raise DataError(
-                f"object labels come from an instances file, but the layout of {self.directory} has none"
-            )
-        instances = read_instances(path)
-        return ObjectLabels.from_images([instances[image_id] for image_id in regions.rows])
-
-    def dataset(
-        self,
-        processor: LxmertProcessor,
-        answers: AnswerVocabulary,
-        *,
-        examples: Sequence[VqaExample] | None = None,
-        progress: StartProgress = no_progress,
-    ) -> QuestionDataset:
-        """Extract the regions of the split's images and tokenise its questions.
-
-        Args:
-            processor: Gives the extractor, the tokenizer and the text length.
-            answers: The vocabulary of targets.
-            examples: What `examples()` returned, to read the files only once.
-            progress: Shows the extraction.
-
-        Raises:
-            ConfigurationError: The processor has no extractor.
-            DataError: A file is missing or malformed, or an image asked about is not in the instances file.
-            ImageError: An image cannot be read.
-        """
-        if processor.extractor is None:
-            raise ConfigurationError(
-                "the processor has no extractor, so images cannot become regions; give it one"
-            )
-        examples = self.examples() if examples is None else examples
-        image_ids = list(dict.fromkeys(example.image_id for example in examples))
-        regions = extract_split(
-            self.directory,
-            self.files,
-            self.name,
-            image_ids,
-            processor.extractor,
-            progress(f"Looking at {self.name} images", len(image_ids)),
-            None if self.features is None else FeatureStore(self.features),
-        )
-        return QuestionDataset(examples, processor.tokenizer, processor.max_text_length, regions, answers)
+    def _by_id(self, split: str) -> Mapping[int, CocoImage] | None:
+        path = self.files.instances_path(self.directory, split)
+        return None if path is None else self.read_once(read_instances, path)

@@ -26,6 +26,8 @@ from lxmert.vision.regions import Regions
 _LONGEST_NAME_BYTES = 65_535
 _LARGEST_COUNT = 2**32 - 1
 
+_TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
 _SERIAL_NUMBERS = 32_000
 """torch shares longer copies among threads, and with a busy machine waits long for the last of them."""
 
@@ -133,8 +135,9 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
     """The regions of one image in memory of their own; `data` are the writable bytes of its data file."""
     layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
     start = entry.data_offset
-    _, _, shape, dtype = layout.arrays[0]
-    features: np.ndarray = np.ndarray(shape, dtype, data, start)
+    features = torch.empty(layout.arrays[0].shape, dtype=torch.float32)
+    if entry.objects:
+        _copy_features(data, entry, manifest, features)
     # One copy for all small arrays: five would take as long as reading the features of a small extractor.
     small = bytearray(data[start + layout.small_offset : start + layout.size])
     tensors = {
@@ -144,23 +147,37 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
     # Every number was checked before it was written; only boxes kept as they came still have to be clamped.
     make = Regions if entry.flags & LEAVES_IMAGE else Regions.trusted
     return make(
-        features=_to_float32(features),
+        features=features,
         size_hw=(entry.height, entry.width),
         extractor=manifest.extractor,
         **tensors,
     )
 
 
-def _to_float32(stored: np.ndarray) -> Tensor:
-    """(N, D) float16 or float32 -> (N, D) float32 in memory of its own, on this thread alone."""
-    if stored.dtype == np.float32:
-        return torch.from_numpy(stored.copy())
-    # By torch, ten times as fast at it as numpy.
-    converted = torch.empty(stored.shape, dtype=torch.float32)
-    from_flat, to_flat = torch.from_numpy(stored).view(-1), converted.view(-1)
-    for start in range(0, len(from_flat), _SERIAL_NUMBERS):
-        to_flat[start : start + _SERIAL_NUMBERS] = from_flat[start : start + _SERIAL_NUMBERS]
-    return converted
+def copy_numbers(
+    data: memoryview, entry: Entry, manifest: StoreManifest, features: Tensor, boxes_xyxy_px: np.ndarray
+) -> None:
+    """Write the features of one image into (N, D) and its boxes into (N, 4); `data` as above."""
+    if not entry.objects:
+        return
+    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
+    _copy_features(data, entry, manifest, features)
+    _, offset, shape, dtype = layout.arrays[1]
+    boxes_xyxy_px[...] = np.ndarray(shape, dtype, data, entry.data_offset + offset)
+
+
+def _copy_features(data: memoryview, entry: Entry, manifest: StoreManifest, out: Tensor) -> None:
+    """Write the features of an image with objects into `out` (N, D), on this thread alone."""
+    # By torch, ten times as fast at the conversion as numpy.
+    stored = torch.frombuffer(
+        data, dtype=_TORCH_DTYPES[manifest.feature_dtype], count=out.numel(), offset=entry.data_offset
+    )
+    flat = out.view(-1)
+    if torch.get_num_threads() == 1:  # As in a DataLoader's workers.
+        flat.copy_(stored)
+        return
+    for start in range(0, len(flat), _SERIAL_NUMBERS):
+        flat[start : start + _SERIAL_NUMBERS] = stored[start : start + _SERIAL_NUMBERS]
 
 
 def stored_name(names: memoryview, entry: Entry) -> bytes:

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from torch import Tensor
 
-from lxmert.data.feature_store.encoding import StoredArrays, read_regions, stored_name, view_arrays
+from lxmert.data.feature_store.encoding import (
+    StoredArrays,
+    copy_numbers,
+    read_regions,
+    stored_name,
+    view_arrays,
+)
 from lxmert.data.feature_store.layout import (
     ENTRY_BYTES,
     ENTRY_DTYPE,
@@ -135,6 +142,29 @@ class FeatureStore:
         """The numbers of the image at this position as stored: read-only views, no copies."""
         part, entry = self._locate(position)
         return view_arrays(part.data.toreadonly(), entry, self.manifest)
+
+    def read_into(self, position: int, features: Tensor, boxes_xyxy_px: np.ndarray) -> tuple[int, int]:
+        """Write features and boxes of the image at this position into its rows of a batch.
+
+        Args:
+            position: the image's.
+            features: (N, D), contiguous, of any floating type.
+            boxes_xyxy_px: (N, 4) float32; boxes are written as they came, see `StoredArrays`.
+
+        Returns:
+            height and width of the image in pixels.
+
+        Raises:
+            DataError: the place for the features is not of the image's shape.
+        """
+        part, entry = self._locate(position)
+        if features.shape != (entry.objects, self.manifest.feature_dim):
+            raise DataError(
+                f"{self.path}: image {position} has features of shape {(entry.objects, self.feature_dim)}, "
+                f"got a place for {tuple(features.shape)}"
+            )
+        copy_numbers(part.data, entry, self.manifest, features, boxes_xyxy_px)
+        return entry.height, entry.width
 
     def object_counts(self) -> np.ndarray:
         """Number of objects N of each image by position, (len,) uint32; no feature is read."""

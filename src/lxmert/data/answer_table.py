@@ -1,0 +1,117 @@
+"""The table of answers that pre-training predicts, and the spelling in which it holds them.
+
+Source: airsplay/lxmert, its answer table class and `data/lxmert/all_ans.json`: 9,500 entries {"ans": answer,
+"dsets": [data set]}, of which the place in the list is the class id.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.json_files import Record, read_json
+from lxmert.errors import DataError, VocabularyError
+
+_ARTICLES = ("a ", "an ", "the ")
+_DIGITS = {
+    word: str(number)
+    for number, word in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 1
+    )
+}
+_SPELLINGS = {**_DIGITS, "grey": "gray"}
+
+
+def normalise_table_answer(answer: str) -> str:
+    """The spelling in which the table of pre-training answers holds an answer.
+
+    Lower case, without one full stop at the end, without "a", "an" and "the" in front (each once, in this
+    order), numbers to ten as digits, "gray". Nothing else: no other punctuation, no spaces at the ends.
+    """
+    answer = answer.lower()
+    if answer.endswith("."):
+        answer = answer[:-1].strip()
+    for article in _ARTICLES:
+        if answer.startswith(article):
+            answer = answer[len(article) :].strip()
+    return _SPELLINGS.get(answer, answer)
+
+
+class AnswerTable:
+    """Answers in class order with the data sets in which they occur.
+
+    Args:
+        entries: Answer and its data sets, in class order.
+        qa_sets: Only answers that occur in one of these data sets, which then have new class ids; None for
+            all. This does not tell questions apart: one of another set stays if its answer is among them.
+
+    Attributes:
+        vocabulary: The answers in class order.
+        qa_sets: Answer to the data sets in which it occurs.
+
+    Raises:
+        VocabularyError: There are no answers, one occurs twice, or no answer belongs to one of `qa_sets`.
+    """
+
+    def __init__(
+        self, entries: Iterable[tuple[str, Collection[str]]], *, qa_sets: Collection[str] | None = None
+    ) -> None:
+        listed = [(answer, frozenset(sets)) for answer, sets in entries]
+        known = sorted(set().union(*(sets for _, sets in listed)))
+        unknown = sorted(set(qa_sets or ()) - set(known))
+        if unknown:
+            raise VocabularyError(
+                f"no answer of the table belongs to {', '.join(unknown)}; it has {', '.join(known)}"
+            )
+        if qa_sets is not None:
+            listed = [(answer, sets) for answer, sets in listed if sets & set(qa_sets)]
+        self.vocabulary = AnswerVocabulary(answer for answer, _ in listed)
+        self.qa_sets: Mapping[str, frozenset[str]] = dict(listed)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def __repr__(self) -> str:
+        return f"AnswerTable({len(self):,} answers)"
+
+    def find(self, answer: str) -> int | None:
+        """The class id of an answer in any spelling that the table's own rule understands, or None."""
+        return self.vocabulary.label(normalise_table_answer(answer))
+
+    def rewrite_label(self, label: Mapping[str, float], *, overwrite: bool = False) -> dict[str, float]:
+        """A label in the table's spelling, without answers that are not in it; it may become empty.
+
+        Args:
+            label: Answer to score.
+            overwrite: What becomes of spellings that meet in one answer. False: their scores add up, to at
+                most 1. True: one is lost, as in the original code: the last of those that are not spelled
+                as the table counts, and the table's own spelling only alone.
+        """
+        rewritten: dict[str, float] = {}
+        respelled: dict[str, float] = {}
+        for answer, score in label.items():
+            spelled = normalise_table_answer(answer)
+            if spelled not in self.vocabulary:
+                continue
+            if overwrite and spelled != answer:
+                respelled[spelled] = score
+            else:
+                rewritten[spelled] = min(1.0, rewritten[spelled] + score) if spelled in rewritten else score
+        return rewritten | respelled
+
+    @classmethod
+    def load(cls, path: str | Path, *, qa_sets: Collection[str] | None = None) -> "AnswerTable":
+        """Read a table in the published form, `all_ans.json`.
+
+        Raises:
+            DataError: The file is missing or malformed.
+            VocabularyError: As the class.
+        """
+        entries = read_json(path)
+        if not isinstance(entries, list):
+            raise DataError(f"{path}: holds {type(entries).__name__}, expected a list of answers")
+        records = [Record(entry, path, f"[{number}]") for number, entry in enumerate(entries)]
+        pairs = [(record.get("ans", str), record.texts("dsets")) for record in records]
+        try:
+            return cls(pairs, qa_sets=qa_sets)
+        except VocabularyError as error:
+            raise VocabularyError(f"{path}: {error}") from None

@@ -1,0 +1,82 @@
+"""The scored answers of many questions in three arrays, and which of them a model learns at a time.
+
+Source: the released pre-training code (specification section 2.7): of several answers one is drawn with a
+probability in proportion to its score, anew each epoch, and learned as the right one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+
+import numpy as np
+
+from lxmert.data.answer_table import normalise_table_answer
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.masking import Purpose, random_numbers
+from lxmert.data.object_labels import UNLABELLED
+
+
+def answer_finder(vocabulary: Iterable[str]) -> Callable[[str], int | None]:
+    """Finds the class id of an answer as it is spelled, or in the spelling of the published table, or None.
+
+    Args:
+        vocabulary: The answers in class order.
+    """
+    labels = {answer: label for label, answer in enumerate(vocabulary)}
+
+    @cache
+    def find(answer: str) -> int | None:
+        label = labels.get(answer)
+        return labels.get(normalise_table_answer(answer)) if label is None else label
+
+    return find
+
+
+class AnswerTargets:
+    """Sparse scores of the answers of each sentence.
+
+    Args:
+        labels: Answer to score of each sentence, None for those that are no questions.
+        vocabulary: The answers in class order; None knows none. An answer is looked up as it is spelled, else
+            in the spelling of the published table; scores of spellings that meet add up to at most 1.
+    """
+
+    def __init__(
+        self, labels: Iterable[Mapping[str, float] | None], vocabulary: AnswerVocabulary | None
+    ) -> None:
+        class_id = answer_finder(vocabulary or ())
+        ids: list[int] = []
+        scores: list[float] = []
+        counts = [0]
+        for label in labels:
+            known: dict[int, float] = {}
+            for answer, score in (label or {}).items():
+                number = class_id(answer)
+                if number is not None and score > 0:
+                    known[number] = min(1.0, known.get(number, 0.0) + score)
+            ids += known
+            scores += known.values()
+            counts.append(len(known))
+        self._ids = np.array(ids, np.int32)
+        self._scores = np.array(scores, np.float32)
+        self._starts = np.array(counts).cumsum()
+
+    @property
+    def known(self) -> int:
+        """Number of sentences with an answer of the vocabulary."""
+        return int((np.diff(self._starts) > 0).sum())
+
+    def scores(self, index: int) -> dict[int, float]:
+        """Scores by class id of one sentence's answers; empty where none is known."""
+        part = slice(self._starts[index], self._starts[index + 1])
+        return dict(zip(self._ids[part].tolist(), self._scores[part].tolist(), strict=True))
+
+    def draw(self, index: int, seed: int, draw: int) -> int:
+        """The class id to learn, drawn with a probability in proportion to its score; -100 for none."""
+        start, end = int(self._starts[index]), int(self._starts[index + 1])
+        if end - start == 0:
+            return UNLABELLED
+        if end - start == 1:
+            return int(self._ids[start])
+        up_to = self._scores[start:end].cumsum(dtype=np.float64)
+        wanted = random_numbers(seed, draw, Purpose.ANSWER).random() * up_to[-1]
+        return int(self._ids[start + int(np.searchsorted(up_to, wanted, side="right"))])

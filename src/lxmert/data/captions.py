@@ -1,0 +1,53 @@
+"""Reader of COCO's caption files.
+
+Source: the COCO annotation format, a JSON object with
+    images       [{id, file_name, ...}]
+    annotations  [{id, image_id, caption}]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.json_stream import stream_lists
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One sentence about one image.
+
+    Attributes:
+        image_id: The image's id.
+        caption: The sentence as written.
+        file_name: The image's file as the file names it; None where it names none.
+    """
+
+    image_id: int
+    caption: str
+    file_name: str | None = None
+
+
+def read_captions(path: str | Path, *, progress: StartProgress = no_progress) -> list[Caption]:
+    """Read a captions file, in its order.
+
+    Raises:
+        DataError: The file is missing or malformed, an image occurs twice, or a caption is about an image
+            that the file does not list; the message names file and place.
+    """
+    names: dict[int, str | None] = {}
+    found: list[tuple[int, str]] = []
+    for field, record in stream_lists(path, ("images", "annotations"), progress=progress):
+        if field == "images":
+            image_id = record.get("id", int)
+            if image_id in names:
+                raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
+            names[image_id] = record.optional("file_name", str)
+        elif field == "annotations":
+            found.append((record.get("image_id", int), record.get("caption", str)))
+    for number, (image_id, _) in enumerate(found):
+        if image_id not in names:
+            raise DataError(
+                f"{path}: annotations[{number}].image_id {image_id} is not among the file's images"
+            )
+    return [Caption(image_id, caption, names[image_id]) for image_id, caption in found]

@@ -1,0 +1,223 @@
+"""The sentences of a pre-training: sources put together, images checked, everything counted.
+
+Source: paper section 3.3 and table 1 (which data sets); how each becomes sentences: specification 2.3.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxmert.data.answer_targets import answer_finder
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.corpus_readers import SourceReader
+from lxmert.data.corpus_sections import CorpusSection, SourceSection
+from lxmert.data.image_text import ImageText
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_source import StoredNames, missing_images
+from lxmert.errors import DataError
+
+__all__ = ["Corpus", "CorpusReport", "CorpusSection", "SourceReport", "SourceSection", "read_corpus"]
+
+
+@dataclass
+class SourceReport:
+    """What became of the sentences of one source.
+
+    Attributes:
+        texts: sentences that are used.
+        images: images that these are about.
+        questions: those of them that are questions.
+        unknown_answers: questions without an answer in the vocabulary; None before there is one.
+        empty: sentences without a word, left out.
+        other_images: sentences left out, because the corpus leaves out their image.
+        without_regions: sentences left out, because there are no regions of their image.
+        images_without_regions: the images of these.
+    """
+
+    texts: int = 0
+    images: int = 0
+    questions: int = 0
+    unknown_answers: int | None = None
+    empty: int = 0
+    other_images: int = 0
+    without_regions: int = 0
+    images_without_regions: int = 0
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What became of all sentences.
+
+    Attributes:
+        sources: by name of the source.
+        images: images that the used sentences are about.
+        images_without_regions: images that were left out.
+    """
+
+    sources: Mapping[str, SourceReport]
+    images: int
+    images_without_regions: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """All counts, ready for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """One line for each source and one for all, for people."""
+        total = sum(source.texts for source in self.sources.values())
+        told = [f"{name}: {_told(source)}" for name, source in self.sources.items()]
+        return [*told, f"together: {total:,} sentences about {self.images:,} images"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences about images.
+
+    Attributes:
+        texts: the sentences, source after source in the order of the files.
+        report: what became of all that was read.
+    """
+
+    texts: Sequence[ImageText] = field(repr=False)
+    report: CorpusReport
+
+    @property
+    def image_names(self) -> list[str]:
+        """The images, each once, in order of appearance."""
+        return list(dict.fromkeys(text.image for text in self.texts))
+
+    def with_answers(self, answers: AnswerVocabulary) -> "Corpus":
+        """The same sentences; the report also counts the questions without an answer in the vocabulary."""
+        find = answer_finder(answers)
+        unknown = Counter(
+            text.source
+            for text in self.texts
+            if text.answers is not None and not any(find(answer) is not None for answer in text.answers)
+        )
+        sources = {
+            name: SourceReport(**asdict(source) | {"unknown_answers": unknown[name]})
+            for name, source in self.report.sources.items()
+        }
+        report = CorpusReport(sources, self.report.images, self.report.images_without_regions)
+        return Corpus(self.texts, report)
+
+
+def read_corpus(
+    section: CorpusSection,
+    directory: str | Path = ".",
+    *,
+    store: RegionStore | None = None,
+    answers: AnswerVocabulary | None = None,
+    progress: StartProgress = no_progress,
+) -> Corpus:
+    """Read all sources.
+
+    Args:
+        section: what to read.
+        directory: where relative paths count from.
+        store: where the images' regions are; None does not look whether there are any.
+        answers: the answers in class order, to count the questions that have none of them.
+        progress: shows how far each file is read.
+
+    Raises:
+        DataError: A file is missing or malformed, nothing is left, or images have no regions and the section
+            does not say to leave them out.
+    """
+    directory = Path(directory)
+    reports: dict[str, SourceReport] = {}
+    texts = list(_wanted(section, directory, store, reports, progress))
+    missing: set[str] = set()
+    if store is not None:
+        missing = set(missing_images(store, (text.image for text in texts)))
+        if missing and section.missing_images == "error":
+            raise DataError(
+                f"{store.path}: {len(missing):,} images of the sentences are not in it, the first is "
+                f"{min(missing)}; `lxmert extract` adds them, `missing_images: skip` leaves them out"
+            )
+    texts = list(_counted(texts, missing, reports))
+    if not texts:
+        raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
+    report = CorpusReport(reports, len({text.image for text in texts}), len(missing))
+    corpus = Corpus(texts, report)
+    return corpus if answers is None else corpus.with_answers(answers)
+
+
+def _wanted(
+    section: CorpusSection,
+    directory: Path,
+    store: RegionStore | None,
+    reports: dict[str, SourceReport],
+    progress: StartProgress,
+) -> Iterator[ImageText]:
+    """The sentences about images that the section wants."""
+    is_wanted = _image_filter(section, directory)
+    find = None if store is None else StoredNames(store).find
+    is_stored = None if find is None else lambda name: find(name) is not None
+    for source in section.sources:
+        for text in SourceReader(source, directory, is_stored, progress).read():
+            report = reports.setdefault(text.source, SourceReport())
+            if not text.sentence.strip():
+                report.empty += 1
+            elif not is_wanted(text.image):
+                report.other_images += 1
+            else:
+                yield text
+
+
+def _counted(
+    texts: Iterable[ImageText], missing: set[str], reports: Mapping[str, SourceReport]
+) -> Iterator[ImageText]:
+    """The sentences whose images have regions; fills the reports."""
+    images: dict[str, set[str]] = {name: set() for name in reports}
+    lost: dict[str, set[str]] = {name: set() for name in reports}
+    for text in texts:
+        report = reports[text.source]
+        if text.image in missing:
+            report.without_regions += 1
+            lost[text.source].add(text.image)
+        else:
+            report.texts += 1
+            report.questions += text.answers is not None
+            images[text.source].add(text.image)
+            yield text
+    for name, report in reports.items():
+        report.images, report.images_without_regions = len(images[name]), len(lost[name])
+
+
+def _image_filter(section: CorpusSection, directory: Path) -> Callable[[str], bool]:
+    only = None if section.only_images is None else _names(directory / section.only_images)
+    without = set() if section.without_images is None else _names(directory / section.without_images)
+    return lambda image: image not in without and (only is None or image in only)
+
+
+def _names(path: Path) -> set[str]:
+    """Image names, one a line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the list of image names cannot be read ({error})") from error
+    names = {line.strip() for line in lines} - {""}
+    if not names:
+        raise DataError(f"{path}: holds no image name; expected one a line")
+    return names
+
+
+def _told(source: SourceReport) -> str:
+    facts = [f"{source.texts:,} sentences about {source.images:,} images"]
+    if source.questions:
+        facts.append(f"{source.questions:,} of them questions")
+    if source.unknown_answers:
+        facts.append(f"{source.unknown_answers:,} without a known answer")
+    if source.without_regions:
+        facts.append(
+            f"left out {source.without_regions:,} about {source.images_without_regions:,} images without "
+            "regions"
+        )
+    if source.other_images:
+        facts.append(f"left out {source.other_images:,} about images that are not wanted")
+    if source.empty:
+        facts.append(f"left out {source.empty:,} empty")
+    return ", ".join(facts)

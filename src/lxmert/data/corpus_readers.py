@@ -1,0 +1,182 @@
+"""How each kind of annotation file becomes sentences about images (specification section 2.3)."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
+from lxmert.data.answers import annotator_score
+from lxmert.data.captions import read_captions
+from lxmert.data.corpus_sections import SourceSection
+from lxmert.data.gqa import read_gqa
+from lxmert.data.image_text import ImageText
+from lxmert.data.jsonl import read_jsonl
+from lxmert.data.labels import SharedLabels
+from lxmert.data.lxmert_json import read_lxmert_pretraining
+from lxmert.data.progress import StartProgress
+from lxmert.data.region_source import plain_name
+from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases
+from lxmert.data.vqa import VqaExample, read_vqa
+from lxmert.errors import DataError
+
+_COCO_NAME = "COCO_{split}_{image_id:012d}"
+
+
+@dataclass(frozen=True)
+class SourceReader:
+    """Reads one source.
+
+    Attributes:
+        section: what to read.
+        directory: where relative paths count from.
+        is_stored: whether there are regions of an image of this name; None where that is not known.
+        progress: shows how far each file is read.
+    """
+
+    section: SourceSection
+    directory: Path
+    is_stored: Callable[[str], bool] | None
+    progress: StartProgress
+
+    def read(self) -> Iterator[ImageText]:
+        """The sentences, in the order of the file.
+
+        Raises:
+            DataError: A file is missing or malformed, or cannot be used for pre-training.
+        """
+        return _READERS[self.section.kind](self)
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        return self.section.source
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file(self.section.file)
+
+    def file(self, template: str) -> Path:
+        """A file of the data directory."""
+        return self.directory / template.format(split=self.section.split)
+
+    def image_name(self, image_id: int | str, default: str = "{image_id}") -> str:
+        """The name of an image by its id."""
+        try:
+            return (self.section.image_name or default).format(split=self.section.split, image_id=image_id)
+        except ValueError as error:
+            raise DataError(
+                f"{self.path}: image_name {self.section.image_name} does not fit the image id {image_id!r} "
+                f"({error})"
+            ) from None
+
+
+def _vqa(reader: SourceReader) -> Iterator[ImageText]:
+    annotations = reader.section.annotations
+    form = cache(lambda answer: normalise_answer(clean_white_space(answer)))
+    labels = SharedLabels()
+    name = cache(lambda image_id: reader.image_name(image_id, _COCO_NAME))
+    examples = read_vqa(
+        reader.path, None if annotations is None else reader.file(annotations), progress=reader.progress
+    )
+    for example in _of_types(reader, examples):
+        counts = Counter(map(form, example.answers))
+        label = labels.of({answer: annotator_score(count) for answer, count in counts.items()})
+        yield ImageText(name(example.image_id), example.question, reader.source, label)
+
+
+def _of_types(reader: SourceReader, examples: Sequence[VqaExample]) -> Sequence[VqaExample]:
+    wanted = reader.section.question_types
+    if wanted is None:
+        return examples
+    absent = set(wanted) - {example.question_type for example in examples}
+    if absent:
+        raise DataError(f"{reader.path}: no question is of type {', '.join(sorted(absent))}")
+    return [example for example in examples if example.question_type in wanted]
+
+
+def _gqa(reader: SourceReader) -> Iterator[ImageText]:
+    labels, name = SharedLabels(), _visual_genome_names(reader)
+    questions = read_gqa(
+        reader.path, balanced_only=reader.section.balanced_only, details=False, progress=reader.progress
+    )
+    for question in questions:
+        label = labels.of({} if question.answer is None else {question.answer: 1.0})
+        yield ImageText(name(question.image_id), question.question, reader.source, label)
+
+
+def _captions(reader: SourceReader) -> Iterator[ImageText]:
+    names: dict[int, str] = {}
+    for caption in read_captions(reader.path, progress=reader.progress):
+        name = names.get(caption.image_id)
+        if name is None:
+            name = reader.image_name(caption.image_id)
+            if caption.file_name is not None and reader.section.image_name is None:
+                name = plain_name(caption.file_name)
+            names[caption.image_id] = name
+        yield ImageText(name, caption.caption, reader.source)
+
+
+def _visual_genome_regions(reader: SourceReader) -> Iterator[ImageText]:
+    name = _visual_genome_names(reader)
+    for image in read_region_phrases(reader.path, progress=reader.progress):
+        image_name = name(image.image_id)
+        for phrase in image.phrases:
+            yield ImageText(image_name, phrase, reader.source)
+
+
+def _visual_genome_questions(reader: SourceReader) -> Iterator[ImageText]:
+    name, labels = _visual_genome_names(reader), SharedLabels()
+    for image in read_question_answers(reader.path, progress=reader.progress):
+        image_name = name(image.image_id)
+        for question, answer in image.pairs:
+            yield ImageText(image_name, question, reader.source, labels.of({answer: 1.0}))
+
+
+def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:
+    """Names of Visual Genome's images; those that are COCO's too go by COCO's name, as the authors do."""
+    image_data = reader.section.image_data
+    if image_data is None:
+        return cache(reader.image_name)
+    # GQA writes the ids as texts.
+    coco_ids = {str(number): coco for number, coco in read_coco_ids(reader.file(image_data)).items()}
+
+    @cache
+    def name(image_id: int | str) -> str:
+        coco_id = coco_ids.get(str(image_id))
+        names = (
+            template.format(split=reader.section.split, image_id=coco_id)
+            for template in (() if coco_id is None else reader.section.coco_image_names)
+        )
+        is_stored = reader.is_stored
+        found = (name for name in names if is_stored is None or is_stored(name))
+        return next(found, None) or reader.image_name(image_id)
+
+    return name
+
+
+def _lxmert(reader: SourceReader) -> Iterator[ImageText]:
+    yield from read_lxmert_pretraining(reader.path, progress=reader.progress)
+
+
+def _jsonl(reader: SourceReader) -> Iterator[ImageText]:
+    for example in read_jsonl(reader.path, progress=reader.progress):
+        if len(example.images) != 1:
+            raise DataError(
+                f"{reader.path}: the sentence {example.sentence[:40]!r} is about {len(example.images)} "
+                "images; pre-training takes sentences about one"
+            )
+        yield ImageText(plain_name(example.image), example.sentence, reader.source, example.answers)
+
+
+_READERS: Mapping[str, Callable[[SourceReader], Iterator[ImageText]]] = {
+    "vqa": _vqa,
+    "gqa": _gqa,
+    "captions": _captions,
+    "visual_genome_regions": _visual_genome_regions,
+    "visual_genome_questions": _visual_genome_questions,
+    "lxmert": _lxmert,
+    "jsonl": _jsonl,
+}

@@ -1,0 +1,190 @@
+"""Reader of GQA's question files.
+
+Source: Hudson & Manning 2019 (arXiv 1902.09506) and the published files, a JSON object from question id to
+{question, imageId, answer, fullAnswer, isBalanced, groups: {global, local}, entailed, equivalent, types:
+{structural, semantic, detailed}, annotations: {question, answer, fullAnswer: {word: object}}, semantic:
+[{operation, dependencies, argument}], semanticStr}. A file without answers has only some of them. The set
+"all" of the training split is a folder of such files.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from lxmert.data.examples import Examples
+from lxmert.data.json_files import Record, one_line
+from lxmert.data.json_stream import stream_records
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+# Shared by the many questions without; whoever gets it may not change it.
+_NO_ANNOTATIONS: Mapping[str, Mapping[str, str]] = {"question": {}, "answer": {}, "fullAnswer": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class GqaExample:
+    """One question about one image.
+
+    Attributes:
+        question_id: Digits, unique in its split; leading zeros count.
+        image_id: Id of a Visual Genome image, or "n" and digits for images of the test splits.
+        question: The question as written.
+        answer: One of the answer words; None in a file without answers.
+        full_answer: The answer as a sentence; None in a file without answers.
+        is_balanced: True for questions of the balanced set, the only ones that are scored; True where the
+            file does not say.
+        groups_global: Kind of thing asked for, such as "color"; None where there is none.
+        groups_local: Kind of question about one thing, such as "13-table_color"; None where there is none.
+        entailed: Ids of questions whose answers follow from this one's.
+        equivalent: Ids of questions that ask the same.
+        structural: "query", "verify", "logical", "choose" or "compare"; None where the file does not say.
+        semantic: "rel", "attr", "cat", "obj" or "global"; None where the file does not say.
+        detailed: Finer type, such as "weatherVerifyC"; None where the file does not say.
+        annotations: For "question", "answer" and "fullAnswer" the ids of scene graph objects by the place of
+            the word ("3", or "3:5" for several words).
+        semantic_steps: Steps of the question's program, each as "operation: argument".
+    """
+
+    question_id: str
+    image_id: str
+    question: str
+    answer: str | None = None
+    full_answer: str | None = None
+    is_balanced: bool = True
+    groups_global: str | None = None
+    groups_local: str | None = None
+    entailed: tuple[str, ...] = ()
+    equivalent: tuple[str, ...] = ()
+    structural: str | None = None
+    semantic: str | None = None
+    detailed: str | None = None
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NO_ANNOTATIONS)
+    semantic_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, repr=False)
+class GqaData(Examples[GqaExample]):
+    """The questions of one file or folder, in its order."""
+
+    @cached_property
+    def by_id(self) -> Mapping[str, GqaExample]:
+        """The questions by their ids."""
+        return {example.question_id: example for example in self.examples}
+
+
+def read_gqa(
+    path: str | Path,
+    *,
+    balanced_only: bool = False,
+    details: bool = True,
+    progress: StartProgress = no_progress,
+) -> GqaData:
+    """Read a questions file, or all `*.json` files of a folder, which are parts of one split.
+
+    Args:
+        path: File or folder.
+        balanced_only: True leaves out the questions that are not of the balanced set.
+        details: False leaves `full_answer`, `groups_*`, `entailed`, `equivalent`, `detailed`, `annotations`
+            and `semantic_steps` empty, which only the metrics need: a third of the memory.
+        progress: Shows how far each file is read.
+
+    Raises:
+        DataError: A file is missing or malformed, or a question id occurs twice; the message names file and
+            place.
+    """
+    shared = Shared()
+    seen: set[str] = set()
+    examples = []
+    for record in _records(path, progress):
+        if record.place in seen:
+            raise DataError(f"{record.path}: question {one_line(record.place)} occurs twice")
+        seen.add(record.place)
+        if balanced_only and record.optional("isBalanced", bool) is False:
+            continue
+        examples.append(_example(record, shared, details))
+    return GqaData(tuple(examples))
+
+
+def json_parts(path: str | Path) -> list[Path]:
+    """The file itself, or the `*.json` files of a folder, "..._2" before "..._10".
+
+    Raises:
+        DataError: The folder holds none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    parts = sorted(path.glob("*.json"), key=lambda part: (len(part.name), part.name))
+    if not parts:
+        raise DataError(f"{path}: the folder holds no *.json files; expected the parts of one split")
+    return parts
+
+
+def _records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
+    for part in json_parts(path):
+        yield from stream_records(part, keyed=True, progress=progress)
+
+
+def _example(record: Record, shared: Shared, details: bool) -> GqaExample:
+    image_id = shared(record.get("imageId", str))
+    question = record.get("question", str)
+    answer = shared.optional(record.optional("answer", str))
+    is_balanced = record.optional("isBalanced", bool) is not False
+    types = record.record("types") if record.value.get("types") is not None else None
+    structural, semantic, detailed = (
+        None if types is None else shared.optional(types.optional(key, str))
+        for key in ("structural", "semantic", "detailed")
+    )
+    if not details:
+        return GqaExample(
+            record.place, image_id, question, answer,
+            is_balanced=is_balanced, structural=structural, semantic=semantic,
+        )  # fmt: skip
+    groups = record.record("groups") if record.value.get("groups") is not None else None
+    return GqaExample(
+        question_id=shared(record.place),
+        image_id=image_id,
+        question=question,
+        answer=answer,
+        full_answer=record.optional("fullAnswer", str),
+        is_balanced=is_balanced,
+        groups_global=None if groups is None else shared.optional(groups.optional("global", str)),
+        groups_local=None if groups is None else shared.optional(groups.optional("local", str)),
+        entailed=_ids(record, "entailed", shared),
+        equivalent=_ids(record, "equivalent", shared),
+        structural=structural,
+        semantic=semantic,
+        detailed=detailed,
+        annotations=_annotations(record, shared),
+        semantic_steps=_steps(record, shared),
+    )
+
+
+def _ids(record: Record, key: str, shared: Shared) -> tuple[str, ...]:
+    return shared.texts(record.texts(key)) if record.value.get(key) else ()
+
+
+def _annotations(record: Record, shared: Shared) -> Mapping[str, Mapping[str, str]]:
+    if record.value.get("annotations") is None:
+        return _NO_ANNOTATIONS
+    found = record.record("annotations")
+    annotations = {}
+    for key, nothing in _NO_ANNOTATIONS.items():
+        objects = found.optional(key, dict)
+        if objects and not all(isinstance(thing, str) for thing in objects.values()):
+            raise DataError(f"{record.path}: {found.at(key)} does not map words to ids of objects")
+        annotations[key] = (
+            {shared(word): shared(thing) for word, thing in objects.items()} if objects else nothing
+        )
+    return annotations if any(annotations.values()) else _NO_ANNOTATIONS
+
+
+def _steps(record: Record, shared: Shared) -> tuple[str, ...]:
+    if record.value.get("semantic") is None:
+        return ()
+    return tuple(
+        shared(f"{step.get('operation', str)}: {step.get('argument', str)}")
+        for step in record.records("semantic")
+    )

@@ -1,0 +1,41 @@
+"""Reader of attention files for GQA's grounding score.
+
+Source: the GQA evaluator: a JSON list of {"questionId": str, "attention": rows of numbers}, the rows being
+those of a square map of the image, or [x0, y0, x1, y1, attention] of objects with coordinates 0..1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lxmert.data.json_files import Record, kind_of
+from lxmert.data.json_stream import stream_records
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.errors import DataError
+
+Attention = tuple[tuple[float, ...], ...]
+
+
+def read_gqa_attentions(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, Attention]:
+    """Read an attention file, by question id; of rows with the same id the last counts, as officially.
+
+    Raises:
+        DataError: The file is missing or malformed; the message names the place.
+    """
+    return {
+        record.get("questionId", str): _attention(record)
+        for record in stream_records(path, progress=progress)
+    }
+
+
+def _attention(record: Record) -> Attention:
+    rows = record.get("attention", list)
+    for row in rows:
+        if not isinstance(row, list) or not all(map(_is_number, row)):
+            raise DataError(
+                f"{record.path}: {record.at('attention')} holds {kind_of(row)}, expected lists of numbers"
+            )
+    return tuple(tuple(map(float, row)) for row in rows)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,114 @@
+"""Readers of what GQA publishes beside its questions: possible answers, and scene graphs.
+
+Source: the published files, JSON objects, boxes in pixels:
+    choices       question id -> {valid: [answer], plausible: [answer]}
+    scene graphs  image id -> {width, height, objects: {id: object}}, where an object is
+                  {name, x, y, w, h, attributes: [str], relations: [{name, object: id}]}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.gqa import json_parts
+from lxmert.data.json_files import Record, one_line
+from lxmert.data.json_stream import stream_records
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class GqaChoices:
+    """Answers that a question allows.
+
+    Attributes:
+        valid: Answers that fit the question, such as all colours for one that asks for a colour.
+        plausible: Those of them that occur with the thing asked about.
+    """
+
+    valid: tuple[str, ...]
+    plausible: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GqaObject:
+    """One object of a scene graph.
+
+    Attributes:
+        name: What it is; empty where the file does not say.
+        box_xywh_px: Left, top, width and height in pixels.
+        attributes: Its attributes.
+        relations: Name and object id of each of its relations.
+    """
+
+    name: str
+    box_xywh_px: tuple[float, float, float, float]
+    attributes: tuple[str, ...] = ()
+    relations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GqaSceneGraph:
+    """The scene graph of one image.
+
+    Attributes:
+        size_hw: Height and width of the image in pixels.
+        objects: The objects by their ids.
+    """
+
+    size_hw: tuple[int, int]
+    objects: Mapping[str, GqaObject]
+
+
+def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaChoices]:
+    """Read a choices file, or all of a folder, by question id.
+
+    Raises:
+        DataError: A file is missing or malformed, or a question id occurs twice.
+    """
+    shared = Shared()
+    choices: dict[str, GqaChoices] = {}
+    for part in json_parts(path):
+        for record in stream_records(part, keyed=True, progress=progress):
+            _refuse_twice(record, record.place in choices, "question")
+            choices[record.place] = GqaChoices(
+                shared.tuple(record.texts("valid")), shared.tuple(record.texts("plausible"))
+            )
+    return choices
+
+
+def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaSceneGraph]:
+    """Read a scene graphs file by image id.
+
+    Raises:
+        DataError: The file is missing or malformed, or an image id occurs twice.
+    """
+    shared = Shared()
+    graphs: dict[str, GqaSceneGraph] = {}
+    for record in stream_records(path, keyed=True, progress=progress):
+        _refuse_twice(record, record.place in graphs, "image")
+        objects = record.record("objects")
+        graphs[record.place] = GqaSceneGraph(
+            (record.get("height", int), record.get("width", int)),
+            {shared(key): _object(objects.record(key), shared) for key in objects.value},
+        )
+    return graphs
+
+
+def _refuse_twice(record: Record, twice: bool, kind: str) -> None:
+    if twice:
+        raise DataError(f"{record.path}: {kind} {one_line(record.place)} occurs twice")
+
+
+def _object(record: Record, shared: Shared) -> GqaObject:
+    left, top, width, height = (record.number(key) for key in ("x", "y", "w", "h"))
+    return GqaObject(
+        shared(record.optional("name", str) or ""),
+        (left, top, width, height),
+        shared.tuple(record.texts("attributes")) if record.value.get("attributes") else (),
+        tuple(
+            (shared(relation.get("name", str)), shared(relation.get("object", str)))
+            for relation in (record.records("relations") if record.value.get("relations") else ())
+        ),
+    )

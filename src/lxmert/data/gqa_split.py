@@ -1,0 +1,47 @@
+"""The splits of a GQA-style data directory: official question files."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.files import GqaFiles
+from lxmert.data.gqa import read_gqa
+from lxmert.data.image_files import with_ending
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
+from lxmert.data.task_split import SplitReader
+
+
+class GqaReader(SplitReader):
+    """Questions in GQA's format; a question has one answer, written as the vocabulary writes it."""
+
+    files: GqaFiles
+
+    def read(
+        self, split: str, purpose: Purpose, progress: StartProgress = no_progress
+    ) -> Sequence[TaskExample]:
+        """See `SplitReader.read`; kinds are the structural types: query, verify, logical, choose, compare."""
+        path = self.files.questions_path(self.directory, split)
+        return [
+            TaskExample(
+                example.question_id, example.question, (example.image_id,), example.structural, example
+            )
+            for example in read_gqa(path, details=purpose is Purpose.SCORING, progress=progress)
+        ]
+
+    def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
+        """The one answer, exactly as spelled: GQA's evaluator compares letter by letter."""
+        answer = example.source.answer
+        label = None if answer is None else answers.label(answer)
+        return Target(IGNORED_LABEL, {}) if label is None else Target(label, {label: 1.0})
+
+    def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
+        """See `SplitReader.vocabulary`."""
+        answers = (example.source.answer for example in examples)
+        return AnswerVocabulary.from_answers(
+            (answer for answer in answers if answer is not None), min_count=min_count
+        )
+
+    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+        """See `SplitReader.image_path`."""
+        return with_ending(self.files.image_path(self.directory, split, example.source.image_id))

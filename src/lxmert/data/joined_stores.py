@@ -1,0 +1,120 @@
+"""Several feature stores read as one: the images of COCO's training and validation parts and Visual Genome's.
+
+Shapes: N objects of one image, D features per object.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from lxmert.data.feature_store import FeatureStore, StoredArrays, StoreManifest
+from lxmert.errors import DataError
+
+
+class JoinedStores:
+    """What batches need of a `FeatureStore`, of several that the same extractor made.
+
+    Positions run through the stores in turn. An image that several hold is taken from the first of them.
+
+    Args:
+        stores: one or more.
+
+    Raises:
+        DataError: there is none, or two were made by different extractors or have different names of classes.
+    """
+
+    def __init__(self, stores: Sequence[FeatureStore]) -> None:
+        if not stores:
+            raise DataError("no feature store is given; expected at least one")
+        first = stores[0]
+        for store in stores[1:]:
+            mine, its = (_identity(one.manifest) for one in (first, store))
+            if mine != its:
+                raise DataError(
+                    f"{store.path} holds features of {its[0]!r} ({its[1]} numbers), {first.path} of "
+                    f"{mine[0]!r} ({mine[1]}); expected one extractor with one list of class names"
+                )
+        self._stores = tuple(stores)
+        self._starts = [0, *accumulate(map(len, stores))]
+
+    @property
+    def path(self) -> str:
+        """The stores' folders, for messages."""
+        return " + ".join(str(store.path) for store in self._stores)
+
+    @property
+    def manifest(self) -> StoreManifest:
+        """What holds for every image; of the first store, where they may differ."""
+        return self._stores[0].manifest
+
+    @property
+    def extractor(self) -> str:
+        """Identity of what made the features."""
+        return self._stores[0].extractor
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features per object D."""
+        return self._stores[0].feature_dim
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, by position."""
+        for store in self._stores:
+            yield from store
+
+    def find(self, name: str) -> int | None:
+        """The position of the image of this name, or None."""
+        for start, store in zip(self._starts, self._stores, strict=False):
+            if (position := store.find(name)) is not None:
+                return start + position
+        return None
+
+    def arrays_at(self, position: int) -> StoredArrays:
+        """See `FeatureStore.arrays_at`."""
+        store, place = self._locate(position)
+        return store.arrays_at(place)
+
+    def read_into(self, position: int, features: Tensor, boxes_xyxy_px: np.ndarray) -> tuple[int, int]:
+        """See `FeatureStore.read_into`."""
+        store, place = self._locate(position)
+        return store.read_into(place, features, boxes_xyxy_px)
+
+    def object_counts(self) -> np.ndarray:
+        """See `FeatureStore.object_counts`."""
+        return np.concatenate([store.object_counts() for store in self._stores])
+
+    def flags(self) -> np.ndarray:
+        """See `FeatureStore.flags`."""
+        return np.concatenate([store.flags() for store in self._stores])
+
+    def _locate(self, position: int) -> tuple[FeatureStore, int]:
+        if not 0 <= position < len(self):
+            raise DataError(f"{self.path}: no image at position {position}; they hold {len(self):,}")
+        number = bisect_right(self._starts, position) - 1
+        return self._stores[number], position - self._starts[number]
+
+
+RegionStore = FeatureStore | JoinedStores
+"""Where stored regions are read from."""
+
+
+def open_stores(paths: Sequence[str | Path]) -> RegionStore:
+    """One store, or several as one.
+
+    Raises:
+        DataError: No path, no store there, or stores that do not belong together.
+    """
+    stores = [FeatureStore(path) for path in paths]
+    return stores[0] if len(stores) == 1 else JoinedStores(stores)
+
+
+def _identity(manifest: StoreManifest) -> tuple[object, ...]:
+    return manifest.extractor, manifest.feature_dim, manifest.object_names, manifest.attribute_names

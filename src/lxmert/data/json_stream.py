@@ -1,0 +1,278 @@
+"""Reading JSON files of any size one value after the other, in memory for one value.
+
+GQA's and Visual Genome's annotation files hold up to some gigabytes in one list or object; parsed whole they
+would need ten times that. Here the file is read in pieces and each element is parsed when its turn comes.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lxmert.data.json_files import Record, unreadable
+from lxmert.data.progress import Advance, StartProgress, no_progress
+from lxmert.errors import DataError
+
+# Characters read at a time: large enough that a value cut by the border, which is parsed twice, is rare.
+_PIECE = 1 << 20
+
+# An element that is not complete after so many characters is broken; none of the known files comes near.
+_MOST_PER_ELEMENT = 1 << 28
+
+# No keyword, number or escape sequence that is cut by the border begins further from it.
+_LONGEST_TOKEN = 5000
+
+# Progress of reading is counted in these.
+_MEGABYTE = 1_000_000
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+
+
+def stream_json(path: str | Path, *, progress: StartProgress = no_progress) -> Iterator[tuple[str, Any]]:
+    """Yield the elements of a JSON file whose top is a list or an object.
+
+    Args:
+        path: The file.
+        progress: Shows how far the file is read, in megabytes.
+
+    Yields:
+        Place and value: `"[3]"` of a list, the key of an object (a key that occurs twice comes twice).
+
+    Raises:
+        DataError: No such file, not UTF-8, not JSON, or neither list nor object at its top; the message names
+            the file and the place.
+    """
+    with _opened(path) as file:
+        stream = _Stream(file, path, started(progress, path))
+        yield from _top(stream, is_object=stream.top() == "{")
+
+
+def stream_records(
+    path: str | Path, *, keyed: bool = False, progress: StartProgress = no_progress
+) -> Iterator[Record]:
+    """Yield the JSON objects of a JSON list, or with `keyed` those of a JSON object; `place` is the key.
+
+    Raises:
+        DataError: As `stream_json`, or another kind of top or element than expected.
+    """
+    with _opened(path) as file:
+        stream = _Stream(file, path, started(progress, path))
+        if keyed != (stream.top() == "{"):
+            found, expected = ("a list", "an object") if keyed else ("an object", "a list")
+            raise DataError(f"{path}: the file is {found}, expected {expected} of records")
+        for place, value in _top(stream, is_object=keyed):
+            yield Record(value, path, place)
+
+
+def stream_lists(
+    path: str | Path, lists: Collection[str], *, progress: StartProgress = no_progress
+) -> Iterator[tuple[str, Any]]:
+    """Yield what a JSON object holds, the elements of its fields `lists` one by one.
+
+    Yields:
+        Field and `Record` for each element of these lists, field and value for every other field.
+
+    Raises:
+        DataError: As `stream_json`, or one of these fields is missing, no list, or there twice.
+    """
+    found: set[str] = set()
+    with _opened(path) as file:
+        stream = _Stream(file, path, started(progress, path))
+        if stream.top() == "[":
+            raise DataError(f"{path}: the file is a list, expected an object with {', '.join(sorted(lists))}")
+        for key in _keys(stream):
+            if key not in lists:
+                yield key, stream.value()
+                continue
+            if key in found:
+                raise DataError(f"{path}: {key} occurs twice")
+            found.add(key)
+            if stream.peek() != "[":
+                # Says what it is instead.
+                Record({key: stream.value()}, path).get(key, list)
+            for place, value in _elements(stream, key):
+                yield key, Record(value, path, place)
+        stream.expect("")
+    for key in lists:
+        if key not in found:
+            raise DataError(f"{path}: {key} is missing")
+
+
+def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> Iterator[Record]:
+    """The records of a file with one JSON object a line; empty lines are passed over.
+
+    Raises:
+        DataError: No such file, not UTF-8, or a line that is no JSON object; the message names file and line.
+    """
+    with _opened(path) as file:
+        advance = started(progress, path)
+        for number, line in enumerate(file, 1):
+            advance(len(line))
+            if not line.strip():
+                continue
+            try:
+                value = _DECODER.decode(line)
+            except json.JSONDecodeError as error:
+                whole = " (a file with one JSON object a line was expected)" if number == 1 else ""
+                raise DataError(
+                    f"{path}: line {number} is not JSON: {error.msg} at column {error.colno}{whole}"
+                ) from None
+            except (ValueError, RecursionError):
+                raise DataError(
+                    f"{path}: line {number} holds a number with too many digits or is nested too deeply"
+                ) from None
+            yield Record(value, path, f"line {number}")
+
+
+def started(progress: StartProgress, path: str | Path) -> Advance:
+    """Start a bar for reading a file, in megabytes; returns what to call with each number of characters."""
+    total = Path(path).stat().st_size
+    advance = progress(f"Reading {Path(path).name} (MB)", -(-total // _MEGABYTE))
+    waiting = 0
+
+    def read(characters: int) -> None:
+        nonlocal waiting
+        whole, waiting = divmod(waiting + characters, _MEGABYTE)
+        if whole:
+            advance(whole)
+
+    return read
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[IO[str]]:
+    try:
+        with Path(path).open(encoding="utf-8-sig") as file:
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+
+
+def _top(stream: "_Stream", *, is_object: bool) -> Iterator[tuple[str, Any]]:
+    """Everything in the list or object that the file is."""
+    if is_object:
+        yield from ((key, stream.value()) for key in _keys(stream))
+    else:
+        yield from _elements(stream, "")
+    stream.expect("")
+
+
+def _elements(stream: "_Stream", name: str) -> Iterator[tuple[str, Any]]:
+    stream.expect("[")
+    number = 0
+    while stream.more(first=number == 0, closing="]"):
+        yield f"{name}[{number}]", stream.value()
+        number += 1
+
+
+def _keys(stream: "_Stream") -> Iterator[str]:
+    """The keys of an object; whoever takes one must read its value before the next."""
+    stream.expect("{")
+    first = True
+    while stream.more(first=first, closing="}"):
+        first = False
+        key = stream.value() if stream.peek() == '"' else stream.fail("expected a key in double quotes")
+        stream.expect(":")
+        yield key
+
+
+class _Stream:
+    """The characters of a file, of which only the part around the current position is held."""
+
+    def __init__(self, file: IO[str], path: str | Path, advance: Advance) -> None:
+        self._file = file
+        self._path = path
+        self._advance = advance
+        self._buffer = ""
+        self._position = 0
+        self._ended = False
+        # Lines, and characters of the last of them, in front of the buffer.
+        self._lines = 0
+        self._columns = 0
+
+    def peek(self) -> str:
+        """The next character that is not white space; "" at the end."""
+        while True:
+            match = _SPACE.match(self._buffer, self._position)
+            self._position = match.end() if match else self._position
+            if self._position < len(self._buffer):
+                return self._buffer[self._position]
+            if not self._fill():
+                return ""
+
+    def top(self) -> str:
+        """The first character of the file, "[" or "{"."""
+        first = self.peek()
+        if first not in ("[", "{"):
+            raise DataError(f"{self._path}: holds no JSON list or object{self.here()}")
+        return first
+
+    def expect(self, character: str) -> None:
+        """Pass over this character; "" stands for the end of the file."""
+        if self.peek() != character:
+            self.fail(f"expected {character!r}" if character else "something follows the end")
+        self._position += len(character)
+
+    def more(self, *, first: bool, closing: str) -> bool:
+        """True: the next element follows. False: the list or object ended here."""
+        if self.peek() == closing:
+            self._position += 1
+            return False
+        if not first:
+            self.expect(",")
+        return True
+
+    def value(self) -> Any:
+        """The next JSON value."""
+        self.peek()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._buffer, self._position)
+            except json.JSONDecodeError as error:
+                if not self._may_be_cut(error) or not self._fill():
+                    self._position = min(error.pos, len(self._buffer))
+                    self.fail(error.msg)
+                continue
+            except ValueError:
+                self.fail("a number with too many digits")
+            except RecursionError:
+                raise DataError(f"{self._path}: nested too deeply to be an annotation file") from None
+            # A number may go on behind the border of the buffer; cut as "1.5e+" it is read as 1.5.
+            if end + len("e+") >= len(self._buffer) and not self._ended and self._fill():
+                continue
+            self._position = end
+            return value
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        """True where the value may be right and only its end not read yet."""
+        at_border = error.pos > len(self._buffer) - _LONGEST_TOKEN or "Unterminated string" in error.msg
+        return at_border and len(self._buffer) - self._position <= _MOST_PER_ELEMENT
+
+    def fail(self, message: str) -> Any:
+        """Raise with the current place."""
+        raise DataError(f"{self._path}: not JSON: {message}{self.here()}")
+
+    def here(self) -> str:
+        """The current place, for people."""
+        before = self._buffer[: self._position]
+        lines = before.count("\n")
+        columns = len(before) - before.rfind("\n") - 1 if lines else self._columns + len(before)
+        return f" at line {self._lines + lines + 1} column {columns + 1}"
+
+    def _fill(self) -> bool:
+        """Forget what lies behind and read on; False at the end of the file."""
+        piece = self._file.read(max(_PIECE, len(self._buffer) - self._position))
+        if not piece:
+            self._ended = True
+            return False
+        passed = self._buffer[: self._position]
+        lines = passed.count("\n")
+        self._lines += lines
+        self._columns = len(passed) - passed.rfind("\n") - 1 if lines else self._columns + len(passed)
+        self._buffer = self._buffer[self._position :] + piece
+        self._position = 0
+        self._advance(len(piece))
+        return True

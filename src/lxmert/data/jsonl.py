@@ -1,0 +1,121 @@
+"""Reader of data of one's own: a text file with one JSON object a line.
+
+Each object has
+    image     name of the image, or two of them in a list, left and right
+    sentence  a string; or sentences, a list of strings
+and may have
+    answer    a string: the right answer
+    answers   {answer: score}, or a list of strings, one per person asked
+    label     true or false: whether the sentence is true
+    id        a string or a whole number
+A field of any other name is a mistake, but one whose name begins with "_" is a remark.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.answers import annotator_score
+from lxmert.data.json_files import Record, kind_of
+from lxmert.data.json_stream import json_lines
+from lxmert.data.labels import Label, SharedLabels
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.errors import DataError
+
+_FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
+
+# VQA asked ten people; the answers of another number count as if there had been ten.
+_PEOPLE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class OwnExample:
+    """One sentence about one image or two.
+
+    Attributes:
+        images: Names of its images, one, or two in the order left, right.
+        sentence: The sentence as written.
+        answers: Answer to score of a question; None for a sentence without answers.
+        label: Whether the sentence is true; None where that is not said.
+        identifier: What the line calls itself; None where it has no id. Equal for all sentences of a line.
+    """
+
+    images: tuple[str, ...]
+    sentence: str
+    answers: Label | None = None
+    label: bool | None = None
+    identifier: str | int | None = None
+
+    @property
+    def image(self) -> str:
+        """The first image's name."""
+        return self.images[0]
+
+
+def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> list[OwnExample]:
+    """Read data of one's own, one value per sentence, in the file's order.
+
+    Raises:
+        DataError: The file is missing, or a line is malformed; the message names file and line.
+    """
+    labels = SharedLabels()
+    return [
+        example for record in json_lines(path, progress=progress) for example in _examples(record, labels)
+    ]
+
+
+def _examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
+    for field in record.value:
+        if field not in _FIELDS and not field.startswith("_"):
+            raise DataError(
+                f"{record.path}: {record.at(field)} is no known field; there are {', '.join(_FIELDS)}"
+            )
+    images = tuple(map(labels.shared, _images(record)))
+    answers = _answers(record, labels)
+    label = record.optional("label", bool)
+    identifier = record.value.get("id")
+    if identifier is not None and (isinstance(identifier, bool) or not isinstance(identifier, str | int)):
+        raise DataError(
+            f"{record.path}: {record.at('id')} is {kind_of(identifier)}, expected a string or a whole number"
+        )
+    return [OwnExample(images, sentence, answers, label, identifier) for sentence in _sentences(record)]
+
+
+def _images(record: Record) -> Sequence[str]:
+    value = record.value.get("image")
+    names = record.texts("image") if isinstance(value, list) else (record.get("image", str),)
+    if len(names) not in (1, 2) or not all(names):
+        raise DataError(
+            f"{record.path}: {record.at('image')} is {kind_of(value)}, expected a name or a list of two"
+        )
+    return names
+
+
+def _sentences(record: Record) -> Sequence[str]:
+    if ("sentence" in record.value) == ("sentences" in record.value):
+        raise DataError(f"{record.path}: {record.place} must have either sentence or sentences")
+    if "sentence" in record.value:
+        return (record.get("sentence", str),)
+    return record.texts("sentences")
+
+
+def _answers(record: Record, labels: SharedLabels) -> Label | None:
+    if record.value.get("answer") is not None:
+        if record.value.get("answers") is not None:
+            raise DataError(
+                f"{record.path}: {record.place} has both answer and answers; expected one of them"
+            )
+        return labels.of({record.get("answer", str): 1.0})
+    value = record.value.get("answers")
+    if value is None:
+        return None
+    if isinstance(value, list):
+        given = record.texts("answers")
+        return labels.of({answer: _score(count, len(given)) for answer, count in Counter(given).items()})
+    return labels.read(record, "answers")
+
+
+def _score(count: int, people: int) -> float:
+    """The soft score of an answer that `count` of so many people gave."""
+    return annotator_score(max(1, round(_PEOPLE * count / people)))

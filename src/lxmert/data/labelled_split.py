@@ -1,0 +1,48 @@
+"""The splits of VQA and GQA in the JSON files that the authors of LXMERT re-distribute."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.files import GqaFiles, VqaFiles
+from lxmert.data.image_files import with_ending
+from lxmert.data.lxmert_json import LabelledQuestion, read_lxmert_gqa, read_lxmert_vqa
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
+from lxmert.data.task_split import SplitReader
+
+
+class LabelledReader(SplitReader):
+    """Questions with scored answers, one file a split, images by name."""
+
+    files: VqaFiles | GqaFiles
+
+    def read(
+        self, split: str, purpose: Purpose, progress: StartProgress = no_progress
+    ) -> Sequence[TaskExample]:
+        """See `SplitReader.read`; the kind is the question type, which only VQA's files tell."""
+        path = self.files.questions_path(self.directory, split)
+        read_file: Any = read_lxmert_vqa if isinstance(self.files, VqaFiles) else read_lxmert_gqa
+        return [
+            TaskExample(
+                question.question_id, question.question, (question.image,), question.question_type, question
+            )
+            for question in read_file(path, progress=progress)
+        ]
+
+    def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
+        """All scored answers, and the best of them."""
+        question: LabelledQuestion = example.source
+        scores = answers.merge_scores(question.label or {})
+        return Target(max(scores, key=lambda label: scores[label], default=IGNORED_LABEL), scores)
+
+    def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
+        """See `SplitReader.vocabulary`; each question counts for its best answer."""
+        labels = [example.source.label for example in examples if example.source.label]
+        best = (max(label, key=lambda answer: label[answer]) for label in labels)
+        return AnswerVocabulary.from_answers(best, min_count=min_count)
+
+    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+        """See `SplitReader.image_path`."""
+        return with_ending(self.directory / self.files.images.format(split=split) / example.images[place])

@@ -1,0 +1,44 @@
+"""Reading a label `{answer: score}` from an annotation file."""
+
+from collections.abc import Mapping
+
+from lxmert.data.json_files import Record
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+Label = Mapping[str, float]
+
+
+class SharedLabels:
+    """Reads labels and gives one object for equal ones, for most of a million questions have the same few.
+
+    Attributes:
+        shared: Gives one object for equal strings.
+    """
+
+    def __init__(self) -> None:
+        self.shared = Shared()
+        self._labels: dict[tuple[tuple[str, float], ...], Label] = {}
+
+    def read(self, record: Record, key: str) -> Label:
+        """The field `key`, which must map answers to scores of 0 or more; it may be empty.
+
+        Raises:
+            DataError: It does not.
+        """
+        return self.of_record(record.record(key))
+
+    def of_record(self, record: Record) -> Label:
+        """The same for a JSON object that is the label itself."""
+        scores = {answer: record.number(answer) for answer in record.value}
+        if any(score < 0 for score in scores.values()):
+            raise DataError(f"{record.path}: {record.place} has a score below 0, expected 0 to 1")
+        return self.of(scores)
+
+    def of(self, scores: Label) -> Label:
+        """The first of the labels that equal this one."""
+        items = tuple(scores.items())
+        label = self._labels.get(items)
+        if label is None:
+            label = self._labels[items] = {self.shared(answer): score for answer, score in items}
+        return label

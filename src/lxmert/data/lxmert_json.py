@@ -1,0 +1,155 @@
+"""Readers of the JSON files that the authors of LXMERT re-distribute, as its code reads them.
+
+Source: airsplay/lxmert, lists of records:
+    data/lxmert/*.json  {img_id, sentf: {source: [sentence]}, labelf: {source: [{answer: score}]}}
+    data/vqa/*.json     {question_id: int, img_id, sent, question_type, answer_type, label: {answer: score}}
+    data/gqa/*.json     {question_id: str, img_id, sent, label: {answer: 1.0}}
+    data/nlvr2/*.json   {identifier, img0, img1, sent, label: 0 | 1, uid}
+Files of test splits have no labels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.image_text import ImageText
+from lxmert.data.json_files import Record, kind_of
+from lxmert.data.json_stream import stream_records
+from lxmert.data.labels import Label, SharedLabels
+from lxmert.data.nlvr2 import Nlvr2Data, Nlvr2Example, identifier_and_group
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledQuestion:
+    """One question about one image with scored answers.
+
+    Attributes:
+        question_id: An int in VQA's files, a str in GQA's.
+        image: The image's name without extension.
+        question: The question as written.
+        label: Answer to score; None in a file without answers.
+        question_type: The question's family; None where the file does not say.
+        answer_type: "yes/no", "number" or "other"; None where the file does not say.
+    """
+
+    question_id: int | str
+    image: str
+    question: str
+    label: Label | None = None
+    question_type: str | None = None
+    answer_type: str | None = None
+
+
+def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_progress) -> list[ImageText]:
+    """Read an aggregated pre-training file: every sentence of every source of every image, in its order.
+
+    Raises:
+        DataError: The file is missing or malformed, an image occurs twice, or a source has not as many labels
+            as sentences; the message names file and place.
+    """
+    labels = SharedLabels()
+    texts: list[ImageText] = []
+    for record in _once(path, "img_id", progress):
+        image = record.get("img_id", str)
+        sentences = record.record("sentf")
+        scores = record.record("labelf") if record.value.get("labelf") is not None else None
+        for source in sentences.value:
+            written = sentences.texts(source)
+            known = [None] * len(written) if scores is None else _labels(scores, source, len(written), labels)
+            source = labels.shared(source)
+            texts += map(ImageText, [image] * len(written), written, [source] * len(written), known)
+        if scores is not None:
+            _refuse_labels_alone(sentences, scores)
+    return texts
+
+
+def read_lxmert_vqa(path: str | Path, *, progress: StartProgress = no_progress) -> list[LabelledQuestion]:
+    """Read a VQA fine-tuning file, in its order.
+
+    Raises:
+        DataError: The file is missing or malformed, or a question id occurs twice.
+    """
+    return _questions(path, int, progress)
+
+
+def read_lxmert_gqa(path: str | Path, *, progress: StartProgress = no_progress) -> list[LabelledQuestion]:
+    """Read a GQA fine-tuning file, in its order.
+
+    Raises:
+        DataError: The file is missing or malformed, or a question id occurs twice.
+    """
+    return _questions(path, str, progress)
+
+
+def read_lxmert_nlvr2(path: str | Path, *, progress: StartProgress = no_progress) -> Nlvr2Data:
+    """Read an NLVR2 fine-tuning file, in its order.
+
+    Raises:
+        DataError: The file is missing or malformed, or an identifier occurs twice.
+    """
+    return Nlvr2Data(tuple(_pair(record) for record in _once(path, "identifier", progress)))
+
+
+def _questions(
+    path: str | Path, id_type: type[int] | type[str], progress: StartProgress
+) -> list[LabelledQuestion]:
+    labels, shared = SharedLabels(), Shared()
+    return [
+        LabelledQuestion(
+            record.get("question_id", id_type),
+            shared(record.get("img_id", str)),
+            record.get("sent", str),
+            labels.read(record, "label") if record.value.get("label") is not None else None,
+            shared.optional(record.optional("question_type", str)),
+            shared.optional(record.optional("answer_type", str)),
+        )
+        for record in _once(path, "question_id", progress)
+    ]
+
+
+def _once(path: str | Path, key: str, progress: StartProgress) -> Iterator[Record]:
+    """The records of a list, of which no two have the same `key`."""
+    seen: set[int | str] = set()
+    for record in stream_records(path, progress=progress):
+        value = record.value.get(key)
+        if isinstance(value, int | str):
+            if value in seen:
+                raise DataError(f"{path}: {record.at(key)} {value!r} occurs twice")
+            seen.add(value)
+        yield record
+
+
+def _labels(scores: Record, source: str, sentences: int, labels: SharedLabels) -> list[Label | None]:
+    if source not in scores.value:
+        return [None] * sentences
+    found = scores.get(source, list)
+    if len(found) != sentences:
+        raise DataError(
+            f"{scores.path}: {scores.at(source)} has {len(found)} labels for {sentences} sentences; expected "
+            f"one for each"
+        )
+    return [labels.of_record(record) for record in scores.records(source)]
+
+
+def _refuse_labels_alone(sentences: Record, scores: Record) -> None:
+    for source in scores.value:
+        if source not in sentences.value:
+            raise DataError(f"{sentences.path}: {scores.at(source)} has no sentences in {sentences.place}")
+
+
+def _pair(record: Record) -> Nlvr2Example:
+    identifier, group = identifier_and_group(record)
+    label = record.value.get("label")
+    if label not in (None, 0, 1):
+        raise DataError(f"{record.path}: {record.at('label')} is {kind_of(label)}, expected 0 or 1")
+    return Nlvr2Example(
+        identifier=identifier,
+        sentence=record.get("sent", str),
+        label=None if label is None else bool(label),
+        left_image=record.get("img0", str),
+        right_image=record.get("img1", str),
+        group=group,
+    )

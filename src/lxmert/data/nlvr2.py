@@ -1,0 +1,135 @@
+"""Reader of NLVR2's files: sentences that are true or false of a pair of images.
+
+Source: Suhr et al. 2019 (arXiv 1811.00491) and the published files (lil-lab/nlvr), a JSON object a line:
+{identifier, sentence, label: "True" | "False", left_url, right_url, ...; directory in the training split}.
+An identifier is "<split>-<set>-<pair>-<sentence>", its images are called "<split>-<set>-<pair>-img0" (left)
+and "-img1" (right).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lxmert.data.examples import Examples
+from lxmert.data.json_files import Record, kind_of
+from lxmert.data.json_stream import json_lines
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+_LABELS = {"true": True, "false": False}
+_PARTS = 4
+_PAIR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Nlvr2Example:
+    """One sentence about one pair of images.
+
+    Attributes:
+        identifier: "<split>-<set>-<pair>-<sentence>", unique in its file.
+        sentence: The sentence as written.
+        label: True where the sentence is true of the pair; None where the file does not say.
+        left_image: Name of the left image, without extension.
+        right_image: Name of the right image, without extension.
+        group: The identifier with the pair left blank: the same sentence about other pairs of its set.
+        left_url: Where the left image was found; None where the file does not say.
+        right_url: Where the right image was found; None where the file does not say.
+        directory: Folder of the training images, 0 to 99; None in other splits.
+    """
+
+    identifier: str
+    sentence: str
+    label: bool | None
+    left_image: str
+    right_image: str
+    group: str
+    left_url: str | None = None
+    right_url: str | None = None
+    directory: int | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Nlvr2Data(Examples[Nlvr2Example]):
+    """The examples of one file, in its order."""
+
+    @property
+    def images(self) -> list[str]:
+        """Names of all images, each once, in order of appearance."""
+        names = (name for example in self for name in (example.left_image, example.right_image))
+        return list(dict.fromkeys(names))
+
+
+def read_nlvr2(
+    path: str | Path, *, labels_only: bool = False, progress: StartProgress = no_progress
+) -> Nlvr2Data:
+    """Read a file in NLVR2's format.
+
+    Where `left_url` or `right_url` is a path and no address (made scenes have that), the image is called as
+    the file it names.
+
+    Args:
+        path: The file.
+        labels_only: True asks of a line no more than scoring needs, identifier and label; the sentence is
+            empty where it is missing.
+        progress: Shows how far it is read.
+
+    Raises:
+        DataError: The file is missing or malformed, or an identifier occurs twice; the message names file and
+            line.
+    """
+    shared = Shared()
+    examples: dict[str, Nlvr2Example] = {}
+    for record in json_lines(path, progress=progress):
+        example = _example(record, shared, labels_only)
+        if example.identifier in examples:
+            raise DataError(f"{path}: {record.at('identifier')} {example.identifier!r} occurs twice")
+        examples[example.identifier] = example
+    return Nlvr2Data(tuple(examples.values()))
+
+
+def identifier_and_group(record: Record) -> tuple[str, str]:
+    """The field `identifier`, and the same with its pair left blank, which is what consistency groups by.
+
+    Raises:
+        DataError: It is no "<split>-<set>-<pair>-<sentence>".
+    """
+    identifier = record.get("identifier", str)
+    parts = identifier.split("-")
+    if len(parts) != _PARTS or not all(parts):
+        raise DataError(
+            f"{record.path}: {record.at('identifier')} is {identifier!r}, expected "
+            f"<split>-<set>-<pair>-<sentence>"
+        )
+    parts[_PAIR] = ""
+    return identifier, "-".join(parts)
+
+
+def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
+    identifier, group = identifier_and_group(record)
+    pair = identifier.rpartition("-")[0]
+    sentence = record.optional("sentence", str) or "" if labels_only else record.get("sentence", str)
+    left_url, right_url = record.optional("left_url", str), record.optional("right_url", str)
+    return Nlvr2Example(
+        identifier=identifier,
+        sentence=shared(sentence),
+        label=_label(record),
+        left_image=_image_name(left_url, f"{pair}-img0"),
+        right_image=_image_name(right_url, f"{pair}-img1"),
+        group=shared(group),
+        left_url=left_url,
+        right_url=right_url,
+        directory=record.optional("directory", int),
+    )
+
+
+def _label(record: Record) -> bool | None:
+    label = record.value.get("label")
+    if label is None or isinstance(label, bool):
+        return label
+    if isinstance(label, str) and label.lower() in _LABELS:
+        return _LABELS[label.lower()]
+    raise DataError(f'{record.path}: {record.at("label")} is {kind_of(label)}, expected "True" or "False"')
+
+
+def _image_name(url: str | None, official: str) -> str:
+    return official if not url or "://" in url or url.startswith("//") else PurePosixPath(url).stem

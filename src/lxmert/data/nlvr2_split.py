@@ -1,0 +1,56 @@
+"""The splits of an NLVR2-style data directory: official JSON lines, or the authors' re-distributed file."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.files import Nlvr2Files
+from lxmert.data.image_files import with_ending
+from lxmert.data.lxmert_json import read_lxmert_nlvr2
+from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
+from lxmert.data.task_split import SplitReader
+
+TRUTH_VALUES = ("False", "True")
+"""The two classes in their order, spelled as the data set spells them."""
+
+
+class Nlvr2Reader(SplitReader):
+    """Sentences about pairs of images."""
+
+    files: Nlvr2Files
+
+    def read(
+        self, split: str, purpose: Purpose, progress: StartProgress = no_progress
+    ) -> Sequence[TaskExample]:
+        """See `SplitReader.read`; there are no kinds."""
+        return [
+            TaskExample(
+                example.identifier, example.sentence, (example.left_image, example.right_image), None, example
+            )
+            for example in self._read_file(self.files.sentences_path(self.directory, split), progress)
+        ]
+
+    def _read_file(self, path: Path, progress: StartProgress) -> Sequence[Nlvr2Example]:
+        read = read_lxmert_nlvr2 if self.files.format == "lxmert" else read_nlvr2
+        return read(path, progress=progress)
+
+    def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
+        """Class 1 for a true sentence, 0 for a false one."""
+        truth = example.source.label
+        return Target(IGNORED_LABEL, {}) if truth is None else Target(int(truth), {int(truth): 1.0})
+
+    def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
+        """The two truth values, whatever the examples."""
+        return AnswerVocabulary(TRUTH_VALUES)
+
+    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+        """The file that the example's url names where it is a path, else the file of the image's name."""
+        pair: Nlvr2Example = example.source
+        url = (pair.left_url, pair.right_url)[place]
+        if url and "://" not in url:
+            return self.directory / url
+        return with_ending(
+            self.files.image_path(self.directory, split, pair.directory, example.images[place])
+        )

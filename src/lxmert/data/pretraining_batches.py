@@ -1,0 +1,286 @@
+"""From sentences about images to batches of the five pre-training tasks (paper section 3.1).
+
+What is random about an example follows from its draw number, epoch · examples + index, which a
+`training.sampling.DrawSampler` gives; see `masking`. Numbers 0 .. len - 1 are those of epoch 0: who always
+asks for these, as validation does, gets the same pairs and masks every time.
+
+Shapes: B batch, W words (padded to the longest of the batch), O objects, D features.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from lxmert.data.answer_targets import AnswerTargets
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.image_text import ImageText
+from lxmert.data.masking import Purpose, random_numbers
+from lxmert.data.object_labels import UNLABELLED
+from lxmert.data.pretraining_settings import PretrainingSettings
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_source import ObjectLabelSource, RegionSource
+from lxmert.data.token_table import TokenTable
+from lxmert.errors import DataError
+
+# Random numbers for each object: whether, how, and for a replacement whose and which.
+_NUMBERS_PER_OBJECT = 4
+_NUMBERS_PER_WORD = 3
+
+
+class PretrainingItem(NamedTuple):
+    """One image and a sentence, ready to be batched.
+
+    Attributes:
+        draw: the draw number.
+        region_row: the image's row in the region source.
+        token_ids: (W,) int64 with the special tokens; of another image's sentence in a mismatched pair.
+        is_matched: True where the sentence is about the image.
+        answer: class id of an answer, -100 where none is known or the pair is mismatched.
+    """
+
+    draw: int
+    region_row: int
+    token_ids: np.ndarray
+    is_matched: bool
+    answer: int
+
+
+class PretrainingDataset(Dataset[PretrainingItem]):
+    """Sentences about images, each with another fate at every draw number.
+
+    Keeps numbers only, in a few arrays that loader processes share.
+
+    Args:
+        texts: The sentences with their images and answers.
+        tokenizer: Turns sentences into ids.
+        max_length: Most tokens of a sentence with its special tokens (authors: 20).
+        regions: The images' regions; holds every image of the texts under its name.
+        answers: The answers in class order; None does not ask questions.
+        settings: What is asked.
+        progress: Shows the tokenising.
+
+    Attributes:
+        sources: Names of the texts' sources, sorted.
+        source_ids: (examples,) int64, place in `sources`.
+
+    Raises:
+        DataError: No texts, an image without regions, or a single image where mismatched pairs are wanted.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[ImageText],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        regions: RegionSource,
+        answers: AnswerVocabulary | None = None,
+        settings: PretrainingSettings | None = None,
+        *,
+        progress: StartProgress = no_progress,
+    ) -> None:
+        self.regions = regions
+        self.settings = PretrainingSettings() if settings is None else settings
+        self.tokenizer_facts = TokenizerFacts(tokenizer.pad_token_id, tokenizer.mask_token_id, len(tokenizer))
+        self.asks_questions = answers is not None
+        self.rows = _rows(texts, regions)
+        if self.settings.mismatch_probability and (self.rows == self.rows[0]).all():
+            raise DataError(
+                "all sentences are about one image; expected several, so that a sentence can be another's"
+            )
+        self._tokens = TokenTable(
+            (text.sentence for text in texts), tokenizer, max_length, progress("Tokenising", len(texts))
+        )
+        self._answers = AnswerTargets((text.answers for text in texts), answers)
+        self.sources = sorted({text.source for text in texts})
+        places = {source: place for place, source in enumerate(self.sources)}
+        self.source_ids = torch.tensor([places[text.source] for text in texts])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Number of tokens of each sentence."""
+        return self._tokens.lengths
+
+    @property
+    def questions(self) -> int:
+        """Number of sentences with an answer in the vocabulary."""
+        return self._answers.known
+
+    def answer_scores(self, index: int) -> dict[int, float]:
+        """Scores by class id of an example's answers; empty where none is known."""
+        return self._answers.scores(index)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def __getitem__(self, draw: int) -> PretrainingItem:
+        """The example that this draw number shows."""
+        index = draw % len(self)
+        other = self._mismatched(draw, index)
+        is_matched = other is None
+        answer = self._answers.draw(index, self.settings.seed, draw) if is_matched else UNLABELLED
+        sentence = index if other is None else other
+        return PretrainingItem(draw, int(self.rows[index]), self._tokens[sentence], is_matched, answer)
+
+    def _mismatched(self, draw: int, index: int) -> int | None:
+        """An example of another image whose sentence is shown in this one's place, or None."""
+        if not self.settings.mismatch_probability:
+            return None
+        numbers = random_numbers(self.settings.seed, draw, Purpose.PAIR)
+        if numbers.random() >= self.settings.mismatch_probability:
+            return None
+        while True:
+            other = int(numbers.random() * len(self))
+            if self.rows[other] != self.rows[index]:
+                return other
+
+
+class TokenizerFacts(NamedTuple):
+    """What a batch must know of the tokenizer."""
+
+    pad_token_id: int
+    mask_token_id: int
+    vocabulary_size: int
+
+
+class PretrainingCollator:
+    """Makes batches of `LxmertForPreTraining`'s inputs and targets; hides words and objects.
+
+    Args:
+        dataset: where the items come from.
+        pad_to_multiple_of: the words' axis is padded to a multiple of this; masked padding changes no result.
+        object_labels: what the objects are; None takes what the extractor says.
+
+    Raises:
+        DataError: class or attribute is asked for, and nothing says it.
+    """
+
+    def __init__(
+        self,
+        dataset: PretrainingDataset,
+        *,
+        pad_to_multiple_of: int = 1,
+        object_labels: ObjectLabelSource | None = None,
+    ) -> None:
+        self._dataset = dataset
+        self._settings = dataset.settings
+        self._regions = dataset.regions
+        self._pad_to_multiple_of = pad_to_multiple_of
+        self._object_labels = object_labels or dataset.regions.object_labels
+        wanted = {"obj", "attr"} & set(self._settings.object_targets)
+        if wanted and self._object_labels is None:
+            raise DataError(
+                f"{self._regions.extractor} says nothing of the classes of its objects, so they cannot be "
+                "predicted; turn these tasks off, or use a detector that names them"
+            )
+
+    def __call__(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
+        """Batch the items.
+
+        Returns:
+            input_ids, attention_mask, token_type_ids (B, W) int64; visual_feats (B, O, D), visual_pos
+            (B, O, 4), visual_attention_mask (B, O); and of these what the settings ask for: labels (B, W),
+            obj_labels {"obj", "attr", "feat"} as `LxmertForPreTraining` takes them, matched_label (B,), ans
+            (B,). Class ids are -100 where there is nothing to learn.
+        """
+        batch = self._words(items) | self._objects(items)
+        if self._settings.mismatch_probability:
+            batch["matched_label"] = torch.tensor([int(item.is_matched) for item in items])
+        if self._dataset.asks_questions:
+            batch["ans"] = torch.tensor([item.answer for item in items])
+        return batch
+
+    def _words(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
+        facts, masking = self._dataset.tokenizer_facts, self._settings.words
+        lengths = [len(item.token_ids) for item in items]
+        words = math.ceil(max(lengths) / self._pad_to_multiple_of) * self._pad_to_multiple_of
+        ids = np.full((len(items), words), facts.pad_token_id, np.int64)
+        for row, (item, length) in enumerate(zip(items, lengths, strict=True)):
+            ids[row, :length] = item.token_ids
+        place, length_column = np.arange(words)[None], np.array(lengths)[:, None]
+        batch = {}
+        if masking is not None:
+            numbers = self._numbers(items, Purpose.WORDS, (words, _NUMBERS_PER_WORD), lengths)
+            # The first and the last token are special.
+            inside = (place > 0) & (place < length_column - 1)
+            ids, labels = masking.hide(ids, inside, numbers, facts.mask_token_id, facts.vocabulary_size)
+            batch["labels"] = torch.from_numpy(labels)
+        input_ids = torch.from_numpy(ids)
+        attention_mask = torch.from_numpy((place < length_column).astype(np.int64))
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": torch.zeros_like(input_ids),
+            **batch,
+        }
+
+    def _objects(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
+        rows = torch.tensor([item.region_row for item in items])
+        batch: dict[str, Any] = dict(self._regions.batch(rows))
+        seen = batch["visual_feats"]
+        is_object = batch["visual_attention_mask"].numpy() != 0
+        chosen = np.zeros_like(is_object)
+        if self._settings.objects is not None:
+            counts = is_object.sum(axis=1).tolist()
+            shape = (is_object.shape[1], _NUMBERS_PER_OBJECT)
+            numbers = self._numbers(items, Purpose.OBJECTS, shape, counts)
+            chosen, blank, random = self._settings.objects.choose(is_object, numbers)
+            seen = seen.clone()
+            seen[torch.from_numpy(blank)] = 0.0
+            donors = (numbers[random][:, 2] * len(self._dataset)).astype(np.int64)
+            seen[torch.from_numpy(random)] = self._regions.pick_objects(
+                torch.from_numpy(self._dataset.rows[donors].astype(np.int64)),
+                torch.from_numpy(numbers[random][:, 3]),
+            )
+        targets = self._object_targets(rows, batch["visual_feats"], torch.from_numpy(chosen))
+        batch["visual_feats"] = seen
+        return batch | ({"obj_labels": targets} if targets else {})
+
+    def _object_targets(
+        self, rows: Tensor, features: Tensor, chosen: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        wanted = self._settings.object_targets
+        targets: dict[str, tuple[Tensor, Tensor]] = {}
+        if self._object_labels is not None and {"obj", "attr"} & set(wanted):
+            by_confidence = self._settings.object_label_loss == "all_confidence"
+            labels = self._object_labels.batch(rows, features.shape[1], confidences=by_confidence)
+            for name in ("obj", "attr"):
+                if name in wanted:
+                    ids, weights = labels[name]
+                    targets[name] = (ids, weights if by_confidence else weights * chosen)
+        if "feat" in wanted and self._settings.objects is not None:
+            targets["feat"] = (features, chosen.to(torch.float32))
+        return targets
+
+    def _numbers(
+        self,
+        items: Sequence[PretrainingItem],
+        purpose: Purpose,
+        shape: tuple[int, int],
+        used: Sequence[int],
+    ) -> np.ndarray:
+        """Random numbers (B, *shape), for each item as many rows as it uses; so padding changes nothing."""
+        numbers: np.ndarray = np.ones((len(items), *shape))
+        for row, (item, count) in enumerate(zip(items, used, strict=True)):
+            random = random_numbers(self._settings.seed, item.draw, purpose)
+            numbers[row, :count] = random.random((count, shape[1]))
+        return numbers
+
+
+def _rows(texts: Sequence[ImageText], regions: RegionSource) -> np.ndarray:
+    """The region row of each text's image, (examples,) int32."""
+    if not texts:
+        raise DataError("there are no sentences to learn from")
+    found = {image: regions.rows.get(image) for image in {text.image for text in texts}}
+    missing = sorted(image for image, row in found.items() if row is None)
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(found):,} images have no regions, the first is {missing[0]}; "
+            "`lxmert extract` adds them to a feature store"
+        )
+    return np.array([found[text.image] for text in texts], np.int32)

@@ -1,0 +1,189 @@
+"""Where batches of regions come from: a table in memory, or a feature store too large for one.
+
+Shapes: B batch, O the most objects of any image in the batch, D features, K objects.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_table import RegionTable, table_bytes
+from lxmert.data.stored_regions import StoredRegions
+from lxmert.errors import DataError
+
+IN_MEMORY_BYTES = 2 * 2**30
+"""Regions up to this size are kept in memory as float32; larger ones are read from the disk as needed."""
+
+# What is no part of an image's name; anything else after a dot is.
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+_SEVERAL = -1
+
+# Images read between two looks at the progress bar.
+_IMAGES_AT_A_TIME = 64
+
+
+class ObjectLabelSource(Protocol):
+    """What the objects of a source's images are."""
+
+    @property
+    def object_count(self) -> int:
+        """Number of object classes."""
+        ...
+
+    @property
+    def attribute_count(self) -> int:
+        """Number of attributes."""
+        ...
+
+    def batch(
+        self, rows: Tensor, objects: int, *, confidences: bool = False
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Class ids and weights of "obj" and "attr", (B, O) each; see `ObjectLabels.batch`."""
+        ...
+
+
+class RegionSource(Protocol):
+    """The regions of images by row, in batches."""
+
+    @property
+    def extractor(self) -> str:
+        """Identity of what made the features."""
+        ...
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features per object, D."""
+        ...
+
+    @property
+    def rows(self) -> Mapping[Hashable, int]:
+        """Image to row."""
+        ...
+
+    @property
+    def object_labels(self) -> ObjectLabelSource | None:
+        """What the extractor says the objects are; None where it does not."""
+        ...
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        """The visual model inputs of these rows (B,) int64, cut to the batch's own most objects.
+
+        Returns:
+            visual_feats (B, O, D) float32 or as asked for, visual_pos (B, O, 4) float32 in 0..1,
+            visual_attention_mask (B, O) int64; the caller's own, to change as it likes. O is at least 1.
+        """
+        ...
+
+    def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
+        """The features (K, D) of one object of each of these images, object number floor(where · N).
+
+        Args:
+            rows: (K,) int64.
+            where: (K,) in 0..1, 1 excluded. An image without objects gives zeros.
+        """
+        ...
+
+
+def open_regions(
+    store: RegionStore,
+    names: Iterable[str],
+    *,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
+    feature_dtype: torch.dtype = torch.float32,
+    progress: StartProgress = no_progress,
+) -> RegionSource:
+    """The regions of images that a store holds, in memory where they fit.
+
+    Args:
+        store: the store.
+        names: names of the images, with or without ending and folder; those of the store may have others.
+        in_memory_bytes: the most that may be kept in memory.
+        feature_dtype: of the batches' features. float16 of a store of that type takes half the memory and
+            time, also on the way to a GPU; models bring features to their own precision.
+        progress: shows the reading into memory.
+
+    Raises:
+        DataError: no names; images that the store lacks, or has twice under such a name.
+    """
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        raise DataError(f"{store.path}: no image is asked for")
+    positions = StoredNames(store).find_all(wanted)
+    if len(positions) < len(wanted):
+        first = next(name for name in wanted if name not in positions)
+        raise DataError(
+            f"{store.path}: {len(wanted) - len(positions):,} of {len(wanted):,} images are not in it, the "
+            f"first is {first}; `lxmert extract` adds them"
+        )
+    stored = StoredRegions(store, positions, feature_dtype)
+    if table_bytes(len(wanted), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
+        return stored
+    advance = progress("Reading features", len(wanted))
+    return RegionTable.from_store(stored, _IMAGES_AT_A_TIME, advance)
+
+
+def missing_images(store: RegionStore, names: Iterable[str]) -> list[str]:
+    """Those of the images that the store lacks, each once, in their order; see `StoredNames`."""
+    wanted = list(dict.fromkeys(names))
+    positions = StoredNames(store).find_all(wanted)
+    return [name for name in wanted if name not in positions]
+
+
+class StoredNames:
+    """Finds images by the very name that a store gives them, else by their name without folder and ending.
+
+    Stores that `lxmert extract` makes hold file names, original feature files names without ending.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: RegionStore) -> None:
+        self._store = store
+
+    def find(self, name: str) -> int | None:
+        """The position of an image, or None.
+
+        Raises:
+            DataError: several images are called so but for folder and ending.
+        """
+        position = self._store.find(name)
+        if position is not None:
+            return position
+        plain = plain_name(name)
+        found = self._plain.get(plain)
+        if found == _SEVERAL:
+            raise DataError(
+                f"{self._store.path}: several images are called {plain!r} there but for folder and ending; "
+                f"give {name!r} as it stands there"
+            )
+        return found
+
+    def find_all(self, names: Iterable[str]) -> dict[Hashable, int]:
+        """The positions of those that there are."""
+        found = ((name, self.find(name)) for name in names)
+        return {name: position for name, position in found if position is not None}
+
+    @cached_property
+    def _plain(self) -> dict[str, int]:
+        plain: dict[str, int] = {}
+        seen: set[str] = set()
+        for position, name in enumerate(self._store):
+            if name not in seen:  # Joined stores may hold an image twice; the first counts.
+                seen.add(name)
+                key = plain_name(name)
+                plain[key] = _SEVERAL if key in plain else position
+        return plain
+
+
+def plain_name(name: str) -> str:
+    """An image's name without folder and ending."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in _ENDINGS else path.name

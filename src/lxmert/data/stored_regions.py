@@ -1,0 +1,168 @@
+"""The regions of many images, read from a feature store when a batch needs them.
+
+Nothing of the features is kept: the store's files are mapped into memory, and every process that reads
+shares what the system holds of them. May be handed to any number of loader processes.
+
+Shapes: B batch, O the most objects of any image in the batch, D features, K objects.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.data.feature_store.layout import HAS_OBJECT_IDS
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.object_labels import UNLABELLED, ObjectLabels, labels_with_weights
+
+
+class StoredRegions:
+    """Regions that stay on the disk; rows are positions in the store.
+
+    Args:
+        store: where they are.
+        rows: image to position in the store.
+        feature_dtype: of the batches' features.
+    """
+
+    def __init__(
+        self,
+        store: RegionStore,
+        rows: Mapping[Hashable, int],
+        feature_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.rows = rows
+        self.feature_dtype = feature_dtype
+        self._store = store
+        self._counts = store.object_counts().astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def extractor(self) -> str:
+        """Identity of what made the features."""
+        return self._store.extractor
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of features per object, D."""
+        return self._store.feature_dim
+
+    @property
+    def most_objects(self) -> int:
+        """The most objects of any of the images."""
+        return int(max((self._counts[row] for row in self.rows.values()), default=0))
+
+    @cached_property
+    def object_labels(self) -> "StoredObjectLabels | None":
+        """What the store says the objects are; None where it does not say it of every image."""
+        flags = self._store.flags()[list(self.rows.values())]
+        if not np.all(flags & HAS_OBJECT_IDS):
+            return None
+        return StoredObjectLabels(self._store, tuple(self.rows.values()))
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        """See `RegionSource.batch`."""
+        positions = rows.tolist()
+        counts = self._counts[positions]  # (B,)
+        objects = max(int(counts.max()), 1)
+        # Not filled beforehand: of images with equally many objects every number is overwritten.
+        features = torch.empty(len(positions), objects, self.feature_dim, dtype=self.feature_dtype)
+        boxes: np.ndarray = np.zeros((len(positions), objects, 4), np.float32)
+        sizes_hw = []
+        places = zip(positions, counts.tolist(), features.unbind(), boxes, strict=True)
+        for position, count, features_of_image, boxes_of_image in places:
+            if count < objects:
+                features_of_image[count:] = 0.0
+                features_of_image, boxes_of_image = features_of_image[:count], boxes_of_image[:count]
+            sizes_hw.append(self._store.read_into(position, features_of_image, boxes_of_image))
+        scale = np.array(sizes_hw, np.float32)[:, None, [1, 0, 1, 0]]  # (B, 1, 4)
+        # Boxes that leave their image by a rounding error are stored as they came.
+        visual_pos = torch.from_numpy(boxes / scale).clamp_(0.0, 1.0)
+        mask = torch.from_numpy(counts)[:, None] > torch.arange(objects)  # (B, O)
+        return {"visual_feats": features, "visual_pos": visual_pos, "visual_attention_mask": mask.long()}
+
+    def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
+        """See `RegionSource.pick_objects`."""
+        picked = torch.zeros(len(rows), self.feature_dim, dtype=self.feature_dtype)
+        for index, (position, share) in enumerate(zip(rows.tolist(), where.tolist(), strict=True)):
+            if count := int(self._counts[position]):
+                features = self._store.arrays_at(position).features[int(share * count)]
+                picked[index] = torch.from_numpy(features.copy())
+        return picked
+
+
+class StoredObjectLabels:
+    """Class and attribute of the objects of a store's images, read when a batch needs them.
+
+    Args:
+        store: where they are.
+        positions: those of the store's images that matter.
+    """
+
+    def __init__(self, store: RegionStore, positions: Sequence[int]) -> None:
+        self._store = store
+        self._positions = np.array(positions)
+
+    @property
+    def object_count(self) -> int:
+        """Number of object classes: as many as the manifest has names, else one above the highest id."""
+        names = self._store.manifest.object_names
+        return len(names) if names else self._highest[0] + 1
+
+    @property
+    def attribute_count(self) -> int:
+        """Number of attributes, found in the same way; at least 1."""
+        names = self._store.manifest.attribute_names
+        return len(names) if names else self._highest[1] + 1
+
+    def batch(
+        self, rows: Tensor, objects: int, *, confidences: bool = False
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """See `ObjectLabels.batch`."""
+        read = self._read(rows, objects)
+        return {
+            "obj": labels_with_weights(read["object_ids"], read["object_scores"] if confidences else None),
+            "attr": labels_with_weights(
+                read["attribute_ids"], read["attribute_scores"] if confidences else None
+            ),
+        }
+
+    def table(self, rows: Tensor, objects: int) -> ObjectLabels:
+        """The labels of these rows (I,) in memory, padded to so many objects O."""
+        read = self._read(rows, objects)
+        return ObjectLabels(
+            objects=read["object_ids"],
+            attributes=read["attribute_ids"],
+            object_count=self.object_count,
+            attribute_count=self.attribute_count,
+            object_confidences=read["object_scores"],
+            attribute_confidences=read["attribute_scores"],
+        )
+
+    def _read(self, rows: Tensor, objects: int) -> dict[str, Tensor]:
+        """All labels and confidences (B, O); -100 and 1 where there is none."""
+        shape = (len(rows), objects)
+        read = {name: torch.full(shape, UNLABELLED) for name in ("object_ids", "attribute_ids")}
+        read |= {name: torch.ones(shape) for name in ("object_scores", "attribute_scores")}
+        places = {name: values.numpy() for name, values in read.items()}
+        for index, position in enumerate(rows.tolist()):
+            arrays = self._store.arrays_at(position)
+            for name, values in places.items():
+                if (stored := getattr(arrays, name)) is not None:
+                    values[index, : len(stored)] = stored
+        return read
+
+    @cached_property
+    def _highest(self) -> tuple[int, int]:
+        """The highest object and attribute ids; reads the labels of every image once."""
+        highest = [0, 0]
+        for position in self._positions.tolist():
+            arrays = self._store.arrays_at(position)
+            for place, ids in enumerate((arrays.object_ids, arrays.attribute_ids)):
+                if ids is not None and len(ids):
+                    highest[place] = max(highest[place], int(ids.max()))
+        return highest[0], highest[1]

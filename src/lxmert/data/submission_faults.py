@@ -1,0 +1,94 @@
+"""What can be wrong with a prediction file: kinds of faults, how often each, and where it was seen first."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+# How many places of a fault are kept.
+_MOST_EXAMPLES = 5
+
+_MOST_LETTERS = 40
+
+
+class FaultKind(Enum):
+    """What is wrong, in words."""
+
+    UNREADABLE = "file that cannot be read"
+    MALFORMED = "malformed rows"
+    ID_TYPE = "ids of a wrong type"
+    ANSWER_TYPE = "answers of a wrong type"
+    DUPLICATE = "rows whose id came before"
+    MISSING = "questions without a prediction"
+    UNKNOWN = "predictions for unknown questions"
+    EMPTY_ANSWER = "empty answers"
+    PADDED_ANSWER = "answers with white space around them"
+    NEITHER_TRUE_NOR_FALSE = "predictions that are neither True nor False"
+    BLANK_LINE = "blank lines"
+    SURPLUS_FIELD = "lines with more than identifier and prediction"
+
+
+# With these a row says nothing that could be scored.
+UNUSABLE = (FaultKind.MALFORMED, FaultKind.ID_TYPE, FaultKind.ANSWER_TYPE)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault in a submission.
+
+    Attributes:
+        kind: What is wrong.
+        count: How often.
+        examples: Where it was seen first, at most five.
+    """
+
+    kind: FaultKind
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.kind.value}: {self.count:,} ({', '.join(self.examples)}{more})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "kind": self.kind.name.lower().replace("_", "-"),
+            "count": self.count,
+            "examples": list(self.examples),
+        }
+
+
+class FaultCounter:
+    """Counts faults by kind and keeps the first places of each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[FaultKind, int] = {}
+        self._examples: dict[FaultKind, list[str]] = {}
+
+    def add(self, kind: FaultKind, example: object) -> None:
+        """Count one fault; the example says where it is."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _MOST_EXAMPLES:
+            examples.append(str(example))
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What was counted, in the order of `FaultKind`."""
+        return tuple(
+            Fault(kind, self._counts[kind], tuple(self._examples[kind]))
+            for kind in FaultKind
+            if kind in self._counts
+        )
+
+
+def quoted(value: object) -> str:
+    """A value as Python writes it, shortened for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_LETTERS else shown[: _MOST_LETTERS - 3] + "..."
+
+
+def name_of(identifier: object) -> str:
+    """An id for a message: as it is where that can be printed and told from its surroundings, else quoted."""
+    text = str(identifier)
+    plain = text.isprintable() and text.isascii() and text == text.strip() and 0 < len(text) <= _MOST_LETTERS
+    return text if plain else quoted(identifier)

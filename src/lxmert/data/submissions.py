@@ -1,0 +1,291 @@
+"""Prediction files as the leaderboards take them: written, read, checked.
+
+Source: the leaderboards' formats. VQA: JSON list of {"question_id": int, "answer": str}. GQA: JSON list of
+{"questionId": str, "prediction": str}. NLVR2: lines "identifier,True" or "identifier,False" without a header.
+"""
+
+import json
+import os
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from lxmert.data.json_files import unreadable
+from lxmert.data.json_stream import stream_json
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_of, quoted
+from lxmert.errors import DataError
+
+SubmissionTask = Literal["vqa", "gqa", "nlvr2"]
+
+# An id and its answer; None for a row that holds no such thing.
+_Row = tuple[Any, str] | None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A prediction file as it was read.
+
+    Attributes:
+        predictions: Answer by id; of rows with the same id the last counts, as in the official evaluators.
+        rows: How many rows the file has.
+        faults: What is wrong with them.
+    """
+
+    predictions: Mapping[Any, str]
+    rows: int
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class SubmissionCheck:
+    """What a leaderboard would find in a prediction file.
+
+    Attributes:
+        rows: How many rows it has.
+        expected: How many it should have, one for each question.
+        faults: Everything that is wrong; empty for a file that the leaderboard takes.
+    """
+
+    rows: int
+    expected: int
+    faults: tuple[Fault, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "valid": not self.faults,
+            "rows": self.rows,
+            "expected": self.expected,
+            "faults": [fault.to_dict() for fault in self.faults],
+        }
+
+
+@dataclass(frozen=True)
+class _JsonForm:
+    id_key: str
+    id_type: type
+    answer_key: str
+
+
+_JSON_FORMS = {
+    "vqa": _JsonForm("question_id", int, "answer"),
+    "gqa": _JsonForm("questionId", str, "prediction"),
+}
+
+
+def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> None:
+    """Write VQA predictions, question id to answer, in the form of the original code, byte for byte.
+
+    Raises:
+        DataError: An id or an answer is of a wrong type, or the file cannot be written.
+    """
+    with _written(path) as file:
+        file.writelines(_json_text(path, _JSON_FORMS["vqa"], predictions))
+
+
+def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> None:
+    """Write GQA predictions, question id to answer, in the form of the original code, byte for byte.
+
+    Raises:
+        DataError: An id or an answer is of a wrong type, or the file cannot be written.
+    """
+    with _written(path) as file:
+        file.writelines(_json_text(path, _JSON_FORMS["gqa"], predictions))
+
+
+def write_nlvr2_submission(path: str | Path, predictions: Mapping[str, bool]) -> None:
+    """Write NLVR2 predictions, identifier to True or False, one a line.
+
+    Raises:
+        DataError: An identifier or a prediction is of a wrong type, or the file cannot be written.
+    """
+    with _written(path) as file:
+        for identifier, truth in predictions.items():
+            if not isinstance(truth, bool):
+                raise DataError(
+                    f"{path}: the prediction for {identifier} is {quoted(truth)}, expected a bool"
+                )
+            if not isinstance(identifier, str) or "," in identifier or identifier.split() != [identifier]:
+                raise DataError(
+                    f"{path}: the identifier {quoted(identifier)} cannot stand in a line; "
+                    "expected a string without commas and white space"
+                )
+            file.write(f"{identifier},{truth}\n")
+
+
+def read_submission(
+    task: SubmissionTask, path: str | Path, *, progress: StartProgress = no_progress
+) -> Submission:
+    """Read a prediction file; what is wrong with single rows becomes faults.
+
+    Args:
+        task: Whose format it has: ids are int for VQA, str for the others.
+        path: The file.
+        progress: Shows how far it is read.
+
+    Raises:
+        DataError: The file is missing, no text, not JSON, or holds no list.
+    """
+    counter = FaultCounter()
+    if task == "nlvr2":
+        found = _csv_rows(path, counter)
+    else:
+        found = _json_rows(path, _JSON_FORMS[task], counter, progress)
+    predictions: dict[Any, str] = {}
+    rows = 0
+    for row in found:
+        rows += 1
+        if row is None:
+            continue
+        identifier, answer = row
+        if identifier in predictions:
+            counter.add(FaultKind.DUPLICATE, name_of(identifier))
+        predictions[identifier] = answer
+        _check_answer(task, identifier, answer, counter)
+    return Submission(predictions, rows, counter.faults())
+
+
+def check_submission(
+    task: SubmissionTask,
+    path: str | Path,
+    questions: Collection[Hashable],
+    *,
+    progress: StartProgress = no_progress,
+) -> SubmissionCheck:
+    """Find everything that is wrong with a prediction file.
+
+    Args:
+        task: Whose format it should have.
+        path: The file.
+        questions: The ids it must answer, each once: int for VQA, str for the others.
+        progress: Shows how far the file is read.
+    """
+    try:
+        submission = read_submission(task, path, progress=progress)
+    except DataError as error:
+        return SubmissionCheck(0, len(questions), (Fault(FaultKind.UNREADABLE, 1, (str(error),)),))
+    faults = (*submission.faults, *compare_ids(submission.predictions, questions))
+    return SubmissionCheck(submission.rows, len(questions), faults)
+
+
+def compare_ids(
+    predicted: Mapping[Any, str],
+    questions: Collection[Hashable],
+    known: Collection[Hashable] | None = None,
+) -> list[Fault]:
+    """Which questions have no prediction, and which predictions have no question.
+
+    Args:
+        predicted: The predictions by id.
+        questions: The ids that need a prediction.
+        known: The ids that may have one; `questions` when None.
+    """
+    counter = FaultCounter()
+    allowed = set(questions if known is None else known)
+    for identifier in questions:
+        if identifier not in predicted:
+            counter.add(FaultKind.MISSING, name_of(identifier))
+    for identifier in predicted:
+        if identifier not in allowed:
+            counter.add(FaultKind.UNKNOWN, name_of(identifier))
+    return list(counter.faults())
+
+
+def _json_rows(
+    path: str | Path, form: _JsonForm, counter: FaultCounter, progress: StartProgress
+) -> Iterator[_Row]:
+    for number, (place, row) in enumerate(stream_json(path, progress=progress)):
+        if place != f"[{number}]":
+            raise DataError(
+                f'{path}: holds one JSON object, expected a list of {{"{form.id_key}": ..., '
+                f'"{form.answer_key}": ...}}'
+            )
+        yield _json_row(row, place, form, counter)
+
+
+def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _Row:
+    if not isinstance(row, dict):
+        counter.add(FaultKind.MALFORMED, f"{place} is {quoted(row)}")
+        return None
+    lacking = [key for key in (form.id_key, form.answer_key) if key not in row]
+    if lacking:
+        counter.add(FaultKind.MALFORMED, f"{place} lacks {' and '.join(lacking)}")
+        return None
+    identifier, answer = row[form.id_key], row[form.answer_key]
+    if type(identifier) is not form.id_type:
+        expected = "an integer" if form.id_type is int else "a string"
+        counter.add(FaultKind.ID_TYPE, f"{place} {quoted(identifier)} instead of {expected}")
+        return None
+    if not isinstance(answer, str):
+        counter.add(FaultKind.ANSWER_TYPE, f"{name_of(identifier)} {quoted(answer)} instead of a string")
+        return None
+    return identifier, answer
+
+
+def _csv_rows(path: str | Path, counter: FaultCounter) -> Iterator[_Row]:
+    """Split as the official script does: the line is stripped, its fields are not."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, 1):
+            fields = line.strip().split(",")
+            if len(fields) > 2:
+                counter.add(FaultKind.SURPLUS_FIELD, f"line {number} {quoted(line.strip())}")
+            if fields == [""]:
+                counter.add(FaultKind.BLANK_LINE, f"line {number}")
+            elif len(fields) == 1:
+                counter.add(FaultKind.MALFORMED, f"line {number} {quoted(fields[0])} has no comma")
+                yield None
+            else:
+                yield fields[0], fields[1]
+
+
+def _check_answer(task: SubmissionTask, identifier: object, answer: str, counter: FaultCounter) -> None:
+    if task == "nlvr2":
+        if answer.lower() not in ("true", "false"):
+            counter.add(FaultKind.NEITHER_TRUE_NOR_FALSE, f"{name_of(identifier)} {quoted(answer)}")
+    elif not answer.strip():
+        counter.add(FaultKind.EMPTY_ANSWER, name_of(identifier))
+    elif task == "gqa" and answer != answer.strip():  # VQA's evaluator strips, GQA's compares as it is
+        counter.add(FaultKind.PADDED_ANSWER, f"{name_of(identifier)} {quoted(answer)}")
+
+
+def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]) -> Iterable[str]:
+    """The text of json.dumps(rows, indent=4, sort_keys=True), row by row: GQA's files have millions."""
+    before = "["
+    for identifier, answer in predictions.items():
+        if type(identifier) is not form.id_type:
+            raise DataError(f"{path}: the id {quoted(identifier)} is not of type {form.id_type.__name__}")
+        if not isinstance(answer, str):
+            raise DataError(
+                f"{path}: the answer to {name_of(identifier)} is {quoted(answer)}, expected a string"
+            )
+        fields = sorted({form.id_key: identifier, form.answer_key: answer}.items())
+        lines = ",\n".join(f"        {json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
+        yield f"{before}\n    {{\n{lines}\n    }}"
+        before = ","
+    yield "[]" if before == "[" else "\n]"
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[IO[str]]:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+
+
+@contextmanager
+def _written(path: str | Path) -> Iterator[IO[str]]:
+    """A file that gets its name only when it is complete."""
+    partial = Path(f"{path}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path}: the predictions cannot be written ({error})") from error
+    finally:
+        partial.unlink(missing_ok=True)

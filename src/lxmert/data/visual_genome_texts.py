@@ -1,0 +1,102 @@
+"""Readers of Visual Genome's texts: phrases about regions, questions with answers, ids of COCO's images.
+
+Source: the files published with Visual Genome (Krishna et al. 2017, arXiv 1602.07332), JSON lists of images:
+    region_descriptions.json  [{id, regions: [{region_id, image_id, phrase, x, y, width, height}]}]
+    question_answers.json     [{id, qas: [{qa_id, image_id, question, answer}]}]
+    image_data.json           [{image_id, width, height, coco_id}]
+The image's own id is called `image_id` in version 1.0 of the first two, `id` later.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxmert.data.json_files import Record
+from lxmert.data.json_stream import stream_records
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import Shared
+from lxmert.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPhrases:
+    """What people wrote about the regions of one image.
+
+    Attributes:
+        image_id: The image's id.
+        phrases: One per region, as written.
+    """
+
+    image_id: int
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswers:
+    """The questions about one image.
+
+    Attributes:
+        image_id: The image's id.
+        pairs: Question and answer, as written.
+    """
+
+    image_id: int
+    pairs: tuple[tuple[str, str], ...]
+
+
+def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progress) -> list[RegionPhrases]:
+    """Read region_descriptions.json, one value per image, in the file's order.
+
+    Raises:
+        DataError: The file is missing or malformed, or an image occurs twice; the message names file and
+            place.
+    """
+    shared = Shared()
+    return [
+        RegionPhrases(
+            image_id, tuple(shared(region.get("phrase", str)) for region in record.records("regions"))
+        )
+        for image_id, record in _images(path, progress)
+    ]
+
+
+def read_question_answers(
+    path: str | Path, *, progress: StartProgress = no_progress
+) -> list[QuestionAnswers]:
+    """Read question_answers.json, one value per image, in the file's order.
+
+    Raises:
+        DataError: The file is missing or malformed, or an image occurs twice; the message names file and
+            place.
+    """
+    shared = Shared()
+    return [
+        QuestionAnswers(
+            image_id,
+            tuple(
+                (shared(question.get("question", str)), shared(question.get("answer", str)))
+                for question in record.records("qas")
+            ),
+        )
+        for image_id, record in _images(path, progress)
+    ]
+
+
+def read_coco_ids(path: str | Path) -> dict[int, int | None]:
+    """Read image_data.json: the id of each image, and the id that the same image has in COCO, if any.
+
+    Raises:
+        DataError: The file is missing or malformed, or an image occurs twice.
+    """
+    return {image_id: record.optional("coco_id", int) for image_id, record in _images(path, no_progress)}
+
+
+def _images(path: str | Path, progress: StartProgress) -> Iterator[tuple[int, Record]]:
+    """Id and record of each image; no id twice."""
+    seen: set[int] = set()
+    for record in stream_records(path, progress=progress):
+        image_id = record.get("image_id" if "image_id" in record.value else "id", int)
+        if image_id in seen:
+            raise DataError(f"{path}: {record.place} is about image {image_id}, which occurs twice")
+        seen.add(image_id)
+        yield image_id, record

@@ -1,0 +1,156 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxmert.data.answer_table import AnswerTable, normalise_table_answer
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.errors import DataError, VocabularyError
+
+SMALL = AnswerTable(
+    [("2", {"vqa", "visual7w"}), ("a dog", {"visual7w"}), ("man", {"vqa", "gqa"}), ("gray", {"gqa"})]
+)
+
+
+@pytest.fixture(scope="module")
+def vectors(shared_specs: Path) -> dict[str, Any]:
+    return json.loads((shared_specs / "metric_vectors.json").read_text())["lxmert_answer_table"]
+
+
+@pytest.fixture(scope="module")
+def published(shared_data: Path) -> AnswerTable:
+    return AnswerTable.load(shared_data / "answers" / "all_ans.json")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("", ""),
+        (".", ""),
+        ("Dog.", "dog"),
+        ("dog..", "dog."),
+        ("dog. ", "dog. "),
+        (" a dog", " a dog"),
+        ("a the dog", "dog"),
+        ("the a dog", "a dog"),
+        ("an apple .", "apple"),
+        ("a", "a"),
+        ("the  man", "man"),
+        ("Ten", "10"),
+        ("the two", "2"),
+        ("grey", "gray"),
+        ("grey cat", "grey cat"),
+        ("zero", "zero"),
+        ("none", "none"),
+        ("a an the", "the"),
+    ],
+)
+def test_spelling(answer: str, expected: str) -> None:
+    assert normalise_table_answer(answer) == expected
+
+
+def test_spellings_of_the_original_code(vectors: dict[str, Any], published: AnswerTable) -> None:
+    for case in vectors["convert_ans"]:
+        spelled = normalise_table_answer(case["input"])
+        assert spelled == case["output"]
+        assert (spelled in published.vocabulary) is case["in_table"]
+        assert published.find(case["input"]) == case["id"]
+
+
+def test_the_published_table(published: AnswerTable, vectors: dict[str, Any]) -> None:
+    assert len(published) == 9500
+    assert all(normalise_table_answer(answer) == answer for answer in published.vocabulary)
+    sizes = vectors["table_sizes"]
+    assert sizes.pop("all") == len(published)
+    for sets, size in sizes.items():
+        kept = [answer for answer, known in published.qa_sets.items() if known & set(sets.split("+"))]
+        assert len(kept) == size
+    only = sum(sets == {"visual7w"} for sets in published.qa_sets.values())
+    every = sum(len(sets) == 3 for sets in published.qa_sets.values())
+    assert (only, every) == (5765, 1123)
+
+
+def test_rewriting_as_the_original_code(vectors: dict[str, Any], published: AnswerTable) -> None:
+    for source, labels in vectors["label_rewriting"]["before"].items():
+        expected = vectors["label_rewriting"]["after"][source]
+        assert [published.rewrite_label(label, overwrite=True) for label in labels] == expected
+
+
+def test_rewriting_for_some_data_sets(vectors: dict[str, Any], shared_data: Path) -> None:
+    table = AnswerTable.load(shared_data / "answers" / "all_ans.json", qa_sets=["gqa"])
+    assert len(table) == 1735
+    for source, labels in vectors["label_rewriting"]["before"].items():
+        expected = vectors["label_rewriting_qa_sets_gqa"][source]
+        assert [table.rewrite_label(label, overwrite=True) for label in labels] == expected
+
+
+@pytest.mark.parametrize("name", ["vqa", "gqa"])
+def test_rows_that_fine_tuning_finds(
+    name: str, vectors: dict[str, Any], published: AnswerTable, shared_data: Path
+) -> None:
+    counts = vectors["finetune_mapping_counts"][name]
+    labels = AnswerVocabulary.load(shared_data / "answers" / f"{name}_trainval_label2ans.json")
+    unknown = [answer for answer in labels if published.find(answer) is None]
+    assert len(labels) - len(unknown) == counts["mapped"]
+    assert len(unknown) == counts["zeroed"]
+    assert sorted(unknown) == sorted(counts.get("zeroed_answers", unknown))
+
+
+def test_spellings_that_meet_add_up_to_at_most_one() -> None:
+    assert SMALL.rewrite_label({"two": 0.3, "2": 0.6}) == {"2": pytest.approx(0.9)}
+    assert SMALL.rewrite_label({"two": 0.9, "Two.": 0.9, "the man": 0.3}) == {"2": 1.0, "man": 0.3}
+    assert SMALL.rewrite_label({"two": 0.3, "2": 0.6}, overwrite=True) == {"2": 0.3}
+    assert SMALL.rewrite_label({"2": 0.6, "two": 0.3, "Two": 0.9}, overwrite=True) == {"2": 0.9}
+
+
+def test_unknown_answers_are_left_out() -> None:
+    assert SMALL.rewrite_label({"Grey": 0.6, "bird": 1.0}) == {"gray": 0.6}
+    assert SMALL.rewrite_label({"bird": 1.0}) == {}
+    # The table's own "a dog" is out of reach: its article is dropped before the search.
+    assert SMALL.find("a dog") is None
+
+
+@given(st.text(alphabet="aAnNtThHeE .dogtwo", max_size=14))
+def test_spelling_never_fails_and_never_adds(answer: str) -> None:
+    spelled = normalise_table_answer(answer)
+    assert spelled == spelled.lower()
+    assert len(spelled) <= max(len(answer), 2)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["2", "two", "Two.", "the man", "man", "bird", "grey"]), st.floats(0, 1))
+)
+def test_scores_stay_between_the_best_and_one(label: dict[str, float]) -> None:
+    rewritten = SMALL.rewrite_label(label)
+    assert set(rewritten) <= set(SMALL.vocabulary)
+    for answer, score in rewritten.items():
+        meeting = [value for key, value in label.items() if normalise_table_answer(key) == answer]
+        assert max(meeting) <= score <= 1
+        assert score == pytest.approx(min(1.0, sum(meeting)))
+
+
+def test_data_sets_that_the_table_does_not_know_are_refused() -> None:
+    with pytest.raises(VocabularyError, match="belongs to okvqa; it has gqa, visual7w, vqa"):
+        AnswerTable([("man", {"vqa"}), ("2", {"gqa", "visual7w"})], qa_sets=["vqa", "okvqa"])
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [
+        ({}, DataError, "holds dict, expected a list"),
+        (["dog"], DataError, r"\[0\] is str 'dog', expected a JSON object"),
+        ([{"ans": "dog"}], DataError, r"\[0\].dsets is missing"),
+        ([{"ans": "dog", "dsets": [1]}], DataError, r"\[0\].dsets\[0\] is int 1"),
+        ([{"ans": "dog", "dsets": ["vqa"]}] * 2, VocabularyError, "'dog' is listed twice"),
+        ([], VocabularyError, "empty"),
+    ],
+)
+def test_malformed_tables_are_refused_with_their_file(
+    tmp_path: Path, table: Any, error: type[Exception], message: str
+) -> None:
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    with pytest.raises(error, match=r"table\.json: .*" + message):
+        AnswerTable.load(tmp_path / "table.json")

@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.data.captions import Caption, read_captions
+from lxmert.errors import DataError
+
+
+def write(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def captions(**changes: Any) -> dict[str, Any]:
+    return {
+        "info": {"year": 2014},
+        "images": [
+            {"id": 9, "file_name": "COCO_val2014_000000000009.jpg", "height": 4, "width": 5},
+            {"id": 8},
+        ],
+        "licenses": [],
+        "annotations": [
+            {"image_id": 8, "id": 1, "caption": "A dog. "},
+            {"image_id": 9, "id": 2, "caption": "A cat"} | changes,
+            {"image_id": 9, "id": 3, "caption": "A cat"},
+        ],
+    }
+
+
+EXPECTED = [
+    Caption(8, "A dog. ", None),
+    Caption(9, "A cat", "COCO_val2014_000000000009.jpg"),
+    Caption(9, "A cat", "COCO_val2014_000000000009.jpg"),
+]
+
+
+def test_captions_are_joined_with_their_images(tmp_path: Path) -> None:
+    assert read_captions(write(tmp_path / "c.json", captions())) == EXPECTED
+
+
+def test_images_may_come_last(tmp_path: Path) -> None:
+    value = dict(reversed(captions().items()))
+    assert read_captions(write(tmp_path / "c.json", value)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (captions(image_id=7), r"annotations\[1\].image_id 7 is not among the file's images"),
+        (captions(caption=None), r"annotations\[1\].caption is NoneType None, expected str"),
+        (captions(image_id="9"), r"annotations\[1\].image_id is str '9', expected int"),
+        ({"images": []}, "annotations is missing"),
+        ({"annotations": []}, "images is missing"),
+        ({"annotations": [], "images": [{"id": 3}, {"id": 3}]}, r"images\[1\].id 3 occurs twice"),
+        ([], "the file is a list, expected an object with annotations, images"),
+    ],
+)
+def test_malformed_captions_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_captions(write(tmp_path / "c.json", value))

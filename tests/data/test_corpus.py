@@ -1,0 +1,303 @@
+"""Every kind of file becomes sentences about images by name, and what is left out is counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.corpus import Corpus, CorpusSection, SourceSection, read_corpus
+from lxmert.data.feature_store import FeatureStore
+from lxmert.data.image_text import ImageText
+from lxmert.errors import DataError
+from tests.data.stored import random_regions, write_store
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def vqa_files(folder: Path) -> None:
+    questions = [
+        {"image_id": 42, "question": "What is red?", "question_id": 42001},
+        {"image_id": 42, "question": "How many?", "question_id": 42000},
+        {"image_id": 7, "question": "Is it?", "question_id": 7000},
+    ]
+    answers = [["Red"] * 3 + ["a red"] * 2 + ["blue"], ["two", "2", "2."], ["yes"] * 10]
+    annotations = [
+        {
+            "question_id": question["question_id"],
+            "image_id": question["image_id"],
+            "question_type": given[-1],
+            "answer_type": "other",
+            "multiple_choice_answer": given[0],
+            "answers": [{"answer": answer, "answer_id": n} for n, answer in enumerate(given, 1)],
+        }
+        for question, given in zip(questions, answers, strict=True)
+    ]
+    write(folder / "q_val2014.json", {"questions": questions})
+    write(folder / "a_val2014.json", {"annotations": annotations})
+
+
+VQA = {"kind": "vqa", "file": "q_{split}.json", "annotations": "a_{split}.json", "split": "val2014"}
+
+
+def corpus(folder: Path, *sources: dict[str, Any], **options: Any) -> Corpus:
+    limits = {
+        name: options.pop(name)
+        for name in ("missing_images", "only_images", "without_images")
+        if name in options
+    }
+    return read_corpus(CorpusSection(sources=sources, **limits), folder, **options)
+
+
+class TestKinds:
+    def test_vqa(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        texts = corpus(tmp_path, VQA).texts
+        name = "COCO_val2014_000000000042"
+        # "Red" and "a red" are the same answer, of five people.
+        assert texts == [
+            ImageText(name, "What is red?", "vqa", {"red": 1.0, "blue": 0.3}),
+            ImageText(name, "How many?", "vqa", {"2": 0.9}),
+            ImageText("COCO_val2014_000000000007", "Is it?", "vqa", {"yes": 1.0}),
+        ]
+
+    def test_vqa_of_some_types(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        some = corpus(tmp_path, VQA | {"question_types": ["yes", "blue"]}).texts
+        assert [text.sentence for text in some] == ["What is red?", "Is it?"]
+        with pytest.raises(DataError, match="no question is of type green"):
+            corpus(tmp_path, VQA | {"question_types": ["yes", "green"]})
+        with pytest.raises(ValidationError, match="stand in the annotations"):
+            SourceSection(kind="captions", file="c.json", question_types=("yes",))
+
+    def test_vqa_of_other_images_and_without_answers(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        named = VQA | {"image_name": "scenes_{split}_{image_id:04d}", "name": "made", "annotations": None}
+        texts = corpus(tmp_path, named).texts
+        assert texts[2] == ImageText("scenes_val2014_0007", "Is it?", "made", {})
+
+    def test_gqa_of_the_balanced_set(self, tmp_path: Path) -> None:
+        def record(image: str, balanced: bool, answer: str | None) -> dict[str, Any]:
+            known = {} if answer is None else {"answer": answer, "fullAnswer": "It is."}
+            return {"imageId": image, "question": f"Q {image}?", "isBalanced": balanced, **known}
+
+        write(tmp_path / "parts" / "x_2.json", {"03": record("n1", True, None)})
+        write(
+            tmp_path / "parts" / "x_1.json", {"01": record("5", True, "yes"), "02": record("6", False, "no")}
+        )
+        source = {"kind": "gqa", "file": "parts"}
+        assert corpus(tmp_path, source).texts == [
+            ImageText("5", "Q 5?", "gqa", {"yes": 1.0}),
+            ImageText("n1", "Q n1?", "gqa", {}),
+        ]
+        assert len(corpus(tmp_path, source | {"balanced_only": False}).texts) == 3
+
+    def test_captions(self, tmp_path: Path) -> None:
+        images = [{"id": 3, "file_name": "train/COCO_train2014_3.jpg"}, {"id": 4}]
+        captions = [{"image_id": 4, "caption": "four", "id": 1}, {"image_id": 3, "caption": "three", "id": 2}]
+        write(tmp_path / "c.json", {"images": images, "annotations": captions})
+        source = {"kind": "captions", "file": "c.json"}
+        assert corpus(tmp_path, source).texts == [
+            ImageText("4", "four", "mscoco"),
+            ImageText("COCO_train2014_3", "three", "mscoco"),
+        ]
+        named = corpus(tmp_path, source | {"image_name": "i{image_id}"})
+        assert [text.image for text in named.texts] == ["i4", "i3"]
+
+    def genome(self, folder: Path) -> list[dict[str, Any]]:
+        write(
+            folder / "regions.json",
+            [{"id": 10, "regions": [{"phrase": "a dog"}, {"phrase": "the tail"}]}, {"id": 11, "regions": []}],
+        )
+        write(folder / "qas.json", [{"id": 11, "qas": [{"question": "Who?", "answer": "A man."}]}])
+        write(
+            folder / "images.json",
+            [{"image_id": 10, "coco_id": 42}, {"image_id": 11, "coco_id": None}],
+        )
+        return [
+            {"kind": "visual_genome_regions", "file": "regions.json"},
+            {"kind": "visual_genome_questions", "file": "qas.json"},
+        ]
+
+    def test_visual_genome(self, tmp_path: Path) -> None:
+        assert corpus(tmp_path, *self.genome(tmp_path)).texts == [
+            ImageText("10", "a dog", "vg"),
+            ImageText("10", "the tail", "vg"),
+            ImageText("11", "Who?", "visual7w", {"A man.": 1.0}),
+        ]
+
+    @pytest.mark.parametrize(
+        ("stored", "expected"),
+        [
+            (None, "COCO_train2014_000000000042"),
+            (["COCO_val2014_000000000042.jpg", "11", "10"], "COCO_val2014_000000000042"),
+            (["10", "11"], "10"),
+        ],
+    )
+    def test_visual_genome_images_that_are_cocos_too(
+        self, tmp_path: Path, stored: list[str] | None, expected: str
+    ) -> None:
+        sources = [source | {"image_data": "images.json"} for source in self.genome(tmp_path)]
+        store = None
+        if stored is not None:
+            images = {name: random_regions(n) for n, name in enumerate(stored)}
+            store = FeatureStore(write_store(tmp_path / "store", images))
+        gqa = {"5": {"imageId": "10", "question": "Is it?"}, "6": {"imageId": "11", "question": "Is it?"}}
+        write(tmp_path / "gqa.json", gqa)
+        sources.append({"kind": "gqa", "file": "gqa.json", "image_data": "images.json"})
+        texts = corpus(tmp_path, *sources, store=store).texts
+        assert [text.image for text in texts] == [expected, expected, "11", expected, "11"]
+
+    def test_the_authors_own_files(self, tmp_path: Path) -> None:
+        record = {
+            "img_id": "COCO_val2014_000000000042",
+            "sentf": {"mscoco": ["A dog."], "vqa": ["What?", "Who?"]},
+            "labelf": {"vqa": [{"dog": 1.0, "cat": 0.3}, {}]},
+        }
+        write(tmp_path / "l.json", [record])
+        texts = corpus(tmp_path, {"kind": "lxmert", "file": "l.json"}).texts
+        assert [(text.source, text.sentence, text.answers) for text in texts] == [
+            ("mscoco", "A dog.", None),
+            ("vqa", "What?", {"dog": 1.0, "cat": 0.3}),
+            ("vqa", "Who?", {}),
+        ]
+
+    def test_data_of_ones_own(self, tmp_path: Path) -> None:
+        lines = [
+            {"image": "pictures/a.jpg", "sentences": ["One.", "Two."]},
+            {"image": "b", "sentence": "What?", "answer": "red"},
+        ]
+        path = tmp_path / "own.jsonl"
+        path.write_text("\n".join(map(json.dumps, lines)))
+        source = {"kind": "jsonl", "file": "own.jsonl"}
+        assert corpus(tmp_path, source).texts == [
+            ImageText("a", "One.", "own"),
+            ImageText("a", "Two.", "own"),
+            ImageText("b", "What?", "own", {"red": 1.0}),
+        ]
+        path.write_text(json.dumps({"image": ["a", "b"], "sentence": "Both?"}))
+        with pytest.raises(DataError, match="is about 2 images"):
+            corpus(tmp_path, source)
+
+
+def own(folder: Path, *images: str) -> dict[str, Any]:
+    lines = [{"image": image, "sentence": f"See {image}.", "answer": "red"} for image in images]
+    (folder / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return {"kind": "jsonl", "file": "own.jsonl"}
+
+
+def store_of(folder: Path, *names: str) -> FeatureStore:
+    images = {name: random_regions(n) for n, name in enumerate(names)}
+    return FeatureStore(write_store(folder / "store", images))
+
+
+class TestImages:
+    def test_those_without_regions_are_a_mistake(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a", "b", "c", "b")
+        with pytest.raises(DataError, match=r"2 images .* the first is b; .*missing_images: skip"):
+            corpus(tmp_path, source, store=store_of(tmp_path, "a.jpg"))
+
+    def test_or_left_out_and_counted(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a", "b", "c", "b")
+        read = corpus(tmp_path, source, store=store_of(tmp_path, "a.jpg"), missing_images="skip")
+        assert [text.image for text in read.texts] == ["a"]
+        report = read.report.sources["own"]
+        assert (report.texts, report.images) == (1, 1)
+        assert (report.without_regions, report.images_without_regions) == (3, 2)
+        assert read.report.images_without_regions == 2
+        assert "left out 3 about 2 images without regions" in read.report.lines()[0]
+
+    def test_only_wanted_ones_count(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a", "b", "c", "b", "d")
+        (tmp_path / "only.txt").write_text("b\nc\n\n a\n")
+        (tmp_path / "without.txt").write_text("c\r\n")
+        read = corpus(tmp_path, source, only_images="only.txt", without_images="without.txt")
+        assert [text.image for text in read.texts] == ["a", "b", "b"]
+        assert read.report.sources["own"].other_images == 2
+        assert read.image_names == ["a", "b"]
+
+    def test_a_list_that_is_missing_or_empty_is_refused(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a")
+        with pytest.raises(DataError, match=r"no\.txt: the list of image names cannot be read"):
+            corpus(tmp_path, source, only_images="no.txt")
+        (tmp_path / "empty.txt").write_text("\n")
+        with pytest.raises(DataError, match="holds no image name"):
+            corpus(tmp_path, source, without_images="empty.txt")
+
+    def test_nothing_left_is_refused(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a")
+        (tmp_path / "without.txt").write_text("a")
+        with pytest.raises(DataError, match="no sentence about a wanted image"):
+            corpus(tmp_path, source, without_images="without.txt")
+
+
+class TestReport:
+    def test_every_source_is_counted(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        captions = [{"image_id": 42, "caption": text, "id": n} for n, text in enumerate(["A.", " ", "B."])]
+        write(tmp_path / "c.json", {"images": [{"id": 42}], "annotations": captions})
+        source = {"kind": "captions", "file": "c.json", "image_name": "COCO_val2014_{image_id:012d}"}
+        read = corpus(tmp_path, VQA, source, answers=AnswerVocabulary(["red", "1", "blue"]))
+        assert read.report.to_dict() == {
+            "sources": {
+                "vqa": counts(texts=3, images=2, questions=3, unknown_answers=2),
+                "mscoco": counts(texts=2, images=1, unknown_answers=0, empty=1),
+            },
+            "images": 2,
+            "images_without_regions": 0,
+        }
+        assert read.report.lines() == [
+            "vqa: 3 sentences about 2 images, 3 of them questions, 2 without a known answer",
+            "mscoco: 2 sentences about 1 images, left out 1 empty",
+            "together: 5 sentences about 2 images",
+        ]
+
+    def test_answers_may_be_known_later(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        read = corpus(tmp_path, VQA)
+        assert read.report.sources["vqa"].unknown_answers is None
+        # The table's spelling counts: "red" as it stands, "2" for "two" was made by the metric's rule before.
+        assert read.with_answers(AnswerVocabulary(["2", "yes"])).report.sources["vqa"].unknown_answers == 1
+
+    def test_answers_are_known_in_the_tables_spelling_too(self, tmp_path: Path) -> None:
+        line = {"image": "a", "sentence": "Who?", "answer": "A man."}
+        (tmp_path / "own.jsonl").write_text(json.dumps(line))
+        read = corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"}, answers=AnswerVocabulary(["man"]))
+        assert read.report.sources["own"].unknown_answers == 0
+
+
+def counts(**given: int) -> dict[str, int]:
+    names = ("texts", "images", "questions", "unknown_answers", "empty", "other_images")
+    return dict.fromkeys((*names, "without_regions", "images_without_regions"), 0) | given
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"kind": "vqa", "file": "{split}.json"}, "file holds {split}, but split is not given"),
+        ({"kind": "gqa", "file": "x", "annotations": "y"}, "annotations belongs to kind vqa"),
+        ({"kind": "vqa", "file": "x", "image_data": "y"}, "image_data belongs to the visual_genome kinds"),
+        ({"kind": "lxmert", "file": "x", "name": "y"}, "names its sources itself"),
+        ({"kind": "jsonl", "file": "x", "image_name": "y"}, "name their images themselves"),
+        ({"kind": "gqa", "file": "{image_id}"}, "file holds {image_id}, only {split} may stand there"),
+        ({"kind": "gqa", "file": "x", "image_name": "{id}"}, "image_name holds {id}, only"),
+        ({"kind": "coco", "file": "x"}, "kind"),
+        ({"kind": "gqa", "file": "x", "splt": "train"}, "splt"),
+    ],
+)
+def test_a_source_that_makes_no_sense_is_refused(values: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        SourceSection(**values)
+    assert fault in str(error.value)
+
+
+def test_an_image_name_that_does_not_fit_the_ids_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "g.json", {"1": {"imageId": "n5", "question": "What?", "isBalanced": True}})
+    source = {"kind": "gqa", "file": "g.json", "image_name": "{image_id:012d}"}
+    with pytest.raises(DataError, match="does not fit the image id 'n5'"):
+        corpus(tmp_path, source)

@@ -1,0 +1,77 @@
+"""Pictures looked at now, or looked up in a store: the same regions, and faults named by file."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.image_files import ImageFile, look_at, look_up
+from lxmert.errors import ConfigurationError, DataError, RegionsError
+from lxmert.vision.build import build_extractor
+from lxmert.vision.images import load_image
+
+EXTRACTOR = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
+
+
+def pictures(folder: Path, lefts: tuple[float, ...]) -> dict[str, ImageFile]:
+    """Pictures of 16 pixels, each with one box that begins at such an x."""
+    files = {}
+    for number, x in enumerate(lefts):
+        path = folder / f"picture{number}.png"
+        Image.new("RGB", (16, 16), (40 * number, 0, 0)).save(path)
+        files[path.stem] = ImageFile(path, torch.tensor([[x, 1.0, x + 5, 6.0]]))
+    return files
+
+
+def test_boxes_outside_their_image_are_reported_with_the_file(tmp_path: Path) -> None:
+    files = pictures(tmp_path, (1, 900, 1))
+    extractor = build_extractor(EXTRACTOR)
+    good = {name: files[name] for name in ("picture0", "picture2")}
+    assert len(look_at(good, extractor)) == 2
+    with pytest.raises(RegionsError, match=r"picture1\.png: "):
+        look_at(files, extractor)
+
+
+def test_pictures_cannot_be_looked_at_without_an_extractor(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no extractor"):
+        look_at(pictures(tmp_path, (1,)), None)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> FeatureStore:
+    """A store of the first three of four pictures, not in their order."""
+    files = pictures(tmp_path, (1, 2, 3, 4))
+    extractor = build_extractor(EXTRACTOR)
+    manifest = StoreManifest(extractor.feature_dim, "float32", extractor.identity)
+    with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
+        for number in (2, 0, 1):
+            file = files[f"picture{number}"]
+            assert file.boxes_xyxy_px is not None
+            writer.add(file.path.name, extractor([load_image(file.path)], [file.boxes_xyxy_px])[0])
+    return FeatureStore(tmp_path / "store")
+
+
+def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: FeatureStore) -> None:
+    extractor = build_extractor(EXTRACTOR)
+    names = ["picture1", "picture0", "picture2"]
+    files = pictures(tmp_path, (1, 2, 3, 4))
+    counts: list[int] = []
+    looked = look_at({name: files[name] for name in names}, extractor, counts.append)
+    read = look_up(stored, names, extractor)
+    assert sum(counts) == 3
+    for name in names:
+        first = looked.batch(torch.tensor([looked.rows[name]]))
+        second = read.batch(torch.tensor([read.rows[name]]))
+        for key, values in first.items():
+            assert torch.equal(values, second[key]), key
+
+
+def test_a_store_without_an_image_or_of_another_extractor_is_refused(stored: FeatureStore) -> None:
+    extractor = build_extractor(EXTRACTOR)
+    with pytest.raises(DataError, match=r"1 of 2 images are not in it, the first is picture3"):
+        look_up(stored, ["picture0", "picture3"], extractor)
+    other = build_extractor({"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}})
+    with pytest.raises(DataError, match=r"was made by given-boxes/pooled-pixels-2, expected"):
+        look_up(stored, ["picture0"], other)

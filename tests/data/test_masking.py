@@ -1,0 +1,117 @@
+"""What is hidden: how often, behind what, and the same whenever the same example is drawn."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lxmert.data.masking import ObjectMasking, Purpose, WordMasking, random_numbers
+from lxmert.errors import ConfigurationError
+from tests.data.binomial import assert_as_often, bounds
+
+VOCABULARY, MASK = 1000, 103
+RATES = st.tuples(st.floats(0.05, 0.95), st.floats(0, 1), st.floats(0, 1)).map(
+    lambda values: (values[0], values[1], (1 - values[1]) * values[2])
+)
+
+
+def numbers(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape)
+
+
+def test_the_bounds_of_the_tests_are_those_of_a_binomial() -> None:
+    # 10 throws of a fair coin: 0, 1 or 2 heads have the probability 56/1024, 0 or 1 have 11/1024.
+    assert bounds(10, 0.5, doubt=0.02) == (2, 8)
+    assert bounds(10, 0.5, doubt=0.06) == (3, 7)
+
+
+def test_random_numbers_are_those_of_philox_with_seed_and_draw_as_its_key() -> None:
+    # Written out once: another sequence would change what a resumed run sees.
+    drawn = random_numbers(9595, 2**40 + 7, Purpose.WORDS)
+    key = 9595 + ((2**40 + 7) << 64)
+    independent = np.random.Generator(np.random.Philox(key=key, counter=Purpose.WORDS << 192))
+    first = drawn.random((3, 2))
+    assert np.array_equal(first, independent.random((3, 2)))
+    assert first[0].tolist() == pytest.approx([0.8063532554605022, 0.12451818849257523], abs=1e-15)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.sampled_from(Purpose))
+def test_every_seed_draw_and_purpose_has_numbers_of_its_own(seed: int, draw: int, purpose: Purpose) -> None:
+    def first(*arguments: int) -> list[float]:
+        return random_numbers(arguments[0], arguments[1], Purpose(arguments[2])).random(4).tolist()
+
+    mine = first(seed, draw, purpose)
+    assert mine == first(seed, draw, purpose)
+    for other in ((seed + 1, draw, purpose), (seed, draw + 1, purpose), (seed, draw, (purpose + 1) % 4)):
+        assert first(*other) != mine
+
+
+def test_numbers_of_neighbouring_draws_are_not_alike() -> None:
+    drawn = np.array([random_numbers(1, draw, Purpose.PAIR).random(2) for draw in range(4000)])
+    # Correlations of 4,000 independent pairs have a standard deviation of 0.016.
+    assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.1
+    assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.1
+    assert_as_often(int((drawn[:, 0] < 0.5).sum()), 4000, 0.5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(RATES, st.integers(0, 2**32))
+def test_words_are_hidden_as_often_as_asked_for(rates: tuple[float, float, float], seed: int) -> None:
+    shape = (50, 40)
+    ids = np.random.default_rng(seed).integers(200, VOCABULARY, shape)
+    may = np.random.default_rng(seed + 1).random(shape) < 0.8
+    shown, labels = WordMasking(*rates).hide(ids, may, numbers(seed + 2, *shape, 3), MASK, VOCABULARY)
+    chosen = labels != -100
+    assert not (chosen & ~may).any()
+    assert np.array_equal(labels[chosen], ids[chosen])
+    assert np.array_equal(shown[~chosen], ids[~chosen])
+    rate, mask_share, random_share = rates
+    assert_as_often(int(chosen.sum()), int(may.sum()), rate)
+    masked = int((shown[chosen] == MASK).sum())
+    # A random piece is [MASK] once in a thousand times, and the right one once in a thousand.
+    assert_as_often(masked, int(chosen.sum()), mask_share + random_share / VOCABULARY)
+    other = int(((shown != MASK) & (shown != ids) & chosen).sum())
+    assert_as_often(other, int(chosen.sum()), random_share * (1 - 2 / VOCABULARY))
+
+
+def test_random_words_come_from_the_whole_vocabulary() -> None:
+    ids = np.full((200, 50), 5)
+    masking = WordMasking(rate=1.0, mask_share=0.0, random_share=1.0)
+    shown, _ = masking.hide(ids, np.ones_like(ids, bool), numbers(0, 200, 50, 3), 1, 7)
+    counts = np.bincount(shown.ravel(), minlength=7)
+    assert len(counts) == 7
+    for count in counts.tolist():
+        assert_as_often(count, 10_000, 1 / 7)
+
+
+def test_the_released_rates_are_the_default() -> None:
+    assert WordMasking() == WordMasking(0.15, 0.8, 0.1)
+    assert ObjectMasking() == ObjectMasking(0.15, 0.8, 0.1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(RATES, st.integers(0, 2**32))
+def test_objects_are_hidden_as_often_as_asked_for(rates: tuple[float, float, float], seed: int) -> None:
+    is_object = np.random.default_rng(seed).random((60, 36)) < 0.7
+    chosen, blank, random = ObjectMasking(*rates).choose(is_object, numbers(seed + 1, 60, 36, 4))
+    assert not (chosen & ~is_object).any()
+    assert not (blank & random).any()
+    assert not ((blank | random) & ~chosen).any()
+    rate, zero_share, random_share = rates
+    assert_as_often(int(chosen.sum()), int(is_object.sum()), rate)
+    assert_as_often(int(blank.sum()), int(chosen.sum()), zero_share)
+    assert_as_often(int(random.sum()), int(chosen.sum()), random_share)
+
+
+@pytest.mark.parametrize("masking", [WordMasking, ObjectMasking])
+@pytest.mark.parametrize(
+    "values", [(1.1, 0.5, 0.5), (0.5, -0.1, 0.5), (0.1, 0.8, 0.3), (float("nan"), 0.5, 0)]
+)
+def test_impossible_rates_are_refused(masking: type, values: tuple[float, float, float]) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected 0\.\.1 each"):
+        masking(*values)
+
+
+def test_shares_that_add_up_to_one_in_decimals_are_taken() -> None:
+    assert WordMasking(0.5, 0.9, 0.1).mask_share == 0.9
+    assert ObjectMasking(0.5, 0.7, 0.3).random_share == 0.3

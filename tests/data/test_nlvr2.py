@@ -1,0 +1,110 @@
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
+from lxmert.errors import DataError
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "identifier": "train-10171-0-2",
+        "sentence": "Two dogs.",
+        "label": "True",
+        "left_url": "https://example.org/a/b.png",
+        "right_url": "https://example.org/c.jpg?x=1",
+        "directory": 38,
+        "synset": "dog",
+    } | changes
+
+
+def write(path: Path, *records: Any) -> Path:
+    path.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    (example,) = read_nlvr2(write(tmp_path / "train.json", record()))
+    assert example == Nlvr2Example(
+        identifier="train-10171-0-2",
+        sentence="Two dogs.",
+        label=True,
+        left_image="train-10171-0-img0",
+        right_image="train-10171-0-img1",
+        group="train-10171--2",
+        left_url="https://example.org/a/b.png",
+        right_url="https://example.org/c.jpg?x=1",
+        directory=38,
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [("True", True), ("false", False), (True, True), (False, False), (None, None)]
+)
+def test_labels_are_words(tmp_path: Path, label: Any, expected: bool | None) -> None:
+    assert read_nlvr2(write(tmp_path / "a.json", record(label=label)))[0].label is expected
+
+
+def test_pictures_named_by_path_keep_their_names(tmp_path: Path) -> None:
+    pair = record(left_url="images/dev/scenes_dev_000000000004.png", right_url="other.jpeg")
+    example = read_nlvr2(write(tmp_path / "a.json", pair))[0]
+    assert (example.left_image, example.right_image) == ("scenes_dev_000000000004", "other")
+
+
+def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
+    example = read_nlvr2(write(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."}))[0]
+    assert (example.left_image, example.right_image) == ("test1-0-1-img0", "test1-0-1-img1")
+    assert (example.label, example.left_url, example.directory) == (None, None, None)
+    assert example.group == "test1-0--3"
+
+
+def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.json", record(), record(identifier="train-10171-0-1"), record(identifier="train-1-1-0")
+    )
+    assert read_nlvr2(path).images == [
+        "train-10171-0-img0",
+        "train-10171-0-img1",
+        "train-1-1-img0",
+        "train-1-1-img1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"identifier": 3}, "line 2.identifier is int 3"),
+        (
+            {"identifier": "dev-1-2"},
+            "line 2.identifier is 'dev-1-2', expected <split>-<set>-<pair>-<sentence>",
+        ),
+        ({"identifier": "dev--1-2"}, "line 2.identifier is 'dev--1-2', expected <split>"),
+        ({"identifier": "train-10171-0-2"}, "line 2.identifier 'train-10171-0-2' occurs twice"),
+        ({"sentence": None}, "line 2.sentence is NoneType"),
+        ({"label": "yes"}, "line 2.label is str 'yes', expected"),
+        ({"label": 1}, "line 2.label is int 1, expected"),
+        ({"left_url": 7}, "line 2.left_url is int 7"),
+    ],
+)
+def test_malformed_lines_are_reported(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = write(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
+    with pytest.raises(DataError, match=r"a\.json: " + message):
+        read_nlvr2(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "examples", "images", "groups", "true"),
+    [("dev", 6982, 8102, 2018, 0.5086), ("test1", 6967, 8082, 1995, 0.5107)],
+)
+def test_published_sentences_are_read(
+    shared_data: Path, name: str, examples: int, images: int, groups: int, true: float
+) -> None:
+    data = read_nlvr2(shared_data / "nlvr2" / f"{name}.json")
+    assert (len(data), len(data.images)) == (examples, images)
+    sizes = Counter(example.group for example in data)
+    assert len(sizes) == groups
+    assert set(sizes.values()) == {1, 2, 3, 4}
+    assert sum(example.label is True for example in data) / len(data) == pytest.approx(true, abs=5e-5)

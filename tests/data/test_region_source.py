@@ -1,0 +1,238 @@
+"""Regions out of stores: from memory or from the disk the same, by any way of writing an image's name."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import parts as store_parts
+from lxmert.data.joined_stores import JoinedStores, open_stores
+from lxmert.data.region_source import RegionSource, StoredNames, missing_images, open_regions
+from lxmert.data.region_table import RegionTable
+from lxmert.data.stored_regions import StoredRegions
+from lxmert.errors import DataError
+from lxmert.vision.padding import pad_regions
+from lxmert.vision.regions import Regions
+from tests.data.stored import DIM, EXTRACTOR, random_regions, write_store
+
+COUNTS = (4, 0, 1, 6, 6, 3, 2)
+IMAGES = {f"image{n}.jpg": random_regions(n, count) for n, count in enumerate(COUNTS)}
+ORDER = ["image3", "image0", "image1", "image6", "image4"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(write_store(tmp_path_factory.mktemp("store") / "s", IMAGES))
+
+
+@pytest.fixture(params=["in memory", "from the disk", "from the disk, in another process's hands"])
+def source(request: pytest.FixtureRequest, store: FeatureStore) -> RegionSource:
+    if request.param == "in memory":
+        return open_regions(store, ORDER)
+    source = open_regions(store, ORDER, in_memory_bytes=0)
+    return pickle.loads(pickle.dumps(source)) if "process" in request.param else source  # noqa: S301
+
+
+def rows_of(source: RegionSource, names: list[str]) -> torch.Tensor:
+    return torch.tensor([source.rows[name] for name in names])
+
+
+def test_regions_stay_on_the_disk_where_they_do_not_fit_into_memory(store: FeatureStore) -> None:
+    # Five images of up to six objects, each of 7 features and 4 coordinates of 4 bytes.
+    size = 5 * 6 * 11 * 4
+    assert isinstance(open_regions(store, ORDER, in_memory_bytes=size), RegionTable)
+    assert isinstance(open_regions(store, ORDER, in_memory_bytes=size - 1), StoredRegions)
+    half = 5 * 6 * (7 * 2 + 4 * 4)
+    kept = open_regions(store, ORDER, in_memory_bytes=half, feature_dtype=torch.float16)
+    assert isinstance(kept, RegionTable)
+    assert kept.batch(torch.tensor([0]))["visual_feats"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("names", [ORDER, ["image1", "image1"], ["image6", "image0"], ["image4"]])
+def test_a_batch_is_what_pad_regions_makes_of_its_images(source: RegionSource, names: list[str]) -> None:
+    batch = source.batch(rows_of(source, names))
+    expected = pad_regions([IMAGES[f"{name}.jpg"] for name in names])
+    assert batch.keys() == expected.keys()
+    for key, values in expected.items():
+        assert torch.equal(batch[key], values), key
+        assert batch[key].dtype == values.dtype
+
+
+def test_a_batch_may_be_changed_without_changing_what_is_stored(source: RegionSource) -> None:
+    rows = rows_of(source, ["image3", "image0"])
+    before = {key: values.clone() for key, values in source.batch(rows).items()}
+    for values in source.batch(rows).values():
+        values.fill_(3)
+    for key, values in source.batch(rows).items():
+        assert torch.equal(values, before[key])
+
+
+def test_what_the_extractor_is_and_says_can_be_asked(source: RegionSource) -> None:
+    assert (source.extractor, source.feature_dim, set(source.rows)) == (EXTRACTOR, DIM, set(ORDER))
+    labels = source.object_labels
+    assert labels is not None
+    ids = [IMAGES[f"{name}.jpg"].object_ids for name in ORDER]
+    assert labels.object_count == max(int(one.max()) for one in ids if one is not None and len(one)) + 1
+
+
+def test_labels_come_with_confidences_or_all_alike(source: RegionSource) -> None:
+    names = ["image6", "image1", "image0"]
+    labels = source.object_labels
+    assert labels is not None
+    sure, alike = (labels.batch(rows_of(source, names), 4, confidences=value) for value in (True, False))
+    for place, name in enumerate(names):
+        regions = IMAGES[f"{name}.jpg"]
+        count = len(regions)
+        for task, ids, scores in (
+            ("obj", regions.object_ids, regions.object_scores),
+            ("attr", regions.attribute_ids, regions.attribute_scores),
+        ):
+            assert ids is not None
+            assert scores is not None
+            for batch, weights in ((sure, scores), (alike, torch.ones(count))):
+                assert batch[task][0][place].tolist() == ids.tolist() + [-100] * (4 - count)
+                assert batch[task][1][place].tolist() == weights.tolist() + [0.0] * (4 - count)
+
+
+def test_single_objects_can_be_picked(source: RegionSource) -> None:
+    rows = rows_of(source, ["image3", "image3", "image6", "image1"])
+    picked = source.pick_objects(rows, torch.tensor([0.999, 0.4, 0.0, 0.7], dtype=torch.float64))
+    three, six = IMAGES["image3.jpg"].features, IMAGES["image6.jpg"].features
+    assert torch.equal(picked, torch.stack([three[5], three[2], six[0], torch.zeros(DIM)]))
+
+
+def test_boxes_beyond_their_image_by_a_rounding_error_are_clamped(tmp_path: Path) -> None:
+    regions = IMAGES["image0.jpg"]
+    boxes = regions.boxes_xyxy_px.clone()
+    boxes[1, 2] = regions.size_hw[1]
+    clamped = Regions(boxes, regions.features, regions.size_hw, EXTRACTOR)
+    came = boxes.numpy().copy()
+    came[1, 2] += 0.5
+    from lxmert.data.feature_store import encode_image
+
+    manifest = StoreManifest(DIM, "float32", EXTRACTOR)
+    with FeatureStoreWriter(tmp_path, manifest) as writer:
+        writer.append(encode_image("x", clamped, manifest, came))
+    batch = open_regions(FeatureStore(tmp_path), ["x"], in_memory_bytes=0).batch(torch.tensor([0]))
+    assert torch.equal(batch["visual_pos"], pad_regions([clamped])["visual_pos"])
+
+
+def test_half_precision_features_are_the_stored_ones(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "s", IMAGES, "float16"))
+    rounded = IMAGES["image3.jpg"].features.half()
+    for dtype in (torch.float32, torch.float16):
+        source = open_regions(store, ["image3"], in_memory_bytes=0, feature_dtype=dtype)
+        features = source.batch(rows_of(source, ["image3"]))["visual_feats"][0]
+        assert features.dtype == dtype
+        assert torch.equal(features, rounded.to(dtype))
+
+
+def test_several_threads_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 40 objects of 2,048 features: several pieces of what is copied at once.
+    image = random_regions(1, 40, dim=2048)
+    manifest = StoreManifest(2048, "float16", EXTRACTOR)
+    with FeatureStoreWriter(tmp_path, manifest) as writer:
+        writer.add("x", image)
+    source = open_regions(FeatureStore(tmp_path), ["x"], in_memory_bytes=0)
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert torch.equal(source.batch(torch.tensor([0]))["visual_feats"][0], image.features.half().float())
+
+
+def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> None:
+    names = ["train/a.jpg", "b", "c.PNG", "2.5", "c.png.jpg"]
+    images = {name: random_regions(n) for n, name in enumerate(names)}
+    store = FeatureStore(write_store(tmp_path / "s", images))
+    find = StoredNames(store).find
+    assert [find(name) for name in ("a", "a.jpg", "other/a.png", "train/a.jpg")] == [0, 0, 0, 0]
+    assert [find(name) for name in ("b", "b.jpeg", "c", "2.5", "c.png.png")] == [1, 1, 2, 3, 4]
+    assert [find(name) for name in ("2", "d", "", "\ud800")] == [None] * 4
+    assert missing_images(store, ["d", "b.png", "e", "d"]) == ["d", "e"]
+
+
+def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
+    images = {name: random_regions(n) for n, name in enumerate(["train/1.jpg", "val/1.jpg"])}
+    store = FeatureStore(write_store(tmp_path / "s", images))
+    assert StoredNames(store).find("val/1.jpg") == 1
+    with pytest.raises(DataError, match="several images are called '1'"):
+        open_regions(store, ["1"])
+
+
+def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(DataError, match=r"2 of 3 images are not in it, the first is x; `lxmert extract`"):
+        open_regions(store, ["x", "image1", "y"])
+    with pytest.raises(DataError, match="no image is asked for"):
+        open_regions(store, [])
+
+
+def test_an_extractor_that_names_nothing_gives_no_labels(tmp_path: Path) -> None:
+    images = {"a": random_regions(0), "b": random_regions(1, labels=False)}
+    store = FeatureStore(write_store(tmp_path / "s", images))
+    assert open_regions(store, ["a", "b"], in_memory_bytes=0).object_labels is None
+    assert open_regions(store, ["a", "b"]).object_labels is None
+    assert open_regions(store, ["a"], in_memory_bytes=0).object_labels is not None
+
+
+def test_a_manifest_with_names_says_how_many_classes_there_are(tmp_path: Path) -> None:
+    names = tuple(f"thing {n}" for n in range(1600))
+    manifest = StoreManifest(DIM, "float32", EXTRACTOR, object_names=names, attribute_names=names[:400])
+    with FeatureStoreWriter(tmp_path, manifest) as writer:
+        writer.add("a", random_regions(0))
+    for memory in (0, 2**20):
+        labels = open_regions(FeatureStore(tmp_path), ["a"], in_memory_bytes=memory).object_labels
+        assert labels is not None
+        assert (labels.object_count, labels.attribute_count) == (1600, 400)
+
+
+def test_opening_reads_no_features(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped: list[str] = []
+    real = store_parts.map_file
+
+    def listening(path: Path, size: int) -> memoryview:
+        mapped.append(path.suffix)
+        return real(path, size)
+
+    monkeypatch.setattr("lxmert.data.feature_store.reader.map_file", listening)
+    fresh = FeatureStore(store.path)
+    open_regions(fresh, ORDER, in_memory_bytes=0)
+    assert mapped
+    assert ".data" not in mapped
+
+
+class TestJoinedStores:
+    def joined(self, folder: Path) -> JoinedStores:
+        items = list(IMAGES.items())
+        first = write_store(folder / "first", dict(items[:3]))
+        second = write_store(folder / "second", dict(items[2:]))
+        store = open_stores([first, second])
+        assert isinstance(store, JoinedStores)
+        return store
+
+    def test_they_read_as_one(self, tmp_path: Path) -> None:
+        store = self.joined(tmp_path)
+        assert (len(store), store.extractor, store.feature_dim) == (8, EXTRACTOR, DIM)
+        assert list(store)[2:4] == ["image2.jpg", "image2.jpg"]
+        for memory in (0, 2**20):
+            names = ["image2", "image5.jpg", "image2.jpg", *ORDER]
+            source = open_regions(store, names, in_memory_bytes=memory)
+            batch = source.batch(rows_of(source, names))
+            images = [IMAGES[f"{name.removesuffix('.jpg')}.jpg"] for name in names]
+            for key, values in pad_regions(images).items():
+                assert torch.equal(batch[key], values), key
+            assert source.object_labels is not None
+
+    def test_they_must_be_of_one_extractor(self, tmp_path: Path) -> None:
+        first = write_store(tmp_path / "first", {"a": random_regions(0)})
+        manifest = StoreManifest(DIM, "float32", "another/7")
+        with FeatureStoreWriter(tmp_path / "second", manifest) as writer:
+            writer.add("b", random_regions(1, extractor="another/7"))
+        with pytest.raises(DataError, match=r"holds features of 'another/7' .* expected one extractor"):
+            open_stores([first, tmp_path / "second"])
+        with pytest.raises(DataError, match="no feature store"):
+            open_stores([])
+
+    def test_a_position_beyond_them_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="no image at position 8"):
+            self.joined(tmp_path).arrays_at(8)

@@ -1,0 +1,269 @@
+"""Splits of fine-tuning tasks: joined, cut, their images found, their right answers told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.files import GqaFiles, Nlvr2Files, VqaFiles
+from lxmert.data.gqa_split import GqaReader
+from lxmert.data.labelled_split import LabelledReader
+from lxmert.data.nlvr2_split import TRUTH_VALUES, Nlvr2Reader
+from lxmert.data.task_examples import IGNORED_LABEL, Part, Purpose, TaskExample
+from lxmert.data.task_split import SplitExamples, TaskSplit
+from lxmert.data.vqa_split import VqaReader
+from lxmert.errors import DataError, VocabularyError
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content) if not isinstance(content, str) else content, encoding="utf-8")
+
+
+def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> None:
+    """Two questions about each image, of type "what" and "how many"."""
+    questions, annotations = [], []
+    for number, image in enumerate(image for image in images for _ in range(2)):
+        kind = ("what", "how many")[number % 2]
+        identifier = {"question_id": first_id + number, "image_id": image}
+        questions.append({**identifier, "question": f"{kind} {number}?"})
+        answers = [{"answer_id": n + 1, "answer": ("red", "two")[number % 2]} for n in range(10)]
+        annotations.append(
+            {
+                **identifier,
+                "question_type": kind,
+                "answer_type": "other",
+                "multiple_choice_answer": ("red", "2")[number % 2],
+                "answers": answers,
+            }
+        )
+    write(folder / f"annotations/vqa_{split}_questions.json", {"questions": questions})
+    write(folder / f"annotations/vqa_{split}_annotations.json", {"annotations": annotations})
+
+
+def vqa_split(folder: Path, name: str, part: Part | None = None) -> SplitExamples:
+    reader = VqaReader(folder, VqaFiles(instances=None))
+    return TaskSplit(reader, name, part or Part()).read()
+
+
+def ids(split: SplitExamples) -> list[Any]:
+    return [example.identifier for example in split.examples]
+
+
+@pytest.fixture
+def vqa(tmp_path: Path) -> Path:
+    vqa_files(tmp_path, "one", 0, [7, 3, 9])
+    vqa_files(tmp_path, "two", 100, [5])
+    return tmp_path
+
+
+def test_examples_keep_the_order_of_the_file_and_images_their_names(vqa: Path) -> None:
+    split = vqa_split(vqa, "one")
+    assert ids(split) == [0, 1, 2, 3, 4, 5]
+    assert split.image_names() == [f"COCO_one_{number:012d}" for number in (7, 3, 9)]
+    files = split.image_files(with_boxes=False)
+    assert files["COCO_one_000000000003"].path == vqa / "images/one/COCO_one_000000000003.jpg"
+
+
+def test_splits_are_joined_with_their_own_images(vqa: Path) -> None:
+    split = vqa_split(vqa, "two, one")
+    assert ids(split) == [100, 101, 0, 1, 2, 3, 4, 5]
+    assert split.image_names()[:2] == ["COCO_two_000000000005", "COCO_one_000000000007"]
+    files = split.image_files(with_boxes=False)
+    assert files["COCO_two_000000000005"].path.parent == vqa / "images/two"
+    vqa_files(vqa, "three", 4, [6])
+    with pytest.raises(DataError, match=r"one,three: 4 is in more than one of these splits"):
+        vqa_split(vqa, "one,three")
+
+
+def test_a_split_can_be_cut_by_images_kinds_and_number(vqa: Path) -> None:
+    assert ids(vqa_split(vqa, "one", Part(first_images=2))) == [0, 1, 2, 3]
+    assert ids(vqa_split(vqa, "one", Part(kinds=["how many"]))) == [1, 3, 5]
+    assert ids(vqa_split(vqa, "one", Part(2, ["what"], first_examples=1))) == [0]
+    cut = vqa_split(vqa, "one", Part(first_images=2))
+    assert cut.image_names() == [f"COCO_one_{number:012d}" for number in (7, 3)]
+    with pytest.raises(DataError, match=r"no one question is of type knot, why"):
+        vqa_split(vqa, "one", Part(kinds=["why", "what", "knot"]))
+
+
+def examples(identifiers: list[int]) -> list[TaskExample]:
+    return [TaskExample(number, "t", (f"i{number % 5}",), None, None) for number in identifiers]
+
+
+@given(
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=60, unique=True),
+    st.floats(0.01, 1.0),
+    st.floats(0.01, 1.0),
+)
+def test_a_share_is_exact_nested_and_free_of_the_files_order(
+    identifiers: list[int], one: float, other: float
+) -> None:
+    small, large = sorted((one, other))
+    chosen = [row.identifier for row in Part(share=small).of(examples(identifiers), "x")]
+    more = [row.identifier for row in Part(share=large).of(examples(identifiers), "x")]
+    assert len(chosen) == max(1, round(small * len(identifiers)))
+    assert set(chosen) <= set(more)
+    assert chosen == [number for number in identifiers if number in set(chosen)]
+    turned = [row.identifier for row in Part(share=small).of(examples(identifiers[::-1]), "x")]
+    assert turned == chosen[::-1]
+
+
+def test_a_share_does_not_favour_a_kind() -> None:
+    chosen = Part(share=0.1).of(examples(list(range(20_000))), "x")
+    per_image = [sum(row.images == (f"i{n}",) for row in chosen) for n in range(5)]
+    # 400 each; the standard deviation is 18.
+    assert all(300 < count < 500 for count in per_image)
+
+
+def test_a_split_without_annotations_can_be_read_for_prediction(vqa: Path) -> None:
+    (vqa / "annotations/vqa_two_annotations.json").unlink()
+    reader = VqaReader(vqa, VqaFiles(instances=None))
+    split = TaskSplit(reader, "two", purpose=Purpose.PREDICTION).read()
+    assert ids(split) == [100, 101]
+    [target, _] = split.targets(AnswerVocabulary(["red"]))
+    assert (target.label, target.scores) == (IGNORED_LABEL, {})
+    with pytest.raises(DataError, match=r"vqa_two_annotations\.json"):
+        vqa_split(vqa, "two")
+
+
+GQA = {
+    "07": {"question": "Is it red?", "imageId": "n1", "answer": "yes", "isBalanced": True,
+           "types": {"structural": "verify", "semantic": "attr", "detailed": None}},
+    "7": {"question": "What is it?", "imageId": "2", "answer": "two", "isBalanced": True,
+          "types": {"structural": "query", "semantic": "cat", "detailed": None}},
+    "3": {"question": "Who?", "imageId": "2"},
+}  # fmt: skip
+
+
+def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
+    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    split = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read()
+    assert ids(split) == ["07", "7", "3"]
+    assert [example.kind for example in split.examples] == ["verify", "query", None]
+    targets = split.targets(AnswerVocabulary(["Yes", "yes", "2"]))
+    assert [(target.label, dict(target.scores)) for target in targets] == [
+        (1, {1: 1.0}),
+        (IGNORED_LABEL, {}),
+        (IGNORED_LABEL, {}),
+    ]
+    reader = split.split.reader
+    assert list(reader.vocabulary(split.examples, 1)) == ["two", "yes"]
+    with pytest.raises(VocabularyError, match="no answer is that of 2 or more"):
+        reader.vocabulary(split.examples, 2)
+
+
+def test_images_are_found_with_the_ending_they_have(tmp_path: Path) -> None:
+    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    write(tmp_path / "images/val/n1.png", "")
+    files = TaskSplit(GqaReader(tmp_path, GqaFiles()), "val").read().image_files(with_boxes=False)
+    assert files["n1"].path.name == "n1.png"
+    # What is not there keeps its name, which the error about it then tells.
+    assert files["2"].path == tmp_path / "images/val/2"
+    named = GqaFiles(images="all", image_name="{image_id}.webp")
+    files = TaskSplit(GqaReader(tmp_path, named), "val").read().image_files(with_boxes=False)
+    assert files["n1"].path == tmp_path / "all/n1.webp"
+
+
+NLVR2 = [
+    {"identifier": "train-1-0-2", "sentence": "Two.", "label": "True", "directory": 14,
+     "left_url": "http://x/a.jpg", "right_url": "http://x/b.jpg"},
+    {"identifier": "train-1-1-2", "sentence": "Two.", "label": "False",
+     "left_url": "images/train/c.png", "right_url": "images/train/d.png"},
+    {"identifier": "train-2-0-0", "sentence": "One."},
+]  # fmt: skip
+
+
+def test_pairs_have_left_and_right_and_a_truth_value(tmp_path: Path) -> None:
+    write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
+    reader = Nlvr2Reader(tmp_path, Nlvr2Files(images="images/{split}/{directory}", image_name="{image}.png"))
+    split = TaskSplit(reader, "train").read()
+    assert [example.images for example in split.examples] == [
+        ("train-1-0-img0", "train-1-0-img1"),
+        ("c", "d"),
+        ("train-2-0-img0", "train-2-0-img1"),
+    ]
+    assert [target.label for target in split.targets(AnswerVocabulary(TRUTH_VALUES))] == [1, 0, IGNORED_LABEL]
+    paths = {
+        name: str(file.path.relative_to(tmp_path))
+        for name, file in split.image_files(with_boxes=False).items()
+    }
+    assert paths == {
+        "train-1-0-img0": "images/train/14/train-1-0-img0.png",
+        "train-1-0-img1": "images/train/14/train-1-0-img1.png",
+        "c": "images/train/c.png",
+        "d": "images/train/d.png",
+        "train-2-0-img0": "images/train/train-2-0-img0.png",
+        "train-2-0-img1": "images/train/train-2-0-img1.png",
+    }
+    assert list(reader.vocabulary([], 9)) == ["False", "True"]
+
+
+def test_an_example_counts_among_the_first_images_only_with_all_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
+    reader = Nlvr2Reader(tmp_path, Nlvr2Files())
+    assert ids(TaskSplit(reader, "train", Part(first_images=3)).read()) == ["train-1-0-2"]
+    assert ids(TaskSplit(reader, "train", Part(first_images=4)).read()) == ["train-1-0-2", "train-1-1-2"]
+
+
+def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> None:
+    write(
+        tmp_path / "vqa/minival.json",
+        [
+            {"question_id": 1, "img_id": "COCO_val2014_000000000042", "sent": "What?", "question_type": "a",
+             "answer_type": "other", "label": {"net": 0.6, "nets": 1, "unheard of": 1}},
+            {"question_id": 2, "img_id": "COCO_val2014_000000000073", "sent": "How?", "label": {"odd": 0.3}},
+            {"question_id": 3, "img_id": "COCO_val2014_000000000073", "sent": "Why?"},
+        ],
+    )  # fmt: skip
+    layout = VqaFiles(format="lxmert", questions="vqa/{split}.json", images="pictures")
+    reader = LabelledReader(tmp_path, layout)
+    split = TaskSplit(reader, "minival").read()
+    assert split.image_names() == ["COCO_val2014_000000000042", "COCO_val2014_000000000073"]
+    assert (
+        split.image_files(with_boxes=False)["COCO_val2014_000000000042"].path.parent == tmp_path / "pictures"
+    )
+    targets = split.targets(AnswerVocabulary(["net", "nets", "yes"]))
+    assert [(target.label, dict(target.scores)) for target in targets] == [
+        (1, {0: 0.6, 1: 1.0}),
+        (IGNORED_LABEL, {}),
+        (IGNORED_LABEL, {}),
+    ]
+    assert list(reader.vocabulary(split.examples, 1)) == ["nets", "odd"]
+    write(
+        tmp_path / "nlvr2/valid.json",
+        [{"identifier": "dev-8-0-1", "img0": "dev-8-0-img0", "img1": "dev-8-0-img1", "label": 1,
+          "sent": "Two", "uid": "nlvr2_dev_0"}],
+    )  # fmt: skip
+    pairs = Nlvr2Reader(tmp_path, Nlvr2Files(format="lxmert", sentences="nlvr2/{split}.json"))
+    [example] = TaskSplit(pairs, "valid").read().examples
+    assert example.images == ("dev-8-0-img0", "dev-8-0-img1")
+    assert pairs.target(example, AnswerVocabulary(TRUTH_VALUES)).label == 1
+
+
+def test_boxes_need_an_instances_file_that_has_the_image(vqa: Path) -> None:
+    with pytest.raises(DataError, match="boxes come from an instances file, but the layout"):
+        vqa_split(vqa, "one").image_files(with_boxes=True)
+    box = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 4.0]}
+    write(
+        vqa / "annotations/instances_val.json",
+        {"images": [{"id": 7, "file_name": "n1.png", "height": 20, "width": 30}], "annotations": [box],
+         "categories": [{"id": 1, "name": "thing"}]},
+    )  # fmt: skip
+    write(vqa / "annotations/gqa_val_questions.json", {"07": GQA["07"]})
+    files = TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
+    assert files["n1"].boxes_xyxy_px is not None
+    assert files["n1"].boxes_xyxy_px.tolist() == [[1.0, 2.0, 4.0, 6.0]]
+    write(vqa / "annotations/gqa_val_questions.json", GQA)
+    with pytest.raises(DataError, match=r"1 of the 2 val images are not in the instances file.* 2"):
+        TaskSplit(GqaReader(vqa, GqaFiles()), "val").read().image_files(with_boxes=True)
+
+
+def test_placeholders_of_pairs_are_their_own() -> None:
+    with pytest.raises(ValueError, match=r"image_name holds \{image_id\}"):
+        Nlvr2Files(image_name="{image_id}.png")
+    with pytest.raises(ValueError, match=r"images holds \{directory\}"):
+        GqaFiles(images="{directory}")

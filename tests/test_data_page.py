@@ -1,0 +1,98 @@
+"""What docs/data.md shows works: its files are read by its Python, its commands and its recipes."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lxmert.cli.main import main
+from lxmert.data.corpus_sections import CorpusSection
+from lxmert.data.files import GqaFiles, Nlvr2Files, VqaFiles
+
+PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```json\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE))
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+RECIPES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"^ {4}(lxmert .+)$", TEXT, re.MULTILINE)
+
+PRINTED = """\
+Where is he looking? ('down', 'down', 'at table') val2014
+no verify ('select: cup (1231798)', 'verify color: red')
+('yes', 'no') cup (10, 20, 30, 40)
+dev-850-0-img0 False True closed
+Caption(image_id=42, caption='A small dog sleeps on shoes.', file_name='COCO_val2014_000000000042.jpg')
+('the clock is green',)
+(('What color is the clock?', 'Green.'),)
+{1: None, 2: 42}
+mscoco A dog sleeps. None
+vqa What sleeps? {'dog': 1.0, 'puppy': 0.3}
+vqa How many dogs? {'1': 1.0}
+{'dog': 1, 'puppy': 0.3} 07333408
+False
+('beach_001',) Two dogs run along the water. None None
+('beach_001',) a sandy beach None None
+('beach_001',) How many dogs are there? {'2': 1.0} None
+('beach_002',) What is the man holding? {'surfboard': 1.0, 'board': 0.6} None
+('beach_002',) What color is it? {'red': 1.0, 'orange': 0.6} None
+('beach_001', 'beach_002') Both pictures show a dog. None False
+['down'] {0: 0.6}
+1 of 1 questions (100.0 %) have an answer in the vocabulary; the best possible score is 100.00 %
+1 {'2': 0.8999999999999999}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the files that the page shows."""
+    folder = tmp_path_factory.mktemp("page")
+    for name, content in FILES.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(FILES) == TEXT.count("```json")
+    assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (16, 9, 2, 3)
+
+
+def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
+    command = [sys.executable, "-c", "\n".join(SNIPPETS)]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == PRINTED
+
+
+def test_commands_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command)[1:])
+        told = capsys.readouterr()
+        assert ended.value.code in (0, None), told.err
+        assert "1 of 1 questions (100.0 %)" in told.out
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_corpora_are_understood(recipe: str) -> None:
+    assert len(CorpusSection.model_validate(yaml.safe_load(recipe)).sources) >= 3
+
+
+def test_recipe_keys_exist() -> None:
+    kinds = set(CorpusSection.model_json_schema()["$defs"]["SourceSection"]["properties"]["kind"]["enum"])
+    assert set(re.findall(r"[Ss]ources? `(\w+)`", TEXT)) | {"visual_genome_questions"} == kinds
+    fields = {name for files in (VqaFiles, GqaFiles, Nlvr2Files) for name in files.model_fields}
+    keys = set(re.findall(r"`data\.files\.(\w+)", TEXT))
+    assert keys == {"questions", "annotations", "choices", "sentences", "format"}
+    assert keys <= fields
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (PAGE.parent / target).exists()
