@@ -14,6 +14,8 @@ PUBLIC_NAMES = {
     "LxmertForPreTrainingOutput",
     "LxmertForQuestionAnswering",
     "LxmertForQuestionAnsweringOutput",
+    "LxmertForVisualReasoning",
+    "LxmertForVisualReasoningOutput",
     "LxmertModel",
     "LxmertModelOutput",
     "LxmertPreTrainedModel",

@@ -105,7 +105,7 @@ class LxmertConfig(PreTrainedConfig):
 
     model_type = "lxmert"
     attribute_map: ClassVar[dict[str, str]] = {}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["losses"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["losses", "object_scores"]
 
     def __init__(
         self,

@@ -38,7 +38,8 @@ SWITCHES = ["output_attentions", "output_hidden_states", "return_dict", "output_
 )
 def test_arguments_stand_in_the_documented_order(model: type, own: list[str]) -> None:
     names = [name for name in inspect.signature(model.forward).parameters if name not in ("self", "unknown")]
-    assert names == TEXT_AND_IMAGE + own + SWITCHES
+    last = ["return_all_logits"] if model is LxmertForPreTraining else []
+    assert names == TEXT_AND_IMAGE + own + SWITCHES + last
 
 
 def test_base_model_returns_the_documented_fields_in_order() -> None:
@@ -88,11 +89,13 @@ def test_pretraining_returns_the_documented_fields_in_order() -> None:
     flags = {"output_all_attentions": True, "output_hidden_states": True}
     assert list(model(**inputs())) == scores
     output = model(**inputs(), **targets(), **flags)
-    assert list(output) == ["loss", *scores, *STATES, *MAPS, *NEW_MAPS, "losses"]
+    assert list(output) == ["loss", *scores, *STATES, *MAPS, *NEW_MAPS, "losses", "object_scores"]
     assert list(output.losses) == ["masked_lm", "matched", "obj", "attr", "feat", "qa"]
     assert output.prediction_logits.shape == (BATCH, WORDS, 61)
     assert output.cross_relationship_score.shape == (BATCH, 2)
     assert output.question_answering_score.shape == (BATCH, 9)
+    shapes = {task: tuple(scores.shape) for task, scores in output.object_scores.items()}
+    assert shapes == {"obj": (BATCH, OBJECTS, 11), "attr": (BATCH, OBJECTS, 6), "feat": (BATCH, OBJECTS, 13)}
 
 
 def test_question_answering_returns_the_documented_fields_in_order() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lxmert.cli.main import main
 from lxmert.data.answer_normalisation import (
     normalise_answer,
     process_digits_and_articles,
@@ -53,6 +54,43 @@ def test_every_question_scores_as_by_the_official_evaluator(
         expected = vectors["vqa_accuracy"].get("aggregates", {}).get(aggregate)
         if expected is not None and evaluator is VqaEvaluator.PRESENT:
             assert scores.to_dict()[aggregate] == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "key"),
+    [("present", "expected_percent"), ("before-2021-03", "expected_percent_code_before_2021_03")],
+)
+def test_the_command_gives_the_same_for_each_question(
+    vectors: dict[str, Any], version: str, key: str, tmp_path: Path
+) -> None:
+    cases = vectors["vqa_accuracy"]["cases"]
+    annotations, predictions, each = (tmp_path / f"{name}.json" for name in ("annotations", "said", "each"))
+    entries = [
+        {name: case[name] for name in ("question_id", "question_type", "answer_type")}
+        | {"answers": [{"answer": text, "answer_id": n} for n, text in enumerate(case["gt"], 1)]}
+        for case in cases
+    ]
+    annotations.write_text(json.dumps({"annotations": entries}))
+    predictions.write_text(
+        json.dumps([{"question_id": case["question_id"], "answer": case["pred"]} for case in cases])
+    )
+    words = [
+        "score",
+        "vqa",
+        "-p",
+        predictions,
+        "-a",
+        annotations,
+        "--evaluator",
+        version,
+        "--per-question",
+        each,
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, words)))
+    assert ended.value.code in (0, None)
+    found = json.loads(each.read_text())
+    assert found == {str(case["question_id"]): case[key] for case in cases}
 
 
 def test_soft_labels_equal_those_of_the_public_pipeline(vectors: dict[str, Any]) -> None:

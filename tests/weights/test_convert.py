@@ -139,11 +139,28 @@ def test_models_of_the_papers_width_have_its_number_of_heads(tmp_path: Path) -> 
     assert lxmert.LxmertConfig.from_pretrained(tmp_path / "ours").num_attention_heads == 12
 
 
-def test_nlvr2_is_refused_but_its_encoder_can_be_kept(tmp_path: Path) -> None:
+def test_nlvr2_becomes_a_model_of_pairs_and_goes_back(tmp_path: Path) -> None:
     original = nlvr2()
     path = saved(original, tmp_path)
-    with pytest.raises(WeightsError, match=r"NLVR2.*--encoder-only"):
-        convert_original(path, tmp_path / "ours", heads=3)
+    report = convert_original(path, tmp_path / "ours", heads=3)
+    assert report.complete
+    assert not report.unexpected
+    model, _ = load_complete(lxmert.LxmertForVisualReasoning, tmp_path / "ours")
+    assert model.config.architectures == ["LxmertForVisualReasoning"]
+    same_outputs(model.lxmert, original.peer.lxmert)
+    for place, part in ((0, "weight"), (0, "bias"), (2, "weight"), (2, "bias"), (3, "weight"), (3, "bias")):
+        expected = original.tensors[f"logit_fc.{place}.{part}"]
+        assert torch.equal(getattr(model.pair_head.logit_fc[place], part), expected)
+    export_original(tmp_path / "ours", tmp_path / "back.pth")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    assert back.keys() == original.tensors.keys()
+    for name, tensor in original.tensors.items():
+        assert torch.equal(back[name], tensor), name
+
+
+def test_the_encoder_of_nlvr2_can_be_kept_alone(tmp_path: Path) -> None:
+    original = nlvr2()
+    path = saved(original, tmp_path)
     report = convert_original(path, tmp_path / "ours", heads=3, encoder_only=True)
     assert {name: shape for name, shape in report.unexpected.items() if name.endswith("weight")} == {
         "logit_fc.0.weight": (48, 48),

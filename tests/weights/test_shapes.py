@@ -23,8 +23,17 @@ CASES = list(itertools.product(Architecture, VARIANTS))
 
 
 def shapes_of_the_peer(architecture: Architecture, settings: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    model = getattr(transformers, architecture.value)(transformers.LxmertConfig(**{**TINY, **settings}))
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    is_pairs = architecture is Architecture.VISUAL_REASONING  # which transformers has no class for
+    peer = transformers.LxmertModel if is_pairs else getattr(transformers, architecture.value)
+    model = peer(transformers.LxmertConfig(**{**TINY, **settings}))
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if not is_pairs:
+        return shapes
+    wide = 2 * TINY["hidden_size"]
+    head = {"0.weight": (wide, wide), "0.bias": (wide,), "2.weight": (wide,), "2.bias": (wide,)}
+    head |= {"3.weight": (2, wide), "3.bias": (2,)}
+    encoder = {f"lxmert.{name}": shape for name, shape in shapes.items()}
+    return encoder | {f"pair_head.logit_fc.{name}": shape for name, shape in head.items()}
 
 
 @pytest.mark.parametrize(("architecture", "settings"), CASES)

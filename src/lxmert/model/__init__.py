@@ -6,11 +6,13 @@ from lxmert.model.encoder import LxmertEncoder, LxmertXLayer
 from lxmert.model.outputs import (
     LxmertForPreTrainingOutput,
     LxmertForQuestionAnsweringOutput,
+    LxmertForVisualReasoningOutput,
     LxmertModelOutput,
 )
 from lxmert.model.pretrained import LxmertPreTrainedModel
 from lxmert.model.pretraining import LxmertForPreTraining
 from lxmert.model.question_answering import LxmertForQuestionAnswering
+from lxmert.model.visual_reasoning import LxmertForVisualReasoning
 
 __all__ = [
     "LxmertEncoder",
@@ -18,6 +20,8 @@ __all__ = [
     "LxmertForPreTrainingOutput",
     "LxmertForQuestionAnswering",
     "LxmertForQuestionAnsweringOutput",
+    "LxmertForVisualReasoning",
+    "LxmertForVisualReasoningOutput",
     "LxmertModel",
     "LxmertModelOutput",
     "LxmertPreTrainedModel",

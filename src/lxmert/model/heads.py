@@ -3,6 +3,8 @@
 Shapes: B batch, W words, O objects, H hidden, V vocabulary, C classes, D feature width.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
@@ -47,7 +49,7 @@ class LxmertLMPredictionHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """(B, W, H) -> (B, W, V)."""
+        """(..., H) -> (..., V)."""
         return self.decoder(self.transform(hidden_states)) + self.bias
 
     def fit_to_vocabulary(self, size: int) -> None:
@@ -67,7 +69,7 @@ class LxmertPreTrainingHeads(nn.Module):
         self.seq_relationship = nn.Linear(config.hidden_size, 2)
 
     def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
-        """Words (B, W, H) and pooled state (B, H) -> (B, W, V), and (B, 2): 0 no match, 1 match."""
+        """Words (..., H) and pooled state (B, H) -> (..., V), and (B, 2): 0 no match, 1 match."""
         return self.predictions(sequence_output), self.seq_relationship(pooled_output)
 
 
@@ -86,6 +88,26 @@ class LxmertVisualAnswerHead(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(B, H) -> (B, C)."""
+        return self.logit_fc(hidden_states)
+
+
+class LxmertPairHead(nn.Module):
+    """Scores of "false" and "true" from the pooled states of two images, side by side."""
+
+    classes = 2
+
+    def __init__(self, config: LxmertConfig) -> None:
+        super().__init__()
+        both = 2 * config.hidden_size
+        self.logit_fc = nn.Sequential(
+            nn.Linear(both, both),
+            nn.GELU(),
+            nn.LayerNorm(both, eps=config.layer_norm_eps),
+            nn.Linear(both, self.classes),
+        )
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, 2H), left image first -> (B, 2): 0 false, 1 true."""
         return self.logit_fc(hidden_states)
 
 
@@ -110,6 +132,23 @@ class LxmertVisualObjHead(nn.Module):
         """Objects (B, O, H) -> by task, obj and attr (B, O, C), feat (B, O, D)."""
         states = self.transform(hidden_states)
         return {task: decoder(states) for task, decoder in self.decoder_dict.items()}
+
+    def forward_of(self, hidden_states: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The predictions about some of the objects only.
+
+        Args:
+            hidden_states: (B, O, H).
+            rows: by task, the objects to look at, (B, O) bool; a task that is not in it is left out.
+
+        Returns:
+            By task, obj and attr (L, C), feat (L, D), for the L objects of its rows.
+        """
+        wanted = {task: rows[task] for task in self.decoder_dict if task in rows}
+        if not wanted:
+            return {}
+        chosen = torch.stack(list(wanted.values())).any(dim=0)  # (B, O)
+        states = self.transform(hidden_states[chosen])
+        return {task: self.decoder_dict[task](states[places[chosen]]) for task, places in wanted.items()}
 
 
 def _resized(old: Tensor, new: Tensor) -> nn.Parameter:

@@ -4,10 +4,11 @@ All are computed in at least float32 and are scalars. A target of -100 (torch's 
 mark) means "not labelled". Where nothing is labelled a loss is 0, and still depends on the scores, so that it
 can be differentiated.
 
-Shapes: B batch, O objects, C classes, D feature width.
+Shapes: B batch, O objects, C classes, D feature width, L labelled objects of a batch.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from lxmert.errors import TensorError
 from lxmert.model.checks import values_can_be_read
 
 VISUAL_TASKS = ("obj", "attr", "feat")
+
+ObjectLabels = Mapping[str, tuple[Tensor, Tensor]]
+"""By task of VISUAL_TASKS, a pair of target and weight."""
 
 
 def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
@@ -71,7 +75,7 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
 
 def object_losses(
     scores: dict[str, Tensor],
-    targets: dict[str, tuple[Tensor, Tensor]],
+    targets: ObjectLabels,
     is_real: Tensor | None,
     factor: float,
 ) -> dict[str, Tensor]:
@@ -89,11 +93,7 @@ def object_losses(
     Raises:
         TensorError: an unknown task, or targets that do not fit the scores.
     """
-    unknown = set(targets) - set(VISUAL_TASKS)
-    if unknown:
-        raise TensorError(
-            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
-        )
+    _refuse_unknown_tasks(targets)
     return {
         task: _object_loss(task, scores[task], targets[task], is_real) * factor
         for task in scores
@@ -101,24 +101,124 @@ def object_losses(
     }
 
 
-def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
+def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Where a word piece has a label: (B, W) bool.
+
+    Args:
+        labels: (B, W) integers, or the same flattened.
+        shape: B and W.
+
+    Raises:
+        TensorError: labels of another shape.
+    """
+    _check_is_tensor(labels, "labels")
+    if not _fits(labels, shape):
+        raise TensorError(
+            f"labels has shape {tuple(labels.shape)}, expected {shape}: one class id for each row of scores"
+        )
+    return labels.reshape(shape) >= 0
+
+
+def labelled_objects(
+    targets: ObjectLabels, shape: tuple[int, int], is_real: Tensor | None
+) -> dict[str, Tensor]:
+    """Where an object counts in the loss of a task: (B, O) bool by task.
+
+    An object counts when it is no padding, its weight is not 0 and, for obj and attr, it has a class id.
+
+    Args:
+        targets: as for `object_losses`.
+        shape: B and O.
+        is_real: as for `object_losses`.
+
+    Raises:
+        TensorError: an unknown task, or a target that is no pair or has another shape.
+    """
+    _refuse_unknown_tasks(targets)
+    counts = {}
+    for task, target in targets.items():
+        wanted, weight = _pair(task, target, shape)
+        rows = weight.reshape(shape) != 0
+        if task != "feat":
+            if not _fits(wanted, shape):
+                raise TensorError(
+                    f"obj_labels[{task!r}] has shape {tuple(wanted.shape)}, expected {shape}: one class id "
+                    "for each object"
+                )
+            rows = rows & (wanted.reshape(shape) >= 0)
+        counts[task] = rows if is_real is None else rows & (is_real != 0)
+    return counts
+
+
+def losses_of_labelled_objects(
+    scores: dict[str, Tensor],
+    targets: ObjectLabels,
+    rows: Mapping[str, Tensor],
+    is_real: Tensor | None,
+    factor: float,
+) -> dict[str, Tensor]:
+    """The values of `object_losses`, from the scores of labelled objects alone.
+
+    Args:
+        scores: by task, obj and attr (L, C), feat (L, D), L in the order of `rows`.
+        targets: as for `object_losses`.
+        rows: by task, (B, O), what `labelled_objects` returned.
+        is_real: as for `object_losses`.
+        factor: of every loss.
+    """
+    losses = {}
+    for task in scores:
+        if task not in targets:
+            continue
+        chosen = rows[task]
+        wanted, weight = targets[task]
+        pair = (_of_objects(wanted, chosen)[None], _of_objects(weight, chosen)[None])  # (1, L, ...)
+        mean = _object_loss(task, scores[task][None], pair, None)
+        # That was the mean over labelled objects; theirs is over all that are real.
+        real = chosen.numel() if is_real is None else (is_real != 0).sum().clamp(min=1)
+        losses[task] = mean * (chosen.sum() / real) * factor
+    return losses
+
+
+def _of_objects(values: Tensor, chosen: Tensor) -> Tensor:
+    """The values (B, O, ...), or the same flattened, of the chosen objects (B, O): (L, ...)."""
+    is_flat = values.shape[: chosen.ndim] != chosen.shape
+    return values[chosen.flatten()] if is_flat else values[chosen]
+
+
+def _refuse_unknown_tasks(targets: ObjectLabels) -> None:
+    unknown = set(targets) - set(VISUAL_TASKS)
+    if unknown:
+        raise TensorError(
+            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
+        )
+
+
+def _pair(task: str, target: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Target and weight of a task, once both are seen to be tensors and the weight to have this shape."""
     name = f"obj_labels[{task!r}]"
     values = len(target) if isinstance(target, tuple | list) else None
     if values != 2:
         got = type(target).__name__ if values is None else f"{values} values"
         raise TensorError(f"{name} must be a pair of target and weight, got {got}")
     wanted, weight = target
-    scores = _precise(scores)
-    shape = tuple(scores.shape[:2])
     _check_is_tensor(weight, f"{name}: the weight")
+    _check_is_tensor(wanted, f"{name}: the target" if task == "feat" else name)
     if not _fits(weight, shape):
         raise TensorError(f"{name}: the weight has shape {tuple(weight.shape)}, expected {shape}")
+    return wanted, weight
+
+
+def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
+    name = f"obj_labels[{task!r}]"
+    scores = _precise(scores)
+    shape = tuple(scores.shape[:2])
+    wanted, weight = _pair(task, target, shape)
     weight = weight.to(scores).flatten()  # (B*O,)
     real = torch.ones_like(weight) if is_real is None else (is_real != 0).to(scores).flatten()  # (B*O,)
     rows = scores.flatten(0, 1)  # (B*O, C or D)
     # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
     if task == "feat":
-        _check_is_tensor(wanted, f"{name}: the target")
         if tuple(wanted.shape) not in (tuple(scores.shape), tuple(rows.shape)):
             raise TensorError(
                 f"{name}: the target has shape {tuple(wanted.shape)}, expected {tuple(scores.shape)}"

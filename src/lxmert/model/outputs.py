@@ -1,4 +1,4 @@
-"""What the three models return.
+"""What the models return.
 
 Every output is a `transformers` ModelOutput: fields by name or by position, and a plain tuple of the fields
 that are not None under `return_dict=False`. Fields stand in the order of `transformers`' LXMERT; those that
@@ -79,12 +79,48 @@ class LxmertForQuestionAnsweringOutput(ModelOutput):
 
 
 @dataclass
+class LxmertForVisualReasoningOutput(ModelOutput):
+    """Scores of a sentence about two images, and the loss where labels were given.
+
+    Hidden states and attention maps are those of 2B examples: row 2b is sentence b with its left image, row
+    2b + 1 the same sentence with its right image.
+
+    Attributes:
+        loss: float32 scalar, with `labels`.
+        logits: (B, 2), scores before softmax. Index 0: the sentence is false; index 1: it is true.
+        language_hidden_states: see `LxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `LxmertModelOutput`.
+        language_attentions: see `LxmertModelOutput`.
+        vision_attentions: see `LxmertModelOutput`.
+        cross_encoder_attentions: see `LxmertModelOutput`.
+        vision_to_language_attentions: see `LxmertModelOutput`.
+        cross_language_self_attentions: see `LxmertModelOutput`.
+        cross_vision_self_attentions: see `LxmertModelOutput`.
+        losses: with `labels`: {"pair": the loss}.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    language_hidden_states: tuple[Tensor, ...] | None = None
+    vision_hidden_states: tuple[Tensor, ...] | None = None
+    language_attentions: tuple[Tensor, ...] | None = None
+    vision_attentions: tuple[Tensor, ...] | None = None
+    cross_encoder_attentions: tuple[Tensor, ...] | None = None
+    vision_to_language_attentions: tuple[Tensor, ...] | None = None
+    cross_language_self_attentions: tuple[Tensor, ...] | None = None
+    cross_vision_self_attentions: tuple[Tensor, ...] | None = None
+    losses: dict[str, Tensor] | None = None
+
+
+@dataclass
 class LxmertForPreTrainingOutput(ModelOutput):
     """Scores of the pre-training heads, and the losses of the tasks whose targets were given.
 
     Attributes:
         loss: float32 scalar, with any target: the sum of `losses`.
-        prediction_logits: (B, W, vocab_size), scores of word pieces before softmax.
+        prediction_logits: (B, W, vocab_size), scores of word pieces before softmax. Without
+            `return_all_logits`: (L, vocab_size), of the L labelled places only, in their order; None without
+            labels.
         cross_relationship_score: (B, 2), scores before softmax. Index 0: text and image do NOT match;
             index 1: they match.
         question_answering_score: (B, num_qa_labels), scores before softmax; None without `task_qa`.
@@ -98,6 +134,9 @@ class LxmertForPreTrainingOutput(ModelOutput):
         cross_vision_self_attentions: see `LxmertModelOutput`.
         losses: with any target: float32 scalars by task, of masked_lm, matched, obj, attr, feat (these
             three already multiplied by `visual_loss_normalizer`) and qa those that were computed.
+        object_scores: with `obj_labels`: predictions about objects by task, obj and attr before softmax
+            (B, O, number of classes), feat (B, O, D). Without `return_all_logits`: (L, ...), of the L objects
+            that count in the task's loss only, in their order.
     """
 
     loss: Tensor | None = None
@@ -113,6 +152,7 @@ class LxmertForPreTrainingOutput(ModelOutput):
     cross_language_self_attentions: tuple[Tensor, ...] | None = None
     cross_vision_self_attentions: tuple[Tensor, ...] | None = None
     losses: dict[str, Tensor] | None = None
+    object_scores: dict[str, Tensor] | None = None
 
 
 # Fields that the models with heads pass on from LxmertModel unchanged.

@@ -1,6 +1,6 @@
 """LxmertForPreTraining: LXMERT with the heads of its five pre-training tasks (paper section 3.3).
 
-Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width.
+Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width, L labelled places.
 """
 
 from typing import Any, ClassVar
@@ -10,11 +10,17 @@ from transformers import PreTrainedConfig
 
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPreTrainingHeads, LxmertVisualAnswerHead, LxmertVisualObjHead
-from lxmert.model.losses import answer_loss, class_loss, object_losses
+from lxmert.model.losses import (
+    ObjectLabels,
+    answer_loss,
+    class_loss,
+    labelled_objects,
+    labelled_words,
+    losses_of_labelled_objects,
+    object_losses,
+)
 from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
 from lxmert.model.pretrained import LxmertPreTrainedModel, QuestionAnsweringMixin
-
-ObjectLabels = dict[str, tuple[Tensor, Tensor]]
 
 
 class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
@@ -87,6 +93,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
+        return_all_logits: bool = True,
         **unknown: Any,
     ) -> LxmertForPreTrainingOutput | tuple[Any, ...]:
         """Score a batch with all heads; the loss is the sum over the tasks whose targets are given.
@@ -112,6 +119,8 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_hidden_states: see `LxmertModel.forward`.
             return_dict: see `LxmertModel.forward`.
             output_all_attentions: see `LxmertModel.forward`.
+            return_all_logits: False scores words and objects only where `labels` and `obj_labels` have
+                something to learn: less time and memory, the same losses.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -133,20 +142,19 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
         )
         config = self.config
-        word_scores, match_scores = self.cls(
-            encoded.language_output, encoded.pooled_output
-        )  # (B, W, V), (B, 2)
-        answer_scores = self.answer_head(encoded.pooled_output) if config.task_qa else None  # (B, C)
-
         losses: dict[str, Tensor] = {}
-        if labels is not None and config.task_mask_lm:
-            losses["masked_lm"] = class_loss(word_scores, labels, "labels")
+        word_scores, word_losses = self._words(encoded.language_output, labels, return_all_logits)
+        losses |= word_losses
+        match_scores = self.cls.seq_relationship(encoded.pooled_output)  # (B, 2)
         if matched_label is not None and config.task_matched:
             losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
+        object_scores = None
         if obj_labels is not None and config.task_obj_predict:
-            object_scores = self.obj_predict_head(encoded.vision_output)
-            factor = config.visual_loss_normalizer
-            losses |= object_losses(object_scores, obj_labels, visual_attention_mask, factor)
+            object_scores, its_losses = self._objects(
+                encoded.vision_output, obj_labels, visual_attention_mask, return_all_logits
+            )
+            losses |= its_losses
+        answer_scores = self.answer_head(encoded.pooled_output) if config.task_qa else None  # (B, C)
         if ans is not None and answer_scores is not None:
             losses["qa"] = answer_loss(answer_scores, ans, "ans")
 
@@ -158,9 +166,37 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             question_answering_score=answer_scores,
             **states_and_attentions(encoded),
             losses=losses if has_targets else None,
+            object_scores=object_scores,
         )
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
+
+    def _words(
+        self, states: Tensor, labels: Tensor | None, return_all_logits: bool
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Scores of word pieces for states (B, W, H), (B, W, V) or (L, V), and the loss where it counts."""
+        if not return_all_logits:
+            if labels is None or not self.config.task_mask_lm:
+                return None, {}
+            shape = (states.shape[0], states.shape[1])
+            rows = labelled_words(labels, shape)
+            states, labels = states[rows], labels.reshape(shape)[rows]  # (L, H), (L,)
+        scores = self.cls.predictions(states)
+        if labels is None or not self.config.task_mask_lm:
+            return scores, {}
+        return scores, {"masked_lm": class_loss(scores, labels, "labels")}
+
+    def _objects(
+        self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Scores and losses by task of states (B, O, H); scores of all objects, or of the labelled ones."""
+        factor = self.config.visual_loss_normalizer
+        if return_all_logits:
+            scores = self.obj_predict_head(states)
+            return scores, object_losses(scores, targets, is_real, factor)
+        rows = labelled_objects(targets, (states.shape[0], states.shape[1]), is_real)
+        scores = self.obj_predict_head.forward_of(states, rows)
+        return scores, losses_of_labelled_objects(scores, targets, rows, is_real, factor)
 
 
 def _total(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:

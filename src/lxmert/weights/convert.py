@@ -50,7 +50,7 @@ def convert_original(
 
     Args:
         checkpoint: the original `.pth`: pre-training (with or without ``module.``), encoder, or fine-tuned on
-            VQA or GQA.
+            VQA, GQA or NLVR2.
         folder: the folder to write.
         heads: attention heads per layer; None takes the paper's 12 for a model as wide as the paper's (768).
         encoder_only: True keeps the encoder and the pooler alone, whatever heads there are.
@@ -63,8 +63,7 @@ def convert_original(
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
-        WeightsError: the file cannot be read, is no LXMERT checkpoint, is of a kind with no class here, or
-            `heads` is needed and not given.
+        WeightsError: the file cannot be read, is no LXMERT checkpoint, or `heads` is needed and not given.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
@@ -95,7 +94,7 @@ def export_original(
     """Write a model folder as a `.pth` that the authors' code loads.
 
     Args:
-        folder: a folder with config.json and weights (safetensors or .bin) of one of the three classes.
+        folder: a folder with config.json and weights (safetensors or .bin) of one of the model classes.
         checkpoint: the `.pth` to write. The original code appends ``_LXRT.pth`` to the names of pre-trained
             checkpoints and ``.pth`` to those of fine-tuned ones.
         data_parallel: True writes names with ``module.``, False without. None writes what the original
@@ -125,7 +124,7 @@ def export_original(
         source=str(folder),
     )
     report.require_complete()
-    wrap = architecture is not Architecture.QUESTION_ANSWERING if data_parallel is None else data_parallel
+    wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
         {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched},
@@ -177,10 +176,7 @@ def _architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
     if first is not None and any(name.startswith(FINETUNED_ENCODER) for name in original):
         if first.ndim == 2 and first.shape[0] == first.shape[1]:
             # The NLVR2 head reads the pooled outputs of two images: 2H -> 2H, where the others are H -> 2H.
-            raise WeightsError(
-                f"{source!r} is fine-tuned on NLVR2 (its head reads two images, {first.shape[1]} wide), for "
-                "which there is no class yet; pass --encoder-only (encoder_only=True) to keep its encoder."
-            )
+            return Architecture.VISUAL_REASONING
         return Architecture.QUESTION_ANSWERING
     if any(name.startswith("cls.") for name in original):
         return Architecture.PRETRAINING
@@ -277,6 +273,8 @@ def read_config(folder: str | Path) -> LxmertConfig:
 def _own_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     if any(name.startswith("cls.") for name in tensors):
         return Architecture.PRETRAINING
+    if any(name.startswith("pair_head.") for name in tensors):
+        return Architecture.VISUAL_REASONING
     if any(name.startswith("lxmert.") for name in tensors):
         return Architecture.QUESTION_ANSWERING
     return Architecture.ENCODER

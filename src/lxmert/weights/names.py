@@ -18,6 +18,12 @@ class Architecture(StrEnum):
     ENCODER = "LxmertModel"
     PRETRAINING = "LxmertForPreTraining"
     QUESTION_ANSWERING = "LxmertForQuestionAnswering"
+    VISUAL_REASONING = "LxmertForVisualReasoning"
+
+    @property
+    def is_finetuned(self) -> bool:
+        """True for the classes that the original code keeps under "lxrt_encoder", beside their head."""
+        return self in (Architecture.QUESTION_ANSWERING, Architecture.VISUAL_REASONING)
 
 
 # Original answer head of a fine-tuned model; the names of VQA, GQA and NLVR2 heads are equal.
@@ -38,6 +44,10 @@ _PREFIXES: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
     Architecture.QUESTION_ANSWERING: (
         ("lxmert.", f"{FINETUNED_ENCODER}bert."),
         (f"answer_head.{FINETUNED_HEAD}", FINETUNED_HEAD),
+    ),
+    Architecture.VISUAL_REASONING: (
+        ("lxmert.", f"{FINETUNED_ENCODER}bert."),
+        (f"pair_head.{FINETUNED_HEAD}", FINETUNED_HEAD),
     ),
 }
 
@@ -88,7 +98,7 @@ def to_original(name: str, architecture: Architecture, *, data_parallel: bool = 
 
 def _with_module(name: str, architecture: Architecture) -> str:
     """Insert ``module.`` where the original code wraps: the whole model, or a fine-tuned model's encoder."""
-    if architecture is not Architecture.QUESTION_ANSWERING:
+    if not architecture.is_finetuned:
         return f"module.{name}"
     if name.startswith(FINETUNED_ENCODER):
         return f"{FINETUNED_ENCODER}module.{name.removeprefix(FINETUNED_ENCODER)}"

@@ -29,6 +29,11 @@ GQA_ANSWERS = PublishedFile(
 )
 """1,842 answers of GQA in class order."""
 
+PRETRAINING_ANSWERS = PublishedFile(
+    f"{_LXMERT}/lxmert/all_ans.json", "b860c6cd7b8fe3afa1e5308933664c37bc8728eff967e9845543169a06d012b8"
+)
+"""9,500 answers of pre-training in class order, each with the data sets that have it."""
+
 GENOME_OBJECTS = PublishedFile(
     f"{_GENOME}/objects_vocab.txt", "d985096938db111f585a311ff0a2ee9092fbc325c3a619ac9622e57e5389722f"
 )
@@ -95,6 +100,7 @@ _MODELS = {
         PublishedModel("unc-nlp/lxmert-gqa-uncased", GQA_ANSWERS, VISUAL_GENOME_DETECTOR),
     )
 }
+_PRETRAINED = "unc-nlp/lxmert-base-uncased"
 _DETECTORS = {VISUAL_GENOME_DETECTOR.name: VISUAL_GENOME_DETECTOR}
 PUBLISHED_ANSWERS = {"vqa": VQA_ANSWERS, "gqa": GQA_ANSWERS}
 """Answer tables by the name of their data set."""
@@ -103,6 +109,13 @@ PUBLISHED_ANSWERS = {"vqa": VQA_ANSWERS, "gqa": GQA_ANSWERS}
 def published_model(name: str | Path) -> PublishedModel | None:
     """What belongs to the model of this hub name, or None; a folder of the same name is the user's own."""
     return None if Path(name).is_dir() else _MODELS.get(str(name))
+
+
+def published_answers(name: str | Path) -> PublishedFile | None:
+    """What the answer head of this hub name's model scores, or None; a folder of the same name is its own."""
+    if (model := published_model(name)) is not None:
+        return model.answers
+    return PRETRAINING_ANSWERS if str(name) == _PRETRAINED and not Path(name).is_dir() else None
 
 
 def published_detector(name: str | Path) -> PublishedDetector | None:

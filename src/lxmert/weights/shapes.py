@@ -1,4 +1,4 @@
-"""Every parameter of the three model classes with its shape, written down from the configuration alone.
+"""Every parameter of the model classes with its shape, written down from the configuration alone.
 
 Source: the paper's section 3 and appendix; names as `transformers`' LXMERT. The list is made without building
 a model, so that a checkpoint can be checked from its names and shapes, and read backwards: the sizes of a
@@ -26,7 +26,9 @@ def parameter_shapes(config: LxmertConfig, architecture: Architecture) -> dict[s
     named = dict(_encoder(config, "lxmert."))
     if architecture is Architecture.PRETRAINING:
         named.update(_pretraining_heads(config))
-    if architecture is Architecture.QUESTION_ANSWERING or config.task_qa:
+    if architecture is Architecture.VISUAL_REASONING:
+        named.update(_pair_head(config))
+    elif architecture is Architecture.QUESTION_ANSWERING or config.task_qa:
         named.update(_answer_head(config))
     return named
 
@@ -113,6 +115,13 @@ def _answer_head(config: LxmertConfig) -> Iterator[tuple[str, Shape]]:
     yield from _linear("answer_head.logit_fc.0", 2 * hidden, hidden)
     yield from _norm("answer_head.logit_fc.2", 2 * hidden)
     yield from _linear("answer_head.logit_fc.3", config.num_qa_labels, 2 * hidden)
+
+
+def _pair_head(config: LxmertConfig) -> Iterator[tuple[str, Shape]]:
+    both = 2 * config.hidden_size
+    yield from _linear("pair_head.logit_fc.0", both, both)
+    yield from _norm("pair_head.logit_fc.2", both)
+    yield from _linear("pair_head.logit_fc.3", 2, both)
 
 
 # Configuration field -> (parameter, axis) whose size it is. Names are those of LxmertModel and of the heads;

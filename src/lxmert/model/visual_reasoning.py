@@ -1,0 +1,119 @@
+"""LxmertForVisualReasoning: LXMERT that judges a sentence about two images (NLVR2; paper section 4.2).
+
+Each image is encoded with its own copy of the sentence; a head reads the two cross-modality outputs side by
+side. Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
+
+Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
+"""
+
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from lxmert.errors import TensorError
+from lxmert.model.base import LxmertModel
+from lxmert.model.heads import LxmertPairHead
+from lxmert.model.losses import class_loss
+from lxmert.model.outputs import LxmertForVisualReasoningOutput, states_and_attentions
+from lxmert.model.pretrained import LxmertPreTrainedModel
+
+IMAGES_PER_SENTENCE = 2
+"""The left and the right image, in this order."""
+
+
+class LxmertForVisualReasoning(LxmertPreTrainedModel):
+    """LXMERT that says whether a sentence about a pair of images is true.
+
+    Args:
+        config: an LxmertConfig.
+    """
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        self.lxmert = LxmertModel(self.config)
+        self.pair_head = LxmertPairHead(self.config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        visual_feats: Tensor | None = None,
+        visual_pos: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        output_all_attentions: bool = False,
+        **unknown: Any,
+    ) -> LxmertForVisualReasoningOutput | tuple[Any, ...]:
+        """Score "false" and "true" for a batch of sentences, each about a left and a right image.
+
+        Args:
+            input_ids: (B, W), see `LxmertModel.forward`; or give `inputs_embeds`.
+            visual_feats: (B, 2, O, D) numbers, features of the objects of the left and the right image; the
+                image with fewer objects is padded.
+            visual_pos: (B, 2, O, P) numbers, positions of the objects.
+            attention_mask: (B, W), 1 for a word piece, 0 for padding; all 1 when not given.
+            visual_attention_mask: (B, 2, O), 1 for an object, 0 for padding; all 1 when not given.
+            token_type_ids: (B, W), see `LxmertModel.forward`.
+            inputs_embeds: (B, W, H) word vectors instead of `input_ids`.
+            labels: (B,) integers, 0: the sentence is false, 1: it is true, -100 or -1: not known. The loss
+                is softmax cross-entropy.
+            output_attentions: see `LxmertModel.forward`, as the next three.
+            output_hidden_states: see `LxmertModel.forward`.
+            return_dict: see `LxmertModel.forward`.
+            output_all_attentions: see `LxmertModel.forward`.
+            **unknown: nothing; a name that is not above is a TypeError.
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        if unknown:
+            self._refuse(unknown)
+        encoded = self.lxmert(
+            input_ids=_for_each_image(input_ids),  # (2B, W)
+            visual_feats=_one_by_one("visual_feats", visual_feats, 4),  # (2B, O, D)
+            visual_pos=_one_by_one("visual_pos", visual_pos, 4),
+            attention_mask=_for_each_image(attention_mask),
+            visual_attention_mask=_one_by_one("visual_attention_mask", visual_attention_mask, 3),
+            token_type_ids=_for_each_image(token_type_ids),
+            inputs_embeds=_for_each_image(inputs_embeds),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            output_all_attentions=output_all_attentions,
+        )
+        pairs = encoded.pooled_output.unflatten(0, (-1, IMAGES_PER_SENTENCE)).flatten(1)  # (B, 2H)
+        scores = self.pair_head(pairs)  # (B, 2)
+        loss = None if labels is None else class_loss(scores, labels, "labels")
+        output = LxmertForVisualReasoningOutput(
+            loss=loss,
+            logits=scores,
+            **states_and_attentions(encoded),
+            losses=None if loss is None else {"pair": loss},
+        )
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+def _for_each_image(words: Tensor | None) -> Tensor | None:
+    """(B, ...) -> (2B, ...): every sentence next to its copy, as the images of a pair are."""
+    return None if words is None else words.repeat_interleave(IMAGES_PER_SENTENCE, dim=0)
+
+
+def _one_by_one(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:
+    """(B, 2, ...) -> (2B, ...): left image, right image, left image of the next pair, and so on."""
+    if not isinstance(objects, Tensor):
+        return objects  # None, or what the encoder's own check refuses
+    if objects.dim() != dimensions or objects.shape[1] != IMAGES_PER_SENTENCE:
+        inner = ("any",) * (dimensions - 2)
+        raise TensorError(
+            f"{name} has shape {tuple(objects.shape)}, expected ({', '.join(('any', '2', *inner))}): each "
+            "sentence is about a left and a right image"
+        )
+    return objects.flatten(0, 1)

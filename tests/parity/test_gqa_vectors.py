@@ -1,0 +1,91 @@
+"""GQA's figures against what the official evaluator gave when it was run, read from files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.cli.main import main
+from lxmert.data.gqa import read_gqa
+from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
+from lxmert.errors import DataError
+from lxmert.training.metrics.gqa import gqa_scores
+
+
+@pytest.fixture(scope="module")
+def vectors(shared_specs: Path) -> dict[str, Any]:
+    return json.loads((shared_specs / "metric_vectors.json").read_text(encoding="utf-8"))["gqa"]
+
+
+@pytest.fixture(scope="module")
+def folder(vectors: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gqa")
+    for name in ("questions", "choices", "scenes"):
+        (folder / f"{name}.json").write_text(json.dumps(vectors[name]))
+    return folder
+
+
+def test_every_case_scores_as_by_the_official_evaluator(vectors: dict[str, Any], folder: Path) -> None:
+    questions = read_gqa(folder / "questions.json")
+    choices = read_gqa_choices(folder / "choices.json")
+    scenes = read_scene_graphs(folder / "scenes.json")
+    assert len(vectors["cases"]) >= 7
+    for case in vectors["cases"]:
+        rule = "require" if "--consistency" in case["args"] else "off"
+        given = (case["predictions"], questions, choices, scenes, case["attentions"])
+        if "error" in case["expected"]:
+            with pytest.raises(DataError, match="no prediction"):
+                gqa_scores(*given, consistency=rule)
+            continue
+        found = json.loads(json.dumps(gqa_scores(*given, consistency=rule).to_dict()))
+        assert {name: found[name] for name in case["expected"]} == case["expected"], case["note"]
+
+
+def test_the_command_gives_the_same(
+    vectors: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in vectors["cases"]:
+        rows = [{"questionId": one, "prediction": said} for one, said in case["predictions"].items()]
+        (folder / "predictions.json").write_text(json.dumps(rows))
+        words = [
+            "score",
+            "gqa",
+            "-p",
+            "predictions.json",
+            "-a",
+            "questions.json",
+            "--choices",
+            "choices.json",
+        ]
+        if case["attentions"]:
+            looked = [{"questionId": one, "attention": row} for one, row in case["attentions"].items()]
+            (folder / "attentions.json").write_text(json.dumps(looked))
+            words += ["--attentions", "attentions.json", "--scene-graphs", "scenes.json"]
+        words += ["--consistency", "require", "--json"]
+        words = [str(folder / word) if word.endswith(".json") else word for word in words]
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        told = capsys.readouterr()
+        if "error" in case["expected"]:
+            assert ended.value.code == 1
+            assert told.err.count("\n") == 1
+            assert "no prediction, the first is 03" in told.err
+            continue
+        found = json.loads(told.out)
+        assert {name: found[name] for name in case["expected"]} == case["expected"], case["note"]
+
+
+def test_the_real_questions_of_testdev(shared_data: Path) -> None:
+    questions = read_gqa(shared_data / "gqa" / "testdev_balanced_questions.json")
+    scores = gqa_scores(
+        {one.question_id: str(one.answer) for one in questions}, questions, consistency="known"
+    )
+    assert (scores.accuracy, scores.consistency, scores.distribution) == (100, 100, 0)
+    counts = {name: group.questions for name, group in scores.per_structural.items()}
+    assert counts == {"query": 6805, "verify": 2252, "logical": 1803, "choose": 1129, "compare": 589}
+    constant = gqa_scores({one.question_id: "yes" for one in questions}, questions)
+    yes = sum(one.answer == "yes" for one in questions)
+    assert constant.accuracy == yes / 12578 * 100
+    assert constant.open == 0
+    assert constant.consistency is None  # most entailed questions are unbalanced, so not in this file

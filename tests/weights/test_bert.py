@@ -1,0 +1,125 @@
+"""Starting from BERT, against a BERT of `transformers`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertForPreTraining, BertModel
+
+from lxmert.configuration import LxmertConfig
+from lxmert.errors import WeightsError
+from lxmert.model import LxmertForPreTraining
+from lxmert.weights.bert import load_bert
+
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 24,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(3)
+    BertForPreTraining(BertConfig(**SIZES, num_hidden_layers=4)).eval().save_pretrained(folder)
+    return folder
+
+
+def model(l_layers: int = 3) -> LxmertForPreTraining:
+    torch.manual_seed(4)
+    return LxmertForPreTraining(
+        LxmertConfig(**SIZES, l_layers=l_layers, x_layers=1, r_layers=1, visual_feat_dim=5, num_qa_labels=4)
+    ).eval()
+
+
+def text() -> dict[str, torch.Tensor]:
+    ids = torch.randint(1, 61, (3, 7), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def test_language_layers_give_what_bert_gives(bert: Path) -> None:
+    ours = model()
+    load_bert(ours, str(bert))
+    output = ours.lxmert(
+        **text(), visual_feats=torch.rand(3, 2, 5), visual_pos=torch.rand(3, 2, 4), output_hidden_states=True
+    )
+    theirs = BertModel.from_pretrained(bert, attn_implementation="eager").eval()
+    expected = theirs(**text(), output_hidden_states=True).hidden_states
+    # Theirs begin with the embeddings.
+    for layer in range(3):
+        torch.testing.assert_close(
+            output.language_hidden_states[layer], expected[layer + 1], atol=1e-5, rtol=1e-4
+        )
+
+
+def test_heads_are_berts_with_the_matching_rows_exchanged(bert: Path) -> None:
+    ours = model()
+    load_bert(ours, str(bert))
+    theirs = BertForPreTraining.from_pretrained(bert).eval()
+    states, pooled = torch.randn(3, 7, 24), torch.randn(3, 24)
+    words, next_sentence = theirs.cls(states, pooled)
+    torch.testing.assert_close(ours.cls.predictions(states), words)
+    # BERT: 0 is the right pair. LXMERT: 1 is.
+    torch.testing.assert_close(ours.cls.seq_relationship(pooled), next_sentence[:, [1, 0]])
+    torch.testing.assert_close(ours.lxmert.pooler(states), torch.tanh(theirs.bert.pooler.dense(states[:, 0])))
+    assert ours.cls.predictions.decoder.weight is ours.lxmert.embeddings.word_embeddings.weight
+
+
+def test_what_bert_does_not_have_keeps_its_weights(bert: Path) -> None:
+    before, ours = model().state_dict(), model()
+    report = load_bert(ours, str(bert))
+    after = ours.state_dict()
+    kept = {name for name in after if torch.equal(before[name], after[name])}
+    # Biases and norms begin alike on both sides.
+    matrices = {name for name in after if after[name].ndim == 2}
+    from_bert = {name for name in matrices if name not in kept}
+    assert {name for name in from_bert if "x_layers" in name or "visn" in name or "r_layers" in name} == set()
+    assert all(name in from_bert for name in matrices if name.startswith("lxmert.encoder.layer."))
+    assert set(report.matched) >= from_bert - {"cls.predictions.decoder.weight"}
+    assert not report.unexpected
+
+
+def test_names_of_the_oldest_checkpoints_are_understood(bert: Path, tmp_path: Path) -> None:
+    tensors = load_file(bert / "model.safetensors")
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in tensors.items()
+    }
+    old["bert.embeddings.position_ids"] = torch.arange(16)[None]
+    save_file(old, tmp_path / "model.safetensors")
+    one, other = model(), model()
+    load_bert(one, str(bert))
+    load_bert(other, str(tmp_path))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_a_bert_without_heads_fills_the_rest(bert: Path, tmp_path: Path) -> None:
+    BertModel.from_pretrained(bert).save_pretrained(tmp_path)
+    ours = model()
+    report = load_bert(ours, str(tmp_path))
+    assert "cls.seq_relationship.weight" in report.missing
+    assert "lxmert.encoder.layer.2.output.dense.weight" in report.matched
+
+
+def test_a_bert_of_another_width_is_refused_and_changes_nothing(bert: Path) -> None:
+    config = LxmertConfig(**SIZES | {"intermediate_size": 48}, l_layers=2, x_layers=1, r_layers=1)
+    ours = LxmertForPreTraining(config)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"another shape .*checkpoint 40×24, model 48×24"):
+        load_bert(ours, str(bert))
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+def test_something_else_than_bert_is_refused(tmp_path: Path) -> None:
+    save_file({"model.layer.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="Expected a BERT"):
+        load_bert(model(), str(tmp_path))
+    with pytest.raises(WeightsError, match="no such folder"):
+        load_bert(model(), str(tmp_path / "none"))
