@@ -8,6 +8,9 @@ READY  := $(VENV)/.ready
 # Public data files for tests that compare with the real thing; those tests skip where the folder is absent.
 export LXMERT_TEST_DATA ?= $(wildcard ../shared/data)
 
+# Processes that run tests side by side, a core each.
+TEST_PROCESSES ?= 2
+
 .PHONY: help demo test check format lint types coverage clean
 
 help:  ## list the commands
@@ -23,7 +26,7 @@ demo: $(READY)  ## draw a few made-up pictures, ask about them, print and draw t
 	$(BIN)/lxmert demo
 
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: format lint types test  ## what CI runs: format, lint, types, tests
 

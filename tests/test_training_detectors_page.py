@@ -22,7 +22,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def test_commands_recipes_and_python_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (10, 3, 1)
+    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (13, 3, 1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     for name, text in RECIPES:

@@ -175,12 +175,20 @@ class LxmertProcessor(ProcessorMixin):
             VocabularyError: the processor has no answers, or not as many as the scores.
             TensorError: scores of another shape, infinite, or NaN.
         """
+        return best_answers(self.require_answers(), scores, top_k)
+
+    def require_answers(self) -> list[str]:
+        """The answers in class order.
+
+        Raises:
+            VocabularyError: the processor has none.
+        """
         if self.answers is None:
             raise VocabularyError(
                 "this processor has no answers, so scores cannot be put into words; "
                 f"give answers=… (--answers FILE), or put {ANSWERS_FILE} into the model's folder"
             )
-        return best_answers(self.answers, scores, top_k)
+        return self.answers
 
     def _gather_regions(self, images: Any, boxes: Any, regions: Any) -> list[Regions] | None:
         if regions is None:

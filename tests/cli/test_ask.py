@@ -144,7 +144,11 @@ def test_where_nothing_is_found_a_note_says_what_the_answer_is_worth(
 
 
 def test_detector_and_answers_can_be_chosen(
-    lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path], tmp_path: Path
+    lxmert: CommandLine,
+    picture: tuple[Path, Path],
+    models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_published_model(tmp_path / "bare", answers=2)
     (tmp_path / "two.json").write_text('["", "no"]')
@@ -153,7 +157,10 @@ def test_detector_and_answers_can_be_chosen(
     status, out, err = lxmert.run(*words, "--answers", tmp_path / "two.json")
     assert (status, err) == (0, "")
     assert sorted(line.partition("  (")[0] for line in out.splitlines()) == ["''", "no"]
-    assert "answers" in lxmert.error(*words)
+    assert "--answers FILE" in lxmert.error(*words)
+    # Noticed before the picture is searched for objects, which takes longest.
+    monkeypatch.setattr(LxmertPredictor, "regions", lambda *given: pytest.fail("looked at the picture"))
+    assert "--answers FILE" in lxmert.error(*words)
     assert "two.jsn" in lxmert.error(*words, "--answers", tmp_path / "two.jsn")
 
 

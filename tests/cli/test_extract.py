@@ -274,6 +274,8 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
         (["--extractor", '{"kind": "magic"}'], 1, "unknown kind of extractor 'magic'"),
         (["--extractor", json.dumps(GRID), "--max-objects", "5"], 1, "unknown 'max_objects'"),
         (["--extractor", json.dumps(GRID), "--workers", "2", "--device", "cuda"], 1, "--workers 2"),
+        (["--device", "cuda:99"], 1, "device 'cuda:99' cannot be used"),
+        (["--device", "toaster"], 1, "device 'toaster' cannot be used"),
         (["--extractor", json.dumps(GRID), "--workers", "0"], 2, "workers"),
         (["--extractor", json.dumps(GRID), "--dtype", "int8"], 2, "dtype"),
     ],

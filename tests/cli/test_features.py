@@ -92,6 +92,11 @@ def test_a_store_is_exported_and_imported_again(run, store: Path, tmp_path: Path
         assert (again / name).read_bytes() == (store / name).read_bytes()
     bare = write_store(tmp_path / "bare", {"a": random_regions(1, labels=False)})
     assert "1 of them lack labels" in run("export", bare, tmp_path / "bare.tsv")[1]
+    for place in (tmp_path / "no" / "folder" / "out.tsv", again):
+        status, _, err = run("export", store, place, "--overwrite")
+        assert status == 1
+        assert err.startswith(f"lxmert: error: {place}: cannot be written (")
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_corrupt_rows_stop_an_import_unless_they_may_be_skipped(run, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

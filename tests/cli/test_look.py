@@ -128,6 +128,17 @@ def test_a_grid_has_numbers_for_names(lxmert: CommandLine, picture: Path) -> Non
     assert "4 objects by regular-grid-2x2" in out
 
 
+def test_a_misspelt_picture_is_told_before_anything_is_loaded(
+    lxmert: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
+    monkeypatch.setattr(
+        "lxmert.inference.predictor.LxmertPredictor.from_pretrained", lambda name: pytest.fail("loaded one")
+    )
+    assert "misspelt.png: no such image" in lxmert.error("look", "misspelt.png")
+    assert "misspelt.png: no such image" in lxmert.error("ask", "misspelt.png", "what is red?")
+
+
 def test_no_object_at_all_is_said(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     status, out, _ = lxmert.run("look", picture, "--detector", detr, "--min-score", 1.0)
     assert status == 0
@@ -152,6 +163,9 @@ def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -
         ((picture, "--detector", detr, "--boxes", picture.with_suffix(".boxes.json")), "finds its own boxes"),
         ((picture, "--detector", "no/such/folder"), "no/such/folder"),
         ((picture, "--detector", picture.parent), "neither a detector nor a model"),
+        ((picture, "--detector", "empty.json"), "empty.json: expected a mapping such as"),
+        ((picture, "--boxes", "absent.json"), "absent.json: the boxes cannot be read"),
+        ((picture, "--detector", detr, "-o", "empty.json/a.png"), "a.png: the drawing cannot be written"),
     ):
         assert expected in lxmert.error("look", *words)
     assert not list(Path().glob("*.objects.png"))

@@ -17,6 +17,17 @@ def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def card_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first images of the data set on which the embedded models' cards rest.
+
+    Image i of a seed does not depend on how many are made.
+    """
+    folder = tmp_path_factory.mktemp("card") / "data"
+    make_scenes(folder, 200, 1, progress=False)
+    return folder
+
+
 @pytest.fixture
 def tiny_values(scenes_folder: Path) -> dict[str, Any]:
     """A recipe as plain values; dropout is on, so that random numbers must be restored when resuming."""

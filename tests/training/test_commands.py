@@ -48,6 +48,15 @@ def test_train_then_evaluate(
     assert "yes/no" in table
     assert "question type" in table
 
+    # What is predicted for a leaderboard scores what eval says.
+    annotated = [f"{scenes_folder}/annotations/vqa_test_{kind}.json" for kind in ("questions", "annotations")]
+    predictions = str(tmp_path / "vqa.json")
+    assert run("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0
+    assert run("validate-submission", "vqa", predictions, "--questions", annotated[0]) == 0
+    capsys.readouterr()
+    assert run("score", "vqa", "--predictions", predictions, "--annotations", annotated[1], "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"] == stored["overall"]
+
     # Once more into the same folder: refused in one line, nothing lost.
     assert run(*words) == 1
     error = capsys.readouterr().err.strip()

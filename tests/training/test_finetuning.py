@@ -16,7 +16,7 @@ from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.training import trainer as trainer_module
-from lxmert.training.evaluation import evaluate_vqa
+from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 
@@ -88,7 +88,7 @@ def test_run_leaves_a_complete_model_folder(tiny_recipe: Make, tmp_path: Path, s
     assert weights(tmp_path / "out")["lxmert.embeddings.word_embeddings.weight"].dtype == torch.float16
     model = LxmertForQuestionAnswering.from_pretrained(tmp_path / "out")
     assert model.dtype == torch.float32
-    report = evaluate_vqa(model, LxmertProcessor.from_pretrained(tmp_path / "out"), scenes_folder, "test")
+    report = evaluate_model(model, LxmertProcessor.from_pretrained(tmp_path / "out"), scenes_folder, "test")
     assert report.accuracy == result.test_accuracy
     assert report.to_dict() == result.metrics["test"]
 
@@ -218,7 +218,7 @@ def test_extractor_of_another_width_is_refused(
     finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
     tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
     wider = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}}
-    with pytest.raises(ConfigurationError, match=r"takes 12 features per object.* makes 27"):
+    with pytest.raises(ConfigurationError, match=r"takes 12 features per object.* have 27"):
         finetune(tiny_recipe(data={"extractor": wider}), tmp_path / "second")
 
 

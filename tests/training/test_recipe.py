@@ -7,10 +7,14 @@ from pydantic import BaseModel
 
 from lxmert.errors import ConfigurationError
 from lxmert.training import recipe as recipe_module
-from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.recipe import FinetuneRecipe, GqaRecipe
 
 SMALLEST: dict[str, Any] = {"model": {"vocabulary": "scenes"}, "data": {"directory": "scenes"}}
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*_vqa*.yaml"))
+CONFIGS = sorted(
+    path
+    for task in ("vqa", "gqa", "nlvr2")
+    for path in (Path(__file__).parents[2] / "configs").glob(f"*_{task}*.yaml")
+)
 
 
 def test_all_faults_are_reported_together() -> None:
@@ -159,7 +163,33 @@ def test_every_field_is_described() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_shipped_recipes_are_sound_and_say_what_they_are(path: Path) -> None:
-    assert FinetuneRecipe.from_yaml(path).task == "vqa"
+    recipe = FinetuneRecipe.from_yaml(path)
+    assert recipe.task in path.stem.split("_")
     header = path.read_text(encoding="utf-8")
     for word in ("Purpose:", "Hardware:", "Launch:", "Expected", path.name):
         assert word in header
+    assert f"lxmert finetune {recipe.task} --config configs/{path.name}" in header
+
+
+def test_the_recipes_of_the_paper_have_its_numbers() -> None:
+    recipes = {path.stem: FinetuneRecipe.from_yaml(path) for path in CONFIGS}
+    for task, rate in (("vqa", 5e-5), ("gqa", 1e-5), ("nlvr2", 5e-5)):
+        loop = recipes[f"paper_{task}"].optimisation
+        assert (loop.peak_learning_rate, loop.epochs, loop.batch_size, loop.warmup) == (rate, 4, 32, 0.1)
+        assert (loop.max_gradient_norm, loop.weight_decay, loop.seed) == (5.0, 0.01, 9595)
+        assert getattr(loop, "loss", "soft_bce") == "soft_bce"
+        assert recipes[f"paper_{task}"].text.max_length == 20
+
+
+def test_each_task_has_its_own_keys() -> None:
+    gqa = FinetuneRecipe.from_dict(SMALLEST | {"task": "gqa"})
+    assert isinstance(gqa, GqaRecipe)
+    assert gqa.optimisation.peak_learning_rate == pytest.approx(1e-5)
+    assert gqa.data.files.questions == "annotations/gqa_{split}_questions.json"
+    nlvr2 = {"task": "nlvr2", "optimisation": {"loss": "soft_bce"}, "evaluation": {"evaluator": "present"}}
+    with pytest.raises(ConfigurationError, match=r"2 faults: optimisation\.loss.*evaluation\.evaluator"):
+        FinetuneRecipe.from_dict(SMALLEST | nlvr2)
+    with pytest.raises(ConfigurationError, match=r"task: one of vqa, gqa, nlvr2 expected \(got 'vcr'\)"):
+        FinetuneRecipe.from_dict(SMALLEST | {"task": "vcr"})
+    with pytest.raises(ConfigurationError, match="less than or equal to 1"):
+        FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "train_share": 1.5}})

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxmert.training.sampling import ShuffledSampler
+from lxmert.training.sampling import DrawSampler, ShuffledSampler
 
 
 @given(
@@ -43,3 +43,20 @@ def test_grouping_puts_like_lengths_into_one_batch_and_keeps_batches_mixed() -> 
     longest = [max(batch) for batch in batches]
     assert longest != sorted(longest)
     assert set(order[:800]) != set(range(800))
+
+
+def test_draw_numbers_tell_example_and_epoch_in_whole_steps() -> None:
+    order = ShuffledSampler([1] * 11, 4, 7, group_by_length=False)
+    draws = DrawSampler(order, 4)
+    assert len(draws) == 8
+    seen = []
+    for epoch in range(3):
+        draws.set_epoch(epoch)
+        numbers = list(draws)
+        assert len(numbers) == 8
+        assert {number // 11 for number in numbers} == {epoch}
+        order.set_epoch(epoch)
+        assert [number % 11 for number in numbers] == list(order)[:8]
+        seen.append([number % 11 for number in numbers])
+    # Other examples wait each time.
+    assert len({frozenset(epoch) for epoch in seen}) > 1

@@ -1,6 +1,11 @@
 """Worked out by hand from the official rules; the official code's own outputs are in tests/parity."""
 
+from fractions import Fraction
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError
@@ -76,3 +81,76 @@ def test_questions_without_answers_cannot_be_scored() -> None:
         vqa_accuracy({5: "x"}, [example(5)])
     with pytest.raises(DataError, match="no question"):
         vqa_accuracy({}, [])
+
+
+def test_missing_predictions_may_count_as_wrong_but_extra_ones_never_pass() -> None:
+    examples = [example(1, *["x"] * 10), example(2, *["x"] * 10, question_type="how")]
+    scores = vqa_accuracy({1: "x"}, examples, allow_missing=True)
+    assert (scores.overall, scores.missing, scores.questions) == (50.0, 1, 2)
+    assert scores.per_question == {1: 100.0, 2: 0.0}
+    assert scores.per_question_type == {"what": 100.0, "how": 0.0}
+    with pytest.raises(DataError, match="1 extra"):
+        vqa_accuracy({1: "x", 2: "x", 3: "x"}, examples, allow_missing=True)
+
+
+def test_counts_are_per_answer_type_too() -> None:
+    examples = [
+        example(1, "yes", answer_type="yes/no"),
+        example(2, "3", answer_type="number"),
+        example(3, "4"),
+    ]
+    scores = vqa_accuracy({1: "yes", 2: "3", 3: "4"}, examples)
+    assert scores.questions_per_answer_type == {"yes/no": 1, "number": 1, "other": 1}
+
+
+SAID = st.sampled_from(["dog", "cat", "red box", "7"])  # words that normalisation leaves alone
+ANNOTATED = st.lists(st.tuples(SAID, st.sampled_from("abc")), min_size=1, max_size=11)
+ordinary = settings(max_examples=60, deadline=None)
+
+
+@ordinary
+@given(SAID, ANNOTATED, st.sampled_from(VqaEvaluator), st.randoms())
+def test_one_question_is_as_defined_in_any_order_of_annotators(
+    said: str, records: list[tuple[str, str]], evaluator: VqaEvaluator, random: Any
+) -> None:
+    expected = Fraction(0)
+    for record in records:
+        matches = sum(other != record and other[0] == said for other in records)
+        expected += min(Fraction(1), Fraction(matches, 3)) / len(records)
+    random.shuffle(records)
+    found = question_accuracy(said, [text for text, _ in records], [who for _, who in records], evaluator)
+    assert found == pytest.approx(float(expected), abs=1e-12)
+    people = [str(number) for number in range(len(records))]
+    texts = [text for text, _ in records]
+    # Without names all are different people.
+    assert question_accuracy(said, texts, (), evaluator) == question_accuracy(said, texts, people, evaluator)
+
+
+@ordinary
+@given(st.text(), st.lists(st.text(), min_size=1, max_size=10), st.sampled_from(VqaEvaluator))
+def test_accuracy_keeps_its_bounds_whatever_is_said(
+    said: str, answers: list[str], evaluator: VqaEvaluator
+) -> None:
+    assert 0 <= question_accuracy(said, answers, (), evaluator) <= 1
+
+
+@ordinary
+@given(
+    st.lists(st.tuples(SAID, st.lists(SAID, min_size=10, max_size=10)), min_size=1, max_size=8), st.randoms()
+)
+def test_the_order_of_questions_does_not_count(asked: list[tuple[str, list[str]]], random: Any) -> None:
+    examples = [example(number, *answers) for number, (_, answers) in enumerate(asked)]
+    predictions = {number: said for number, (said, _) in enumerate(asked)}
+    scores = vqa_accuracy(predictions, examples)
+    random.shuffle(examples)
+    shuffled = vqa_accuracy(predictions, examples)
+    assert shuffled.per_question == scores.per_question
+    assert shuffled.overall == pytest.approx(scores.overall, abs=0.0101)  # a last bit may turn the rounding
+    unanimous = [example(number, *[said] * 10) for number, (said, _) in enumerate(asked)]
+    assert vqa_accuracy(predictions, unanimous).overall == 100
+
+
+def test_empty_and_blank_answers_can_match() -> None:
+    assert question_accuracy("", ["the", "a", "", "x"]) == pytest.approx((3 * 2 / 3 + 1) / 4)
+    assert question_accuracy(" ", [""] * 10) == 1
+    assert question_accuracy("the", [""] * 10) == 0  # all agree, so nothing is normalised

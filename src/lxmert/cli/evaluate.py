@@ -1,8 +1,8 @@
-"""`lxmert eval`: recompute a model's accuracy over a data directory."""
+"""`lxmert eval`: recompute a model's official figures over a data directory."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +12,15 @@ def evaluate(
         str, typer.Argument(help='Model: "scenes" (the embedded one), a folder, or a hub name.')
     ],
     data: Annotated[Path, typer.Argument(help="Data directory, as `lxmert scenes make` writes it.")],
-    split: Annotated[str, typer.Option("--split", help="Which split to score.")] = "test",
+    task: Annotated[
+        Literal["vqa", "gqa", "nlvr2"] | None,
+        typer.Option(
+            "--task", help="Which data and figures; what the model was trained for.", show_default=False
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", help='Which split to score; "val,test" joins several.')
+    ] = "test",
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Only the first so many questions.", show_default=False),
@@ -22,35 +30,45 @@ def evaluate(
         typer.Option("--evaluator", help="Version of the official VQA evaluator."),
     ] = "present",
     features: Annotated[
-        Path | None,
-        typer.Option("--features", help="Feature store of the images, instead of extracting them now."),
+        list[Path] | None,
+        typer.Option(
+            "--features", help="Feature store of the images, instead of extracting them now. Repeatable."
+        ),
     ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option("--files", help="Change a file name, as in --files choices=null. Repeatable."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Recompute a model's official VQA accuracy, per question type and answer type."""
-    from lxmert.inference.predictor import LxmertPredictor
-    from lxmert.training.evaluation import evaluate_vqa
-    from lxmert.training.metrics.vqa import VqaEvaluator
-    from lxmert.training.progress import ProgressDisplay, accuracy_table
+    """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
+    from lxmert.cli.score_tables import table_of
+    from lxmert.cli.task_models import load_task_model
+    from lxmert.training.evaluation import evaluate_model
+    from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers
 
     with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
-        predictor = LxmertPredictor.from_pretrained(model)
-        report = evaluate_vqa(
-            predictor.model,
-            predictor.processor,
+        loaded = load_task_model(model, task, files or ())
+        settings: dict[str, Any] = {"evaluator": evaluator} if loaded.task == "vqa" else {}
+        report = evaluate_model(
+            loaded.model,
+            loaded.processor,
             data,
             split,
             limit,
-            features=features,
-            evaluator=VqaEvaluator(evaluator),
+            task=loaded.task,
+            files=loaded.files,
+            features=features or (),
+            batch_size=batch_size,
             progress=display.start,
+            **settings,
         )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
-    groups = {"question type": report.scores.per_question_type, "answer type": report.scores.per_answer_type}
-    title = f"{model} on {data}, split {split}: {report.scores.questions:,} questions"
-    Console().print(accuracy_table(title, report.accuracy, groups, report.scores.questions_per_type))
+    title = f"{model} on {data}, {loaded.task}, split {split}"
+    Console().print(table_of(title, report.scored.scores))

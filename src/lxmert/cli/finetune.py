@@ -1,4 +1,4 @@
-"""`lxmert finetune`: train a model on questions about images, by a recipe."""
+"""`lxmert finetune`: train a model on questions or sentences about images, by a recipe."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,14 @@ import typer
 
 
 def finetune(
-    task: Annotated[Literal["vqa"], typer.Argument(help="What to train: vqa, questions with one answer.")],
+    task: Annotated[
+        Literal["vqa", "gqa", "nlvr2"],
+        typer.Argument(
+            help="What to train: vqa or gqa, questions with a list of answers; nlvr2, sentences that are "
+            "true or false of two images.",
+            show_default=False,
+        ),
+    ],
     config: Annotated[
         Path,
         typer.Option(
@@ -36,16 +43,24 @@ def finetune(
 
     The output folder becomes a complete model folder: `lxmert eval` and `lxmert ask --model` take it.
     """
+    from lxmert.errors import ConfigurationError
     from lxmert.training.finetuning import finetune as run
     from lxmert.training.recipe import FinetuneRecipe
+    from lxmert.training.running import is_main_process
 
-    changes = [f"task={task}", *(overrides or [])]
+    changes = list(overrides or [])
     if data is not None:
         changes.append(f"data.directory={json.dumps(str(data))}")  # quoted: the value is read as YAML
     recipe = FinetuneRecipe.from_yaml(config, changes)
+    if recipe.task != task:
+        raise ConfigurationError(
+            f"{config} is a recipe of {recipe.task}, not of {task}: run lxmert finetune {recipe.task}, or "
+            "give another recipe"
+        )
     folder = output or Path("runs") / config.stem
     result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation accuracy {result.validation_accuracy:.2f} %"
     if result.test_accuracy is not None:
         line += f", test accuracy {result.test_accuracy:.2f} %"
-    typer.echo(line)
+    if is_main_process():
+        typer.echo(line)

@@ -11,7 +11,24 @@ from typing import NoReturn
 import typer
 
 from lxmert._version import __version__
-from lxmert.cli import ask, convert, demo, evaluate, extract, features, finetune, look, scenes, train_detector
+from lxmert.cli import (
+    answers,
+    ask,
+    convert,
+    demo,
+    eval_detector,
+    evaluate,
+    extract,
+    features,
+    finetune,
+    look,
+    predict,
+    pretrain,
+    scenes,
+    score,
+    train_detector,
+    validate_submission,
+)
 from lxmert.errors import LxmertError
 
 app = typer.Typer(
@@ -28,10 +45,16 @@ app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("look")(look.look)
 app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("pretrain")(pretrain.pretrain)
 app.command("finetune")(finetune.finetune)
 app.command("train-detector")(train_detector.train_detector)
+app.command("eval-detector")(eval_detector.eval_detector)
+app.add_typer(score.app, name="score")
+app.command("validate-submission")(validate_submission.validate_submission)
 app.command("extract")(extract.extract)
 app.command("convert")(convert.convert)
+app.add_typer(answers.app, name="answers")
 app.add_typer(features.app, name="features")
 app.add_typer(scenes.app, name="scenes")
 

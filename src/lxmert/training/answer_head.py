@@ -2,7 +2,8 @@
 
 Source: the authors' `loadLXMERTQA` (airsplay/lxmert): everything below the last layer stays, a row
 whose answer is known is copied, an unknown answer starts from zero. (Keeping the first rows, as resizing
-does, would pair answers with the scores of others.)
+does, would pair answers with the scores of others.) Answers are the same if the normaliser of the
+pre-training answer table makes them so: "two" of a fine-tuning table is "2" of pre-training.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,30 @@ from typing import Any
 import torch
 
 from lxmert.answers import ANSWERS_FILE, read_answers
+from lxmert.data.answer_targets import answer_finder
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import VocabularyError
+from lxmert.weights.published import published_answers
 
 
-def known_answers(folder: str) -> AnswerVocabulary | None:
-    """The answers of a local model folder in class order, None where it has no list."""
-    path = Path(folder) / ANSWERS_FILE
-    return AnswerVocabulary(read_answers(path)) if path.is_file() else None
+def known_answers(name: str) -> AnswerVocabulary | None:
+    """The answers of a model folder or a published model in class order, None where they are not known.
+
+    Raises:
+        VocabularyError: The folder's answers are malformed.
+        DownloadError: The published table is out of reach, and not on this machine yet.
+    """
+    path = Path(name) / ANSWERS_FILE
+    if path.is_file():
+        return AnswerVocabulary(read_answers(path))
+    published = published_answers(name)
+    return None if published is None else AnswerVocabulary.load(published.fetch())
+
+
+def matching_rows(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:
+    """For each new answer the class of the old one that is the same, spelled alike or as the table spells."""
+    find = answer_finder(old or ())
+    return [find(answer) for answer in new]
 
 
 def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) -> int:
@@ -42,7 +59,7 @@ def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) ->
             f"the model scores {layer.weight.shape[0]} answers, its answer list has {len(old)}"
         )
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    sources = [None if old is None else old.label(answer) for answer in new]
+    sources = matching_rows(old, new)
     model.resize_num_qa_labels(len(new))
     layer = model.get_qa_logit_layer()
     with torch.no_grad():

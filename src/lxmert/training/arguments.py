@@ -19,20 +19,27 @@ def training_arguments(
     checkpoints: Path,
     *,
     score: str,
+    higher_is_better: bool = True,
     evaluation_batch_size: int = 1,
+    evaluate_every_steps: int | None = None,
     loader_processes: int = 0,
     compile_model: bool = False,
+    leaves_weights_unused: bool = True,
 ) -> TrainingArguments:
-    """Arguments that evaluate after each epoch, save checkpoints and show nothing.
+    """Arguments that evaluate after each epoch or every so many steps, save checkpoints and show nothing.
 
     Args:
         optimisation: how the weights move.
         saving: what is kept.
         checkpoints: folder of the checkpoints.
-        score: the validation figure that chooses the best epoch; higher is better.
+        score: the validation figure that chooses the best weights.
+        higher_is_better: False for a score that shall be low, such as a loss.
         evaluation_batch_size: examples per batch of an evaluation.
+        evaluate_every_steps: steps between evaluations; None for one after each epoch.
         loader_processes: processes that read examples ahead; 0 reads them in between.
         compile_model: True runs the model through torch.compile.
+        leaves_weights_unused: False says that each update has a gradient for every weight, which saves
+            several processes from looking.
 
     Raises:
         ConfigurationError: a precision that the machine cannot compute in.
@@ -43,8 +50,11 @@ def training_arguments(
             "optimisation.precision is float16, which needs a GPU; without one give bfloat16 or float32"
         )
     best = saving.select == "best"
+    # The best weights are looked for among the checkpoints, so there is one for each evaluation.
+    save_every_steps = evaluate_every_steps if best else saving.checkpoint_every_steps
     return TrainingArguments(
-        output_dir=str(checkpoints),
+        # Absolute, so that a run may be resumed from another working directory.
+        output_dir=str(checkpoints.absolute()),
         num_train_epochs=optimisation.epochs,
         per_device_train_batch_size=optimisation.batch_size,
         per_device_eval_batch_size=evaluation_batch_size,
@@ -63,13 +73,14 @@ def training_arguments(
         use_cpu=not has_accelerator,
         fp16=optimisation.precision == "float16",
         torch_compile=compile_model,
-        eval_strategy="epoch",
-        save_strategy="epoch" if saving.checkpoint_every_steps is None else "steps",
-        save_steps=saving.checkpoint_every_steps or 500,
+        eval_strategy="epoch" if evaluate_every_steps is None else "steps",
+        eval_steps=evaluate_every_steps,
+        save_strategy="epoch" if save_every_steps is None else "steps",
+        save_steps=save_every_steps or 500,
         save_total_limit=saving.keep_checkpoints,
         load_best_model_at_end=best,
         metric_for_best_model=score if best else None,
-        greater_is_better=True if best else None,
+        greater_is_better=higher_is_better if best else None,
         logging_steps=saving.log_every_steps,
         dataloader_num_workers=loader_processes,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -78,4 +89,6 @@ def training_arguments(
         report_to=["tensorboard"] if is_tensorboard_available() else [],
         disable_tqdm=True,
         log_level="error",
+        log_level_replica="error",
+        ddp_find_unused_parameters=leaves_weights_unused,
     )

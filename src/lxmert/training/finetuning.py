@@ -11,16 +11,21 @@ from typing import Any
 from transformers import set_seed
 
 from lxmert.training.arguments import training_arguments
-from lxmert.training.object_prediction import LxmertWithObjectPrediction
+from lxmert.training.object_prediction import ObjectPrediction
+from lxmert.training.preparation import prepare, score_folder
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.running import run_in_folder, save_weights, train_to_the_end, use_threads
-from lxmert.training.tasks import PreparedTask, Task
+from lxmert.training.running import (
+    is_main_process,
+    run_in_folder,
+    save_weights,
+    train_to_the_end,
+    use_threads,
+)
+from lxmert.training.task_list import task_named
+from lxmert.training.tasks import PreparedTask
 from lxmert.training.trainer import FinetuneTrainer, figures_of
-from lxmert.training.vqa_task import VqaTask
-
-_TASKS = {VqaTask.name: VqaTask}
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class FinetuneResult:
     def test_accuracy(self) -> float | None:
         """Accuracy of the saved folder on the test split in percent, None where the recipe names none."""
         test = self.metrics.get("test")
-        return None if test is None else float(test["overall"])
+        return None if test is None else float(test["score"])
 
 
 def finetune(
@@ -81,19 +86,23 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         folder.checkpoints,
         score="accuracy",
         evaluation_batch_size=recipe.evaluation.batch_size,
+        loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,
     )
-    task: Task = _TASKS[recipe.task](display.start)
-    # The task draws the model's first weights: the seed comes before.
+    task = task_named(recipe.task)
+    # The model's first weights are drawn while preparing: the seed comes before.
     set_seed(optimisation.seed)
-    prepared = task.prepare(recipe)
+    prepared = prepare(task, recipe, display.start)
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
     facts = train_to_the_end(trainer, folder, optimisation, "questions")
-    save_model_folder(trainer.model, prepared, folder.path, recipe.saving.weights_dtype)
     figures = figures_of(trainer.state, prepared.facts) | {"training": facts}
+    if not is_main_process():
+        return figures
+    save_model_folder(trainer.model, prepared, folder.path, recipe.saving.weights_dtype)
     if recipe.data.test_split is not None:
         # Scored as anyone will score it: loaded from the folder, rounded as it was saved.
-        figures["test"] = task.test(recipe, str(folder.path), recipe.data.test_split).to_dict()
+        split = recipe.data.test_split
+        figures["test"] = score_folder(task, recipe, str(folder.path), split, display.start).to_dict()
     return figures
 
 
@@ -106,7 +115,7 @@ def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_
         folder: Where to write.
         weights_dtype: "float32", "float16" or "bfloat16", see `save_weights`.
     """
-    if isinstance(model, LxmertWithObjectPrediction):
+    if isinstance(model, ObjectPrediction):
         model = model.without_head()
     save_weights(model, folder, weights_dtype)
     prepared.processor.save_pretrained(folder)

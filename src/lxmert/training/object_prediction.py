@@ -1,4 +1,4 @@
-"""Question answering with object prediction beside it, so that a model from scratch learns to see.
+"""Fine-tuning with object prediction beside it, so that a model from scratch learns to see.
 
 From questions alone a small LXMERT needs many epochs before a word like "red" points at the red objects; the
 object loss of the paper's pre-training (section 3.1.2: class and attribute of every object) teaches it what
@@ -6,19 +6,20 @@ it looks at. But it also overwrites where an object lies: trained with it alone,
 the class of every object and no longer its box, and questions about places stay at chance. So the box can be
 predicted beside it. The heads serve training only and are not saved.
 
-Shapes: B batch, O objects, C answers.
+Shapes: B batch, O objects, H hidden.
 """
 
 import copy
-from typing import Any, Self
+import dataclasses
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from lxmert.configuration import LxmertConfig
-from lxmert.data.object_labels import ObjectLabels
+from lxmert.data.region_source import ObjectLabelSource
 from lxmert.errors import ConfigurationError
-from lxmert.model import LxmertForQuestionAnswering, LxmertForQuestionAnsweringOutput
+from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertPreTrainedModel
 from lxmert.model.heads import LxmertVisualObjHead
 from lxmert.model.losses import object_losses
 
@@ -28,18 +29,43 @@ HEADS = ("obj_predict_head", "place_predict_head")
 _BOX_NUMBERS = 4
 
 
-class LxmertWithObjectPrediction(LxmertForQuestionAnswering):
-    """A question answering model that also predicts class, attribute and place of its objects.
+class PlaceHead(nn.Linear):
+    """Predicts an object's box from its last vision state, so that the state keeps where the object lies.
 
     Args:
-        config: as for LxmertForQuestionAnswering; `num_object_labels` and `num_attr_labels` size the head,
+        hidden_size: H.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__(hidden_size, _BOX_NUMBERS)
+
+    def loss(self, states: Tensor, boxes_xyxy_unit: Tensor, is_real: Tensor | None) -> Tensor:
+        """The error of the four coordinates, absolute and summed, mean over the objects: a float32 scalar.
+
+        Args:
+            states: (B, O, H), the last vision states.
+            boxes_xyxy_unit: (B, O, 4), fractions of the image.
+            is_real: (B, O), 1 for an object, 0 for padding; None when all are real.
+        """
+        error = (self(states).float() - boxes_xyxy_unit).abs().sum(dim=2)  # (B, O)
+        real = torch.ones_like(error) if is_real is None else is_real.to(error)
+        return (error * real).sum() / real.sum().clamp(min=1)
+
+
+class ObjectPrediction(LxmertPreTrainedModel):
+    """Adds the prediction of class, attribute and place of objects to a model with a task's head.
+
+    Args:
+        config: as for the model; `num_object_labels` and `num_attr_labels` size the head,
             `visual_loss_normalizer` weighs its losses.
-        place_weight: weight of the place loss, 0 for none: the error of an object's four predicted
-            coordinates as fractions of the image, absolute and summed, mean over the objects.
+        place_weight: weight of the loss of `PlaceHead`, 0 for none.
 
     Raises:
         ConfigurationError: the configuration has no layer that sees objects.
     """
+
+    plain_class: ClassVar[type[LxmertPreTrainedModel]]
+    """The model without these heads."""
 
     def __init__(self, config: LxmertConfig, place_weight: float = 0.0) -> None:
         super().__init__(config)
@@ -48,34 +74,38 @@ class LxmertWithObjectPrediction(LxmertForQuestionAnswering):
                 "object prediction needs a layer that sees objects, got r_layers 0 and x_layers 0: raise one"
             )
         self.obj_predict_head = LxmertVisualObjHead(self.config)
-        self.place_predict_head = nn.Linear(config.hidden_size, _BOX_NUMBERS)
+        self.place_predict_head = PlaceHead(config.hidden_size)
         self.place_weight = place_weight
         self.post_init()
 
-    def forward(  # type: ignore[override]
-        self, obj_labels: dict[str, tuple[Tensor, Tensor]] | None = None, **inputs: Any
-    ) -> LxmertForQuestionAnsweringOutput:
-        """As LxmertForQuestionAnswering.forward; `obj_labels` as LxmertForPreTraining takes them."""
+    def forward(self, obj_labels: dict[str, tuple[Tensor, Tensor]] | None = None, **inputs: Any) -> Any:
+        """As the model's own forward; `obj_labels` as LxmertForPreTraining takes them, one per object."""
         output: Any = super().forward(**inputs, output_hidden_states=obj_labels is not None, return_dict=True)
         if obj_labels is None:
             return output
-        states = output.vision_hidden_states[-1]  # (B, O, H)
-        scores = self.obj_predict_head(states)  # (B, O, classes), by task
-        mask, factor = inputs.get("visual_attention_mask"), self.config.visual_loss_normalizer
-        losses = output.losses | object_losses(scores, obj_labels, mask, factor)
+        states = output.vision_hidden_states[-1]  # (images, O, H)
+        scores = self.obj_predict_head(states)  # (images, O, classes), by task
+        wanted = {
+            task: (_by_image(ids, states), _by_image(weights, states))
+            for task, (ids, weights) in obj_labels.items()
+        }
+        mask = inputs.get("visual_attention_mask")
+        mask = None if mask is None else _by_image(mask, states)
+        losses = output.losses | object_losses(scores, wanted, mask, self.config.visual_loss_normalizer)
         if self.place_weight:
-            error = (self.place_predict_head(states) - inputs["visual_pos"]).abs().sum(dim=2)  # (B, O)
-            real = torch.ones_like(error) if mask is None else mask.to(error)
-            losses["place"] = self.place_weight * (error * real).sum() / real.sum().clamp(min=1)
-        return LxmertForQuestionAnsweringOutput(
+            boxes = _by_image(inputs["visual_pos"], states)
+            losses["place"] = self.place_weight * self.place_predict_head.loss(states, boxes, mask)
+        return dataclasses.replace(
+            output,
             loss=torch.stack(list(losses.values())).sum(),
-            question_answering_score=output.question_answering_score,
+            language_hidden_states=None,
+            vision_hidden_states=None,
             losses=losses,
         )
 
     @classmethod
     def around(
-        cls, model: LxmertForQuestionAnswering, labels: ObjectLabels, place_weight: float = 0.0
+        cls, model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
     ) -> Self:
         """The same weights, and new heads for these labels."""
         config = copy.deepcopy(model.config)
@@ -84,9 +114,35 @@ class LxmertWithObjectPrediction(LxmertForQuestionAnswering):
         wider.load_state_dict(model.state_dict(), strict=False)
         return wider
 
-    def without_head(self) -> LxmertForQuestionAnswering:
-        """The same weights as a plain question answering model."""
-        plain = LxmertForQuestionAnswering(self.config)
+    def without_head(self) -> LxmertPreTrainedModel:
+        """The same weights as a plain model."""
+        plain = self.plain_class(self.config)
         kept = {name: value for name, value in self.state_dict().items() if not name.startswith(HEADS)}
         plain.load_state_dict(kept)
         return plain
+
+
+class LxmertWithObjectPrediction(ObjectPrediction, LxmertForQuestionAnswering):  # type: ignore[misc]
+    """A question answering model that also predicts what its objects are."""
+
+    plain_class = LxmertForQuestionAnswering
+
+
+class PairsWithObjectPrediction(ObjectPrediction, LxmertForVisualReasoning):  # type: ignore[misc]
+    """A model of image pairs that also predicts what the objects of both images are."""
+
+    plain_class = LxmertForVisualReasoning
+
+
+def with_object_prediction(
+    model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
+) -> ObjectPrediction:
+    """The model with heads that predict these labels of its objects."""
+    is_pairs = isinstance(model, LxmertForVisualReasoning)
+    wider = PairsWithObjectPrediction if is_pairs else LxmertWithObjectPrediction
+    return wider.around(model, labels, place_weight)
+
+
+def _by_image(values: Tensor, states: Tensor) -> Tensor:
+    """Values of objects, of one image per example or of two, by image, as `states` (images, O, H) are."""
+    return values if len(values) == len(states) else values.flatten(0, 1)

@@ -1,6 +1,6 @@
 """What a person sees of a run: a progress bar per stage, and the accuracies after each epoch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -12,7 +12,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from transformers import TrainerCallback
 
 ACCURACY_KEY = "eval_accuracy"
@@ -120,27 +119,3 @@ def _accuracies(metrics: dict[str, float]) -> str | None:
     }
     listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(families.items()))
     return f"validation accuracy [bold]{metrics[ACCURACY_KEY]:.2f} %[/bold]  {listed}"
-
-
-def accuracy_table(
-    title: str, overall: float, groups: Mapping[str, Mapping[str, float]], counts: Mapping[str, int]
-) -> Table:
-    """A table of accuracies in percent.
-
-    Args:
-        title: Its title.
-        overall: The figure of all questions.
-        groups: Section ("question type") to accuracies by name.
-        counts: Questions per name, where known.
-    """
-    table = Table(title=title, title_justify="left")
-    table.add_column("kind")
-    table.add_column("questions", justify="right")
-    table.add_column("accuracy", justify="right")
-    for section, accuracies in groups.items():
-        table.add_row(f"[dim]{section}[/dim]", "", "")
-        for name, accuracy in sorted(accuracies.items()):
-            table.add_row(f"  {name}", f"{counts[name]:,}" if name in counts else "", f"{accuracy:.2f} %")
-        table.add_section()
-    table.add_row("[bold]all[/bold]", "", f"[bold]{overall:.2f} %[/bold]")
-    return table

@@ -1,25 +1,22 @@
 """The recipe of a fine-tuning run: everything that decides its result, typed and checked at once.
 
-A recipe is a YAML file of the sections below. Unknown keys are errors, all faults are reported together, and
-the resolved recipe (every default filled in) is saved with each run. Sources of defaults: "paper" is Tan &
-Bansal 2019 with the authors' released commands; "small scale" is measured on small models from scratch.
+A recipe is a YAML file of the sections below; its `task` says which kind it is, and the tasks differ in
+little more than their data. Unknown keys are errors, all faults are reported together, and the resolved
+recipe (every default filled in) is saved with each run. Sources of defaults: "paper" is Tan & Bansal 2019
+with the authors' released commands; "small scale" is measured on small models from scratch.
 """
 
 import inspect
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from lxmert.configuration import LxmertConfig
-from lxmert.data.answers import DEFAULT_MIN_COUNT
-from lxmert.data.files import VqaFiles
+from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_base import Recipe, Section
+from lxmert.training.recipe_data import DataSection, GqaData, Nlvr2Data, VqaData
 from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
-
-SCENES = "scenes"
-"""Names the made world's own word list or answer list, which no file need hold."""
-
 
 # Parameters of LxmertConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
@@ -65,56 +62,6 @@ class ModelSection(Section):
         return config
 
 
-class AnswersSection(Section):
-    """The closed list of answers."""
-
-    source: str = Field(
-        default="annotations",
-        description='"annotations" collects them from the training split, "scenes" takes the made world\'s '
-        "list, anything else is the path of a published table (JSON).",
-    )
-    min_count: int = Field(
-        default=DEFAULT_MIN_COUNT,
-        ge=1,
-        description="Questions an answer must be the most frequent answer of (public pipeline: 9).",
-    )
-
-
-class DataSection(Section):
-    """What is learned from."""
-
-    directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
-    train_split: str = Field(default="train", description="Split to train on.")
-    validation_split: str = Field(default="val", description="Split scored after each epoch.")
-    test_split: str | None = Field(
-        default="test", description="Split scored once at the end with the saved weights."
-    )
-    train_images: int | None = Field(
-        default=None,
-        ge=1,
-        description="Train on the questions of the first so many images only; null for all.",
-    )
-    train_question_types: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        description="Train on questions of these types only, as the annotations name them; null for all.",
-    )
-    validation_images: int | None = Field(
-        default=None, ge=1, description="The same for the validation split."
-    )
-    files: VqaFiles = Field(default_factory=VqaFiles, description="File names in the directory.")
-    extractor: dict[str, Any] = Field(
-        default_factory=lambda: {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 10}},
-        description="Specification of the region extractor, as in processor_config.json.",
-    )
-    features: Path | None = Field(
-        default=None,
-        description="Feature store that `lxmert extract` filled with this extractor; null extracts the "
-        "regions before training. An image that it lacks is an error.",
-    )
-    answers: AnswersSection = Field(default_factory=AnswersSection)
-
-
 class TextSection(Section):
     """How questions become tokens."""
 
@@ -135,11 +82,6 @@ class TextSection(Section):
 class OptimisationSection(LoopSection):
     """How the weights move."""
 
-    loss: Literal["soft_bce", "cross_entropy"] = Field(
-        default="soft_bce",
-        description="soft_bce: binary cross-entropy to soft scores, summed over answers (paper). "
-        "cross_entropy: softmax to the most frequent answer.",
-    )
     object_prediction: bool = Field(
         default=False,
         description="Also learn class and attributes of the objects, as the detector or else the instances "
@@ -152,10 +94,10 @@ class OptimisationSection(LoopSection):
         description="With object_prediction, weight of learning where the objects lie beside what they are. "
         "Without it object prediction makes small models forget places.",
     )
-    epochs: float = Field(default=4, gt=0, description="Passes over the training questions (paper: 4).")
-    batch_size: int = Field(default=32, ge=1, description="Questions per step and process (paper: 32).")
+    epochs: float = Field(default=4, gt=0, description="Passes over the training examples (paper: 4).")
+    batch_size: int = Field(default=32, ge=1, description="Examples per step and process (paper: 32).")
     peak_learning_rate: float = Field(
-        default=5e-5, gt=0, description="Highest learning rate (paper: 5e-5 for VQA)."
+        default=5e-5, gt=0, description="Highest learning rate (paper: 5e-5, for GQA 1e-5)."
     )
     schedule: Schedule = Field(
         default="linear",
@@ -195,14 +137,43 @@ class OptimisationSection(LoopSection):
         default=False, description="Compile the model with torch.compile (needs a C++ compiler on a CPU)."
     )
     group_by_length: bool = Field(
-        default=True, description="Batch questions of similar length: less padding, same questions per epoch."
+        default=True, description="Batch sentences of similar length: less padding, same examples per epoch."
+    )
+    loader_processes: int = Field(
+        default=0,
+        ge=0,
+        description="Processes that prepare batches ahead; 0 prepares them in between, which small models "
+        "with regions in memory like best.",
+    )
+
+
+class AnswerOptimisation(OptimisationSection):
+    """How the weights of a model with a closed list of answers move."""
+
+    loss: Literal["soft_bce", "cross_entropy"] = Field(
+        default="soft_bce",
+        description="soft_bce: binary cross-entropy to soft scores, summed over answers (paper). "
+        "cross_entropy: softmax to the most frequent answer.",
+    )
+
+
+class GqaOptimisation(AnswerOptimisation):
+    """The same with the paper's learning rate for GQA."""
+
+    peak_learning_rate: float = Field(
+        default=1e-5, gt=0, description="Highest learning rate (paper: 1e-5 for GQA)."
     )
 
 
 class EvaluationSection(Section):
     """How it is scored."""
 
-    batch_size: int = Field(default=512, ge=1, description="Questions per batch, without gradients.")
+    batch_size: int = Field(default=512, ge=1, description="Examples per batch, without gradients.")
+
+
+class VqaEvaluation(EvaluationSection):
+    """How questions with ten annotators are scored."""
+
     evaluator: Literal["present", "before-2021-03"] = Field(
         default="present",
         description="Version of the official VQA evaluator (the paper's figures: before-2021-03).",
@@ -210,12 +181,54 @@ class EvaluationSection(Section):
 
 
 class FinetuneRecipe(Recipe):
-    """One fine-tuning run."""
+    """One fine-tuning run. Reading one gives the recipe of its task."""
 
-    task: Literal["vqa"] = Field(default="vqa", description="What is trained: data, head and metric.")
+    task: str = Field(description="What is trained: vqa, gqa or nlvr2.")
     model: ModelSection
     data: DataSection
     text: TextSection = Field(default_factory=TextSection)
     optimisation: OptimisationSection = Field(default_factory=OptimisationSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     saving: SavingSection = Field(default_factory=SavingSection)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
+        """Check values read from anywhere; a recipe without `task` is one of VQA.
+
+        Raises:
+            ConfigurationError: With all faults, one after the other.
+        """
+        if cls is not FinetuneRecipe:
+            return super().from_dict(values, origin)
+        task = values.get("task", "vqa")
+        kind = _RECIPES.get(task) if isinstance(task, str) else None
+        if kind is None:
+            raise ConfigurationError(f"{origin}: task: one of {', '.join(_RECIPES)} expected (got {task!r})")
+        return kind.from_dict(values, origin)  # type: ignore[return-value]
+
+
+class VqaRecipe(FinetuneRecipe):
+    """Fine-tuning on questions with ten annotators' answers."""
+
+    task: Literal["vqa"] = Field(default="vqa", description="What is trained.")
+    data: VqaData
+    optimisation: AnswerOptimisation = Field(default_factory=AnswerOptimisation)
+    evaluation: VqaEvaluation = Field(default_factory=VqaEvaluation)
+
+
+class GqaRecipe(FinetuneRecipe):
+    """Fine-tuning on questions with one answer and a known structure."""
+
+    task: Literal["gqa"] = Field(default="gqa", description="What is trained.")
+    data: GqaData
+    optimisation: GqaOptimisation = Field(default_factory=GqaOptimisation)
+
+
+class Nlvr2Recipe(FinetuneRecipe):
+    """Fine-tuning on sentences that are true or false of two images."""
+
+    task: Literal["nlvr2"] = Field(default="nlvr2", description="What is trained.")
+    data: Nlvr2Data
+
+
+_RECIPES: Mapping[str, type[FinetuneRecipe]] = {"vqa": VqaRecipe, "gqa": GqaRecipe, "nlvr2": Nlvr2Recipe}

@@ -15,16 +15,21 @@ class LoopSection(Section):
     epochs: float = Field(gt=0, description="Passes over the training examples.")
     batch_size: int = Field(ge=1, description="Examples per step and process.")
     accumulation_steps: int = Field(default=1, ge=1, description="Batches per weight update.")
-    peak_learning_rate: float = Field(gt=0, description="Highest learning rate of AdamW.")
+    optimizer: Literal["adamw", "bert_adam"] = Field(
+        default="adamw",
+        description="adamw: with bias correction, no decay of biases and normalisations. bert_adam: as the "
+        "authors' released code has it, without bias correction and with decay of all weights.",
+    )
+    peak_learning_rate: float = Field(gt=0, description="Highest learning rate.")
     schedule: Schedule = Field(
         description="Course of the learning rate after the warm-up; the first two end at 0."
     )
     warmup: float = Field(
         ge=0, description="Rise to the peak: below 1 a share of all steps, else a number of steps."
     )
-    weight_decay: float = Field(ge=0, description="AdamW's decay; biases and normalisations have none.")
-    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's second moment decay.")
-    adam_epsilon: float = Field(gt=0, description="AdamW's epsilon.")
+    weight_decay: float = Field(ge=0, description="Decay; with adamw biases and normalisations have none.")
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="Decay of the second moment.")
+    adam_epsilon: float = Field(gt=0, description="Epsilon of the optimiser.")
     max_gradient_norm: float = Field(
         default=5.0, ge=0, description="Gradients are scaled down to this norm; 0 leaves them as they are."
     )
@@ -51,12 +56,20 @@ class SavingSection(Section):
         default="best",
         description="Weights of the best epoch on the validation split (paper), or of the last.",
     )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop early after so many validations in a row without a new best; null goes on to the "
+        "end. Works with select: best.",
+    )
     log_every_steps: int = Field(default=50, ge=1, description="Steps between two logged losses.")
 
     @model_validator(mode="after")
     def _best_needs_epochs(self) -> Self:
         if self.select == "best" and self.checkpoint_every_steps is not None:
             raise ValueError(
-                "select: best works with one checkpoint per epoch; leave checkpoint_every_steps out"
+                "select: best works with one checkpoint per validation; leave checkpoint_every_steps out"
             )
+        if self.patience is not None and self.select != "best":
+            raise ValueError("patience works with select: best; leave patience out or change select")
         return self

@@ -81,7 +81,8 @@ class RunFolder:
             for folder in self.checkpoints.iterdir()
             if (match := _CHECKPOINT.fullmatch(folder.name))
         }
-        whole = [step for step, folder in found.items() if _is_whole(folder)]
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        whole = [step for step, folder in found.items() if _is_whole(folder, processes)]
         return found[max(whole)] if whole else None
 
     def read_metrics(self) -> dict[str, Any]:
@@ -119,7 +120,12 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: Path, processes: int) -> bool:
+    # Each of several processes writes its own random numbers, and does not wait for the others.
+    if processes > 1:
+        random_states = [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
+        if not all(path.exists() for path in random_states):
+            return False
     try:
         json.loads((checkpoint / _WRITTEN_LAST).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):

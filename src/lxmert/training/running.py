@@ -1,5 +1,6 @@
 """What every training run does around its trainer: open the folder, resume, keep figures, write weights."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from lxmert._version import __version__
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
 from lxmert.training.recipe_sections import LoopSection
+from lxmert.training.resuming import correct_paths, restore_stopped
 from lxmert.training.run_folder import RunFolder
 from lxmert.weights.report import quiet_transformers
 
@@ -42,13 +44,23 @@ def run_in_folder(
     Raises:
         ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run.
     """
-    folder.open(recipe, resume=resume)
+    if is_main_process():
+        folder.open(recipe, resume=resume)
     metrics = folder.read_metrics()
     if metrics.get("finished"):
         return metrics
-    with ProgressDisplay(enabled=progress) as display, quiet_transformers(warnings_too=False):
-        folder.write_metrics(work(display) | {"finished": True})
+    display = ProgressDisplay(enabled=progress and is_main_process())
+    with display, quiet_transformers(warnings_too=False):
+        metrics = work(display) | {"finished": True}
+    if not is_main_process():
+        return metrics
+    folder.write_metrics(metrics)
     return folder.read_metrics()
+
+
+def is_main_process() -> bool:
+    """True for the process that writes, of those that `accelerate launch` or `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def use_threads(count: int | None) -> None:
@@ -74,15 +86,20 @@ def train_to_the_end(
     checkpoint = folder.newest_checkpoint()
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if checkpoint is not None and is_main_process():
+        correct_paths(checkpoint)
+    if checkpoint is None or not restore_stopped(trainer, checkpoint):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.perf_counter() - start
     steps = trainer.state.global_step
-    seen = (steps - start_step) * optimisation.batch_size * optimisation.accumulation_steps
+    per_step = optimisation.batch_size * optimisation.accumulation_steps * trainer.args.world_size
+    seen = (steps - start_step) * per_step
     return {
         "steps": steps,
         "resumed_at_step": start_step or None,
         "seconds": round(seconds, 1),
         f"{examples}_per_second": round(seen / seconds, 1),
+        "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "lxmert": __version__,
         "torch": torch.__version__,
@@ -94,13 +111,16 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
     """Write config.json and model.safetensors.
 
     Weights may be stored in half precision, but config.json keeps saying float32, so that they are loaded as
-    float32: half precision is a matter of size on disk here, not of arithmetic.
+    float32: half precision is a matter of size on disk here, not of arithmetic. Of several processes only the
+    first writes.
 
     Args:
         model: the trained model, float32.
         folder: where to write.
         weights_dtype: "float32", "float16" or "bfloat16".
     """
+    if not is_main_process():
+        return
     dtype = _WEIGHTS_DTYPES[weights_dtype]
     state = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,6 +1,7 @@
 """The order of training examples: a pure function of seed and epoch, so that a resumed run agrees."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch.utils.data import Sampler
@@ -47,3 +48,33 @@ class ShuffledSampler(Sampler[int]):
         rest = batches[len(whole) :]
         mixed = [whole[n] for n in torch.randperm(len(whole), generator=generator).tolist()]
         return iter(torch.cat([*mixed, *rest]).tolist() if batches else [])
+
+
+class DrawSampler(Sampler[int]):
+    """The order of a `ShuffledSampler` as draw numbers, epoch · examples + index, in whole steps only.
+
+    A draw number tells a data set not only which example is shown but also the how many-eth time, so that
+    what is random about it can follow from the number alone. The examples that would not fill an epoch's last
+    step are left to the next epochs, as in the authors' pre-training.
+
+    Args:
+        order: gives the indices.
+        examples_per_step: examples of one update over all processes and batches.
+    """
+
+    def __init__(self, order: ShuffledSampler, examples_per_step: int) -> None:
+        self._order = order
+        self._kept = len(order) - len(order) % examples_per_step
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration shows."""
+        self._epoch = epoch
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return self._kept
+
+    def __iter__(self) -> Iterator[int]:
+        first = self._epoch * len(self._order)
+        return (first + index for index in islice(self._order, self._kept))

@@ -1,48 +1,133 @@
-"""What a fine-tuning task is: its data, its head and its metric. The loop is the same for all of them.
+"""What a fine-tuning task is: its data, its head and its metric. Everything else is the same for all of them.
 
-A task turns a recipe into a `PreparedTask`; `finetuning.finetune` does the rest. A new data set is one new
-file with one more implementation of `Task`, and one more name in the recipe.
+A new data set is one new reader of its files (`lxmert.data`), one more `Task` (its model class, its metric,
+its submission file), and one more name in the recipe.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from transformers import PreTrainedModel
 
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.collation import TaskDataset
+from lxmert.data.files import TaskFiles
+from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.task_split import SplitExamples, SplitReader, TaskSplit
+from lxmert.errors import ConfigurationError
 from lxmert.processing import LxmertProcessor
-from lxmert.training.recipe import FinetuneRecipe
 
 
-class Report(Protocol):
-    """A scored split."""
+class Scores(Protocol):
+    """The official figures of a metric."""
+
+    def to_dict(self) -> dict[Any, Any]:
+        """Every figure under its official name, for JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a metric says of predictions.
+
+    Attributes:
+        accuracy: The figure that models are selected by, in percent.
+        per_family: Figures shown beside it while training; accuracies in percent unless the metric says
+            otherwise. A model that has collapsed shows here first.
+        scores: All figures.
+    """
+
+    accuracy: float
+    per_family: Mapping[str, float]
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Report:
+    """A scored split.
+
+    Attributes:
+        split: The split's name.
+        scored: The official figures.
+        answerable: How many of the examples have an answer in the model's vocabulary.
+        predictions: Example id to predicted answer.
+        seconds: Time of the model's passes, without reading and looking at images.
+    """
+
+    split: str
+    scored: Scored
+    answerable: int
+    predictions: Mapping[Any, str] = field(repr=False)
+    seconds: float = 0.0
 
     @property
     def accuracy(self) -> float:
         """The figure that models are selected by, in percent."""
-        ...
+        return self.scored.accuracy
 
     @property
-    def per_family(self) -> dict[str, float]:
-        """The same figure per kind of question, in percent: a model that has collapsed shows here first."""
-        ...
+    def per_family(self) -> Mapping[str, float]:
+        """Figures shown beside it."""
+        return self.scored.per_family
 
     def to_dict(self) -> dict[str, Any]:
-        """All figures, ready for JSON."""
-        ...
+        """Every figure but the single predictions, ready for JSON; "score" is `accuracy`."""
+        figures = _with_text_keys(self.scored.scores.to_dict())
+        return {"split": self.split, "score": self.accuracy, **figures, "answerable": self.answerable}
 
 
-class SizedDataset(Protocol):
-    """A data set whose examples' lengths are known, for batches of like lengths."""
+class Task(ABC):
+    """One kind of fine-tuning."""
 
-    @property
-    def lengths(self) -> list[int]:
-        """Length of each example."""
-        ...
+    name: ClassVar[str]
+    """As in `lxmert finetune NAME` and in a recipe."""
 
-    def __len__(self) -> int: ...
+    model_class: ClassVar[type[PreTrainedModel]]
+    head: ClassVar[str]
+    """Prefix of the weights that a start may lack, because this task makes them."""
 
-    def __getitem__(self, index: int) -> Any: ...
+    files_class: ClassVar[type[TaskFiles]]
+    """How a data directory of this task is laid out; its defaults are what `lxmert scenes make` writes."""
+
+    @abstractmethod
+    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
+        """The official figures.
+
+        Args:
+            examples: What was asked, annotated.
+            predictions: Example id to answer, for every example.
+            settings: Fields of the recipe's evaluation section that the metric knows.
+
+        Raises:
+            DataError: The split has no annotations.
+        """
+
+    @abstractmethod
+    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+        """Write the leaderboard's submission file, whole or not at all.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+
+    @abstractmethod
+    def reader(self, directory: Path, files: Any) -> SplitReader:
+        """What reads a data directory that is laid out like `files`, of `files_class`."""
+
+    def split(
+        self,
+        directory: Path,
+        name: str,
+        files: TaskFiles | None = None,
+        part: Part | None = None,
+        purpose: Purpose = Purpose.SCORING,
+    ) -> TaskSplit:
+        """A split of this task's data; `files` None for the layout that `lxmert scenes make` writes."""
+        reader = self.reader(directory, self.files_class() if files is None else files)
+        return TaskSplit(reader, name, part or Part(), purpose)
 
 
 @dataclass(frozen=True)
@@ -62,27 +147,29 @@ class PreparedTask:
 
     model: PreTrainedModel
     processor: LxmertProcessor
-    train: SizedDataset
-    validation: SizedDataset
+    train: TaskDataset
+    validation: TaskDataset
     collate_train: Callable[[Sequence[Any]], dict[str, Any]]
     collate_validation: Callable[[Sequence[Any]], dict[str, Any]]
     score: Callable[[Sequence[int]], Report]
     facts: dict[str, Any]
 
 
-class Task(Protocol):
-    """One kind of fine-tuning."""
+def answers_of(processor: LxmertProcessor) -> AnswerVocabulary:
+    """The processor's answers as a vocabulary.
 
-    name: str
+    Raises:
+        ConfigurationError: The processor has none.
+    """
+    if processor.answers is None:
+        raise ConfigurationError(
+            "the model's folder has no answers.json, so its scores cannot become answers"
+        )
+    return AnswerVocabulary(processor.answers)
 
-    def prepare(self, recipe: FinetuneRecipe) -> PreparedTask:
-        """Read the data and build the model.
 
-        Raises:
-            LxmertError: The data or the recipe's references are wrong.
-        """
-        ...
-
-    def test(self, recipe: FinetuneRecipe, folder: str, split: str) -> Report:
-        """Score a saved model folder on a split."""
-        ...
+def _with_text_keys(figures: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        str(key): _with_text_keys(value) if isinstance(value, Mapping) else value
+        for key, value in figures.items()
+    }

@@ -1,21 +1,28 @@
 """The `transformers.Trainer` of a fine-tuning run: its order of examples, its figures."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, TrainingArguments
 
 from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.optimising import GlobalBatchTrainer
 from lxmert.training.progress import ACCURACY_KEY, FAMILY_PREFIX, ProgressDisplay, TrainingProgress
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import ShuffledSampler
+from lxmert.training.stopping import StopEarly
 from lxmert.training.tasks import PreparedTask
 
+# The losses of the tasks' heads; others are means over objects.
+_EXAMPLE_LOSSES = ("qa", "pair")
 
-class FinetuneTrainer(Trainer):
+
+class FinetuneTrainer(GlobalBatchTrainer):
     """A Trainer with the recipe's order of examples and one collator for each data set.
 
     Args:
@@ -25,6 +32,8 @@ class FinetuneTrainer(Trainer):
         folder: Where figures go.
         display: Where progress is shown.
     """
+
+    loss_names = (*_EXAMPLE_LOSSES, "obj", "attr", "feat", "place")
 
     def __init__(
         self,
@@ -37,6 +46,7 @@ class FinetuneTrainer(Trainer):
         self._recipe = recipe
         self._prepared = prepared
         super().__init__(
+            recipe.optimisation,
             model=prepared.model,
             args=arguments,
             train_dataset=prepared.train,
@@ -48,6 +58,16 @@ class FinetuneTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingProgress(display))
         self.add_callback(SaveFigures(folder, lambda state: figures_of(state, prepared.facts)))
+        if recipe.saving.patience is not None:
+            self.add_callback(StopEarly(ACCURACY_KEY, recipe.saving.patience, higher_is_better=True))
+
+    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """Labelled examples, and objects that are no padding."""
+        labels, real = batch["labels"], batch["visual_attention_mask"] != 0
+        labelled = labels >= 0 if labels.ndim == 1 else (labels >= 0).all(dim=1)
+        counts = {"examples": labelled.sum(), "objects": real.sum()}
+        terms = [counts["examples" if name in _EXAMPLE_LOSSES else "objects"] for name in self.loss_names]
+        return torch.stack(terms).float()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
         return ShuffledSampler(

@@ -7,17 +7,17 @@ A prediction scores min(1, matches / 3), averaged over leaving out each annotato
 for 0, 1, 2, 3, 4 or more of ten annotators.
 """
 
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
-from functools import reduce
+from functools import lru_cache
 from typing import Any
 
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer, process_punctuation
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError
+from lxmert.training.metrics.sums import plain_sum
 
 # Matching annotators that make an answer fully right.
 _MATCHES_FOR_FULL_SCORE = 3
@@ -49,6 +49,8 @@ class VqaScores:
         per_question: Each question's accuracy by question id.
         questions: How many questions were scored.
         questions_per_type: How many of each question type.
+        questions_per_answer_type: How many of each answer type.
+        missing: Questions without a prediction, counted as wrong. 0 unless they were allowed.
     """
 
     overall: float
@@ -57,6 +59,8 @@ class VqaScores:
     per_question: dict[int, float] = field(repr=False)
     questions: int
     questions_per_type: dict[str, int] = field(repr=False)
+    questions_per_answer_type: dict[str, int] = field(repr=False)
+    missing: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single questions, for JSON; the official names where there are any."""
@@ -66,6 +70,8 @@ class VqaScores:
             "perQuestionType": self.per_question_type,
             "questions": self.questions,
             "questionsPerType": self.questions_per_type,
+            "questionsPerAnswerType": self.questions_per_answer_type,
+            "missing": self.missing,
         }
 
 
@@ -95,24 +101,34 @@ def question_accuracy(
         predicted = normalise_answer(clean_white_space(prediction))
         if len(set(truths)) > 1:
             truths = [process_punctuation(answer) for answer in truths]
-    return _leave_one_out(predicted, truths, annotators or [str(n) for n in range(len(truths))])
+    if not annotators:
+        return _distinct_leave_one_out(tuple(truth == predicted for truth in truths))
+    return _leave_one_out(predicted, list(zip(annotators, truths, strict=True)))
 
 
-def _leave_one_out(predicted: str, truths: Sequence[str], annotators: Sequence[str]) -> float:
-    records = list(zip(annotators, truths, strict=True))
+@lru_cache(maxsize=65_536)
+def _distinct_leave_one_out(matches: tuple[bool, ...]) -> float:
+    """The same for people who are all different: then only who matched counts, in 2**10 ways at most."""
+    return _leave_one_out("True", [(str(n), str(match)) for n, match in enumerate(matches)])
+
+
+def _leave_one_out(predicted: str, records: Sequence[tuple[str, str]]) -> float:
+    """Mean over the annotators' records (who, what) of the score that the others' answers give."""
     matching = [record for record in records if record[1] == predicted]
     # Annotators with the same record see the same others, so the float additions below have the
     # evaluator's own order and value.
     scores = [
         min(1.0, sum(other != record for other in matching) / _MATCHES_FOR_FULL_SCORE) for record in records
     ]
-    return _plain_sum(scores) / len(scores)
+    return plain_sum(scores) / len(scores)
 
 
 def vqa_accuracy(
     predictions: Mapping[int, str],
     examples: Iterable[VqaExample],
     evaluator: VqaEvaluator = VqaEvaluator.PRESENT,
+    *,
+    allow_missing: bool = False,
 ) -> VqaScores:
     """Score predictions against annotated questions.
 
@@ -120,14 +136,17 @@ def vqa_accuracy(
         predictions: Question id to answer: exactly the questions of `examples`.
         examples: Annotated questions.
         evaluator: The evaluator's version.
+        allow_missing: True counts questions without a prediction as wrong instead of refusing.
 
     Raises:
         DataError: There is no question, a question has no answers, or the predictions are for others.
     """
     examples = list(examples)
-    _check(predictions, examples)
+    missing = _check(predictions, examples, allow_missing)
     accuracies = [
         question_accuracy(predictions[example.question_id], example.answers, example.annotators, evaluator)
+        if example.question_id in predictions
+        else 0.0
         for example in examples
     ]
     by_answer_type: dict[str, list[float]] = {}
@@ -145,10 +164,13 @@ def vqa_accuracy(
         },
         questions=len(examples),
         questions_per_type={name: len(values) for name, values in by_question_type.items()},
+        questions_per_answer_type={name: len(values) for name, values in by_answer_type.items()},
+        missing=missing,
     )
 
 
-def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample]) -> None:
+def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample], allow_missing: bool) -> int:
+    """Refuse what cannot be scored; returns how many predictions are missing."""
     if not examples:
         raise DataError("there is no question to score")
     unanswered = next((example for example in examples if not example.answers), None)
@@ -156,21 +178,17 @@ def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample]) -> No
         raise DataError(f"question {unanswered.question_id} has no annotated answers, so it cannot be scored")
     wanted = {example.question_id for example in examples}
     missing, extra = wanted - predictions.keys(), predictions.keys() - wanted
-    if missing or extra:
+    if extra or (missing and not allow_missing):
         first = f"missing {min(missing)}" if missing else f"extra {min(extra)}"
         raise DataError(
-            f"the predictions are not for these {len(wanted)} questions: {len(missing)} missing, "
-            f"{len(extra)} extra (first: {first}); predict exactly the annotated questions"
+            f"the predictions are not for these {len(wanted):,} questions: {len(missing):,} missing, "
+            f"{len(extra):,} extra (first: {first}); predict exactly the annotated questions"
         )
+    return len(missing)
 
 
 def _percent_of_mean(accuracies: Sequence[float]) -> float:
-    return _rounded(100 * _plain_sum(accuracies) / len(accuracies))
-
-
-def _plain_sum(numbers: Iterable[float]) -> float:
-    """Add from left to right: from Python 3.12 on the built-in `sum` compensates, which changes last bits."""
-    return reduce(operator.add, numbers, 0.0)
+    return _rounded(100 * plain_sum(accuracies) / len(accuracies))
 
 
 def _rounded(percent: float) -> float:

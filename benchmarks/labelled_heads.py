@@ -1,0 +1,103 @@
+"""How much scoring labelled words and objects only saves: a training step of the full-size model, both ways.
+
+Prints seconds of the heads with their losses alone, and of the whole step, forward and backward, with
+`return_all_logits` True and False, and the ratios. Interleaved, best of several, so that a busy machine slows
+both alike. Launch: python benchmarks/labelled_heads.py [--batch 8] [--repeats 3] [--heads-only]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lxmert.configuration import LxmertConfig
+from lxmert.model import LxmertForPreTraining
+from lxmert.model.outputs import LxmertModelOutput
+
+WORDS, OBJECTS, RATE = 20, 36, 0.15
+
+
+def batch_of(size: int, config: LxmertConfig) -> dict[str, Any]:
+    """A batch as the paper has it: 20 words, 36 objects, 15 % of both masked, all objects labelled."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(most: int, *shape: int) -> torch.Tensor:
+        return torch.randint(most, shape, generator=generator)
+
+    words, objects = (size, WORDS), (size, OBJECTS)
+    labels = ids(config.vocab_size, *words)
+    labels[torch.rand(words, generator=generator) >= RATE] = -100
+    features = torch.rand(*objects, config.visual_feat_dim, generator=generator)
+    return {
+        "input_ids": ids(config.vocab_size, *words),
+        "visual_feats": features,
+        "visual_pos": torch.rand(*objects, 4, generator=generator),
+        "labels": labels,
+        "matched_label": ids(2, size),
+        "ans": ids(config.num_qa_labels, size),
+        "obj_labels": {
+            "obj": (ids(config.num_object_labels, *objects), torch.rand(objects, generator=generator)),
+            "attr": (ids(config.num_attr_labels, *objects), torch.rand(objects, generator=generator)),
+            "feat": (features, (torch.rand(objects, generator=generator) < RATE).float()),
+        },
+    }
+
+
+class EncoderStandIn(torch.nn.Module):
+    """Gives the same states at once, so that only the heads take time."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.words = torch.nn.Parameter(torch.randn(size, WORDS, hidden))
+        self.objects = torch.nn.Parameter(torch.randn(size, OBJECTS, hidden))
+
+    def forward(self, **_: Any) -> LxmertModelOutput:
+        """The states."""
+        return LxmertModelOutput(
+            language_output=self.words, vision_output=self.objects, pooled_output=self.words[:, 0]
+        )
+
+
+def seconds(step: Callable[[bool], None], repeats: int) -> tuple[float, float]:
+    """The best time of a step with all scores, and with those of labelled places only."""
+    best = {True: float("inf"), False: float("inf")}
+    for _ in range(repeats):
+        for every in (True, False):
+            start = time.perf_counter()
+            step(every)
+            best[every] = min(best[every], time.perf_counter() - start)
+    return best[True], best[False]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--heads-only", action="store_true")
+    given = parser.parse_args()
+    config = LxmertConfig()
+    model = LxmertForPreTraining(config)
+    batch = batch_of(given.batch, config)
+
+    def step(every: bool) -> None:
+        model.zero_grad()
+        model(**batch, return_all_logits=every).loss.backward()
+
+    encoder = model.lxmert
+    measured = {}
+    if not given.heads_only:
+        measured["whole step"] = seconds(step, given.repeats)
+    model.lxmert = EncoderStandIn(given.batch, config.hidden_size)
+    model.lxmert.embeddings = encoder.embeddings
+    measured["heads and losses"] = seconds(step, given.repeats)
+    for name, (every, few) in measured.items():
+        print(
+            f"{name}: {every:.2f} s with all scores, {few:.2f} s with labelled ones: {every / few:.2f} times"
+        )
+
+
+if __name__ == "__main__":
+    main()

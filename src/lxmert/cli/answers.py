@@ -1,0 +1,139 @@
+"""`lxmert answers`: make the list of answers that a model chooses from, and see how much it covers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from lxmert.data.answers import AnswerCoverage, AnswerVocabulary
+    from lxmert.data.progress import StartProgress
+    from lxmert.data.vqa import VqaExample
+
+app = typer.Typer(help="Answer vocabularies: build them, see what they cover.", no_args_is_help=True)
+
+TaskName = Literal["vqa", "gqa"]
+Task = Annotated[TaskName, typer.Argument(help="Whose format the annotations have.", show_default=False)]
+Annotations = Annotated[
+    list[Path],
+    typer.Argument(help="VQA annotation files, or GQA question files (or folders).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+
+# GQA's published table has every answer of its training and validation questions.
+_LEAST_GQA = 1
+
+
+@app.callback()
+def _answers() -> None:
+    """Answer vocabularies: build them, see what they cover."""
+
+
+@app.command()
+def build(
+    task: Task,
+    annotations: Annotations,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The answers.json to write.", show_default=False)
+    ],
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Keep answers that are the best one of so many questions.",
+            show_default="9 for vqa, as published, 1 for gqa",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Collect the frequent answers of annotated questions, the most frequent first.
+
+    VQA's are normalised as by its official evaluator; GQA's are taken as they are spelled.
+    """
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
+    from lxmert.errors import DataError
+
+    if output.exists() and not overwrite:
+        raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
+    with reading_bars(enabled=not as_json) as progress:
+        if task == "vqa":
+            vqa = _vqa_examples(annotations, progress)
+            vocabulary = AnswerVocabulary.build(vqa, min_count=min_count or DEFAULT_MIN_COUNT)
+            covered = vocabulary.coverage(vqa, normalise=True)
+        else:
+            gqa = _gqa_answers(annotations, progress)
+            vocabulary = AnswerVocabulary.from_answers(gqa, min_count=min_count or _LEAST_GQA)
+            covered = vocabulary.coverage_of([{answer: 1.0} for answer in gqa])
+    vocabulary.save(output)
+    _tell(str(output), vocabulary, covered, as_json)
+
+
+@app.command()
+def cover(
+    task: Task,
+    answers: Annotated[
+        Path,
+        typer.Argument(help="The answers: answers.json, or a published table.", show_default=False),
+    ],
+    annotations: Annotations,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="VQA: compare as spelled, as the published labels were made.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many annotated questions a list of answers can answer, and which answers it lacks."""
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.data.answers import AnswerVocabulary
+
+    vocabulary = AnswerVocabulary.load(answers)
+    with reading_bars(enabled=not as_json) as progress:
+        if task == "vqa":
+            covered = vocabulary.coverage(_vqa_examples(annotations, progress), normalise=not raw)
+        else:
+            covered = vocabulary.coverage_of(
+                [{answer: 1.0} for answer in _gqa_answers(annotations, progress)]
+            )
+    _tell(str(answers), vocabulary, covered, as_json)
+
+
+def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "list[VqaExample]":
+    from lxmert.data.vqa import read_vqa_annotations
+
+    return [example for path in annotations for example in read_vqa_annotations(path, progress=progress)]
+
+
+def _gqa_answers(annotations: Sequence[Path], progress: "StartProgress") -> list[str]:
+    from lxmert.data.gqa import read_gqa
+    from lxmert.errors import DataError
+
+    answers = []
+    for path in annotations:
+        for example in read_gqa(path, details=False, progress=progress):
+            if example.answer is None:
+                raise DataError(
+                    f"{path}: question {example.question_id} has no answer; give annotated questions"
+                )
+            answers.append(example.answer)
+    return answers
+
+
+def _tell(name: str, vocabulary: "AnswerVocabulary", covered: "AnswerCoverage", as_json: bool) -> None:
+    if as_json:
+        told = {
+            "answers": len(vocabulary),
+            "questions": covered.questions,
+            "answerable": covered.answerable,
+            "topAnswerKnown": covered.top_answer_known,
+            "bestScore": covered.best_score,
+            "unknown": [{"answer": answer, "questions": count} for answer, count in covered.unknown],
+        }
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{name}: {len(vocabulary):,} answers; {covered.summary()}")
+    if covered.unknown:
+        listed = ", ".join(f"{answer!r} ({count:,})" for answer, count in covered.unknown)
+        typer.echo(f"most frequent answers that are not among them: {listed}")

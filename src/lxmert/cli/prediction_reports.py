@@ -1,0 +1,130 @@
+"""What `lxmert score` does with the faults of a prediction file, and how it prints the scores."""
+
+import json
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import typer
+
+from lxmert.data.submission_faults import UNUSABLE, Fault, FaultKind
+from lxmert.data.submissions import Submission, compare_ids
+from lxmert.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# What becomes of rows that can be scored although something is wrong with them.
+_CONSEQUENCES = {
+    FaultKind.DUPLICATE: "the last row counts, as in the official evaluator",
+    FaultKind.MISSING: "they count as wrong",
+    FaultKind.UNKNOWN: "ignored",
+    FaultKind.EMPTY_ANSWER: "compared as they are",
+    FaultKind.PADDED_ANSWER: "compared as they are, as in the official evaluator",
+    FaultKind.NEITHER_TRUE_NOR_FALSE: "they count as wrong, as in the official evaluator",
+    FaultKind.BLANK_LINE: "passed over; the official evaluator would stop there",
+    FaultKind.SURPLUS_FIELD: "only the first two fields count, as in the official evaluator",
+}
+
+
+class Scores(Protocol):
+    """Figures of a data set's metric."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of them, for JSON."""
+        ...
+
+
+_Scores = TypeVar("_Scores", bound=Scores)
+
+
+def wanted_ids(
+    scored: Iterable[Any],
+    known: Collection[Any],
+    chosen: Collection[Any] | None,
+    questions: Path | None,
+    annotations: Path,
+) -> dict[Any, None]:
+    """The ids to score, in order: those that the annotations score, of them the chosen ones.
+
+    Args:
+        scored: Ids that the annotations score.
+        known: All ids of the annotations.
+        chosen: Ids of the questions file; None without one.
+        questions: The questions file, for messages.
+        annotations: The annotations file, for messages.
+
+    Raises:
+        DataError: A chosen question is not annotated.
+    """
+    if chosen is None:
+        return dict.fromkeys(scored)
+    absent = [one for one in chosen if one not in known]
+    if absent:
+        raise DataError(
+            f"{questions}: {len(absent):,} of {len(chosen):,} questions are not in {annotations}, the first "
+            f"is {absent[0]}; the two files do not belong together"
+        )
+    kept = set(chosen)
+    return dict.fromkeys(one for one in scored if one in kept)
+
+
+def check_usable(
+    path: Path,
+    submission: Submission,
+    wanted: Collection[Any],
+    known: Collection[Any],
+    *,
+    allow_missing: bool,
+    allow_unknown: bool = True,
+) -> list[Fault]:
+    """Refuse predictions that cannot be scored; returns what is wrong with them nevertheless.
+
+    Raises:
+        DataError: A row cannot be used, or a prediction is missing or unknown and that is not allowed.
+    """
+    unusable = [str(fault) for fault in submission.faults if fault.kind in UNUSABLE]
+    if unusable:
+        raise DataError(f"{path}: {'; '.join(unusable)}; mend these rows (lxmert validate-submission)")
+    faults = compare_ids(submission.predictions, wanted, known)
+    for fault in faults:
+        if fault.kind is FaultKind.MISSING and not allow_missing:
+            raise DataError(
+                f"{path}: {fault}; predict all {len(wanted):,} questions, or give --allow-missing to count "
+                "these as wrong"
+            )
+        if fault.kind is FaultKind.UNKNOWN and not allow_unknown:
+            raise DataError(
+                f"{path}: {fault}; the official evaluator refuses them, --ignore-unknown passes over them"
+            )
+    return [*submission.faults, *faults]
+
+
+def report_scores(
+    path: Path,
+    submission: Submission,
+    faults: Collection[Fault],
+    scores: _Scores,
+    table: "Callable[[str, _Scores], Table] | None",
+    facts: dict[str, Any],
+) -> None:
+    """Print scores as a table with the faults as notes, or everything as JSON where there is no table.
+
+    Args:
+        path: The prediction file.
+        submission: What was read of it.
+        faults: What is wrong with it.
+        scores: The figures.
+        table: Makes a table of a title and the figures; None for JSON.
+        facts: More for the JSON object, first the task.
+    """
+    if table is None:
+        told = facts | scores.to_dict()
+        told |= {"rows": submission.rows, "faults": [fault.to_dict() for fault in faults]}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(table(f"{path}: {submission.rows:,} predictions", scores))
+    for fault in faults:
+        typer.echo(f"note: {fault}; {_CONSEQUENCES[fault.kind]}", err=True)

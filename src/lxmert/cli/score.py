@@ -1,0 +1,204 @@
+"""`lxmert score`: official figures of any prediction file, without a model."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(help="Official figures of a prediction file: VQA, GQA, NLVR2.", no_args_is_help=True)
+
+Predictions = Annotated[
+    Path,
+    typer.Option(
+        "--predictions", "-p", help="Prediction file in the leaderboard's format.", show_default=False
+    ),
+]
+Annotations = Annotated[
+    Path, typer.Option("--annotations", "-a", help="Official annotation file.", show_default=False)
+]
+Questions = Annotated[
+    Path | None,
+    typer.Option(
+        "--questions", "-q", help="Score only the questions of this official file.", show_default=False
+    ),
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Count questions without a prediction as wrong.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, unrounded, instead of a table.")]
+
+
+@app.callback()
+def _score() -> None:
+    """Official figures of a prediction file: VQA, GQA, NLVR2."""
+
+
+@app.command()
+def vqa(
+    predictions: Predictions,
+    annotations: Annotations,
+    questions: Questions = None,
+    evaluator: Annotated[
+        Literal["present", "before-2021-03"],
+        typer.Option(
+            "--evaluator", help="Version of the official evaluator; LXMERT's figures are of the older."
+        ),
+    ] = "present",
+    allow_missing: AllowMissing = False,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Pass over predictions for questions not annotated.")
+    ] = False,
+    per_question: Annotated[
+        Path | None,
+        typer.Option(help="Write each question's accuracy to this JSON file.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score [{"question_id": 1, "answer": "..."}, ...] with v2_mscoco_*_annotations.json."""
+    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.score_tables import vqa_table
+    from lxmert.data.question_ids import question_ids
+    from lxmert.data.submissions import read_submission
+    from lxmert.data.vqa import read_vqa_annotations
+    from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
+
+    with reading_bars(enabled=not as_json) as progress:
+        submission = read_submission("vqa", predictions, progress=progress)
+        examples = read_vqa_annotations(annotations, progress=progress)
+        chosen = None if questions is None else question_ids("vqa", questions, progress=progress)
+    known = dict.fromkeys(example.question_id for example in examples)
+    wanted = wanted_ids(known, known, chosen, questions, annotations)
+    faults = check_usable(
+        predictions,
+        submission,
+        wanted,
+        known,
+        allow_missing=allow_missing,
+        allow_unknown=ignore_unknown,
+    )
+    scores = vqa_accuracy(
+        {one: answer for one, answer in submission.predictions.items() if one in wanted},
+        [example for example in examples if example.question_id in wanted],
+        VqaEvaluator(evaluator),
+        allow_missing=allow_missing,
+    )
+    if per_question is not None:
+        per_question.write_text(json.dumps(scores.per_question, indent=0) + "\n", encoding="utf-8")
+    facts = {"task": "vqa", "evaluator": evaluator}
+    report_scores(predictions, submission, faults, scores, None if as_json else vqa_table, facts)
+
+
+@app.command()
+def gqa(
+    predictions: Predictions,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotations",
+            "-a",
+            help="Official questions file with answers, or the folder of its parts.",
+            show_default="the file given as --questions",
+        ),
+    ] = None,
+    questions: Questions = None,
+    choices: Annotated[
+        Path | None,
+        typer.Option(help="Choices file, for validity and plausibility.", show_default=False),
+    ] = None,
+    scene_graphs: Annotated[
+        Path | None, typer.Option(help="Scene graphs file, for grounding.", show_default=False)
+    ] = None,
+    attentions: Annotated[
+        Path | None, typer.Option(help="Attention file, for grounding.", show_default=False)
+    ] = None,
+    attention_kind: Annotated[
+        Literal["map", "objects"],
+        typer.Option(help="What attentions are over: cells of the image, or boxes of objects."),
+    ] = "map",
+    consistency: Annotated[
+        Literal["auto", "require", "known", "off"],
+        typer.Option(
+            help="Where entailed questions are unknown: auto: no consistency; require: an error, as "
+            "officially; known: they are left out; off: never any consistency."
+        ),
+    ] = "auto",
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score [{"questionId": "...", "prediction": "..."}, ...] with *_questions.json."""
+    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.score_tables import gqa_table
+    from lxmert.data.gqa import read_gqa
+    from lxmert.data.gqa_attentions import read_gqa_attentions
+    from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
+    from lxmert.data.question_ids import question_ids
+    from lxmert.data.submissions import read_submission
+    from lxmert.training.metrics.gqa import gqa_scores
+
+    source = annotations or questions
+    if source is None:
+        raise typer.BadParameter("give the questions file with answers", param_hint="--annotations")
+    with reading_bars(enabled=not as_json) as progress:
+        submission = read_submission("gqa", predictions, progress=progress)
+        examples = read_gqa(source, progress=progress)
+        chosen = None
+        if questions is not None and questions != source:
+            chosen = question_ids("gqa", questions, progress=progress)
+        known_choices = None if choices is None else read_gqa_choices(choices, progress=progress)
+        graphs = None if scene_graphs is None else read_scene_graphs(scene_graphs, progress=progress)
+        looked_at = None if attentions is None else read_gqa_attentions(attentions, progress=progress)
+    known = dict.fromkeys(example.question_id for example in examples)
+    balanced = [example.question_id for example in examples if example.is_balanced]
+    wanted = wanted_ids(balanced, known, chosen, questions, source)
+    faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
+    scores = gqa_scores(
+        submission.predictions,
+        examples,
+        known_choices,
+        graphs,
+        looked_at,
+        attention_kind=attention_kind,
+        consistency=consistency,
+        only=wanted,
+        allow_missing=allow_missing,
+    )
+    report_scores(predictions, submission, faults, scores, None if as_json else gqa_table, {"task": "gqa"})
+    if scores.no_consistency and consistency != "off" and not as_json:
+        typer.echo(f"note: no consistency: {scores.no_consistency} (see --consistency)", err=True)
+
+
+@app.command()
+def nlvr2(
+    predictions: Predictions,
+    annotations: Annotations,
+    questions: Questions = None,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score lines "identifier,True" or "identifier,False" with dev.json, test1.json, ..."""
+    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.score_tables import nlvr2_table
+    from lxmert.data.nlvr2 import read_nlvr2
+    from lxmert.data.question_ids import question_ids
+    from lxmert.data.submissions import read_submission
+    from lxmert.training.metrics.nlvr2 import nlvr2_scores
+
+    with reading_bars(enabled=not as_json) as progress:
+        submission = read_submission("nlvr2", predictions, progress=progress)
+        examples = read_nlvr2(annotations, labels_only=True, progress=progress)
+        chosen = None if questions is None else question_ids("nlvr2", questions, progress=progress)
+    known = dict.fromkeys(example.identifier for example in examples)
+    wanted = wanted_ids(known, known, chosen, questions, annotations)
+    faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
+    scores = nlvr2_scores(
+        submission.predictions,
+        [example for example in examples if example.identifier in wanted],
+        allow_missing=allow_missing,
+    )
+    report_scores(
+        predictions, submission, faults, scores, None if as_json else nlvr2_table, {"task": "nlvr2"}
+    )

@@ -1,0 +1,130 @@
+"""Scores of prediction files as tables for people."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.training.labelled_scores import LabelledScores
+    from lxmert.training.metrics.gqa import GqaScores, GroupAccuracy
+    from lxmert.training.metrics.nlvr2 import Nlvr2Scores
+    from lxmert.training.metrics.vqa import VqaScores
+
+# Name, number of questions and figure of one line.
+_Line = tuple[str, int | None, str]
+
+
+def vqa_table(title: str, scores: "VqaScores") -> "Table":
+    """All figures of VQA, per kind of answer and question."""
+    counts = {"answer type": scores.questions_per_answer_type, "question type": scores.questions_per_type}
+    figures = {"answer type": scores.per_answer_type, "question type": scores.per_question_type}
+    return _table(
+        title,
+        {
+            "": [("accuracy", scores.questions, _percent(scores.overall))],
+            **{
+                section: [
+                    (name, counts[section][name], _percent(value)) for name, value in sorted(values.items())
+                ]
+                for section, values in figures.items()
+            },
+        },
+    )
+
+
+def gqa_table(title: str, scores: "GqaScores") -> "Table":
+    """All figures of GQA, and its accuracy per kind of question."""
+    distribution = "-" if scores.distribution is None else f"{scores.distribution:.2f} (lower is better)"
+    figures: list[_Line] = [
+        ("accuracy", scores.questions, _percent(scores.accuracy)),
+        ("binary", None, _percent(scores.binary)),
+        ("open", None, _percent(scores.open)),
+        ("consistency", None, _percent(scores.consistency)),
+        ("validity", None, _percent(scores.validity)),
+        ("plausibility", None, _percent(scores.plausibility)),
+        ("grounding", None, _percent(scores.grounding)),
+        ("distribution", None, distribution),
+    ]
+    return _table(
+        title,
+        {
+            "": figures,
+            "structural type": _groups(scores.per_structural),
+            "semantic type": _groups(scores.per_semantic),
+            "reasoning steps": _groups(scores.per_steps),
+            "words": _groups(scores.per_words),
+        },
+    )
+
+
+def nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
+    """All figures of NLVR2, and what tells a model that has collapsed."""
+    return _table(
+        title,
+        {
+            "": [
+                ("accuracy", scores.examples, _percent(scores.accuracy_percent)),
+                ("consistency", scores.groups, _percent(scores.consistency_percent)),
+            ],
+            "for comparison": [
+                ("predicted True", None, _percent(100 * scores.predicted_true)),
+                ("accuracy of always True", None, _percent(100 * scores.always_true)),
+            ],
+        },
+        counted="examples or groups",
+    )
+
+
+def labelled_table(title: str, scores: "LabelledScores") -> "Table":
+    """Scores by soft labels, per kind of answer and question."""
+    types = {"answer type": scores.per_answer_type, "question type": scores.per_question_type}
+    return _table(
+        title,
+        {
+            "": [("score by soft labels", scores.questions, _percent(scores.overall))],
+            **{
+                section: [(name, scores.counts[name], _percent(one)) for name, one in sorted(values.items())]
+                for section, values in types.items()
+                if values
+            },
+        },
+    )
+
+
+def table_of(title: str, scores: Any) -> "Table":
+    """The table of any task's scores."""
+    tables: dict[str, Callable[[str, Any], Table]] = {
+        "VqaScores": vqa_table,
+        "GqaScores": gqa_table,
+        "Nlvr2Scores": nlvr2_table,
+        "LabelledScores": labelled_table,
+    }
+    return tables[type(scores).__name__](title, scores)
+
+
+def _groups(groups: "Mapping[Any, GroupAccuracy]") -> list[_Line]:
+    return [(str(name), group.questions, _percent(group.percent)) for name, group in sorted(groups.items())]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"
+
+
+def _table(title: str, sections: Mapping[str, Sequence[_Line]], counted: str = "questions") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    # Texts, for names may hold brackets, which rich would take for markup.
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("figure", overflow="fold")
+    table.add_column(counted, justify="right")
+    table.add_column("score", justify="right")
+    for section, lines in sections.items():
+        if section:
+            table.add_section()
+            table.add_row(section, "", "", style="dim")
+        for name, count, figure in lines:
+            shown = Text(f"  {name}" if section else name)
+            table.add_row(shown, "" if count is None else f"{count:,}", figure)
+    return table

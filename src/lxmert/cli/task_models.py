@@ -1,0 +1,83 @@
+"""What `lxmert eval` and `lxmert predict` share: the model with its processor and task, the data's layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lxmert.data.files import TaskFiles
+    from lxmert.processing import LxmertProcessor
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A model ready to be run over data.
+
+    Attributes:
+        task: Name of its task.
+        model: The model, on a GPU where there is one.
+        processor: Its processor.
+        files: How the data directory is laid out.
+    """
+
+    task: str
+    model: "PreTrainedModel"
+    processor: "LxmertProcessor"
+    files: "TaskFiles"
+
+
+def load_task_model(name: str, task: str | None, file_names: Sequence[str] = ()) -> TaskModel:
+    """Load a model for its task.
+
+    Args:
+        name: "scenes", a folder, or a hub name.
+        task: "vqa", "gqa" or "nlvr2"; None for what the model was fine-tuned on.
+        file_names: Changes of the layout, as in "questions=my_{split}.json". The layout is otherwise that of
+            the recipe in the model's folder, else what `lxmert scenes make` writes.
+
+    Raises:
+        ConfigurationError: The model belongs to no task, or a file name is wrong.
+        WeightsError: No such model, or one that is not complete.
+    """
+    import torch
+
+    from lxmert.inference.models import locate_model
+    from lxmert.processing import LxmertProcessor
+    from lxmert.training.task_list import recipe_of_folder, task_named, task_of_model
+    from lxmert.weights.hub import hub_folder
+    from lxmert.weights.report import load_complete
+
+    location = locate_model(name)
+    is_local = Path(location).is_dir()
+    folder = Path(location) if is_local else hub_folder(location)
+    kind = task_of_model(name, folder) if task is None else task_named(task)
+    recipe = recipe_of_folder(folder)
+    layout: dict[str, Any] = {}
+    if recipe is not None and recipe.task == kind.name:
+        layout = recipe.data.files.model_dump()
+    files = _files(kind.files_class, layout, file_names)
+    model, _ = load_complete(kind.model_class, folder, dtype=torch.float32)
+    own = {} if is_local else {"local_files_only": True}
+    processor = LxmertProcessor.from_pretrained(location, **own)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TaskModel(kind.name, model.to(device), processor.to(device), files)
+
+
+def _files(files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequence[str]) -> "TaskFiles":
+    from pydantic import ValidationError
+
+    from lxmert.errors import ConfigurationError
+    from lxmert.training.recipe_values import all_faults
+
+    for change in changes:
+        key, equals, name = change.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--files {change}: expected a key and a file name, as in choices=null")
+        layout[key] = None if name == "null" else name
+    try:
+        return files_class.model_validate(layout)
+    except ValidationError as error:
+        raise ConfigurationError(f"--files: {all_faults(error)}") from None

@@ -1,0 +1,47 @@
+"""`lxmert validate-submission`: whether a leaderboard will take a prediction file."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def validate_submission(
+    task: Annotated[
+        Literal["vqa", "gqa", "nlvr2"], typer.Argument(help="Whose format the file should have.")
+    ],
+    file: Annotated[Path, typer.Argument(help="The prediction file.", show_default=False)],
+    questions: Annotated[
+        Path,
+        typer.Option(
+            "--questions",
+            "-q",
+            help="Official file of the questions that it must answer, each once.",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """Check a prediction file before it is handed in: types, missing, unknown and repeated ids, and more.
+
+    Exit status 1 if anything is wrong; every kind of fault is told with its number and first places.
+    """
+    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.data.question_ids import question_ids
+    from lxmert.data.submissions import check_submission
+
+    with reading_bars(enabled=not as_json) as progress:
+        wanted = question_ids(task, questions, progress=progress)
+        check = check_submission(task, file, wanted, progress=progress)
+    if as_json:
+        typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2, ensure_ascii=False))
+    else:
+        for fault in check.faults:
+            typer.echo(f"fault: {fault}", err=True)
+        typer.echo(
+            f"{file}: {'not valid' if check.faults else 'valid'}; {check.rows:,} predictions, expected "
+            f"{check.expected:,}, one for each question of {questions}"
+        )
+    if check.faults:
+        raise typer.Exit(1)

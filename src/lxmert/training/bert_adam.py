@@ -1,0 +1,124 @@
+"""BertAdam, the optimiser of the authors' released code, and the course of its learning rate.
+
+Source: the formulas of airsplay/lxmert's optimisation code. It differs from AdamW in four points: no bias
+correction; epsilon is added outside the root; the decay is part of the update, before the learning rate, and
+weighs on every parameter, biases and normalisations included; the first update, whose learning rate is 0,
+still fills the moments.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.recipe_sections import Schedule
+
+
+class BertAdam(Optimizer):
+    """Adam without bias correction, decay on all parameters.
+
+    Per parameter θ with gradient g: m ← β1·m + (1-β1)·g; v ← β2·v + (1-β2)·g²;
+    θ ← θ - lr·(m / (√v + epsilon) + decay·θ). Gradients are not clipped here.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: highest learning rate; `bert_adam_schedule` gives the course.
+        betas: decay of the two moments.
+        eps: epsilon.
+        weight_decay: decay of the weights.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one update; returns what the closure returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["exp_avg"] = torch.zeros_like(parameter)
+                    state["exp_avg_sq"] = torch.zeros_like(parameter)
+                first, second, gradient = state["exp_avg"], state["exp_avg_sq"], parameter.grad
+                first.mul_(beta1).add_(gradient, alpha=1 - beta1)
+                second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+                update = first / second.sqrt().add_(group["eps"])
+                update.add_(parameter, alpha=group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"])
+        return loss
+
+
+def warmup_linear(progress: float, warmup: float) -> float:
+    """Share of the highest learning rate: up to 1 at `warmup`, then down to 0 at the end.
+
+    Args:
+        progress: updates made so far as a share of all.
+        warmup: share of all updates; 0 begins at 1.
+    """
+    if progress < warmup:
+        return progress / warmup
+    return max((progress - 1.0) / (warmup - 1.0), 0.0) if warmup < 1 else 1.0
+
+
+def warmup_constant(progress: float, warmup: float) -> float:
+    """Share of the highest learning rate: up to 1 at `warmup`, then 1; arguments as `warmup_linear`."""
+    return progress / warmup if progress < warmup else 1.0
+
+
+def warmup_cosine(progress: float, warmup: float) -> float:
+    """Up to 1 at `warmup`, then half a cosine down to 0; in the original code this one breaks off."""
+    if progress < warmup:
+        return progress / warmup
+    share = (progress - warmup) / (1.0 - warmup) if warmup < 1 else 0.0
+    return 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+_COURSES: dict[Schedule, Callable[[float, float], float]] = {
+    "linear": warmup_linear,
+    "cosine": warmup_cosine,
+    "constant_with_warmup": warmup_constant,
+}
+
+
+def bert_adam_schedule(optimizer: Optimizer, schedule: Schedule, warmup: float, steps: int) -> LambdaLR:
+    """The learning rate before each update, of which the k-th is made at progress k / steps.
+
+    Unlike the schedules of `transformers`, the warm-up is not rounded to whole updates.
+
+    Args:
+        optimizer: whose learning rate is the highest.
+        schedule: the course.
+        warmup: below 1 a share of all updates, else a number of updates.
+        steps: number of updates, more than 0.
+
+    Raises:
+        ConfigurationError: the warm-up is as long as the whole run.
+    """
+    share = warmup if warmup < 1 else warmup / steps
+    if share >= 1:
+        raise ConfigurationError(f"the warm-up of {warmup:g} updates must be shorter than the run's {steps}")
+    course = _COURSES[schedule]
+    return LambdaLR(optimizer, lambda made: course(made / steps, share))

@@ -1,0 +1,58 @@
+"""The GQA task: official question files, the question answering head, the official figures.
+
+Source: paper section 3.3 and the fine-tuning code of airsplay/lxmert.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lxmert.data.files import GqaFiles
+from lxmert.data.gqa_scene_graphs import read_gqa_choices
+from lxmert.data.gqa_split import GqaReader
+from lxmert.data.labelled_split import LabelledReader
+from lxmert.data.submissions import write_gqa_submission
+from lxmert.data.task_split import SplitExamples, SplitReader
+from lxmert.model import LxmertForQuestionAnswering
+from lxmert.training.labelled_scores import score_labelled
+from lxmert.training.metrics.gqa import gqa_scores
+from lxmert.training.tasks import Scored, Task
+
+# The figures that tell something of every model, in the order shown.
+_SHOWN = ("binary", "open", "consistency", "validity", "plausibility", "distribution")
+
+
+class GqaTask(Task):
+    """Questions with one answer each, and a known structure."""
+
+    name = "gqa"
+    model_class = LxmertForQuestionAnswering
+    head = "answer_head."
+    files_class = GqaFiles
+
+    def reader(self, directory: Path, files: GqaFiles) -> SplitReader:
+        """See `Task.reader`."""
+        return (LabelledReader if files.format == "lxmert" else GqaReader)(directory, files)
+
+    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
+        """See `Task.score`; validity and plausibility where the layout has a choices file."""
+        if isinstance(examples.split.reader, LabelledReader):
+            return score_labelled(examples, predictions)
+        scores = gqa_scores(
+            predictions, [example.source for example in examples.examples], self._choices(examples)
+        )
+        known = {name: value for name in _SHOWN if (value := getattr(scores, name)) is not None}
+        return Scored(scores.accuracy, known, scores)
+
+    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+        """See `Task.write`."""
+        write_gqa_submission(path, predictions)
+
+    def _choices(self, examples: SplitExamples) -> Any:
+        reader: Any = examples.split.reader
+        paths = [reader.files.choices_path(reader.directory, name) for name in examples.split.names]
+        if None in paths:
+            return None
+        return {
+            key: choice for path in paths for key, choice in reader.read_once(read_gqa_choices, path).items()
+        }

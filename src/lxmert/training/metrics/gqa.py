@@ -1,0 +1,261 @@
+"""The official GQA figures: accuracy and its parts, validity, consistency, grounding, distribution.
+
+Source: the GQA evaluator `eval.py` (gqadataset.org), whose numbers are reproduced bit for bit. Every figure
+is over the balanced questions of the file, in percent, except `distribution` (a chi-square over 100; lower
+is better). Answers are compared as they are: no normalisation, upper and lower case differ.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from lxmert.data.gqa import GqaExample
+from lxmert.data.gqa_scene_graphs import GqaChoices, GqaSceneGraph
+from lxmert.errors import DataError
+from lxmert.training.metrics import gqa_consistency
+from lxmert.training.metrics.gqa_consistency import ConsistencyRule
+from lxmert.training.metrics.grounding import AttentionKind, grounding_score
+from lxmert.training.metrics.sums import mean_percent, plain_sum
+
+_Key = TypeVar("_Key")
+
+# The answers to "what do they have in common?", whatever the choices file says.
+_COMMON_MARK = "Common"
+_COMMON_ANSWERS = ("color", "material", "shape")
+
+# Steps that do not make a question longer: its last one, in three forms.
+_UNCOUNTED_STEPS = ("exist", "query: name", "choose name")
+
+# What the file does not say.
+_UNKNOWN = "unknown"
+
+# The structure of open questions; all others are binary to the evaluator, even "choose" with its two options.
+_OPEN_STRUCTURE = "query"
+
+
+class GroupAccuracy(NamedTuple):
+    """Accuracy of a group of questions in percent, and how many there are."""
+
+    percent: float
+    questions: int
+
+
+@dataclass(frozen=True)
+class GqaScores:
+    """The official figures, unrounded; percentages unless said otherwise.
+
+    Attributes:
+        accuracy: Predictions equal to the answer.
+        binary: The same over all questions whose structure is not "query"; 0 without such questions.
+        open: The same over questions whose structure is "query"; 0 without such questions.
+        validity: Predictions among the valid choices; None without choices.
+        plausibility: Predictions among the plausible choices; None without choices.
+        consistency: Mean accuracy over the questions entailed by each rightly answered one; 0 where there is
+            none, None where it cannot be told or was not asked for.
+        grounding: Attention on the objects that a question is about; None without attentions.
+        distribution: How far predicted answers are from being distributed as the true ones: chi-square over
+            100, lower is better, no percentage; None where no question belongs to a global group.
+        per_structural: Accuracy per structural type.
+        per_semantic: Accuracy per semantic type.
+        per_steps: Accuracy per number of reasoning steps.
+        per_words: Accuracy per number of words.
+        questions: How many balanced questions were scored.
+        missing: Questions of them without a prediction, counted as wrong. 0 unless they were allowed.
+        no_consistency: Why there is no consistency; None where there is.
+    """
+
+    accuracy: float
+    binary: float
+    open: float
+    validity: float | None
+    plausibility: float | None
+    consistency: float | None
+    grounding: float | None
+    distribution: float | None
+    per_structural: dict[str, GroupAccuracy] = field(repr=False)
+    per_semantic: dict[str, GroupAccuracy] = field(repr=False)
+    per_steps: dict[int, GroupAccuracy] = field(repr=False)
+    per_words: dict[int, GroupAccuracy] = field(repr=False)
+    questions: int
+    missing: int = 0
+    no_consistency: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every figure, for JSON, under the official names; groups as [percent, questions]."""
+        return {
+            "accuracy": self.accuracy,
+            "binary": self.binary,
+            "open": self.open,
+            "validity": self.validity,
+            "plausibility": self.plausibility,
+            "consistency": self.consistency,
+            "grounding": self.grounding,
+            "distribution": self.distribution,
+            "accuracyPerStructuralType": _lists(self.per_structural),
+            "accuracyPerSemanticType": _lists(self.per_semantic),
+            "accuracyPerSteps": _lists(self.per_steps),
+            "accuracyPerLength": _lists(self.per_words),
+            "questions": self.questions,
+            "missing": self.missing,
+            "noConsistency": self.no_consistency,
+        }
+
+
+def gqa_scores(
+    predictions: Mapping[str, str],
+    questions: Iterable[GqaExample],
+    choices: Mapping[str, GqaChoices] | None = None,
+    scene_graphs: Mapping[str, GqaSceneGraph] | None = None,
+    attentions: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    *,
+    attention_kind: AttentionKind = "map",
+    consistency: ConsistencyRule = "auto",
+    only: Container[str] | None = None,
+    allow_missing: bool = False,
+) -> GqaScores:
+    """Score predictions against annotated questions.
+
+    Args:
+        predictions: Question id to answer; others than those of `questions` are ignored.
+        questions: Annotated questions. The unbalanced ones among them count for consistency only.
+        choices: Valid and plausible answers by question id.
+        scene_graphs: Objects by image id, for grounding.
+        attentions: What was looked at by question id, for grounding, as `grounding_score` takes it.
+        attention_kind: What the attentions are over: cells of a "map", or boxes of "objects".
+        consistency: What to do where entailed questions are not all known.
+        only: Ids of the questions to score; None for all. The others count for consistency only.
+        allow_missing: True counts questions without a prediction as wrong instead of refusing.
+
+    Raises:
+        DataError: There is no balanced question, one has no answer, prediction, choices, attention or scene
+            graph, or consistency is required and cannot be told.
+    """
+    by_id = {question.question_id: question for question in questions}
+    scored = [
+        question
+        for question in by_id.values()
+        if question.is_balanced and (only is None or question.question_id in only)
+    ]
+    missing = _check(predictions, scored, allow_missing)
+    right = [predictions.get(question.question_id) == question.answer for question in scored]
+    consistent, reason = gqa_consistency.consistency(
+        predictions, scored, by_id, consistency, allow_missing=allow_missing
+    )
+    return GqaScores(
+        accuracy=mean_percent(right),
+        binary=mean_percent([one for q, one in zip(scored, right, strict=True) if not _is_open(q)]),
+        open=mean_percent([one for q, one in zip(scored, right, strict=True) if _is_open(q)]),
+        validity=_share_of_choices(predictions, scored, choices, "valid"),
+        plausibility=_share_of_choices(predictions, scored, choices, "plausible"),
+        consistency=consistent,
+        no_consistency=reason,
+        grounding=_grounding(scored, scene_graphs, attentions, attention_kind),
+        distribution=_distribution(predictions, scored),
+        per_structural=_per_group([question.structural or _UNKNOWN for question in scored], right),
+        per_semantic=_per_group([question.semantic or _UNKNOWN for question in scored], right),
+        per_steps=_per_group([reasoning_steps(question) for question in scored], right),
+        per_words=_per_group([len(question.question.split()) for question in scored], right),
+        questions=len(scored),
+        missing=missing,
+    )
+
+
+def _check(predictions: Mapping[str, str], scored: Sequence[GqaExample], allow_missing: bool) -> int:
+    """Refuse what cannot be scored; returns how many predictions are missing."""
+    if not scored:
+        raise DataError("there is no balanced question to score; GQA's figures are over those alone")
+    unanswered = next((question for question in scored if question.answer is None), None)
+    if unanswered is not None:
+        raise DataError(f"question {unanswered.question_id} has no answer, so it cannot be scored")
+    missing = [question.question_id for question in scored if question.question_id not in predictions]
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing):,} of {len(scored):,} balanced questions have no prediction, the first is "
+            f"{missing[0]}; predict every question, or count those as wrong (allow missing ones)"
+        )
+    return len(missing)
+
+
+def _is_open(question: GqaExample) -> bool:
+    return question.structural == _OPEN_STRUCTURE
+
+
+def reasoning_steps(question: GqaExample) -> int:
+    """How many steps of its program a question counts for, as the official evaluator counts them."""
+    return sum(not any(one in step for one in _UNCOUNTED_STEPS) for step in question.semantic_steps)
+
+
+def _share_of_choices(
+    predictions: Mapping[str, str],
+    scored: Sequence[GqaExample],
+    choices: Mapping[str, GqaChoices] | None,
+    kind: Literal["valid", "plausible"],
+) -> float | None:
+    if choices is None:
+        return None
+    found = []
+    for question in scored:
+        if question.question_id not in choices:
+            raise DataError(
+                f"question {question.question_id} is not in the choices file; "
+                "give the choices of the same split, or none"
+            )
+        allowed: Sequence[str] = getattr(choices[question.question_id], kind)
+        if _COMMON_MARK in (question.detailed or ""):
+            allowed = _COMMON_ANSWERS
+        found.append(predictions.get(question.question_id) in allowed)
+    return mean_percent(found)
+
+
+def _grounding(
+    scored: Sequence[GqaExample],
+    scene_graphs: Mapping[str, GqaSceneGraph] | None,
+    attentions: Mapping[str, Sequence[Sequence[float]]] | None,
+    kind: AttentionKind,
+) -> float | None:
+    if attentions is None:
+        return None
+    if scene_graphs is None:
+        raise DataError("grounding needs the scene graphs of the split beside the attentions")
+    found = []
+    for question in scored:
+        if question.question_id not in attentions:
+            raise DataError(f"question {question.question_id} has no attention; give one for every question")
+        if question.image_id not in scene_graphs:
+            raise DataError(f"image {question.image_id} has no scene graph; give those of the same split")
+        found.append(
+            grounding_score(question, scene_graphs[question.image_id], attentions[question.question_id], kind)
+        )
+    return mean_percent(found)
+
+
+def _distribution(predictions: Mapping[str, str], scored: Sequence[GqaExample]) -> float | None:
+    """Chi-square per global group of questions, weighted by the groups' sizes, over 100."""
+    truth: dict[str, Counter[str]] = {}
+    predicted: dict[str, Counter[str | None]] = {}
+    for question in scored:
+        if question.groups_global is not None:
+            truth.setdefault(question.groups_global, Counter())[str(question.answer)] += 1
+            predicted.setdefault(question.groups_global, Counter())[
+                predictions.get(question.question_id)
+            ] += 1
+    if not truth:
+        return None
+    weighted = [
+        plain_sum((predicted[group][answer] - count) ** 2 / count for answer, count in counts.items())
+        * counts.total()
+        for group, counts in truth.items()
+    ]
+    return plain_sum(weighted) / sum(counts.total() for counts in truth.values()) / 100
+
+
+def _per_group(keys: Sequence[_Key], right: Sequence[bool]) -> dict[_Key, GroupAccuracy]:
+    groups: dict[_Key, list[bool]] = {}
+    for key, one in zip(keys, right, strict=True):
+        groups.setdefault(key, []).append(one)
+    return {key: GroupAccuracy(mean_percent(values), len(values)) for key, values in groups.items()}
+
+
+def _lists(groups: Mapping[Any, GroupAccuracy]) -> dict[Any, list[float]]:
+    return {key: list(group) for key, group in groups.items()}

@@ -1,0 +1,80 @@
+"""GQA's consistency: whether what is answered rightly is also known when asked in other words.
+
+Source: the GQA evaluator `eval.py`. For each rightly answered question that entails others, the accuracy on
+those (itself left out, an id that is listed twice counted twice); the mean of that.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from lxmert.data.gqa import GqaExample
+from lxmert.errors import DataError
+from lxmert.training.metrics.sums import mean_percent
+
+ConsistencyRule = Literal["auto", "require", "known", "off"]
+"""How to treat entailed questions that are not in the file or have no prediction.
+
+require: an error, as in the official evaluator. auto: no figure then. known: they are left out. off: never
+a figure.
+"""
+
+
+def consistency(
+    predictions: Mapping[str, str],
+    scored: Sequence[GqaExample],
+    by_id: Mapping[str, GqaExample],
+    rule: ConsistencyRule,
+    *,
+    allow_missing: bool,
+) -> tuple[float | None, str | None]:
+    """The figure in percent, or why there is none; 0 where no rightly answered question entails another.
+
+    Args:
+        predictions: Question id to answer.
+        scored: The questions to score.
+        by_id: All questions of the file.
+        rule: What to do where entailed questions are not all known.
+        allow_missing: True counts questions without a prediction as wrong.
+
+    Raises:
+        DataError: Consistency is required and cannot be told.
+    """
+    if rule == "off":
+        return None, "not asked for"
+    if rule != "known":
+        reason = _unknown_entailed(predictions, scored, by_id, allow_missing)
+        if reason and rule == "require":
+            raise DataError(
+                f"no consistency: {reason}; give all questions of the split and predictions for them, "
+                'or choose "known" to leave these out'
+            )
+        if reason:
+            return None, reason
+    shares = []
+    for question in scored:
+        if predictions.get(question.question_id) != question.answer:
+            continue
+        entailed = [by_id[one] for one in question.entailed if one != question.question_id and one in by_id]
+        if rule == "known":
+            entailed = [one for one in entailed if one.question_id in predictions and one.answer is not None]
+        if entailed:
+            right = sum(predictions.get(one.question_id) == one.answer for one in entailed)
+            shares.append(right / len(entailed))
+    return mean_percent(shares), None
+
+
+def _unknown_entailed(
+    predictions: Mapping[str, str],
+    scored: Sequence[GqaExample],
+    by_id: Mapping[str, GqaExample],
+    allow_missing: bool,
+) -> str | None:
+    """Why consistency cannot be told as officially defined, which wants a prediction for every question."""
+    unpredicted = [] if allow_missing else [one for one in by_id if one not in predictions]
+    if unpredicted:
+        return f"{len(unpredicted):,} questions have no prediction, the first is {unpredicted[0]}"
+    entailed = dict.fromkeys(one for question in scored for one in question.entailed)
+    absent = [one for one in entailed if one not in by_id or by_id[one].answer is None]
+    if absent:
+        return f"{len(absent):,} entailed questions are not in the file, the first is {absent[0]}"
+    return None

@@ -1,0 +1,137 @@
+"""The official NLVR2 figures: accuracy, and consistency over the pairs of one sentence.
+
+Source: lil-lab/nlvr `nlvr2/eval/metrics.py`, whose numbers are reproduced bit for bit. One thing is mended:
+where predictions are missing, that script prints their names and ends with status 0 and no score; here it is
+an error that says how many.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lxmert.data.nlvr2 import Nlvr2Example
+from lxmert.errors import DataError
+
+_TOKENS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Nlvr2Scores:
+    """The official figures, shares 0..1 as the official script prints them.
+
+    Attributes:
+        accuracy: Share of right predictions.
+        consistency: Share of groups with every prediction right. A group is one sentence with all its pairs
+            of images.
+        examples: How many examples were scored.
+        groups: How many groups.
+        predicted_true: Share of the examples predicted True; 0 or 1 means that the model has collapsed.
+        always_true: Accuracy of a constant True, the yardstick for `accuracy`.
+        unclear: Predictions that are neither true nor false; they count as wrong.
+        missing: Examples without a prediction; they count as wrong. 0 unless they were allowed.
+    """
+
+    accuracy: float
+    consistency: float
+    examples: int
+    groups: int
+    predicted_true: float
+    always_true: float
+    unclear: int = 0
+    missing: int = 0
+
+    @property
+    def accuracy_percent(self) -> float:
+        """Accuracy in percent, unrounded."""
+        return 100 * self.accuracy
+
+    @property
+    def consistency_percent(self) -> float:
+        """Consistency in percent, unrounded."""
+        return 100 * self.consistency
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every figure, for JSON; the shares under their official names, percentages beside them."""
+        return {
+            "accuracy": self.accuracy,
+            "consistency": self.consistency,
+            "accuracyPercent": self.accuracy_percent,
+            "consistencyPercent": self.consistency_percent,
+            "examples": self.examples,
+            "groups": self.groups,
+            "predictedTrue": self.predicted_true,
+            "alwaysTrue": self.always_true,
+            "unclear": self.unclear,
+            "missing": self.missing,
+        }
+
+
+def truth_value(prediction: bool | str) -> bool | None:
+    """What a prediction says; None where it is neither true nor false.
+
+    Letters may be of either case. White space is not forgiven: the official script strips lines, not fields.
+    """
+    return prediction if isinstance(prediction, bool) else _TOKENS.get(prediction.lower())
+
+
+def nlvr2_scores(
+    predictions: Mapping[str, bool | str],
+    examples: Iterable[Nlvr2Example],
+    *,
+    allow_missing: bool = False,
+) -> Nlvr2Scores:
+    """Score predictions against labelled examples.
+
+    Args:
+        predictions: Identifier to a bool, or to a word as it stands in a prediction file. Those of unknown
+            identifiers are ignored, as by the official script.
+        examples: Labelled examples.
+        allow_missing: True counts examples without a prediction as wrong instead of refusing.
+
+    Raises:
+        DataError: There is no example, one has no label or no prediction, or a prediction is no bool or word.
+    """
+    examples = list(examples)
+    missing = _check(predictions, examples, allow_missing)
+    right = unclear = said_true = 0
+    consistent: dict[str, bool] = {}
+    for example in examples:
+        prediction = predictions.get(example.identifier)
+        said = None if prediction is None else truth_value(prediction)
+        unclear += said is None and prediction is not None
+        said_true += said is True
+        right += said is example.label
+        consistent[example.group] = consistent.get(example.group, True) and said is example.label
+    return Nlvr2Scores(
+        accuracy=right / len(examples),
+        consistency=sum(consistent.values()) / len(consistent),
+        examples=len(examples),
+        groups=len(consistent),
+        predicted_true=said_true / len(examples),
+        always_true=sum(example.label is True for example in examples) / len(examples),
+        unclear=unclear,
+        missing=missing,
+    )
+
+
+def _check(predictions: Mapping[str, bool | str], examples: list[Nlvr2Example], allow_missing: bool) -> int:
+    """Refuse what cannot be scored; returns how many predictions are missing."""
+    if not examples:
+        raise DataError("there is no example to score")
+    unlabelled = next((example for example in examples if example.label is None), None)
+    if unlabelled is not None:
+        raise DataError(f"example {unlabelled.identifier} has no label, so it cannot be scored")
+    missing = [example.identifier for example in examples if example.identifier not in predictions]
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing):,} of {len(examples):,} examples have no prediction, the first is {missing[0]}; "
+            "predict every example, or count those as wrong (allow missing ones)"
+        )
+    for example in examples:
+        prediction = predictions.get(example.identifier, False)
+        if not isinstance(prediction, bool | str):
+            raise DataError(
+                f"the prediction for {example.identifier} is {prediction!r}; "
+                "expected a bool, or the word True or False"
+            )
+    return len(missing)

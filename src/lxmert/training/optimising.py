@@ -1,0 +1,112 @@
+"""The `transformers.Trainer` that all training here builds on: optimisers, and losses over the global batch.
+
+The losses of the models are means over the batch that they are given: over words, questions, objects. Several
+processes, or several batches per update, shall give what one big batch gives; so each mean is weighed by its
+share of what there is to learn in the whole update, which is counted in the targets alone.
+
+Shapes: L losses.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import Trainer
+
+from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
+from lxmert.training.recipe_sections import LoopSection
+
+
+class OptimisingTrainer(Trainer):
+    """A Trainer whose optimiser is the recipe's: AdamW, or BertAdam with its own schedule and decay.
+
+    Args:
+        optimisation: how the weights move.
+        **settings: as `transformers.Trainer` takes them.
+    """
+
+    optimizer: Optimizer
+    lr_scheduler: LRScheduler | None
+
+    def __init__(self, optimisation: LoopSection, **settings: Any) -> None:
+        self._optimisation = optimisation
+        if self._uses_bert_adam:
+            kwargs = {"lr": optimisation.peak_learning_rate, "eps": optimisation.adam_epsilon}
+            betas = (0.9, optimisation.adam_beta2)
+            settings["optimizer_cls_and_kwargs"] = (BertAdam, kwargs | {"betas": betas})
+        super().__init__(**settings)
+
+    @property
+    def _uses_bert_adam(self) -> bool:
+        return self._optimisation.optimizer == "bert_adam"
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Matrices and embeddings; with BertAdam everything."""
+        if self._uses_bert_adam:
+            return [name for name, _ in model.named_parameters()]
+        names: list[str] = super().get_decay_parameter_names(model)
+        return names
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
+        """The course of the learning rate."""
+        if self._uses_bert_adam and self.lr_scheduler is None:
+            self.lr_scheduler = bert_adam_schedule(
+                optimizer or self.optimizer,
+                self._optimisation.schedule,
+                self._optimisation.warmup,
+                num_training_steps,
+            )
+            self._created_lr_scheduler = True
+            return self.lr_scheduler
+        scheduler: LRScheduler = super().create_scheduler(num_training_steps, optimizer)
+        return scheduler
+
+
+class GlobalBatchTrainer(OptimisingTrainer):
+    """A Trainer whose losses are means over all processes and batches of an update.
+
+    A subclass names the losses and counts what they are means of.
+    """
+
+    loss_names: ClassVar[tuple[str, ...]]
+    """The losses, as the model's output calls them."""
+
+    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """How many terms each loss is a mean of in a batch, (L,)."""
+        raise NotImplementedError
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The batches of one update, and the terms in those of all processes, (L,)."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        terms = torch.zeros(len(self.loss_names), device=device)
+        for batch in batches:
+            terms += self.terms_of(batch).to(device)
+        return batches, self.accelerator.reduce(terms, "sum")
+
+    def shares(self, batch: Mapping[str, Any], whole: Tensor) -> Mapping[str, Tensor]:
+        """The factor of each loss by name that makes it a part of the global mean.
+
+        Args:
+            batch: one batch of the update.
+            whole: what `get_batch_samples` counted, (L,).
+        """
+        # The gradients of processes are averaged, and the Trainer divides by the number of batches.
+        repeats = self.accelerator.num_processes * self.current_gradient_accumulation_steps
+        shares = self.terms_of(batch).to(whole) / whole.clamp(min=1) * repeats
+        return dict(zip(self.loss_names, shares, strict=True))
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The sum of the losses, in training as means over the global batch."""
+        outputs = model(**inputs)
+        loss = outputs.loss
+        if num_items_in_batch is not None:
+            shares = self.shares(inputs, num_items_in_batch)
+            loss = torch.stack([shares[name] * value for name, value in outputs.losses.items()]).sum()
+        return (loss, outputs) if return_outputs else loss

@@ -1,0 +1,163 @@
+"""From a recipe to what the loop needs, the same for all tasks: data read and looked at, a model built."""
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
+from lxmert.data.joined_stores import open_stores
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_source import RegionSource
+from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.task_split import SplitExamples
+from lxmert.errors import ConfigurationError, DataError
+from lxmert.processing import LxmertProcessor
+from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
+from lxmert.training.object_prediction import with_object_prediction
+from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.starting import answers_for, check_start, model_for, tokenizer_for
+from lxmert.training.tasks import PreparedTask, Report, Task
+from lxmert.vision.build import build_extractor
+from lxmert.weights.report import load_complete
+
+
+def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_progress) -> PreparedTask:
+    """Read the splits, look at their images and build model and processor.
+
+    Raises:
+        LxmertError: The data or the recipe's references are wrong.
+    """
+    check_start(recipe.model.from_pretrained)
+    train_examples, validation_examples = _examples(task, recipe, progress)
+    answers = answers_for(recipe, train_examples.split.reader, train_examples.examples)
+    specification = recipe.data.extractor
+    processor = LxmertProcessor(
+        tokenizer=tokenizer_for(recipe.model, lower_case=recipe.text.lower_case),
+        extractor=None if specification is None else build_extractor(specification),
+        answers=list(answers),
+        max_text_length=recipe.text.max_length,
+    )
+    # Before any image is looked at: what does not fit together is told at once.
+    model, origin = model_for(
+        task, recipe.model, processor.tokenizer, answers, _feature_dim(recipe, processor)
+    )
+    train = _dataset(train_examples, processor, answers, recipe, progress)
+    validation = _dataset(validation_examples, processor, answers, recipe, progress)
+    if not (train.answerable and len(validation)):
+        raise DataError(
+            f"{recipe.data.directory}: {train.answerable} training examples have a known answer and there "
+            f"are {len(validation)} validation examples; both must be more than 0"
+        )
+    facts = _facts(train_examples, train.answerable, answers, model) | origin
+    if recipe.optimisation.attention is not None:
+        model.set_attn_implementation(recipe.optimisation.attention)
+    collators = _collators(recipe, train, validation, processor, len(answers))
+    if recipe.optimisation.object_prediction:
+        object_labels = train_examples.object_labels(train.regions)
+        model = with_object_prediction(model, object_labels, recipe.optimisation.place_weight)
+        collators = _collators(recipe, train, validation, processor, len(answers), object_labels)
+    settings = recipe.evaluation.model_dump(exclude={"batch_size"})
+    return PreparedTask(
+        model=model,
+        processor=processor,
+        train=train,
+        validation=validation,
+        collate_train=collators[0],
+        collate_validation=collators[1],
+        score=lambda labels: score_labels(
+            task, labels, validation_examples, answers, validation.answerable, settings=settings
+        ),
+        facts=facts,
+    )
+
+
+def score_folder(
+    task: Task, recipe: FinetuneRecipe, folder: str, split: str, progress: StartProgress = no_progress
+) -> Report:
+    """Score a saved model folder on a split, as `lxmert eval` does."""
+    model, _ = load_complete(task.model_class, folder)
+    return evaluate_model(
+        model,
+        LxmertProcessor.from_pretrained(folder),
+        recipe.data.directory,
+        split,
+        task=task.name,
+        files=recipe.data.files,
+        features=recipe.data.stores,
+        progress=progress,
+        **recipe.evaluation.model_dump(),
+    )
+
+
+def _feature_dim(recipe: FinetuneRecipe, processor: LxmertProcessor) -> int:
+    """Features per object of the data."""
+    if processor.extractor is not None:
+        return processor.extractor.feature_dim
+    if not recipe.data.stores:
+        raise ConfigurationError("data.extractor and data.features are both null; regions must come from one")
+    return open_stores(recipe.data.stores).feature_dim
+
+
+def _examples(
+    task: Task, recipe: FinetuneRecipe, progress: StartProgress
+) -> tuple[SplitExamples, SplitExamples]:
+    data = recipe.data
+    train = Part(
+        first_images=data.train_images,
+        kinds=getattr(data, "train_question_types", None),
+        share=data.train_share,
+    )
+    validation = Part(first_images=data.validation_images)
+    return (
+        task.split(data.directory, data.train_split, data.files, train, Purpose.TRAINING).read(progress),
+        task.split(data.directory, data.validation_split, data.files, validation).read(progress),
+    )
+
+
+def _dataset(
+    examples: SplitExamples,
+    processor: LxmertProcessor,
+    answers: AnswerVocabulary,
+    recipe: FinetuneRecipe,
+    progress: StartProgress,
+) -> TaskDataset:
+    return TaskDataset(
+        examples.examples,
+        examples.targets(answers),
+        processor.tokenizer,
+        processor.max_text_length,
+        regions_for(examples, processor, recipe.data.stores, progress),
+    )
+
+
+def _collators(
+    recipe: FinetuneRecipe,
+    train: TaskDataset,
+    validation: TaskDataset,
+    processor: LxmertProcessor,
+    classes: int,
+    object_labels: Any = None,
+) -> tuple[TaskCollator, TaskCollator]:
+    """The collators of training data, with object labels if the model learns them, and of validation data."""
+    loss = getattr(recipe.optimisation, "loss", "cross_entropy")
+    target = TargetKind.SOFT if loss == "soft_bce" else TargetKind.CLASS
+
+    def collator(regions: RegionSource, labels: Any) -> TaskCollator:
+        pad = processor.tokenizer.pad_token_id
+        return TaskCollator(regions, pad, classes, target, recipe.text.pad_to_multiple_of, labels)
+
+    return collator(train.regions, object_labels), collator(validation.regions, None)
+
+
+def _facts(
+    examples: SplitExamples, answerable: int, answers: AnswerVocabulary, model: PreTrainedModel
+) -> dict[str, Any]:
+    return {
+        "train_split": examples.split.name,
+        "train_questions": len(examples),
+        "train_questions_with_known_answer": answerable,
+        "train_images": len(examples.image_names()),
+        "answers": len(answers),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }

@@ -1,0 +1,1 @@
+"""Pre-training on five tasks (paper section 3.3)."""

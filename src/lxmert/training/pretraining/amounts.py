@@ -1,0 +1,62 @@
+"""The tasks of pre-training, and how much there is of each to learn in a batch.
+
+The model's losses are means over the batch that it is given; these counts turn them into means over several
+batches, in an update (`optimising.GlobalBatchTrainer`), between two logs, in a validation.
+
+Shapes: B batch, W words, O objects, T tasks.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+TASKS: Mapping[str, str] = {
+    "masked_words": "masked_lm",
+    "matched": "matched",
+    "object_labels": "obj",
+    "attribute_labels": "attr",
+    "feature_regression": "feat",
+    "places": "place",
+    "qa": "qa",
+}
+"""The tasks as recipes and figures name them, and the model's names of their losses."""
+
+OBJECT_TASKS = ("object_labels", "attribute_labels", "feature_regression")
+"""The tasks whose losses the model multiplies by `visual_loss_normalizer`."""
+
+TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
+
+
+class Amounts(NamedTuple):
+    """What a batch holds of each task, in the order of TASKS; 0 where the batch has no target of it.
+
+    Attributes:
+        terms: (T,) what the model's mean runs over: labelled words, pairs, real objects, labelled questions.
+        weights: (T,) the sum of the weights: the same, but for objects the confidences or the masked ones.
+    """
+
+    terms: Tensor
+    weights: Tensor
+
+
+def amounts_of(batch: Mapping[str, Any]) -> Amounts:
+    """Count in a batch as the model takes it."""
+    boxes = batch["visual_pos"]
+    mask = batch.get("visual_attention_mask")
+    real = torch.ones(boxes.shape[:2], device=boxes.device) if mask is None else (mask != 0).float()  # (B, O)
+    terms = torch.zeros(len(TASKS), device=boxes.device)
+    weights = torch.zeros_like(terms)
+    for task, name in (("masked_words", "labels"), ("matched", "matched_label"), ("qa", "ans")):
+        if batch.get(name) is not None:
+            terms[TASK_INDEX[task]] = weights[TASK_INDEX[task]] = (batch[name] >= 0).sum()
+    for task in OBJECT_TASKS:
+        pair = (batch.get("obj_labels") or {}).get(TASKS[task])
+        if pair is not None:
+            wanted, weight = pair
+            counts = real if task == "feature_regression" else real * (wanted >= 0)
+            terms[TASK_INDEX[task]] = real.sum()
+            weights[TASK_INDEX[task]] = (weight * counts).sum()
+    terms[TASK_INDEX["places"]] = weights[TASK_INDEX["places"]] = real.sum()
+    return Amounts(terms, weights)

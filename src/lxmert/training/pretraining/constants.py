@@ -1,0 +1,154 @@
+"""What the best constant predictor reaches on the validation examples: the mark that learning must pass.
+
+A constant predictor says the same of every word, pair, object and question, whatever it is shown. Its best
+loss follows from the targets alone: for classes the (weighted) entropy of their frequencies, for features
+and boxes the loss of the best fixed vector. Its best accuracy is the share of the most frequent class; for
+answers, the best mean score of any answer. A model whose loss is not well below has learned nothing but
+frequencies.
+
+Shapes: B batch, O objects, D feature width, L labelled places.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lxmert.training.pretraining.amounts import TASKS
+from lxmert.training.pretraining.validation import ValidationData
+
+# Vectors of which the best fixed one is found; more are thinned out evenly, which bounds the memory.
+_MOST_VECTORS = 20_000
+# Halvings of the interval in which the best number lies: to a millionth of its width.
+_HALVINGS = 20
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The best constant prediction for a task.
+
+    Attributes:
+        loss: as `PretrainingReport.losses`.
+        accuracy: percent; None where there is nothing to be right about.
+    """
+
+    loss: float
+    accuracy: float | None = None
+
+
+@dataclass
+class _Classes:
+    """How often each class id is asked for, and with what weight in all."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    weights: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, ids: Tensor, weights: Tensor | None = None) -> None:
+        labels = ids.tolist()
+        self.counts.update(labels)
+        each = [1.0] * len(labels) if weights is None else weights.tolist()
+        for label, weight in zip(labels, each, strict=True):
+            self.weights[label] += weight
+
+    def best(self) -> Constant | None:
+        total = sum(self.weights.values())
+        if not total:
+            return None
+        shares = [weight / total for weight in self.weights.values() if weight > 0]
+        most = max(self.counts.values()) / sum(self.counts.values())
+        return Constant(-sum(share * math.log(share) for share in shares), 100 * most)
+
+
+@dataclass
+class _Vectors:
+    """An even sample of vectors."""
+
+    kept: list[Tensor] = field(default_factory=list)
+    every: int = 1
+
+    def add(self, vectors: Tensor) -> None:
+        self.kept.append(vectors[:: self.every].clone())
+        if sum(map(len, self.kept)) > _MOST_VECTORS:
+            self.kept = [torch.cat(self.kept)[::2].clone()]
+            self.every *= 2
+
+    def all(self) -> Tensor | None:
+        vectors = torch.cat(self.kept) if self.kept else None
+        return vectors if vectors is not None and len(vectors) else None
+
+
+def constant_predictors(data: ValidationData) -> dict[str, Constant]:
+    """The best constant prediction, by task, for each task that the examples have targets of.
+
+    Several processes each look at all examples, so that none needs to wait for another's.
+    """
+    classes = {task: _Classes() for task in TASKS}
+    features, boxes, answers = _Vectors(), _Vectors(), _AnswerPoints()
+    for rows, batch in data.batches():
+        _collect_classes(classes, batch)
+        if "feat" in batch.get("obj_labels", {}):
+            wanted, weight = batch["obj_labels"]["feat"]
+            features.add(wanted[(weight > 0) & (batch["visual_attention_mask"] != 0)])
+        boxes.add(batch["visual_pos"][batch["visual_attention_mask"] != 0])
+        if "ans" in batch:
+            answers.add([data.dataset.answer_scores(row) for row in rows.tolist()], batch["ans"])
+    found = {task: best for task, counted in classes.items() if (best := counted.best()) is not None}
+    if "qa" in found:
+        found["qa"] = Constant(found["qa"].loss, answers.best())
+    if (vectors := features.all()) is not None:
+        found["feature_regression"] = Constant(smooth_l1_of_best_vector(vectors))
+    if (vectors := boxes.all()) is not None:
+        middle = vectors.median(dim=0).values
+        found["places"] = Constant((vectors - middle).abs().sum(dim=1).mean().item())
+    return found
+
+
+def smooth_l1_of_best_vector(vectors: Tensor) -> float:
+    """The mean smooth L1 error of the best fixed vector for vectors (L, D).
+
+    The error's slope grows with the number that is predicted, so halving intervals finds where it is 0.
+    """
+    low, high = vectors.amin(dim=0), vectors.amax(dim=0)  # (D,)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        slope = (middle - vectors).clamp(-1, 1).sum(dim=0)
+        low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
+    best = ((low + high) / 2).expand_as(vectors)
+    return F.smooth_l1_loss(best, vectors).item()
+
+
+@dataclass
+class _AnswerPoints:
+    """The score that each answer would get, if it were always given."""
+
+    points: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    questions: int = 0
+
+    def add(self, scores: Sequence[Mapping[int, float]], drawn: Tensor) -> None:
+        for known, answer in zip(scores, drawn.tolist(), strict=True):
+            if answer >= 0:
+                self.questions += 1
+                for label, score in known.items():
+                    self.points[label] += score
+
+    def best(self) -> float:
+        return 100 * max(self.points.values(), default=0) / max(self.questions, 1)
+
+
+def _collect_classes(classes: Mapping[str, _Classes], batch: Mapping[str, Any]) -> None:
+    for task, name in (("masked_words", "labels"), ("matched", "matched_label"), ("qa", "ans")):
+        if name in batch:
+            ids = batch[name]
+            classes[task].add(ids[ids >= 0])
+    real = batch["visual_attention_mask"] != 0
+    for task in ("object_labels", "attribute_labels"):
+        pair = batch.get("obj_labels", {}).get(TASKS[task])
+        if pair is not None:
+            ids, weights = pair
+            counts = real & (ids >= 0) & (weights > 0)
+            classes[task].add(ids[counts], weights[counts])

@@ -1,0 +1,211 @@
+"""Scoring a model in pre-training: every task's loss and accuracy, on the same masks and pairs every time.
+
+Losses are means over all that is labelled in the validation examples (over words, not over batches of words);
+those of objects are weighted means. Accuracies are in percent, overall and per source of sentences. Answers
+are scored as the authors score them, by the soft score of the best answer: on matched pairs, where the
+question belongs to the image, and as the original code does on all pairs, half of which have another
+sentence and can be right by chance only (specification section 3.7).
+
+Shapes: B batch, O objects, T tasks, S sources.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from lxmert.model import LxmertForPreTrainingOutput
+from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS, amounts_of
+from lxmert.training.pretraining.validation import ValidationData
+
+CLASS_TASKS = ("object_labels", "attribute_labels")
+MASKED = "_masked"
+"""Ending of the accuracies on masked objects only."""
+
+MIXED_QA = "qa_all_pairs"
+"""The original code's question answering accuracy, over matched and mismatched pairs."""
+
+ACCURACIES = (
+    "masked_words",
+    "matched",
+    *CLASS_TASKS,
+    *(f"{task}{MASKED}" for task in CLASS_TASKS),
+    "qa",
+    MIXED_QA,
+)
+
+
+@dataclass(frozen=True)
+class PretrainingReport:
+    """Figures of one validation.
+
+    Attributes:
+        loss: the weighted sum of the losses, as it is trained on.
+        losses: by task, mean over what is labelled, not weighted by the recipe.
+        weighted_losses: by task, what it adds to `loss`; these are the figures of the authors' logs.
+        accuracies: by name of ACCURACIES, percent.
+        per_source: the same by source of the sentences.
+    """
+
+    loss: float
+    losses: Mapping[str, float]
+    weighted_losses: Mapping[str, float]
+    accuracies: Mapping[str, float]
+    per_source: Mapping[str, Mapping[str, float]]
+
+    def flat(self) -> dict[str, float]:
+        """All figures by one name each, for a log: accuracy_qa, and accuracy_qa/vqa for a source."""
+        figures = {"loss": self.loss}
+        figures |= {f"loss_{task}": value for task, value in self.losses.items()}
+        figures |= {f"weighted_loss_{task}": value for task, value in self.weighted_losses.items()}
+        figures |= {f"accuracy_{name}": value for name, value in self.accuracies.items()}
+        for source, accuracies in self.per_source.items():
+            figures |= {f"accuracy_{name}/{source}": value for name, value in accuracies.items()}
+        return figures
+
+
+@torch.no_grad()
+def evaluate_pretraining(
+    model: Any,
+    data: ValidationData,
+    weights: Mapping[str, float],
+    accelerator: Accelerator,
+    progress: Callable[[str, int], Callable[[int], None]],
+) -> PretrainingReport:
+    """Score all examples; several processes share them.
+
+    Args:
+        model: an `LxmertInPreTraining`; in evaluation mode meanwhile.
+        data: the examples.
+        weights: of the tasks' losses, by task; those of weight 0 are left out.
+        accelerator: knows the processes.
+        progress: shows how far it is.
+    """
+    was_training = model.training
+    model.eval()
+    advance = progress("Validation", len(data)) if accelerator.is_main_process else _nothing
+    sources = data.dataset.sources
+    sums = torch.zeros(3, len(TASKS), dtype=torch.float64)
+    scored = torch.zeros(2, len(ACCURACIES), len(sources), dtype=torch.float64)
+    try:
+        for rows, batch in data.batches(accelerator.process_index, accelerator.num_processes):
+            batch = _on(batch, accelerator.device)
+            outputs = model(**batch, return_all_logits=False, scores_all_objects=True)
+            amounts = amounts_of(batch)
+            sums += torch.stack([_losses(outputs) * amounts.terms, amounts.terms, amounts.weights]).cpu()
+            scores = [data.dataset.answer_scores(row) for row in rows.tolist()]
+            points = _accuracies(outputs, batch, scores)
+            scored += _per_source(points, data.dataset.source_ids[rows], scored)
+            advance(len(rows) * accelerator.num_processes)
+    finally:
+        model.train(was_training)
+    if accelerator.num_processes > 1:
+        sums, scored = (
+            accelerator.reduce(part.to(accelerator.device), "sum").cpu() for part in (sums, scored)
+        )
+    return _report(sums, scored, weights, sources, model.config.visual_loss_normalizer)
+
+
+def _losses(outputs: LxmertForPreTrainingOutput) -> Tensor:
+    """The model's losses in the order of TASKS, 0 where there is none."""
+    given = outputs.losses or {}
+    zero = torch.zeros((), device=next(iter(given.values())).device)
+    return torch.stack([given.get(name, zero) for name in TASKS.values()])
+
+
+def _accuracies(
+    outputs: LxmertForPreTrainingOutput, batch: Mapping[str, Any], scores: Sequence[Mapping[int, float]]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """By name of ACCURACIES, for each example: points (B,), and of how many (B,)."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    if outputs.prediction_logits is not None and "labels" in batch:
+        found["masked_words"] = _hits_of_words(outputs.prediction_logits, batch["labels"])
+    if outputs.cross_relationship_score is not None and "matched_label" in batch:
+        found["matched"] = _hits(outputs.cross_relationship_score[:, None], batch["matched_label"][:, None])
+    targets, predicted = batch.get("obj_labels") or {}, outputs.object_scores or {}
+    real = batch["visual_attention_mask"] != 0
+    masked = (targets["feat"][1] > 0) if "feat" in targets else None
+    for task in CLASS_TASKS:
+        name = TASKS[task]
+        if name in targets and name in predicted:
+            ids = targets[name][0].masked_fill(~real, -100)
+            found[task] = _hits(predicted[name], ids)
+            if masked is not None:
+                found[f"{task}{MASKED}"] = _hits(predicted[name], ids.masked_fill(~masked, -100))
+    if "ans" in batch and outputs.question_answering_score is not None:
+        best = outputs.question_answering_score.argmax(dim=-1)
+        points = torch.tensor(
+            [known.get(answer, 0.0) for known, answer in zip(scores, best.tolist(), strict=True)]
+        ).to(best.device)
+        labelled = torch.tensor([bool(known) for known in scores]).to(best.device)
+        matched = batch["ans"] >= 0
+        found["qa"] = (points * matched, matched.float())
+        found[MIXED_QA] = (points * labelled, labelled.float())
+    return found
+
+
+def _hits(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Right predictions and labelled places of each example, from scores (B, N, C) and ids (B, N)."""
+    known = ids >= 0
+    return ((scores.argmax(dim=-1) == ids) & known).sum(dim=1).float(), known.sum(dim=1).float()
+
+
+def _hits_of_words(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_hits`, from the scores (L, V) of the labelled places of (B, W) alone."""
+    known = labels >= 0
+    right = torch.zeros(len(labels), device=labels.device)
+    right.index_add_(0, known.nonzero()[:, 0], (scores.argmax(dim=-1) == labels[known]).to(right))
+    return right, known.sum(dim=1).float()
+
+
+def _per_source(found: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor, like: Tensor) -> Tensor:
+    """The points and counts of a batch summed by source: (2, names, S)."""
+    summed = torch.zeros_like(like)
+    for name, pair in found.items():
+        for which, values in enumerate(pair):
+            summed[which, ACCURACIES.index(name)].index_add_(0, source_ids, values.cpu().to(like))
+    return summed
+
+
+def _report(
+    sums: Tensor, scored: Tensor, weights: Mapping[str, float], sources: Sequence[str], factor: float
+) -> PretrainingReport:
+    losses: dict[str, float] = {}
+    weighted: dict[str, float] = {}
+    for index, task in enumerate(TASKS):
+        summed, terms, amount = sums[:, index].tolist()
+        if weights.get(task, 0.0) == 0 or amount == 0:
+            continue
+        weighted[task] = weights[task] * summed / terms
+        losses[task] = summed / (factor if task in OBJECT_TASKS else 1.0) / amount
+    return PretrainingReport(
+        loss=sum(weighted.values()),
+        losses=losses,
+        weighted_losses=weighted,
+        accuracies=_percent(scored.sum(dim=2)),
+        per_source={source: _percent(scored[:, :, number]) for number, source in enumerate(sources)},
+    )
+
+
+def _percent(points_and_counts: Tensor) -> dict[str, float]:
+    points, counts = points_and_counts.tolist()
+    return {
+        name: 100 * point / count
+        for name, point, count in zip(ACCURACIES, points, counts, strict=True)
+        if count
+    }
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _on(item, device) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_on(item, device) for item in value)
+    return value.to(device)
+
+
+def _nothing(done: int) -> None:
+    pass

@@ -1,0 +1,103 @@
+"""The figures of a pre-training run, from the trainer's log to metrics.json and to one line for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+
+from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.pretraining.amounts import TASKS
+from lxmert.training.pretraining.constants import Constant
+
+SCORE = "loss"
+"""The validation figure that chooses the best weights: the weighted sum of all losses; lower is better."""
+
+_ACCURACY = "accuracy_"
+
+
+def figures_of(state: Any, facts: Mapping[str, Any], constants: Mapping[str, Constant]) -> dict[str, Any]:
+    """The figures of a run from the trainer's log, which checkpoints carry along.
+
+    Args:
+        state: the Trainer's state.
+        facts: figures about data and model.
+        constants: by task, what the best constant predictor reaches on the validation examples.
+
+    Returns:
+        "data"; "constant_predictor"; "epochs", one entry for each validation; "validation", the figures of
+        the kept weights: "loss", "tasks" with those of the constant predictor beside them, "accuracies" by
+        name of `evaluation.ACCURACIES`, and the same by "sources".
+    """
+    epochs: list[dict[str, Any]] = []
+    train: dict[str, float] = {}
+    for entry in state.log_history:
+        if "loss" in entry:
+            train = {name: value for name, value in entry.items() if name.startswith(("loss", "accuracy"))}
+        validation = _validation_figures(entry)
+        if SCORE in validation:
+            epochs.append(
+                {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
+            )
+    kept = None
+    if epochs:
+        at_best = [epoch for epoch in epochs if epoch["validation"][SCORE] == state.best_metric]
+        kept = _beside_constants((at_best or epochs)[0 if at_best else -1]["validation"], constants)
+    return {
+        "data": dict(facts),
+        "constant_predictor": {
+            task: {"loss": constant.loss, "accuracy": constant.accuracy}
+            for task, constant in constants.items()
+        },
+        "validation": kept,
+        "epochs": epochs,
+    }
+
+
+def describe(metrics: Mapping[str, float], constants: Mapping[str, Constant]) -> str | None:
+    """What the display shows of a validation: by task loss (the constant predictor's) and accuracy."""
+    values = _validation_figures(metrics)
+    if SCORE not in values:
+        return None
+    parts = [f"validation loss [bold]{values[SCORE]:.4f}[/bold]"]
+    for task in TASKS:
+        if f"loss_{task}" not in values:
+            continue
+        part = f"{task} {values[f'loss_{task}']:.3f}"
+        if task in constants:
+            part += f" ({constants[task].loss:.3f})"
+        if f"accuracy_{task}" in values:
+            part += f" {values[f'accuracy_{task}']:.1f} %"
+        parts.append(part)
+    return "  ".join([parts[0], *map(escape, parts[1:])])
+
+
+def _beside_constants(values: Mapping[str, float], constants: Mapping[str, Constant]) -> dict[str, Any]:
+    """The figures with each task's loss and accuracy next to those of the constant predictor."""
+    tasks: dict[str, dict[str, float]] = {}
+    for task in TASKS:
+        if f"loss_{task}" not in values:
+            continue
+        tasks[task] = {
+            "loss": values[f"loss_{task}"],
+            "weighted_loss": values[f"weighted_loss_{task}"],
+        }
+        if f"accuracy_{task}" in values:
+            tasks[task]["accuracy"] = values[f"accuracy_{task}"]
+        constant = constants.get(task)
+        if constant is not None:
+            tasks[task]["constant_loss"] = constant.loss
+            if constant.accuracy is not None:
+                tasks[task]["constant_accuracy"] = constant.accuracy
+    accuracies: dict[str, float] = {}
+    sources: dict[str, dict[str, float]] = {}
+    for name, value in values.items():
+        if name.startswith(_ACCURACY):
+            what, _, source = name.removeprefix(_ACCURACY).partition("/")
+            (sources.setdefault(source, {}) if source else accuracies)[what] = value
+    return {"loss": values[SCORE], "tasks": tasks, "accuracies": accuracies, "sources": sources}
+
+
+def _validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
+    }

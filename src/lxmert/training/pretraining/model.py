@@ -1,0 +1,74 @@
+"""The model while it is pre-trained: LxmertForPreTraining, and on request a head that keeps places alive.
+
+Shapes: B batch, O objects.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from lxmert.configuration import LxmertConfig
+from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
+from lxmert.training.object_prediction import PlaceHead
+
+_PLACE_HEAD = "place_predict_head"
+
+
+class LxmertInPreTraining(LxmertForPreTraining):
+    """LxmertForPreTraining that can also predict where its objects lie; see `object_prediction`.
+
+    Args:
+        config: as for LxmertForPreTraining.
+        predicts_places: True adds the head, which serves training only.
+    """
+
+    def __init__(self, config: LxmertConfig, *, predicts_places: bool = False) -> None:
+        super().__init__(config)
+        self.predicts_places = predicts_places
+        if predicts_places:
+            self.place_predict_head = PlaceHead(self.config.hidden_size)
+            self.post_init()
+
+    def forward(  # type: ignore[override]
+        self,
+        visual_pos: Tensor,
+        visual_attention_mask: Tensor | None = None,
+        scores_all_objects: bool = False,
+        **inputs: Any,
+    ) -> LxmertForPreTrainingOutput:
+        """As LxmertForPreTraining.forward, always with an output object; `losses` may hold "place".
+
+        Args:
+            visual_pos: see LxmertForPreTraining.
+            visual_attention_mask: see LxmertForPreTraining.
+            scores_all_objects: True gives `object_scores` of all objects, also where words are scored only at
+                labelled places (`return_all_logits=False`).
+            **inputs: see LxmertForPreTraining.
+        """
+        output: Any = super().forward(
+            visual_pos=visual_pos,
+            visual_attention_mask=visual_attention_mask,
+            **inputs,
+            output_hidden_states=self.predicts_places or scores_all_objects,
+            return_dict=True,
+        )
+        if scores_all_objects and self.config.task_obj_predict:
+            output.object_scores = self.obj_predict_head(output.vision_hidden_states[-1])
+        if self.predicts_places:
+            states = output.vision_hidden_states[-1]  # (B, O, H)
+            loss = self.place_predict_head.loss(states, visual_pos, visual_attention_mask)
+            output.losses = (output.losses or {}) | {"place": loss}
+        return LxmertForPreTrainingOutput(
+            prediction_logits=output.prediction_logits,
+            cross_relationship_score=output.cross_relationship_score,
+            question_answering_score=output.question_answering_score,
+            losses=output.losses,
+            object_scores=output.object_scores,
+        )
+
+    def plain(self) -> LxmertForPreTraining:
+        """The same weights without what serves training only."""
+        model = LxmertForPreTraining(self.config)
+        kept = {name: value for name, value in self.state_dict().items() if not name.startswith(_PLACE_HEAD)}
+        model.load_state_dict(kept)
+        return model

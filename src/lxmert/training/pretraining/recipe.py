@@ -1,0 +1,249 @@
+"""The recipe of a pre-training run: everything that decides its result, typed and checked at once.
+
+Sources of defaults: "paper" is Tan & Bansal 2019 with the authors' released code, "small scale" is measured
+on small models from scratch.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lxmert.data.corpus import CorpusSection
+from lxmert.training.pretraining.amounts import TASKS
+from lxmert.training.recipe import ModelSection, TextSection
+from lxmert.training.recipe_base import Recipe, Section
+from lxmert.training.recipe_data import AnswersSection
+from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
+
+# Parameters of LxmertConfig that follow from the data or from the tasks.
+_DERIVED = {
+    "num_qa_labels": "the answers",
+    "visual_feat_dim": "the features",
+    "num_object_labels": "the features",
+    "num_attr_labels": "the features",
+    "task_matched": "tasks.matched",
+    "task_mask_lm": "tasks.masked_words",
+    "task_obj_predict": "tasks",
+    "task_qa": "tasks.qa",
+    "visual_obj_loss": "tasks.object_labels",
+    "visual_attr_loss": "tasks.attribute_labels",
+    "visual_feat_loss": "tasks.feature_regression",
+}
+
+
+class PretrainModelSection(ModelSection):
+    """Which model is trained."""
+
+    bert: str | None = Field(
+        default=None,
+        description="Folder or hub name of a BERT that fills what it has of a new model: embeddings, first "
+        "layers into the language layers, pooler, masked-word and matching head; also its vocabulary.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.from_pretrained is not None and (self.config or self.vocabulary or self.bert):
+            raise ValueError(
+                "from_pretrained brings its own config, vocabulary and weights; give only one of them"
+            )
+        if self.from_pretrained is None and self.vocabulary is None and self.bert is None:
+            raise ValueError("without from_pretrained or bert a vocabulary is needed")
+        return self
+
+    @field_validator("config")
+    @classmethod
+    def _nothing_derived(cls, config: dict[str, Any]) -> dict[str, Any]:
+        derived = sorted(_DERIVED.keys() & config.keys())
+        if derived:
+            told = ", ".join(f"{name} ({_DERIVED[name]})" for name in derived)
+            raise ValueError(f"{told} must not be given: what stands in brackets decides")
+        return config
+
+
+class PretrainDataSection(Section):
+    """What is learned from."""
+
+    directory: Path = Field(
+        default=Path(),
+        description="Where the files of sources count from; a relative path counts from where the command "
+        "runs.",
+    )
+    train: CorpusSection = Field(description="Sentences to train on.")
+    validation: CorpusSection = Field(description="Sentences that the model is scored on.")
+    features: tuple[Path, ...] = Field(
+        min_length=1,
+        description="Feature store with the regions of all images, or a list of several that the same "
+        "extractor filled.",
+    )
+    train_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only the sentences about the first so many images of `train`; null for all.",
+    )
+    validation_images: int | None = Field(default=None, ge=1, description="`train_images` for `validation`.")
+    extractor: dict[str, Any] | None = Field(
+        default=None,
+        description="Specification of the region extractor that filled the store, as in "
+        "processor_config.json, so that the model can be shown photographs; null for a model that is given "
+        "regions only.",
+    )
+    answers: AnswersSection = Field(
+        default_factory=AnswersSection,
+        description="The closed list of answers; `annotations` collects it from the training questions.",
+    )
+    in_memory_gib: float = Field(
+        default=2.0, ge=0, description="Regions that take up to so much memory are kept in it, GiB."
+    )
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, features: Any) -> Any:
+        return [features] if isinstance(features, str | Path) else features
+
+
+class TasksSection(Section):
+    """What is learned. A task of weight 0 is left out."""
+
+    masked_words: float = Field(default=1.0, ge=0, description="Weight of guessing masked words (paper: 1).")
+    matched: float = Field(
+        default=1.0, ge=0, description="Weight of telling whether sentence and image match (paper: 1)."
+    )
+    object_labels: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of naming objects, on top of the model's visual_loss_normalizer (paper: 1).",
+    )
+    attribute_labels: float = Field(
+        default=1.0, ge=0, description="Weight of naming attributes, likewise (paper: 1)."
+    )
+    feature_regression: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of restoring the features of masked objects, likewise (paper: 1).",
+    )
+    qa: float = Field(
+        default=1.0,
+        ge=0,
+        description="Weight of answering questions (released code: 1; the paper's two stages: 2).",
+    )
+    qa_from: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the run after which questions are answered (released code: 0; paper: 0.5).",
+    )
+    place_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of telling where the objects lie. Without it object prediction makes small "
+        "models forget places (small scale); its head is not saved (paper: none).",
+    )
+    object_label_loss: Literal["all_confidence", "masked"] = Field(
+        default="all_confidence",
+        description="all_confidence: name all objects, weighted by the detector's confidence (released "
+        "code). masked: name masked objects (paper).",
+    )
+    word_mask_rate: float = Field(
+        default=0.15, gt=0, lt=1, description="Share of the word pieces that are masked (paper: 0.15)."
+    )
+    mismatch_probability: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="With `matched`, how often a sentence of another image stands beside an image (paper: "
+        "0.5).",
+    )
+    object_mask_rate: float = Field(
+        default=0.15,
+        ge=0,
+        lt=1,
+        description="Share of the objects that are masked (paper: 0.15); 0 names them in plain sight.",
+    )
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each task of TASKS."""
+        values = {task: getattr(self, task) for task in TASKS if task != "places"}
+        return values | {"places": self.place_weight}
+
+    @model_validator(mode="after")
+    def _masked_objects_exist(self) -> Self:
+        names_masked = self.object_labels + self.attribute_labels > 0 and self.object_label_loss == "masked"
+        if self.object_mask_rate == 0 and (self.feature_regression > 0 or names_masked):
+            raise ValueError(
+                "with object_mask_rate 0 no object is masked: set feature_regression to 0 and "
+                "object_label_loss to all_confidence"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not any(self.weights.values()):
+            raise ValueError("every task has the weight 0: there is nothing to learn")
+        return self
+
+
+class PretrainOptimisationSection(LoopSection):
+    """How the weights move."""
+
+    epochs: float = Field(default=20, gt=0, description="Passes over the training sentences (paper: 20).")
+    batch_size: int = Field(default=256, ge=1, description="Sentences per batch and process (paper: 256).")
+    peak_learning_rate: float = Field(default=1e-4, gt=0, description="Highest learning rate (paper: 1e-4).")
+    schedule: Schedule = Field(
+        default="linear",
+        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
+    )
+    warmup: float = Field(
+        default=0.05,
+        ge=0,
+        description="Rise to the peak: below 1 a share of all steps (paper: 0.05), else a number of steps.",
+    )
+    weight_decay: float = Field(
+        default=0.01,
+        ge=0,
+        description="Decay; with adamw biases and normalisations have none (paper: 0.01 on all).",
+    )
+    adam_epsilon: float = Field(default=1e-6, gt=0, description="Epsilon of the optimiser (paper: 1e-6).")
+    max_gradient_norm: float = Field(
+        default=1.0,
+        ge=0,
+        description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 1).",
+    )
+    seed: int = Field(
+        default=9595,
+        ge=0,
+        lt=2**32,
+        description="Seed of weights, order, masks, pairs and dropout (authors' default: 9595).",
+    )
+    attention: Literal["sdpa", "eager"] | None = Field(
+        default=None, description="Attention kernel while training; null leaves the choice to transformers."
+    )
+    group_by_length: bool = Field(
+        default=True, description="Batch sentences of similar length: less padding, same sentences per epoch."
+    )
+    loader_processes: int = Field(
+        default=0, ge=0, description="Processes that make batches ahead; 0 makes them in between."
+    )
+
+
+class PretrainEvaluationSection(Section):
+    """How it is scored."""
+
+    batch_size: int = Field(default=256, ge=1, description="Sentences per batch, without gradients.")
+    every_steps: int | None = Field(
+        default=None, ge=1, description="Steps between validations; null for one after each epoch."
+    )
+
+
+class PretrainRecipe(Recipe):
+    """One pre-training run."""
+
+    model: PretrainModelSection
+    data: PretrainDataSection
+    text: TextSection = Field(default_factory=TextSection)
+    tasks: TasksSection = Field(default_factory=TasksSection)
+    optimisation: PretrainOptimisationSection = Field(default_factory=PretrainOptimisationSection)
+    evaluation: PretrainEvaluationSection = Field(default_factory=PretrainEvaluationSection)
+    saving: SavingSection = Field(default_factory=SavingSection)

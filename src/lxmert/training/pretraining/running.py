@@ -1,0 +1,94 @@
+"""Pre-training from recipe to model folder.
+
+Source: paper section 3.3 and 4.1, and the pre-training code of airsplay/lxmert.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from lxmert.training.arguments import training_arguments
+from lxmert.training.pretraining.figures import SCORE, figures_of
+from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.task import prepare_pretraining
+from lxmert.training.pretraining.trainer import PretrainingTrainer
+from lxmert.training.progress import ProgressDisplay
+from lxmert.training.run_folder import RunFolder
+from lxmert.training.running import (
+    is_main_process,
+    run_in_folder,
+    save_weights,
+    train_to_the_end,
+    use_threads,
+)
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """A finished run.
+
+    Attributes:
+        folder: the model folder.
+        metrics: what metrics.json holds: "data", "constant_predictor", "validation", "epochs", "training".
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+
+    @property
+    def validation_loss(self) -> float:
+        """The kept weights' loss on the validation sentences, the weighted sum over the tasks."""
+        return float(self.metrics["validation"]["loss"])
+
+
+def pretrain(
+    recipe: PretrainRecipe, output_dir: str | Path, *, resume: bool = False, progress: bool = False
+) -> PretrainResult:
+    """Run a recipe.
+
+    Args:
+        recipe: what to do.
+        output_dir: folder of the result: a complete model folder of LxmertForPreTraining with metrics.json
+            and recipe.resolved.yaml.
+        resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
+            software and number of threads, the final weights are those of an uninterrupted run, bit for bit.
+            A finished run is returned as it is.
+        progress: True shows progress bars on standard error.
+
+    Raises:
+        ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run.
+        LxmertError: the data or the model is wrong.
+    """
+    folder = RunFolder(Path(output_dir))
+    metrics = run_in_folder(
+        recipe, folder, lambda display: _run(recipe, folder, display), resume=resume, progress=progress
+    )
+    return PretrainResult(folder.path, metrics)
+
+
+def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
+    optimisation = recipe.optimisation
+    use_threads(optimisation.threads)
+    # Made first: what the machine cannot do is said before data are read.
+    arguments = training_arguments(
+        optimisation,
+        recipe.saving,
+        folder.checkpoints,
+        score=SCORE,
+        higher_is_better=False,
+        evaluation_batch_size=recipe.evaluation.batch_size,
+        evaluate_every_steps=recipe.evaluation.every_steps,
+        loader_processes=optimisation.loader_processes,
+        leaves_weights_unused=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
+    )
+    # The model's first weights are drawn while preparing: the seed comes before.
+    set_seed(optimisation.seed)
+    prepared = prepare_pretraining(recipe, display.start)
+    trainer = PretrainingTrainer(recipe, arguments, prepared, folder, display)
+    facts = train_to_the_end(trainer, folder, optimisation, "sentences")
+    if is_main_process():
+        save_weights(prepared.model.plain(), folder.path, recipe.saving.weights_dtype)
+        prepared.processor.save_pretrained(folder.path)
+    return figures_of(trainer.state, prepared.facts, prepared.constants) | {"training": facts}

@@ -1,0 +1,111 @@
+"""The model with which pre-training begins: from random weights, from BERT, or from a pre-trained one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lxmert.configuration import LxmertConfig
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.errors import ConfigurationError, IncompleteWeightsError
+from lxmert.training.answer_head import known_answers, set_answers
+from lxmert.training.pretraining.amounts import OBJECT_TASKS
+from lxmert.training.pretraining.model import LxmertInPreTraining
+from lxmert.training.pretraining.recipe import PretrainModelSection
+from lxmert.training.starting import check_start, tokenizer_for
+from lxmert.weights.bert import bert_folder, load_bert
+from lxmert.weights.report import load_reported
+
+# The parts that a run may begin anew, because another set of tasks was trained before.
+_HEADS = ("cls.", "obj_predict_head.", "answer_head.", "place_predict_head.")
+
+
+def tokenizer_of(section: PretrainModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of the recipe's vocabulary, or else of what the model starts from."""
+    if section.vocabulary is None and section.bert is not None:
+        vocabulary = bert_folder(section.bert) / "vocab.txt"
+        section = section.model_copy(update={"vocabulary": str(vocabulary)})
+    return tokenizer_for(section, lower_case=lower_case)
+
+
+def model_of(
+    section: PretrainModelSection,
+    tokenizer: PreTrainedTokenizerBase,
+    answers: AnswerVocabulary | None,
+    weights: Mapping[str, float],
+    sizes: Mapping[str, int],
+) -> tuple[LxmertInPreTraining, dict[str, Any]]:
+    """The model with its first weights, and how they came about, for metrics.json.
+
+    Args:
+        section: the recipe's model.
+        tokenizer: gives the number of words.
+        answers: what the model chooses from, None without question answering.
+        weights: of the tasks.
+        sizes: values of LxmertConfig that follow from the data.
+
+    Raises:
+        WeightsError: there is no checkpoint, or it cannot be read or does not fit.
+        IncompleteWeightsError: the checkpoint lacks more than heads.
+        ConfigurationError: the checkpoint takes other features, or scores other answers.
+    """
+    flags = _flags(weights)
+    if section.from_pretrained is not None:
+        return _pretrained(section.from_pretrained, answers, weights, flags | dict(sizes))
+    words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if answers is not None:
+        words["num_qa_labels"] = len(answers)
+    config = LxmertConfig(**words | section.config | flags | dict(sizes))
+    model = LxmertInPreTraining(config, predicts_places=weights["places"] > 0)
+    if section.bert is None:
+        return model, {}
+    report = load_bert(model, section.bert)
+    return model, {"started_from_bert": section.bert, "tensors_from_bert": len(report.matched)}
+
+
+def _flags(weights: Mapping[str, float]) -> dict[str, bool]:
+    """The heads and losses that these tasks need."""
+    return {
+        "task_mask_lm": weights["masked_words"] > 0,
+        "task_matched": weights["matched"] > 0,
+        "task_obj_predict": any(weights[task] > 0 for task in OBJECT_TASKS),
+        "task_qa": weights["qa"] > 0,
+        "visual_obj_loss": weights["object_labels"] > 0,
+        "visual_attr_loss": weights["attribute_labels"] > 0,
+        "visual_feat_loss": weights["feature_regression"] > 0,
+    }
+
+
+def _pretrained(
+    name: str,
+    answers: AnswerVocabulary | None,
+    weights: Mapping[str, float],
+    wanted: Mapping[str, Any],
+) -> tuple[LxmertInPreTraining, dict[str, Any]]:
+    check_start(name)
+    config = LxmertConfig.from_pretrained(name)
+    if config.visual_feat_dim != wanted["visual_feat_dim"]:
+        raise ConfigurationError(
+            f"{name} takes {config.visual_feat_dim} features per object, the data have "
+            f"{wanted['visual_feat_dim']}; choose the features that it was trained with"
+        )
+    # Heads that it has stay, also those of tasks that are not learned now.
+    config.update({field: value for field, value in wanted.items() if value is not False})
+    model, report = load_reported(
+        LxmertInPreTraining, name, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
+    )
+    anew = (*report.missing, *report.reshaped)
+    if any(not part.startswith(_HEADS) for part in anew):
+        raise IncompleteWeightsError(
+            f"{report.summary()}. Training would start from a partly random encoder: only heads may be "
+            "missing; use a complete checkpoint"
+        )
+    facts: dict[str, Any] = {
+        "started_from": name,
+        "begun_anew": sorted({part.split(".")[0] for part in anew}),
+    }
+    if answers is not None:
+        old = None if "answer_head" in facts["begun_anew"] else known_answers(name)
+        facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
+    return model, facts

@@ -1,0 +1,234 @@
+"""From a pre-training recipe to what a run needs: sentences, regions, model, processor."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.corpus import Corpus, read_corpus
+from lxmert.data.image_text import ImageText
+from lxmert.data.joined_stores import RegionStore, open_stores
+from lxmert.data.masking import ObjectMasking, WordMasking
+from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
+from lxmert.data.pretraining_settings import ObjectTarget, PretrainingSettings
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_source import open_regions
+from lxmert.errors import DataError, VocabularyError
+from lxmert.processing import LxmertProcessor
+from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS
+from lxmert.training.pretraining.constants import Constant, constant_predictors
+from lxmert.training.pretraining.model import LxmertInPreTraining
+from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.starting import model_of, tokenizer_of
+from lxmert.training.pretraining.validation import ValidationData
+from lxmert.training.recipe_data import SCENES, AnswersSection
+from lxmert.vision.build import build_extractor
+
+_OBJECT_TARGETS: Mapping[str, ObjectTarget] = {
+    "object_labels": "obj",
+    "attribute_labels": "attr",
+    "feature_regression": "feat",
+}
+
+
+@dataclass(frozen=True)
+class PreparedPretraining:
+    """Everything that the loop needs.
+
+    Attributes:
+        model: with its first weights.
+        processor: saved beside it.
+        train: training sentences; items by draw number.
+        collate: training items to the model's inputs and targets.
+        validation: the sentences that the model is scored on.
+        weights: by task, the recipe's.
+        factors: by task, what the model itself multiplies the loss by.
+        constants: by task, what the best constant predictor reaches on the validation sentences.
+        facts: figures about data and model for metrics.json.
+    """
+
+    model: LxmertInPreTraining
+    processor: LxmertProcessor
+    train: PretrainingDataset
+    collate: Callable[[Sequence[Any]], dict[str, Any]]
+    validation: ValidationData
+    weights: Mapping[str, float]
+    factors: Mapping[str, float]
+    constants: Mapping[str, Constant]
+    facts: dict[str, Any]
+
+
+def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_progress) -> PreparedPretraining:
+    """Read sentences and regions, and make the model.
+
+    Raises:
+        LxmertError: data or model are missing, malformed or do not fit together.
+    """
+    tokenizer = tokenizer_of(recipe.model, lower_case=recipe.text.lower_case)
+    corpora = _corpora(recipe, progress)
+    answers = _answers(recipe, corpora.train)
+    train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
+    weights = recipe.tasks.weights
+    model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train))
+    if recipe.optimisation.attention is not None:
+        model.set_attn_implementation(recipe.optimisation.attention)
+    data = ValidationData(
+        validation,
+        PretrainingCollator(validation, pad_to_multiple_of=recipe.text.pad_to_multiple_of),
+        recipe.evaluation.batch_size,
+        recipe.optimisation.loader_processes,
+    )
+    constants = constant_predictors(data)
+    extractor = recipe.data.extractor
+    return PreparedPretraining(
+        model=model,
+        processor=LxmertProcessor(
+            tokenizer=tokenizer,
+            extractor=None if extractor is None else build_extractor(extractor),
+            answers=None if answers is None else list(answers),
+            max_text_length=recipe.text.max_length,
+        ),
+        train=train,
+        collate=PretrainingCollator(train, pad_to_multiple_of=recipe.text.pad_to_multiple_of),
+        validation=data,
+        weights=weights,
+        factors={
+            task: model.config.visual_loss_normalizer if task in OBJECT_TASKS else 1.0 for task in TASKS
+        },
+        constants={task: constant for task, constant in constants.items() if weights[task] > 0},
+        facts=_facts(corpora, train, validation, answers, model) | origin,
+    )
+
+
+def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSettings:
+    """What the tasks ask for; in validation also which objects are masked, to count right answers there."""
+    tasks = recipe.tasks
+    weights = tasks.weights
+    targets: list[ObjectTarget] = [_OBJECT_TARGETS[task] for task in OBJECT_TASKS if weights[task] > 0]
+    if targets and for_validation and "feat" not in targets:
+        targets.append("feat")
+    return PretrainingSettings(
+        seed=recipe.optimisation.seed,
+        words=WordMasking(tasks.word_mask_rate) if weights["masked_words"] > 0 else None,
+        objects=ObjectMasking(tasks.object_mask_rate) if targets else None,
+        mismatch_probability=tasks.mismatch_probability if weights["matched"] > 0 else 0.0,
+        object_targets=targets,
+        object_label_loss=tasks.object_label_loss,
+    )
+
+
+def _sizes(train: PretrainingDataset) -> dict[str, int]:
+    """The values of LxmertConfig that follow from the features."""
+    sizes = {"visual_feat_dim": train.regions.feature_dim}
+    labels = train.regions.object_labels
+    if labels is not None:
+        sizes |= {"num_object_labels": labels.object_count, "num_attr_labels": labels.attribute_count}
+    return sizes
+
+
+@dataclass(frozen=True)
+class _Corpora:
+    """The sentences, and where their images' regions are."""
+
+    train: Corpus
+    validation: Corpus
+    store: RegionStore
+
+
+def _corpora(recipe: PretrainRecipe, progress: StartProgress) -> _Corpora:
+    data = recipe.data
+    store = open_stores(data.features)
+    if data.extractor is not None and store.extractor != build_extractor(data.extractor).identity:
+        raise DataError(
+            f"{store.path} was made by {store.extractor}, the recipe's data.extractor is another; extract "
+            "the images again, or correct data.extractor"
+        )
+    train, validation = (
+        _of_first_images(read_corpus(section, data.directory, store=store, progress=progress), images)
+        for section, images in ((data.train, data.train_images), (data.validation, data.validation_images))
+    )
+    return _Corpora(train, validation, store)
+
+
+def _of_first_images(corpus: Corpus, count: int | None) -> Corpus:
+    if count is None:
+        return corpus
+    images = set(corpus.image_names[:count])
+    return replace(corpus, texts=[text for text in corpus.texts if text.image in images])
+
+
+def _answers(recipe: PretrainRecipe, corpus: Corpus) -> AnswerVocabulary | None:
+    """The closed list of answers; None where questions are not answered."""
+    if recipe.tasks.qa == 0:
+        return None
+    section = recipe.data.answers
+    if section.source == SCENES:
+        from lxmert.scenes.vocabulary import answer_list
+
+        return AnswerVocabulary(answer_list())
+    if section.source != "annotations":
+        return AnswerVocabulary.load(section.source)
+    return _collected(corpus.texts, section)
+
+
+def _collected(texts: Iterable[ImageText], section: AnswersSection) -> AnswerVocabulary:
+    """The best scored answers of at least so many questions, the most frequent first."""
+    counts = Counter(
+        max(text.answers, key=lambda answer: (text.answers or {})[answer]) for text in texts if text.answers
+    )
+    kept = sorted((-count, answer) for answer, count in counts.items() if count >= section.min_count)
+    if not kept:
+        raise VocabularyError(
+            f"data.answers: no answer is the best one of {section.min_count} or more questions; lower "
+            "min_count"
+        )
+    return AnswerVocabulary(answer for _, answer in kept)
+
+
+def _datasets(
+    recipe: PretrainRecipe,
+    corpora: _Corpora,
+    tokenizer: Any,
+    answers: AnswerVocabulary | None,
+    progress: StartProgress,
+) -> tuple[PretrainingDataset, PretrainingDataset]:
+    """The sentences to train on and those to be scored on, with their images' regions."""
+    train, validation = (
+        PretrainingDataset(
+            corpus.texts,
+            tokenizer,
+            recipe.text.max_length,
+            open_regions(
+                corpora.store,
+                (text.image for text in corpus.texts),
+                in_memory_bytes=int(recipe.data.in_memory_gib * 2**30),
+                progress=progress,
+            ),
+            answers,
+            _settings(recipe, for_validation=corpus is corpora.validation),
+            progress=progress,
+        )
+        for corpus in (corpora.train, corpora.validation)
+    )
+    return train, validation
+
+
+def _facts(
+    corpora: _Corpora,
+    train: PretrainingDataset,
+    validation: PretrainingDataset,
+    answers: AnswerVocabulary | None,
+    model: LxmertInPreTraining,
+) -> dict[str, Any]:
+    return {
+        "train_sentences": len(train),
+        "train_images": len(corpora.train.image_names),
+        "train_questions_with_known_answer": train.questions,
+        "validation_sentences": len(validation),
+        "validation_images": len(corpora.validation.image_names),
+        "train": corpora.train.report.to_dict(),
+        "validation": corpora.validation.report.to_dict(),
+        "answers": None if answers is None else len(answers),
+        "parameters": sum(parameter.numel() for parameter in model.plain().parameters()),
+    }

@@ -1,0 +1,151 @@
+"""The `transformers.Trainer` of pre-training: the losses of all tasks over the global batch, their figures.
+
+Shapes: T tasks.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, TrainerControl, TrainingArguments
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.optimising import GlobalBatchTrainer
+from lxmert.training.pretraining.amounts import TASK_INDEX, TASKS, amounts_of
+from lxmert.training.pretraining.evaluation import evaluate_pretraining
+from lxmert.training.pretraining.figures import SCORE, describe, figures_of
+from lxmert.training.pretraining.hits import hits_of
+from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.task import PreparedPretraining
+from lxmert.training.progress import ProgressDisplay, TrainingProgress
+from lxmert.training.run_folder import RunFolder
+from lxmert.training.running import SaveFigures
+from lxmert.training.sampling import DrawSampler, ShuffledSampler
+from lxmert.training.stopping import StopEarly
+
+
+class PretrainingTrainer(GlobalBatchTrainer):
+    """A Trainer whose loss is that of all tasks over the global batch.
+
+    Args:
+        recipe: what to do.
+        arguments: the recipe in the Trainer's words.
+        prepared: model and data.
+        folder: where figures go.
+        display: where progress is shown.
+    """
+
+    control: TrainerControl
+    loss_names = tuple(TASKS.values())
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        arguments: TrainingArguments,
+        prepared: PreparedPretraining,
+        folder: RunFolder,
+        display: ProgressDisplay,
+    ) -> None:
+        self._recipe = recipe
+        self._prepared = prepared
+        self._display = display
+        self._since_last_log = torch.zeros(4, len(TASKS))
+        super().__init__(
+            recipe.optimisation,
+            model=prepared.model,
+            args=arguments,
+            train_dataset=prepared.train,
+            eval_dataset=prepared.validation.dataset,
+            data_collator=prepared.collate,
+        )
+        self.remove_callback(PrinterCallback)
+        facts, constants = prepared.facts, prepared.constants
+        self.add_callback(TrainingProgress(display, lambda metrics: describe(metrics, constants)))
+        self.add_callback(SaveFigures(folder, lambda state: figures_of(state, facts, constants)))
+        if recipe.saving.patience is not None:
+            self.add_callback(
+                StopEarly(f"{LOG_PREFIX}{SCORE}", recipe.saving.patience, higher_is_better=False)
+            )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> DrawSampler:
+        optimisation = self._recipe.optimisation
+        examples_per_step = (
+            self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        )
+        sentences = len(self._prepared.train)
+        if sentences < examples_per_step:
+            raise ConfigurationError(
+                f"the {sentences:,} training sentences do not fill one update of {examples_per_step:,}; "
+                "lower optimisation.batch_size or accumulation_steps"
+            )
+        order = ShuffledSampler(
+            self._prepared.train.lengths,
+            examples_per_step,
+            optimisation.seed,
+            group_by_length=optimisation.group_by_length,
+        )
+        return DrawSampler(order, examples_per_step)
+
+    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
+        """See `amounts_of`; (T,)."""
+        return amounts_of(batch).terms
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The weighted sum of the tasks' losses, as means over the global batch."""
+        if not self._qa_counts():
+            inputs = {name: value for name, value in inputs.items() if name != "ans"}
+        outputs = model(**inputs, return_all_logits=False)
+        amounts = amounts_of(inputs)
+        shares = self.shares(inputs, num_items_in_batch)
+        loss = torch.zeros((), device=self.args.device)
+        sums, weights = torch.zeros_like(amounts.terms), torch.zeros_like(amounts.terms)
+        for task, name in TASKS.items():
+            if name in outputs.losses:
+                index = TASK_INDEX[task]
+                loss = loss + self._prepared.weights[task] * shares[name] * outputs.losses[name]
+                mean = outputs.losses[name].detach() / self._prepared.factors[task]
+                sums[index], weights[index] = mean * amounts.terms[index], amounts.weights[index]
+        self._add(sums, weights, *hits_of(outputs, inputs))
+        return (loss, outputs) if return_outputs else loss
+
+    def _qa_counts(self) -> bool:
+        """False as long as the run has not come to where question answering begins."""
+        return self.state.global_step >= self._recipe.tasks.qa_from * self.state.max_steps
+
+    @torch.no_grad()
+    def _add(self, *figures: Tensor) -> None:
+        self._since_last_log = self._since_last_log.to(self.args.device) + torch.stack(figures)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Write figures to the log; beside the loss, the tasks' losses and accuracies since the last time."""
+        if "loss" in logs:
+            sums, weights, right, total = self.accelerator.reduce(self._since_last_log, "sum").tolist()
+            for task, index in TASK_INDEX.items():
+                if weights[index]:
+                    logs[f"loss_{task}"] = sums[index] / weights[index]
+                if total[index]:
+                    logs[f"accuracy_{task}"] = 100 * right[index] / total[index]
+            self._since_last_log.zero_()
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation examples, every time the same masks and pairs."""
+        start = time.perf_counter()
+        model = self.accelerator.unwrap_model(self.model)
+        report = evaluate_pretraining(
+            model,
+            self._prepared.validation,
+            self._prepared.weights,
+            self.accelerator,
+            self._display.start,
+        )
+        values = report.flat() | {"runtime": time.perf_counter() - start}
+        metrics = {f"{LOG_PREFIX}{name}": value for name, value in values.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics

@@ -1,0 +1,49 @@
+"""The examples that a model in pre-training is scored on, in batches that are the same every time.
+
+Shapes: B batch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lxmert.data.pretraining_batches import PretrainingDataset
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """Sentences about images; always the draws of epoch 0, so always the same masks and pairs.
+
+    Attributes:
+        dataset: the sentences.
+        collate: items to a batch of the model's inputs and targets.
+        batch_size: sentences per batch.
+        loader_processes: processes that make batches ahead; 0 makes them in between.
+    """
+
+    dataset: PretrainingDataset
+    collate: Callable[[Sequence[Any]], dict[str, Any]]
+    batch_size: int
+    loader_processes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        """This process's batches: the examples' places in the data set (B,), and the batch."""
+        lengths = torch.tensor(self.dataset.lengths)
+        # Like lengths together: less padding.
+        parts = torch.argsort(lengths, stable=True).split(self.batch_size)[rank::ranks]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=[part.tolist() for part in parts],
+            collate_fn=self.collate,
+            num_workers=self.loader_processes,
+            # Of its own, so that a look at the validation examples changes nothing in training.
+            generator=torch.Generator().manual_seed(0),
+        )
+        yield from zip(parts, loader, strict=True)

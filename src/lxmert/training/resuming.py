@@ -1,0 +1,50 @@
+"""Going on with a run from a checkpoint, also where the folder was moved or the run had stopped early."""
+
+import json
+from pathlib import Path
+
+from transformers import Trainer, TrainerState
+
+from lxmert.training.run_folder import write_atomically
+from lxmert.training.stopping import StopEarly
+from lxmert.weights.files import read_folder
+
+_STATE = "trainer_state.json"
+_BEST = "best_model_checkpoint"
+
+
+def correct_paths(checkpoint: Path) -> None:
+    """Let a checkpoint name the best one where it lies now: the Trainer forgets one that is not there.
+
+    Args:
+        checkpoint: the folder of a checkpoint, beside which the best one lies.
+    """
+    path = checkpoint / _STATE
+    state = json.loads(path.read_text(encoding="utf-8"))
+    if state.get(_BEST) is None:
+        return
+    here = str((checkpoint.parent / Path(state[_BEST]).name).absolute())
+    if state[_BEST] != here:
+        write_atomically(path, json.dumps(state | {_BEST: here}, indent=2) + "\n")
+
+
+def restore_stopped(trainer: Trainer, checkpoint: Path) -> bool:
+    """Give a trainer the state and the best weights of a run that had stopped early; nothing is trained then.
+
+    The Trainer itself would go on with another update, because it looks whether to stop only after one.
+
+    Args:
+        trainer: of the same recipe.
+        checkpoint: the newest one; its paths are correct.
+
+    Returns:
+        False where the run had not stopped: nothing was done.
+    """
+    state = TrainerState.load_from_json(str(checkpoint / _STATE))
+    stops = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, StopEarly)]
+    if not any(stop.is_enough(state.log_history) for stop in stops):
+        return False
+    trainer.state = state
+    # A tied matrix is not stored twice.
+    trainer.model.load_state_dict(read_folder(state.best_model_checkpoint or checkpoint), strict=False)
+    return True

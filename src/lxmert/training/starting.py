@@ -1,0 +1,125 @@
+"""Where a fine-tuning run starts: its answers, its tokenizer, its model's first weights.
+
+Source: the authors' `loadLXMERT` and `loadLXMERTQA` (airsplay/lxmert).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lxmert.configuration import LxmertConfig
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.nlvr2_split import TRUTH_VALUES
+from lxmert.data.task_examples import TaskExample
+from lxmert.data.task_split import SplitReader
+from lxmert.errors import ConfigurationError, IncompleteWeightsError
+from lxmert.tokenization import LxmertTokenizerFast
+from lxmert.training.answer_head import known_answers, set_answers
+from lxmert.training.recipe import FinetuneRecipe, ModelSection
+from lxmert.training.recipe_data import SCENES, AnswersSection
+from lxmert.training.tasks import Task
+from lxmert.weights.report import LoadReport, load_reported
+
+
+def check_start(name: str | None) -> None:
+    """Refuse a folder that is not there; as the name of a hub model it would be waited for for minutes.
+
+    Raises:
+        ConfigurationError: The folder is not there.
+    """
+    if name is None or Path(name).is_dir():
+        return
+    first, *rest = Path(name).parts or (".",)
+    if name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir()):
+        raise ConfigurationError(
+            f"model.from_pretrained: {name}: no such model folder; run the recipe that makes it first"
+        )
+
+
+def answers_for(
+    recipe: FinetuneRecipe, reader: SplitReader, examples: Iterable[TaskExample]
+) -> AnswerVocabulary:
+    """The classes that the model chooses from."""
+    section: AnswersSection | None = getattr(recipe.data, "answers", None)
+    if section is None:
+        return AnswerVocabulary(TRUTH_VALUES)
+    if section.source == "annotations":
+        return reader.vocabulary(examples, section.min_count)
+    if section.source == SCENES:
+        from lxmert.scenes.vocabulary import answer_list
+
+        return AnswerVocabulary(answer_list())
+    return AnswerVocabulary.load(section.source)
+
+
+def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of the model that is started from, or of the recipe's vocabulary."""
+    if model.from_pretrained is not None:
+        return LxmertTokenizerFast.from_pretrained(model.from_pretrained)
+    if model.vocabulary == SCENES:
+        from lxmert.scenes.vocabulary import scene_vocabulary
+
+        words = {word: number for number, word in enumerate(scene_vocabulary())}
+        return LxmertTokenizerFast(vocab=words, do_lower_case=lower_case)
+    return LxmertTokenizerFast(vocab_file=model.vocabulary, do_lower_case=lower_case)
+
+
+def model_for(
+    task: Task,
+    section: ModelSection,
+    tokenizer: PreTrainedTokenizerBase,
+    answers: AnswerVocabulary,
+    feature_dim: int,
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model with its first weights, and how they came about, for metrics.json.
+
+    Args:
+        task: Gives the model's class.
+        section: The recipe's model.
+        tokenizer: Gives the number of words.
+        answers: What the model chooses from.
+        feature_dim: Features per object of the data.
+
+    Raises:
+        WeightsError: There is no checkpoint, or it cannot be read.
+        IncompleteWeightsError: The checkpoint lacks more than the task's head.
+        ConfigurationError: The checkpoint takes another number of features.
+    """
+    if section.from_pretrained is not None:
+        return _pretrained(task, section.from_pretrained, answers, feature_dim)
+    config = LxmertConfig(
+        **{"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        | section.config
+        | {"num_qa_labels": len(answers), "visual_feat_dim": feature_dim}
+    )
+    return task.model_class(config), {}
+
+
+def _pretrained(
+    task: Task, folder: str, answers: AnswerVocabulary, feature_dim: int
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    model, report = load_reported(task.model_class, folder, dtype=torch.float32)
+    _refuse_random_encoder(report, task.head)
+    if feature_dim != model.config.visual_feat_dim:
+        raise ConfigurationError(
+            f"{folder} takes {model.config.visual_feat_dim} features per object, the data have "
+            f"{feature_dim}; choose the extractor that it was trained with"
+        )
+    facts: dict[str, Any] = {"started_from": folder}
+    if hasattr(model, "answer_head"):
+        head_is_new = any(name.startswith(task.head) for name in (*report.missing, *report.reshaped))
+        old = None if head_is_new else known_answers(folder)
+        facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
+    return model, facts
+
+
+def _refuse_random_encoder(report: LoadReport, head: str) -> None:
+    # A pre-trained model may come without the head of a task: that is what fine-tuning makes.
+    if any(not name.startswith(head) for name in (*report.missing, *report.reshaped)):
+        raise IncompleteWeightsError(
+            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {head}* may be "
+            "missing; use a complete checkpoint"
+        )

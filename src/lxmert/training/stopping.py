@@ -1,0 +1,34 @@
+"""Ending a run early."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class StopEarly(TrainerCallback):
+    """Ends a run after so many evaluations in a row without a new best one.
+
+    It counts in the Trainer's log, which checkpoints carry along, so that a resumed run stops where an
+    uninterrupted one does.
+
+    Args:
+        score: name of the figure in the log.
+        patience: number of evaluations.
+        higher_is_better: False for a figure that shall be low.
+    """
+
+    def __init__(self, score: str, patience: int, *, higher_is_better: bool) -> None:
+        self._score = score
+        self._patience = patience
+        self._sign = 1 if higher_is_better else -1
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say that it is enough."""
+        if self.is_enough(state.log_history):
+            control.should_training_stop = True
+
+    def is_enough(self, log: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a run with this log has stopped."""
+        scores = [self._sign * entry[self._score] for entry in log if self._score in entry]
+        return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= self._patience

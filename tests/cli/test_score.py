@@ -1,0 +1,357 @@
+"""`lxmert score`, `lxmert validate-submission` and `lxmert answers`: what they print, and how they end."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.cli.main import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+ANNOTATORS = {
+    1: ("is the", "yes/no", ["yes"] * 10),
+    2: ("what is", "other", ["a dog"] * 2 + ["cat"] * 8),
+    3: ("what is", "other", ["café"] * 10),
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run_it(line: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(line.split())
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run_it
+
+
+def write(name: str, content: Any) -> None:
+    Path(name).write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def write_vqa(**said: str) -> None:
+    annotations = [
+        {
+            "question_id": one,
+            "image_id": 1,
+            "question_type": kind,
+            "answer_type": answer_type,
+            "multiple_choice_answer": answers[-1],
+            "answers": [
+                {"answer_id": n, "answer": answer, "answer_confidence": "yes"}
+                for n, answer in enumerate(answers)
+            ],
+        }
+        for one, (kind, answer_type, answers) in ANNOTATORS.items()
+    ]
+    write("annotations.json", {"info": {}, "data_type": "mscoco", "annotations": annotations})
+    asked = [{"question_id": one, "image_id": 1, "question": "?"} for one in ANNOTATORS]
+    write("questions.json", {"questions": asked})
+    write("minival.json", {"questions": asked[:2]})
+    write(
+        "predictions.json", [{"question_id": int(one[1:]), "answer": answer} for one, answer in said.items()]
+    )
+
+
+def gqa_question(answer: str, **changes: Any) -> dict[str, Any]:
+    types = {"structural": "query", "semantic": "attr", "detailed": "x"}
+    return {
+        "question": "Which colour?", "answer": answer, "imageId": "1", "isBalanced": True, "types": types,
+        "groups": {"global": "colour", "local": "x"}, "entailed": [], "equivalent": [], "fullAnswer": "",
+        "annotations": {"answer": {}, "question": {}, "fullAnswer": {}}, "semanticStr": "",
+        "semantic": [{"operation": "select", "dependencies": [], "argument": "dog (a)"}],
+    } | changes  # fmt: skip
+
+
+class TestVqa:
+    SCORE = "score vqa -p predictions.json -a annotations.json"
+
+    def test_the_table_and_the_json_hold_the_official_figures(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="Dog", q3="café")
+        status, out, err = run(self.SCORE)
+        assert (status, err) == (0, "")
+        assert "86.67 %" in out
+        found = json.loads(run(f"{self.SCORE} --json")[1])
+        # "Dog" agrees with two of ten once articles are gone.
+        assert found["overall"] == 86.67
+        assert found["perAnswerType"] == {"yes/no": 100.0, "other": 80.0}
+        assert found["perQuestionType"] == {"is the": 100.0, "what is": 80.0}
+        assert found["questionsPerAnswerType"] == {"yes/no": 1, "other": 2}
+        assert (found["rows"], found["faults"], found["evaluator"]) == (3, [], "present")
+
+    def test_the_older_evaluator_leaves_articles_to_the_annotators(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="Dog", q3="café")
+        found = json.loads(run(f"{self.SCORE} --evaluator before-2021-03 --json")[1])
+        assert (found["overall"], found["evaluator"]) == (66.67, "before-2021-03")
+
+    def test_each_question_into_a_file(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="Dog", q3="cafe")
+        assert run(f"{self.SCORE} --per-question each.json")[0] == 0
+        assert json.loads(Path("each.json").read_text()) == {"1": 100.0, "2": 60.0, "3": 0.0}
+
+    def test_missing_predictions(self, run: Run) -> None:
+        write_vqa(q1="yes")
+        status, out, err = run(self.SCORE)
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert (
+            "questions without a prediction: 2 (2, 3); predict all 3 questions, or give --allow-missing"
+            in err
+        )
+        status, out, err = run(f"{self.SCORE} --allow-missing")
+        assert "33.33 %" in out
+        assert err == "note: questions without a prediction: 2 (2, 3); they count as wrong\n"
+
+    def test_unknown_predictions(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="cat", q3="café", q9="x")
+        status, _, err = run(self.SCORE)
+        assert (status, err.count("\n")) == (1, 1)
+        assert "predictions for unknown questions: 1 (9); the official evaluator refuses them" in err
+        found = json.loads(run(f"{self.SCORE} --ignore-unknown --json")[1])
+        assert found["overall"] == 100.0
+        assert found["faults"] == [{"kind": "unknown", "count": 1, "examples": ["9"]}]
+
+    def test_only_the_questions_of_a_file(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="cat", q3="wrong")
+        found = json.loads(run(f"{self.SCORE} -q minival.json --json")[1])
+        assert (found["overall"], found["questions"], found["faults"]) == (100.0, 2, [])
+        write("minival.json", {"questions": [{"question_id": 77, "image_id": 1, "question": "?"}]})
+        status, _, err = run(f"{self.SCORE} -q minival.json")
+        assert status == 1
+        assert "minival.json: 1 of 1 questions are not in annotations.json, the first is 77" in err
+
+    def test_repeated_predictions_are_told_and_the_last_one_counts(self, run: Run) -> None:
+        write_vqa(q1="no", q2="cat", q3="café")
+        rows = json.loads(Path("predictions.json").read_text())
+        write("predictions.json", [*rows, {"question_id": 1, "answer": "yes"}])
+        status, out, err = run(self.SCORE)
+        assert (status, err.count("\n")) == (0, 1)
+        assert "100.00 %" in out
+        assert "rows whose id came before: 1 (1); the last row counts" in err
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            (
+                [{"question_id": "1", "answer": "yes"}],
+                "ids of a wrong type: 1 ([0] '1' instead of an integer)",
+            ),
+            ([{"question_id": 1, "answer": 3}], "answers of a wrong type: 1 (1 3 instead of a string)"),
+            ([["1", "yes"]], "malformed rows: 1 ([0] is ['1', 'yes'])"),
+            ({"1": "yes"}, "holds one JSON object, expected a list"),
+            ("[{", "not JSON"),
+        ],
+    )
+    def test_rows_that_cannot_be_scored_are_one_line(self, rows: Any, message: str, run: Run) -> None:
+        write_vqa()
+        write("predictions.json", rows)
+        status, out, err = run(self.SCORE)
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("lxmert: error: predictions.json: ")
+        assert message in err
+
+    @pytest.mark.parametrize("annotations", ["absent.json", "questions.json", "predictions.json"])
+    def test_wrong_annotations_are_one_line(self, annotations: str, run: Run) -> None:
+        write_vqa(q1="yes")
+        status, _, err = run(f"score vqa -p predictions.json -a {annotations}")
+        assert (status, err.count("\n")) == (1, 1)
+        assert annotations in err
+
+
+class TestGqa:
+    def test_scores_with_everything_that_belongs_to_it(self, run: Run) -> None:
+        pointing = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
+        questions = {
+            "01": gqa_question("red", entailed=["02"], annotations=pointing),
+            "02": gqa_question("no", isBalanced=False),
+            "03": gqa_question("blue"),
+        }
+        write("questions.json", questions)
+        write("choices.json", {one: {"valid": ["red", "green"], "plausible": ["red"]} for one in questions})
+        write(
+            "scenes.json",
+            {"1": {"width": 10, "height": 10, "objects": {"a": {"x": 0, "y": 0, "w": 5, "h": 5}}}},
+        )
+        write("attentions.json", [{"questionId": one, "attention": [[1, 0], [0, 0]]} for one in questions])
+        said = {"01": "red", "02": "no", "03": "green", "99": "red"}
+        write("predictions.json", [{"questionId": one, "prediction": answer} for one, answer in said.items()])
+        files = "--choices choices.json --scene-graphs scenes.json --attentions attentions.json"
+        status, out, err = run(f"score gqa -p predictions.json -a questions.json {files}")
+        assert (status, err) == (0, "note: predictions for unknown questions: 1 (99); ignored\n")
+        told = {
+            line.split("│")[1].strip(): line.split("│")[3].strip() for line in out.splitlines() if "│" in line
+        }
+        assert (told["accuracy"], told["consistency"], told["validity"]) == (
+            "50.00 %",
+            "100.00 %",
+            "100.00 %",
+        )
+        assert (told["plausibility"], told["grounding"]) == ("50.00 %", "50.00 %")
+        # red 1 and 1, blue 1 and 0 (green is no true answer): 1, of 2 questions; over 100.
+        assert told["distribution"] == "0.01 (lower is better)"
+        found = json.loads(run("score gqa -p predictions.json -q questions.json --json")[1])
+        assert (found["accuracy"], found["consistency"], found["validity"]) == (50, 100, None)
+        assert found["accuracyPerStructuralType"] == {"query": [50, 2]}
+
+    def test_only_the_questions_of_a_file_and_attention_over_objects(self, run: Run) -> None:
+        pointing = {"answer": {}, "question": {"1": "a"}, "fullAnswer": {}}
+        write("all.json", {"01": gqa_question("red", annotations=pointing), "02": gqa_question("blue")})
+        write("one.json", {"01": gqa_question("red")})
+        write("predictions.json", [{"questionId": one, "prediction": "red"} for one in ("01", "02")])
+        write(
+            "scenes.json",
+            {"1": {"width": 4, "height": 4, "objects": {"a": {"x": 0, "y": 0, "w": 2, "h": 4}}}},
+        )
+        write("attentions.json", [{"questionId": "01", "attention": [[0, 0, 1, 1, 0.5]]}])
+        line = (
+            "score gqa -p predictions.json -a all.json -q one.json --json"
+            " --attentions attentions.json --scene-graphs scenes.json --attention-kind objects"
+        )
+        found = json.loads(run(line)[1])
+        assert (found["accuracy"], found["questions"], found["grounding"], found["faults"]) == (
+            100,
+            1,
+            25,
+            [],
+        )
+
+    def test_consistency_that_cannot_be_told_is_a_note(self, run: Run) -> None:
+        write("questions.json", {"01": gqa_question("red", entailed=["88"])})
+        write("predictions.json", [{"questionId": "01", "prediction": "red"}])
+        status, _, err = run("score gqa -p predictions.json -a questions.json")
+        assert status == 0
+        assert err.startswith(
+            "note: no consistency: 1 entailed questions are not in the file, the first is 88"
+        )
+        assert run("score gqa -p predictions.json -a questions.json --consistency require")[0] == 1
+        assert run("score gqa -p predictions.json -a questions.json --consistency off")[2] == ""
+
+    def test_without_annotations_it_is_wrong_usage(self, run: Run) -> None:
+        write("predictions.json", [])
+        status, _, err = run("score gqa -p predictions.json")
+        assert status == 2
+        assert "give the questions file with answers" in err
+
+
+class TestNlvr2:
+    def test_missing_predictions_never_end_with_status_zero(self, run: Run) -> None:
+        names = ("dev-1-0-0", "dev-1-1-0", "dev-2-0-0")
+        write("dev.json", "".join(json.dumps({"identifier": one, "label": "True"}) + "\n" for one in names))
+        write("predictions.csv", "dev-1-0-0,True\ndev-1-1-0, True\n")
+        status, out, err = run("score nlvr2 -p predictions.csv -a dev.json")
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert "questions without a prediction: 1 (dev-2-0-0)" in err
+        status, out, err = run("score nlvr2 -p predictions.csv -a dev.json --allow-missing --json")
+        found = json.loads(out)
+        assert (found["accuracy"], found["consistency"], found["missing"], found["unclear"]) == (
+            1 / 3,
+            0,
+            1,
+            1,
+        )
+        assert [fault["kind"] for fault in found["faults"]] == ["neither-true-nor-false", "missing"]
+        write("some.json", json.dumps({"identifier": "dev-1-0-0"}))
+        found = json.loads(run("score nlvr2 -p predictions.csv -a dev.json -q some.json --json")[1])
+        assert (found["accuracy"], found["examples"]) == (1, 1)
+
+
+class TestValidating:
+    def test_a_file_that_may_be_handed_in(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="cat", q3="x")
+        status, out, err = run("validate-submission vqa predictions.json -q questions.json")
+        assert (status, err) == (0, "")
+        assert out == (
+            "predictions.json: valid; 3 predictions, expected 3, one for each question of questions.json\n"
+        )
+
+    def test_faults_end_with_status_one_and_a_line_each(self, run: Run) -> None:
+        write_vqa(q1="yes", q2="", q9="x")
+        status, out, err = run("validate-submission vqa predictions.json -q questions.json")
+        assert status == 1
+        assert err.splitlines() == [
+            "fault: empty answers: 1 (2)",
+            "fault: questions without a prediction: 1 (3)",
+            "fault: predictions for unknown questions: 1 (9)",
+        ]
+        assert out.startswith("predictions.json: not valid; 3 predictions, expected 3")
+        status, out, err = run("validate-submission vqa predictions.json -q questions.json --json")
+        found = json.loads(out)
+        assert (status, found["valid"], found["rows"], found["expected"]) == (1, False, 3, 3)
+        assert [fault["kind"] for fault in found["faults"]] == ["empty-answer", "missing", "unknown"]
+
+    def test_a_file_that_cannot_be_read_is_a_fault_and_questions_that_cannot_are_an_error(
+        self, run: Run
+    ) -> None:
+        write_vqa()
+        status, _, err = run("validate-submission gqa absent.json -q absent.json")
+        assert (status, err.count("\n")) == (1, 1)
+        assert err.startswith("lxmert: error: absent.json: no such file")
+        status, _, err = run("validate-submission vqa absent.json -q questions.json")
+        assert (status, err.count("\n")) == (1, 1)
+        assert err.startswith("fault: file that cannot be read: 1 (absent.json: no such file")
+
+
+class TestAnswers:
+    def test_vqa_answers_are_normalised_and_counted(self, run: Run) -> None:
+        write_vqa()
+        status, out, _ = run(
+            "answers build vqa annotations.json annotations.json -o answers.json --min-count 2"
+        )
+        assert status == 0
+        assert json.loads(Path("answers.json").read_text()) == ["café", "cat", "yes"]
+        assert out.startswith("answers.json: 3 answers; 6 of 6 questions")
+        again = run("answers build vqa annotations.json -o answers.json --min-count 1")
+        assert (again[0], "answers.json is there already" in again[2]) == (1, True)
+        status, _, err = run("answers build vqa annotations.json -o answers.json --overwrite")
+        assert (status, err.count("\n")) == (1, 1)  # no answer is that of nine questions
+        assert json.loads(Path("answers.json").read_text()) == ["café", "cat", "yes"]
+
+    def test_vqa_is_covered_as_normalised_or_as_spelled(self, run: Run) -> None:
+        write_vqa()
+        write("answers.json", ["dog", "yes"])
+        found = json.loads(run("answers cover vqa answers.json annotations.json --json")[1])
+        assert (found["answerable"], found["bestScore"]) == (2, pytest.approx(1.6 / 3))  # "a dog" of two
+        found = json.loads(run("answers cover vqa answers.json annotations.json --raw --json")[1])
+        assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(1 / 3))
+
+    def test_coverage_names_what_is_lacking(self, run: Run) -> None:
+        write("questions.json", {f"0{n}": gqa_question(said) for n, said in enumerate(["red", "red", "Red"])})
+        write("answers.json", ["red", "blue"])
+        found = json.loads(run("answers cover gqa answers.json questions.json --json")[1])
+        assert (found["answers"], found["questions"], found["answerable"]) == (2, 3, 2)
+        assert found["unknown"] == [{"answer": "Red", "questions": 1}]
+        assert "'Red' (1)" in run("answers cover gqa answers.json questions.json")[1]
+        assert run("answers build gqa questions.json -o made.json")[0] == 0
+        assert json.loads(Path("made.json").read_text()) == ["red", "Red"]
+
+
+PROBE = """
+import sys
+from lxmert.cli.main import main
+
+for line in sys.argv[1:]:
+    try:
+        main(line.split())
+    except SystemExit as ended:
+        print("PROBE", ended.code or 0, *sorted({"torch", "transformers"} & sys.modules.keys()))
+"""
+
+
+def test_no_library_that_takes_seconds_to_import_is_needed(run: Run) -> None:
+    write("questions.json", {"01": gqa_question("red")})
+    write("gqa.json", [{"questionId": "01", "prediction": "red"}])
+    write("dev.json", json.dumps({"identifier": "dev-1-0-0", "label": "True"}))
+    write("nlvr2.csv", "dev-1-0-0,True\n")
+    lines = (
+        "score gqa -p gqa.json -a questions.json",
+        "score nlvr2 -p nlvr2.csv -a dev.json",
+        "validate-submission nlvr2 nlvr2.csv -q dev.json",
+    )
+    done = subprocess.run([sys.executable, "-c", PROBE, *lines], capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.startswith("PROBE")] == ["PROBE 0"] * 3

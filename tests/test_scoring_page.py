@@ -1,0 +1,134 @@
+"""What docs/scoring.md shows works: its commands run on small files, its Python runs as written."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.cli.main import main
+
+PAGE = Path(__file__).parents[1] / "docs" / "scoring.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"^ {4}(lxmert .+)$", TEXT, re.MULTILINE)
+QUESTION = {
+    "imageId": "1",
+    "question": "Is it red?",
+    "answer": "yes",
+    "isBalanced": True,
+    "types": {"structural": "verify", "semantic": "attr", "detailed": "verifyAttr"},
+    "groups": {"global": None, "local": None},
+    "entailed": [],
+    "annotations": {"question": {"1": "7"}, "answer": {}, "fullAnswer": {}},
+    "semantic": [{"operation": "select", "dependencies": [], "argument": "it (7)"}],
+}
+ANNOTATION = {
+    "image_id": 1,
+    "question_type": "which way",
+    "answer_type": "other",
+    "multiple_choice_answer": "down",
+    "answers": [{"answer_id": one, "answer": "down"} for one in range(10)],
+}
+CHOICES = {"valid": ["yes", "no"], "plausible": ["yes", "no"]}
+VQA_IDS = (262148000, 262148001)
+GQA_IDS = ("07333408", "07333409")
+NLVR2_IDS = ("dev-850-0-0", "dev-850-1-0", "dev-7-0-1")
+FILES: dict[str, Any] = {
+    "v2_mscoco_val2014_annotations.json": {
+        "annotations": [{"question_id": one} | ANNOTATION for one in VQA_IDS]
+    },
+    "v2_OpenEnded_mscoco_val2014_questions.json": {
+        "questions": [{"question_id": one, "image_id": 1, "question": "Where?"} for one in VQA_IDS]
+    },
+    "vqa_predictions.json": [{"question_id": one, "answer": "down"} for one in VQA_IDS],
+    "val_all_questions.json": dict.fromkeys(GQA_IDS, QUESTION),
+    "val_choices.json": dict.fromkeys(GQA_IDS, CHOICES),
+    "val_sceneGraphs.json": {
+        "1": {"width": 4, "height": 3, "objects": {"7": {"name": "dog", "x": 0, "y": 0, "w": 2, "h": 3}}}
+    },
+    "gqa_predictions.json": [{"questionId": one, "prediction": "yes"} for one in GQA_IDS],
+    "attentions.json": [{"questionId": one, "attention": [[1]]} for one in GQA_IDS],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with the files that the page names."""
+    folder = tmp_path_factory.mktemp("page")
+    for name, content in FILES.items():
+        (folder / name).write_text(json.dumps(content))
+    rows = ({"identifier": one, "sentence": "It is.", "label": "True"} for one in NLVR2_IDS)
+    (folder / "dev.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = zip(NLVR2_IDS, (True, False, True), strict=True)
+    (folder / "nlvr2_predictions.csv").write_text("".join(f"{one},{truth}\n" for one, truth in said))
+    return folder
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(COMMANDS) >= 10
+    assert len(SNIPPETS) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_run(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command)[1:])
+    told = capsys.readouterr()
+    assert ended.value.code in (0, None), told.err
+    assert told.out
+
+
+def test_python_runs_as_written(place: Path) -> None:
+    command = [sys.executable, "-c", SNIPPETS[0]]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "66.67 %, consistent 50.00 %\n()\n"
+
+
+def test_every_option_named_on_the_page_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ""
+    verbs = (
+        ["score", "vqa"],
+        ["score", "gqa"],
+        ["score", "nlvr2"],
+        ["validate-submission"],
+        ["answers", "build"],
+    )
+    for words in verbs:
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        told += capsys.readouterr().out
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT)):
+        assert option in told, option
+
+
+def test_the_lines_of_faults_look_as_shown(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.json").write_text(json.dumps([{"question_id": "262148000", "answer": "down"}]))
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "validate-submission",
+                "vqa",
+                "p.json",
+                "-q",
+                str(place / "v2_OpenEnded_mscoco_val2014_questions.json"),
+            ]
+        )
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    shown = re.findall(r"^ {4}(fault: .+)$", TEXT, re.MULTILINE)
+    for line, example in zip(lines, shown, strict=True):
+        assert line.split(":")[:2] == example.split(":")[:2]
+    assert "'262148000' instead of an integer" in lines[0]
+    assert "'262148000' instead of an integer" in shown[0]

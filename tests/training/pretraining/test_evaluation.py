@@ -1,0 +1,175 @@
+"""Validation: the figures of batches against those of single examples, counted in plain Python."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch.nn import functional as F
+
+from lxmert.training.pretraining.evaluation import PretrainingReport, evaluate_pretraining
+from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.task import PreparedPretraining, prepare_pretraining
+
+Make = Callable[..., PretrainRecipe]
+
+
+def no_progress(description: str, total: int) -> Callable[[int], None]:
+    return lambda done: None
+
+
+def evaluate(prepared: PreparedPretraining, batch_size: int) -> PretrainingReport:
+    data = replace(prepared.validation, batch_size=batch_size)
+    return evaluate_pretraining(prepared.model, data, prepared.weights, Accelerator(cpu=True), no_progress)
+
+
+@torch.no_grad()
+def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Sums of losses and of weights by task; hits by accuracy and by accuracy/source."""
+    data, model = prepared.validation, prepared.model.eval()
+    sums: dict[str, float] = defaultdict(float)
+    amounts: dict[str, float] = defaultdict(float)
+    hits: dict[str, list[float]] = defaultdict(list)
+    for index in range(len(data.dataset)):
+        batch = data.collate([data.dataset[index]])
+        output = model(**batch)  # with all scores
+        source = data.dataset.sources[int(data.dataset.source_ids[index])]
+
+        def hit(name: str, right: float, source: str = source) -> None:
+            hits[name].append(float(right))
+            hits[f"{name}/{source}"].append(float(right))
+
+        for place, label in enumerate(batch["labels"][0].tolist()):
+            if label >= 0:
+                scores = output.prediction_logits[0, place]
+                sums["masked_words"] -= scores.log_softmax(0)[label].item()
+                amounts["masked_words"] += 1
+                hit("masked_words", scores.argmax() == label)
+        matched = batch["matched_label"].item()
+        match_scores = output.cross_relationship_score[0]
+        sums["matched"] -= match_scores.log_softmax(0)[matched].item()
+        amounts["matched"] += 1
+        hit("matched", match_scores.argmax() == matched)
+        features, chosen = batch["obj_labels"]["feat"]
+        for place in range(features.shape[1]):
+            for task, name in (("object_labels", "obj"), ("attribute_labels", "attr")):
+                ids, weights = batch["obj_labels"][name]
+                scores = output.object_scores[name][0, place]
+                label, weight = int(ids[0, place]), weights[0, place].item()
+                sums[task] -= weight * scores.log_softmax(0)[label].item()
+                amounts[task] += weight
+                hit(task, scores.argmax() == label)
+                if chosen[0, place]:
+                    hit(f"{task}_masked", scores.argmax() == label)
+            if chosen[0, place]:
+                predicted = output.object_scores["feat"][0, place]
+                sums["feature_regression"] += F.smooth_l1_loss(predicted, features[0, place]).item()
+                amounts["feature_regression"] += 1
+        known = data.dataset.answer_scores(index)
+        best = int(output.question_answering_score.argmax())
+        if known:
+            hit("qa_all_pairs", known.get(best, 0.0))
+        drawn = batch["ans"].item()
+        if drawn >= 0:
+            sums["qa"] -= output.question_answering_score[0].log_softmax(0)[drawn].item()
+            amounts["qa"] += 1
+            hit("qa", known.get(best, 0.0))
+    return {task: sums[task] / amounts[task] for task in sums}, hits
+
+
+@pytest.fixture
+def prepared(tiny_pretrain_recipe: Make) -> PreparedPretraining:
+    torch.manual_seed(0)
+    return prepare_pretraining(tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3}))
+
+
+def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> None:
+    losses, hits = by_definition(prepared)
+    report = evaluate(prepared, 16)
+    for task, loss in losses.items():
+        assert report.losses[task] == pytest.approx(loss, abs=1e-5), task
+    assert set(report.losses) == {*losses, "places"}
+    assert len(report.accuracies) == 8
+    flat = report.flat()
+    assert {name for name in flat if "accuracy" in name} == {f"accuracy_{name}" for name in hits}
+    for name, values in hits.items():
+        assert flat[f"accuracy_{name}"] == pytest.approx(100 * sum(values) / len(values), abs=1e-9), name
+
+
+def test_the_loss_is_what_is_trained_on(prepared: PreparedPretraining) -> None:
+    data = prepared.validation
+    whole = data.collate([data.dataset[index] for index in range(len(data.dataset))])
+    with torch.no_grad():
+        losses = prepared.model.eval()(**whole).losses
+    assert set(losses) == {"masked_lm", "matched", "obj", "attr", "feat", "qa", "place"}
+    report = evaluate(prepared, 16)
+    assert report.loss == pytest.approx(sum(map(float, losses.values())), rel=1e-5)
+    assert report.weighted_losses["object_labels"] == pytest.approx(losses["obj"].item(), rel=1e-5)
+    assert report.weighted_losses["qa"] == pytest.approx(losses["qa"].item(), rel=1e-5)
+
+
+def test_validation_is_the_same_every_time(prepared: PreparedPretraining) -> None:
+    state = torch.get_rng_state()
+    first = evaluate(prepared, 16)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    assert evaluate(prepared, 16) == first
+    other = evaluate(prepared, 7)
+    assert other.accuracies == pytest.approx(first.accuracies)
+    assert other.losses == pytest.approx(first.losses, abs=1e-5)
+
+
+def test_the_model_goes_on_training_where_it_did(prepared: PreparedPretraining) -> None:
+    prepared.model.train()
+    evaluate(prepared, 16)
+    assert prepared.model.training
+
+
+def test_tasks_of_weight_zero_are_left_out(tiny_pretrain_recipe: Make) -> None:
+    recipe = tiny_pretrain_recipe(
+        tasks={"feature_regression": 0.0, "qa": 0.0, "place_weight": 0.0},
+        data={"train_images": 3, "validation_images": 2},
+    )
+    prepared = prepare_pretraining(recipe)
+    report = evaluate(prepared, 16)
+    assert set(report.losses) == {"masked_words", "matched", "object_labels", "attribute_labels"}
+    # Which objects are masked is still known.
+    assert "object_labels_masked" in report.accuracies
+    assert math.isfinite(report.loss)
+    assert set(prepared.constants) == set(report.losses)
+
+
+class _TwoRanks:
+    """An accelerator of two processes, of which this is one; `reduce` hands over what is to be added up."""
+
+    num_processes = 2
+    device = torch.device("cpu")
+
+    def __init__(self, rank: int, parts: list[list[torch.Tensor]]) -> None:
+        self.process_index = rank
+        self.is_main_process = rank == 0
+        self._parts = parts
+
+    def reduce(self, values: torch.Tensor, how: str) -> torch.Tensor:
+        self._parts[self.process_index].append(values)
+        mine = len(self._parts[self.process_index]) - 1
+        others = [part[mine] for part in self._parts if len(part) > mine]
+        return torch.stack(others).sum(dim=0)
+
+
+def test_processes_share_the_examples(prepared: PreparedPretraining) -> None:
+    parts: list[list[torch.Tensor]] = [[], []]
+    data = replace(prepared.validation, batch_size=11)
+    reports: list[Any] = [
+        evaluate_pretraining(prepared.model, data, prepared.weights, _TwoRanks(rank, parts), no_progress)
+        for rank in (0, 1)
+    ]
+    shown = [[row for rows, _ in data.batches(rank, 2) for row in rows.tolist()] for rank in (0, 1)]
+    assert sorted(shown[0] + shown[1]) == list(range(len(data)))
+    expected = evaluate(prepared, 11)
+    assert reports[1].losses == pytest.approx(expected.losses, abs=1e-5)
+    assert reports[1].accuracies == pytest.approx(expected.accuracies)

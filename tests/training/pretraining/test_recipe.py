@@ -1,0 +1,79 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.pretraining.recipe import PretrainRecipe
+
+Make = Callable[..., PretrainRecipe]
+CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*pretrain*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_recipes_of_the_repository_are_sound(path: Path) -> None:
+    recipe = PretrainRecipe.from_yaml(path)
+    assert PretrainRecipe.from_dict(recipe.model_dump(mode="json")) == recipe
+
+
+def test_there_are_the_papers_recipe_and_that_of_made_scenes() -> None:
+    assert {path.name for path in CONFIGS} >= {"paper_pretrain.yaml", "scenes_pretrain.yaml"}
+
+
+def test_the_papers_recipe_has_the_papers_numbers() -> None:
+    recipe = PretrainRecipe.from_yaml(CONFIGS[0].parent / "paper_pretrain.yaml")
+    optimisation = recipe.optimisation
+    assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
+    assert (optimisation.warmup, optimisation.max_gradient_norm, optimisation.seed) == (0.05, 1.0, 9595)
+    assert optimisation.optimizer == "bert_adam"
+    assert recipe.text.max_length == 20
+    assert set(recipe.tasks.weights.values()) == {1.0, 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"config": {"task_qa": False}}}, r"task_qa \(tasks\.qa\) must not be given"),
+        ({"model": {"config": {"num_object_labels": 5}}}, r"num_object_labels \(the features\)"),
+        ({"model": {"config": {"visual_feat_dim": 5}}}, "must not be given"),
+        ({"model": {"bert": "x", "from_pretrained": "y"}}, "from_pretrained brings its own config"),
+        ({"model": {"vocabulary": None}}, "without from_pretrained or bert a vocabulary is needed"),
+        ({"tasks": {"qa_from": 1.0}}, "qa_from"),
+        ({"tasks": {"word_mask_rate": 0.0}}, "word_mask_rate"),
+        ({"tasks": {"object_label_loss": "some"}}, "object_label_loss"),
+        ({"tasks": {"object_mask_rate": 0}}, "with object_mask_rate 0 no object is masked"),
+        (
+            {"tasks": {"object_mask_rate": 0, "feature_regression": 0, "object_label_loss": "masked"}},
+            "with object_mask_rate 0 no object is masked",
+        ),
+        ({"saving": {"select": "last", "patience": 2}}, "patience works with select: best"),
+        ({"data": {"features": []}}, "data.features"),
+        ({"data": {"train": {"sources": []}}}, "data.train.sources"),
+        ({"evaluation": {"every_steps": 0}}, "every_steps"),
+        ({"optimisation": {"optimizer": "sgd"}}, "optimizer"),
+    ],
+)
+def test_wrong_values_are_refused(
+    tiny_pretrain_recipe: Make, changes: dict[str, dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        tiny_pretrain_recipe(**changes)
+
+
+def test_nothing_to_learn_is_refused(tiny_pretrain_recipe: Make) -> None:
+    tasks = ("masked_words", "matched", "object_labels", "attribute_labels", "feature_regression", "qa")
+    with pytest.raises(ConfigurationError, match="nothing to learn"):
+        tiny_pretrain_recipe(tasks=dict.fromkeys((*tasks, "place_weight"), 0.0))
+
+
+def test_objects_may_be_named_in_plain_sight(tiny_pretrain_recipe: Make) -> None:
+    tasks = {"object_mask_rate": 0, "feature_regression": 0}
+    assert tiny_pretrain_recipe(tasks=tasks).tasks.object_mask_rate == 0
+    none = tasks | {"object_labels": 0, "attribute_labels": 0, "object_label_loss": "masked"}
+    assert tiny_pretrain_recipe(tasks=none).tasks.qa == 1
+
+
+def test_one_store_or_several(tiny_pretrain_recipe: Make) -> None:
+    assert tiny_pretrain_recipe(data={"features": "a"}).data.features == (Path("a"),)
+    assert tiny_pretrain_recipe(data={"features": ["a", "b"]}).data.features == (Path("a"), Path("b"))

@@ -1,0 +1,327 @@
+"""Whole runs: what they leave behind, that they learn, and that an interrupted one ends the same."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, BertForPreTraining, TrainerCallback
+
+from lxmert.errors import ConfigurationError, DataError
+from lxmert.model import LxmertForPreTraining
+from lxmert.processing import LxmertProcessor
+from lxmert.scenes.vocabulary import scene_vocabulary
+from lxmert.training.finetuning import finetune
+from lxmert.training.pretraining import trainer as trainer_module
+from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.running import pretrain
+from lxmert.training.recipe import FinetuneRecipe
+
+Make = Callable[..., PretrainRecipe]
+
+ALL_TASKS = (
+    "masked_words",
+    "matched",
+    "object_labels",
+    "attribute_labels",
+    "feature_regression",
+    "qa",
+    "place_weight",
+)
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Stands for the power cut."""
+
+
+class _StopAt(TrainerCallback):
+    step = -1
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise Interrupted
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the runs that follow break off at a step; -1 for none."""
+    stop = _StopAt()
+    original = trainer_module.PretrainingTrainer.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.add_callback(stop)
+
+    monkeypatch.setattr(trainer_module.PretrainingTrainer, "__init__", init)
+    return lambda step: setattr(stop, "step", step)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same(one: Path, other: Path) -> None:
+    expected = weights(other)
+    found = weights(one)
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures without the training loss since the last log, of which an interruption loses a part."""
+    return [
+        {"step": epoch["step"], "validation": epoch["validation"] | {"runtime": None}} for epoch in epochs
+    ]
+
+
+def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
+    tiny_pretrain_recipe: Make, tmp_path: Path, tiny_values: dict[str, Any], store_folder: Path
+) -> None:
+    recipe = tiny_pretrain_recipe(optimisation={"epochs": 1})
+    result = pretrain(recipe, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+        "tokenizer.json",
+        "processor_config.json",
+        "answers.json",
+        "metrics.json",
+        "recipe.resolved.yaml",
+        "checkpoints",
+    }
+    assert PretrainRecipe.from_yaml(tmp_path / "out" / "recipe.resolved.yaml") == recipe
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.metrics
+    # 9 images of 25 sentences in steps of 32: seven whole steps, one sentence is left out.
+    assert [epoch["step"] for epoch in result.metrics["epochs"]] == [7]
+    assert result.metrics["data"]["train_sentences"] == 225
+    assert "place_predict_head.weight" not in weights(tmp_path / "out")
+    model, info = LxmertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert model.config.num_object_labels == 7
+    assert LxmertProcessor.from_pretrained(tmp_path / "out").answers is not None
+
+    tiny_values["model"] = {"from_pretrained": str(tmp_path / "out")}
+    tiny_values["data"] |= {"features": str(store_folder), "extractor": None, "test_split": None}
+    tiny_values["optimisation"] |= {"epochs": 1, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    finetune(FinetuneRecipe.from_dict(tiny_values), tmp_path / "tuned")
+    before, after = weights(tmp_path / "out"), weights(tmp_path / "tuned")
+    for name in after:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-8)
+
+
+def test_figures_stand_beside_those_of_the_constant_predictor(
+    tiny_pretrain_recipe: Make, tmp_path: Path
+) -> None:
+    metrics = pretrain(tiny_pretrain_recipe(optimisation={"epochs": 1}), tmp_path / "out").metrics
+    kept = metrics["validation"]
+    assert kept["loss"] == min(epoch["validation"]["loss"] for epoch in metrics["epochs"])
+    assert set(kept["tasks"]) == {*ALL_TASKS[:-1], "places"}
+    for task, figures in kept["tasks"].items():
+        assert figures["constant_loss"] > 0, task
+        has_accuracy = task not in ("feature_regression", "places")
+        assert ("constant_accuracy" in figures) == has_accuracy == ("accuracy" in figures)
+    assert {"object_labels_masked", "attribute_labels_masked", "qa_all_pairs"} <= kept["accuracies"].keys()
+    assert set(kept["sources"]) == {"mscoco", "vqa"}
+    assert "qa" not in kept["sources"]["mscoco"]
+    assert metrics["epochs"][0]["train"].keys() >= {"loss", "loss_qa", "accuracy_qa", "loss_places"}
+
+
+@pytest.mark.parametrize("task", ALL_TASKS)
+def test_each_task_alone_lowers_its_own_loss(tiny_pretrain_recipe: Make, tmp_path: Path, task: str) -> None:
+    alone = dict.fromkeys(ALL_TASKS, 0.0) | {task: 1.0}
+    recipe = tiny_pretrain_recipe(
+        tasks=alone, optimisation={"epochs": 3, "peak_learning_rate": 1e-2, "warmup": 2}
+    )
+    metrics = pretrain(recipe, tmp_path / "out").metrics
+    name = "places" if task == "place_weight" else task
+    assert set(metrics["validation"]["tasks"]) == {name} == set(metrics["constant_predictor"])
+    losses = [epoch["validation"][f"loss_{name}"] for epoch in metrics["epochs"]]
+    # Nothing is to be learned of matching by so small a model in so short a time.
+    assert losses[-1] < losses[0] or task == "matched"
+    model = LxmertForPreTraining.from_pretrained(tmp_path / "out")
+    assert model.config.task_qa == (task == "qa")
+    assert model.config.visual_feat_loss == (task == "feature_regression")
+
+
+@pytest.mark.parametrize("every_steps", [None, 3])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny_pretrain_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], every_steps: int | None
+) -> None:
+    saving = {"checkpoint_every_steps": every_steps, "select": "best" if every_steps is None else "last"}
+    recipe = tiny_pretrain_recipe(saving=saving, tasks={"qa_from": 0.6})
+    whole = pretrain(recipe, tmp_path / "whole")
+    interrupt_at(11)
+    with pytest.raises(Interrupted):
+        pretrain(recipe, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "model.safetensors").exists()
+    interrupt_at(-1)
+    resumed = pretrain(recipe, tmp_path / "broken", resume=True)
+    assert resumed.metrics["training"]["resumed_at_step"] == (7 if every_steps is None else 9)
+    assert_same(tmp_path / "whole", tmp_path / "broken")
+    assert without_times(resumed.metrics["epochs"]) == without_times(whole.metrics["epochs"])
+    again = pretrain(recipe, tmp_path / "broken", resume=True)
+    assert again.metrics == resumed.metrics
+
+
+def test_loader_processes_change_nothing(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    short = {"epochs": 0.5}
+    pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "none")
+    pretrain(tiny_pretrain_recipe(optimisation=short | {"loader_processes": 2}), tmp_path / "two")
+    assert_same(tmp_path / "none", tmp_path / "two")
+
+
+def test_accumulated_batches_are_one_big_batch(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = {"config": tiny_pretrain_recipe().model.config | still}
+    one = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 24})
+    three = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 8, "accumulation_steps": 3})
+    big, small = pretrain(one, tmp_path / "one"), pretrain(three, tmp_path / "three")
+    losses = [[epoch["train"]["loss"] for epoch in run.metrics["epochs"]] for run in (big, small)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    found, expected = weights(tmp_path / "three"), weights(tmp_path / "one")
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
+
+
+def test_questions_begin_where_the_recipe_says(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    recipe = tiny_pretrain_recipe(
+        tasks={"qa_from": 0.5}, saving={"log_every_steps": 1}, optimisation={"epochs": 4}
+    )
+    pretrain(recipe, tmp_path / "out")
+    checkpoint = max((tmp_path / "out" / "checkpoints").glob("checkpoint-*"))
+    log = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    with_questions = {entry["step"] for entry in log if "loss_qa" in entry}
+    last = max(entry["step"] for entry in log)
+    # The step that follows the 14th of 28 is the first with questions.
+    assert with_questions == set(range(15, last + 1))
+    assert all("eval_loss_qa" in entry for entry in log if "eval_loss" in entry)
+
+
+def test_bert_adam_and_adamw_are_two_optimisers(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    short = {"epochs": 0.5}
+    pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "adamw")
+    pretrain(tiny_pretrain_recipe(optimisation=short | {"optimizer": "bert_adam"}), tmp_path / "bert")
+    one, other = weights(tmp_path / "adamw"), weights(tmp_path / "bert")
+    assert not torch.equal(
+        one["lxmert.encoder.visn_fc.visn_fc.weight"], other["lxmert.encoder.visn_fc.visn_fc.weight"]
+    )
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    recipe = tiny_pretrain_recipe(
+        # Steps this small change no weight.
+        optimisation={"epochs": 6, "peak_learning_rate": 1e-30, "weight_decay": 0.0},
+        saving={"patience": 2},
+    )
+    metrics = pretrain(recipe, tmp_path / "out").metrics
+    losses = [epoch["validation"]["loss"] for epoch in metrics["epochs"]]
+    assert len(losses) == 3
+    assert metrics["validation"]["loss"] == min(losses)
+
+    # Killed between its last checkpoint and its weights, it is at its end all the same.
+    before = weights(tmp_path / "out")
+    for name in ("metrics.json", "model.safetensors"):
+        (tmp_path / "out" / name).unlink()
+    resumed = pretrain(recipe, tmp_path / "out", resume=True)
+    assert without_times(resumed.metrics["epochs"]) == without_times(metrics["epochs"])
+    assert resumed.metrics["training"]["steps"] == metrics["training"]["steps"]
+    after = weights(tmp_path / "out")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_a_moved_folder_resumes_with_its_best_weights(
+    tiny_pretrain_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
+) -> None:
+    # The first weights are the best, the second epoch spoils them.
+    recipe = tiny_pretrain_recipe(
+        optimisation={
+            "peak_learning_rate": 1.0,
+            "epochs": 3,
+            "warmup": 20,
+            "schedule": "constant_with_warmup",
+        }
+    )
+    whole = pretrain(recipe, tmp_path / "whole")
+    interrupt_at(16)
+    with pytest.raises(Interrupted):
+        pretrain(recipe, tmp_path / "broken")
+    interrupt_at(-1)
+    (tmp_path / "broken").rename(tmp_path / "moved")
+    resumed = pretrain(recipe, tmp_path / "moved", resume=True)
+    assert resumed.metrics["training"]["resumed_at_step"] == 14
+    losses = [epoch["validation"]["loss"] for epoch in whole.metrics["epochs"]]
+    assert losses[0] == min(losses)
+    assert_same(tmp_path / "whole", tmp_path / "moved")
+
+
+def test_training_goes_on_from_a_folder_with_another_set_of_tasks(
+    tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
+) -> None:
+    first = tiny_pretrain_recipe(tasks={"qa": 0.0}, optimisation={"epochs": 0.2})
+    pretrain(first, tmp_path / "first")
+    assert not (tmp_path / "first" / "answers.json").exists()
+    tiny_pretraining["model"] = {"from_pretrained": str(tmp_path / "first")}
+    still = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    second = pretrain(tiny_pretrain_recipe(optimisation=still), tmp_path / "second")
+    assert second.metrics["data"]["begun_anew"] == ["answer_head", "place_predict_head"]
+    assert second.metrics["data"]["answers_carried_over"] == 0
+    old, new = weights(tmp_path / "first"), weights(tmp_path / "second")
+    for name, tensor in old.items():
+        torch.testing.assert_close(new[name], tensor, rtol=0, atol=1e-8)
+
+
+def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    words = scene_vocabulary()
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
+    sizes = {
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 32,
+    }
+    bert = BertForPreTraining(BertConfig(vocab_size=len(words), num_hidden_layers=2, **sizes))
+    bert.save_pretrained(tmp_path / "bert")
+    model = {"bert": str(tmp_path / "bert"), "vocabulary": None}
+    still = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    result = pretrain(tiny_pretrain_recipe(model=model, optimisation=still), tmp_path / "out")
+    assert result.metrics["data"]["started_from_bert"] == str(tmp_path / "bert")
+    for name in ("embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.weight"):
+        found = weights(tmp_path / "out")[f"lxmert.{name}"]
+        torch.testing.assert_close(found, bert.state_dict()[f"bert.{name}"], rtol=0, atol=1e-8)
+
+
+def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    other = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
+    with pytest.raises(DataError, match=r"was made by test/9, the recipe's data\.extractor is another"):
+        pretrain(tiny_pretrain_recipe(data={"extractor": other}), tmp_path / "out")
+
+
+def test_too_few_sentences_for_one_update_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"225 training sentences do not fill one update of 256"):
+        pretrain(tiny_pretrain_recipe(optimisation={"batch_size": 256}), tmp_path / "out")
+
+
+def test_half_precision_keeps_weights_and_losses(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    short = {"epochs": 0.5, "precision": "bfloat16"}
+    exact = pretrain(tiny_pretrain_recipe(optimisation=short | {"precision": "float32"}), tmp_path / "exact")
+    half = pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "half")
+    assert half.validation_loss == pytest.approx(exact.validation_loss, rel=0.02)
+    assert {tensor.dtype for tensor in weights(tmp_path / "half").values()} == {torch.float32}
+
+
+def test_a_folder_of_another_recipe_is_left_alone(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    pretrain(tiny_pretrain_recipe(optimisation={"epochs": 0.2}), tmp_path / "out")
+    with pytest.raises(ConfigurationError, match=r"tasks\.qa: 2\.0 here, 1\.0 there"):
+        pretrain(
+            tiny_pretrain_recipe(optimisation={"epochs": 0.2}, tasks={"qa": 2.0}),
+            tmp_path / "out",
+            resume=True,
+        )

@@ -1,0 +1,88 @@
+"""Rows of an answer head go along by the answers' names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.downloads import PublishedFile
+from lxmert.errors import VocabularyError
+from lxmert.training.answer_head import known_answers, matching_rows, set_answers
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "carried", "lost"),
+    [
+        ("vqa", 3129, 3124, {"", "1 4", "1 world", "5 star", "visilab"}),
+        ("gqa", 1842, 1736, None),
+    ],
+)
+def test_published_tables_map_as_the_authors_code_maps_them(
+    shared_data: Path, name: str, size: int, carried: int, lost: set[str] | None
+) -> None:
+    pretrained = AnswerVocabulary.load(shared_data / "answers" / "all_ans.json")
+    answers = AnswerVocabulary.load(shared_data / "answers" / f"{name}_trainval_label2ans.json")
+    assert (len(pretrained), len(answers)) == (9500, size)
+    rows = matching_rows(pretrained, answers)
+    assert sum(row is not None for row in rows) == carried
+    if lost is not None:
+        assert {answer for answer, row in zip(answers, rows, strict=True) if row is None} == lost
+
+
+def test_spellings_that_the_table_makes_one_share_a_row() -> None:
+    old = AnswerVocabulary(["2", "gray", "dog", "cat", "yes"])
+    new = ["two", "dog", "grey", "a dog", "The cat.", "cow", "", "Yes."]
+    assert matching_rows(old, new) == [0, 2, 1, 2, 3, None, None, 4]
+    assert matching_rows(None, new) == [None] * 8
+
+
+def test_a_published_models_answers_are_known_by_its_name(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PublishedFile, "fetch", lambda file: shared_data / "answers" / file.name)
+    answers = known_answers("unc-nlp/lxmert-base-uncased")
+    assert answers is not None
+    assert len(answers) == 9500
+    assert known_answers("somebody/else") is None
+    (tmp_path / "unc-nlp/lxmert-base-uncased").mkdir(parents=True)
+    assert known_answers("unc-nlp/lxmert-base-uncased") is None
+
+
+def small_model(answers: int) -> LxmertForQuestionAnswering:
+    config = LxmertConfig(
+        vocab_size=20,
+        hidden_size=8,
+        num_attention_heads=2,
+        intermediate_size=12,
+        l_layers=1,
+        x_layers=1,
+        r_layers=0,
+        visual_feat_dim=5,
+        num_qa_labels=answers,
+    )
+    model = LxmertForQuestionAnswering(config)
+    torch.nn.init.normal_(model.answer_head.logit_fc[3].bias)
+    return model
+
+
+def test_known_rows_are_copied_others_are_zero_and_what_lies_below_stays() -> None:
+    model = small_model(3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    carried = set_answers(model, AnswerVocabulary(["red", "2", "yes"]), ["two", "blue", "yes", "red"])
+    assert carried == 3
+    assert model.config.num_qa_labels == 4
+    after = model.state_dict()
+    for part in ("weight", "bias"):
+        old, new = before[f"answer_head.logit_fc.3.{part}"], after[f"answer_head.logit_fc.3.{part}"]
+        assert torch.equal(new, torch.stack([old[1], old[0] * 0, old[2], old[0]]))
+    for name, value in before.items():
+        if "logit_fc.3" not in name:
+            assert torch.equal(after[name], value), name
+
+
+def test_a_list_of_another_length_is_refused() -> None:
+    with pytest.raises(VocabularyError, match="scores 3 answers, its answer list has 2"):
+        set_answers(small_model(3), AnswerVocabulary(["red", "2"]), ["red"])

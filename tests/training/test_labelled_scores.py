@@ -1,0 +1,117 @@
+"""The authors' re-distributed files: scored by their soft labels, trained on like the official ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert import LxmertProcessor
+from lxmert.cli.main import main
+from lxmert.cli.score_tables import table_of
+from lxmert.data.files import GqaFiles, VqaFiles
+from lxmert.data.labelled_split import LabelledReader
+from lxmert.data.vqa import read_vqa
+from lxmert.errors import DataError
+from lxmert.training.finetuning import finetune
+from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.task_list import task_named
+
+ROWS = [
+    {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",
+     "label": {"net": 0.6, "nets": 1}},
+    {"question_id": 2, "img_id": "b", "sent": "Is it?", "question_type": "is", "answer_type": "yes/no",
+     "label": {"yes": 0.9}},
+    {"question_id": 3, "img_id": "b", "sent": "What is it?", "question_type": "what", "answer_type": "other",
+     "label": {"net": 0.3}},
+    {"question_id": 4, "img_id": "c", "sent": "Is that?", "question_type": "is", "answer_type": "yes/no",
+     "label": {}},
+]  # fmt: skip
+
+
+def lxmert(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return int(ended.value.code or 0)
+
+
+SAID = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
+
+
+def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -> None:
+    (tmp_path / "val.json").write_text(json.dumps(ROWS))
+    task = task_named("vqa")
+    layout = VqaFiles(format="lxmert", questions="{split}.json")
+    examples = task.split(tmp_path, "val", layout).read()
+    assert isinstance(examples.split.reader, LabelledReader)
+    scored = task.score(examples, SAID, evaluator="present")
+    assert scored.accuracy == pytest.approx(100 * (0.6 + 0.9) / 4)
+    assert scored.per_family == {"other": pytest.approx(30.0), "yes/no": pytest.approx(45.0)}
+    told = scored.scores.to_dict()
+    assert told["per_question_type"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
+    assert told["questions"] == 4
+    assert table_of("t", scored.scores).row_count == 1 + 2 * 3
+
+
+def test_gqa_without_types_has_its_accuracy_and_a_test_file_none(tmp_path: Path) -> None:
+    rows = [{"question_id": "07", "img_id": "n1", "sent": "Is it?", "label": {"yes": 1.0}}]
+    (tmp_path / "testdev.json").write_text(json.dumps(rows))
+    task, layout = task_named("gqa"), GqaFiles(format="lxmert", questions="{split}.json")
+    scored = task.score(task.split(tmp_path, "testdev", layout).read(), {"07": "yes"})
+    assert (scored.accuracy, dict(scored.per_family)) == (100.0, {})
+    (tmp_path / "test.json").write_text(json.dumps([{**rows[0], "label": None}]))
+    with pytest.raises(DataError, match="07 has no label"):
+        task.score(task.split(tmp_path, "test", layout).read(), {"07": "yes"})
+
+
+def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score(
+    scenes_folder: Path, tiny_values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the recipes of the paper do it: their JSON, splits joined, several stores, no extractor at hand."""
+    data = tmp_path / "data"
+    data.mkdir()
+    grid = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
+    for split in ("train", "val"):
+        questions = read_vqa(
+            scenes_folder / f"annotations/vqa_{split}_questions.json",
+            scenes_folder / f"annotations/vqa_{split}_annotations.json",
+        )
+        rows = [
+            {
+                "question_id": one.question_id,
+                "img_id": f"scenes_{split}_{one.image_id:012d}",
+                "sent": one.question,
+                "label": {one.multiple_choice_answer: 1.0, "unheard of": 0.3},
+            }
+            for one in questions
+        ]
+        half = len(rows) // 2
+        (data / f"{split}_a.json").write_text(json.dumps(rows[:half]))
+        (data / f"{split}_b.json").write_text(json.dumps(rows[half:]))
+        images, store = str(scenes_folder / "images" / split), str(tmp_path / f"store_{split}")
+        assert lxmert("extract", images, "-o", store, "--extractor", json.dumps(grid), "-q") == 0
+    stores = [str(tmp_path / "store_train"), str(tmp_path / "store_val")]
+    values = tiny_values | {
+        "data": {
+            "directory": str(data),
+            "train_split": "train_a,train_b",
+            "validation_split": "val_a",
+            "test_split": "val_b",
+            "files": {"format": "lxmert", "questions": "{split}.json"},
+            "answers": {"source": "scenes"},
+            "extractor": None,
+            "features": stores,
+            "train_images": 10,
+        },
+        "optimisation": {**tiny_values["optimisation"], "epochs": 1, "loss": "soft_bce"},
+    }
+    result = finetune(FinetuneRecipe.from_dict(values), tmp_path / "out")
+    assert result.metrics["data"]["train_questions"] == 200
+    assert LxmertProcessor.from_pretrained(tmp_path / "out").extractor is None
+    capsys.readouterr()
+    words = ["eval", str(tmp_path / "out"), str(data), "--split", "val_b"]
+    # The layout is the recipe's; the features are said anew.
+    assert lxmert(*words, "--features", stores[1], "--json") == 0
+    assert json.loads(capsys.readouterr().out) == result.metrics["test"]
+    assert lxmert(*words) == 1
+    assert "no extractor" in capsys.readouterr().err

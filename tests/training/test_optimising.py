@@ -1,0 +1,89 @@
+"""Which optimiser a trainer makes of a recipe, and which weights it lets decay."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from lxmert.training.bert_adam import BertAdam
+from lxmert.training.optimising import OptimisingTrainer
+from lxmert.training.recipe_sections import LoopSection
+
+VALUES: dict[str, Any] = {
+    "epochs": 1,
+    "batch_size": 1,
+    "peak_learning_rate": 0.01,
+    "schedule": "linear",
+    "warmup": 0.25,
+    "weight_decay": 0.125,
+    "adam_beta2": 0.9,
+    "adam_epsilon": 1e-5,
+    "seed": 1,
+}
+
+
+class _Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(3, 2)
+        self.dense = nn.Linear(2, 2)
+        self.LayerNorm = nn.LayerNorm(2)
+
+
+def trainer(optimizer: str, folder: Path) -> OptimisingTrainer:
+    section = LoopSection.model_validate(VALUES | {"optimizer": optimizer})
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        use_cpu=True,
+        report_to=[],
+        learning_rate=section.peak_learning_rate,
+        weight_decay=section.weight_decay,
+        adam_beta2=section.adam_beta2,
+        adam_epsilon=section.adam_epsilon,
+        optim="adamw_torch",
+        lr_scheduler_type="linear",
+        warmup_steps=section.warmup,
+    )
+    made = OptimisingTrainer(section, model=_Model(), args=arguments)
+    made.create_optimizer()
+    return made
+
+
+def decayed(optimizer: torch.optim.Optimizer) -> int:
+    return sum(
+        weights.numel()
+        for group in optimizer.param_groups
+        if group["weight_decay"]
+        for weights in group["params"]
+    )
+
+
+def test_adamw_leaves_biases_and_norms_alone(tmp_path: Path) -> None:
+    made = trainer("adamw", tmp_path).optimizer
+    assert isinstance(made, torch.optim.AdamW)
+    assert decayed(made) == 3 * 2 + 2 * 2
+
+
+def test_bert_adam_lets_every_weight_decay(tmp_path: Path) -> None:
+    made = trainer("bert_adam", tmp_path).optimizer
+    assert isinstance(made, BertAdam)
+    assert decayed(made) == 3 * 2 + 2 * 2 + 2 + 2 + 2
+    group = made.param_groups[0]
+    assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (
+        0.01,
+        (0.9, 0.9),
+        1e-5,
+        0.125,
+    )
+
+
+@pytest.mark.parametrize(("optimizer", "third"), [("bert_adam", 2 / 2.5), ("adamw", 2 / 3)])
+def test_bert_adam_has_its_own_schedule(tmp_path: Path, optimizer: str, third: float) -> None:
+    made = trainer(optimizer, tmp_path)
+    schedule: Any = made.create_scheduler(10)
+    assert schedule.lr_lambdas[0](0) == 0
+    # A warm-up of 2.5 updates, which transformers rounds up.
+    assert schedule.lr_lambdas[0](2) == pytest.approx(third)
