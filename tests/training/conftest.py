@@ -8,6 +8,13 @@ import pytest
 
 from lxmert.scenes import make_scenes
 from lxmert.training.recipe import FinetuneRecipe
+from tests.training.interruption import interrupting
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the runs that follow break off at a step; -1 for none."""
+    return interrupting(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -9,56 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback
+from safetensors.torch import save_file
 
 from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
-from lxmert.training import trainer as trainer_module
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
+from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., FinetuneRecipe]
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Stands for the power cut."""
-
-
-class _StopAt(TrainerCallback):
-    """Breaks the training off before a step, leaving files as they are."""
-
-    step = -1
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            raise Interrupted
-
-
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the runs that follow break off at a step; -1 for none."""
-    stop = _StopAt()
-    original = trainer_module.FinetuneTrainer.__init__
-
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self.add_callback(stop)
-
-    monkeypatch.setattr(trainer_module.FinetuneTrainer, "__init__", init)
-    return lambda step: setattr(stop, "step", step)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
 
 
 def test_run_leaves_a_complete_model_folder(tiny_recipe: Make, tmp_path: Path, scenes_folder: Path) -> None:

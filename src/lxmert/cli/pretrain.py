@@ -1,35 +1,26 @@
 """`lxmert pretrain`: pre-train a model on sentences about images, by a recipe."""
 
-import json
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from lxmert.cli.training_options import (
+    ConfigOption,
+    DataOption,
+    OutputOption,
+    OverridesOption,
+    QuietOption,
+    ResumeOption,
+    folder_of,
+    recipe_of,
+)
 
 
 def pretrain(
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config", "-c", help="The recipe, such as configs/scenes_pretrain.yaml.", show_default=False
-        ),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Data directory, instead of the recipe's.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of the result (default: runs/ and the recipe's name)."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
-    ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Change a value, as in --set tasks.qa=0. Repeatable."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    config: ConfigOption,
+    data: DataOption = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
+    overrides: OverridesOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Pre-train a model by a recipe: masked words, matching, masked objects, questions.
 
@@ -41,12 +32,8 @@ def pretrain(
     from lxmert.training.pretraining.running import pretrain as run
     from lxmert.training.running import is_main_process
 
-    changes = list(overrides or [])
-    if data is not None:
-        changes.append(f"data.directory={json.dumps(str(data))}")  # quoted: the value is read as YAML
-    recipe = PretrainRecipe.from_yaml(config, changes)
-    folder = output or Path("runs") / config.stem
-    result = run(recipe, folder, resume=resume, progress=not quiet)
+    recipe = recipe_of(PretrainRecipe, config, data, overrides)
+    result = run(recipe, folder_of(output, config), resume=resume, progress=not quiet)
     if not is_main_process():
         return
     parts = [

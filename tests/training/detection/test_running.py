@@ -7,57 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from lxmert.errors import ConfigurationError, DataError
-from lxmert.training.detection import trainer as trainer_module
 from lxmert.training.detection.evaluation import scoring_selection
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.running import train_detector
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.images import load_image
 from tests.training.detection.genome import visual_genome_from
+from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., DetectorRecipe]
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Stands for the power cut."""
-
-
-class _StopAt(TrainerCallback):
-    """Breaks the training off before a step, leaving files as they are."""
-
-    step = -1
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            raise Interrupted
-
-
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the runs that follow break off at a step; -1 for none."""
-    stop = _StopAt()
-    original = trainer_module.DetectionTrainer.__init__
-
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self.add_callback(stop)
-
-    monkeypatch.setattr(trainer_module.DetectionTrainer, "__init__", init)
-    return lambda step: setattr(stop, "step", step)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
 
 
 def timeless(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import BertConfig, BertForPreTraining, TrainerCallback
+from transformers import BertConfig, BertForPreTraining
 
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.model import LxmertForPreTraining
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
 from lxmert.training.finetuning import finetune
-from lxmert.training.pretraining import trainer as trainer_module
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
 from lxmert.training.recipe import FinetuneRecipe
+from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., PretrainRecipe]
 
@@ -31,44 +30,6 @@ ALL_TASKS = (
     "qa",
     "place_weight",
 )
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Stands for the power cut."""
-
-
-class _StopAt(TrainerCallback):
-    step = -1
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.step:
-            raise Interrupted
-
-
-@pytest.fixture
-def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the runs that follow break off at a step; -1 for none."""
-    stop = _StopAt()
-    original = trainer_module.PretrainingTrainer.__init__
-
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self.add_callback(stop)
-
-    monkeypatch.setattr(trainer_module.PretrainingTrainer, "__init__", init)
-    return lambda step: setattr(stop, "step", step)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_same(one: Path, other: Path) -> None:
-    expected = weights(other)
-    found = weights(one)
-    assert found.keys() == expected.keys()
-    for name, tensor in found.items():
-        assert torch.equal(tensor, expected[name]), name
 
 
 def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -164,7 +125,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     interrupt_at(-1)
     resumed = pretrain(recipe, tmp_path / "broken", resume=True)
     assert resumed.metrics["training"]["resumed_at_step"] == (7 if every_steps is None else 9)
-    assert_same(tmp_path / "whole", tmp_path / "broken")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
     assert without_times(resumed.metrics["epochs"]) == without_times(whole.metrics["epochs"])
     again = pretrain(recipe, tmp_path / "broken", resume=True)
     assert again.metrics == resumed.metrics
@@ -174,7 +135,7 @@ def test_loader_processes_change_nothing(tiny_pretrain_recipe: Make, tmp_path: P
     short = {"epochs": 0.5}
     pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "none")
     pretrain(tiny_pretrain_recipe(optimisation=short | {"loader_processes": 2}), tmp_path / "two")
-    assert_same(tmp_path / "none", tmp_path / "two")
+    assert_same(weights(tmp_path / "none"), weights(tmp_path / "two"))
 
 
 def test_accumulated_batches_are_one_big_batch(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
@@ -258,7 +219,7 @@ def test_a_moved_folder_resumes_with_its_best_weights(
     assert resumed.metrics["training"]["resumed_at_step"] == 14
     losses = [epoch["validation"]["loss"] for epoch in whole.metrics["epochs"]]
     assert losses[0] == min(losses)
-    assert_same(tmp_path / "whole", tmp_path / "moved")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "moved"))
 
 
 def test_training_goes_on_from_a_folder_with_another_set_of_tasks(

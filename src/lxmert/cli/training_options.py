@@ -1,0 +1,51 @@
+"""What the verbs that train by a recipe share: their options, and how these become a recipe and a folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from lxmert.training.recipe_base import Recipe
+
+RecipeClass = TypeVar("RecipeClass", bound="Recipe")
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="The recipe; the folder configs has some.", show_default=False),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data directory, instead of the recipe's.", show_default=False),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the result (default: runs/ and the recipe's name)."),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a value, as in --set optimisation.epochs=2. Repeatable."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+
+
+def recipe_of(
+    recipe_class: type[RecipeClass], config: Path, data: Path | None, overrides: Sequence[str] | None
+) -> RecipeClass:
+    """The recipe of a file with the changes of the command line.
+
+    Raises:
+        ConfigurationError: with all faults of the recipe.
+    """
+    changes = list(overrides or ())
+    if data is not None:
+        changes.append(f"data.directory={json.dumps(str(data))}")  # quoted: the value is read as YAML
+    return recipe_class.from_yaml(config, changes)
+
+
+def folder_of(output: Path | None, config: Path) -> Path:
+    """Where the result goes."""
+    return output or Path("runs") / config.stem

@@ -1,0 +1,49 @@
+"""Breaking a run off, and comparing the weights that it ends with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from lxmert.training.optimising import OptimisingTrainer
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Stands for the power cut."""
+
+
+class _StopAt(TrainerCallback):
+    """Breaks the training off before a step, leaving files as they are."""
+
+    step = -1
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise Interrupted
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the runs that follow break off at the step that the result is called with; -1 for none."""
+    stop = _StopAt()
+    original = OptimisingTrainer.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.add_callback(stop)
+
+    monkeypatch.setattr(OptimisingTrainer, "__init__", init)
+    return lambda step: setattr(stop, "step", step)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
