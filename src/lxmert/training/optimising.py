@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` that all training here builds on: optimisers, and losses over the global batch.
+"""The `transformers.Trainer` that all training here builds on: optimisers, figures, losses of global batches.
 
 The losses of the models are means over the batch that they are given: over words, questions, objects. Several
 processes, or several batches per update, shall give what one big batch gives; so each mean is weighed by its
@@ -7,17 +7,22 @@ share of what there is to learn in the whole update, which is counted in the tar
 Shapes: L losses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer, TrainerControl
 
+from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
+from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.recipe_sections import LoopSection
+from lxmert.training.run_folder import RunFolder
+from lxmert.training.running import SaveFigures
+from lxmert.training.stopping import StopEarly
 
 
 class OptimisingTrainer(Trainer):
@@ -28,6 +33,7 @@ class OptimisingTrainer(Trainer):
         **settings: as `transformers.Trainer` takes them.
     """
 
+    control: TrainerControl
     optimizer: Optimizer
     lr_scheduler: LRScheduler | None
 
@@ -64,6 +70,37 @@ class OptimisingTrainer(Trainer):
         scheduler: LRScheduler = super().create_scheduler(num_training_steps, optimizer)
         return scheduler
 
+    def watch(
+        self,
+        display: ProgressDisplay,
+        folder: RunFolder,
+        figures: Callable[[Any], dict[str, Any]],
+        patience: int | None,
+        describe: Callable[[dict[str, float]], str | None] | None = None,
+    ) -> None:
+        """Show the run, keep its figures after each evaluation, and stop it early where that is wanted.
+
+        Args:
+            display: where progress is shown.
+            folder: where figures go.
+            figures: from the Trainer's state to what metrics.json holds.
+            patience: evaluations in a row without a new best score after which it is enough; None for never.
+            describe: see `TrainingProgress`.
+        """
+        self.remove_callback(PrinterCallback)
+        self.add_callback(TrainingProgress(display, describe))
+        self.add_callback(SaveFigures(folder, figures))
+        if patience is not None:
+            score = f"{LOG_PREFIX}{self.args.metric_for_best_model}"
+            self.add_callback(StopEarly(score, patience, higher_is_better=bool(self.args.greater_is_better)))
+
+    def announce(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Log the figures of an evaluation and tell the callbacks; returns them as the log names them."""
+        metrics = {f"{LOG_PREFIX}{name}": value for name, value in figures.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
 
 class GlobalBatchTrainer(OptimisingTrainer):
     """A Trainer whose losses are means over all processes and batches of an update.
@@ -88,16 +125,16 @@ class GlobalBatchTrainer(OptimisingTrainer):
             terms += self.terms_of(batch).to(device)
         return batches, self.accelerator.reduce(terms, "sum")
 
-    def shares(self, batch: Mapping[str, Any], whole: Tensor) -> Mapping[str, Tensor]:
+    def shares(self, terms: Tensor, whole: Tensor) -> Mapping[str, Tensor]:
         """The factor of each loss by name that makes it a part of the global mean.
 
         Args:
-            batch: one batch of the update.
+            terms: `terms_of` one batch of the update, (L,).
             whole: what `get_batch_samples` counted, (L,).
         """
         # The gradients of processes are averaged, and the Trainer divides by the number of batches.
         repeats = self.accelerator.num_processes * self.current_gradient_accumulation_steps
-        shares = self.terms_of(batch).to(whole) / whole.clamp(min=1) * repeats
+        shares = terms.to(whole) / whole.clamp(min=1) * repeats
         return dict(zip(self.loss_names, shares, strict=True))
 
     def compute_loss(
@@ -107,6 +144,6 @@ class GlobalBatchTrainer(OptimisingTrainer):
         outputs = model(**inputs)
         loss = outputs.loss
         if num_items_in_batch is not None:
-            shares = self.shares(inputs, num_items_in_batch)
+            shares = self.shares(self.terms_of(inputs), num_items_in_batch)
             loss = torch.stack([shares[name] * value for name, value in outputs.losses.items()]).sum()
         return (loss, outputs) if return_outputs else loss

@@ -6,16 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PrinterCallback, TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 
 from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.optimising import GlobalBatchTrainer
-from lxmert.training.progress import ACCURACY_KEY, FAMILY_PREFIX, ProgressDisplay, TrainingProgress
+from lxmert.training.progress import ACCURACY_KEY, FAMILY_PREFIX, ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import ShuffledSampler
-from lxmert.training.stopping import StopEarly
 from lxmert.training.tasks import PreparedTask
 
 # The losses of the tasks' heads; others are means over objects.
@@ -55,11 +53,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
             compute_metrics=self._score,
             preprocess_logits_for_metrics=_best_class,
         )
-        self.remove_callback(PrinterCallback)
-        self.add_callback(TrainingProgress(display))
-        self.add_callback(SaveFigures(folder, lambda state: figures_of(state, prepared.facts)))
-        if recipe.saving.patience is not None:
-            self.add_callback(StopEarly(ACCURACY_KEY, recipe.saving.patience, higher_is_better=True))
+        self.watch(display, folder, lambda state: figures_of(state, prepared.facts), recipe.saving.patience)
 
     def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
         """Labelled examples, and objects that are no padding."""

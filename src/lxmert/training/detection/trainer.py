@@ -5,20 +5,18 @@ from typing import Any
 
 from rich.markup import escape
 from torch import Tensor
-from transformers import PrinterCallback, TrainerControl, TrainingArguments
+from transformers import TrainingArguments
 
-from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.detection.collation import collate
 from lxmert.training.detection.dataset import EpochSampler
 from lxmert.training.detection.evaluation import figures, score_detector
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.task import PreparedDetection
+from lxmert.training.log_figures import epochs_of, validation_figures
 from lxmert.training.optimising import OptimisingTrainer
-from lxmert.training.progress import ProgressDisplay, TrainingProgress
+from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import ShuffledSampler
-from lxmert.training.stopping import StopEarly
 
 SCORE = "map_50"
 """The figure that chooses the best epoch: mean average precision at an overlap of 0.5, in percent."""
@@ -37,8 +35,6 @@ class DetectionTrainer(OptimisingTrainer):
         folder: where figures go.
         display: where progress is shown.
     """
-
-    control: TrainerControl
 
     def __init__(
         self,
@@ -61,12 +57,8 @@ class DetectionTrainer(OptimisingTrainer):
             eval_dataset=prepared.validation,
             data_collator=collate,
         )
-        self.remove_callback(PrinterCallback)
-        self.add_callback(TrainingProgress(display, _line))
-        self.add_callback(SaveFigures(folder, lambda state: figures_of(state, prepared.facts)))
-        if recipe.saving.patience is not None:
-            stop = StopEarly(f"{LOG_PREFIX}{SCORE}", recipe.saving.patience, higher_is_better=True)
-            self.add_callback(stop)
+        patience = recipe.saving.patience
+        self.watch(display, folder, lambda state: figures_of(state, prepared.facts), patience, _line)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         # Pictures of like proportions side by side, so that little is padded.
@@ -108,10 +100,7 @@ class DetectionTrainer(OptimisingTrainer):
         values = figures(report, self._prepared.vocabulary.objects.names)
         values |= {f"{_PER_CLASS}/{name}": value for name, value in values.pop(_PER_CLASS).items()}
         values["runtime"] = time.perf_counter() - start
-        metrics = {f"{LOG_PREFIX}{name}": value for name, value in values.items() if value is not None}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.announce({name: value for name, value in values.items() if value is not None})
 
 
 def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
@@ -121,30 +110,15 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
         state: the Trainer's state.
         facts: figures about data and model.
     """
-    epochs: list[dict[str, Any]] = []
-    train: dict[str, float] = {}
-    for entry in state.log_history:
-        if "loss" in entry:
-            train = {name: value for name, value in entry.items() if name.startswith("loss")}
-        validation = _validation_figures(entry)
-        if SCORE in validation:
-            epochs.append(
-                {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
-            )
+    epochs = epochs_of(state.log_history, SCORE)
     last = epochs[-1]["validation"][SCORE] if epochs else None
     kept = last if state.best_metric is None else state.best_metric
     return {"data": facts, "validation_map_50": kept, "epochs": epochs}
 
 
-def _validation_figures(entry: dict[str, float]) -> dict[str, float]:
-    return {
-        name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
-    }
-
-
 def _line(metrics: dict[str, float]) -> str | None:
     """What the display shows of an evaluation."""
-    values = _validation_figures(metrics)
+    values = validation_figures(metrics)
     if SCORE not in values:
         return None
     per_class = {

@@ -12,19 +12,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-TASKS: Mapping[str, str] = {
-    "masked_words": "masked_lm",
-    "matched": "matched",
+from lxmert.data.pretraining_settings import ObjectTarget
+
+OBJECT_TASKS: Mapping[str, ObjectTarget] = {
     "object_labels": "obj",
     "attribute_labels": "attr",
     "feature_regression": "feat",
+}
+"""The tasks that `visual_loss_normalizer` weighs, and the names of their targets in `obj_labels`."""
+
+CLASS_TASKS = ("object_labels", "attribute_labels")
+"""Those of them that name objects."""
+
+CLASS_TARGETS: Mapping[str, str] = {"masked_words": "labels", "matched": "matched_label", "qa": "ans"}
+"""The other tasks with class ids, and what a batch calls these."""
+
+TASKS: Mapping[str, str] = {
+    "masked_words": "masked_lm",
+    "matched": "matched",
+    **OBJECT_TASKS,
     "places": "place",
     "qa": "qa",
 }
 """The tasks as recipes and figures name them, and the model's names of their losses."""
-
-OBJECT_TASKS = ("object_labels", "attribute_labels", "feature_regression")
-"""The tasks whose losses the model multiplies by `visual_loss_normalizer`."""
 
 TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
 
@@ -48,11 +58,11 @@ def amounts_of(batch: Mapping[str, Any]) -> Amounts:
     real = torch.ones(boxes.shape[:2], device=boxes.device) if mask is None else (mask != 0).float()  # (B, O)
     terms = torch.zeros(len(TASKS), device=boxes.device)
     weights = torch.zeros_like(terms)
-    for task, name in (("masked_words", "labels"), ("matched", "matched_label"), ("qa", "ans")):
+    for task, name in CLASS_TARGETS.items():
         if batch.get(name) is not None:
             terms[TASK_INDEX[task]] = weights[TASK_INDEX[task]] = (batch[name] >= 0).sum()
-    for task in OBJECT_TASKS:
-        pair = (batch.get("obj_labels") or {}).get(TASKS[task])
+    for task, target in OBJECT_TASKS.items():
+        pair = (batch.get("obj_labels") or {}).get(target)
         if pair is not None:
             wanted, weight = pair
             counts = real if task == "feature_regression" else real * (wanted >= 0)

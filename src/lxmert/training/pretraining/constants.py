@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lxmert.training.pretraining.amounts import TASKS
+from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
 
 # Vectors of which the best fixed one is found; more are thinned out evenly, which bounds the memory.
@@ -141,13 +141,13 @@ class _AnswerPoints:
 
 
 def _collect_classes(classes: Mapping[str, _Classes], batch: Mapping[str, Any]) -> None:
-    for task, name in (("masked_words", "labels"), ("matched", "matched_label"), ("qa", "ans")):
+    for task, name in CLASS_TARGETS.items():
         if name in batch:
             ids = batch[name]
             classes[task].add(ids[ids >= 0])
     real = batch["visual_attention_mask"] != 0
-    for task in ("object_labels", "attribute_labels"):
-        pair = batch.get("obj_labels", {}).get(TASKS[task])
+    for task in CLASS_TASKS:
+        pair = batch.get("obj_labels", {}).get(OBJECT_TASKS[task])
         if pair is not None:
             ids, weights = pair
             counts = real & (ids >= 0) & (weights > 0)

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch import Tensor
 
 from lxmert.model import LxmertForPreTrainingOutput
-from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS, amounts_of
+from lxmert.training.pretraining.amounts import CLASS_TASKS, OBJECT_TASKS, TASKS, amounts_of
 from lxmert.training.pretraining.validation import ValidationData
 
-CLASS_TASKS = ("object_labels", "attribute_labels")
 MASKED = "_masked"
 """Ending of the accuracies on masked objects only."""
 
@@ -92,7 +92,7 @@ def evaluate_pretraining(
     scored = torch.zeros(2, len(ACCURACIES), len(sources), dtype=torch.float64)
     try:
         for rows, batch in data.batches(accelerator.process_index, accelerator.num_processes):
-            batch = _on(batch, accelerator.device)
+            batch = send_to_device(batch, accelerator.device)
             outputs = model(**batch, return_all_logits=False, scores_all_objects=True)
             amounts = amounts_of(batch)
             sums += torch.stack([_losses(outputs) * amounts.terms, amounts.terms, amounts.weights]).cpu()
@@ -129,7 +129,7 @@ def _accuracies(
     real = batch["visual_attention_mask"] != 0
     masked = (targets["feat"][1] > 0) if "feat" in targets else None
     for task in CLASS_TASKS:
-        name = TASKS[task]
+        name = OBJECT_TASKS[task]
         if name in targets and name in predicted:
             ids = targets[name][0].masked_fill(~real, -100)
             found[task] = _hits(predicted[name], ids)
@@ -197,14 +197,6 @@ def _percent(points_and_counts: Tensor) -> dict[str, float]:
         for name, point, count in zip(ACCURACIES, points, counts, strict=True)
         if count
     }
-
-
-def _on(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _on(item, device) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_on(item, device) for item in value)
-    return value.to(device)
 
 
 def _nothing(done: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.log_figures import epochs_of, validation_figures
 from lxmert.training.pretraining.amounts import TASKS
 from lxmert.training.pretraining.constants import Constant
 
@@ -28,16 +28,7 @@ def figures_of(state: Any, facts: Mapping[str, Any], constants: Mapping[str, Con
         the kept weights: "loss", "tasks" with those of the constant predictor beside them, "accuracies" by
         name of `evaluation.ACCURACIES`, and the same by "sources".
     """
-    epochs: list[dict[str, Any]] = []
-    train: dict[str, float] = {}
-    for entry in state.log_history:
-        if "loss" in entry:
-            train = {name: value for name, value in entry.items() if name.startswith(("loss", "accuracy"))}
-        validation = _validation_figures(entry)
-        if SCORE in validation:
-            epochs.append(
-                {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
-            )
+    epochs = epochs_of(state.log_history, SCORE)
     kept = None
     if epochs:
         at_best = [epoch for epoch in epochs if epoch["validation"][SCORE] == state.best_metric]
@@ -55,7 +46,7 @@ def figures_of(state: Any, facts: Mapping[str, Any], constants: Mapping[str, Con
 
 def describe(metrics: Mapping[str, float], constants: Mapping[str, Constant]) -> str | None:
     """What the display shows of a validation: by task loss (the constant predictor's) and accuracy."""
-    values = _validation_figures(metrics)
+    values = validation_figures(metrics)
     if SCORE not in values:
         return None
     parts = [f"validation loss [bold]{values[SCORE]:.4f}[/bold]"]
@@ -95,9 +86,3 @@ def _beside_constants(values: Mapping[str, float], constants: Mapping[str, Const
             what, _, source = name.removeprefix(_ACCURACY).partition("/")
             (sources.setdefault(source, {}) if source else accuracies)[what] = value
     return {"loss": values[SCORE], "tasks": tasks, "accuracies": accuracies, "sources": sources}
-
-
-def _validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
-    return {
-        name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
-    }

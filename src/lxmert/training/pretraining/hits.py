@@ -11,9 +11,7 @@ from torch import Tensor
 
 from lxmert.model import LxmertForPreTrainingOutput
 from lxmert.model.losses import labelled_objects
-from lxmert.training.pretraining.amounts import TASK_INDEX, TASKS
-
-_CLASS_TASKS = ("object_labels", "attribute_labels")
+from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASK_INDEX, TASKS
 
 
 class Hits(NamedTuple):
@@ -38,12 +36,12 @@ def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hit
             right[TASK_INDEX[task]] = (scores.argmax(dim=-1) == ids).sum()
             total[TASK_INDEX[task]] = len(ids)
 
-    for task, name, scores in (
-        ("masked_words", "labels", output.prediction_logits),
-        ("matched", "matched_label", output.cross_relationship_score),
-        ("qa", "ans", output.question_answering_score),
+    for task, scores in (
+        ("masked_words", output.prediction_logits),
+        ("matched", output.cross_relationship_score),
+        ("qa", output.question_answering_score),
     ):
-        ids = batch.get(name)
+        ids = batch.get(CLASS_TARGETS[task])
         if ids is not None and scores is not None:
             known = ids >= 0
             # Words come as the labelled ones alone already.
@@ -52,8 +50,8 @@ def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hit
     if targets:
         mask = batch.get("visual_attention_mask")
         rows = labelled_objects(targets, tuple(batch["visual_pos"].shape[:2]), mask)
-        for task in _CLASS_TASKS:
-            name = TASKS[task]
+        for task in CLASS_TASKS:
+            name = OBJECT_TASKS[task]
             if name in predicted:
                 count(task, predicted[name], targets[name][0][rows[name]])
     return Hits(right, total)

@@ -11,7 +11,7 @@ from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
-from lxmert.data.pretraining_settings import ObjectTarget, PretrainingSettings
+from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import open_regions
 from lxmert.errors import DataError, VocabularyError
@@ -24,12 +24,6 @@ from lxmert.training.pretraining.starting import model_of, tokenizer_of
 from lxmert.training.pretraining.validation import ValidationData
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.vision.build import build_extractor
-
-_OBJECT_TARGETS: Mapping[str, ObjectTarget] = {
-    "object_labels": "obj",
-    "attribute_labels": "attr",
-    "feature_regression": "feat",
-}
 
 
 @dataclass(frozen=True)
@@ -105,7 +99,7 @@ def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSet
     """What the tasks ask for; in validation also which objects are masked, to count right answers there."""
     tasks = recipe.tasks
     weights = tasks.weights
-    targets: list[ObjectTarget] = [_OBJECT_TARGETS[task] for task in OBJECT_TASKS if weights[task] > 0]
+    targets = [target for task, target in OBJECT_TASKS.items() if weights[task] > 0]
     if targets and for_validation and "feat" not in targets:
         targets.append("feat")
     return PretrainingSettings(

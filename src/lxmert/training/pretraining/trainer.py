@@ -9,22 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, TrainerControl, TrainingArguments
+from transformers import TrainingArguments
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.optimising import GlobalBatchTrainer
 from lxmert.training.pretraining.amounts import TASK_INDEX, TASKS, amounts_of
 from lxmert.training.pretraining.evaluation import evaluate_pretraining
-from lxmert.training.pretraining.figures import SCORE, describe, figures_of
+from lxmert.training.pretraining.figures import describe, figures_of
 from lxmert.training.pretraining.hits import hits_of
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.task import PreparedPretraining
-from lxmert.training.progress import ProgressDisplay, TrainingProgress
+from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import DrawSampler, ShuffledSampler
-from lxmert.training.stopping import StopEarly
 
 
 class PretrainingTrainer(GlobalBatchTrainer):
@@ -38,7 +35,6 @@ class PretrainingTrainer(GlobalBatchTrainer):
         display: where progress is shown.
     """
 
-    control: TrainerControl
     loss_names = tuple(TASKS.values())
 
     def __init__(
@@ -61,14 +57,14 @@ class PretrainingTrainer(GlobalBatchTrainer):
             eval_dataset=prepared.validation.dataset,
             data_collator=prepared.collate,
         )
-        self.remove_callback(PrinterCallback)
         facts, constants = prepared.facts, prepared.constants
-        self.add_callback(TrainingProgress(display, lambda metrics: describe(metrics, constants)))
-        self.add_callback(SaveFigures(folder, lambda state: figures_of(state, facts, constants)))
-        if recipe.saving.patience is not None:
-            self.add_callback(
-                StopEarly(f"{LOG_PREFIX}{SCORE}", recipe.saving.patience, higher_is_better=False)
-            )
+        self.watch(
+            display,
+            folder,
+            lambda state: figures_of(state, facts, constants),
+            recipe.saving.patience,
+            lambda metrics: describe(metrics, constants),
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> DrawSampler:
         optimisation = self._recipe.optimisation
@@ -101,7 +97,7 @@ class PretrainingTrainer(GlobalBatchTrainer):
             inputs = {name: value for name, value in inputs.items() if name != "ans"}
         outputs = model(**inputs, return_all_logits=False)
         amounts = amounts_of(inputs)
-        shares = self.shares(inputs, num_items_in_batch)
+        shares = self.shares(amounts.terms, num_items_in_batch)
         loss = torch.zeros((), device=self.args.device)
         sums, weights = torch.zeros_like(amounts.terms), torch.zeros_like(amounts.terms)
         for task, name in TASKS.items():
@@ -144,8 +140,4 @@ class PretrainingTrainer(GlobalBatchTrainer):
             self.accelerator,
             self._display.start,
         )
-        values = report.flat() | {"runtime": time.perf_counter() - start}
-        metrics = {f"{LOG_PREFIX}{name}": value for name, value in values.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.announce(report.flat() | {"runtime": time.perf_counter() - start})
