@@ -16,7 +16,7 @@ from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_base import Recipe, Section
 from lxmert.training.recipe_data import DataSection, GqaData, Nlvr2Data, VqaData
-from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
+from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 
 # Parameters of LxmertConfig that a recipe does not choose.
 _DERIVED_FROM_DATA = {"num_qa_labels", "visual_feat_dim"}
@@ -79,7 +79,7 @@ class TextSection(Section):
     )
 
 
-class OptimisationSection(LoopSection):
+class OptimisationSection(EncoderLoopSection):
     """How the weights move."""
 
     object_prediction: bool = Field(
@@ -99,51 +99,15 @@ class OptimisationSection(LoopSection):
     peak_learning_rate: float = Field(
         default=5e-5, gt=0, description="Highest learning rate (paper: 5e-5, for GQA 1e-5)."
     )
-    schedule: Schedule = Field(
-        default="linear",
-        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
-    )
     warmup: float = Field(
         default=0.1,
         ge=0,
         description="Rise to the peak: below 1 a share of all steps (paper: 0.1), else a number of steps.",
     )
-    weight_decay: float = Field(
-        default=0.01,
-        ge=0,
-        description="AdamW's decay of matrices; biases and LayerNorms have none (paper: 0.01 on all).",
-    )
-    adam_beta2: float = Field(
-        default=0.999, gt=0, lt=1, description="AdamW's second moment decay (paper: 0.999)."
-    )
-    adam_epsilon: float = Field(default=1e-6, gt=0, description="AdamW's epsilon (paper: 1e-6).")
     max_gradient_norm: float = Field(
         default=5.0,
         ge=0,
         description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 5).",
-    )
-    seed: int = Field(
-        default=9595,
-        ge=0,
-        lt=2**32,
-        description="Seed of weights, order and dropout (authors' default: 9595).",
-    )
-    attention: Literal["sdpa", "eager"] | None = Field(
-        default=None,
-        description="Attention kernel while training; null leaves the choice to transformers. On CPUs eager "
-        "is the faster one in bfloat16.",
-    )
-    compile: bool = Field(
-        default=False, description="Compile the model with torch.compile (needs a C++ compiler on a CPU)."
-    )
-    group_by_length: bool = Field(
-        default=True, description="Batch sentences of similar length: less padding, same examples per epoch."
-    )
-    loader_processes: int = Field(
-        default=0,
-        ge=0,
-        description="Processes that prepare batches ahead; 0 prepares them in between, which small models "
-        "with regions in memory like best.",
     )
 
 

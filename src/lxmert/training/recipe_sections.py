@@ -28,7 +28,9 @@ class LoopSection(Section):
         ge=0, description="Rise to the peak: below 1 a share of all steps, else a number of steps."
     )
     weight_decay: float = Field(ge=0, description="Decay; with adamw biases and normalisations have none.")
-    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="Decay of the second moment.")
+    adam_beta2: float = Field(
+        default=0.999, gt=0, lt=1, description="Decay of the second moment (paper: 0.999)."
+    )
     adam_epsilon: float = Field(gt=0, description="Epsilon of the optimiser.")
     max_gradient_norm: float = Field(
         default=5.0, ge=0, description="Gradients are scaled down to this norm; 0 leaves them as they are."
@@ -39,6 +41,47 @@ class LoopSection(Section):
         description="Arithmetic of matrix products; weights and losses stay float32. float16 needs a GPU.",
     )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; null leaves torch's choice.")
+
+
+class EncoderLoopSection(LoopSection):
+    """How the weights of LXMERT move, in pre-training and in fine-tuning alike."""
+
+    schedule: Schedule = Field(
+        default="linear",
+        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
+    )
+    weight_decay: float = Field(
+        default=0.01,
+        ge=0,
+        description="Decay; with adamw biases and normalisations have none (paper: 0.01 on all).",
+    )
+    adam_epsilon: float = Field(default=1e-6, gt=0, description="Epsilon of the optimiser (paper: 1e-6).")
+    seed: int = Field(
+        default=9595,
+        ge=0,
+        lt=2**32,
+        description="Seed of weights, order, dropout, and of pre-training's masks and pairs (authors' "
+        "default: 9595).",
+    )
+    attention: Literal["sdpa", "eager"] | None = Field(
+        default=None,
+        description="Attention kernel while training; null leaves the choice to transformers. On CPUs eager "
+        "is the faster one in bfloat16.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the model with torch.compile (needs a C++ compiler on a CPU). Each length of "
+        "text is compiled for itself: text.pad_to_multiple_of keeps them few.",
+    )
+    group_by_length: bool = Field(
+        default=True, description="Batch texts of similar length: less padding, same examples per epoch."
+    )
+    loader_processes: int = Field(
+        default=0,
+        ge=0,
+        description="Processes that make batches ahead; 0 makes them in between, which small models with "
+        "regions in memory like best.",
+    )
 
 
 class SavingSection(Section):

@@ -15,7 +15,7 @@ from lxmert.training.pretraining.amounts import TASKS
 from lxmert.training.recipe import ModelSection, TextSection
 from lxmert.training.recipe_base import Recipe, Section
 from lxmert.training.recipe_data import AnswersSection
-from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule
+from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 
 # Parameters of LxmertConfig that follow from the data or from the tasks.
 _DERIVED = {
@@ -185,46 +185,21 @@ class TasksSection(Section):
         return self
 
 
-class PretrainOptimisationSection(LoopSection):
+class PretrainOptimisationSection(EncoderLoopSection):
     """How the weights move."""
 
     epochs: float = Field(default=20, gt=0, description="Passes over the training sentences (paper: 20).")
     batch_size: int = Field(default=256, ge=1, description="Sentences per batch and process (paper: 256).")
     peak_learning_rate: float = Field(default=1e-4, gt=0, description="Highest learning rate (paper: 1e-4).")
-    schedule: Schedule = Field(
-        default="linear",
-        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
-    )
     warmup: float = Field(
         default=0.05,
         ge=0,
         description="Rise to the peak: below 1 a share of all steps (paper: 0.05), else a number of steps.",
     )
-    weight_decay: float = Field(
-        default=0.01,
-        ge=0,
-        description="Decay; with adamw biases and normalisations have none (paper: 0.01 on all).",
-    )
-    adam_epsilon: float = Field(default=1e-6, gt=0, description="Epsilon of the optimiser (paper: 1e-6).")
     max_gradient_norm: float = Field(
         default=1.0,
         ge=0,
         description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 1).",
-    )
-    seed: int = Field(
-        default=9595,
-        ge=0,
-        lt=2**32,
-        description="Seed of weights, order, masks, pairs and dropout (authors' default: 9595).",
-    )
-    attention: Literal["sdpa", "eager"] | None = Field(
-        default=None, description="Attention kernel while training; null leaves the choice to transformers."
-    )
-    group_by_length: bool = Field(
-        default=True, description="Batch sentences of similar length: less padding, same sentences per epoch."
-    )
-    loader_processes: int = Field(
-        default=0, ge=0, description="Processes that make batches ahead; 0 makes them in between."
     )
 
 

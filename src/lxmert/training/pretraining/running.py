@@ -53,8 +53,8 @@ def pretrain(
         output_dir: folder of the result: a complete model folder of LxmertForPreTraining with metrics.json
             and recipe.resolved.yaml.
         resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
-            software and number of threads, the final weights are those of an uninterrupted run, bit for bit.
-            A finished run is returned as it is.
+            software and number of threads and without `compile`, the final weights are those of an
+            uninterrupted run, bit for bit. A finished run is returned as it is.
         progress: True shows progress bars on standard error.
 
     Raises:
@@ -81,6 +81,7 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
         evaluation_batch_size=recipe.evaluation.batch_size,
         evaluate_every_steps=recipe.evaluation.every_steps,
         loader_processes=optimisation.loader_processes,
+        compile_model=optimisation.compile,
         leaves_weights_unused=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
     )
     # The model's first weights are drawn while preparing: the seed comes before.
