@@ -242,7 +242,7 @@ class TestReport:
         captions = [{"image_id": 42, "caption": text, "id": n} for n, text in enumerate(["A.", " ", "B."])]
         write(tmp_path / "c.json", {"images": [{"id": 42}], "annotations": captions})
         source = {"kind": "captions", "file": "c.json", "image_name": "COCO_val2014_{image_id:012d}"}
-        read = corpus(tmp_path, VQA, source, answers=AnswerVocabulary(["red", "1", "blue"]))
+        read = corpus(tmp_path, VQA, source).with_answers(AnswerVocabulary(["red", "1", "blue"]))
         assert read.report.to_dict() == {
             "sources": {
                 "vqa": counts(texts=3, images=2, questions=3, unknown_answers=2),
@@ -264,11 +264,26 @@ class TestReport:
         # The table's spelling counts: "red" as it stands, "2" for "two" was made by the metric's rule before.
         assert read.with_answers(AnswerVocabulary(["2", "yes"])).report.sources["vqa"].unknown_answers == 1
 
+    def test_the_first_images_are_counted_alone(self, tmp_path: Path) -> None:
+        vqa_files(tmp_path)
+        read = corpus(tmp_path, VQA, own(tmp_path, "COCO_val2014_000000000042", "z"))
+        cut = read.of_first_images(1)
+        assert [text.source for text in cut.texts] == ["vqa", "vqa", "own"]
+        assert cut.report.to_dict() == {
+            "sources": {
+                "vqa": counts(texts=2, images=1, questions=2) | {"unknown_answers": None},
+                "own": counts(texts=1, images=1, questions=1) | {"unknown_answers": None},
+            },
+            "images": 1,
+            "images_without_regions": 0,
+        }
+        assert read.of_first_images(None) is read
+
     def test_answers_are_known_in_the_tables_spelling_too(self, tmp_path: Path) -> None:
         line = {"image": "a", "sentence": "Who?", "answer": "A man."}
         (tmp_path / "own.jsonl").write_text(json.dumps(line))
-        read = corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"}, answers=AnswerVocabulary(["man"]))
-        assert read.report.sources["own"].unknown_answers == 0
+        read = corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"})
+        assert read.with_answers(AnswerVocabulary(["man"])).report.sources["own"].unknown_answers == 0
 
 
 def counts(**given: int) -> dict[str, int]:

@@ -4,12 +4,12 @@ Sentences are tokenised once, targets are kept sparse, regions are looked up: a 
 Shapes: B batch, W words (padded to the longest of the batch), O objects, C classes.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
 from lxmert.data.task_examples import Target, TaskExample
-from lxmert.data.token_table import TokenTable
+from lxmert.data.token_table import TokenTable, pad_token_ids
 
 
 class TargetKind(Enum):
@@ -41,7 +41,7 @@ class TaskItem(NamedTuple):
         scores: Sparse soft scores by class id.
     """
 
-    token_ids: Tensor
+    token_ids: np.ndarray
     region_rows: tuple[int, ...]
     label: int
     scores: Mapping[int, float]
@@ -86,8 +86,7 @@ class TaskDataset(Dataset[TaskItem]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> TaskItem:
-        token_ids = torch.from_numpy(self._tokens[index])
-        return TaskItem(token_ids, self._rows[index], *self._targets[index])
+        return TaskItem(self._tokens[index], self._rows[index], *self._targets[index])
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,10 @@ class TaskCollator:
             also obj_labels, as LxmertForPreTraining takes them. Where an example is about two images, the
             visual tensors and object labels have an axis of 2 after the first.
         """
-        longest = max(len(item.token_ids) for item in items)
-        words = math.ceil(longest / self.pad_to_multiple_of) * self.pad_to_multiple_of
-        input_ids = torch.full((len(items), words), self.pad_token_id, dtype=torch.int64)
-        attention_mask = torch.zeros_like(input_ids)
-        for row, item in enumerate(items):
-            input_ids[row, : len(item.token_ids)] = item.token_ids
-            attention_mask[row, : len(item.token_ids)] = 1
+        sentences = [item.token_ids for item in items]
+        input_ids, attention_mask = map(
+            torch.from_numpy, pad_token_ids(sentences, self.pad_token_id, self.pad_to_multiple_of)
+        )
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,

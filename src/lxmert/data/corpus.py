@@ -5,7 +5,7 @@ Source: paper section 3.3 and table 1 (which data sets); how each becomes senten
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,13 @@ class Corpus:
         """The images, each once, in order of appearance."""
         return list(dict.fromkeys(text.image for text in self.texts))
 
+    def of_first_images(self, count: int | None) -> "Corpus":
+        """The sentences about the first so many images; None gives all."""
+        if count is None:
+            return self
+        images = set(self.image_names[:count])
+        return _corpus([text for text in self.texts if text.image in images], self.report)
+
     def with_answers(self, answers: AnswerVocabulary) -> "Corpus":
         """The same sentences; the report also counts the questions without an answer in the vocabulary."""
         find = answer_finder(answers)
@@ -98,11 +105,10 @@ class Corpus:
             if text.answers is not None and not any(find(answer) is not None for answer in text.answers)
         )
         sources = {
-            name: SourceReport(**asdict(source) | {"unknown_answers": unknown[name]})
+            name: replace(source, unknown_answers=unknown[name])
             for name, source in self.report.sources.items()
         }
-        report = CorpusReport(sources, self.report.images, self.report.images_without_regions)
-        return Corpus(self.texts, report)
+        return replace(self, report=replace(self.report, sources=sources))
 
 
 def read_corpus(
@@ -110,7 +116,6 @@ def read_corpus(
     directory: str | Path = ".",
     *,
     store: RegionStore | None = None,
-    answers: AnswerVocabulary | None = None,
     progress: StartProgress = no_progress,
 ) -> Corpus:
     """Read all sources.
@@ -119,7 +124,6 @@ def read_corpus(
         section: what to read.
         directory: where relative paths count from.
         store: where the images' regions are; None does not look whether there are any.
-        answers: the answers in class order, to count the questions that have none of them.
         progress: shows how far each file is read.
 
     Raises:
@@ -137,12 +141,11 @@ def read_corpus(
                 f"{store.path}: {len(missing):,} images of the sentences are not in it, the first is "
                 f"{min(missing)}; `lxmert extract` adds them, `missing_images: skip` leaves them out"
             )
-    texts = list(_counted(texts, missing, reports))
+    _count_left_out((text for text in texts if text.image in missing), reports)
+    texts = [text for text in texts if text.image not in missing]
     if not texts:
         raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
-    report = CorpusReport(reports, len({text.image for text in texts}), len(missing))
-    corpus = Corpus(texts, report)
-    return corpus if answers is None else corpus.with_answers(answers)
+    return _corpus(texts, CorpusReport(reports, 0, len(missing)))
 
 
 def _wanted(
@@ -167,24 +170,29 @@ def _wanted(
                 yield text
 
 
-def _counted(
-    texts: Iterable[ImageText], missing: set[str], reports: Mapping[str, SourceReport]
-) -> Iterator[ImageText]:
-    """The sentences whose images have regions; fills the reports."""
-    images: dict[str, set[str]] = {name: set() for name in reports}
-    lost: dict[str, set[str]] = {name: set() for name in reports}
+def _count_left_out(texts: Iterable[ImageText], reports: Mapping[str, SourceReport]) -> None:
+    """Tell the reports of the sentences whose images have no regions."""
+    images: dict[str, set[str]] = {}
     for text in texts:
-        report = reports[text.source]
-        if text.image in missing:
-            report.without_regions += 1
-            lost[text.source].add(text.image)
-        else:
-            report.texts += 1
-            report.questions += text.answers is not None
-            images[text.source].add(text.image)
-            yield text
-    for name, report in reports.items():
-        report.images, report.images_without_regions = len(images[name]), len(lost[name])
+        reports[text.source].without_regions += 1
+        images.setdefault(text.source, set()).add(text.image)
+    for name, lost in images.items():
+        reports[name].images_without_regions = len(lost)
+
+
+def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
+    """These sentences, and the report with the counts of what is used taken anew."""
+    counts, questions = Counter(text.source for text in texts), Counter[str]()
+    images: dict[str, set[str]] = {name: set() for name in report.sources}
+    for text in texts:
+        questions[text.source] += text.answers is not None
+        images[text.source].add(text.image)
+    sources = {
+        name: replace(source, texts=counts[name], images=len(images[name]), questions=questions[name])
+        for name, source in report.sources.items()
+    }
+    everywhere = len({text.image for text in texts})
+    return Corpus(texts, replace(report, sources=sources, images=everywhere))
 
 
 def _image_filter(section: CorpusSection, directory: Path) -> Callable[[str], bool]:

@@ -19,3 +19,9 @@ class ImageText:
     sentence: str
     source: str
     answers: Mapping[str, float] | None = None
+
+    @property
+    def best_answer(self) -> str | None:
+        """The answer of the highest score, the first of equals; None where there is none."""
+        scores = self.answers
+        return max(scores, key=scores.__getitem__) if scores else None

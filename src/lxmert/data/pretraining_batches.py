@@ -7,7 +7,6 @@ asks for these, as validation does, gets the same pairs and masks every time.
 Shapes: B batch, W words (padded to the longest of the batch), O objects, D features.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from lxmert.data.object_labels import UNLABELLED
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
-from lxmert.data.token_table import TokenTable
+from lxmert.data.token_table import TokenTable, pad_token_ids
 from lxmert.errors import DataError
 
 # Random numbers for each object: whether, how, and for a replacement whose and which.
@@ -197,24 +196,21 @@ class PretrainingCollator:
 
     def _words(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
         facts, masking = self._dataset.tokenizer_facts, self._settings.words
-        lengths = [len(item.token_ids) for item in items]
-        words = math.ceil(max(lengths) / self._pad_to_multiple_of) * self._pad_to_multiple_of
-        ids = np.full((len(items), words), facts.pad_token_id, np.int64)
-        for row, (item, length) in enumerate(zip(items, lengths, strict=True)):
-            ids[row, :length] = item.token_ids
-        place, length_column = np.arange(words)[None], np.array(lengths)[:, None]
+        sentences = [item.token_ids for item in items]
+        ids, attention_mask = pad_token_ids(sentences, facts.pad_token_id, self._pad_to_multiple_of)
         batch = {}
         if masking is not None:
-            numbers = self._numbers(items, Purpose.WORDS, (words, _NUMBERS_PER_WORD), lengths)
+            lengths = [len(token_ids) for token_ids in sentences]
+            numbers = self._numbers(items, Purpose.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
             # The first and the last token are special.
-            inside = (place > 0) & (place < length_column - 1)
+            inside = np.zeros(ids.shape, bool)
+            inside[:, 1:-1] = attention_mask[:, 2:] != 0
             ids, labels = masking.hide(ids, inside, numbers, facts.mask_token_id, facts.vocabulary_size)
             batch["labels"] = torch.from_numpy(labels)
         input_ids = torch.from_numpy(ids)
-        attention_mask = torch.from_numpy((place < length_column).astype(np.int64))
         return {
             "input_ids": input_ids,
-            "attention_mask": attention_mask,
+            "attention_mask": torch.from_numpy(attention_mask),
             "token_type_ids": torch.zeros_like(input_ids),
             **batch,
         }

@@ -1,9 +1,10 @@
 """The word pieces of many sentences in two arrays: processes that read share them, and none has a copy.
 
-Shapes: S sentences, W words of one of them.
+Shapes: S sentences, B of them in a batch, W words of one of them or of the batch's longest.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -59,3 +60,24 @@ class TokenTable:
         """Number of tokens of each sentence."""
         lengths: list[int] = np.diff(self._starts).tolist()
         return lengths
+
+
+def pad_token_ids(
+    sentences: Sequence[np.ndarray], pad_token_id: int, multiple_of: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of sentences side by side, filled up to the longest of them.
+
+    Args:
+        sentences: ids of each, (W,) int64, at least one sentence.
+        pad_token_id: id of the padding token.
+        multiple_of: W becomes a multiple of this.
+
+    Returns:
+        ids (B, W) int64, and their attention mask (B, W) int64, 0 for padding.
+    """
+    lengths = np.array([len(ids) for ids in sentences])
+    width = math.ceil(lengths.max() / multiple_of) * multiple_of
+    mask = np.arange(width)[None] < lengths[:, None]
+    padded = np.full(mask.shape, pad_token_id, np.int64)
+    padded[mask] = np.concatenate(sentences)
+    return padded, mask.astype(np.int64)

@@ -15,7 +15,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.files import TaskFiles
 from lxmert.data.image_files import look_at, look_up
-from lxmert.data.joined_stores import open_stores
+from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import Advance, StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import Part
@@ -100,7 +100,8 @@ def run_model(
         raise DataError(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
-    regions = regions_for(examples, processor, features, progress)
+    store = open_stores(features) if features else None
+    regions = regions_for(examples, processor, store, progress)
     dataset = TaskDataset(
         examples.examples,
         examples.targets(answers),
@@ -118,7 +119,7 @@ def run_model(
 def regions_for(
     examples: SplitExamples,
     processor: LxmertProcessor,
-    features: Sequence[Path],
+    store: RegionStore | None,
     progress: StartProgress = no_progress,
 ) -> RegionSource:
     """The regions of the examples' images: looked up in a feature store, or looked at now.
@@ -129,8 +130,8 @@ def regions_for(
         ImageError: An image cannot be read.
     """
     extractor = processor.extractor
-    if features:
-        return look_up(open_stores(features), examples.image_names(), extractor, progress)
+    if store is not None:
+        return look_up(store, examples.image_names(), extractor, progress)
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return look_at(files, extractor, progress(f"Looking at {examples.split.name} images", len(files)))
 

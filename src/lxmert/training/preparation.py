@@ -1,12 +1,13 @@
 """From a recipe to what the loop needs, the same for all tasks: data read and looked at, a model built."""
 
+from dataclasses import replace
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
-from lxmert.data.joined_stores import open_stores
+from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import Part, Purpose
@@ -31,7 +32,8 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
     check_start(recipe.model.from_pretrained)
     train_examples, validation_examples = _examples(task, recipe, progress)
     answers = answers_for(recipe, train_examples.split.reader, train_examples.examples)
-    specification = recipe.data.extractor
+    specification, stores = recipe.data.extractor, recipe.data.stores
+    store = open_stores(stores) if stores else None
     processor = LxmertProcessor(
         tokenizer=tokenizer_for(recipe.model, lower_case=recipe.text.lower_case),
         extractor=None if specification is None else build_extractor(specification),
@@ -39,11 +41,18 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         max_text_length=recipe.text.max_length,
     )
     # Before any image is looked at: what does not fit together is told at once.
-    model, origin = model_for(
-        task, recipe.model, processor.tokenizer, answers, _feature_dim(recipe, processor)
+    feature_dim = _feature_dim(processor, store)
+    model, origin = model_for(task, recipe.model, processor.tokenizer, answers, feature_dim)
+    train, validation = (
+        TaskDataset(
+            examples.examples,
+            examples.targets(answers),
+            processor.tokenizer,
+            processor.max_text_length,
+            regions_for(examples, processor, store, progress),
+        )
+        for examples in (train_examples, validation_examples)
     )
-    train = _dataset(train_examples, processor, answers, recipe, progress)
-    validation = _dataset(validation_examples, processor, answers, recipe, progress)
     if not (train.answerable and len(validation)):
         raise DataError(
             f"{recipe.data.directory}: {train.answerable} training examples have a known answer and there "
@@ -52,19 +61,19 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
     facts = _facts(train_examples, train.answerable, answers, model) | origin
     if recipe.optimisation.attention is not None:
         model.set_attn_implementation(recipe.optimisation.attention)
-    collators = _collators(recipe, train, validation, processor, len(answers))
+    object_labels = None
     if recipe.optimisation.object_prediction:
         object_labels = train_examples.object_labels(train.regions)
         model = with_object_prediction(model, object_labels, recipe.optimisation.place_weight)
-        collators = _collators(recipe, train, validation, processor, len(answers), object_labels)
+    collate = _collator(recipe, train.regions, processor, len(answers))
     settings = recipe.evaluation.model_dump(exclude={"batch_size"})
     return PreparedTask(
         model=model,
         processor=processor,
         train=train,
         validation=validation,
-        collate_train=collators[0],
-        collate_validation=collators[1],
+        collate_train=replace(collate, object_labels=object_labels),
+        collate_validation=replace(collate, regions=validation.regions),
         score=lambda labels: score_labels(
             task, labels, validation_examples, answers, validation.answerable, settings=settings
         ),
@@ -90,13 +99,13 @@ def score_folder(
     )
 
 
-def _feature_dim(recipe: FinetuneRecipe, processor: LxmertProcessor) -> int:
+def _feature_dim(processor: LxmertProcessor, store: RegionStore | None) -> int:
     """Features per object of the data."""
     if processor.extractor is not None:
         return processor.extractor.feature_dim
-    if not recipe.data.stores:
+    if store is None:
         raise ConfigurationError("data.extractor and data.features are both null; regions must come from one")
-    return open_stores(recipe.data.stores).feature_dim
+    return store.feature_dim
 
 
 def _examples(
@@ -115,39 +124,13 @@ def _examples(
     )
 
 
-def _dataset(
-    examples: SplitExamples,
-    processor: LxmertProcessor,
-    answers: AnswerVocabulary,
-    recipe: FinetuneRecipe,
-    progress: StartProgress,
-) -> TaskDataset:
-    return TaskDataset(
-        examples.examples,
-        examples.targets(answers),
-        processor.tokenizer,
-        processor.max_text_length,
-        regions_for(examples, processor, recipe.data.stores, progress),
-    )
-
-
-def _collators(
-    recipe: FinetuneRecipe,
-    train: TaskDataset,
-    validation: TaskDataset,
-    processor: LxmertProcessor,
-    classes: int,
-    object_labels: Any = None,
-) -> tuple[TaskCollator, TaskCollator]:
-    """The collators of training data, with object labels if the model learns them, and of validation data."""
+def _collator(
+    recipe: FinetuneRecipe, regions: RegionSource, processor: LxmertProcessor, classes: int
+) -> TaskCollator:
     loss = getattr(recipe.optimisation, "loss", "cross_entropy")
     target = TargetKind.SOFT if loss == "soft_bce" else TargetKind.CLASS
-
-    def collator(regions: RegionSource, labels: Any) -> TaskCollator:
-        pad = processor.tokenizer.pad_token_id
-        return TaskCollator(regions, pad, classes, target, recipe.text.pad_to_multiple_of, labels)
-
-    return collator(train.regions, object_labels), collator(validation.regions, None)
+    pad = processor.tokenizer.pad_token_id
+    return TaskCollator(regions, pad, classes, target, recipe.text.pad_to_multiple_of)
 
 
 def _facts(

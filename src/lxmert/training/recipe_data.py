@@ -1,11 +1,12 @@
 """Sections of a fine-tuning recipe that say what is learned from: here the tasks differ."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from lxmert.data.answers import DEFAULT_MIN_COUNT
+from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
 from lxmert.data.files import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.training.recipe_base import Section
 
@@ -26,6 +27,23 @@ class AnswersSection(Section):
         ge=1,
         description="Questions an answer must be the most frequent answer of (public pipeline: 9).",
     )
+
+    def vocabulary(self, collect: Callable[[int], AnswerVocabulary]) -> AnswerVocabulary:
+        """The answers in class order.
+
+        Args:
+            collect: from the minimum count to the answers of the training questions.
+
+        Raises:
+            LxmertError: A table is missing or malformed, or no answer is frequent enough.
+        """
+        if self.source == "annotations":
+            return collect(self.min_count)
+        if self.source == SCENES:
+            from lxmert.scenes.vocabulary import answer_list
+
+            return AnswerVocabulary(answer_list())
+        return AnswerVocabulary.load(self.source)
 
 
 class GqaAnswersSection(AnswersSection):

@@ -46,13 +46,7 @@ def answers_for(
     section: AnswersSection | None = getattr(recipe.data, "answers", None)
     if section is None:
         return AnswerVocabulary(TRUTH_VALUES)
-    if section.source == "annotations":
-        return reader.vocabulary(examples, section.min_count)
-    if section.source == SCENES:
-        from lxmert.scenes.vocabulary import answer_list
-
-        return AnswerVocabulary(answer_list())
-    return AnswerVocabulary.load(section.source)
+    return section.vocabulary(lambda min_count: reader.vocabulary(examples, min_count))
 
 
 def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:

@@ -60,7 +60,12 @@ def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.metrics
     # 9 images of 25 sentences in steps of 32: seven whole steps, one sentence is left out.
     assert [epoch["step"] for epoch in result.metrics["epochs"]] == [7]
-    assert result.metrics["data"]["train_sentences"] == 225
+    facts = result.metrics["data"]
+    assert facts["train_sentences"] == 225
+    reported = facts["train"]["sources"].values()
+    assert sum(source["texts"] for source in reported) == 225
+    known = facts["train_questions_with_known_answer"]
+    assert sum(source["questions"] - source["unknown_answers"] for source in reported) == known
     assert "place_predict_head.weight" not in weights(tmp_path / "out")
     model, info = LxmertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"]

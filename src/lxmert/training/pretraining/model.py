@@ -66,6 +66,15 @@ class LxmertInPreTraining(LxmertForPreTraining):
             object_scores=output.object_scores,
         )
 
+    @property
+    def plain_parameter_count(self) -> int:
+        """Trained numbers without what serves training only; tied weights count once."""
+        return sum(
+            parameter.numel()
+            for name, parameter in self.named_parameters()
+            if not name.startswith(_PLACE_HEAD)
+        )
+
     def plain(self) -> LxmertForPreTraining:
         """The same weights without what serves training only."""
         model = LxmertForPreTraining(self.config)

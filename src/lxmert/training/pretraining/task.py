@@ -1,20 +1,18 @@
 """From a pre-training recipe to what a run needs: sentences, regions, model, processor."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus import Corpus, read_corpus
-from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import open_regions
-from lxmert.errors import DataError, VocabularyError
+from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.constants import Constant, constant_predictors
@@ -22,8 +20,8 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.starting import model_of, tokenizer_of
 from lxmert.training.pretraining.validation import ValidationData
-from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.vision.build import build_extractor
+from lxmert.vision.extractor import RegionExtractor
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,12 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         LxmertError: data or model are missing, malformed or do not fit together.
     """
     tokenizer = tokenizer_of(recipe.model, lower_case=recipe.text.lower_case)
-    corpora = _corpora(recipe, progress)
+    specification = recipe.data.extractor
+    extractor = None if specification is None else build_extractor(specification)
+    corpora = _corpora(recipe, extractor, progress)
     answers = _answers(recipe, corpora.train)
+    if answers is not None:
+        corpora = corpora.with_answers(answers)
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
     model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train))
@@ -74,12 +76,11 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         recipe.optimisation.loader_processes,
     )
     constants = constant_predictors(data)
-    extractor = recipe.data.extractor
     return PreparedPretraining(
         model=model,
         processor=LxmertProcessor(
             tokenizer=tokenizer,
-            extractor=None if extractor is None else build_extractor(extractor),
+            extractor=extractor,
             answers=None if answers is None else list(answers),
             max_text_length=recipe.text.max_length,
         ),
@@ -129,55 +130,38 @@ class _Corpora:
     validation: Corpus
     store: RegionStore
 
+    def with_answers(self, answers: AnswerVocabulary) -> "_Corpora":
+        """The same, questions without a known answer counted."""
+        return replace(
+            self, train=self.train.with_answers(answers), validation=self.validation.with_answers(answers)
+        )
 
-def _corpora(recipe: PretrainRecipe, progress: StartProgress) -> _Corpora:
+
+def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress: StartProgress) -> _Corpora:
     data = recipe.data
     store = open_stores(data.features)
-    if data.extractor is not None and store.extractor != build_extractor(data.extractor).identity:
+    if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
             f"{store.path} was made by {store.extractor}, the recipe's data.extractor is another; extract "
             "the images again, or correct data.extractor"
         )
     train, validation = (
-        _of_first_images(read_corpus(section, data.directory, store=store, progress=progress), images)
+        read_corpus(section, data.directory, store=store, progress=progress).of_first_images(images)
         for section, images in ((data.train, data.train_images), (data.validation, data.validation_images))
     )
     return _Corpora(train, validation, store)
-
-
-def _of_first_images(corpus: Corpus, count: int | None) -> Corpus:
-    if count is None:
-        return corpus
-    images = set(corpus.image_names[:count])
-    return replace(corpus, texts=[text for text in corpus.texts if text.image in images])
 
 
 def _answers(recipe: PretrainRecipe, corpus: Corpus) -> AnswerVocabulary | None:
     """The closed list of answers; None where questions are not answered."""
     if recipe.tasks.qa == 0:
         return None
-    section = recipe.data.answers
-    if section.source == SCENES:
-        from lxmert.scenes.vocabulary import answer_list
-
-        return AnswerVocabulary(answer_list())
-    if section.source != "annotations":
-        return AnswerVocabulary.load(section.source)
-    return _collected(corpus.texts, section)
-
-
-def _collected(texts: Iterable[ImageText], section: AnswersSection) -> AnswerVocabulary:
-    """The best scored answers of at least so many questions, the most frequent first."""
-    counts = Counter(
-        max(text.answers, key=lambda answer: (text.answers or {})[answer]) for text in texts if text.answers
-    )
-    kept = sorted((-count, answer) for answer, count in counts.items() if count >= section.min_count)
-    if not kept:
-        raise VocabularyError(
-            f"data.answers: no answer is the best one of {section.min_count} or more questions; lower "
-            "min_count"
+    best = (text.best_answer for text in corpus.texts)
+    return recipe.data.answers.vocabulary(
+        lambda min_count: AnswerVocabulary.from_answers(
+            (answer for answer in best if answer is not None), min_count=min_count
         )
-    return AnswerVocabulary(answer for _, answer in kept)
+    )
 
 
 def _datasets(
@@ -224,5 +208,5 @@ def _facts(
         "train": corpora.train.report.to_dict(),
         "validation": corpora.validation.report.to_dict(),
         "answers": None if answers is None else len(answers),
-        "parameters": sum(parameter.numel() for parameter in model.plain().parameters()),
+        "parameters": model.plain_parameter_count,
     }
