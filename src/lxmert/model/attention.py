@@ -200,8 +200,13 @@ class LxmertSelfAttentionLayer(nn.Module):
         self.output = LxmertAttentionOutput(config)
 
     def forward(
-        self, input_tensor: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
+        self,
+        input_tensor: Tensor,
+        attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        first_only: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """States (B, Q, H) attend to each other -> (B, Q, H), weights or None."""
-        attended, weights = self.self(input_tensor, input_tensor, attention_mask, output_attentions)
-        return self.output(attended, input_tensor), weights
+        """States (B, Q, H), with `first_only` (B, 1, H), attend to all of them; and weights or None."""
+        queries = input_tensor[:, :1] if first_only else input_tensor
+        attended, weights = self.self(queries, input_tensor, attention_mask, output_attentions)
+        return self.output(attended, queries), weights

@@ -52,6 +52,7 @@ class LxmertModel(LxmertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
+        pooled_only: bool = False,
         **unknown: Any,
     ) -> LxmertModelOutput | tuple[Tensor, ...]:
         """Encode a batch of texts and images.
@@ -70,6 +71,8 @@ class LxmertModel(LxmertPreTrainedModel):
             return_dict: return an output object rather than a tuple; by default as the configuration says.
             output_all_attentions: return, besides the maps of `output_attentions`, those of objects to words
                 and of the self-attentions of the cross-modality layers.
+            pooled_only: leave `language_output` and `vision_output` out. Unless states or maps are asked for,
+                most of the last cross-modality layer is then not computed.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -82,6 +85,7 @@ class LxmertModel(LxmertPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
+        everything = output_attentions or output_all_attentions or output_hidden_states
         check_inputs(
             config,
             self.get_input_embeddings(),
@@ -98,12 +102,13 @@ class LxmertModel(LxmertPreTrainedModel):
             additive_mask(visual_attention_mask, words.dtype),
             output_attentions=output_attentions,
             output_all_attentions=output_all_attentions,
+            first_word_only=pooled_only and not everything,
         )
         pooled = self.pooler(encoded.language_output)  # (B, H)
 
         output = LxmertModelOutput(
-            language_output=encoded.language_output,
-            vision_output=encoded.vision_output,
+            language_output=None if pooled_only else encoded.language_output,
+            vision_output=None if pooled_only else encoded.vision_output,
             pooled_output=pooled,
             language_hidden_states=encoded.language[0] if output_hidden_states else None,
             vision_hidden_states=encoded.vision[0] if output_hidden_states else None,

@@ -85,6 +85,7 @@ class LxmertXLayer(GradientCheckpointingLayer):
         visual_attention_mask: Tensor | None,
         output_attentions: bool = False,
         output_all_attentions: bool = False,
+        first_word_only: bool = False,
     ) -> tuple[Tensor, ...]:
         """Mix words and objects.
 
@@ -95,6 +96,7 @@ class LxmertXLayer(GradientCheckpointingLayer):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
+            first_word_only: compute the first word alone; gives it, (B, 1, H), and the objects as they were.
 
         Returns:
             words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
@@ -104,6 +106,9 @@ class LxmertXLayer(GradientCheckpointingLayer):
         words, words_to_objects = self.visual_attention(
             lang_feats, visual_feats, visual_attention_mask, output_attentions or output_all_attentions
         )
+        if first_word_only:
+            first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
+            return self.lang_output(self.lang_inter(first), first), visual_feats
         objects, objects_to_words = self.visual_attention(
             visual_feats, lang_feats, lang_attention_mask, output_all_attentions
         )
@@ -164,6 +169,7 @@ class LxmertEncoder(nn.Module):
         visual_attention_mask: Tensor | None = None,
         output_attentions: bool | None = None,
         output_all_attentions: bool = False,
+        first_word_only: bool = False,
     ) -> LxmertEncoderOutput:
         """Encode words and objects, each on their own, then together.
 
@@ -175,6 +181,8 @@ class LxmertEncoder(nn.Module):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: return attention maps; by default what the configuration says.
             output_all_attentions: return all attention maps of the cross-modality layers.
+            first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
+                words are then (B, 1, H), and the objects those before that layer.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -185,7 +193,7 @@ class LxmertEncoder(nn.Module):
             self.r_layers, objects, visual_attention_mask, output_attentions
         )
         cross_maps: list[Maps] = []
-        for layer in self.x_layers:
+        for number, layer in enumerate(self.x_layers, start=1):
             words, objects, *maps = layer(
                 words,
                 lang_attention_mask,
@@ -193,6 +201,7 @@ class LxmertEncoder(nn.Module):
                 visual_attention_mask,
                 output_attentions=output_attentions,
                 output_all_attentions=output_all_attentions,
+                first_word_only=first_word_only and number == len(self.x_layers),
             )
             word_states += (words,)
             object_states += (objects,)

@@ -80,6 +80,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
             output_all_attentions=output_all_attentions,
+            pooled_only=True,
         )
         scores = self.answer_head(encoded.pooled_output)  # (B, C)
         loss = None if labels is None else answer_loss(scores, labels, "labels")

@@ -87,6 +87,7 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
             output_all_attentions=output_all_attentions,
+            pooled_only=True,
         )
         pairs = encoded.pooled_output.unflatten(0, (-1, IMAGES_PER_SENTENCE)).flatten(1)  # (B, 2H)
         scores = self.pair_head(pairs)  # (B, 2)
