@@ -1,50 +1,40 @@
 """`lxmert eval`: recompute a model's official figures over a data directory."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from lxmert.cli.task_models import (
+    BatchSizeOption,
+    DataArgument,
+    FeaturesOption,
+    FilesOption,
+    LimitOption,
+    ModelArgument,
+    SplitOption,
+    TaskOption,
+    load_task_model,
+)
+
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(help='Model: "scenes" (the embedded one), a folder, or a hub name.')
-    ],
-    data: Annotated[Path, typer.Argument(help="Data directory, as `lxmert scenes make` writes it.")],
-    task: Annotated[
-        Literal["vqa", "gqa", "nlvr2"] | None,
-        typer.Option(
-            "--task", help="Which data and figures; what the model was trained for.", show_default=False
-        ),
-    ] = None,
-    split: Annotated[
-        str, typer.Option("--split", help='Which split to score; "val,test" joins several.')
-    ] = "test",
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help="Only the first so many questions.", show_default=False),
-    ] = None,
+    model: ModelArgument,
+    data: DataArgument,
+    task: TaskOption = None,
+    split: SplitOption = "test",
+    limit: LimitOption = None,
     evaluator: Annotated[
         Literal["present", "before-2021-03"],
         typer.Option("--evaluator", help="Version of the official VQA evaluator."),
     ] = "present",
-    features: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--features", help="Feature store of the images, instead of extracting them now. Repeatable."
-        ),
-    ] = None,
-    files: Annotated[
-        list[str] | None,
-        typer.Option("--files", help="Change a file name, as in --files choices=null. Repeatable."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 512,
+    features: FeaturesOption = None,
+    files: FilesOption = None,
+    batch_size: BatchSizeOption = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
     from lxmert.cli.score_tables import table_of
-    from lxmert.cli.task_models import load_task_model
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers

@@ -1,15 +1,43 @@
-"""What `lxmert eval` and `lxmert predict` share: the model with its processor and task, the data's layout."""
+"""What `lxmert eval` and `lxmert predict` share: options, a model for its task, the layout of the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from lxmert.data.files import TaskFiles
     from lxmert.processing import LxmertProcessor
+
+ModelArgument = Annotated[
+    str, typer.Argument(help='Model: "scenes" (the embedded one), a folder, or a hub name.')
+]
+DataArgument = Annotated[Path, typer.Argument(help="Data directory, as `lxmert scenes make` writes it.")]
+TaskOption = Annotated[
+    Literal["vqa", "gqa", "nlvr2"] | None,
+    typer.Option(
+        "--task", help="Task of data and model; what the model was trained for.", show_default=False
+    ),
+]
+SplitOption = Annotated[str, typer.Option("--split", help='Which split; "val,test" joins several.')]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many questions.", show_default=False)
+]
+FeaturesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--features", help="Feature store of the images, instead of extracting them now. Repeatable."
+    ),
+]
+FilesOption = Annotated[
+    list[str] | None,
+    typer.Option("--files", help="Change a file name, as in --files choices=null. Repeatable."),
+]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Questions at once.")]
 
 
 @dataclass(frozen=True)
