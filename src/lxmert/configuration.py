@@ -276,6 +276,21 @@ class LxmertConfig(PreTrainedConfig):
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
 
 
+def as_lxmert_config(config: PreTrainedConfig) -> LxmertConfig:
+    """Take `transformers`' own LxmertConfig too: it lacks only `layer_norm_eps`.
+
+    Raises:
+        ConfigurationError: the configuration of another kind of model, or none.
+    """
+    if isinstance(config, LxmertConfig):
+        return config
+    if getattr(config, "model_type", None) != "lxmert":
+        raise ConfigurationError(f"the configuration is a {type(config).__name__}, expected an LxmertConfig")
+    ours = LxmertConfig.from_dict(config.to_dict())
+    ours._attn_implementation = config._attn_implementation
+    return ours
+
+
 def _warn_about_misspelt(kwargs: Mapping[str, Any]) -> None:
     for name in kwargs:
         near = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.9)

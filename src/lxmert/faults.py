@@ -1,7 +1,15 @@
-"""Checks of single values that name the fault instead of raising: all faults can be reported together."""
+"""Checks that need nothing but Python, for every part of the package.
 
+Those of single values name the fault instead of raising: all faults can be reported together.
+"""
+
+import difflib
 import math
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+# Names that arguments had in other versions of LXMERT -> their names here.
+_FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
 
 
 def count_fault(name: str, value: Any, least: int) -> list[str]:
@@ -19,3 +27,17 @@ def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
     if math.isinf(value):
         return [f"{name} must be finite, got {value!r}"]
     return []
+
+
+def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
+    """Raise the TypeError for arguments that the model does not have, naming the nearest that it has."""
+    names = [name for name in known if name not in ("self", "unknown")]
+    hints = []
+    for name in unknown:
+        near = (
+            [_FORMER_NAMES[name]]
+            if _FORMER_NAMES.get(name) in names
+            else difflib.get_close_matches(name, names, 1, 0.0)
+        )
+        hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
+    raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")

@@ -38,7 +38,11 @@ SWITCHES = ["output_attentions", "output_hidden_states", "return_dict", "output_
 )
 def test_arguments_stand_in_the_documented_order(model: type, own: list[str]) -> None:
     names = [name for name in inspect.signature(model.forward).parameters if name not in ("self", "unknown")]
-    last = {LxmertModel: ["pooled_only"], LxmertForPreTraining: ["return_all_logits"]}.get(model, [])
+    last = {
+        LxmertModel: ["pooled_only", "object_states"],
+        LxmertForPreTraining: ["return_all_logits"],
+        LxmertForQuestionAnswering: ["object_states"],
+    }[model]
     assert names == TEXT_AND_IMAGE + own + SWITCHES + last
 
 

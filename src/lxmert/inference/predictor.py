@@ -16,6 +16,7 @@ from lxmert.errors import InputError
 from lxmert.inference.extractors import extractor_spec
 from lxmert.inference.models import answer_table, locate_model
 from lxmert.inference.naming import ObjectNames
+from lxmert.inference.object_states import DEFAULT_CACHE_BYTES, ObjectStates
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.vision.images import ImageSource
@@ -33,6 +34,8 @@ class LxmertPredictor:
     Args:
         model: a question-answering model; it is put into evaluation mode.
         processor: the processor it was trained with, with its answer table.
+        cache_bytes: memory for encoded objects of images, so that further questions about an image cost less;
+            0 keeps nothing.
 
     Example::
 
@@ -42,10 +45,17 @@ class LxmertPredictor:
         print(best.text, best.probability)
     """
 
-    def __init__(self, model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
+    def __init__(
+        self,
+        model: LxmertForQuestionAnswering,
+        processor: LxmertProcessor,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
         _check_they_belong_together(model, processor)
         self.model = model.eval()
         self.processor = processor
+        self._objects = ObjectStates(model, cache_bytes)
 
     @classmethod
     def from_pretrained(
@@ -155,8 +165,12 @@ class LxmertPredictor:
         answers: list[list[Answer]] = []
         for start in range(0, len(questions), QUESTIONS_PER_BATCH):
             chunk = list(questions[start : start + QUESTIONS_PER_BATCH])
-            inputs = self.processor(text=chunk, regions=regions).to(self.model.device)
-            scores = self.model(**inputs).question_answering_score
+            words = self.processor(text=chunk).to(self.model.device)
+            objects = {
+                name: values.expand(len(chunk), -1, *values.shape[2:])
+                for name, values in self._objects.of(regions).items()
+            }
+            scores = self.model(**words, **objects).question_answering_score
             answers.extend(self.processor.decode_answers(scores, top_k=top_k))
         return answers
 

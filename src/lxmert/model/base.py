@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from lxmert.errors import TensorError
 from lxmert.model.attention import additive_mask
-from lxmert.model.checks import check_inputs
+from lxmert.model.checks import check_inputs, check_objects
 from lxmert.model.embeddings import LxmertEmbeddings
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.model.heads import LxmertPooler
@@ -39,6 +40,29 @@ class LxmertModel(LxmertPreTrainedModel):
         """Replace the word embedding."""
         self.embeddings.word_embeddings = value
 
+    def encode_objects(
+        self, visual_feats: Tensor, visual_pos: Tensor, visual_attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """Encode the objects of images as far as no word has a part in it: `object_states` of `forward`.
+
+        Whoever asks several questions about an image need do this only once.
+
+        Args:
+            visual_feats: see `forward`.
+            visual_pos: see `forward`.
+            visual_attention_mask: see `forward`; give the same one there.
+
+        Returns:
+            (B, O, H).
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        check_objects(self.config, None, visual_feats, visual_pos, visual_attention_mask)
+        mask = additive_mask(visual_attention_mask, self.dtype)
+        states: Tensor = self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
+        return states
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -53,6 +77,7 @@ class LxmertModel(LxmertPreTrainedModel):
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
         pooled_only: bool = False,
+        object_states: Tensor | None = None,
         **unknown: Any,
     ) -> LxmertModelOutput | tuple[Tensor, ...]:
         """Encode a batch of texts and images.
@@ -73,6 +98,8 @@ class LxmertModel(LxmertPreTrainedModel):
                 and of the self-attentions of the cross-modality layers.
             pooled_only: leave `language_output` and `vision_output` out. Unless states or maps are asked for,
                 most of the last cross-modality layer is then not computed.
+            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`;
+                states and maps cannot be asked for then.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -85,13 +112,18 @@ class LxmertModel(LxmertPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
-        everything = output_attentions or output_all_attentions or output_hidden_states
+        every_layer = output_attentions or output_all_attentions or output_hidden_states
         check_inputs(
             config,
             self.get_input_embeddings(),
             words=(input_ids, inputs_embeds, attention_mask, token_type_ids),
-            objects=(visual_feats, visual_pos, visual_attention_mask),
+            objects=(visual_feats, visual_pos, visual_attention_mask, object_states),
         )
+        if object_states is not None and every_layer:
+            raise TensorError(
+                "object_states leave out states and maps of the relationship layers: give visual_feats and "
+                "visual_pos, or ask for no states and maps"
+            )
 
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds)  # (B, W, H)
         encoded = self.encoder(
@@ -102,7 +134,8 @@ class LxmertModel(LxmertPreTrainedModel):
             additive_mask(visual_attention_mask, words.dtype),
             output_attentions=output_attentions,
             output_all_attentions=output_all_attentions,
-            first_word_only=pooled_only and not everything,
+            first_word_only=pooled_only and not every_layer,
+            object_states=object_states,
         )
         pooled = self.pooler(encoded.language_output)  # (B, H)
 

@@ -7,32 +7,11 @@ would wait for its queue).
 Shapes: B batch, W words, O objects, H hidden.
 """
 
-import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
-
 import torch
 from torch import Tensor, nn
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
-
-# Names that arguments had in other versions of LXMERT -> their names here.
-_FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
-
-
-def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
-    """Raise the TypeError for arguments that the model does not have, naming the nearest that it has."""
-    names = [name for name in known if name not in ("self", "unknown")]
-    hints = []
-    for name in unknown:
-        near = (
-            [_FORMER_NAMES[name]]
-            if _FORMER_NAMES.get(name) in names
-            else difflib.get_close_matches(name, names, 1, 0.0)
-        )
-        hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
-    raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")
 
 
 def values_can_be_read(tensor: Tensor) -> bool:
@@ -49,7 +28,7 @@ def check_inputs(
     config: LxmertConfig,
     embedding: nn.Module,
     words: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
-    objects: tuple[Tensor | None, Tensor | None, Tensor | None],
+    objects: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
 ) -> None:
     """Check the inputs of a model.
 
@@ -57,14 +36,14 @@ def check_inputs(
         config: configuration of the model.
         embedding: the word embedding, whose rows are the vocabulary also after it was replaced.
         words: input_ids, inputs_embeds, attention_mask and token_type_ids.
-        objects: visual_feats, visual_pos and visual_attention_mask.
+        objects: visual_feats, visual_pos, visual_attention_mask and object_states.
 
     Raises:
         TensorError: on the first fault.
     """
     vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
     batch = _check_words(config, vocabulary, *words)
-    _check_objects(config, batch, *objects)
+    check_objects(config, batch, *objects)
 
 
 def _check_words(
@@ -105,13 +84,30 @@ def _check_words(
     return batch
 
 
-def _check_objects(
+def check_objects(
     config: LxmertConfig,
-    batch: int,
+    batch: int | None,
     visual_feats: Tensor | None,
     visual_pos: Tensor | None,
     visual_attention_mask: Tensor | None,
+    object_states: Tensor | None = None,
 ) -> None:
+    """Check the inputs that stand for objects.
+
+    Args:
+        config: configuration of the model.
+        batch: B; None takes that of the objects.
+        visual_feats: (B, O, D).
+        visual_pos: (B, O, P).
+        visual_attention_mask: (B, O), or None.
+        object_states: (B, O, H) instead of the first two, or None.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    if object_states is not None:
+        _check_states(config, batch, object_states, visual_attention_mask, visual_feats, visual_pos)
+        return
     for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         if given is None:
             raise TensorError(
@@ -122,7 +118,7 @@ def _check_objects(
     _check_shape(
         "visual_feats", visual_feats, (batch, None, config.visual_feat_dim), "batch, objects, visual_feat_dim"
     )
-    count = visual_feats.shape[1]
+    batch, count = visual_feats.shape[:2]
     if count == 0:
         raise TensorError(
             "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
@@ -134,6 +130,16 @@ def _check_objects(
         _check_shape("visual_attention_mask", visual_attention_mask, (batch, count), "batch, objects")
     for name, values in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         _check_numbers(name, values, "the feature extractor")
+
+
+def _check_states(
+    config: LxmertConfig, batch: int | None, states: Tensor, mask: Tensor | None, *raw: Tensor | None
+) -> None:
+    if any(given is not None for given in raw):
+        raise TensorError("object_states stand for visual_feats and visual_pos: give them alone")
+    _check_shape("object_states", states, (batch, None, config.hidden_size), "batch, objects, hidden_size")
+    if mask is not None:
+        _check_shape("visual_attention_mask", mask, tuple(states.shape[:2]), "batch, objects")
 
 
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:

@@ -164,12 +164,13 @@ class LxmertEncoder(nn.Module):
         self,
         lang_feats: Tensor,
         lang_attention_mask: Tensor | None,
-        visual_feats: Tensor,
-        visual_pos: Tensor,
+        visual_feats: Tensor | None,
+        visual_pos: Tensor | None,
         visual_attention_mask: Tensor | None = None,
         output_attentions: bool | None = None,
         output_all_attentions: bool = False,
         first_word_only: bool = False,
+        object_states: Tensor | None = None,
     ) -> LxmertEncoderOutput:
         """Encode words and objects, each on their own, then together.
 
@@ -183,15 +184,18 @@ class LxmertEncoder(nn.Module):
             output_all_attentions: return all attention maps of the cross-modality layers.
             first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
                 words are then (B, 1, H), and the objects those before that layer.
+            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         output_attentions = output_attentions or output_all_attentions
-        objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
         words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
-        objects, object_states, object_maps = _run(
-            self.r_layers, objects, visual_attention_mask, output_attentions
-        )
+        if object_states is None:
+            objects, objects_by_layer, object_maps = self.encode_objects(
+                visual_feats, visual_pos, visual_attention_mask, output_attentions
+            )
+        else:
+            objects, objects_by_layer, object_maps = object_states, (), None
         cross_maps: list[Maps] = []
         for number, layer in enumerate(self.x_layers, start=1):
             words, objects, *maps = layer(
@@ -204,7 +208,7 @@ class LxmertEncoder(nn.Module):
                 first_word_only=first_word_only and number == len(self.x_layers),
             )
             word_states += (words,)
-            object_states += (objects,)
+            objects_by_layer += (objects,)
             cross_maps.append(tuple(maps))
         kinds = 4 if output_all_attentions else 1 if output_attentions else 0
         by_kind: list[Maps | None] = [tuple(maps[kind] for maps in cross_maps) for kind in range(kinds)]
@@ -212,7 +216,7 @@ class LxmertEncoder(nn.Module):
             4 - kinds
         )
         return LxmertEncoderOutput(
-            vision=(object_states, object_maps),
+            vision=(objects_by_layer, object_maps),
             language=(word_states, word_maps),
             words_to_objects=words_to_objects,
             language_output=words,
@@ -221,6 +225,27 @@ class LxmertEncoder(nn.Module):
             words_to_words=words_to_words,
             objects_to_objects=objects_to_objects,
         )
+
+    def encode_objects(
+        self,
+        visual_feats: Tensor | None,
+        visual_pos: Tensor | None,
+        visual_attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, Maps, Maps | None]:
+        """The object embedding and the relationship layers alone, which no word has a part in.
+
+        Args:
+            visual_feats: see `forward`, as the next three.
+            visual_pos: see `forward`.
+            visual_attention_mask: see `forward`.
+            output_attentions: see `forward`.
+
+        Returns:
+            the objects (B, O, H), the states after each layer, the attention maps or None.
+        """
+        objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
+        return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
 
 
 def _run(

@@ -8,9 +8,9 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
-from lxmert.model.checks import refuse_unknown_arguments
+from lxmert.faults import refuse_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
@@ -37,7 +37,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
     _can_compile_fullgraph = True
 
     def __init__(self, config: PreTrainedConfig, *inputs: Any, **kwargs: Any) -> None:
-        config = _as_lxmert_config(config)
+        config = as_lxmert_config(config)
         config.validate()
         super().__init__(config, *inputs, **kwargs)
 
@@ -101,14 +101,3 @@ class QuestionAnsweringMixin:
             resize_linear(layer, new)
         self.config.num_qa_labels = num_labels
         return layer
-
-
-def _as_lxmert_config(config: PreTrainedConfig) -> LxmertConfig:
-    """Take `transformers`' own LxmertConfig too: it lacks only `layer_norm_eps`."""
-    if isinstance(config, LxmertConfig):
-        return config
-    if getattr(config, "model_type", None) != "lxmert":
-        raise ConfigurationError(f"the configuration is a {type(config).__name__}, expected an LxmertConfig")
-    ours = LxmertConfig.from_dict(config.to_dict())
-    ours._attn_implementation = config._attn_implementation
-    return ours

@@ -42,6 +42,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
+        object_states: Tensor | None = None,
         **unknown: Any,
     ) -> LxmertForQuestionAnsweringOutput | tuple[Any, ...]:
         """Score all answers to a batch of questions about images.
@@ -61,6 +62,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_hidden_states: see `LxmertModel.forward`.
             return_dict: see `LxmertModel.forward`.
             output_all_attentions: see `LxmertModel.forward`.
+            object_states: see `LxmertModel.forward`; `lxmert.encode_objects` makes them.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -81,6 +83,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             return_dict=True,
             output_all_attentions=output_all_attentions,
             pooled_only=True,
+            object_states=object_states,
         )
         scores = self.answer_head(encoded.pooled_output)  # (B, C)
         loss = None if labels is None else answer_loss(scores, labels, "labels")
