@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+DEMO   := $(VENV)/.ready-for-demo
 READY  := $(VENV)/.ready
 
 # Public data files for tests that compare with the real thing; those tests skip where the folder is absent.
@@ -16,13 +17,17 @@ TEST_PROCESSES ?= 2
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): pyproject.toml constraints.txt
+$(DEMO): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable .
+	touch $@
+
+$(READY): $(DEMO)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --editable ".[dev]"
 	touch $@
 
-demo: $(READY)  ## draw a few made-up pictures, ask about them, print and draw the answers
+demo: $(DEMO)  ## draw a few made-up pictures, ask about them, print and draw the answers
 	$(BIN)/lxmert demo
 
 test: $(READY)  ## run every test

@@ -74,7 +74,8 @@ class Sites:
         for name, folder in self.repositories.items():
             found = (file for file in folder.rglob("*") if file.is_file())
             files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
-            if path in (f"/api/models/{name}", f"/api/models/{name}/revision/main"):
+            revisions = [f"/api/models/{name}/revision/{revision}" for revision in ("main", COMMIT)]
+            if path in (f"/api/models/{name}", *revisions):
                 siblings = [{"rfilename": file} for file in sorted(files)]
                 return _json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": []})
             if path == f"/api/models/{name}/tree/{COMMIT}":

@@ -19,6 +19,7 @@ LEVELS = {
     "texts": 2,
     "weights": 2,
     "model": 3,
+    "model_keras": 3,
     "vision": 3,
     "processing": 4,
     "scenes": 4,
@@ -69,3 +70,12 @@ def test_no_assert_no_pickle_no_torchvision(path: Path) -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             assert keywords.get("weights_only") == "True", f"line {node.lineno}: torch.load runs pickled code"
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "model_keras").glob("*.py")), ids=lambda path: path.name)
+def test_the_keras_half_names_no_backend_at_import(path: Path) -> None:
+    """Only Keras knows the backend; what one of them needs of its own is imported where it is used."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not {name.split(".")[0] for name in names} & {"torch", "tensorflow", "jax"}

@@ -1,6 +1,7 @@
 """LXMERT: questions about pictures, answered by three Transformer encoders.
 
 The public names are imported when first used, so that `import lxmert` costs neither torch nor transformers.
+Keras is needed by those that begin with TF alone.
 """
 
 from importlib import import_module
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
         LxmertVisualFeatureEncoder,
         LxmertXLayer,
     )
+    from lxmert.model_keras import (
+        TFLxmertForPreTraining,
+        TFLxmertForPreTrainingOutput,
+        TFLxmertForQuestionAnswering,
+        TFLxmertForQuestionAnsweringOutput,
+        TFLxmertForVisualReasoning,
+        TFLxmertForVisualReasoningOutput,
+        TFLxmertModel,
+        TFLxmertModelOutput,
+        TFLxmertPreTrainedModel,
+    )
     from lxmert.processing import LxmertProcessor
     from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
     from lxmert.vision.regions import Regions
@@ -48,6 +60,15 @@ __all__ = [
     "LxmertVisualFeatureEncoder",
     "LxmertXLayer",
     "Regions",
+    "TFLxmertForPreTraining",
+    "TFLxmertForPreTrainingOutput",
+    "TFLxmertForQuestionAnswering",
+    "TFLxmertForQuestionAnsweringOutput",
+    "TFLxmertForVisualReasoning",
+    "TFLxmertForVisualReasoningOutput",
+    "TFLxmertModel",
+    "TFLxmertModelOutput",
+    "TFLxmertPreTrainedModel",
     "__version__",
 ]
 
@@ -59,12 +80,14 @@ _HOMES = {
     "LxmertTokenizerFast": "lxmert.tokenization",
     "Regions": "lxmert.vision.regions",
 }
+_KERAS_PREFIX = "TF"
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'lxmert' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES.get(name, "lxmert.model")), name)
+    home = "lxmert.model_keras" if name.startswith(_KERAS_PREFIX) else _HOMES.get(name, "lxmert.model")
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

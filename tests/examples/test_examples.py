@@ -11,6 +11,8 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_as_written(example: Path, hub_stand_in: Path) -> None:
+    if example.stem.startswith("keras_"):
+        pytest.importorskip("tensorflow")
     command = [sys.executable, str(example)]
     done = subprocess.run(command, cwd=hub_stand_in, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

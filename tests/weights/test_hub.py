@@ -11,7 +11,7 @@ import pytest
 
 from lxmert.errors import WeightsError
 from lxmert.weights import hub
-from lxmert.weights.hub import hub_folder, is_hub_name
+from lxmert.weights.hub import hub_folder, hub_folder_with, is_hub_name
 from tests.sites import COMMIT, Sites, serving
 
 NAME = "someone/model"
@@ -152,3 +152,35 @@ def test_paths_are_no_names_of_the_hub(name: str) -> None:
 def test_the_folder_is_that_of_one_commit(sites: Sites) -> None:
     assert hub_folder(NAME).name == COMMIT
     assert os.path.realpath(hub_folder(NAME) / "vocab.txt").startswith(huggingface_hub.constants.HF_HUB_CACHE)
+
+
+def test_a_repository_of_tensorflow_alone_gives_its_weights(sites: Sites, repository: Path) -> None:
+    (repository / "pytorch_model.bin").unlink()
+    assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "tf_model.h5"}
+
+
+def test_hub_arguments_of_from_pretrained_are_heeded(sites: Sites, repository: Path, tmp_path: Path) -> None:
+    (repository / "inner").mkdir()
+    for name in ("config.json", "model.safetensors", "README.md"):
+        (repository / "inner" / name).write_bytes(b"{}")
+    assert hub_folder_with(NAME, {"revision": None, "token": None}) == hub_folder(NAME)
+    folder = hub_folder_with(
+        NAME, {"subfolder": "inner", "revision": COMMIT, "cache_dir": str(tmp_path / "c")}
+    )
+    assert names(folder) == {"config.json", "model.safetensors"}
+    assert tmp_path / "c" in folder.parents
+    assert not any("inner/README" in path for path in sites.asked)
+    offline = hub_folder_with(
+        NAME,
+        {
+            "subfolder": "inner",
+            "cache_dir": str(tmp_path / "c"),
+            "local_files_only": True,
+            "revision": COMMIT,
+        },
+    )
+    assert offline == folder.parent / "inner"
+    one_line(lambda: hub_folder_with(NAME, {"revision": "elsewhere"}), NAME, "revision")
+    one_line(
+        lambda: hub_folder_with(NAME, {"cache_dir": str(tmp_path / "d"), "local_files_only": True}), NAME
+    )

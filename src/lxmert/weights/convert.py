@@ -17,7 +17,7 @@ from torch import Tensor
 from lxmert.answers import ANSWERS_FILE, write_answers
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
-from lxmert.weights.files import SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
+from lxmert.weights.files import PT_FORMAT, SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
     FINETUNED_HEAD,
@@ -256,7 +256,7 @@ def _write_folder(
         for name in expected
         if name in tensors
     }
-    save_file(own, folder / SAFETENSORS_NAME, metadata={"format": "pt"})
+    save_file(own, folder / SAFETENSORS_NAME, metadata=PT_FORMAT)
     config.save_pretrained(folder)
 
 

@@ -1,25 +1,32 @@
 """Reading and writing checkpoint files without ever running code that they contain.
 
 Two kinds are read: one PyTorch file (`.pth`, `.bin`; tensors only, arbitrary pickles are refused) and a model
-folder (safetensors preferred, else PyTorch; one file or shards with an index).
+folder (safetensors preferred, else PyTorch, one file or shards with an index; else TensorFlow). Whatever
+wrote them, names and orientation are those of the PyTorch classes.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError
+from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
 
 SAFETENSORS_NAME = "model.safetensors"
 PYTORCH_NAME = "pytorch_model.bin"
 CONFIG_NAME = "config.json"
+PT_FORMAT = {"format": "pt"}
+"""The metadata by which `transformers` knows safetensors of a PyTorch class."""
 
 # How PyTorch begins to say that a file holds more than tensors.
 _REFUSED = "Weights only load failed"
@@ -111,8 +118,48 @@ def read_folder(folder: str | Path) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(Path(folder)):
-        tensors.update(_read_safetensors(path) if path.suffix == ".safetensors" else read_pytorch_file(path))
+        tensors.update(_READERS.get(path.suffix, read_pytorch_file)(path))
     return tensors
+
+
+def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
+    """Parameter name -> values of a model folder; bfloat16, which NumPy lacks, as float32.
+
+    Raises:
+        WeightsError: no weights in the folder, or a file that cannot be read.
+    """
+    return {
+        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        for name, tensor in read_folder(folder).items()
+    }
+
+
+def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], config: LxmertConfig) -> None:
+    """Write config.json and model.safetensors.
+
+    Args:
+        folder: made where there is none; files of these names are replaced.
+        arrays: state-dict name of a PyTorch class -> values.
+        config: the configuration.
+
+    Raises:
+        WeightsError: `folder` is a file.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise WeightsError(f"{str(folder)!r} is a file; expected a folder to write a model into.")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: _as_tensor(array) for name, array in arrays.items()}, folder / SAFETENSORS_NAME, PT_FORMAT
+    )
+    config.save_pretrained(folder)
+
+
+def _as_tensor(array: np.ndarray) -> Tensor:
+    array = np.array(array, order="C")  # Keras may hand out views of its own, which cannot be written to
+    if array.dtype.name == "bfloat16":  # of ml_dtypes, which PyTorch does not know
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def read_folder_shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
@@ -123,12 +170,7 @@ def read_folder_shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for path in _weight_files(Path(folder)):
-        if path.suffix == ".safetensors":
-            with _readable(path), safe_open(path, framework="pt") as file:
-                shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
-        else:
-            tensors = read_pytorch_file(path, device="meta")
-            shapes.update({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        shapes.update(_SHAPE_READERS.get(path.suffix, _pytorch_shapes)(path))
     return shapes
 
 
@@ -140,14 +182,47 @@ def _weight_files(folder: Path) -> list[Path]:
         # transformers names the index of model.safetensors "model.safetensors.index.json".
         if (folder / f"{name}.index.json").is_file():
             return [folder / shard for shard in _shards(folder / f"{name}.index.json")]
+    if (folder / H5_NAME).is_file():
+        return [folder / H5_NAME]
     raise WeightsError(
-        f"No weights in {str(folder)!r}; expected {SAFETENSORS_NAME} or {PYTORCH_NAME} (or its shards)."
+        f"No weights in {str(folder)!r}; expected {SAFETENSORS_NAME}, {PYTORCH_NAME} (or its shards) "
+        f"or {H5_NAME}."
     )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     with _readable(path):
-        return dict(load_file(path))
+        tensors = dict(load_file(path))
+    return translated(tensors) if _is_of_tensorflow(path) else tensors
+
+
+def _safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    with _readable(path), safe_open(path, framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    if not _is_of_tensorflow(path):
+        return shapes
+    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    return {name: tuple(tensor.shape) for name, tensor in translated(empty).items()}
+
+
+def _is_of_tensorflow(path: Path) -> bool:
+    with _readable(path), safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("format") == "tf"
+
+
+def _pytorch_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in read_pytorch_file(path, device="meta").items()}
+
+
+# Files with any other ending are PyTorch's; its reader says what is wrong with them.
+_READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
+    ".safetensors": _read_safetensors,
+    ".h5": read_h5,
+}
+_SHAPE_READERS: Mapping[str, Callable[[Path], dict[str, tuple[int, ...]]]] = {
+    ".safetensors": _safetensors_shapes,
+    ".h5": read_h5_shapes,
+}
 
 
 @contextmanager

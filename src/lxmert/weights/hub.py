@@ -6,9 +6,10 @@ seconds: left alone, the client tries again for half a minute, file by file.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from lxmert.errors import WeightsError, first_line
 
@@ -24,6 +25,7 @@ _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _SETTINGS = ("*.json", "*.txt", "*.yaml")
 _SAFETENSORS = "model*.safetensors"
 _PYTORCH = "pytorch_model*.bin"
+_TENSORFLOW = "tf_model.h5"
 _MARKERS = ("config.json", "config.yaml")
 """Files of which every repository of a model or detector holds one."""
 
@@ -67,13 +69,55 @@ def hub_folder(name: str, *, weights: bool = True, local_files_only: bool = Fals
         ) from error
 
 
+def hub_folder_with(name: str, options: Mapping[str, Any]) -> Path:
+    """As `hub_folder`, under the hub arguments of `from_pretrained`.
+
+    Args:
+        name: "owner/name".
+        options: some of HUB_ARGUMENTS.
+
+    Returns:
+        The folder, or the one inside it that `subfolder` names.
+
+    Raises:
+        WeightsError: no such repository or revision, no access to it, or out of reach.
+    """
+    told = {key: value for key, value in options.items() if value}
+    inner = told.pop("subfolder", "")
+    if not inner and not told.keys() - {"local_files_only"}:
+        return hub_folder(name, local_files_only=bool(told))
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+
+    told.pop("proxies", None)
+    prefix = f"{inner.rstrip('/')}/" if inner else ""
+    if told.pop("local_files_only", False):
+        place = {key: told[key] for key in ("revision", "cache_dir") if key in told}
+        path = try_to_load_from_cache(name, f"{prefix}{_MARKERS[0]}", **place)
+        if isinstance(path, str):
+            return Path(path).parent
+        raise WeightsError(f"{name}: the cache of the hub holds no such copy; allow to ask the hub once")
+    try:
+        asked = {key: told[key] for key in ("revision", "token") if key in told}
+        found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S, **asked)
+        files = [one.rfilename for one in found.siblings or ()]
+        inside = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
+        wanted = [prefix + file for file in _wanted(inside, weights=True)]
+        folder = snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **told)
+    except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
+        raise WeightsError(
+            f"{name} on the hub: {first_line(error)}; check name, revision and access, or give a folder"
+        ) from error
+    return Path(folder) / inner
+
+
 def _wanted(files: Iterable[str], *, weights: bool) -> list[str]:
     """The files of the repository's top folder that we read."""
     names = [file for file in files if "/" not in file]
     patterns = list(_SETTINGS)
     if weights:
         safe = any(fnmatch(name, _SAFETENSORS) for name in names)
-        patterns.append(_SAFETENSORS if safe else _PYTORCH)
+        old = any(fnmatch(name, _PYTORCH) for name in names)
+        patterns.append(_SAFETENSORS if safe else _PYTORCH if old else _TENSORFLOW)
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 

@@ -1,4 +1,4 @@
-"""The flat name table between the authors' original checkpoints and ours, in both directions.
+"""The flat name tables: original checkpoints and ours, in both directions, and TensorFlow's into ours.
 
 Source: the parameter names of the original code (airsplay/lxmert, ``src/lxrt/modeling.py``, ``src/tasks``)
 and the state-dict names of `transformers`' LXMERT, which ours equal. The inner names of the encoder are the
@@ -103,3 +103,24 @@ def _with_module(name: str, architecture: Architecture) -> str:
     if name.startswith(FINETUNED_ENCODER):
         return f"{FINETUNED_ENCODER}module.{name.removeprefix(FINETUNED_ENCODER)}"
     return name
+
+
+# What stands first in the names of a model with heads; older files put the name of the whole model before it.
+_TENSORFLOW_ROOTS = frozenset({"lxmert", "cls", "obj_predict_head", "answer_head"})
+_TENSORFLOW_KERNEL = "kernel"
+_TENSORFLOW_VARIABLES = {**_TENSORFLOW_LEAVES, "embeddings": "weight", _TENSORFLOW_KERNEL: "weight"}
+
+
+def from_tensorflow(name: str) -> tuple[str, bool]:
+    """Our name of a variable of `transformers`' former TensorFlow LXMERT, and whether it is transposed.
+
+    For example "tf_lxmert_model/lxmert/encoder/layer_._0/output/dense/kernel:0" is the transpose of
+    "lxmert.encoder.layer.0.output.dense.weight". Every name begins with its part of a model with heads, those
+    of the model without heads with "lxmert." too.
+    """
+    parts = name.removesuffix(":0").split("/")
+    roots = [index for index, part in enumerate(parts[:-1]) if part in _TENSORFLOW_ROOTS]
+    parts = parts[roots[-1] if roots else 0 :]
+    transposed = parts[-1] == _TENSORFLOW_KERNEL
+    parts[-1] = _TENSORFLOW_VARIABLES.get(parts[-1], parts[-1])
+    return ".".join(parts).replace("_._", "."), transposed

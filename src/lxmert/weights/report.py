@@ -22,7 +22,7 @@ from lxmert.weights.shapes import Shape
 if TYPE_CHECKING:
     from rich.table import Table
 
-ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+ModelT = TypeVar("ModelT")
 
 # An error line names this many tensors and counts the rest.
 _NAMES_SHOWN = 3
@@ -120,11 +120,11 @@ class LoadReport:
             )
 
 
-def load_report(model_class: type[PreTrainedModel], name_or_folder: str | Path, **kwargs: Any) -> LoadReport:
+def load_report(model_class: type[Any], name_or_folder: str | Path, **kwargs: Any) -> LoadReport:
     """Load as `model_class.from_pretrained` does and report what matched; raises nothing about gaps.
 
     Args:
-        model_class: one of the model classes.
+        model_class: one of the model classes, of PyTorch or of Keras.
         name_or_folder: a local model folder or a hub name.
         **kwargs: handed to `from_pretrained`.
 
@@ -147,7 +147,7 @@ def load_complete(
     """Load a model whose every tensor comes from the checkpoint.
 
     Args:
-        model_class: one of the model classes.
+        model_class: one of the model classes, of PyTorch or of Keras.
         name_or_folder: a local model folder or a hub name.
         **kwargs: handed to `from_pretrained` (`dtype`, `attn_implementation`, `revision`, …).
 
@@ -168,6 +168,9 @@ def _load(
     model_class: type[Any], name_or_folder: str | Path, kwargs: dict[str, Any]
 ) -> tuple[Any, LoadReport]:
     source = str(name_or_folder)
+    if not issubclass(model_class, PreTrainedModel):
+        loaded: tuple[Any, LoadReport] = model_class.load_reported(source, **kwargs)
+        return loaded
     if Path(source).is_dir() and not kwargs.keys() & {"config", "subfolder"}:
         check_config(source)
     try:

@@ -1,0 +1,107 @@
+"""Embeddings: words with their places, and objects with their places (paper section 3.1).
+
+Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from lxmert.configuration import LxmertConfig
+from lxmert.model_keras.layers import TFLxmertLayerBase, embedding, layer_norm, linear
+
+
+class NormalWithPaddingRow(keras.initializers.RandomNormal):
+    """Normal numbers, and a row of zeros for the padding word.
+
+    Args:
+        stddev: standard deviation.
+        padding_row: index of the row of zeros.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, stddev: float = 0.02, padding_row: int = 0, seed: Any = None) -> None:
+        super().__init__(stddev=stddev, seed=seed)
+        self.padding_row = padding_row
+
+    def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+        """Make the values of a variable."""
+        is_word = ops.arange(shape[0]) != self.padding_row
+        values = super().__call__(shape, dtype)
+        return values * ops.cast(is_word, values.dtype)[:, None]
+
+    def get_config(self) -> dict[str, Any]:
+        """What Keras needs to make it again."""
+        return {"stddev": self.stddev, "padding_row": self.padding_row, "seed": self.seed}
+
+
+class TFLxmertEmbeddings(TFLxmertLayerBase):
+    """Word, position and segment embeddings, summed and normalised.
+
+    Only the word [PAD] has a padding row, which no training changes. Position 0 ([CLS]) and segment 0 (the
+    only one of a single sentence) are ordinary rows.
+    """
+
+    parts = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm", "dropout")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pad = 0 if config.pad_token_id is None else config.pad_token_id
+        initializer = NormalWithPaddingRow(config.initializer_range, self.pad)
+        self.word_embeddings = embedding(config, config.vocab_size, initializer)
+        self.position_embeddings = embedding(config, config.max_position_embeddings)
+        self.token_type_embeddings = embedding(config, config.type_vocab_size)
+        self.LayerNorm = layer_norm(config, config.hidden_size)
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        token_type_ids: Any = None,
+        inputs_embeds: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Embed words.
+
+        Args:
+            input_ids: (B, W) integer ids; or give `inputs_embeds`.
+            token_type_ids: (B, W) integer segments; all 0 when not given.
+            inputs_embeds: (B, W, H) word vectors instead of ids, brought to the precision of the model.
+            training: whether dropout acts.
+
+        Returns:
+            (B, W, H).
+        """
+        if inputs_embeds is None:
+            words = self.word_embeddings(input_ids)  # (B, W, H)
+            is_padding = ops.equal(input_ids, self.pad)[:, :, None]
+            words = ops.where(is_padding, ops.stop_gradient(words), words)
+        else:
+            words = inputs_embeds
+        places = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
+        if token_type_ids is None:
+            token_type_ids = ops.zeros_like(places)  # (1, W)
+        summed = words + self.position_embeddings(places) + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(summed), training=training)
+
+
+class TFLxmertVisualFeatureEncoder(TFLxmertLayerBase):
+    """Objects: the mean of the projected, normalised feature and the projected, normalised position."""
+
+    parts = ("visn_fc", "visn_layer_norm", "box_fc", "box_layer_norm", "dropout")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        hidden = config.hidden_size
+        self.visn_fc = linear(config, config.visual_feat_dim, hidden)
+        self.visn_layer_norm = layer_norm(config, hidden)
+        self.box_fc = linear(config, config.visual_pos_dim, hidden)
+        self.box_layer_norm = layer_norm(config, hidden)
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob)
+
+    def call(self, visual_feats: Any, visual_pos: Any) -> Any:
+        """Embed objects: features (B, O, D) and positions (B, O, P) -> (B, O, H)."""
+        feature = self.visn_layer_norm(self.visn_fc(visual_feats))
+        position = self.box_layer_norm(self.box_fc(visual_pos))
+        return self.dropout((feature + position) / 2)

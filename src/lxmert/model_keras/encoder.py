@@ -1,0 +1,243 @@
+"""The three encoders: language, object relationship, cross-modality (paper section 3.2, figure 2).
+
+Shapes: B batch, W words, O objects, H hidden, A heads.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+
+from lxmert.configuration import LxmertConfig
+from lxmert.model_keras.activations import activation
+from lxmert.model_keras.attention import TFLxmertCrossAttentionLayer, TFLxmertSelfAttentionLayer
+from lxmert.model_keras.embeddings import TFLxmertVisualFeatureEncoder
+from lxmert.model_keras.layers import TFLxmertLayerBase, layer_norm, linear
+
+Maps = tuple[Any, ...]
+
+
+class TFLxmertIntermediate(TFLxmertLayerBase):
+    """First half of the feed-forward block: linear layer and activation."""
+
+    parts = ("dense",)
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = linear(config, config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = activation(config.hidden_act)
+
+    def call(self, hidden_states: Any) -> Any:
+        """(B, N, H) -> (B, N, intermediate_size)."""
+        return self.intermediate_act_fn(self.dense(hidden_states))
+
+
+class TFLxmertOutput(TFLxmertLayerBase):
+    """Second half of the feed-forward block: linear layer, dropout, residual sum, normalisation."""
+
+    parts = ("dense", "LayerNorm", "dropout")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = linear(config, config.intermediate_size, config.hidden_size)
+        self.LayerNorm = layer_norm(config, config.hidden_size)
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob)
+
+    def call(self, hidden_states: Any, input_tensor: Any) -> Any:
+        """(B, N, intermediate_size) and the block's input (B, N, H) -> (B, N, H)."""
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+
+
+class TFLxmertLayer(TFLxmertLayerBase):
+    """A layer of one modality: self-attention, then feed-forward."""
+
+    parts = ("attention", "intermediate", "output_")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.attention = TFLxmertSelfAttentionLayer(config)
+        self.intermediate = TFLxmertIntermediate(config)
+        self.output_ = TFLxmertOutput(config)
+
+    def call(
+        self, hidden_states: Any, attention_mask: Any = None, output_attentions: bool = False
+    ) -> tuple[Any, ...]:
+        """States (B, N, H) -> (states,), or (states, weights (B, A, N, N)) with `output_attentions`."""
+        attended, weights = self.attention(hidden_states, attention_mask, output_attentions=output_attentions)
+        states = self.output_(self.intermediate(attended), attended)
+        return (states,) if weights is None else (states, weights)
+
+
+class TFLxmertXLayer(TFLxmertLayerBase):
+    """A cross-modality layer: cross-attention both ways, self-attention, feed-forward.
+
+    Both directions of the cross-attention share their weights, as in the authors' code.
+    """
+
+    parts = (
+        "visual_attention",
+        "lang_self_att",
+        "visn_self_att",
+        "lang_inter",
+        "lang_output",
+        "visn_inter",
+        "visn_output",
+    )
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.visual_attention = TFLxmertCrossAttentionLayer(config)
+        self.lang_self_att = TFLxmertSelfAttentionLayer(config)
+        self.visn_self_att = TFLxmertSelfAttentionLayer(config)
+        self.lang_inter = TFLxmertIntermediate(config)
+        self.lang_output = TFLxmertOutput(config)
+        self.visn_inter = TFLxmertIntermediate(config)
+        self.visn_output = TFLxmertOutput(config)
+
+    def call(
+        self,
+        lang_feats: Any,
+        lang_attention_mask: Any,
+        visual_feats: Any,
+        visual_attention_mask: Any,
+        output_attentions: bool = False,
+        output_all_attentions: bool = False,
+    ) -> tuple[Any, ...]:
+        """Mix words and objects.
+
+        Args:
+            lang_feats: (B, W, H).
+            lang_attention_mask: additive (B, 1, 1, W), or None.
+            visual_feats: (B, O, H).
+            visual_attention_mask: additive (B, 1, 1, O), or None.
+            output_attentions: also return the weights of words to objects.
+            output_all_attentions: also return the weights of all four attentions.
+
+        Returns:
+            words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
+            (B, A, W, O); with `output_all_attentions` then also those of objects to words (B, A, O, W), words
+            to words and objects to objects.
+        """
+        every = output_all_attentions
+        words, words_to_objects = self.visual_attention(
+            lang_feats, visual_feats, visual_attention_mask, output_attentions=output_attentions or every
+        )
+        objects, objects_to_words = self.visual_attention(
+            visual_feats, lang_feats, lang_attention_mask, output_attentions=every
+        )
+        words, words_to_words = self.lang_self_att(words, lang_attention_mask, output_attentions=every)
+        objects, objects_to_objects = self.visn_self_att(
+            objects, visual_attention_mask, output_attentions=every
+        )
+        words = self.lang_output(self.lang_inter(words), words)
+        objects = self.visn_output(self.visn_inter(objects), objects)
+        maps = (words_to_objects, objects_to_words, words_to_words, objects_to_objects)
+        return words, objects, *(weights for weights in maps if weights is not None)
+
+
+class TFLxmertEncoderOutput(NamedTuple):
+    """What TFLxmertEncoder returns.
+
+    Attributes:
+        vision: hidden states of the objects, layer by layer, and attention maps of the relationship layers.
+        language: hidden states of the words, layer by layer, and attention maps of the language layers.
+        words_to_objects: attention maps of the cross-modality layers, (B, A, W, O) each.
+        language_output: (B, W, H), the words at the end, also when there is no layer.
+        vision_output: (B, O, H), the objects at the end, also when there is no layer.
+        objects_to_words: attention maps of the cross-modality layers, (B, A, O, W) each.
+        words_to_words: self-attention maps of the cross-modality layers, (B, A, W, W) each.
+        objects_to_objects: self-attention maps of the cross-modality layers, (B, A, O, O) each.
+
+    All maps are None without `output_attentions`, the last three also without `output_all_attentions`.
+    """
+
+    vision: tuple[Maps, Maps | None]
+    language: tuple[Maps, Maps | None]
+    words_to_objects: Maps | None
+    language_output: Any
+    vision_output: Any
+    objects_to_words: Maps | None
+    words_to_words: Maps | None
+    objects_to_objects: Maps | None
+
+
+class TFLxmertEncoder(TFLxmertLayerBase):
+    """Object embedding and the three encoders."""
+
+    parts = ("visn_fc", "layer", "x_layers", "r_layers")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.visn_fc = TFLxmertVisualFeatureEncoder(config)
+        # "layer", not "l_layers": the name under which BERT keeps its layers, whose weights can be loaded.
+        self.layer = [TFLxmertLayer(config) for _ in range(config.l_layers)]
+        self.x_layers = [TFLxmertXLayer(config) for _ in range(config.x_layers)]
+        self.r_layers = [TFLxmertLayer(config) for _ in range(config.r_layers)]
+
+    def call(
+        self,
+        lang_feats: Any,
+        lang_attention_mask: Any,
+        visual_feats: Any,
+        visual_pos: Any,
+        visual_attention_mask: Any = None,
+        output_attentions: bool = False,
+        output_all_attentions: bool = False,
+        training: bool | None = None,
+    ) -> TFLxmertEncoderOutput:
+        """Encode words and objects, each on their own, then together.
+
+        Args:
+            lang_feats: (B, W, H), embedded words.
+            lang_attention_mask: additive (B, 1, 1, W), or None.
+            visual_feats: (B, O, visual_feat_dim), object features.
+            visual_pos: (B, O, visual_pos_dim), object positions.
+            visual_attention_mask: additive (B, 1, 1, O), or None.
+            output_attentions: return attention maps.
+            output_all_attentions: return all attention maps of the cross-modality layers.
+            training: whether dropout acts; Keras hands it on to all layers below.
+        """
+        output_attentions = output_attentions or output_all_attentions
+        objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
+        words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
+        objects, object_states, object_maps = _run(
+            self.r_layers, objects, visual_attention_mask, output_attentions
+        )
+        cross_maps: list[Maps] = []
+        for layer in self.x_layers:
+            words, objects, *maps = layer(
+                words,
+                lang_attention_mask,
+                objects,
+                visual_attention_mask,
+                output_attentions=output_attentions,
+                output_all_attentions=output_all_attentions,
+            )
+            word_states += (words,)
+            object_states += (objects,)
+            cross_maps.append(tuple(maps))
+        kinds = 4 if output_all_attentions else 1 if output_attentions else 0
+        by_kind: list[Maps | None] = [tuple(maps[kind] for maps in cross_maps) for kind in range(kinds)]
+        words_to_objects, objects_to_words, words_to_words, objects_to_objects = by_kind + [None] * (
+            4 - kinds
+        )
+        return TFLxmertEncoderOutput(
+            vision=(object_states, object_maps),
+            language=(word_states, word_maps),
+            words_to_objects=words_to_objects,
+            language_output=words,
+            vision_output=objects,
+            objects_to_words=objects_to_words,
+            words_to_words=words_to_words,
+            objects_to_objects=objects_to_objects,
+        )
+
+
+def _run(layers: list[Any], states: Any, mask: Any, output_attentions: bool) -> tuple[Any, Maps, Maps | None]:
+    """Run the layers of one modality: the final states, the states after each layer, the maps or None."""
+    all_states: Maps = ()
+    all_maps: Maps = ()
+    for layer in layers:
+        states, *maps = layer(states, mask, output_attentions=output_attentions)
+        all_states += (states,)
+        all_maps += tuple(maps)
+    return states, all_states, all_maps if output_attentions else None

@@ -1,0 +1,157 @@
+"""The heads on top of the encoder (paper section 3.3).
+
+Shapes: B batch, W words, O objects, H hidden, V vocabulary, C classes, D feature width.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from lxmert.configuration import LxmertConfig
+from lxmert.model_keras.activations import activation
+from lxmert.model_keras.layers import TFLxmertLayerBase, layer_norm, linear
+from lxmert.model_keras.pretrained import TorchVariable
+
+
+class TFLxmertPooler(TFLxmertLayerBase):
+    """State of the first word ([CLS]) through a linear layer and tanh: the cross-modality output."""
+
+    parts = ("dense",)
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = linear(config, config.hidden_size, config.hidden_size)
+
+    def call(self, hidden_states: Any) -> Any:
+        """(B, W, H) -> (B, H) in -1..1."""
+        return ops.tanh(self.dense(hidden_states[:, 0]))
+
+
+class TFLxmertPredictionHeadTransform(TFLxmertLayerBase):
+    """Linear layer, activation and normalisation before a prediction."""
+
+    parts = ("dense", "LayerNorm")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = linear(config, config.hidden_size, config.hidden_size)
+        self.transform_act_fn = activation(config.hidden_act)
+        self.LayerNorm = layer_norm(config, config.hidden_size)
+
+    def call(self, hidden_states: Any) -> Any:
+        """(B, N, H) -> (B, N, H)."""
+        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))
+
+
+class TFLxmertLMPredictionHead(TFLxmertLayerBase):
+    """Scores of all word pieces at every place; the decoder is the word embedding unless it is not tied."""
+
+    parts = ("transform", "decoder")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size = config.vocab_size
+        self.transform = TFLxmertPredictionHeadTransform(config)
+        if not config.tie_word_embeddings:
+            self.decoder = linear(config, config.hidden_size, config.vocab_size, use_bias=False)
+
+    def build(self, *_: Any, **__: Any) -> None:
+        """Create the bias and the variables of the parts."""
+        self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
+        super().build()
+
+    def own_variables(self) -> dict[str, TorchVariable]:
+        """The bias."""
+        return {"bias": TorchVariable(self.bias, transposed=False)}
+
+    def call(self, hidden_states: Any, word_embeddings: Any) -> Any:
+        """States (..., H) and the matrix of the word embedding (V, H) -> (..., V)."""
+        states = self.transform(hidden_states)
+        decoder = getattr(self, "decoder", None)
+        scores = ops.matmul(states, ops.transpose(word_embeddings)) if decoder is None else decoder(states)
+        return scores + self.bias
+
+
+class TFLxmertPreTrainingHeads(TFLxmertLayerBase):
+    """The masked-word head and the head that says whether text and image match."""
+
+    parts = ("predictions", "seq_relationship")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.predictions = TFLxmertLMPredictionHead(config)
+        self.seq_relationship = linear(config, config.hidden_size, 2)
+
+    def call(self, sequence_output: Any, pooled_output: Any, word_embeddings: Any) -> tuple[Any, Any]:
+        """Words (B, W, H) and pooled state (B, H) -> (B, W, V), and (B, 2): 0 no match, 1 match."""
+        return self.predictions(sequence_output, word_embeddings), self.seq_relationship(pooled_output)
+
+
+def _classifier(config: LxmertConfig, inputs: int, inner: int, classes: int) -> list[keras.layers.Layer]:
+    """The steps of an answer head: linear, GELU, normalisation, linear."""
+    return [
+        linear(config, inputs, inner),
+        keras.layers.Activation("gelu"),
+        layer_norm(config, inner),
+        linear(config, inner, classes),
+    ]
+
+
+class TFLxmertVisualAnswerHead(TFLxmertLayerBase):
+    """Scores of all answers, from the pooled state."""
+
+    parts = ("logit_fc",)
+
+    def __init__(self, config: LxmertConfig, num_labels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.logit_fc = _classifier(config, config.hidden_size, 2 * config.hidden_size, num_labels)
+
+    def call(self, hidden_states: Any) -> Any:
+        """(B, H) -> (B, C)."""
+        for step in self.logit_fc:
+            hidden_states = step(hidden_states)
+        return hidden_states
+
+
+class TFLxmertPairHead(TFLxmertLayerBase):
+    """Scores of "false" and "true" from the pooled states of two images, side by side."""
+
+    parts = ("logit_fc",)
+    classes = 2
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        both = 2 * config.hidden_size
+        self.logit_fc = _classifier(config, both, both, self.classes)
+
+    def call(self, hidden_states: Any) -> Any:
+        """(B, 2H), left image first -> (B, 2): 0 false, 1 true."""
+        for step in self.logit_fc:
+            hidden_states = step(hidden_states)
+        return hidden_states
+
+
+class TFLxmertVisualObjHead(TFLxmertLayerBase):
+    """Predictions about objects: class (obj), attribute (attr) and feature vector (feat), as configured."""
+
+    parts = ("transform", "decoder_dict")
+
+    def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.transform = TFLxmertPredictionHeadTransform(config)
+        widths = {}
+        if config.visual_obj_loss:
+            widths["obj"] = config.num_object_labels
+        if config.visual_attr_loss:
+            widths["attr"] = config.num_attr_labels
+        if config.visual_feat_loss:
+            widths["feat"] = config.visual_feat_dim
+        self.decoder_dict = {
+            task: linear(config, config.hidden_size, width) for task, width in widths.items()
+        }
+
+    def call(self, hidden_states: Any) -> dict[str, Any]:
+        """Objects (B, O, H) -> by task, obj and attr (B, O, C), feat (B, O, D)."""
+        states = self.transform(hidden_states)
+        return {task: decoder(states) for task, decoder in self.decoder_dict.items()}

@@ -1,0 +1,240 @@
+"""What the Keras models return.
+
+Every output is an ordered dictionary of the fields that are not None: fields by name, by attribute or by
+position, and a plain tuple under `return_dict=False`. Fields and their order are those of the PyTorch outputs
+(`model/outputs.py`). The backends see through the classes, so that compiled functions may return them.
+Shapes: B batch, W words, O objects, H hidden, A heads.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import keras
+import optree
+
+
+class TFModelOutput(OrderedDict[str, Any]):
+    """Base of the outputs: an ordered dictionary whose keys are also attributes and, in order, indices."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Tell the tree libraries of Keras and of its backend how to take an output apart."""
+        super().__init_subclass__(**kwargs)
+
+        def flatten(output: "TFModelOutput") -> tuple[list[Any], tuple[str, ...]]:
+            return list(output.values()), tuple(output)
+
+        def unflatten(names: tuple[str, ...], values: Iterable[Any]) -> "TFModelOutput":
+            return cls(zip(names, values, strict=True))
+
+        optree.register_pytree_node(
+            cls,
+            lambda output: (*flatten(output), tuple(output)),
+            unflatten,
+            namespace="keras",
+        )
+        backend = keras.config.backend()
+        if backend == "jax":
+            import jax
+
+            jax.tree_util.register_pytree_node(cls, flatten, unflatten)
+        elif backend == "torch":
+            from torch.utils import _pytree
+
+            _pytree.register_pytree_node(cls, flatten, lambda values, names: unflatten(names, values))
+
+    def __post_init__(self) -> None:
+        """Take over the fields; the first may be an iterator of pairs, from which TensorFlow rebuilds."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        first = getattr(self, names[0])
+        if isinstance(first, Iterator):
+            object.__setattr__(self, names[0], None)
+            for name, value in first:
+                object.__setattr__(self, name, value)
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                super().__setitem__(name, value)
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        """A field by name, or by its place among the fields that are not None."""
+        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set a field, under its name and as attribute."""
+        super().__setitem__(key, value)
+        object.__setattr__(self, key, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field that is there already also as item."""
+        if name in self:
+            super().__setitem__(name, value)
+        super().__setattr__(name, value)
+
+    def __reduce__(self) -> Any:
+        """How to pickle and copy."""
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are not None."""
+        return tuple(self.values())
+
+
+@dataclass(eq=False)
+class TFLxmertModelOutput(TFModelOutput):
+    """Hidden states and attention maps of the three encoders.
+
+    Attributes:
+        language_output: (B, W, H), words after the last layer.
+        vision_output: (B, O, H), objects after the last layer.
+        pooled_output: (B, H) in -1..1, the state of the first word ([CLS]) through a linear layer and tanh:
+            the cross-modality representation.
+        language_hidden_states: with `output_hidden_states`: one (B, W, H) per language layer, then one per
+            cross-modality layer. The embeddings are not among them.
+        vision_hidden_states: with `output_hidden_states`: one (B, O, H) per relationship layer, then one per
+            cross-modality layer. The embedded objects are not among them.
+        language_attentions: with `output_attentions`: one (B, A, W, W) per language layer.
+        vision_attentions: with `output_attentions`: one (B, A, O, O) per relationship layer.
+        cross_encoder_attentions: with `output_attentions`: one (B, A, W, O) per cross-modality layer; words
+            attend to objects.
+        vision_to_language_attentions: with `output_all_attentions`: (B, A, O, W) per cross-modality layer;
+            objects attend to words.
+        cross_language_self_attentions: with `output_all_attentions`: (B, A, W, W) per cross-modality layer.
+        cross_vision_self_attentions: with `output_all_attentions`: (B, A, O, O) per cross-modality layer.
+    """
+
+    language_output: Any = None
+    vision_output: Any = None
+    pooled_output: Any = None
+    language_hidden_states: tuple[Any, ...] | None = None
+    vision_hidden_states: tuple[Any, ...] | None = None
+    language_attentions: tuple[Any, ...] | None = None
+    vision_attentions: tuple[Any, ...] | None = None
+    cross_encoder_attentions: tuple[Any, ...] | None = None
+    vision_to_language_attentions: tuple[Any, ...] | None = None
+    cross_language_self_attentions: tuple[Any, ...] | None = None
+    cross_vision_self_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass(eq=False)
+class TFLxmertForQuestionAnsweringOutput(TFModelOutput):
+    """Answer scores, and the loss where targets were given.
+
+    Attributes:
+        loss: float32 scalar, with `labels`.
+        question_answering_score: (B, num_qa_labels), scores before softmax (or sigmoid).
+        language_hidden_states: see `TFLxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `TFLxmertModelOutput`.
+        language_attentions: see `TFLxmertModelOutput`.
+        vision_attentions: see `TFLxmertModelOutput`.
+        cross_encoder_attentions: see `TFLxmertModelOutput`.
+        vision_to_language_attentions: see `TFLxmertModelOutput`.
+        cross_language_self_attentions: see `TFLxmertModelOutput`.
+        cross_vision_self_attentions: see `TFLxmertModelOutput`.
+        losses: with `labels`: {"qa": the loss}.
+    """
+
+    loss: Any = None
+    question_answering_score: Any = None
+    language_hidden_states: tuple[Any, ...] | None = None
+    vision_hidden_states: tuple[Any, ...] | None = None
+    language_attentions: tuple[Any, ...] | None = None
+    vision_attentions: tuple[Any, ...] | None = None
+    cross_encoder_attentions: tuple[Any, ...] | None = None
+    vision_to_language_attentions: tuple[Any, ...] | None = None
+    cross_language_self_attentions: tuple[Any, ...] | None = None
+    cross_vision_self_attentions: tuple[Any, ...] | None = None
+    losses: dict[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class TFLxmertForVisualReasoningOutput(TFModelOutput):
+    """Scores of a sentence about two images, and the loss where labels were given.
+
+    Hidden states and attention maps are those of 2B examples: row 2b is sentence b with its left image, row
+    2b + 1 the same sentence with its right image.
+
+    Attributes:
+        loss: float32 scalar, with `labels`.
+        logits: (B, 2), scores before softmax. Index 0: the sentence is false; index 1: it is true.
+        language_hidden_states: see `TFLxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `TFLxmertModelOutput`.
+        language_attentions: see `TFLxmertModelOutput`.
+        vision_attentions: see `TFLxmertModelOutput`.
+        cross_encoder_attentions: see `TFLxmertModelOutput`.
+        vision_to_language_attentions: see `TFLxmertModelOutput`.
+        cross_language_self_attentions: see `TFLxmertModelOutput`.
+        cross_vision_self_attentions: see `TFLxmertModelOutput`.
+        losses: with `labels`: {"pair": the loss}.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    language_hidden_states: tuple[Any, ...] | None = None
+    vision_hidden_states: tuple[Any, ...] | None = None
+    language_attentions: tuple[Any, ...] | None = None
+    vision_attentions: tuple[Any, ...] | None = None
+    cross_encoder_attentions: tuple[Any, ...] | None = None
+    vision_to_language_attentions: tuple[Any, ...] | None = None
+    cross_language_self_attentions: tuple[Any, ...] | None = None
+    cross_vision_self_attentions: tuple[Any, ...] | None = None
+    losses: dict[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class TFLxmertForPreTrainingOutput(TFModelOutput):
+    """Scores of the pre-training heads, and the losses of the tasks whose targets were given.
+
+    Attributes:
+        loss: float32 scalar, with any target: the sum of `losses`.
+        prediction_logits: (B, W, vocab_size), scores of word pieces before softmax.
+        cross_relationship_score: (B, 2), scores before softmax. Index 0: text and image do NOT match;
+            index 1: they match.
+        question_answering_score: (B, num_qa_labels), scores before softmax; None without `task_qa`.
+        language_hidden_states: see `TFLxmertModelOutput`, as all fields below but the last.
+        vision_hidden_states: see `TFLxmertModelOutput`.
+        language_attentions: see `TFLxmertModelOutput`.
+        vision_attentions: see `TFLxmertModelOutput`.
+        cross_encoder_attentions: see `TFLxmertModelOutput`.
+        vision_to_language_attentions: see `TFLxmertModelOutput`.
+        cross_language_self_attentions: see `TFLxmertModelOutput`.
+        cross_vision_self_attentions: see `TFLxmertModelOutput`.
+        losses: with any target: float32 scalars by task, of masked_lm, matched, obj, attr, feat (these
+            three already multiplied by `visual_loss_normalizer`) and qa those that were computed.
+        object_scores: with `obj_labels`: predictions about objects by task, obj and attr before softmax
+            (B, O, number of classes), feat (B, O, D).
+    """
+
+    loss: Any = None
+    prediction_logits: Any = None
+    cross_relationship_score: Any = None
+    question_answering_score: Any = None
+    language_hidden_states: tuple[Any, ...] | None = None
+    vision_hidden_states: tuple[Any, ...] | None = None
+    language_attentions: tuple[Any, ...] | None = None
+    vision_attentions: tuple[Any, ...] | None = None
+    cross_encoder_attentions: tuple[Any, ...] | None = None
+    vision_to_language_attentions: tuple[Any, ...] | None = None
+    cross_language_self_attentions: tuple[Any, ...] | None = None
+    cross_vision_self_attentions: tuple[Any, ...] | None = None
+    losses: dict[str, Any] | None = None
+    object_scores: dict[str, Any] | None = None
+
+
+# Fields that the models with heads pass on from TFLxmertModel unchanged.
+STATE_AND_ATTENTION_FIELDS = (
+    "language_hidden_states",
+    "vision_hidden_states",
+    "language_attentions",
+    "vision_attentions",
+    "cross_encoder_attentions",
+    "vision_to_language_attentions",
+    "cross_language_self_attentions",
+    "cross_vision_self_attentions",
+)
+
+
+def states_and_attentions(output: TFLxmertModelOutput) -> dict[str, tuple[Any, ...] | None]:
+    """The hidden states and attention maps of `output` by field name, to pass on."""
+    return {name: getattr(output, name) for name in STATE_AND_ATTENTION_FIELDS}

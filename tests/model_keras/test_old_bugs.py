@@ -1,0 +1,111 @@
+"""Faults of the TensorFlow classes that `transformers` shipped up to 4.57, and what happens here instead."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForQuestionAnswering, TFLxmertModel  # noqa: E402
+from tests.model.small import inputs, small_config, targets  # noqa: E402
+from tests.model_keras.halves import as_numpy, pair  # noqa: E402
+
+CONFIG = small_config(l_layers=1, x_layers=1, r_layers=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> TFLxmertForPreTraining:
+    return TFLxmertForPreTraining(CONFIG)
+
+
+def batch() -> Any:
+    return as_numpy(inputs(CONFIG))
+
+
+def loss_of(model: Any, **labels: Any) -> float:
+    return float(keras.ops.convert_to_numpy(model(batch(), **labels).loss))
+
+
+def test_objects_are_hidden_by_a_mask_of_their_own_length() -> None:
+    model = TFLxmertModel(CONFIG)
+    given = batch()  # 5 objects, 7 words; two objects of the last image are padding
+    changed = {name: array.copy() for name, array in given.items()}
+    changed["visual_feats"][2, 3:] = 1e3
+    found, same = (keras.ops.convert_to_numpy(model(each).language_output) for each in (given, changed))
+    np.testing.assert_allclose(found, same, atol=1e-6)
+    changed["visual_feats"][2, 2] = 1e3
+    assert abs(keras.ops.convert_to_numpy(model(changed).language_output) - found)[2].max() > 1e-4
+
+
+def test_words_without_a_label_are_marked_under_both_names(model: Any) -> None:
+    labels = np.full((3, 7), -100)
+    labels[0, 2], labels[1, 3] = 5, 8
+    found = loss_of(model, masked_lm_labels=labels)
+    assert np.isfinite(found)
+    assert loss_of(model, labels=labels) == found
+    assert loss_of(model, labels=np.where(labels < 0, -1, labels)) == found
+
+
+def test_any_of_the_object_targets_may_be_given(model: Any) -> None:
+    whole = as_numpy(targets(CONFIG))["obj_labels"]
+    parts = [loss_of(model, obj_labels={task: pair}) for task, pair in whole.items()]
+    assert loss_of(model, obj_labels=whole) == pytest.approx(sum(parts), rel=1e-5)
+    assert len({round(part, 6) for part in parts}) == 3
+
+
+def test_a_confidence_belongs_to_its_object(model: Any) -> None:
+    classes = np.zeros((3, 5), np.int64)
+    first, rest = np.zeros((3, 5), np.float32), np.ones((3, 5), np.float32)
+    first[:, 0], rest[:, 0] = 1.0, 0.0
+    by_weight = [
+        loss_of(model, obj_labels={"obj": (classes, weight)}) for weight in (first, rest, first + rest)
+    ]
+    assert by_weight[0] + by_weight[1] == pytest.approx(by_weight[2], rel=1e-5)
+    shares = by_weight[0] / by_weight[2]
+    assert shares != pytest.approx(first.mean(), abs=1e-4)  # what a product of two means would give
+
+
+def test_answers_may_be_one_hot(model: Any) -> None:
+    one_hot = np.eye(9, dtype=np.float32)[[4, 0, 8]]
+    assert np.isfinite(loss_of(model, ans=one_hot))
+    assert loss_of(model, ans=one_hot) != loss_of(model, ans=np.array([4, 0, 8]))
+
+
+def test_fitting_uses_the_loss_of_the_call_with_answers_too() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    given = batch() | as_numpy(targets(CONFIG))
+    model.compile(optimizer="sgd", run_eagerly=True)
+    own = float(keras.ops.convert_to_numpy(model(given).loss))
+    labels = {name: given.pop(name) for name in ("labels", "obj_labels", "matched_label", "ans")}
+    assert model.test_on_batch(given, labels) == pytest.approx(own, rel=1e-6)
+    assert model.test_on_batch(given | labels) == pytest.approx(own, rel=1e-6)
+
+
+def test_labels_work_in_mixed_precision() -> None:
+    model = TFLxmertForPreTraining(CONFIG, dtype="mixed_bfloat16")
+    loss = model(batch(), **as_numpy(targets(CONFIG))).loss
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert np.isfinite(keras.ops.convert_to_numpy(loss))
+
+
+def test_a_text_that_is_hidden_altogether_is_as_in_pytorch() -> None:
+    ours, found = pair("LxmertModel", CONFIG)
+    given = inputs(CONFIG)
+    given["attention_mask"][1] = 0
+    wanted = ours(**given).language_output.detach().numpy()
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found(as_numpy(given)).language_output), wanted, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_call_without_attentions_wins_over_the_configuration() -> None:
+    config = small_config(l_layers=1, x_layers=1, r_layers=1, output_attentions=True)
+    model = TFLxmertModel(config)
+    assert len(model(batch()).language_attentions) == 1
+    assert "language_attentions" not in model(batch(), output_attentions=False)
+
+
+def test_there_is_a_class_for_question_answering() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    assert model(batch()).question_answering_score.shape == (3, 9)

@@ -1,0 +1,178 @@
+"""Words and answers of a built Keras model change in number; what stays keeps its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from lxmert import (  # noqa: E402
+    LxmertForPreTraining,
+    TFLxmertForPreTraining,
+    TFLxmertForQuestionAnswering,
+    TFLxmertModel,
+)
+from lxmert.errors import ConfigurationError, TensorError  # noqa: E402
+from lxmert.model_keras.resizing import resized  # noqa: E402
+from tests.model.small import BATCH, WORDS, inputs, small_config  # noqa: E402
+
+WORD_KEY = "lxmert.embeddings.word_embeddings.weight"
+
+
+def small(**changes: Any) -> Any:
+    return small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, **changes)
+
+
+def batch() -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in inputs().items()}
+
+
+def values(model: Any, name: str) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(model.torch_variables()[name].variable))
+
+
+@pytest.mark.parametrize(("size", "axis"), [(2, 0), (5, 0), (2, 1), (7, 1)])
+def test_the_first_entries_stay_and_new_ones_are_those_given(size: int, axis: int) -> None:
+    old = np.arange(12.0).reshape(3, 4)
+    shape = [3, 4]
+    shape[axis] = size
+    result = resized(old, size, axis, np.full(shape, -1.0))
+    assert result.shape == tuple(shape)
+    both = min(size, old.shape[axis])
+    np.testing.assert_array_equal(np.take(result, range(both), axis), np.take(old, range(both), axis))
+    assert (np.take(result, range(both, size), axis) == -1).all()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("size", [40, 75])
+def test_words_resize_with_matrix_and_bias_of_their_head(size: int, tied: bool) -> None:
+    model = TFLxmertForPreTraining(small(tie_word_embeddings=tied))
+    bias = np.arange(61.0, dtype=np.float32)
+    model.get_bias()["bias"].assign(bias)
+    given = batch() | {"input_ids": batch()["input_ids"] % 40}
+    old = keras.ops.convert_to_numpy(model(given).prediction_logits)
+    words = values(model, WORD_KEY)
+    count = len(model.trainable_variables)
+
+    layer = model.resize_token_embeddings(size)
+
+    assert layer is model.get_input_embeddings()
+    assert model.config.vocab_size == model.lxmert.config.vocab_size == size
+    both = min(size, 61)
+    np.testing.assert_array_equal(values(model, WORD_KEY)[:both], words[:both])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.get_bias()["bias"])[:both], bias[:both])
+    assert (values(model, "cls.predictions.bias")[both:] == 0).all()
+    scores = keras.ops.convert_to_numpy(model(given).prediction_logits)
+    assert scores.shape == (BATCH, WORDS, size)
+    np.testing.assert_allclose(scores[..., :both], old[..., :both], atol=1e-5)
+    assert len(model.trainable_variables) == count
+    assert sum(variable.shape == (61, 24) for variable in model.trainable_variables) == 0
+    if size > 61:
+        spread = values(model, WORD_KEY)[61:].std()
+        assert 0.5 * 0.02 < spread < 2 * 0.02
+
+
+def test_ids_are_checked_against_the_new_number_of_words() -> None:
+    model = TFLxmertModel(small())
+    model.resize_token_embeddings(80)
+    given = batch()
+    given["input_ids"][0, 0] = 79
+    model(given)
+    given["input_ids"][0, 0] = 80
+    with pytest.raises(TensorError):
+        model(given)
+    model.resize_token_embeddings(50)
+    given["input_ids"][:] = 49
+    model(given)
+    given["input_ids"][0, 0] = 50
+    with pytest.raises(TensorError):
+        model(given)
+
+
+def test_without_a_number_nothing_changes() -> None:
+    model = TFLxmertForQuestionAnswering(small())
+    before = model.get_input_embeddings().embeddings
+    assert model.resize_token_embeddings() is model.get_input_embeddings()
+    assert model.resize_token_embeddings(61).embeddings is before
+    assert model.resize_num_qa_labels() is model.get_qa_logit_layer()
+    assert model.num_qa_labels == 9
+
+
+@pytest.mark.parametrize("size", [3, 14])
+def test_answers_resize(size: int) -> None:
+    model = TFLxmertForQuestionAnswering(small())
+    old = keras.ops.convert_to_numpy(model(batch()).question_answering_score)
+    layer = model.resize_num_qa_labels(size)
+    assert layer is model.get_qa_logit_layer()
+    assert layer.units == model.num_qa_labels == size
+    new = keras.ops.convert_to_numpy(model(batch()).question_answering_score)
+    assert new.shape == (BATCH, size)
+    both = min(size, 9)
+    np.testing.assert_allclose(new[:, :both], old[:, :both], atol=1e-6)
+
+
+def test_a_model_without_answer_head_has_none_to_resize() -> None:
+    model = TFLxmertForPreTraining(small(task_qa=False))
+    assert model.get_qa_logit_layer() is None
+    assert model.resize_num_qa_labels(3) is None
+    assert TFLxmertModel(small()).get_bias() is None
+
+
+@pytest.mark.parametrize("number", [0, -3, 2.0, True, "7"])
+def test_a_number_that_is_none_is_refused(number: Any) -> None:
+    model = TFLxmertForQuestionAnswering(small())
+    with pytest.raises(ConfigurationError, match="num_labels must be an integer"):
+        model.resize_num_qa_labels(number)
+    with pytest.raises(ConfigurationError, match="new_num_tokens must be an integer"):
+        model.resize_token_embeddings(number)
+    assert model.config == small()
+
+
+def test_the_padding_word_cannot_be_dropped() -> None:
+    model = TFLxmertModel(small(pad_token_id=30))
+    with pytest.raises(ConfigurationError, match="padding word of id 30"):
+        model.resize_token_embeddings(30)
+    model.resize_token_embeddings(31)
+
+
+def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = TFLxmertForPreTraining(small())
+    model.resize_token_embeddings(70)
+    model.resize_num_qa_labels(4)
+    model.save_pretrained(tmp_path)
+    again = TFLxmertForPreTraining.from_pretrained(tmp_path)
+    assert (again.config.vocab_size, again.config.num_qa_labels) == (70, 4)
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(again(batch()).prediction_logits),
+        keras.ops.convert_to_numpy(model(batch()).prediction_logits),
+    )
+    _, info = LxmertForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+
+
+def test_a_compiled_model_trains_on_after_resizing() -> None:
+    model = TFLxmertForQuestionAnswering(small())
+    model.compile(optimizer=keras.optimizers.Adam(0.01), run_eagerly=True)
+    given = {name: array for name, array in batch().items() if name != "token_type_ids"}
+    given["labels"] = np.array([1, 0, 2])
+    model.fit(given, verbose=0)
+    model.resize_num_qa_labels(12)
+    model.resize_token_embeddings(66)
+    before = values(model, "answer_head.logit_fc.3.weight")
+    given["labels"] = np.array([11, 0, 10])
+    history = model.fit(given, epochs=3, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    assert (values(model, "answer_head.logit_fc.3.weight") != before).all()
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_frozen_and_narrow_stay_so() -> None:
+    model = TFLxmertForQuestionAnswering(small(), dtype="bfloat16")
+    model.get_input_embeddings().trainable = False
+    model.resize_token_embeddings(64)
+    variable = model.torch_variables()[WORD_KEY].variable
+    assert variable.dtype == "bfloat16"
+    assert not variable.trainable
+    assert all(one is not variable for one in model.trainable_variables)

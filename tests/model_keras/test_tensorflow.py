@@ -1,0 +1,88 @@
+"""What users of TensorFlow do around a model: tf.function, XLA, tf.data, mixed precision."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForPreTrainingOutput, TFLxmertModel
+from tests.model.small import inputs, small_config, targets
+from tests.model_keras.halves import as_numpy, assert_same_outputs
+
+if keras.config.backend() != "tensorflow":
+    pytest.skip("for the TensorFlow backend", allow_module_level=True)
+
+import tensorflow as tf
+
+CONFIG = small_config(l_layers=1, x_layers=1, r_layers=1)
+
+
+def arguments() -> Any:
+    return as_numpy(inputs(CONFIG) | targets(CONFIG))
+
+
+def test_a_compiled_function_returns_the_output_object_for_any_size() -> None:
+    model = TFLxmertModel(CONFIG)
+    given = as_numpy(inputs(CONFIG))
+    signature = {
+        name: tf.TensorSpec([None, None, *array.shape[2:]], array.dtype) for name, array in given.items()
+    }
+    run = tf.function(lambda batch: model(batch, output_hidden_states=True), input_signature=[signature])
+    assert_same_outputs(model(given, output_hidden_states=True), run(given))
+    fewer = {name: array[:2, :4] for name, array in given.items()}
+    assert_same_outputs(model(fewer, output_hidden_states=True), run(fewer))
+    assert run.experimental_get_tracing_count() == 1
+
+
+def test_xla_gives_the_same_outputs_and_losses() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    run = tf.function(model, jit_compile=True)
+    wanted, found = model(arguments()), run(arguments())
+    assert isinstance(found, TFLxmertForPreTrainingOutput)
+    assert_same_outputs(wanted, found)
+
+
+def test_a_data_set_with_nested_targets_and_a_shorter_last_batch() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+    everything = tf.data.Dataset.from_tensor_slices(arguments()).repeat(2).batch(4, drop_remainder=False)
+    history = model.fit(everything, epochs=3, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    loss = model.evaluate(everything, verbose=0)
+    first, second = (float(model(batch).loss) for batch in everything)
+    assert loss == pytest.approx((4 * first + 2 * second) / 6, rel=1e-5)
+    assert model.predict(everything, verbose=0).cross_relationship_score.shape == (6, 2)
+
+
+def test_mixed_precision_reaches_every_layer_and_leaves_losses_in_float32() -> None:
+    model = TFLxmertForPreTraining(CONFIG, dtype="mixed_bfloat16")
+    assert {layer.compute_dtype for layer in model._flatten_layers()} == {"bfloat16"}
+    assert {entry.variable.dtype for entry in model.torch_variables().values()} == {"float32"}
+    given = arguments()
+    given["attention_mask"][1] = 0  # a text without a visible word
+    exact = TFLxmertForPreTraining(CONFIG)
+    exact.set_weights(model.get_weights())
+    found, wanted = model(given), exact(given)
+    assert found.prediction_logits.dtype == tf.bfloat16
+    assert {loss.dtype for loss in [found.loss, *found.losses.values()]} == {tf.float32}
+    assert float(found.loss) == pytest.approx(float(wanted.loss), rel=0.02)
+    model.compile(optimizer="sgd", run_eagerly=True)
+    assert np.isfinite(model.train_on_batch(given))
+
+
+def test_targets_keep_their_precision_under_mixed_precision() -> None:
+    model = TFLxmertForPreTraining(CONFIG, dtype="mixed_bfloat16")
+    given = as_numpy(inputs(CONFIG))
+    weight = np.full((3, 5), 1.001, np.float32)  # 1.0 in bfloat16
+    classes = np.zeros((3, 5), np.int64)
+    ones = model(given, obj_labels={"obj": (classes, np.ones_like(weight))}).loss
+    found = model(given, obj_labels={"obj": (classes, weight)}).loss
+    assert float(found) / float(ones) == pytest.approx(1.001, rel=1e-5)
+
+
+def test_an_unknown_number_of_axes_is_told() -> None:
+    model = TFLxmertModel(CONFIG)
+    run = tf.function(model, input_signature=[tf.TensorSpec(None, tf.int32)])
+    with pytest.raises(Exception, match="unknown number of axes"):
+        run.get_concrete_function()

@@ -1,0 +1,136 @@
+"""compile, fit, evaluate and predict with the models' own losses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from lxmert.errors import TensorError  # noqa: E402
+from lxmert.model_keras import (  # noqa: E402
+    TFLxmertForPreTraining,
+    TFLxmertForPreTrainingOutput,
+    TFLxmertForQuestionAnswering,
+    TFLxmertForVisualReasoning,
+    TFLxmertModel,
+)
+from tests.model.small import inputs, small_config, targets  # noqa: E402
+from tests.model_keras.halves import as_numpy  # noqa: E402
+
+CONFIG = small_config(
+    l_layers=1, x_layers=1, r_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+)
+EXAMPLES = 7
+
+
+def enlarged(value: Any) -> Any:
+    """Seven examples out of three: batches of 3 leave a last one of 1."""
+    if isinstance(value, dict):
+        return {name: enlarged(inner) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return tuple(enlarged(inner) for inner in value)
+    return np.concatenate([value, value, value])[:EXAMPLES]
+
+
+def batch() -> Any:
+    return enlarged(as_numpy(inputs(CONFIG)))
+
+
+def labels() -> Any:
+    return enlarged(as_numpy(targets(CONFIG)))
+
+
+def test_pretraining_with_its_own_loss() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    arguments = batch() | labels()
+    history = model.fit(arguments, batch_size=3, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert history[2] < history[1] < history[0]
+    by_batch = [
+        float(keras.ops.convert_to_numpy(model(_rows(arguments, first, first + 3)).loss))
+        for first in (0, 3, 6)
+    ]
+    wanted = (3 * by_batch[0] + 3 * by_batch[1] + by_batch[2]) / EXAMPLES
+    assert model.evaluate(arguments, batch_size=3, verbose=0) == pytest.approx(wanted, rel=1e-5)
+    found = model.predict(arguments, batch_size=3, verbose=0)
+    assert isinstance(found, TFLxmertForPreTrainingOutput)
+    assert list(found) == ["prediction_logits", "cross_relationship_score", "question_answering_score"]
+    assert found.prediction_logits.shape == (EXAMPLES, 7, 61)
+    whole = model(batch()).question_answering_score
+    np.testing.assert_allclose(found[2], keras.ops.convert_to_numpy(whole), atol=1e-5)
+
+
+def _rows(value: Any, first: int, last: int) -> Any:
+    if isinstance(value, dict):
+        return {name: _rows(inner, first, last) for name, inner in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_rows(inner, first, last) for inner in value)
+    return value[first:last]
+
+
+def test_answers_beside_the_inputs_with_a_metric() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), metrics=["accuracy"], run_eagerly=True)
+    history = model.fit(batch(), labels()["ans"], batch_size=7, epochs=4, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    loss, accuracy = model.evaluate(batch() | {"labels": labels()["ans"]}, batch_size=7, verbose=0)
+    scores = model.predict(batch(), batch_size=7, verbose=0).question_answering_score
+    assert accuracy == pytest.approx((scores.argmax(-1) == labels()["ans"]).mean(), abs=1e-6)
+    own = model(batch() | {"labels": labels()["ans"]}).loss
+    assert loss == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
+
+
+def test_pairs_of_images() -> None:
+    model = TFLxmertForVisualReasoning(CONFIG)
+    model.compile(keras.optimizers.Adam(1e-2), metrics={"logits": "accuracy"}, run_eagerly=True)
+    pairs = {
+        name: np.stack([value, value], 1) if name.startswith("visual") else value
+        for name, value in batch().items()
+    }
+    truth = np.array([0, 1, 1, 0, 0, 1, 0])
+    history = model.fit(pairs | {"labels": truth}, batch_size=7, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert len(history["accuracy"]) == 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_loss_of_the_user_sees_the_answer_scores(named: bool) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    name = "question_answering_score"
+    model.compile("sgd", loss={name: loss} if named else loss, run_eagerly=True)
+    truth = labels()["ans"]
+    found = model.evaluate(batch(), {name: truth} if named else truth, batch_size=7, verbose=0)
+    own = model(batch() | {"labels": truth}).loss  # the same formula
+    assert found == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
+
+
+def test_what_cannot_be_learnt_is_told() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile(optimizer="sgd", run_eagerly=True)
+    with pytest.raises(TensorError, match="nothing to learn: give one of labels among the inputs"):
+        model.train_on_batch(batch())
+    with pytest.raises(TensorError, match="no use for sample or class weights"):
+        model.train_on_batch(batch(), labels()["ans"], sample_weight=np.ones(EXAMPLES))
+    plain = TFLxmertModel(CONFIG)
+    plain.compile(optimizer="sgd", run_eagerly=True, loss="mse")
+    with pytest.raises(TensorError, match="several outputs: give targets and losses as dictionaries"):
+        plain.train_on_batch(batch(), np.zeros((EXAMPLES, 24)))
+    heads = TFLxmertForPreTraining(CONFIG)
+    heads.compile(optimizer="sgd")
+    with pytest.raises(TensorError, match="as a dictionary of any of masked_lm_labels, labels, obj_labels"):
+        heads.fit(batch(), labels()["ans"])
+
+
+def test_dropout_acts_in_training_only() -> None:
+    config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.5)
+    model = TFLxmertModel(config)
+    given = as_numpy(inputs(config))
+    calls = [
+        keras.ops.convert_to_numpy(model(given, training=training).pooled_output)
+        for training in (False, False, True, True)
+    ]
+    np.testing.assert_array_equal(calls[0], calls[1])
+    assert abs(calls[2] - calls[3]).max() > 0.01
+    assert abs(calls[2] - calls[0]).max() > 0.01

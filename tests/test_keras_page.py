@@ -1,0 +1,40 @@
+"""What docs/keras.md shows works: its Python runs as written, in one process, its extras exist."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "keras.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_python_runs_as_written(hub_stand_in: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    assert len(SNIPPETS) == 3
+    shutil.copytree(hub_stand_in, tmp_path, dirs_exist_ok=True)
+    command = [sys.executable, "-c", "\n".join(SNIPPETS)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shape, same, losses, answers, kind = done.stdout.strip().splitlines()[-5:]
+    assert shape == "(2, 11)"
+    assert same == "True"
+    assert len(losses.split(",")) == 2
+    assert answers.startswith("[")
+    assert kind == "TFLxmertForQuestionAnswering"
+
+
+@pytest.mark.parametrize("extra", re.findall(r"lxmert\[([\w-]+)\]", TEXT))
+def test_the_extra_exists(extra: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert extra in project["optional-dependencies"]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)", TEXT))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / "docs" / target).exists()

@@ -1,0 +1,105 @@
+"""The files of transformers' former TensorFlow classes are read as if those of PyTorch had written them."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxmert import LxmertConfig, LxmertForPreTraining
+from lxmert.errors import MissingExtraError, WeightsError
+from lxmert.weights.files import read_folder, read_folder_shapes
+from lxmert.weights.names import from_tensorflow
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tensorflow"
+
+
+@pytest.fixture(scope="module")
+def h5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("h5py")
+    folder = tmp_path_factory.mktemp("h5")
+    packed = GOLDEN / "pretraining_h5" / "tf_model.h5.gz"
+    (folder / "tf_model.h5").write_bytes(gzip.decompress(packed.read_bytes()))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lxmert/embeddings/word_embeddings/weight:0", ("lxmert.embeddings.word_embeddings.weight", False)),
+        (
+            "cls/tf_lxmert_for_pre_training_1/lxmert/embeddings/position_embeddings/embeddings:0",
+            ("lxmert.embeddings.position_embeddings.weight", False),
+        ),
+        (
+            "lxmert/tf_lxmert_model/lxmert/encoder/x_layers_._11/visual_attention/att/query/kernel:0",
+            ("lxmert.encoder.x_layers.11.visual_attention.att.query.weight", True),
+        ),
+        ("lxmert/lxmert/encoder/visn_fc/visn_fc/kernel:0", ("lxmert.encoder.visn_fc.visn_fc.weight", True)),
+        (
+            "lxmert/encoder/visn_fc/box_layer_norm/gamma:0",
+            ("lxmert.encoder.visn_fc.box_layer_norm.weight", False),
+        ),
+        ("lxmert/embeddings/LayerNorm/beta:0", ("lxmert.embeddings.LayerNorm.bias", False)),
+        ("answer_head/logit_fc_._3/kernel:0", ("answer_head.logit_fc.3.weight", True)),
+        ("obj_predict_head/decoder_dict.attr/bias:0", ("obj_predict_head.decoder_dict.attr.bias", False)),
+        ("cls/predictions/bias:0", ("cls.predictions.bias", False)),
+    ],
+)
+def test_names_become_ours(name: str, expected: tuple[str, bool]) -> None:
+    assert from_tensorflow(name) == expected
+
+
+def test_both_kinds_of_files_hold_every_tensor_of_the_pytorch_class(h5_folder: Path) -> None:
+    config = LxmertConfig.from_pretrained(GOLDEN / "pretraining_h5")
+    own = {name: tensor.shape for name, tensor in LxmertForPreTraining(config).state_dict().items()}
+    own.pop("cls.predictions.decoder.weight")  # tied: the word embedding
+    for folder in (h5_folder, GOLDEN / "pretraining_safetensors"):
+        assert {name: tensor.shape for name, tensor in read_folder(folder).items()} == own
+        assert read_folder_shapes(folder) == {name: tuple(shape) for name, shape in own.items()}
+
+
+def test_both_kinds_of_files_hold_the_same_numbers(h5_folder: Path) -> None:
+    one, other = read_folder(h5_folder), read_folder(GOLDEN / "pretraining_safetensors")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_safetensors_and_pytorch_files_go_before_h5(h5_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tf_model.h5").write_bytes((h5_folder / "tf_model.h5").read_bytes())
+    torch.save({"a": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    assert set(read_folder(tmp_path)) == {"a"}
+
+
+@pytest.mark.parametrize("kept", [0, 7, 500, 0.5, 0.95])
+def test_a_truncated_h5_is_an_error_in_one_line(h5_folder: Path, tmp_path: Path, kept: float) -> None:
+    data = (h5_folder / "tf_model.h5").read_bytes()
+    (tmp_path / "tf_model.h5").write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    for read in (read_folder, read_folder_shapes):
+        with pytest.raises(WeightsError, match=r"tf_model\.h5.*truncated or corrupt") as caught:
+            read(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_h5_without_arrays_is_an_error(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file.create_group("lxmert")
+    with pytest.raises(WeightsError, match="holds no weights"):
+        read_folder(tmp_path)
+
+
+def test_an_h5_that_points_at_another_file_is_not_followed(h5_folder: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file["lxmert"] = h5py.ExternalLink(str(h5_folder / "tf_model.h5"), "/lxmert")
+    with pytest.raises(WeightsError, match="holds no weights"):
+        read_folder(tmp_path)
+
+
+def test_without_h5py_the_error_says_what_to_install(
+    h5_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[keras\]"'):
+        read_folder(h5_folder)
