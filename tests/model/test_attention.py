@@ -143,6 +143,24 @@ def test_autocast_with_hidden_rows_gives_no_nan(attention: str, dtype: torch.dty
     torch.testing.assert_close(close.prediction_logits.float(), exact.prediction_logits, atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_row_that_sees_nothing_learns_from_the_mean_of_all(attention: str) -> None:
+    torch.manual_seed(3)
+    layer = LxmertAttention(small_config(attn_implementation=attention, **_NO_DROPOUT))
+    states, context = torch.randn(2, WORDS, 24), torch.randn(2, OBJECTS, 24)
+    mask = additive_mask(torch.tensor([[0] * OBJECTS, [1] * OBJECTS]), torch.float32)
+    mixed, _ = layer(states, context, mask)
+    wanted = torch.randn(WORDS, 24)
+    (mixed[0] * wanted).sum().backward()
+    # Each of the equal weights is 1/O, so the values get the mean over the context, whatever the query.
+    mean = context[0].mean(dim=0)
+    torch.testing.assert_close(mixed[0], layer.value(mean).expand(WORDS, -1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        layer.value.weight.grad, wanted.sum(dim=0)[:, None] * mean, rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(layer.value.bias.grad, wanted.sum(dim=0), rtol=1e-4, atol=1e-5)
+
+
 def test_float16_scores_near_the_lowest_number_give_no_nan() -> None:
     query = torch.full((1, 1, 2, 1), 20.0, dtype=torch.float16)
     key = torch.full((1, 1, 3, 1), -20.0, dtype=torch.float16)

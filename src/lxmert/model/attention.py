@@ -106,6 +106,8 @@ class LxmertAttention(nn.Module):
             if output_attentions
             else _implementation(self.config, attention_mask, hidden_states, context)
         )
+        if name == "sdpa" and attention_mask is not None and query.requires_grad:
+            query, attention_mask = _spread_evenly(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
         mixed, weights = attend(
             self,
@@ -145,6 +147,16 @@ def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMa
         # Under autocast the states are float32 and the queries half precision, whose range may be smaller.
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     return mask
+
+
+def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Make all scores of queries (B, A, Q, d) that may see no key 0, rather than the lowest number.
+
+    The attention is the same. But the fused kernels take the gradient from a logarithm of the sum of scores,
+    which loses the number of keys beside the lowest number of the type.
+    """
+    sees_nothing = (mask != 0).all(dim=-1, keepdim=True)  # (B, 1, 1, 1)
+    return query.masked_fill(sees_nothing, 0.0), mask.masked_fill(sees_nothing, 0.0)
 
 
 def _block_mask(mask: Tensor, queries: int) -> BlockMask:
