@@ -2,7 +2,7 @@
 
 Prints the seconds of one batch of LxmertForQuestionAnswering in PyTorch (eager, inference mode) and of
 TFLxmertForQuestionAnswering compiled with `tf.function`, without and with XLA, their ratios to PyTorch, and
-the largest difference of the scores. The calls take turns, and the best of each counts, so that a busy
+the largest difference of the scores. The calls take turns and the median of each counts, so that a busy
 machine slows all alike; on a very busy one use one thread, since PyTorch's threads wait for each other.
 Launch: python benchmarks/keras_forward.py [--batch 32] [--rounds 5] [--threads 2] [--small] [--output X.md]
 """
@@ -10,6 +10,7 @@ Launch: python benchmarks/keras_forward.py [--batch 32] [--rounds 5] [--threads 
 import argparse
 import os
 import platform
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -75,15 +76,15 @@ def ways(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]
     }
 
 
-def best_seconds(calls: dict[str, Callable[[], np.ndarray]], rounds: int) -> dict[str, float]:
-    """The best time of each, in turns."""
-    best = dict.fromkeys(calls, float("inf"))
+def median_seconds(calls: dict[str, Callable[[], np.ndarray]], rounds: int) -> dict[str, float]:
+    """The median time of each, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def main() -> None:
@@ -100,7 +101,7 @@ def main() -> None:
     config = LxmertConfig(**(SMALL if chosen.small else {}))
     calls = ways(config, chosen.batch)
     scores = {name: call() for name, call in calls.items()}  # compiles
-    seconds = best_seconds(calls, chosen.rounds)
+    seconds = median_seconds(calls, chosen.rounds)
     rows = [
         f"| {name} | {seconds[name]:.3f} | {seconds[name] / seconds['PyTorch']:.2f} | "
         f"{abs(scores[name] - scores['PyTorch']).max():.1e} |"
@@ -112,8 +113,9 @@ def main() -> None:
             f"Command: `python benchmarks/keras_forward.py{' --small' if chosen.small else ''} "
             f"--batch {chosen.batch} --threads {chosen.threads}`",
             "",
-            f"Batch {chosen.batch}, {WORDS} words, {OBJECTS} objects, float32; best of {chosen.rounds};",
-            f"{chosen.threads} threads, {platform.system()}, Python {platform.python_version()}",
+            f"Batch {chosen.batch}, {WORDS} words, {OBJECTS} objects, float32;",
+            f"median of {chosen.rounds} rounds, {chosen.threads} threads,",
+            f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}",
             f"(torch {torch.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}).",
             "",
             "| way | seconds | time relative to PyTorch | largest difference of scores |",
