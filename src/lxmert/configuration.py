@@ -17,6 +17,11 @@ from transformers.utils import logging
 from lxmert.errors import ConfigurationError
 from lxmert.faults import count_fault, number_fault
 
+VISUAL_TASKS = ("obj", "attr", "feat")
+"""What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
+IMAGES_PER_SENTENCE = 2
+"""For visual reasoning: the left and the right image, in this order."""
+
 logger = logging.get_logger(__name__)
 
 _SIZES = (

@@ -3,7 +3,8 @@
 import torch
 
 from lxmert.data.coco import CocoImage
-from lxmert.data.object_labels import UNLABELLED, ObjectLabels
+from lxmert.data.object_labels import ObjectLabels
+from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.vision.regions import Regions
 
 
@@ -44,9 +45,9 @@ def test_categories_and_combinations_are_numbered_in_sorted_order() -> None:
 def test_a_batch_picks_rows_and_cuts_to_its_own_most_objects() -> None:
     batch = ObjectLabels.from_images(IMAGES).batch(torch.tensor([0, 0, 1]), objects=2)
     ids, weights = batch["obj"]
-    assert ids.tolist() == [[1, 0], [1, 0], [UNLABELLED, UNLABELLED]]
+    assert ids.tolist() == [[1, 0], [1, 0], [IGNORED_LABEL, IGNORED_LABEL]]
     assert weights.tolist() == [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
-    assert batch["attr"][0].tolist() == [[2, UNLABELLED]] * 2 + [[UNLABELLED, UNLABELLED]]
+    assert batch["attr"][0].tolist() == [[2, IGNORED_LABEL]] * 2 + [[IGNORED_LABEL, IGNORED_LABEL]]
 
 
 def test_data_without_attributes_or_objects_still_has_a_head_to_build() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from lxmert.data.answer_table import normalise_table_answer
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.masking import Purpose, random_numbers
-from lxmert.data.object_labels import UNLABELLED
+from lxmert.data.task_examples import IGNORED_LABEL
 
 
 def answer_finder(vocabulary: Iterable[str]) -> Callable[[str], int | None]:
@@ -74,7 +74,7 @@ class AnswerTargets:
         """The class id to learn, drawn with a probability in proportion to its score; -100 for none."""
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         if end - start == 0:
-            return UNLABELLED
+            return IGNORED_LABEL
         if end - start == 1:
             return int(self._ids[start])
         up_to = self._scores[start:end].cumsum(dtype=np.float64)

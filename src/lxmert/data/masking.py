@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lxmert.data.object_labels import UNLABELLED
+from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.errors import ConfigurationError
 
 
@@ -97,7 +97,7 @@ class WordMasking:
         hidden = _hidden(may_be_chosen, numbers, self.rate, self.mask_share, self.random_share)
         anything = (numbers[..., 2] * vocabulary_size).astype(np.int64)
         shown = np.where(hidden.blank, mask_token_id, np.where(hidden.random, anything, token_ids))
-        return shown, np.where(hidden.chosen, token_ids, UNLABELLED)
+        return shown, np.where(hidden.chosen, token_ids, IGNORED_LABEL)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 
 from lxmert.data.coco import CocoImage
+from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.vision.regions import Regions
-
-UNLABELLED = -100
-"""The id of padding, and of an object without attributes; losses leave it out."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,12 @@ class ObjectLabels:
         object_id = {category: index for index, category in enumerate(categories)}
         attribute_id = {key: index for index, key in enumerate(combinations)}
         shape = (len(images), max(map(len, images), default=0))
-        objects = torch.full(shape, UNLABELLED)
-        attributes = torch.full(shape, UNLABELLED)
+        objects = torch.full(shape, IGNORED_LABEL)
+        attributes = torch.full(shape, IGNORED_LABEL)
         for row, image in enumerate(images):
             for column, category in enumerate(image.category_ids.tolist()):
                 objects[row, column] = object_id[category]
-                attributes[row, column] = attribute_id.get(_key(image.attributes[column]), UNLABELLED)
+                attributes[row, column] = attribute_id.get(_key(image.attributes[column]), IGNORED_LABEL)
         return cls(objects, attributes, max(len(categories), 1), max(len(combinations), 1))
 
     @classmethod
@@ -70,8 +68,8 @@ class ObjectLabels:
         objects, attributes, object_confidences, attribute_confidences = (
             _padded([getattr(image, name) for image in images], most, padding)
             for name, padding in (
-                ("object_ids", UNLABELLED),
-                ("attribute_ids", UNLABELLED),
+                ("object_ids", IGNORED_LABEL),
+                ("attribute_ids", IGNORED_LABEL),
                 ("object_scores", 1.0),
                 ("attribute_scores", 1.0),
             )
@@ -111,7 +109,7 @@ class ObjectLabels:
 
 def labels_with_weights(ids: Tensor, confidences: Tensor | None) -> tuple[Tensor, Tensor]:
     """Class ids (B, O) and their weights: the confidences, or 1 where there are none; 0 without a label."""
-    known = (ids != UNLABELLED).to(torch.float32)
+    known = (ids != IGNORED_LABEL).to(torch.float32)
     return ids, known if confidences is None else known * confidences
 
 

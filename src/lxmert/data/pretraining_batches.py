@@ -20,10 +20,10 @@ from lxmert.data.answer_targets import AnswerTargets
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.image_text import ImageText
 from lxmert.data.masking import Purpose, random_numbers
-from lxmert.data.object_labels import UNLABELLED
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
+from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.data.token_table import TokenTable, pad_token_ids
 from lxmert.errors import DataError
 
@@ -122,7 +122,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         index = draw % len(self)
         other = self._mismatched(draw, index)
         is_matched = other is None
-        answer = self._answers.draw(index, self.settings.seed, draw) if is_matched else UNLABELLED
+        answer = self._answers.draw(index, self.settings.seed, draw) if is_matched else IGNORED_LABEL
         sentence = index if other is None else other
         return PretrainingItem(draw, int(self.rows[index]), self._tokens[sentence], is_matched, answer)
 

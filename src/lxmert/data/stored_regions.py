@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lxmert.data.feature_store.layout import HAS_OBJECT_IDS
 from lxmert.data.joined_stores import RegionStore
-from lxmert.data.object_labels import UNLABELLED, ObjectLabels, labels_with_weights
+from lxmert.data.object_labels import ObjectLabels, labels_with_weights
+from lxmert.data.task_examples import IGNORED_LABEL
 
 
 class StoredRegions:
@@ -146,7 +147,7 @@ class StoredObjectLabels:
     def _read(self, rows: Tensor, objects: int) -> dict[str, Tensor]:
         """All labels and confidences (B, O); -100 and 1 where there is none."""
         shape = (len(rows), objects)
-        read = {name: torch.full(shape, UNLABELLED) for name in ("object_ids", "attribute_ids")}
+        read = {name: torch.full(shape, IGNORED_LABEL) for name in ("object_ids", "attribute_ids")}
         read |= {name: torch.ones(shape) for name in ("object_scores", "attribute_scores")}
         places = {name: values.numpy() for name, values in read.items()}
         for index, position in enumerate(rows.tolist()):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from lxmert.errors import DataError
 
-# The class id that the model's cross-entropy leaves out.
 IGNORED_LABEL = -100
+"""The class id that losses leave out: of an unknown answer, a word in sight, padding, a missing attribute."""
 
 
 class Purpose(Enum):

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lxmert.configuration import VISUAL_TASKS
 from lxmert.errors import TensorError
 from lxmert.model.checks import values_can_be_read
-
-VISUAL_TASKS = ("obj", "attr", "feat")
 
 ObjectLabels = Mapping[str, tuple[Tensor, Tensor]]
 """By task of VISUAL_TASKS, a pair of target and weight."""

@@ -11,15 +11,13 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedConfig
 
+from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import TensorError
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPairHead
 from lxmert.model.losses import class_loss
 from lxmert.model.outputs import LxmertForVisualReasoningOutput, states_and_attentions
 from lxmert.model.pretrained import LxmertPreTrainedModel
-
-IMAGES_PER_SENTENCE = 2
-"""The left and the right image, in this order."""
 
 
 class LxmertForVisualReasoning(LxmertPreTrainedModel):

@@ -13,13 +13,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import IMAGES_PER_SENTENCE, VISUAL_TASKS, LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.losses import are_soft
-
-VISUAL_TASKS = ("obj", "attr", "feat")
-IMAGES_PER_SENTENCE = 2
-"""For visual reasoning: the left and the right image, in this order."""
 
 Shape = tuple[int | None, ...]
 

@@ -88,48 +88,42 @@ class TFLxmertPreTrainingHeads(TFLxmertLayerBase):
         return self.predictions(sequence_output, word_embeddings), self.seq_relationship(pooled_output)
 
 
-def _classifier(config: LxmertConfig, inputs: int, inner: int, classes: int) -> list[keras.layers.Layer]:
-    """The steps of an answer head: linear, GELU, normalisation, linear."""
-    return [
-        linear(config, inputs, inner),
-        keras.layers.Activation("gelu"),
-        layer_norm(config, inner),
-        linear(config, inner, classes),
-    ]
-
-
-class TFLxmertVisualAnswerHead(TFLxmertLayerBase):
-    """Scores of all answers, from the pooled state."""
+class _Classifier(TFLxmertLayerBase):
+    """Linear layer, GELU, normalisation and linear layer."""
 
     parts = ("logit_fc",)
 
-    def __init__(self, config: LxmertConfig, num_labels: int, **kwargs: Any) -> None:
+    def __init__(self, config: LxmertConfig, inputs: int, inner: int, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.logit_fc = _classifier(config, config.hidden_size, 2 * config.hidden_size, num_labels)
+        self.logit_fc = [
+            linear(config, inputs, inner),
+            keras.layers.Activation("gelu"),
+            layer_norm(config, inner),
+            linear(config, inner, classes),
+        ]
 
     def call(self, hidden_states: Any) -> Any:
-        """(B, H) -> (B, C)."""
+        """(B, inputs) -> (B, classes)."""
         for step in self.logit_fc:
             hidden_states = step(hidden_states)
         return hidden_states
 
 
-class TFLxmertPairHead(TFLxmertLayerBase):
-    """Scores of "false" and "true" from the pooled states of two images, side by side."""
+class TFLxmertVisualAnswerHead(_Classifier):
+    """Scores of all answers (B, C), from the pooled state (B, H)."""
 
-    parts = ("logit_fc",)
+    def __init__(self, config: LxmertConfig, num_labels: int, **kwargs: Any) -> None:
+        super().__init__(config, config.hidden_size, 2 * config.hidden_size, num_labels, **kwargs)
+
+
+class TFLxmertPairHead(_Classifier):
+    """Scores of "false" and "true" (B, 2), from the pooled states (B, 2H) of two images, left image first."""
+
     classes = 2
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         both = 2 * config.hidden_size
-        self.logit_fc = _classifier(config, both, both, self.classes)
-
-    def call(self, hidden_states: Any) -> Any:
-        """(B, 2H), left image first -> (B, 2): 0 false, 1 true."""
-        for step in self.logit_fc:
-            hidden_states = step(hidden_states)
-        return hidden_states
+        super().__init__(config, both, both, self.classes, **kwargs)
 
 
 class TFLxmertVisualObjHead(TFLxmertLayerBase):

@@ -11,9 +11,9 @@ from typing import Any
 
 from keras import ops
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import IMAGES_PER_SENTENCE, check_class_ids, check_inputs_of_pairs
+from lxmert.model_keras.checks import check_class_ids, check_inputs_of_pairs
 from lxmert.model_keras.heads import TFLxmertPairHead
 from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import class_loss

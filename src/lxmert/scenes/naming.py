@@ -8,6 +8,8 @@ from typing import Final
 SPLITS: Final = ("train", "val", "test")
 OBJECT_ID_STEP: Final = 100
 """Object k of an image has id image_id * 100 + k."""
+QUESTION_ID_STEP: Final = 1000
+"""Question k of an image has id image_id * 1000 + k, as in VQA v2 where the step hides in the ids."""
 _SPLIT_OF_LAST_DIGIT: Final = {8: "val", 9: "test"}
 
 

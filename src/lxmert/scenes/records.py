@@ -18,7 +18,14 @@ from lxmert.scenes.gqa import records as gqa
 from lxmert.scenes.gqa.asking import ask_gqa
 from lxmert.scenes.gqa.things import Picture
 from lxmert.scenes.lexicon import SHAPES
-from lxmert.scenes.naming import OBJECT_ID_STEP, image_id_of, image_name, image_path, split_of
+from lxmert.scenes.naming import (
+    OBJECT_ID_STEP,
+    QUESTION_ID_STEP,
+    image_id_of,
+    image_name,
+    image_path,
+    split_of,
+)
 from lxmert.scenes.pairs.choosing import guessed_right
 from lxmert.scenes.pairs.records import group_of, pair_records
 from lxmert.scenes.questions import Question, ask
@@ -27,8 +34,6 @@ from lxmert.scenes.shapes import area
 from lxmert.scenes.world import Scene, make_scene
 
 QUESTIONS_PER_IMAGE: Final = 20
-QUESTION_ID_STEP: Final = 1000
-"""Question k of an image has id image_id * 1000 + k, as in VQA v2 where the step hides in the ids."""
 CATEGORIES: Final = tuple(
     {"id": number, "name": shape, "supercategory": "shape"} for number, shape in enumerate(SHAPES, start=1)
 )

@@ -9,9 +9,6 @@ from transformers.integrations import is_tensorboard_available
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_sections import LoopSection, SavingSection
 
-LOG_PREFIX = "eval_"
-"""What the Trainer's log has before the name of every validation figure."""
-
 
 def training_arguments(
     optimisation: LoopSection,

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import set_seed
 
 from lxmert.training.arguments import training_arguments
+from lxmert.training.log_figures import ACCURACY
 from lxmert.training.object_prediction import ObjectPrediction
 from lxmert.training.preparation import prepare, score_folder
 from lxmert.training.progress import ProgressDisplay
@@ -84,7 +85,7 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         optimisation,
         recipe.saving,
         folder.checkpoints,
-        score="accuracy",
+        score=ACCURACY,
         evaluation_batch_size=recipe.evaluation.batch_size,
         loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lxmert.training.arguments import LOG_PREFIX
+LOG_PREFIX = "eval_"
+"""What the Trainer's log has before the name of every validation figure."""
+
+ACCURACY = "accuracy"
+"""The name of the overall accuracy among the figures of a validation."""
+
+FAMILY_PREFIX = "accuracy/"
+"""What these have before the name of a question family."""
 
 # What the log calls the figures of training since it was last written.
 _TRAINING = ("loss", "accuracy")
@@ -29,3 +36,12 @@ def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, 
                 {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
             )
     return epochs
+
+
+def accuracy_per_family(figures: Mapping[str, float]) -> dict[str, float]:
+    """The accuracies of question families among the figures of a validation."""
+    return {
+        name.removeprefix(FAMILY_PREFIX): value
+        for name, value in figures.items()
+        if name.startswith(FAMILY_PREFIX)
+    }

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PrinterCallback, Trainer, TrainerControl
 
-from lxmert.training.arguments import LOG_PREFIX
 from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
+from lxmert.training.log_figures import LOG_PREFIX
 from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.run_folder import RunFolder

@@ -14,11 +14,7 @@ from rich.progress import (
 )
 from transformers import TrainerCallback
 
-ACCURACY_KEY = "eval_accuracy"
-"""The name of the overall accuracy in a Trainer's log."""
-
-FAMILY_PREFIX = "eval_accuracy/"
-"""What a Trainer's log has before the name of a question family."""
+from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
 
 
 class ProgressDisplay:
@@ -110,12 +106,8 @@ class TrainingProgress(TrainerCallback):
 
 def _accuracies(metrics: dict[str, float]) -> str | None:
     """The overall accuracy and those of all families: a collapse shows there first."""
-    if ACCURACY_KEY not in metrics:
+    figures = validation_figures(metrics)
+    if ACCURACY not in figures:
         return None
-    families = {
-        name.removeprefix(FAMILY_PREFIX): value
-        for name, value in metrics.items()
-        if name.startswith(FAMILY_PREFIX)
-    }
-    listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(families.items()))
-    return f"validation accuracy [bold]{metrics[ACCURACY_KEY]:.2f} %[/bold]  {listed}"
+    listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(accuracy_per_family(figures).items()))
+    return f"validation accuracy [bold]{figures[ACCURACY]:.2f} %[/bold]  {listed}"

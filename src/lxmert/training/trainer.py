@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, TrainingArguments
 
-from lxmert.training.arguments import LOG_PREFIX
+from lxmert.training.log_figures import ACCURACY, FAMILY_PREFIX, accuracy_per_family, epochs_of
 from lxmert.training.optimising import GlobalBatchTrainer
-from lxmert.training.progress import ACCURACY_KEY, FAMILY_PREFIX, ProgressDisplay
+from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.sampling import ShuffledSampler
@@ -82,8 +82,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
     def _score(self, prediction: EvalPrediction) -> dict[str, float]:
         report = self._prepared.score(prediction.predictions.tolist())
         families = {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
-        figures = {ACCURACY_KEY: report.accuracy, **families}
-        return {name.removeprefix(LOG_PREFIX): value for name, value in figures.items()}
+        return {ACCURACY: report.accuracy, **families}
 
 
 def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
@@ -93,26 +92,17 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
         state: The Trainer's state.
         facts: Figures about data and model.
     """
-    epochs: list[dict[str, Any]] = []
-    train_loss: float | None = None
-    for entry in state.log_history:
-        train_loss = entry.get("loss", train_loss)
-        if ACCURACY_KEY in entry:
-            families = {
-                name.removeprefix(FAMILY_PREFIX): value
-                for name, value in entry.items()
-                if name.startswith(FAMILY_PREFIX)
-            }
-            epochs.append(
-                {
-                    "epoch": entry["epoch"],
-                    "step": entry["step"],
-                    "train_loss": train_loss,
-                    "validation_loss": entry["eval_loss"],
-                    "validation_accuracy": entry[ACCURACY_KEY],
-                    "validation_accuracy_per_family": families,
-                }
-            )
+    epochs = [
+        {
+            "epoch": epoch["epoch"],
+            "step": epoch["step"],
+            "train_loss": epoch["train"].get("loss"),
+            "validation_loss": epoch["validation"]["loss"],
+            "validation_accuracy": epoch["validation"][ACCURACY],
+            "validation_accuracy_per_family": accuracy_per_family(epoch["validation"]),
+        }
+        for epoch in epochs_of(state.log_history, ACCURACY)
+    ]
     last = epochs[-1]["validation_accuracy"] if epochs else None
     kept = last if state.best_metric is None else state.best_metric
     return {"data": facts, "validation_accuracy": kept, "epochs": epochs}

@@ -14,9 +14,9 @@ from lxmert.scenes.gqa.following import follows, known_from
 from lxmert.scenes.gqa.semantics import DIRECTIONS, semantic_string
 from lxmert.scenes.gqa.templates import KINDS
 from lxmert.scenes.gqa.things import Picture
+from lxmert.scenes.naming import QUESTION_ID_STEP
 from lxmert.scenes.programs import AmbiguousProgramError, is_beside
 
-QUESTION_ID_STEP: Final = 1000
 _ID_DIGITS: Final = 10
 
 
