@@ -66,7 +66,12 @@ def eager_attention(
 
 
 class LxmertAttention(nn.Module):
-    """Multi-head attention from queries (words or objects) to a context (words or objects)."""
+    """Multi-head attention from queries (words or objects) to a context (words or objects).
+
+    Attributes:
+        joins_projections: compute queries, keys and values of the same states by one matrix product. It pays
+            where the joined weights are kept, as by `torch.compile` with frozen weights.
+    """
 
     is_causal = False
 
@@ -79,6 +84,7 @@ class LxmertAttention(nn.Module):
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.joins_projections = False
 
     def forward(
         self,
@@ -98,9 +104,7 @@ class LxmertAttention(nn.Module):
         Returns:
             (B, Q, H), and the weights (B, A, Q, K) or None.
         """
-        query = self._heads(self.query(hidden_states))
-        key = self._heads(self.key(context))
-        value = self._heads(self.value(context))
+        query, key, value = map(self._heads, self._projected(hidden_states, context))
         name = (
             "eager"
             if output_attentions
@@ -121,9 +125,24 @@ class LxmertAttention(nn.Module):
         mixed = mixed.reshape(hidden_states.shape)  # (B, Q, A, d) -> (B, Q, H)
         return mixed, weights if output_attentions else None
 
+    def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        """Queries (B, Q, H), keys and values (B, K, H)."""
+        if not self.joins_projections:
+            return self.query(hidden_states), self.key(context), self.value(context)
+        if hidden_states is context:
+            return _joined((self.query, self.key, self.value), context)
+        return self.query(hidden_states), *_joined((self.key, self.value), context)
+
     def _heads(self, states: Tensor) -> Tensor:
         """(B, N, H) -> (B, A, N, d)."""
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+def _joined(layers: tuple[nn.Linear, ...], states: Tensor) -> tuple[Tensor, ...]:
+    """What linear layers of one width make of (B, N, H), each (B, N, H), by one matrix product."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return nn.functional.linear(states, weight, bias).chunk(len(layers), dim=-1)
 
 
 def _implementation(config: LxmertConfig, mask: Tensor | None, queries: Tensor, context: Tensor) -> str:
