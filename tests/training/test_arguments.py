@@ -3,10 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
-from lxmert.training.arguments import training_arguments
+from lxmert.training.arguments import choose_attention, training_arguments
 from lxmert.training.detection.recipe import DetectorOptimisationSection
-from lxmert.training.recipe_sections import SavingSection
+from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
+from tests.model.small import small_config
 
 
 def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +35,16 @@ def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
     assert (best.load_best_model_at_end, best.metric_for_best_model) == (True, "map_50")
     assert best.greater_is_better is True
     assert best.save_strategy == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("named", "has_accelerator", "kernel"),
+    [(None, False, "eager"), (None, True, "sdpa"), ("sdpa", False, "sdpa"), ("eager", True, "eager")],
+)
+def test_the_attention_kernel_is_the_recipes_or_the_devices(
+    named: str | None, has_accelerator: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_accelerator)
+    model = LxmertForQuestionAnswering(small_config())
+    choose_attention(model, EncoderLoopSection.model_construct(attention=named))
+    assert model.config._attn_implementation == kernel

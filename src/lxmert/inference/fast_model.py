@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
-from lxmert.model.attention import LxmertAttention
+from lxmert.model.attention import CPU_ATTENTION, LxmertAttention
 
 TaskModel = LxmertForQuestionAnswering | LxmertForVisualReasoning
 
@@ -41,9 +41,7 @@ class FastModel:
         self.model = model.eval().to(fast_dtype(model.device) if dtype == AUTO else DTYPES[dtype])
         self.compiled = compiled
         if model.device.type == "cpu":
-            # Over so few words and objects, plain matrix products beat torch's fused kernel, and in bfloat16
-            # they take the processor's matrix units.
-            self.model.set_attn_implementation("eager")
+            self.model.set_attn_implementation(CPU_ATTENTION)
         self._encode: Callable[..., Tensor] = _ObjectEncoder(self.model)
         self._score: Callable[..., Tensor] = _Scorer(self.model)
         if compiled:

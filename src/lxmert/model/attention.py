@@ -11,6 +11,7 @@ Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lxmert.configuration import LxmertConfig
+
+CPU_ATTENTION: Final = "eager"
+"""Over so few words and objects, plain matrix products beat torch's fused kernel on a CPU, while training and
+after; in bfloat16 they take the processor's matrix units."""
 
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 

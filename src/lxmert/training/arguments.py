@@ -7,7 +7,18 @@ from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.recipe_sections import LoopSection, SavingSection
+from lxmert.model.attention import CPU_ATTENTION
+from lxmert.model.pretrained import LxmertPreTrainedModel
+from lxmert.training.recipe_sections import EncoderLoopSection, LoopSection, SavingSection
+
+
+def choose_attention(model: LxmertPreTrainedModel, optimisation: EncoderLoopSection) -> None:
+    """Set the attention kernel that the recipe names, or the faster one where training runs on a CPU."""
+    attention = optimisation.attention
+    if attention is None and not torch.accelerator.is_available():
+        attention = CPU_ATTENTION
+    if attention is not None:
+        model.set_attn_implementation(attention)
 
 
 def training_arguments(

@@ -65,8 +65,8 @@ class EncoderLoopSection(LoopSection):
     )
     attention: Literal["sdpa", "eager"] | None = Field(
         default=None,
-        description="Attention kernel while training; null leaves the choice to transformers. On CPUs eager "
-        "is the faster one in bfloat16.",
+        description="Attention kernel while training; null takes eager on a CPU, where it is the faster one, "
+        "and leaves the choice to transformers elsewhere.",
     )
     compile: bool = Field(
         default=False,
