@@ -25,8 +25,8 @@ LEVELS = {
     "scenes": 4,
     "data": 5,
     "inference": 6,
-    "training": 6,
-    "cli": 7,
+    "training": 7,
+    "cli": 8,
 }
 
 FILES = sorted(SOURCE.rglob("*.py"))

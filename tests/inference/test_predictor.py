@@ -191,3 +191,17 @@ def test_on_a_gpu_the_answers_are_those_of_the_cpu(detecting: Path) -> None:
     for cpu, cuda in zip(*told, strict=True):
         assert cpu[0].text == cuda[0].text
         assert cpu[0].probability == pytest.approx(cuda[0].probability, abs=1e-3)
+
+
+def test_half_precision_gives_the_same_answers(predictor: LxmertPredictor) -> None:
+    picture, _, asked = sample(11, 0, questions=4)
+    questions = [question.text for question in asked]
+    regions = predictor.regions(picture)
+    half = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="bfloat16")
+    assert half.model.dtype == torch.bfloat16
+    for [exact], [near] in zip(
+        predictor.answer(regions, questions), half.answer(regions, questions), strict=True
+    ):
+        assert near.text == exact.text
+        assert near.probability == pytest.approx(exact.probability, abs=0.05)
+        assert near.probability != exact.probability

@@ -7,7 +7,9 @@ import typer
 
 from lxmert.cli.task_models import (
     BatchSizeOption,
+    CompileOption,
     DataArgument,
+    DtypeOption,
     FeaturesOption,
     FilesOption,
     LimitOption,
@@ -30,11 +32,14 @@ def evaluate(
     ] = "present",
     features: FeaturesOption = None,
     files: FilesOption = None,
-    batch_size: BatchSizeOption = 512,
+    batch_size: BatchSizeOption = None,
+    dtype: DtypeOption = "float32",
+    compiled: CompileOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
     from lxmert.cli.score_tables import table_of
+    from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers
@@ -52,6 +57,7 @@ def evaluate(
             files=loaded.files,
             features=features or (),
             batch_size=batch_size,
+            setup=ModelSetup(dtype, compiled),
             progress=display.start,
             **settings,
         )

@@ -7,7 +7,9 @@ import typer
 
 from lxmert.cli.task_models import (
     BatchSizeOption,
+    CompileOption,
     DataArgument,
+    DtypeOption,
     FeaturesOption,
     FilesOption,
     LimitOption,
@@ -16,6 +18,9 @@ from lxmert.cli.task_models import (
     TaskOption,
     load_task_model,
 )
+
+INTERRUPTED_STATUS = 130
+"""What shells report of a program that was ended by Ctrl-C."""
 
 
 def predict(
@@ -29,31 +34,61 @@ def predict(
     limit: LimitOption = None,
     features: FeaturesOption = None,
     files: FilesOption = None,
-    batch_size: BatchSizeOption = 512,
+    batch_size: BatchSizeOption = None,
+    dtype: DtypeOption = "float32",
+    compiled: CompileOption = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew instead of going on with an earlier run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
     """Answer a split, which needs no annotations, and write the leaderboard's submission file.
 
     VQA and GQA: a JSON list; NLVR2: lines of identifier,True or identifier,False. `lxmert
     validate-submission` checks such a file, `lxmert score` scores it where there are annotations.
+
+    Run it again to continue after an interruption: what is answered stays. Several processes started by
+    `accelerate launch` or `torchrun` share the questions.
     """
+    from lxmert.inference.bulk_examples import ModelSetup
+    from lxmert.inference.bulk_journal import journal_folder
+    from lxmert.inference.ranks import Ranks
     from lxmert.training.prediction import predict_to_file
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers
 
-    with ProgressDisplay(enabled=not quiet) as display, quiet_transformers(warnings_too=False):
-        loaded = load_task_model(model, task, files or ())
-        count = predict_to_file(
-            loaded.model,
-            loaded.processor,
-            data,
-            split,
-            output,
-            task=loaded.task,
-            limit=limit,
-            files=loaded.files,
-            features=features or (),
-            batch_size=batch_size,
-            progress=display.start,
-        )
-    typer.echo(f"{output}: {count:,} predictions")
+    ranks = Ranks.from_environment()
+    shows = not quiet and ranks.rank == 0
+    try:
+        with ProgressDisplay(enabled=shows) as display, quiet_transformers(warnings_too=False):
+            loaded = load_task_model(model, task, files or (), local_rank=ranks.local_rank)
+            report = predict_to_file(
+                loaded.model,
+                loaded.processor,
+                data,
+                split,
+                output,
+                task=loaded.task,
+                limit=limit,
+                files=loaded.files,
+                features=features or (),
+                batch_size=batch_size,
+                setup=ModelSetup(dtype, compiled),
+                ranks=ranks,
+                overwrite=overwrite,
+                progress=display.start,
+            )
+        answered, found = ranks.total([report.answered, report.found])
+    except KeyboardInterrupt:
+        if ranks.rank == 0 and journal_folder(output).is_dir():
+            kept = f"what is answered is kept in {journal_folder(output)}"
+            typer.echo(f"lxmert: interrupted; {kept}: run the same again to go on", err=True)
+        raise typer.Exit(INTERRUPTED_STATUS) from None
+    finally:
+        ranks.leave()
+    before = f", {found:,} of them before" if found else ""
+    if report.is_written:
+        typer.echo(f"{output}: {report.total:,} predictions{before}")
+    elif not ranks.is_connected:
+        share = f"rank {ranks.rank} of {ranks.count}"
+        typer.echo(f"{output}: not written yet, {answered + found:,} answers by {share}{before}")

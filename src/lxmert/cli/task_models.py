@@ -37,7 +37,23 @@ FilesOption = Annotated[
     list[str] | None,
     typer.Option("--files", help="Change a file name, as in --files choices=null. Repeatable."),
 ]
-BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Questions at once.")]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help="Most questions at once; if not given, as many as suit the device.",
+        show_default=False,
+    ),
+]
+DtypeOption = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    typer.Option("--dtype", help="Precision; auto: bfloat16 where the device has units for it."),
+]
+CompileOption = Annotated[
+    bool,
+    typer.Option("--compile/--no-compile", help="Compile the model first, which pays for many questions."),
+]
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,9 @@ class TaskModel:
     files: "TaskFiles"
 
 
-def load_task_model(name: str, task: str | None, file_names: Sequence[str] = ()) -> TaskModel:
+def load_task_model(
+    name: str, task: str | None, file_names: Sequence[str] = (), *, local_rank: int = 0
+) -> TaskModel:
     """Load a model for its task.
 
     Args:
@@ -65,6 +83,7 @@ def load_task_model(name: str, task: str | None, file_names: Sequence[str] = ())
         task: "vqa", "gqa" or "nlvr2"; None for what the model was fine-tuned on.
         file_names: Changes of the layout, as in "questions=my_{split}.json". The layout is otherwise that of
             the recipe in the model's folder, else what `lxmert scenes make` writes.
+        local_rank: number of this process on this machine, and that of its GPU.
 
     Raises:
         ConfigurationError: The model belongs to no task, or a file name is wrong.
@@ -90,7 +109,8 @@ def load_task_model(name: str, task: str | None, file_names: Sequence[str] = ())
     model, _ = load_complete(kind.model_class, folder, dtype=torch.float32)
     own = {} if is_local else {"local_files_only": True}
     processor = LxmertProcessor.from_pretrained(location, **own)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = f"cuda:{local_rank % gpus}" if gpus else "cpu"
     return TaskModel(kind.name, model.to(device), processor.to(device), files)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import Advance, StartProgress, no_progress
-from lxmert.data.region_source import RegionSource, open_regions
+from lxmert.data.region_source import IN_MEMORY_BYTES, RegionSource, open_regions
 from lxmert.data.region_table import RegionTable
 from lxmert.errors import ConfigurationError, DataError, RegionsError
 from lxmert.vision.extractor import RegionExtractor
@@ -53,6 +53,8 @@ def look_up(
     names: Sequence[str],
     extractor: RegionExtractor | None,
     progress: StartProgress = no_progress,
+    *,
+    in_memory_bytes: int = IN_MEMORY_BYTES,
 ) -> RegionSource:
     """The regions of images that a store holds, or several as one.
 
@@ -61,6 +63,7 @@ def look_up(
         names: Names of the images, with or without ending.
         extractor: What the model expects to have made them; None takes what the store holds.
         progress: Shows the reading into memory.
+        in_memory_bytes: The most that may be kept in memory; what is larger is read as needed.
 
     Raises:
         DataError: The store is of another extractor, or lacks images.
@@ -70,7 +73,7 @@ def look_up(
             f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the images "
             "again with the extractor of the recipe or model"
         )
-    return open_regions(store, names, progress=progress)
+    return open_regions(store, names, in_memory_bytes=in_memory_bytes, progress=progress)
 
 
 def look_at(

@@ -40,8 +40,8 @@ class FastModel:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {', '.join(DTYPES)}")
         self.model = model.eval().to(fast_dtype(model.device) if dtype == AUTO else DTYPES[dtype])
         self.compiled = compiled
-        if model.device.type == "cpu":
-            self.model.set_attn_implementation(CPU_ATTENTION)
+        self._attention = model.config._attn_implementation
+        self.to(model.device)
         self._encode: Callable[..., Tensor] = _ObjectEncoder(self.model)
         self._score: Callable[..., Tensor] = _Scorer(self.model)
         if compiled:
@@ -50,6 +50,12 @@ class FastModel:
                     part.joins_projections = True
             self._encode = torch.compile(self._encode, dynamic=True)
             self._score = torch.compile(self._score, dynamic=True)
+
+    def to(self, device: str | torch.device) -> None:
+        """Move the model to a device, whose attention kernel it takes; a dtype stays as it is."""
+        self.model.to(device)
+        attention = CPU_ATTENTION if self.device.type == "cpu" else self._attention
+        self.model.set_attn_implementation(attention)
 
     @property
     def device(self) -> torch.device:

@@ -4,7 +4,7 @@
 once (`regions`) and answers any number of questions about it (`answer`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 
 from lxmert.answers import Answer
+from lxmert.data.joined_stores import open_stores
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import InputError
+from lxmert.inference.bulk_examples import ModelSetup
+from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
 from lxmert.inference.extractors import extractor_spec
 from lxmert.inference.models import answer_table, locate_model
 from lxmert.inference.naming import ObjectNames
@@ -36,6 +40,7 @@ class LxmertPredictor:
         processor: the processor it was trained with, with its answer table.
         cache_bytes: memory for encoded objects of images, so that further questions about an image cost less;
             0 keeps nothing.
+        setup: in which dtype it answers, and whether compiled; by default as the model is.
 
     Example::
 
@@ -51,9 +56,11 @@ class LxmertPredictor:
         processor: LxmertProcessor,
         *,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        setup: ModelSetup | None = None,
     ) -> None:
         _check_they_belong_together(model, processor)
-        self.model = model.eval()
+        self._fast = (setup or ModelSetup()).apply(model)
+        self.model = model
         self.processor = processor
         self._objects = ObjectStates(model, cache_bytes)
 
@@ -65,6 +72,8 @@ class LxmertPredictor:
         device: str | torch.device | None = None,
         detector: str | Path | None = None,
         answers: str | Path | Sequence[str] | None = None,
+        dtype: str = "float32",
+        compiled: bool = False,
     ) -> Self:
         """Load a model with its processor.
 
@@ -78,6 +87,8 @@ class LxmertPredictor:
                 `lxmert.inference.extractors.extractor_named`.
             answers: the answers in class order instead of the model's own, or a file that holds them, or
                 "vqa" or "gqa" for the published tables.
+            dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
+            compiled: answer through `torch.compile`; see `FastModel`.
 
         Raises:
             WeightsError: no such model or detector, or its weights cannot be read.
@@ -97,11 +108,12 @@ class LxmertPredictor:
             own["local_files_only"] = True
         processor = LxmertProcessor.from_pretrained(location, **own)
         model, _ = load_complete(LxmertForQuestionAnswering, folder, dtype=torch.float32)
-        return cls(model, processor).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the model, and what looks at images for it, to `device`; returns itself."""
-        self.model.to(device)
+        self._fast.to(device)
         self.processor.to(device)
         return self
 
@@ -170,9 +182,36 @@ class LxmertPredictor:
                 name: values.expand(len(chunk), -1, *values.shape[2:])
                 for name, values in self._objects.of(regions).items()
             }
-            scores = self.model(**words, **objects).question_answering_score
+            scores = self._fast.scores(**words, **objects)
             answers.extend(self.processor.decode_answers(scores, top_k=top_k))
         return answers
+
+    def predict(
+        self,
+        questions: Iterable[Question],
+        *,
+        top_k: int = 1,
+        features: Sequence[str | Path] = (),
+        progress: StartProgress = no_progress,
+    ) -> Iterator[Prediction]:
+        """Answer any number of questions about any number of images, in their order as they come.
+
+        Images are looked at and encoded once for all their questions, as far as memory for them lasts;
+        questions of like length are answered together.
+
+        Args:
+            questions: taken as they are needed, at most some thousands ahead of the answers.
+            top_k: how many answers to give for each, most probable first.
+            features: feature stores of the images' objects, instead of looking; images are then names there.
+            progress: shows how far it is.
+
+        Returns:
+            For each question its identifier and `top_k` answers; see `answer_questions` for what it raises.
+        """
+        store = open_stores(features) if features else None
+        return answer_questions(
+            self._fast, self.processor, questions, top_k=top_k, features=store, progress=progress
+        )
 
 
 def _check_they_belong_together(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:

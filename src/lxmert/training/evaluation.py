@@ -1,32 +1,25 @@
-"""Running a model over a split, and scoring what it says with the official metric.
+"""Running a model over a split, and scoring what it says with the official metric."""
 
-Shapes: B examples of a batch, C classes.
-"""
-
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.files import TaskFiles
 from lxmert.data.image_files import look_at, look_up
-from lxmert.data.joined_stores import RegionStore, open_stores
-from lxmert.data.progress import Advance, StartProgress, no_progress
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
-from lxmert.data.task_examples import Part
+from lxmert.data.task_examples import IGNORED_LABEL, Part
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
+from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.model.heads import LxmertPairHead
 from lxmert.processing import LxmertProcessor
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import Report, Task, answers_of
-
-DEFAULT_BATCH_SIZE = 512
 
 
 def evaluate_model(
@@ -39,14 +32,15 @@ def evaluate_model(
     task: str = "vqa",
     files: TaskFiles | None = None,
     features: Sequence[Path] = (),
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
+    setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
     **settings: Any,
 ) -> Report:
     """Recompute a model's official figures over a data directory.
 
     Args:
-        model: A model of the task; put into evaluation mode, used on its device.
+        model: A model of the task; set up for answering in place (see `FastModel`), used on its device.
         processor: Its processor, with answers, and an extractor where there is no feature store.
         data_dir: Directory in the layout of `lxmert scenes make`, or another one described by `files`.
         split: The split's name, or several joined by commas.
@@ -54,7 +48,8 @@ def evaluate_model(
         task: "vqa", "gqa" or "nlvr2".
         files: The directory's layout.
         features: Feature stores that hold the images' regions already; none to extract them.
-        batch_size: Examples per batch.
+        batch_size: Most examples at once; None for what suits the device.
+        setup: How the model is set up; None leaves its dtype.
         progress: Shows how far it is.
         settings: What the metric knows, such as `evaluator="before-2021-03"` for VQA.
 
@@ -65,10 +60,10 @@ def evaluate_model(
     """
     kind = task_named(task)
     wanted = kind.split(Path(data_dir), split, files, Part(first_examples=limit)).read(progress)
-    labels, dataset, seconds = run_model(model, processor, wanted, features, batch_size, progress)
-    return score_labels(
-        kind, labels, wanted, answers_of(processor), dataset.answerable, seconds=seconds, settings=settings
-    )
+    labels, seconds = run_model(model, processor, wanted, features, batch_size, setup, progress)
+    answers = answers_of(processor)
+    answerable = sum(bool(target.scores) for target in wanted.targets(answers))
+    return score_labels(kind, labels, wanted, answers, answerable, seconds=seconds, settings=settings)
 
 
 def run_model(
@@ -76,19 +71,43 @@ def run_model(
     processor: LxmertProcessor,
     examples: SplitExamples,
     features: Sequence[Path] = (),
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
+    setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
-) -> tuple[list[int], TaskDataset, float]:
+) -> tuple[list[int], float]:
     """What the model says of each example.
 
     Returns:
-        Class ids in the order of the examples, the data set that was made of them, and the seconds that the
-        model took.
+        Class ids in the order of the examples, and the seconds that the model took.
 
     Raises:
         ConfigurationError: The processor has no answers, or others than the model, or there is neither
             extractor nor feature store.
         DataError: There is no example, or an image's regions are missing.
+    """
+    answerer = answerer_of(model, processor, examples, features, batch_size, setup)
+    advance = progress(f"Answering {examples.split.name} questions", len(examples))
+    labels = [IGNORED_LABEL] * len(examples)
+    for places, found in answerer.answer(answerer.order):
+        for place, label in zip(places, found, strict=True):
+            labels[place] = label
+        advance(len(places))
+    return labels, answerer.seconds
+
+
+def answerer_of(
+    model: PreTrainedModel,
+    processor: LxmertProcessor,
+    examples: SplitExamples,
+    features: Sequence[Path] = (),
+    batch_size: int | None = None,
+    setup: ModelSetup | None = None,
+) -> ExampleAnswerer:
+    """What answers the examples, once it is sure that it can.
+
+    Raises:
+        ConfigurationError: see `run_model`.
+        DataError: see `run_model`.
     """
     answers = answers_of(processor)
     classes = model.config.num_qa_labels if hasattr(model, "answer_head") else LxmertPairHead.classes
@@ -100,20 +119,7 @@ def run_model(
         raise DataError(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
-    store = open_stores(features) if features else None
-    regions = regions_for(examples, processor, store, progress)
-    dataset = TaskDataset(
-        examples.examples,
-        examples.targets(answers),
-        processor.tokenizer,
-        processor.max_text_length,
-        regions,
-    )
-    collate = TaskCollator(regions, processor.tokenizer.pad_token_id, len(answers), TargetKind.CLASS)
-    start = time.perf_counter()
-    advance = progress(f"Answering {examples.split.name} questions", len(dataset))
-    labels = predict_labels(model, dataset, collate, batch_size=batch_size, advance=advance)
-    return labels, dataset, time.perf_counter() - start
+    return ExampleAnswerer(model, processor, examples, features, setup=setup, batch_size=batch_size)
 
 
 def regions_for(
@@ -134,32 +140,6 @@ def regions_for(
         return look_up(store, examples.image_names(), extractor, progress)
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return look_at(files, extractor, progress(f"Looking at {examples.split.name} images", len(files)))
-
-
-@torch.inference_mode()
-def predict_labels(
-    model: PreTrainedModel,
-    dataset: TaskDataset,
-    collate: TaskCollator,
-    *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    advance: Advance = lambda examples: None,
-) -> list[int]:
-    """The class id the model scores highest, for each example in the data set's order."""
-    model.eval()
-    predicted = torch.empty(len(dataset), dtype=torch.int64)
-    # Like lengths together: less padding.
-    order = torch.argsort(torch.tensor(dataset.lengths), stable=True)
-    for rows in order.split(batch_size):
-        batch = collate([dataset[row] for row in rows.tolist()])
-        del batch["labels"]
-        # Every task's model has its class scores first.
-        scores = model(
-            **{name: tensor.to(model.device) for name, tensor in batch.items()}, return_dict=False
-        )[0]
-        predicted[rows] = scores.argmax(dim=-1).cpu()
-        advance(len(rows))
-    return predicted.tolist()
 
 
 def score_labels(

@@ -1,18 +1,49 @@
 """Predictions for a leaderboard: a model's answers to a split, annotated or not, in the official format."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
+from lxmert._version import __version__
 from lxmert.data.files import TaskFiles
+from lxmert.data.joined_stores import open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
+from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
+from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
-from lxmert.training.evaluation import DEFAULT_BATCH_SIZE, predictions_of, run_model
+from lxmert.training.evaluation import answerer_of, predictions_of
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import answers_of
+from lxmert.vision.fingerprint import hash_weights
+
+_OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
+"""Entries of a configuration that say nothing of what the model computes."""
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What a run did.
+
+    Attributes:
+        answered: Number of examples that this process answered.
+        found: Number of examples that earlier runs had answered, of those of this process.
+        total: Number of examples of all processes.
+        is_written: True where this process wrote the submission file.
+    """
+
+    answered: int
+    found: int
+    total: int
+    is_written: bool
 
 
 def predict_to_file(
@@ -26,16 +57,20 @@ def predict_to_file(
     limit: int | None = None,
     files: TaskFiles | None = None,
     features: Sequence[Path] = (),
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
+    setup: ModelSetup | None = None,
+    ranks: Ranks | None = None,
+    overwrite: bool = False,
     progress: StartProgress = no_progress,
-) -> int:
+) -> PredictionReport:
     """Answer every example of a split and write the leaderboard's submission file.
 
     The answers are those that `evaluate_model` scores. The file appears when it is complete, in place of an
-    older one.
+    older one. Until then a journal beside it keeps what is answered: a run that ended at any moment, however
+    it did, is continued by running it again, and ends with the file of an uninterrupted run.
 
     Args:
-        model: A model of the task; put into evaluation mode, used on its device.
+        model: A model of the task; set up for answering in place (see `FastModel`), used on its device.
         processor: Its processor, with answers, and an extractor where there is no feature store.
         data_dir: Directory in the layout of `lxmert scenes make`, or another one described by `files`.
         split: The split's name, or several joined by commas. It needs no annotations.
@@ -43,25 +78,94 @@ def predict_to_file(
         task: "vqa", "gqa" or "nlvr2".
         limit: Only the first so many examples; None for all.
         files: The directory's layout.
-        features: Feature stores that hold the images' regions already; none to extract them.
-        batch_size: Examples per batch.
+        features: Feature stores that hold the images' regions already; none to look at the images.
+        batch_size: Most examples at once; None for what suits the device.
+        setup: How the model is set up; None leaves its dtype.
+        ranks: This process among several that share the examples; the first of them writes the file.
+        overwrite: True begins anew where a journal is of another run, or of this one.
         progress: Shows how far it is.
-
-    Returns:
-        How many examples were answered.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
-        DataError: A file is missing or malformed, or the output cannot be written.
+        DataError: A file is missing or malformed, the journal is of another run, or the output cannot be
+            written.
         ImageError: An image cannot be read.
     """
-    output = Path(output)
+    output, ranks = Path(output), ranks or Ranks()
     # Hours of work should not end with a folder that is not there.
     if not output.absolute().parent.is_dir() or output.is_dir():
         raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
     kind = task_named(task)
     examples = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION).read()
-    labels, _, _ = run_model(model, processor, examples, features, batch_size, progress)
-    predictions = predictions_of(labels, examples, answers_of(processor))
-    kind.write(output, predictions)
-    return len(predictions)
+    weights = hash_weights(model)  # Before the model is set up, which may change them.
+    answerer = answerer_of(model, processor, examples, features, batch_size, setup)
+    run = {
+        "weights": weights,
+        "configuration": _hash_configuration(model),
+        "answers": _hash(answers_of(processor)),
+        "questions": _hash_questions(examples, answerer),
+        "data": str(Path(data_dir).resolve()),
+        "features": _describe_features(processor, features),
+        "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
+        "lxmert": __version__,
+    }
+    mine = _share(answerer.order, ranks)
+    with AnswerJournal(journal_folder(output), run, ranks, overwrite=overwrite) as journal:
+        found = sum(place in journal.labels for place in mine)
+        advance = progress(f"Answering {split} questions", len(mine))
+        advance(found)
+        for places, labels in answerer.answer(mine, journal.holds):
+            journal.append(places, labels)
+            advance(len(places))
+    is_written = False
+    ranks.total([0])  # Until all of them are done.
+    if ranks.rank == 0 or not ranks.is_connected:
+        labels_of = journal.read()
+        if len(labels_of) == len(examples):
+            in_order = [labels_of[place] for place in range(len(examples))]
+            kind.write(output, predictions_of(in_order, examples, answers_of(processor)))
+            journal.remove()
+            is_written = True
+        elif ranks.is_connected:
+            raise DataError(
+                f"{journal.folder} holds {len(labels_of):,} of {len(examples):,} answers; let all processes "
+                "write to the same disk, and run the same again"
+            )
+    return PredictionReport(len(mine) - found, found, len(examples), is_written)
+
+
+def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
+    """What one of several processes answers: neighbours, for they are about the same images."""
+    start, end = (len(places) * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
+    return places[start:end]
+
+
+def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:
+    return [model.device.type, str(model.dtype), setup.compiled, batch_size]
+
+
+def _hash_configuration(model: PreTrainedModel) -> str:
+    values: dict[str, Any] = model.config.to_dict()
+    return _hash({name: value for name, value in values.items() if name not in _OF_NO_EFFECT})
+
+
+def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
+    """What is asked: ids, token ids and images, in their order."""
+    digest = hashlib.sha256()
+    for place, example in enumerate(examples.examples):
+        digest.update(json.dumps([example.identifier, *example.images]).encode())
+        digest.update(answerer.tokens[place].tobytes())
+    return digest.hexdigest()
+
+
+def _describe_features(processor: LxmertProcessor, features: Sequence[Path]) -> list[Any]:
+    """Who made the objects, and of how many images a store holds them."""
+    if not features:
+        return [None if processor.extractor is None else processor.extractor.identity]
+    store = open_stores(features)
+    return [store.extractor, len(store), int(store.object_counts().sum())]
+
+
+def _hash(values: Any) -> str:
+    text = json.dumps(list(values) if not isinstance(values, dict) else values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

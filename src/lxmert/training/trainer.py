@@ -1,12 +1,16 @@
-"""The `transformers.Trainer` of a fine-tuning run: its order of examples, its figures."""
+"""The `transformers.Trainer` of a fine-tuning run: its order of examples, its figures.
 
-from collections.abc import Mapping
+Shapes: N validation examples, L losses.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, TrainingArguments
+from transformers import TrainingArguments
 
 from lxmert.training.log_figures import ACCURACY, FAMILY_PREFIX, accuracy_per_family, epochs_of
 from lxmert.training.optimising import GlobalBatchTrainer
@@ -50,8 +54,6 @@ class FinetuneTrainer(GlobalBatchTrainer):
             train_dataset=prepared.train,
             eval_dataset=prepared.validation,
             data_collator=prepared.collate_train,
-            compute_metrics=self._score,
-            preprocess_logits_for_metrics=_best_class,
         )
         self.watch(display, folder, lambda state: figures_of(state, prepared.facts), recipe.saving.patience)
 
@@ -71,18 +73,47 @@ class FinetuneTrainer(GlobalBatchTrainer):
             group_by_length=self._recipe.optimisation.group_by_length,
         )
 
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
-        """The validation batches, collated with the validation split's own regions."""
-        self.data_collator = self._prepared.collate_validation
+    @torch.no_grad()
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation examples, which processes share; each loss is the mean over all of them."""
+        start = time.perf_counter()
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        model.eval()
+        labels = torch.zeros(len(self._prepared.validation), dtype=torch.int64)
+        sums = torch.zeros(2, len(self.loss_names), dtype=torch.float64)
         try:
-            return super().get_eval_dataloader(eval_dataset)
+            for rows, batch in self._validation_batches():
+                batch = self._prepare_inputs(batch)
+                with self.compute_loss_context_manager():
+                    outputs = model(**batch)
+                labels[rows] = outputs[1].argmax(dim=-1).cpu()
+                terms = self.terms_of(batch).cpu().double()
+                losses = [float(outputs.losses.get(name, 0.0)) for name in self.loss_names]
+                sums += torch.stack([torch.tensor(losses, dtype=torch.float64) * terms, terms])
         finally:
-            self.data_collator = self._prepared.collate_train
+            model.train(was_training)
+        if self.accelerator.num_processes > 1:
+            labels, sums = (
+                self.accelerator.reduce(part.to(self.args.device), "sum").cpu() for part in (labels, sums)
+            )
+        report = self._prepared.score(labels.tolist())
+        figures = {"loss": float((sums[0] / sums[1].clamp(min=1)).sum()), ACCURACY: report.accuracy}
+        figures |= {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
+        return self.announce(figures | {"runtime": time.perf_counter() - start})
 
-    def _score(self, prediction: EvalPrediction) -> dict[str, float]:
-        report = self._prepared.score(prediction.predictions.tolist())
-        families = {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
-        return {ACCURACY: report.accuracy, **families}
+    def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        """This process's share of the batches, with the places of their examples."""
+        size, examples = self.args.per_device_eval_batch_size, len(self._prepared.validation)
+        batches = [list(range(first, min(first + size, examples))) for first in range(0, examples, size)]
+        mine = batches[self.args.process_index :: self.args.world_size]
+        loader = DataLoader(
+            self._prepared.validation,
+            batch_sampler=mine,
+            collate_fn=self._prepared.collate_validation,
+            num_workers=self.args.dataloader_num_workers,
+        )
+        return zip(mine, loader, strict=True)
 
 
 def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
@@ -106,9 +137,3 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
     last = epochs[-1]["validation_accuracy"] if epochs else None
     kept = last if state.best_metric is None else state.best_metric
     return {"data": facts, "validation_accuracy": kept, "epochs": epochs}
-
-
-def _best_class(logits: Any, labels: Tensor) -> Tensor:
-    """The answer scores come first among the model's outputs; of them only the best class is kept."""
-    scores: Tensor = logits[0] if isinstance(logits, tuple | list) else logits
-    return scores.argmax(dim=-1)

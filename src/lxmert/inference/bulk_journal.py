@@ -1,0 +1,179 @@
+"""What is answered already, on the disk beside the file that it will become.
+
+A folder with one file per process, to which lines are appended: a checksum, a space, JSON. The first line
+tells what run it is of; each further one holds a batch, {"places": [...], "labels": [...]}. A process may be
+killed at any moment: what counts is the lines before the first that is not whole.
+"""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lxmert.data.feature_store.locking import RankLock
+from lxmert.errors import DataError
+from lxmert.inference.ranks import Ranks
+
+_FORMAT = {"format": "lxmert-answer-journal", "version": 1}
+
+_SYNC_SECONDS = 5.0
+"""At most this much work is lost in a power failure; a killed process loses nothing that was appended."""
+
+
+def journal_folder(output: str | Path) -> Path:
+    """Where the journal of an output lies."""
+    return Path(f"{output}.journal")
+
+
+class AnswerJournal:
+    """The answers of this process, and those found of earlier ones. Use as a context manager.
+
+    Args:
+        folder: the journal's; made where it is not there.
+        run: what the answers depend on, as JSON values by name.
+        ranks: this process among several, each of which answers its own examples.
+        overwrite: True begins anew where there is a journal, whatever it is of.
+
+    Attributes:
+        labels: class ids by place, as far as they are known.
+
+    Raises:
+        DataError: the journal is of another run, another process writes it, or it cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, run: Mapping[str, Any], ranks: Ranks | None = None, *, overwrite: bool = False
+    ) -> None:
+        ranks = ranks or Ranks()
+        self.folder = folder
+        self._run = json.loads(json.dumps({**_FORMAT, **run}))
+        self._path = folder / f"rank-{ranks.rank:05d}.jsonl"
+        self._descriptor = -1
+        self._synced_at = time.monotonic()
+        try:
+            folder.mkdir(exist_ok=True)
+            self._lock = RankLock(folder, ranks.rank)
+        except OSError as error:
+            raise DataError(f"{folder}: the journal cannot be written ({error})") from error
+        try:
+            if overwrite:
+                self._discard(ranks)
+            self.labels = {} if overwrite else self.read()
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def holds(self, places: Sequence[int]) -> bool:
+        """Whether all of these are answered."""
+        return all(place in self.labels for place in places)
+
+    def append(self, places: Sequence[int], labels: Sequence[int]) -> None:
+        """Note what examples were answered with.
+
+        Raises:
+            DataError: the disk is full or gone.
+        """
+        self._write({"places": list(places), "labels": list(labels)})
+        self.labels.update(zip(places, labels, strict=True))
+
+    def read(self) -> dict[int, int]:
+        """The class ids by place that are on the disk, of all processes.
+
+        Raises:
+            DataError: a file is of another run.
+        """
+        labels: dict[int, int] = {}
+        for path in sorted(self.folder.glob("rank-*.jsonl")):
+            lines = (line for line, _ in _whole_lines(path))
+            first = next(lines, None)
+            if first is not None and first != self._run:
+                raise DataError(
+                    f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
+                    "finish that one first, or begin anew with --overwrite"
+                )
+            for line in lines:
+                labels.update(zip(line["places"], line["labels"], strict=True))
+        return labels
+
+    def close(self) -> None:
+        """Force everything to the disk and give the file free; further calls do nothing."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Delete the closed journal, of all processes."""
+        for path in self.folder.glob("rank-*"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # An empty folder that stays is no harm.
+            self.folder.rmdir()
+
+    def _discard(self, ranks: Ranks) -> None:
+        """Delete this process's file, and those that no process of this run has."""
+        for path in self.folder.glob("rank-*.jsonl"):
+            number = path.stem.removeprefix("rank-")
+            if path == self._path or (ranks.rank == 0 and number.isdigit() and int(number) >= ranks.count):
+                path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        try:
+            size = max((end for _, end in _whole_lines(self._path)), default=0)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise DataError(f"{self._path}: the journal cannot be written ({error})") from error
+        if not size:
+            self._write(self._run)
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, separators=(",", ":")).encode()
+        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        try:
+            written = os.write(self._descriptor, line)
+            if written != len(line):
+                raise OSError(f"{written} of {len(line)} bytes written; is the disk full?")
+            if time.monotonic() - self._synced_at >= _SYNC_SECONDS:
+                os.fsync(self._descriptor)
+                self._synced_at = time.monotonic()
+        except OSError as error:
+            raise DataError(f"{self._path}: the journal cannot be written ({error})") from error
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The lines up to the first that is not whole, each with the place where it ends."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    end = 0
+    for line in content.splitlines(keepends=True):
+        checksum, _, text = line.removesuffix(b"\n").partition(b" ")
+        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+            return
+        end += len(line)
+        yield json.loads(text), end
+
+
+def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """The names of what differs."""
+    names = dict.fromkeys((*ours, *theirs))
+    return ", ".join(name for name in names if theirs.get(name) != ours.get(name))

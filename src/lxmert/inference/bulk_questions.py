@@ -1,0 +1,255 @@
+"""Any number of questions about any number of images, answered in the caller's order as they come.
+
+Shapes: N boxes of an image, B questions of a batch, C answers.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import count
+from operator import length_hint
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.answers import Answer
+from lxmert.data.joined_stores import RegionStore
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.region_source import StoredNames
+from lxmert.data.stored_regions import StoredRegions
+from lxmert.errors import DataError, InputError, TextError
+from lxmert.inference.bulk import BulkAnswerer, BulkSettings
+from lxmert.inference.bulk_packing import Asked, WindowLimits, windows
+from lxmert.inference.bulk_sources import LOOKING_WINDOW
+from lxmert.inference.fast_model import FastModel
+from lxmert.processing import LxmertProcessor
+from lxmert.vision.images import ImageSource
+from lxmert.vision.padding import pad_regions
+from lxmert.vision.regions import Regions
+
+DEFAULT_CACHE_BYTES = 256 * 2**20
+"""About 2,400 images of 36 objects at full size: questions need not come image by image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One question about one image.
+
+    Attributes:
+        image: path, http(s) address, bytes, PIL image or array; ready `Regions`; or with a feature store the
+            image's name there. Equal paths and names, and the very same object, are looked at once.
+        text: the question.
+        identifier: what the caller knows it by; comes back with the answers.
+        boxes_xyxy_px: (N, 4) boxes in pixels, where the extractor looks at given boxes.
+    """
+
+    image: ImageSource | Regions
+    text: str
+    identifier: Hashable = None
+    boxes_xyxy_px: Tensor | None = None
+
+
+class Prediction(NamedTuple):
+    """The answers to one question.
+
+    Attributes:
+        identifier: the question's.
+        answers: the most probable first, with their probabilities.
+    """
+
+    identifier: Hashable
+    answers: list[Answer]
+
+    @property
+    def best(self) -> Answer:
+        """The most probable answer."""
+        return self.answers[0]
+
+
+def answer_questions(
+    fast: FastModel,
+    processor: LxmertProcessor,
+    questions: Iterable[Question],
+    *,
+    top_k: int = 1,
+    features: RegionStore | None = None,
+    settings: BulkSettings | None = None,
+    progress: StartProgress = no_progress,
+) -> Iterator[Prediction]:
+    """Answer questions in bulk, in their order.
+
+    Args:
+        fast: a question-answering model.
+        processor: its processor, with answers.
+        questions: any number; taken as they are needed, some thousands ahead of the answers.
+        top_k: how many answers to give for each.
+        features: store of the images' objects; None to look at the images.
+        settings: how the work is done; None for what suits.
+        progress: shows how far it is.
+
+    Yields:
+        One `Prediction` for each question.
+
+    Raises:
+        VocabularyError: the processor has no answers.
+        TextError: a question that is empty, or has no word that the model knows.
+        InputError: images to look at, and no extractor.
+        ImageError: an image that cannot be read.
+        RegionsError: boxes that do not fit their image, or are needed and missing.
+        DataError: the store lacks an image, or is of another extractor.
+    """
+    conclude = partial(processor.decode_answers, top_k=top_k)
+    conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is told before any work.
+    images = _Images(processor, features)
+    if settings is None:
+        limits = LOOKING_WINDOW if features is None else WindowLimits()
+        settings = BulkSettings(
+            windows=limits, cache_bytes=DEFAULT_CACHE_BYTES, has_steady_shapes=fast.compiled
+        )
+    answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, conclude, settings)
+    return _answers(answerer, images, processor, questions, settings.windows, progress)
+
+
+def _answers(
+    answerer: BulkAnswerer[list[Answer]],
+    images: "_Images",
+    processor: LxmertProcessor,
+    questions: Iterable[Question],
+    limits: WindowLimits,
+    progress: StartProgress,
+) -> Iterator[Prediction]:
+    advance = progress("Answering questions", length_hint(questions, 0))
+    keyed = ((images.key(question), question) for question in questions)
+    for window in windows(keyed, lambda item: item[:1], limits):
+        images.hold(window)
+        tokens = _token_ids(processor, [question for _, question in window])
+        asked = [Asked(ids, (key,)) for ids, (key, _) in zip(tokens, window, strict=True)]
+        found = answerer.answer_in_order(asked, advance)
+        for (_, question), answers in zip(window, found, strict=True):
+            yield Prediction(question.identifier, answers)
+
+
+class _Images:
+    """The images of questions as an `ObjectSource`."""
+
+    def __init__(self, processor: LxmertProcessor, store: RegionStore | None) -> None:
+        self._processor = processor
+        self._held: dict[Hashable, Question] = {}
+        self._things: dict[
+            int, tuple[object, int]
+        ] = {}  # By id: the thing, so that it lives on, and its number.
+        self._numbers = count()
+        self._names = None if store is None else StoredNames(store)
+        self._stored = None if store is None else StoredRegions(store, {})
+        extractor = processor.extractor
+        if store is not None and extractor is not None and store.extractor != extractor.identity:
+            raise DataError(
+                f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the "
+                "images again with the model's extractor"
+            )
+
+    def key(self, question: Question) -> Hashable:
+        """What a question's image is known by: the same for what needs to be looked at only once."""
+        image, boxes = question.image, question.boxes_xyxy_px
+        if self._names is not None:
+            return self._position(question)
+        if isinstance(image, str | Path | bytes):
+            # Keys outlive the images, which may be large.
+            seen: Hashable = sha256(image).digest() if isinstance(image, bytes) else str(image)
+        else:
+            _, seen = self._things.setdefault(id(image), (image, next(self._numbers)))
+        return seen, None if boxes is None else np.asarray(boxes, np.float32).tobytes()
+
+    def hold(self, window: Sequence[tuple[Hashable, Question]]) -> None:
+        """Hold the images of a window, and those of the windows before no longer."""
+        self._held = dict(window)
+        held = {id(question.image) for question in self._held.values()}
+        newest = max((self._things[one][1] for one in held if one in self._things), default=-1)
+        # The next window's first image may be known already; it came last.
+        self._things = {
+            one: (thing, number)
+            for one, (thing, number) in self._things.items()
+            if one in held or number > newest
+        }
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        """See `ObjectSource.load`."""
+        if self._stored is not None:
+            return self._stored.batch(torch.tensor(images))
+        questions = [self._held[image] for image in images]
+        found: dict[int, Regions] = {}
+        for has_boxes in (False, True):
+            wanted = [
+                place
+                for place, question in enumerate(questions)
+                if not isinstance(question.image, Regions)
+                and (question.boxes_xyxy_px is not None) == has_boxes
+            ]
+            found.update(zip(wanted, self._look([questions[place] for place in wanted]), strict=True))
+        return pad_regions(
+            [
+                question.image if isinstance(question.image, Regions) else found[place]
+                for place, question in enumerate(questions)
+            ]
+        )
+
+    def _position(self, question: Question) -> int:
+        """Where a feature store has the image."""
+        if not isinstance(question.image, str):
+            raise InputError(
+                f"{_name(question)} has a {type(question.image).__name__} for an image; with a feature store "
+                "give the image's name there"
+            )
+        position = self._names.find(question.image) if self._names is not None else None
+        if position is None:
+            raise DataError(
+                f"{_name(question)}: the feature store has no image {question.image!r}; "
+                "`lxmert extract` adds it"
+            )
+        return position
+
+    def _look(self, questions: Sequence[Question]) -> list[Regions]:
+        """Look at images, all of them with boxes or all without."""
+        if not questions:
+            return []
+        try:
+            return self._regions(questions)
+        except InputError:
+            for question in questions:  # Whose fault it is
+                try:
+                    self._regions([question])
+                except InputError as error:
+                    raise type(error)(f"{_name(question)}: {error}") from error
+            raise
+
+    def _regions(self, questions: Sequence[Question]) -> list[Regions]:
+        images = [question.image for question in questions if not isinstance(question.image, Regions)]
+        boxes = [question.boxes_xyxy_px for question in questions if question.boxes_xyxy_px is not None]
+        return self._processor.regions(images, boxes or None)
+
+
+def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> list[np.ndarray]:
+    """The token ids (W,) int64 of each question, with the special tokens."""
+
+    def encoded(part: Sequence[Question]) -> list[list[int]]:
+        texts = [question.text for question in part]
+        ids: list[list[int]] = processor(text=texts, padding=False, return_tensors=None)["input_ids"]
+        return ids
+
+    try:
+        return [np.array(ids, np.int64) for ids in encoded(questions)]
+    except TextError:
+        for question in questions:  # Whose fault it is
+            try:
+                encoded([question])
+            except TextError as error:
+                raise TextError(f"{_name(question)}: {error}") from error
+        raise
+
+
+def _name(question: Question) -> str:
+    return f"question {question.text!r}" if question.identifier is None else f"question {question.identifier}"

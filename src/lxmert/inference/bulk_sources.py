@@ -1,0 +1,57 @@
+"""Where bulk work gets the objects of images from, by name: a feature store, or the images themselves.
+
+Nothing is kept here: what a window needs is read or looked at when its turn comes.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lxmert.data.image_files import ImageFile, look_at
+from lxmert.data.region_source import RegionSource
+from lxmert.errors import ConfigurationError
+from lxmert.inference.bulk_packing import WindowLimits
+from lxmert.vision.extractor import RegionExtractor
+
+LOOKING_WINDOW = WindowLimits(images=64)
+"""Where images must be looked at first, which takes longer than answering: few, so that progress shows."""
+
+
+class StoredObjects:
+    """Objects of images in a feature store.
+
+    Args:
+        regions: the store's regions by the images' names.
+    """
+
+    def __init__(self, regions: RegionSource) -> None:
+        self._regions = regions
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        """See `ObjectSource.load`."""
+        return self._regions.batch(torch.tensor([self._regions.rows[image] for image in images]))
+
+
+class LookedAtObjects:
+    """Objects of image files, found by an extractor.
+
+    Args:
+        files: the images by name.
+        extractor: what looks at them.
+
+    Raises:
+        ConfigurationError: there is no extractor.
+    """
+
+    def __init__(self, files: Mapping[str, ImageFile], extractor: RegionExtractor | None) -> None:
+        if extractor is None:
+            raise ConfigurationError(
+                "there is no extractor, so images cannot become regions; give a feature store"
+            )
+        self._files = files
+        self._extractor = extractor
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        """See `ObjectSource.load`."""
+        return look_at({str(image): self._files[str(image)] for image in images}, self._extractor).inputs

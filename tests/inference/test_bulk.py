@@ -1,0 +1,210 @@
+"""The bulk engine: the scores of the plain path, and no work done twice."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertForVisualReasoning
+from lxmert.errors import TensorError
+from lxmert.inference.bulk import BulkAnswerer, BulkSettings, best_labels
+from lxmert.inference.bulk_packing import Asked, BatchLimits
+from lxmert.inference.fast_model import FastModel
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "l_layers": 2,
+    "r_layers": 2,
+    "x_layers": 2,
+    "visual_feat_dim": 5,
+    "num_qa_labels": 7,
+    "max_position_embeddings": 32,
+    "initializer_range": 0.3,
+}
+
+
+class Images:
+    """Objects of made images; remembers which were asked for."""
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        made = torch.Generator().manual_seed(2)
+        self.objects = [
+            (torch.randn(count, 5, generator=made), torch.rand(count, 4, generator=made)) for count in counts
+        ]
+        self.loaded: Counter[Hashable] = Counter()
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        self.loaded.update(images)
+        most = max(1, *(len(self.objects[int(str(image))][0]) for image in images))
+        batch = {
+            "visual_feats": torch.zeros(len(images), most, 5),
+            "visual_pos": torch.zeros(len(images), most, 4),
+            "visual_attention_mask": torch.zeros(len(images), most, dtype=torch.int64),
+        }
+        for row, image in enumerate(images):
+            features, boxes = self.objects[int(str(image))]
+            for values, mine in zip(batch.values(), (features, boxes, torch.tensor(1)), strict=True):
+                values[row, : len(features)] = mine
+        return batch
+
+
+class Spy(FastModel):
+    """Counts what the model is asked."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.asked: list[dict[str, Tensor | None]] = []
+        self.encoded: list[tuple[int, ...]] = []
+
+    def encode_objects(self, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+        self.encoded.append(tuple(inputs[0].shape))
+        return super().encode_objects(*inputs)
+
+    def scores(self, **inputs: Any) -> Tensor:
+        self.asked.append(inputs)
+        return super().scores(**inputs)
+
+
+def model(kind: type) -> Any:
+    torch.manual_seed(0)
+    return kind(LxmertConfig(**SIZES)).eval()
+
+
+def question(seed: int, words: int, *images: int) -> Asked:
+    return Asked(np.random.default_rng(seed).integers(1, 50, words), images)
+
+
+def plainly(model: Any, asked: Asked, images: Images) -> Tensor:
+    """The scores (C,) of one question alone, without padding, from features to scores at once."""
+    loaded = [images.load([image]) for image in asked.images]
+    most = max(one["visual_feats"].shape[1] for one in loaded)
+    names = ("visual_feats", "visual_pos", "visual_attention_mask")
+    stacked = {
+        name: torch.stack(
+            [
+                torch.cat(
+                    [one[name][0], one[name].new_zeros(most - one[name].shape[1], *one[name].shape[2:])]
+                )
+                for one in loaded
+            ]
+        )
+        for name in names
+    }
+    if len(asked.images) > 1:
+        stacked = {name: values[None] for name, values in stacked.items()}
+    with torch.no_grad():
+        scores: Tensor = model(
+            input_ids=torch.from_numpy(asked.token_ids)[None], **stacked, return_dict=False
+        )[0]
+    return scores[0]
+
+
+def rows(scores: Tensor) -> list[Tensor]:
+    return list(scores)
+
+
+COUNTS = [3, 7, 0, 1, 7, 9, 2, 30]
+
+
+@pytest.mark.parametrize("counts", [COUNTS, [5] * 8], ids=["different counts", "equal counts"])
+@pytest.mark.parametrize("tokens", [1, 70, 100_000])
+@pytest.mark.parametrize("steady", [False, True])
+def test_scores_are_those_of_one_question_at_a_time(counts: list[int], tokens: int, steady: bool) -> None:
+    answering = model(LxmertForQuestionAnswering)
+    images = Images(counts)
+    asked = [question(seed, 3 + seed * 5 % 9, seed * 3 % 8) for seed in range(33)]
+    expected = [plainly(answering, one, images) for one in asked]
+    settings = BulkSettings(batches=BatchLimits(tokens=tokens), has_steady_shapes=steady)
+    engine = BulkAnswerer(FastModel(answering), images, 0, rows, settings)
+    found = engine.answer_in_order(asked)
+    assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
+    assert torch.stack(expected).std(dim=0).min() > 0.01, "the questions are too alike to tell"
+
+
+def test_scores_of_pairs_are_those_of_one_pair_at_a_time() -> None:
+    reasoning = model(LxmertForVisualReasoning)
+    images = Images(COUNTS)
+    asked = [question(seed, 3 + seed * 5 % 9, seed * 3 % 8, seed * 5 % 8) for seed in range(33)]
+    expected = [plainly(reasoning, one, images) for one in asked]
+    spy = Spy(reasoning)
+    found = BulkAnswerer(spy, images, 0, rows, BulkSettings(BatchLimits(tokens=120))).answer_in_order(asked)
+    assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
+    for inputs in spy.asked:
+        pairs, _, most, _ = inputs["object_states"].shape  # type: ignore[union-attr]
+        assert pairs == 1 or 2 * pairs * (most + inputs["input_ids"].shape[1]) <= 120  # type: ignore[union-attr]
+
+
+def test_an_image_is_encoded_once_and_an_equal_question_asked_once() -> None:
+    images = Images(COUNTS)
+    spy = Spy(model(LxmertForQuestionAnswering))
+    asked = [question(seed % 10, 4 + seed % 10 % 3, seed % 5) for seed in range(60)]
+    found = BulkAnswerer(spy, images, 0, rows).answer_in_order(asked)
+    assert images.loaded == Counter(range(5))
+    assert sum(shape[0] for shape in spy.encoded) == 5
+    assert sum(len(inputs["input_ids"]) for inputs in spy.asked) == 10  # type: ignore[arg-type]
+    assert all(torch.equal(found[seed], found[seed % 10]) for seed in range(60))
+
+
+def test_nothing_is_masked_where_nothing_is_padded() -> None:
+    spy = Spy(model(LxmertForQuestionAnswering))
+    BulkAnswerer(spy, Images([4] * 6), 0, rows).answer_in_order([question(n, 5, n) for n in range(6)])
+    assert [inputs["attention_mask"] for inputs in spy.asked] == [None]
+    assert [inputs["visual_attention_mask"] for inputs in spy.asked] == [None]
+
+
+@pytest.mark.parametrize(("cache_bytes", "again"), [(0, 6), (10**6, 0), (3 * 4 * 16 * 4, 3)])
+def test_what_outlives_a_window_keeps_to_its_bytes(cache_bytes: int, again: int) -> None:
+    images = Images([4] * 6)  # Each takes 4 objects of 16 numbers of 4 bytes.
+    engine = BulkAnswerer(
+        FastModel(model(LxmertForQuestionAnswering)), images, 0, rows, BulkSettings(cache_bytes=cache_bytes)
+    )
+    asked = [question(n, 5, n) for n in range(6)]
+    first = engine.answer_in_order(asked)
+    images.loaded.clear()
+    second = engine.answer_in_order(asked[::-1])
+    assert images.loaded.total() == again
+    assert torch.allclose(torch.stack(first), torch.stack(second[::-1]), atol=1e-6)
+
+
+def test_what_was_used_last_outlives_what_was_encoded_last() -> None:
+    images = Images([4] * 4)
+    settings = BulkSettings(cache_bytes=3 * 4 * 16 * 4)  # of three images
+    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), images, 0, rows, settings)
+    for window in ([0, 1, 2], [0, 3], [0], [2]):
+        engine.answer_in_order([question(image, 5, image) for image in window])
+    assert images.loaded == Counter(range(4))
+
+
+def test_batches_that_are_done_are_left_out_and_the_others_stay_as_they_are() -> None:
+    answering = model(LxmertForQuestionAnswering)
+    asked = [question(seed, 3 + seed % 7, seed % 8) for seed in range(40)]
+    settings = BulkSettings(batches=BatchLimits(tokens=80))
+    whole = list(BulkAnswerer(FastModel(answering), Images(COUNTS), 0, rows, settings).answer(asked))
+    done = {place for places, _ in whole[::2] for place in places}
+    spy = Spy(answering)
+    rest = list(BulkAnswerer(spy, Images(COUNTS), 0, rows, settings).answer(asked, done.issuperset))
+    assert [places for places, _ in rest] == [places for places, _ in whole[1::2]]
+    assert len(spy.asked) == len(rest) > 1
+    for (_, one), (_, other) in zip(rest, whole[1::2], strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+def test_progress_and_time_are_told() -> None:
+    told: list[int] = []
+    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), Images(COUNTS), 0, rows)
+    engine.answer_in_order([question(n % 9, 5, n % 8) for n in range(40)], told.append)
+    assert sum(told) == 40
+    assert engine.seconds > 0
+
+
+def test_the_class_of_the_highest_score_is_the_label() -> None:
+    assert best_labels(torch.tensor([[0.1, 3.0, -2.0], [5.0, -9.0, 4.9], [-3.0, -2.0, -1.0]])) == [1, 0, 2]
+    with pytest.raises(TensorError, match="NaN or infinity"):
+        best_labels(torch.tensor([[0.0, float("nan")], [1.0, 2.0]]))

@@ -1,0 +1,100 @@
+"""The journal of answers: nothing lost, nothing believed that is not whole, no other run's answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxmert.errors import DataError
+from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
+from lxmert.inference.ranks import Ranks
+
+RUN = {"weights": "ab12", "settings": ["cpu", None, False]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return journal_folder(tmp_path / "out.json")
+
+
+def noted(folder: Path, run: dict[str, Any] = RUN, **options: Any) -> dict[int, int]:
+    with AnswerJournal(folder, run, **options) as journal:
+        return dict(journal.labels)
+
+
+def test_answers_outlive_their_process(folder: Path) -> None:
+    assert folder.name == "out.json.journal"
+    with AnswerJournal(folder, RUN) as journal:
+        assert journal.labels == {}
+        journal.append([3, 1, 4], [10, 11, 12])
+        journal.append([0], [9])
+        assert journal.holds([4, 0])
+        assert not journal.holds([4, 2])
+    assert noted(folder) == {3: 10, 1: 11, 4: 12, 0: 9}
+    with AnswerJournal(folder, RUN) as journal:
+        journal.append([2], [7])
+        journal.close()
+        journal.remove()
+    assert not folder.exists()
+
+
+def test_a_journal_that_was_cut_anywhere_is_believed_as_far_as_it_is_whole(folder: Path) -> None:
+    batches = [([0, 5], [1, 2]), ([3], [4]), ([9, 8, 7], [0, 1, 0])]
+    with AnswerJournal(folder, RUN) as journal:
+        for batch in batches:
+            journal.append(*batch)
+    (path,) = folder.glob("*.jsonl")
+    content = path.read_bytes()
+    ends = [n + 1 for n, byte in enumerate(content) if byte == ord("\n")]
+    for size in range(len(content) + 1):
+        path.write_bytes(content[:size])
+        whole = max(sum(end <= size for end in ends) - 1, 0)
+        expected = {place: label for batch in batches[:whole] for place, label in zip(*batch, strict=True)}
+        assert noted(folder) == expected, size
+        # It goes on where it was cut.
+        with AnswerJournal(folder, RUN) as journal:
+            journal.append([50], [6])
+        assert noted(folder) == {**expected, 50: 6}
+
+
+def test_a_line_that_was_changed_ends_what_is_believed(folder: Path) -> None:
+    with AnswerJournal(folder, RUN) as journal:
+        journal.append([1], [1])
+        journal.append([2], [2])
+        journal.append([3], [3])
+    (path,) = folder.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"labels":[2]', b'"labels":[4]'))
+    assert noted(folder) == {1: 1}
+
+
+def test_the_journal_of_another_run_is_refused_with_what_differs(folder: Path) -> None:
+    with AnswerJournal(folder, RUN) as journal:
+        journal.append([1], [1])
+    with pytest.raises(DataError, match=r"another run \(weights, more\).*--overwrite") as caught:
+        noted(folder, {**RUN, "weights": "cd34", "more": 1})
+    assert "\n" not in str(caught.value)
+    assert noted(folder) == {1: 1}, "the other run's answers are lost"
+    assert noted(folder, {**RUN, "weights": "cd34"}, overwrite=True) == {}
+    assert noted(folder, {**RUN, "weights": "cd34"}) == {}
+
+
+def test_processes_write_files_of_their_own_and_read_all(folder: Path) -> None:
+    first, second = (AnswerJournal(folder, RUN, Ranks(rank, 2)) for rank in (0, 1))
+    first.append([0, 1], [5, 6])
+    second.append([2], [7])
+    assert not first.holds([2])
+    assert first.read() == second.read() == {0: 5, 1: 6, 2: 7}
+    with pytest.raises(DataError, match="another process is writing"):
+        AnswerJournal(folder, RUN, Ranks(1, 2))
+    first.close()
+    second.close()
+    # A run of one process goes on with what two have begun; or begins anew, without the second's.
+    assert noted(folder) == {0: 5, 1: 6, 2: 7}
+    assert noted(folder, overwrite=True) == {}
+    assert noted(folder) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out.journal").write_text("a file")
+    with pytest.raises(DataError, match="cannot be written"):
+        AnswerJournal(tmp_path / "out.journal", RUN)

@@ -1,0 +1,82 @@
+"""Windows, equal questions, batches within a budget."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lxmert.errors import ConfigurationError
+from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, equal_questions, pack, windows
+
+SIZES = st.lists(st.tuples(st.integers(3, 20), st.integers(1, 40)), min_size=1, max_size=120)
+
+
+def padded_tokens(batch: list[int], words: list[int], objects: list[int], images: int) -> int:
+    return len(batch) * images * (max(words[one] for one in batch) + max(objects[one] for one in batch))
+
+
+@given(sizes=SIZES, images=st.sampled_from([1, 2]), tokens=st.integers(1, 600))
+def test_every_question_is_in_one_batch_within_the_budget(
+    sizes: list[tuple[int, int]], images: int, tokens: int
+) -> None:
+    words, objects = [size[0] for size in sizes], [size[1] for size in sizes]
+    batches = pack(words, objects, images, BatchLimits(tokens=tokens))
+    assert sorted(one for batch in batches for one in batch) == list(range(len(sizes)))
+    for batch in batches:
+        assert len(batch) == 1 or padded_tokens(batch, words, objects, images) <= tokens
+
+
+def test_like_lengths_share_a_batch_so_that_little_is_padded() -> None:
+    choose = np.random.default_rng(3)
+    words = choose.integers(3, 21, 2000).tolist()
+    objects = choose.integers(10, 101, 2000).tolist()
+    batches = pack(words, objects, 1, BatchLimits(tokens=3072))
+    really = sum(words) + sum(objects)
+    assert sum(padded_tokens(batch, words, objects, 1) for batch in batches) < 1.12 * really
+    # In the order of the questions a third would be padding.
+    assert padded_tokens(list(range(2000)), words, objects, 1) > 1.5 * really
+
+
+def test_batches_are_as_large_as_they_may_be() -> None:
+    batches = pack([10] * 100, [36] * 100, 1, BatchLimits(tokens=46 * 30 + 45))
+    assert [len(batch) for batch in batches] == [30, 30, 30, 10]
+    assert [len(batch) for batch in pack([10] * 7, [36] * 7, 2, BatchLimits(tokens=46 * 6))] == [3, 3, 1]
+    assert [len(batch) for batch in pack([10] * 7, [36] * 7, 2, BatchLimits(questions=5))] == [5, 2]
+
+
+def test_equal_questions_about_the_same_images_are_found() -> None:
+    one, other = np.array([1, 7, 2]), np.array([1, 8, 2])
+    asked = [Asked(one, ("a",)), Asked(other, ("a",)), Asked(one, ("b",)), Asked(one.copy(), ("a",))]
+    assert equal_questions(asked) == [[0, 3], [1], [2]]
+    pairs = [Asked(one, ("a", "b")), Asked(one, ("b", "a")), Asked(one, ("a", "b"))]
+    assert equal_questions(pairs) == [[0, 2], [1]]
+
+
+def test_windows_keep_the_order_and_their_limits() -> None:
+    images = [[0], [0], [1], [0, 1], [2], [3], [3], [3], [3], [4, 5]]
+    cut = list(windows(range(10), images.__getitem__, WindowLimits(questions=4, images=2)))
+    assert cut == [[0, 1, 2, 3], [4, 5, 6, 7], [8], [9]]
+    # More images than a window may have are one window all the same.
+    assert list(windows(range(10), images.__getitem__, WindowLimits(images=1)))[-1] == [9]
+    assert list(windows([], images.__getitem__, WindowLimits())) == []
+
+
+def test_a_window_is_given_out_before_the_next_is_asked_for() -> None:
+    taken = []
+
+    def items() -> object:
+        for one in range(100):
+            taken.append(one)
+            yield one
+
+    first = next(windows(items(), lambda one: (one,), WindowLimits(questions=8)))
+    assert (first, len(taken)) == (list(range(8)), 9)
+
+
+def test_limits_that_allow_nothing_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="0 tokens"):
+        BatchLimits(tokens=0)
+    with pytest.raises(ConfigurationError, match="-1 questions"):
+        BatchLimits(questions=-1)
+    with pytest.raises(ConfigurationError, match="0 images"):
+        WindowLimits(images=0)

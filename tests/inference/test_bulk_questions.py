@@ -1,0 +1,238 @@
+"""`LxmertPredictor.predict`: the answers of `answer`, in the caller's order, each image looked at once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lxmert import LxmertPredictor
+from lxmert.data.feature_store import FeatureStoreWriter
+from lxmert.errors import DataError, ImageError, InputError, RegionsError, TextError, VocabularyError
+from lxmert.inference import bulk_questions
+from lxmert.inference.bulk_packing import WindowLimits
+from lxmert.inference.bulk_questions import Prediction, Question
+from lxmert.inference.extraction import describe_store
+from lxmert.scenes import sample
+from lxmert.vision import GivenBoxes, PooledPixels
+
+TEXTS = ["what is red?", "how many stars are there?", "is the big circle blue?", "what shape is it?"]
+
+
+@pytest.fixture
+def predictor() -> LxmertPredictor:
+    return LxmertPredictor.from_pretrained("scenes", device="cpu")
+
+
+@pytest.fixture
+def looked_at(predictor: LxmertPredictor, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The images that the extractor was given."""
+    seen: list[Any] = []
+    extractor = predictor.processor.extractor
+    whole = type(extractor).__call__
+
+    def look(self: Any, images: Any, *more: Any, **named: Any) -> Any:
+        seen.extend(images)
+        return whole(self, images, *more, **named)
+
+    monkeypatch.setattr(type(extractor), "__call__", look)
+    return seen
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 5 questions and 2 images."""
+    for name in ("LOOKING_WINDOW", "WindowLimits"):
+        limits = WindowLimits(questions=5, images=2)
+        monkeypatch.setattr(bulk_questions, name, limits if name.isupper() else lambda limits=limits: limits)
+
+
+def pictures(folder: Path, count: int = 3) -> list[Path]:
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        sample(11, number, questions=1)[0].save(path)
+    return paths
+
+
+def assert_answers(
+    predictor: LxmertPredictor, found: list[Prediction], paths: list[Path], asked: list[tuple[int, str]]
+) -> None:
+    """They are those of one question at a time."""
+    regions = [predictor.regions(path) for path in paths]
+    assert [one.identifier for one in found] == list(range(len(asked)))
+    for (number, text), prediction in zip(asked, found, strict=True):
+        [expected] = predictor.answer(regions[number], [text], top_k=3)
+        assert [one.label for one in prediction.answers] == [one.label for one in expected]
+        for one, other in zip(prediction.answers, expected, strict=True):
+            assert one.probability == pytest.approx(other.probability, abs=1e-5)
+            assert one.text == other.text
+        assert prediction.best == prediction.answers[0]
+
+
+ASKED = [(number * 7 % 3, TEXTS[number * 5 % 4]) for number in range(17)]
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_answers_come_in_order_and_an_image_is_looked_at_once(
+    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]
+) -> None:
+    paths = pictures(tmp_path)
+    told: list[int] = []
+    questions = [Question(paths[image], text, number) for number, (image, text) in enumerate(ASKED)]
+    found = list(
+        predictor.predict(
+            questions, top_k=3, progress=lambda what, total: [told.append(total), told.append][1]
+        )
+    )
+    # Also by images that lie windows back: what was encoded is kept.
+    assert len(looked_at) == 3
+    assert (told[0], sum(told[1:])) == (17, 17)
+    assert_answers(predictor, found, paths, ASKED)
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize("per_image", [5, 6])
+@pytest.mark.parametrize("kind", ["pillow", "array", "bytes", "text", "regions"])
+def test_images_of_every_kind(
+    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any], kind: str, per_image: int
+) -> None:
+    paths = pictures(tmp_path)
+    make = {
+        "pillow": Image.open,
+        "array": lambda path: np.array(Image.open(path)),
+        "bytes": Path.read_bytes,
+        "text": str,
+        "regions": predictor.regions,
+    }[kind]
+    kept = [make(path) for path in paths]
+    looked_at.clear()
+    asked = [(number // per_image, TEXTS[number % 4]) for number in range(3 * per_image)]
+    # Image by image; a window of 5 ends with an image, or in its midst.
+    found = list(
+        predictor.predict(
+            (Question(kept[image], text, number) for number, (image, text) in enumerate(asked)), top_k=3
+        )
+    )
+    assert len(looked_at) == (0 if kind == "regions" else 3)
+    assert_answers(predictor, found, paths, asked)
+
+
+def test_a_picture_that_is_gone_is_not_taken_for_a_later_one(predictor: LxmertPredictor) -> None:
+    images = bulk_questions._Images(predictor.processor, None)
+    keys = set()
+    for _ in range(200):  # Sooner or later at the same place in memory.
+        question = Question(Image.new("RGB", (4, 3)), "what?")
+        key = images.key(question)
+        images.hold([(key, question)])
+        keys.add(key)
+        del question
+    assert len(keys) == 200
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_pictures_that_live_for_one_question_are_not_taken_for_one_another(
+    predictor: LxmertPredictor, tmp_path: Path
+) -> None:
+    paths = pictures(tmp_path)
+
+    def questions() -> Iterator[Question]:
+        for number, (image, text) in enumerate(ASKED):
+            yield Question(Image.open(paths[image]).convert("RGB"), text, number)
+
+    assert_answers(predictor, list(predictor.predict(questions(), top_k=3)), paths, ASKED)
+
+
+def test_given_boxes_belong_to_the_image(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    paths = pictures(tmp_path, 2)
+    boxes = [
+        None,
+        sample(11, 0, questions=1)[1].boxes_xyxy_px(),
+        sample(11, 0, questions=1)[1].boxes_xyxy_px()[:2],
+    ]
+    questions = [
+        Question(path, text, (path.name, n), given)
+        for path in paths
+        for n, given in enumerate(boxes)
+        for text in TEXTS[:2]
+    ]
+    for question, prediction in zip(questions, predictor.predict(questions), strict=True):
+        [[expected]] = predictor.answer(
+            predictor.regions(question.image, question.boxes_xyxy_px),  # type: ignore[arg-type]
+            [question.text],
+        )
+        assert prediction.identifier == question.identifier
+        assert prediction.best.probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]) -> None:
+    paths = pictures(tmp_path)
+    extractor = predictor.processor.extractor
+    assert extractor is not None
+    with FeatureStoreWriter(tmp_path / "store", describe_store(extractor, "float32")) as writer:
+        for path in paths:
+            writer.add(path.name, predictor.regions(path))
+    looked_at.clear()
+    stored = [tmp_path / "store"]
+    questions = [Question(paths[image].stem, text, number) for number, (image, text) in enumerate(ASKED)]
+    found = list(predictor.predict(questions, top_k=3, features=stored))
+    assert looked_at == []
+    assert_answers(predictor, found, paths, ASKED)
+    with pytest.raises(DataError, match=r"question 7: the feature store has no image 'x'.*lxmert extract"):
+        list(predictor.predict([*questions[:7], Question("x", "what?", 7)], features=stored))
+    with pytest.raises(InputError, match="question 'what\\?' has a PosixPath for an image"):
+        list(predictor.predict([Question(paths[0], "what?")], features=stored))
+    predictor.processor._extractor = GivenBoxes(PooledPixels(2))
+    with pytest.raises(DataError, match="was made by faster-rcnn"):
+        predictor.predict(questions, features=stored)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_answers_come_while_questions_are_still_taken(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    (path,) = pictures(tmp_path, 1)
+    taken: list[int] = []
+
+    def questions() -> Iterator[Question]:
+        for number in range(100):
+            taken.append(number)
+            yield Question(path, TEXTS[number % 4], number)
+
+    stream = predictor.predict(questions())
+    assert taken == []
+    next(stream)
+    assert len(taken) == 6
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_the_question_at_fault_is_named_and_those_before_are_answered(
+    predictor: LxmertPredictor, tmp_path: Path
+) -> None:
+    path, other = pictures(tmp_path, 2)
+    (tmp_path / "no.png").write_text("no picture")
+    good = [Question(path, TEXTS[0], number) for number in range(5)]
+    faults: list[tuple[Question, type[InputError], str]] = [
+        (Question(other, " ", "q6"), TextError, "question q6: the text is empty"),
+        (Question(other, "日本", 6), TextError, "question 6: .*no word"),
+        (Question(tmp_path / "no.png", "what is red?", 6), ImageError, "question 6: .*no.png"),
+        (
+            Question(other, "what?", boxes_xyxy_px=np.array([[5, 5, 4, 4]])),  # type: ignore[arg-type]
+            RegionsError,
+            "question 'what\\?'",
+        ),
+    ]
+    for question, kind, told in faults:
+        stream = predictor.predict([*good, Question(other, TEXTS[1]), question])
+        assert len([next(stream) for _ in good]) == 5
+        with pytest.raises(kind, match=told):
+            next(stream)
+
+
+def test_what_cannot_work_is_told_before_a_question_is_taken(predictor: LxmertPredictor) -> None:
+    with pytest.raises(InputError, match="top_k is 0"):
+        predictor.predict([], top_k=0)
+    assert list(predictor.predict([])) == []
+    predictor.processor._answers = None
+    with pytest.raises(VocabularyError, match="no answers"):
+        predictor.predict([])

@@ -1,0 +1,402 @@
+"""`lxmert predict`: the answers of the plain path, killed and continued runs, several processes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lxmert import LxmertForQuestionAnswering, LxmertProcessor
+from lxmert.cli.main import main
+from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
+from lxmert.data.task_examples import Purpose
+from lxmert.inference.fast_model import FastModel
+from lxmert.inference.ranks import Ranks
+from lxmert.training.evaluation import regions_for, run_model
+from lxmert.training.preparation import prepare
+from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.task_list import task_named
+from tests.training.test_tasks import values_for
+
+COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
+TASKS = ["vqa", "gqa", "nlvr2"]
+
+Predict = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]:
+    """Makes the folder of an untrained model of a task, once."""
+
+    def make(task: str) -> Path:
+        folder = models / task
+        if not folder.exists():
+            torch.manual_seed(4)
+            prepared = prepare(task_named(task), FinetuneRecipe.from_dict(values_for(task, tiny_values)))
+            with torch.no_grad():  # Else an untrained model says the same of everything.
+                for name, weights in prepared.model.named_parameters():
+                    if name.endswith("logit_fc.3.weight"):
+                        weights.normal_()
+            prepared.model.save_pretrained(folder)
+            prepared.processor.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def predict(capsys: pytest.CaptureFixture[str]) -> Predict:
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", *map(str, words)])
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many questions each batch of the model had."""
+    batches: list[int] = []
+    scores = FastModel.scores
+
+    def counted(self: FastModel, **inputs: Any) -> Tensor:
+        batches.append(len(inputs["input_ids"]))
+        return scores(self, **inputs)
+
+    monkeypatch.setattr(FastModel, "scores", counted)
+    return batches
+
+
+def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
+    """The answers of one example at a time, from features to scores in one go."""
+    kind = task_named(task)
+    model = kind.model_class.from_pretrained(folder).eval()
+    processor = LxmertProcessor.from_pretrained(folder)
+    examples = kind.split(data, "test").read()
+    regions = regions_for(examples, processor, None)
+    targets = [(0, {})] * len(examples)
+    dataset = TaskDataset(
+        examples.examples,
+        targets,  # type: ignore[arg-type]
+        processor.tokenizer,
+        processor.max_text_length,
+        regions,
+    )
+    collate = TaskCollator(regions, processor.tokenizer.pad_token_id, 1, TargetKind.CLASS)
+    labels = []
+    for place in range(len(dataset)):
+        batch = collate([dataset[place]])
+        del batch["labels"]
+        with torch.no_grad():
+            labels.append(int(model(**batch, return_dict=False)[0].argmax()))
+    return labels
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_are_those_of_one_example_at_a_time(
+    task: str, model_of: Callable[[str], Path], scenes_folder: Path
+) -> None:
+    folder, kind = model_of(task), task_named(task)
+    expected = plain_labels(task, folder, scenes_folder)
+    examples = kind.split(scenes_folder, "test").read()
+    for batch_size in (None, 3):
+        model = kind.model_class.from_pretrained(folder)
+        labels, seconds = run_model(
+            model, LxmertProcessor.from_pretrained(folder), examples, batch_size=batch_size
+        )
+        assert labels == expected
+        assert seconds > 0
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_interrupted_run_is_continued_to_the_very_same_file(
+    task: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [model_of(task), scenes_folder, "-q", "--task", task, "--split", "train", "--batch-size", 5, "-o"]
+    assert predict(*words, tmp_path / "whole")[0] == 0
+    total = sum(answered)
+    assert len(answered) > 8
+    scores = FastModel.scores
+
+    def interrupted(self: FastModel, **inputs: Any) -> Tensor:
+        if len(answered) == 7:
+            raise KeyboardInterrupt
+        return scores(self, **inputs)
+
+    answered.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(FastModel, "scores", interrupted)
+        status, out, err = predict(*words, tmp_path / "parts")
+    assert (status, out) == (130, "")
+    journal = tmp_path / "parts.journal"
+    kept = f"what is answered is kept in {journal}"
+    assert err == f"lxmert: interrupted; {kept}: run the same again to go on\n"
+    before = sum(answered)
+    assert not (tmp_path / "parts").exists()
+    status, out, _ = predict(*words, tmp_path / "parts")
+    assert status == 0
+    # Not one question is asked twice, but for equal ones, which are asked once in both.
+    assert sum(answered) == total
+    asked = task_named(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
+    assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions, ")
+    assert out.endswith(" of them before\n")
+    assert before < total
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not journal.exists()
+
+
+def test_a_killed_run_is_continued_without_loss_or_repetition(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", "1", "--split", "train", "-o"]
+    assert predict(*words, tmp_path / "whole.json")[0] == 0
+    total = sum(answered)
+    run = subprocess.Popen(
+        [*COMMAND, "predict", *map(str, words), str(tmp_path / "parts.json")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    journal = tmp_path / "parts.json.journal" / "rank-00000.jsonl"
+    deadline = time.monotonic() + 500
+    while (journal.read_bytes().count(b"\n") if journal.exists() else 0) < 20:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    before = journal.read_bytes().count(b"\n") - 1
+    assert before < total, "the run was over before it was killed"
+    answered.clear()
+    status, _, err = predict(*words, tmp_path / "parts.json")
+    assert status == 0, err
+    assert sum(answered) == total - before
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not journal.parent.exists()
+
+
+def test_of_a_continued_run_only_what_is_left_is_looked_at(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from lxmert.inference import bulk_examples, bulk_sources
+    from lxmert.inference.bulk_packing import WindowLimits
+
+    looked_at: list[str] = []
+    look_at = bulk_sources.look_at
+
+    def looking(files: dict[str, Any], extractor: Any) -> Any:
+        if len(looked_at) == 2 and "stop" in words:
+            raise KeyboardInterrupt
+        looked_at.extend(files)
+        return look_at(files, extractor)
+
+    monkeypatch.setattr(bulk_examples, "LOOKING_WINDOW", WindowLimits(images=1))
+    monkeypatch.setattr(bulk_sources, "look_at", looking)
+    words = ["stop"]
+    command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
+    assert predict(*command)[0] == 130
+    assert len(looked_at) == 2
+    words.clear()
+    assert predict(*command)[0] == 0
+    images = task_named("vqa").split(scenes_folder, "test").read().image_names()
+    assert looked_at == images
+    assert len(images) > 3
+
+
+@pytest.mark.parametrize("change", ["--dtype", "--limit", "--batch-size", "weights", "questions"])
+def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
+    change: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, data, output = tmp_path / "model", tmp_path / "data", tmp_path / "out.json"
+    shutil.copytree(model_of("vqa"), folder)
+    shutil.copytree(scenes_folder, data)
+    words = [folder, data, "-q", "-o", output]
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.prediction.AnswerJournal.remove", lambda journal: None)
+        assert predict(*words)[0] == 0
+    output.unlink()
+    journal = next((tmp_path / "out.json.journal").glob("*.jsonl"))
+    held = journal.read_bytes()
+    options: list[object] = []
+    differs = "settings"
+    if change == "weights":
+        model = LxmertForQuestionAnswering.from_pretrained(folder)
+        with torch.no_grad():
+            model.lxmert.pooler.dense.bias[3] += 1
+        model.save_pretrained(folder)
+        differs = "weights"
+    elif change == "questions":
+        path = data / "annotations" / "vqa_test_questions.json"
+        content = json.loads(path.read_text())
+        content["questions"][5]["question"] = "what is blue?"
+        path.write_text(json.dumps(content))
+        differs = "questions"
+    else:
+        options = {"--dtype": ["--dtype", "bfloat16"], "--limit": ["--limit", 7]}.get(change, [change, 64])
+        differs = "questions" if change == "--limit" else "settings"
+    answered.clear()
+    status, _, err = predict(*words, *options)
+    assert status == 1
+    assert f"holds the answers of another run ({differs}); finish that one first, or begin" in err
+    assert err.splitlines()[-1].startswith("lxmert: error: ")
+    assert answered == []
+    assert journal.read_bytes() == held
+    assert not output.exists()
+    assert predict(*words, *options, "--overwrite")[0] == 0
+    assert sum(answered) > 0
+    assert output.exists()
+
+
+def test_a_run_that_ended_before_its_file_was_written_writes_it(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*more: object) -> Iterator[None]:
+        raise OSError("No space left on device")
+
+    words = [model_of("nlvr2"), scenes_folder, "-q", "-o", tmp_path / "out.csv"]
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.nlvr2_task.write_nlvr2_submission", full)
+        status, _, err = predict(*words)
+    assert status == 1
+    assert "No space left" in err
+    answered.clear()
+    status, out, _ = predict(*words)
+    assert (status, answered) == (0, [])
+    assert "of them before" in out
+    assert (tmp_path / "out.csv").read_text().count("\n") == len(
+        task_named("nlvr2").split(scenes_folder, "test").read()
+    )
+
+
+def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [model_of("nlvr2"), scenes_folder, "--split", "train", "-q", "-o"]
+    assert predict(*words, tmp_path / "alone.csv")[0] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, "predict", *map(str, words), str(tmp_path / "shared.csv")],
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    told = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    lines = (tmp_path / "alone.csv").read_text().splitlines()
+    assert told[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions\n"
+    assert told[1][0] == ""
+    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    assert not (tmp_path / "shared.csv.journal").exists()
+
+
+def test_processes_that_cannot_reach_one_another_leave_the_file_to_the_last(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [model_of("gqa"), scenes_folder, "-q", "--task", "gqa", "--split", "train", "-o"]
+    assert predict(*words, tmp_path / "alone.json")[0] == 0
+    total = sum(answered)
+    answered.clear()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    shares = []
+    for rank in ("1", "0", "2"):
+        monkeypatch.setenv("RANK", rank)
+        answered.clear()
+        status, out, _ = predict(*words, tmp_path / "out.json")
+        assert status == 0
+        shares.append(sum(answered))
+        assert (tmp_path / "out.json").exists() == (rank == "2")
+        assert (
+            "predictions" if rank == "2" else f"not written yet, .* answers by rank {rank} of 3"[:15]
+        ) in out
+    assert total <= sum(shares) < 1.1 * total  # Equal questions may fall to two of them.
+    assert max(shares) < 0.5 * total
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
+
+
+def test_processes_that_share_no_disk_are_told(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = Ranks(0, 2, is_connected=True)
+    monkeypatch.setattr(Ranks, "from_environment", lambda: first)
+    monkeypatch.setattr(Ranks, "total", lambda self, counts: list(counts))
+    status, _, err = predict(model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json")
+    assert status == 1
+    assert re.search(
+        r"out.json.journal holds \d+ of \d+ answers; let all processes write to the same disk", err
+    )
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("options", [["--dtype", "bfloat16"], ["--dtype", "auto"]])
+def test_other_precisions_answer_alike(
+    options: list[str], model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "-o"]
+    assert predict(*words, tmp_path / "exact.json")[0] == 0
+    assert predict(*words, tmp_path / "other.json", *options)[0] == 0
+    exact, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "other"))
+    alike = sum(one == another for one, another in zip(exact, other, strict=True))
+    assert alike / len(exact) > 0.8

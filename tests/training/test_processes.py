@@ -1,0 +1,86 @@
+"""Fine-tuning by several processes or in other batches comes to the same figures."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lxmert.training.finetuning import finetune
+from lxmert.training.recipe import FinetuneRecipe
+
+Make = Callable[..., FinetuneRecipe]
+FIGURES = ("step", "train_loss", "validation_loss", "validation_accuracy")
+
+
+def still(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
+    """Changes to a recipe: no dropout, and answers that know some questions only, in some batches more."""
+    model = tiny_recipe().model.model_dump(include={"config", "vocabulary"})
+    model["config"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "answers.json").write_text('["red", "yes", "2", "circle"]')
+    answers = {"source": str(folder / "answers.json")}
+    return {
+        "model": model,
+        "data": {"answers": answers, "test_split": None, "train_images": 20},
+        "saving": {"log_every_steps": 1},
+    }
+
+
+@pytest.mark.parametrize("objects", [False, True])
+def test_the_size_of_validation_batches_changes_no_figure(
+    tiny_recipe: Make, tmp_path: Path, objects: bool
+) -> None:
+    changes = still(tiny_recipe, tmp_path)
+    optimisation = {
+        "batch_size": 16,
+        "epochs": 1,
+        "object_prediction": objects,
+        "place_weight": float(objects),
+    }
+    few, many = (
+        finetune(
+            tiny_recipe(optimisation=optimisation, evaluation={"batch_size": size}, **changes),
+            tmp_path / str(size),
+        ).metrics["epochs"]
+        for size in (7, 60)
+    )
+    for mine, theirs in zip(few, many, strict=True):
+        assert mine["validation_accuracy_per_family"] == theirs["validation_accuracy_per_family"]
+        for name in FIGURES:
+            assert mine[name] == pytest.approx(theirs[name], abs=1e-6), name
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_and_weights_of_one(tiny_recipe: Make, tmp_path: Path) -> None:
+    changes = still(tiny_recipe, tmp_path)
+    one = tiny_recipe(optimisation={"batch_size": 16, "epochs": 1}, **changes)
+    two = tiny_recipe(optimisation={"batch_size": 8, "epochs": 1}, **changes)
+    (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = ["-m", "lxmert.cli.main", "finetune", "vqa", "--quiet", "--config", str(tmp_path / "two.yaml")]
+    done = subprocess.run(
+        [sys.executable, *launcher, *settings, *command, "--output", str(tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    expected = finetune(one, tmp_path / "one").metrics
+    found = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert found["training"]["processes"] == 2
+    for mine, theirs in zip(found["epochs"], expected["epochs"], strict=True):
+        for name in FIGURES:
+            assert mine[name] == pytest.approx(theirs[name], abs=1e-5), name
+    weights = load_file(tmp_path / "two" / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "one" / "model.safetensors").items():
+        # Adam makes whole steps of what rounding leaves of a gradient that is zero, such as a key's bias.
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-4)
