@@ -12,7 +12,10 @@ export LXMERT_TEST_DATA ?= $(wildcard ../shared/data)
 # Processes that run tests side by side, a core each.
 TEST_PROCESSES ?= 2
 
-.PHONY: help demo test check format lint types coverage clean
+# Options of `make bench`; --quick tries all benchmarks with tiny models.
+BENCH_ARGS ?=
+
+.PHONY: help demo test check format lint types coverage bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +49,9 @@ types: $(READY)  ## fail on type errors in src
 
 coverage: $(READY)  ## run every test and report the lines never reached
 	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: $(READY)  ## measure speed and memory against other software, about 20 minutes; BENCH_ARGS=--quick tries it
+	$(BIN)/python -W ignore benchmarks/run_all.py $(BENCH_ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

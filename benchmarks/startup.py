@@ -1,48 +1,68 @@
-"""How long the first things a person does take: import, help, demo. Prints Markdown.
+"""How long the first things a person does take: import, help, demo.
 
-Run from the repository root: `.venv/bin/python benchmarks/startup.py`. Each command runs several times in a
-new process, the commands in turn; the median of the wall-clock seconds is given, beside a bare interpreter's.
+Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/startup.py`. Each command
+runs several times in a new process, the commands in turn; the median of the wall-clock seconds is given,
+beside a bare interpreter's and beside importing what any model needs.
 """
 
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
+from statistics import median
+
+from measuring.machine import facts
+from measuring.options import parsed, parser_of
+from measuring.results import Goal, Result, Table
+from measuring.rounds import say
 
 ROUNDS = 5
 LXMERT = [sys.executable, "-m", "lxmert.cli.main"]
+BARE, IMPORT, HELP = "python -c pass", "python -c 'import lxmert'", "lxmert --help"
+PEER = "python -c 'import torch, transformers'"
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    common = parsed(parser_of(__doc__, ROUNDS), arguments, "startup.py")
     with tempfile.TemporaryDirectory() as folder:
         commands = {
-            "python -c pass (for comparison)": [sys.executable, "-c", "pass"],
-            "python -c 'import lxmert'": [sys.executable, "-c", "import lxmert"],
-            "lxmert --help": [*LXMERT, "--help"],
+            BARE: [sys.executable, "-c", "pass"],
+            IMPORT: [sys.executable, "-c", "import lxmert"],
+            HELP: [*LXMERT, "--help"],
             "lxmert demo": [*LXMERT, "demo", "--seed", "1", "--output", folder],
-            "python -c 'import torch, transformers' (for comparison)": [
-                sys.executable,
-                "-c",
-                "import torch, transformers; transformers.PreTrainedModel",
-            ],
+            PEER: [sys.executable, "-c", "import torch, transformers; transformers.PreTrainedModel"],
         }
+        if common.quick:
+            del commands["lxmert demo"], commands[PEER]
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(ROUNDS):
+        for number in range(common.rounds):
             for name, command in commands.items():
                 start = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True)
                 seconds[name].append(time.perf_counter() - start)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "typer"))
-    print(f"Median of {ROUNDS} runs; {os.cpu_count()} CPU cores, Python {platform.python_version()}")
-    print(f"({versions}).\n")
-    print("| command | seconds |\n|---|--:|")
-    for name, values in seconds.items():
-        print(f"| `{name}` | {statistics.median(values):.2f} |")
+            say(f"round {number + 1} of {common.rounds}")
+    middle = {name: median(values) for name, values in seconds.items()}
+    result = Result(
+        name="startup",
+        title="Start-up",
+        about=f"Medians of {common.rounds} rounds in turns, each command in a new process; seconds of the "
+        "clock.",
+        command=common.command,
+        machine=facts(),
+        settings={"rounds": common.rounds},
+        raw=seconds,
+        notes=[f"`{BARE}` and `{PEER}` are for comparison."],
+    )
+    rows = [(f"`{name}`", f"{value:.2f}") for name, value in middle.items()]
+    result.tables.append(Table("Commands", ("command", "seconds"), rows))
+    told = ", ".join(
+        f"`{name}` {middle[name]:.2f} s" for name in (IMPORT, HELP, "lxmert demo") if name in middle
+    )
+    result.goals.append(
+        Goal("start-up", "no goal", told, None, note=f"a bare interpreter {middle[BARE]:.2f} s")
+    )
+    result.write(common.results)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

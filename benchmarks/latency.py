@@ -1,0 +1,135 @@
+"""One more question about an image that is set already, against `transformers`' LXMERT.
+
+Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/latency.py`. Both sides
+have the same random weights (full size, 9/5/5 layers of width 768, 3,129 answers). The question has 10 word
+pieces, the image 36 objects. Ours keeps what the object-relationship layers made of the image; the peer knows
+no such thing and runs its whole forward pass, in float32 and in bfloat16, of which the faster one counts.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import torch
+from measuring.gemm import GemmRates
+from measuring.machine import facts
+from measuring.models import VQA_ANSWERS, answering_twins, config_of, copied
+from measuring.options import Common, parsed, parser_of
+from measuring.results import Goal, Result, Table
+from measuring.rounds import Side, in_turns, ratios, usable
+from measuring.settings import DTYPES, OURS, PEERS, dtype_of, fast_models
+from measuring.streams import OBJECTS
+from measuring.work import latency_operations
+
+from lxmert.inference.fast_model import FastModel
+
+ROUNDS = 50
+WARMUPS = 10
+WORDS = 10
+GOAL = 3.0
+
+
+def main(arguments: list[str]) -> None:
+    common = parsed(_parser(), arguments, "latency.py")
+    config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
+    sides, notes = _sides(config, common)
+    rates = GemmRates(common.device, quick=common.quick)
+    for _ in range(common.rounds if common.quick else 5):
+        rates.measure()
+    sides = usable(sides, notes)
+    taken = in_turns(sides, common.rounds, warmups=WARMUPS, device=common.device, every=10)
+    operations = latency_operations(config, WORDS, OBJECTS)
+    result = Result(
+        name="latency" if common.device == "cpu" else f"latency_{common.device}",
+        title="One question about an image that is set",
+        about=f"{WORDS} word pieces, {OBJECTS} objects; {operations / 1e9:.2f} GFLOP are needed. Medians of "
+        f"{common.rounds} rounds in turns in one process. Ours begins with what its object-relationship "
+        "layers made of the image; the peer computes its whole forward pass in `inference_mode`, with eager "
+        "attention, the only one it has, not compiled.",
+        command=common.command,
+        machine=facts(common.device),
+        gemm=rates.told(),
+        settings={"words": WORDS, "objects": OBJECTS, "rounds": common.rounds, "operations": operations},
+        raw=taken,
+        notes=notes,
+    )
+    fastest_peer = min(PEERS.values(), key=lambda name: median(taken[name]))
+    fastest = min((name for name in taken if name in OURS), key=lambda name: median(taken[name]))
+    result.tables.append(_table(taken, fastest_peer, operations, rates))
+    times, _, _ = ratios(taken[fastest_peer], taken[fastest])
+    share = operations / median(taken[fastest]) / rates.limit(dtype_of(fastest))
+    result.goals.append(
+        Goal("one question, image already set, full size", f"{GOAL:.0f}× lower latency",
+             f"{times:.2f}× ({median(taken[fastest]) * 1e3:.1f} ms against "
+             f"{median(taken[fastest_peer]) * 1e3:.1f} ms)",
+             times >= GOAL, share, f"{fastest} against {fastest_peer}")
+    )  # fmt: skip
+    result.write(common.results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
+    return parser
+
+
+def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
+    """Name to what answers the question."""
+    device = common.device
+    ours, peer = answering_twins(config)
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(1, config.vocab_size, (1, WORDS), generator=generator).to(device)
+    image = {
+        "visual_feats": torch.rand(1, OBJECTS, config.visual_feat_dim, generator=generator).to(device),
+        "visual_pos": torch.rand(1, OBJECTS, config.visual_pos_dim, generator=generator).to(device),
+    }
+    mask = torch.ones_like(words)
+    sides: dict[str, Side] = {}
+    for dtype, name in PEERS.items():
+        model = copied(peer, DTYPES[dtype]).to(device)
+        inputs = {part: values.to(model.dtype) for part, values in image.items()}
+        sides[name] = lambda model=model, inputs=inputs: _asked(model, words, mask, inputs)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
+    for name, fast in models.items():
+        sides[name] = _one_more(fast, words, image)
+    return sides, notes
+
+
+def _one_more(fast: FastModel, words: torch.Tensor, image: Mapping[str, torch.Tensor]) -> Side:
+    """Asks again and again; the first time, which is never measured, looks at the image."""
+    kept: list[torch.Tensor] = []
+
+    def ask() -> torch.Tensor:
+        if not kept:
+            kept.append(fast.encode_objects(**image))
+        # A single question has no padding, so that no mask is needed.
+        return fast.scores(
+            input_ids=words, attention_mask=None, object_states=kept[0], visual_attention_mask=None
+        )
+
+    return ask
+
+
+@torch.inference_mode()
+def _asked(model: Any, words: torch.Tensor, mask: torch.Tensor, image: Mapping[str, torch.Tensor]) -> object:
+    return model(input_ids=words, attention_mask=mask, **image)
+
+
+def _table(taken: Mapping[str, list[float]], peer: str, operations: int, rates: GemmRates) -> Table:
+    rows = []
+    for name, seconds in taken.items():
+        times, _, _ = ratios(taken[peer], seconds)
+        share = operations / median(seconds) / rates.limit(dtype_of(name))
+        spread = sorted(seconds)
+        ninth = spread[int(0.9 * (len(spread) - 1))]
+        rows.append(
+            (name, f"{median(seconds) * 1e3:.1f}", f"{ninth * 1e3:.1f}", f"{times:.2f}", f"{share:.1%}")
+        )
+    columns = ("side", "ms (median)", "ms (9 of 10 below)", "times the faster peer", "share of the limit")
+    return Table("Latency", columns, rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What the benchmarks share: the machine's limit, work counted, sides in turns, results written."""

@@ -1,0 +1,91 @@
+"""Both sides of answering a stream of questions: `transformers` as a careful user runs it, and ours.
+
+Shapes: B questions of a batch, W words, N images, O objects, H hidden, C classes.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lxmert.inference.bulk import BulkAnswerer, BulkSettings
+from lxmert.inference.bulk_packing import Asked
+from measuring.streams import Stream
+
+PEER_BATCH = 64
+
+
+@torch.inference_mode()
+def peer_scores(model: Any, stream: Stream, batch_size: int = PEER_BATCH) -> Tensor:
+    """What the peer says (Q, C), float32: batches in the caller's order, padded to their longest question."""
+    device, dtype = model.device, model.dtype
+    scores = []
+    for start in range(0, len(stream), batch_size):
+        input_ids, mask = padded(stream.token_ids[start : start + batch_size], device)
+        images = torch.tensor(stream.images[start : start + batch_size])
+        inputs = {
+            "visual_feats": stream.visual_feats[images].to(device, dtype),
+            "visual_pos": stream.visual_pos[images].to(device, dtype),
+        }
+        if stream.visual_attention_mask is not None:
+            inputs["visual_attention_mask"] = stream.visual_attention_mask[images].to(device)
+        answered = model(input_ids=input_ids, attention_mask=mask, **inputs)
+        scores.append(answered.question_answering_score.float())
+    return torch.cat(scores).cpu()
+
+
+def our_scores(fast: Any, stream: Stream, *, compiled: bool = False) -> Tensor:
+    """What a FastModel says (Q, C), float32, through the engine of bulk answering.
+
+    Args:
+        fast: a FastModel.
+        stream: the questions.
+        compiled: True where the model is compiled: pads to few different shapes.
+    """
+    settings = BulkSettings(has_steady_shapes=compiled)
+    engine = BulkAnswerer(fast, _InMemory(stream), 0, _rows, settings)
+    asked = [
+        Asked(np.array(ids, np.int64), (image,))
+        for ids, image in zip(stream.token_ids, stream.images, strict=True)
+    ]
+    return torch.stack(engine.answer_in_order(asked))
+
+
+class _InMemory:
+    """The objects of a stream's images; see `lxmert.inference.bulk.ObjectSource`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        """The images' objects."""
+        stream, numbers = self._stream, torch.tensor(images)
+        mask = stream.visual_attention_mask
+        shape = (len(images), stream.visual_feats.shape[1])
+        return {
+            "visual_feats": stream.visual_feats[numbers],
+            "visual_pos": stream.visual_pos[numbers],
+            "visual_attention_mask": torch.ones(shape).long() if mask is None else mask[numbers],
+        }
+
+
+def _rows(scores: Tensor) -> list[Tensor]:
+    return list(scores.cpu())
+
+
+def padded(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Token ids (B, W) padded to the longest text or to `length`, and their mask (B, W)."""
+    length = length or max(map(len, texts))
+    input_ids = torch.zeros(len(texts), length, dtype=torch.long)
+    mask = torch.zeros_like(input_ids)
+    for row, ids in enumerate(texts):
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        mask[row, : len(ids)] = 1
+    return input_ids.to(device), mask.to(device)
+
+
+def equal_answers(scores: Tensor, others: Tensor) -> float:
+    """The share of questions that both give the same answer to, 0..1."""
+    return (scores.argmax(dim=1) == others.argmax(dim=1)).float().mean().item()

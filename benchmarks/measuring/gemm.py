@@ -1,0 +1,87 @@
+"""The rate at which the machine multiplies matrices: the limit that the models' times are held against.
+
+Measured with `torch.nn.functional.linear` on the shapes that LXMERT's layers have: rows (words or objects of
+a batch) times 768 × 3072, 3072 × 768 and 768 × 768. The limit of a dtype is the best of their rates, each the
+median over the rounds of the run.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from measuring.rounds import seconds_of
+
+HIDDEN, INTERMEDIATE = 768, 3072
+ROWS = (720, 1440, 2880)
+"""Objects of 20, 40 and 80 images, or words of about 70 to 300 questions."""
+ROWS_ON_GPU = (8192, 16384, 32768)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+_OPERATIONS = 2e10
+"""So many a timing takes at least: about 20 ms at a teraflop a second."""
+
+
+@dataclass
+class GemmRates:
+    """Rates by dtype and shape, in floating point operations a second; one more of each with every `measure`.
+
+    Args:
+        device: where.
+        dtypes: names of DTYPES.
+        quick: True for one small shape and few operations: whether it runs, not how fast.
+    """
+
+    device: str = "cpu"
+    dtypes: Sequence[str] = tuple(DTYPES)
+    quick: bool = False
+    _rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """Time every shape once more."""
+        rows = (64,) if self.quick else ROWS_ON_GPU if self.device == "cuda" else ROWS
+        for dtype in self.dtypes:
+            rates = self._rates.setdefault(dtype, {})
+            for count in rows:
+                for inputs, outputs in ((HIDDEN, INTERMEDIATE), (INTERMEDIATE, HIDDEN), (HIDDEN, HIDDEN)):
+                    rate = self._rate(count, inputs, outputs, dtype)
+                    rates.setdefault(f"{count} x {inputs} x {outputs}", []).append(rate)
+
+    def _rate(self, rows: int, inputs: int, outputs: int, dtype: str) -> float:
+        options = {"dtype": DTYPES[dtype], "device": self.device}
+        states, weights = torch.randn(rows, inputs, **options), torch.randn(outputs, inputs, **options)
+        operations = 2 * rows * inputs * outputs
+        faster = 0 if self.quick else 200 if self.device == "cuda" else 1
+        repeats = max(1, round(_OPERATIONS * faster / operations))
+        _multiply(states, weights, 2)
+        return operations * repeats / seconds_of(lambda: _multiply(states, weights, repeats), self.device)
+
+    def limit(self, dtype: str) -> float:
+        """The best shape's rate, floating point operations a second."""
+        return self.best(dtype)[1]
+
+    def best(self, dtype: str) -> tuple[str, float]:
+        """The best shape, and its rate."""
+        medians = {shape: statistics.median(rates) for shape, rates in self._rates[dtype].items()}
+        return max(medians.items(), key=lambda entry: entry[1])
+
+    def told(self) -> Mapping[str, Mapping[str, object]]:
+        """By dtype: the limit and its shape, and the rates of all shapes, in GFLOP/s."""
+        found = {}
+        for dtype, rates in self._rates.items():
+            shape, limit = self.best(dtype)
+            found[dtype] = {
+                "limit_gflops": round(limit / 1e9, 1),
+                "shape": shape,
+                "all_gflops": {name: round(statistics.median(each) / 1e9, 1) for name, each in rates.items()},
+            }
+        return found
+
+
+@torch.inference_mode()
+def _multiply(states: Tensor, weights: Tensor, repeats: int) -> None:
+    for _ in range(repeats):
+        F.linear(states, weights)

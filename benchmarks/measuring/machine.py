@@ -1,0 +1,63 @@
+"""The machine and the software that a figure belongs to, without names of hosts or paths."""
+
+import os
+import platform
+import re
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "transformers", "numpy", "onnxruntime")
+
+# The units that matrix products in 16 and 8 bits run on.
+_UNITS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
+
+
+def facts(device: str = "cpu") -> dict[str, Any]:
+    """Processor, threads, memory in GiB, versions and date."""
+    found: dict[str, Any] = {
+        "processor": processor_name(),
+        "units": [unit for unit in _UNITS if unit in _processor_flags()],
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+    if device == "cuda":
+        found["gpu"] = torch.cuda.get_device_name()
+        found["gpu_memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that figures depend on; those not installed are left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def processor_name() -> str:
+    """The processor's model, as Linux tells it."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _processor_file(), re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def _processor_flags() -> set[str]:
+    match = re.search(r"^flags\s*:\s*(.+)$", _processor_file(), re.MULTILINE)
+    return set(match[1].split()) if match else set()
+
+
+def _processor_file() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

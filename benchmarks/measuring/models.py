@@ -1,0 +1,66 @@
+"""The same weights in our class and in `transformers`', and the sizes of the model.
+
+`transformers` 5 has eager attention only for LXMERT; nothing of the peer is compiled.
+"""
+
+import copy
+from typing import Any
+
+import torch
+import transformers
+
+from lxmert import LxmertConfig, LxmertForPreTraining, LxmertForQuestionAnswering
+
+VQA_ANSWERS = 3129
+TINY: dict[str, Any] = {
+    "vocab_size": 500,
+    "hidden_size": 48,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "l_layers": 2,
+    "x_layers": 2,
+    "r_layers": 1,
+    "num_object_labels": 21,
+    "num_attr_labels": 9,
+    "num_qa_labels": 33,
+    "visual_feat_dim": 40,
+}
+"""For --quick."""
+
+
+def config_of(quick: bool, **sizes: Any) -> LxmertConfig:
+    """The full-size configuration (9/5/5 layers of width 768), or a tiny one."""
+    return LxmertConfig(**(TINY if quick else sizes))
+
+
+def answering_twins(config: LxmertConfig) -> tuple[Any, Any]:
+    """LxmertForQuestionAnswering, ours and the peer's, with the same random weights, to answer with."""
+    torch.manual_seed(0)
+    ours = LxmertForQuestionAnswering(config).eval()
+    return ours, peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
+
+
+def training_twins(config: LxmertConfig) -> tuple[Any, Any]:
+    """LxmertForPreTraining, ours and the peer's, with the same random weights, to train."""
+    torch.manual_seed(0)
+    ours = LxmertForPreTraining(config).train()
+    return ours, peer_of(ours, transformers.LxmertForPreTraining).train()
+
+
+def peer_of(ours: Any, kind: Any) -> Any:
+    """`transformers`' model of a kind with our model's weights."""
+    peer = kind(peer_config(ours.config))
+    peer.load_state_dict(ours.state_dict())
+    return peer
+
+
+def peer_config(config: LxmertConfig) -> Any:
+    """Our configuration in `transformers`' class."""
+    # Layer counts have names of their own; `num_hidden_layers` follows from them.
+    told = {name: value for name, value in config.to_dict().items() if name != "num_hidden_layers"}
+    return transformers.LxmertConfig(**told)
+
+
+def copied(model: Any, dtype: torch.dtype) -> Any:
+    """A copy of a model in a dtype."""
+    return copy.deepcopy(model).to(dtype)

@@ -1,0 +1,189 @@
+"""What a benchmark found, written as Markdown and JSON, and held against its goals."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from measuring.machine import facts
+
+RESULTS = Path(__file__).parents[1] / "results"
+QUICK_RESULTS = Path(__file__).parents[2] / "build" / "benchmarks"
+"""Where tiny runs leave their files: figures of tiny models are no results."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the summary.
+
+    Attributes:
+        work: what is done.
+        goal: what is wanted, in words.
+        measured: what was found, in words; None where it could not be measured.
+        met: True where it is enough; None where it could not be measured, or nothing is asked.
+        share: of the machine's limit, 0..1; None where it has none.
+        note: what else must be known.
+    """
+
+    work: str
+    goal: str
+    measured: str | None
+    met: bool | None
+    share: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a result.
+
+    Attributes:
+        title: above it.
+        columns: their names; the first is the row's name.
+        rows: as many values each.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def markdown(self) -> str:
+        """The table, numbers to the right."""
+        lines = [f"## {self.title}", "", f"| {' | '.join(self.columns)} |"]
+        lines.append("|---|" + "--:|" * (len(self.columns) - 1))
+        lines += [f"| {' | '.join(_shown(value) for value in row)} |" for row in self.rows]
+        return "\n".join(lines)
+
+
+@dataclass
+class Result:
+    """All that one benchmark found.
+
+    Attributes:
+        name: of its files.
+        title: of its page.
+        about: what was done, in sentences.
+        command: how to do it again.
+        tables: the figures.
+        goals: lines of the summary.
+        notes: what else must be known.
+        machine: see `machine.facts`.
+        gemm: see `GemmRates.told`; empty where no limit counts.
+        settings: sizes and options of the run.
+        raw: seconds of every round, by side.
+    """
+
+    name: str
+    title: str
+    about: str
+    command: str
+    tables: list[Table] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    machine: Mapping[str, Any] = field(default_factory=facts)
+    gemm: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write `<name>.json` and `<name>.md`, and print the latter."""
+        folder.mkdir(parents=True, exist_ok=True)
+        told = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / f"{self.name}.json").write_text(told + "\n", encoding="utf-8")
+        page = self.markdown()
+        (folder / f"{self.name}.md").write_text(page, encoding="utf-8")
+        print(page)
+
+    def markdown(self) -> str:
+        """The page."""
+        parts = [f"# {self.title}", f"Command: `{self.command}`", self.about, machine_line(self.machine)]
+        parts += [_gemm_line(dtype, rate) for dtype, rate in self.gemm.items()]
+        parts += [table.markdown() for table in self.tables]
+        parts += [goals_table(self.goals)] if self.goals else []
+        parts += ["\n".join(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n\n".join(parts) + "\n"
+
+
+def command_line(script: str, given: Sequence[str], private: Sequence[str]) -> str:
+    """The command as one may repeat it, what follows the options `private` told by their names alone.
+
+    Args:
+        script: the script's name.
+        given: its arguments.
+        private: options whose values are paths of this machine.
+    """
+    shown, hide = [], False
+    for part in given:
+        name, _, value = part.partition("=")
+        if hide:
+            shown.append("…")
+        elif name in private and value:
+            shown.append(f"{name}=…")
+        else:
+            shown.append(part)
+        hide = not hide and part in private
+    return " ".join(["python", f"benchmarks/{script}", *shown])
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """The machine in a sentence."""
+    units = f" with {', '.join(machine['units'])}" if machine["units"] else ""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    gpu = f"{machine['gpu']} ({machine['gpu_memory_gib']} GiB), " if "gpu" in machine else ""
+    return (
+        f"{machine['date']}; {gpu}{machine['processor']}{units}; {machine['threads']} threads on "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB; {machine['system']}, Python "
+        f"{machine['python']}, {versions}; float32 matrix products at precision "
+        f"{machine['float32_matmul_precision']!r}."
+    )
+
+
+def goals_table(goals: Sequence[Goal | Mapping[str, Any]]) -> str:
+    """The lines that a person wants to see first."""
+    lines = ["| work | goal | measured | share of the limit | |", "|---|---|---|--:|---|"]
+    for goal in goals:
+        told = goal if isinstance(goal, Mapping) else asdict(goal)
+        share = "" if told["share"] is None else f"{told['share']:.0%}"
+        mark = {True: "met", False: "missed", None: "–" if told["measured"] else "not measured"}[told["met"]]
+        note = f"; {told['note']}" if told["note"] else ""
+        lines.append(
+            f"| {told['work']} | {told['goal']} | {told['measured'] or '–'} | {share} | {mark}{note} |"
+        )
+    return "\n".join(lines)
+
+
+def write_summary(names: Sequence[str], folder: Path) -> None:
+    """One table of all goals, from the JSON files of a folder."""
+    told: list[Mapping[str, Any]] = []
+    for name in names:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            told.append(json.loads(path.read_text(encoding="utf-8")))
+    if not told:
+        sys.exit("no benchmark left a result")
+    goals = [goal for one in told for goal in one["goals"]]
+    lines = {machine_line(one["machine"]) for one in told}
+    pages = ", ".join(f"[{one['name']}]({one['name']}.md)" for one in told)
+    page = "\n\n".join(
+        ["# Speed and memory: summary", "Command: `make bench`", *sorted(lines), goals_table(goals),
+         f"How each was measured: {pages}."]
+    )  # fmt: skip
+    (folder / "summary.md").write_text(page + "\n", encoding="utf-8")
+    summary = json.dumps({"goals": goals, "machine": told[0]["machine"]}, indent=1, ensure_ascii=False)
+    (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    print(page)
+
+
+def _gemm_line(dtype: str, rate: Mapping[str, Any]) -> str:
+    return (
+        f"Limit in {dtype}: {rate['limit_gflops']:,.0f} GFLOP/s, the rate of `torch.nn.functional.linear` at "
+        f"{rate['shape']}, the best of {len(rate['all_gflops'])} shapes, in the same run."
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)

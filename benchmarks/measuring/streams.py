@@ -1,0 +1,141 @@
+"""Questions about images as VQA has them: how long they are, how many to an image, in the caller's order.
+
+Lengths and questions an image are those of 169 questions in a row of the official VQA v2 validation file
+(v2_OpenEnded_mscoco_val2014_questions.json), in word pieces of BERT's uncased vocabulary with [CLS] and
+[SEP]. They are 9.44 word pieces (6.27 words) long on average, 5.45 to an image, and take 94.40 bytes each;
+those of the whole file take 94.46 bytes, and the training split has 443,757 / 82,783 = 5.36 to an image.
+
+Shapes: Q questions, N images, O objects, D width of features, P of positions.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LENGTHS = {6: 3, 7: 26, 8: 32, 9: 30, 10: 33, 11: 26, 12: 10, 13: 3, 14: 2, 16: 2, 17: 1, 18: 1}
+"""Questions by their number of word pieces."""
+QUESTIONS_PER_IMAGE = {3: 18, 4: 3, 5: 3, 6: 1, 7: 1, 8: 1, 10: 1, 11: 1, 22: 1, 24: 1}
+"""Images by their number of questions."""
+
+OBJECTS = 36
+CLS, SEP, FIRST_WORD = 101, 102, 1000
+"""Ids of BERT's vocabulary; from 1000 on come words."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Questions about images, in the caller's order: all questions of an image in a row, as in VQA's files.
+
+    Attributes:
+        token_ids: of each question, with [CLS] and [SEP].
+        images: number of each question's image.
+        visual_feats: (N, O, D) float32.
+        visual_pos: (N, O, P) float32.
+        visual_attention_mask: (N, O) 1 for an object and 0 for padding; None where there is no padding.
+    """
+
+    token_ids: Sequence[Sequence[int]]
+    images: Sequence[int]
+    visual_feats: Tensor
+    visual_pos: Tensor
+    visual_attention_mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.token_ids)
+
+    @property
+    def objects(self) -> list[int]:
+        """Objects of each image."""
+        mask = self.visual_attention_mask
+        if mask is None:
+            return [self.visual_feats.shape[1]] * len(self.visual_feats)
+        return mask.sum(dim=1).tolist()
+
+    @property
+    def work(self) -> tuple[list[tuple[int, int]], list[int]]:
+        """What `work.stream_operations` counts: words and image of each question, objects of each image."""
+        lengths = [len(ids) for ids in self.token_ids]
+        return list(zip(lengths, self.images, strict=True)), self.objects
+
+
+def made_stream(config: Any, questions: int, images: int, seed: int = 0) -> Stream:
+    """Questions of random words about random objects, distinct, with VQA's lengths and questions an image.
+
+    Args:
+        config: sizes of vocabulary and features.
+        questions: how many.
+        images: about how many; each has at least one.
+        seed: of everything random.
+    """
+    draw = random.Random(seed)
+    lengths = spread(LENGTHS, questions)
+    draw.shuffle(lengths)
+    first = min(FIRST_WORD, config.vocab_size // 2)
+    special = (CLS, SEP) if config.vocab_size > FIRST_WORD else (1, 2)
+    texts: dict[tuple[int, ...], None] = {}
+    while len(texts) < questions:
+        words = (draw.randrange(first, config.vocab_size) for _ in range(lengths[len(texts)] - 2))
+        texts[(special[0], *words, special[1])] = None
+    counts = questions_of_images(questions, images, draw)
+    generator = torch.Generator().manual_seed(seed)
+    return Stream(
+        token_ids=[list(ids) for ids in texts],
+        images=[image for image, count in enumerate(counts) for _ in range(count)],
+        # Features are averages after a ReLU: not negative.
+        visual_feats=torch.rand(images, OBJECTS, config.visual_feat_dim, generator=generator),
+        visual_pos=torch.rand(images, OBJECTS, config.visual_pos_dim, generator=generator),
+    )
+
+
+def spread(histogram: dict[int, int], total: int) -> list[int]:
+    """`total` values in the histogram's proportions, sorted: at even distances in what it was made of."""
+    values = [value for value, count in sorted(histogram.items()) for _ in range(count)]
+    return [values[int((place + 0.5) * len(values) / total)] for place in range(total)]
+
+
+def questions_of_images(questions: int, images: int, draw: random.Random) -> list[int]:
+    """How many questions each image has, in VQA's proportions, `questions` in all."""
+    counts = spread(QUESTIONS_PER_IMAGE, images)
+    draw.shuffle(counts)
+    scale = questions / sum(counts)
+    edges = [round(scale * sum(counts[: place + 1])) for place in range(images)]
+    return [after - before for before, after in zip([0, *edges], edges, strict=False)]
+
+
+def scenes_stream(data: Path, features: Path, tokenizer: Any, most_words: int, questions: int) -> Stream:
+    """The first questions of a folder of made scenes' test split, with features from a store.
+
+    Args:
+        data: folder that `lxmert scenes make` made.
+        features: feature store of its images.
+        tokenizer: the model's.
+        most_words: word pieces the model reads.
+        questions: how many.
+    """
+    from lxmert.data.joined_stores import open_stores
+    from lxmert.data.region_source import open_regions
+    from lxmert.data.task_examples import Part, Purpose
+    from lxmert.training.task_list import task_named
+
+    split = task_named("vqa").split(data, "test", None, Part(first_examples=questions), Purpose.PREDICTION)
+    examples = split.read().examples
+    names = list(dict.fromkeys(example.images[0] for example in examples))
+    source = open_regions(open_stores([features]), names)
+    batch = source.batch(torch.tensor([source.rows[name] for name in names]))
+    number = {name: place for place, name in enumerate(names)}
+    return Stream(
+        token_ids=[
+            tokenizer(example.text, truncation=True, max_length=most_words)["input_ids"]
+            for example in examples
+        ],
+        images=[number[example.images[0]] for example in examples],
+        visual_feats=batch["visual_feats"],
+        visual_pos=batch["visual_pos"],
+        visual_attention_mask=batch["visual_attention_mask"],
+    )

@@ -1,0 +1,186 @@
+"""Both sides of a pre-training step of all five tasks: forward, backward, clipping and AdamW.
+
+Ours is the call that our trainer makes (scores only where something is labelled); the peer's is what a user
+of `transformers.Trainer` makes. Batch, optimiser, clipping and autocast are the same on both sides: AdamW in
+one kernel, which is `Trainer`'s default too.
+
+Shapes: B pairs, W words, O objects.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LxmertForPreTraining
+
+from lxmert.training.arguments import choose_attention
+from lxmert.training.pretraining.model import LxmertInPreTraining
+from lxmert.training.pretraining.recipe import PretrainOptimisationSection, TasksSection
+from measuring.answering import padded
+from measuring.models import peer_of
+from measuring.streams import LENGTHS, OBJECTS, spread
+from measuring.work import Labels
+
+PADDED_WORDS = 20
+"""What users of the original code pad every text to."""
+# Paper, table 1: about a third of the sentences are questions; of those only matched ones have an answer.
+QUESTIONS = 1 / 3
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentence-image pairs with the labels of all tasks.
+
+    Attributes:
+        inputs: what both models' `forward` takes.
+        pairs: words, objects and labels of each pair, for `work.training_operations`.
+    """
+
+    inputs: Mapping[str, Any]
+    pairs: list[tuple[int, int, Labels]]
+
+
+def made_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
+    """A batch of random pairs; the same one for every `length`.
+
+    Args:
+        config: sizes of vocabulary, classes and features.
+        size: pairs, B.
+        length: pads the words to so many; None to the longest.
+        device: where the tensors go.
+    """
+    tasks, generator = TasksSection(), torch.Generator().manual_seed(0)
+    texts, hidden = _texts(config, size, tasks.word_mask_rate)
+    wanted = [
+        [word if is_hidden else IGNORED for word, is_hidden in zip(ids, row, strict=True)]
+        for ids, row in zip(texts, hidden, strict=True)
+    ]
+    input_ids, mask = padded(texts, device, length)
+    matched = torch.rand(size, generator=generator) >= tasks.mismatch_probability
+    # Without any masked word, or any question with an answer, the peer's loss is not a number.
+    matched[0] = True
+    asked = matched & (torch.arange(size) < max(1, round(QUESTIONS * size)))
+    answers = torch.randint(config.num_qa_labels, (size,), generator=generator).masked_fill(~asked, IGNORED)
+    objects, masked = _objects(config, size, tasks.object_mask_rate, generator)
+    inputs = {
+        "input_ids": input_ids,
+        "attention_mask": mask,
+        "labels": padded(wanted, device, length)[0].masked_fill(mask == 0, IGNORED),
+        "matched_label": matched.long(),
+        "ans": answers,
+        **objects,
+    }
+    # With the default recipe all objects are named.
+    told = zip(map(len, texts), hidden, masked.sum(dim=1).tolist(), asked.tolist(), strict=True)
+    pairs = [
+        (words, OBJECTS, Labels(sum(row), OBJECTS, count, OBJECTS, is_asked))
+        for words, row, count, is_asked in told
+    ]
+    return Batch(moved(inputs, device), pairs)
+
+
+def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
+    """Token ids of texts with VQA's lengths, and which of them are masked: neither the first nor the last."""
+    draw = random.Random(0)
+    lengths = [min(words, PADDED_WORDS) for words in spread(LENGTHS, size)]
+    draw.shuffle(lengths)
+    texts = [[draw.randrange(1, config.vocab_size) for _ in range(words)] for words in lengths]
+    hidden = [
+        [0 < place < len(ids) - 1 and draw.random() < mask_rate for place in range(len(ids))] for ids in texts
+    ]
+    hidden[0][1] = True
+    return texts, hidden
+
+
+def _objects(
+    config: Any, size: int, mask_rate: float, generator: torch.Generator
+) -> tuple[dict[str, Any], Tensor]:
+    """What the models take for objects, labels among it, and which objects are masked (B, O)."""
+    shape = (size, OBJECTS)
+    features = torch.rand(*shape, config.visual_feat_dim, generator=generator)
+    masked = torch.rand(shape, generator=generator) < mask_rate
+    classes = {"obj": config.num_object_labels, "attr": config.num_attr_labels}
+    labels = {
+        name: (torch.randint(count, shape, generator=generator), torch.rand(shape, generator=generator))
+        for name, count in classes.items()
+    }
+    inputs = {
+        "visual_feats": features.masked_fill(masked[..., None], 0.0),
+        "visual_pos": torch.rand(*shape, config.visual_pos_dim, generator=generator),
+        "obj_labels": labels | {"feat": (features, masked.float())},
+    }
+    return inputs, masked
+
+
+def moved(value: Any, device: str) -> Any:
+    """A batch's tensors, however nested, on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple):
+        return tuple(moved(one, device) for one in value)
+    return {name: moved(one, device) for name, one in value.items()}
+
+
+def our_model(config: Any, attention: str | None = None) -> Any:
+    """Our model as the trainer has it, with the attention that a recipe names or leaves to the trainer."""
+    torch.manual_seed(0)
+    model = LxmertInPreTraining(config)
+    choose_attention(model, PretrainOptimisationSection(attention=attention))
+    return model.train()
+
+
+def peer_model(ours: Any) -> Any:
+    """The peer with our model's weights."""
+    return peer_of(ours, LxmertForPreTraining).train()
+
+
+class Step:
+    """Training steps of one model.
+
+    Args:
+        model: of either side.
+        is_ours: True for ours.
+        forward: the compiled model, or None.
+    """
+
+    def __init__(self, model: Any, *, is_ours: bool, forward: Callable[..., Any] | None = None) -> None:
+        self.model = model
+        self._forward = model if forward is None else forward
+        self._is_ours = is_ours
+        recipe = PretrainOptimisationSection()
+        self._norm = recipe.max_gradient_norm
+        self._optimizer = torch.optim.AdamW(
+            _groups(model, recipe.weight_decay),
+            lr=recipe.peak_learning_rate,
+            eps=recipe.adam_epsilon,
+            fused=True,
+        )
+
+    def loss(self, inputs: Mapping[str, Any], dtype: str = "float32") -> Tensor:
+        """The sum of all tasks' losses; products in bfloat16 where wanted."""
+        device = inputs["input_ids"].device.type
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+            if self._is_ours:
+                losses = self._forward(**inputs, return_all_logits=False).losses
+                return torch.stack([loss.float() for loss in losses.values()]).sum()
+            return self._forward(**inputs).loss
+
+    def run(self, inputs: Mapping[str, Any], dtype: str = "float32") -> None:
+        """Forward, backward, clipping, and the optimiser's step."""
+        self.loss(inputs, dtype).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self._norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, biases and normalisations do not; in `Trainer` as in ours."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": weight_decay},
+        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+    ]

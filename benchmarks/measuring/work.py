@@ -1,0 +1,124 @@
+"""How many multiply-adds a work really needs, from configuration, lengths, objects and questions an image.
+
+Counted are the matrix products of linear layers and attention: the rest is small and no multiplication of
+matrices. What a clever implementation can leave out is left out: padding; for all questions of an image but
+the first, what depends on the image alone (the object-relationship layers, and the projections of objects in
+the first cross-modality layer's attention); in the last cross-modality layer everything but the words' look
+at the objects and the row of [CLS]. Labels that nothing is learned from cost nothing.
+
+A multiply-add counts as two floating point operations. Shapes: W words, O objects, H hidden.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Backward: a product for the gradient of the inputs, and one for that of the weights (or other factor).
+_FORWARD_AND_BACKWARD = 3
+_WITHOUT_INPUT_GRADIENT = 2
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What one sentence-image pair is asked in pre-training.
+
+    Attributes:
+        words: masked words.
+        named_objects: objects with a class and an attribute to name.
+        masked_objects: objects with a feature vector to restore.
+        objects: objects that are one or the other.
+        question: True where it is a question with a known answer.
+    """
+
+    words: int
+    named_objects: int
+    masked_objects: int
+    objects: int
+    question: bool
+
+
+def stream_operations(config: Any, questions: Sequence[tuple[int, int]], objects: Sequence[int]) -> int:
+    """Floating point operations of answering questions.
+
+    Args:
+        config: an LxmertConfig with at least one cross-modality layer.
+        questions: for each its words with [CLS] and [SEP], and the number of its image.
+        objects: objects of each image that is asked about.
+    """
+    asked = {image for _, image in questions}
+    needed = sum(image_products(config, objects[image]) for image in asked)
+    needed += sum(question_products(config, words, objects[image]) for words, image in questions)
+    return 2 * needed
+
+
+def image_products(config: Any, objects: int) -> int:
+    """Multiply-adds that an image needs once, however many questions there are."""
+    hidden = config.hidden_size
+    embedded = objects * (config.visual_feat_dim + config.visual_pos_dim) * hidden
+    return embedded + config.r_layers * _layer(config, objects) + _objects_first_projections(config, objects)
+
+
+def question_products(config: Any, words: int, objects: int) -> int:
+    """Multiply-adds of one question, its image's own apart."""
+    hidden = config.hidden_size
+    needed = config.l_layers * _layer(config, words)
+    needed += (config.x_layers - 1) * _cross_layer(config, words, objects)
+    needed += _attention(config, words, objects)
+    needed += _attention(config, 1, words) + _feed_forward(config, 1)
+    needed -= _objects_first_projections(config, objects)
+    pooler_and_head = hidden * hidden + hidden * 2 * hidden + 2 * hidden * config.num_qa_labels
+    return needed + pooler_and_head
+
+
+def latency_operations(config: Any, words: int, objects: int) -> int:
+    """Floating point operations of one more question about an image."""
+    return 2 * question_products(config, words, objects)
+
+
+def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
+    """Floating point operations of a pre-training step, forward and backward; the optimiser has no products.
+
+    Args:
+        config: an LxmertConfig with at least one cross-modality layer and all tasks.
+        pairs: words, objects and labels of each sentence-image pair.
+    """
+    hidden, needed = config.hidden_size, 0
+    for words, objects, labels in pairs:
+        encoded = config.l_layers * _layer(config, words) + config.r_layers * _layer(config, objects)
+        encoded += config.x_layers * _cross_layer(config, words, objects)
+        heads = labels.words * (hidden * hidden + hidden * config.vocab_size)
+        heads += hidden * hidden + 2 * hidden  # Pooler, and whether text and image match.
+        heads += labels.objects * hidden * hidden
+        heads += labels.named_objects * hidden * (config.num_object_labels + config.num_attr_labels)
+        heads += labels.masked_objects * hidden * config.visual_feat_dim
+        heads += labels.question * (hidden * 2 * hidden + 2 * hidden * config.num_qa_labels)
+        embedded = objects * (config.visual_feat_dim + config.visual_pos_dim) * hidden
+        needed += _FORWARD_AND_BACKWARD * (encoded + heads) + _WITHOUT_INPUT_GRADIENT * embedded
+    return 2 * needed
+
+
+def _layer(config: Any, states: int) -> int:
+    """A layer of one modality: self-attention and feed-forward."""
+    return _attention(config, states, states) + _feed_forward(config, states)
+
+
+def _cross_layer(config: Any, words: int, objects: int) -> int:
+    """A whole cross-modality layer."""
+    crossing = _attention(config, words, objects) + _attention(config, objects, words)
+    return crossing + _layer(config, words) + _layer(config, objects)
+
+
+def _attention(config: Any, queries: int, keys: int) -> int:
+    """Projections of queries and outputs, of keys and values; scores and mixing."""
+    hidden = config.hidden_size
+    return 2 * (queries + keys) * hidden * hidden + 2 * queries * keys * hidden
+
+
+def _feed_forward(config: Any, states: int) -> int:
+    return 2 * states * config.hidden_size * config.intermediate_size
+
+
+def _objects_first_projections(config: Any, objects: int) -> int:
+    """Keys and values of objects, and where words are not the end of it queries, in the first cross layer."""
+    kinds = 3 if config.x_layers > 1 else 2
+    return kinds * objects * config.hidden_size * config.hidden_size

@@ -1,0 +1,144 @@
+"""Peak memory of the question stream and of a pre-training step, ours and `transformers`' LXMERT's.
+
+Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/memory.py`. Every figure
+comes from a process of its own, in which one side works alone: the most memory that it ever held (VmHWM), and
+what that is above the memory after its imports. Works and settings are those of stream.py and
+training_step.py; on both sides the model is made in the dtype it answers in.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import torch
+import transformers
+from measuring.answering import our_scores, peer_scores
+from measuring.models import VQA_ANSWERS, config_of, peer_config
+from measuring.options import Common, parsed, parser_of
+from measuring.resident import now_bytes, peak_bytes
+from measuring.results import Goal, Result, Table
+from measuring.rounds import say
+from measuring.settings import DTYPES
+from measuring.streams import made_stream
+from measuring.training import PADDED_WORDS, Step, made_batch, our_model
+
+from lxmert import LxmertForQuestionAnswering
+from lxmert.inference.fast_model import FastModel, fast_dtype
+
+STREAM, STEP = "stream", "training step"
+STEPS = 3
+"""The second one finds the optimiser's state made; the third is as all later ones."""
+OURS, PEER, PEER_FIXED = "ours", "transformers", f"transformers, padded to {PADDED_WORDS}"
+DEFAULT = "default"
+
+
+def main(arguments: list[str]) -> None:
+    common = parsed(_parser(), arguments, "memory.py")
+    if common.given.alone is not None:
+        work, side, dtype = common.given.alone
+        print(json.dumps(_alone(work, side, dtype, common)))
+        return
+    cases = [(work, side, dtype) for dtype in DTYPES for work in (STREAM, STEP) for side in (PEER, OURS)]
+    cases += [(STEP, PEER_FIXED, dtype) for dtype in DTYPES]
+    if not common.given.no_compile:
+        cases.append((STREAM, OURS, DEFAULT))
+    found = {}
+    for case in cases:
+        found[case] = _in_own_process(case, common)
+        say(f"{', '.join(case)}: {found[case]['peak'] / 2**30:.2f} GiB")
+    result = Result(
+        name="memory",
+        title="Peak memory of the stream and of a pre-training step",
+        about="Each figure is from a process of its own: the most memory that it ever held (VmHWM), and what "
+        "that is above the memory after its imports, in GiB. The model is made in the dtype that it answers "
+        "in; training keeps weights, gradients and AdamW's two moments in float32 on both sides. "
+        f"{STREAM}: the questions of stream.py; {STEP}: {STEPS} steps of training_step.py's batch.",
+        command=common.command,
+        settings={"steps": STEPS},
+        raw={", ".join(case): sizes for case, sizes in found.items()},
+        notes=["`default` is dtype auto, compiled: what the compiler itself takes is in its peak."]
+        if (STREAM, OURS, DEFAULT) in found
+        else [],
+    )
+    result.tables.append(_table(found))
+    result.goals += [_goal(found, work, dtype) for work in (STREAM, STEP) for dtype in DTYPES]
+    result.write(common.results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__, 1)
+    parser.add_argument("--questions", type=int, help="questions of the stream (200)")
+    parser.add_argument("--images", type=int, help="images of the stream (37)")
+    parser.add_argument("--batch", type=int, help="sentence-image pairs of a step (32)")
+    parser.add_argument("--no-compile", action="store_true", help="leave the compiled default out")
+    parser.add_argument("--alone", nargs=3, metavar=("WORK", "SIDE", "DTYPE"), help=argparse.SUPPRESS)
+    return parser
+
+
+def _in_own_process(case: tuple[str, str, str], common: Common) -> dict[str, int]:
+    given = common.given
+    options = ["--threads", str(given.threads), *(["--quick"] if common.quick else [])]
+    for name in ("questions", "images", "batch"):
+        if getattr(given, name) is not None:
+            options += [f"--{name}", str(getattr(given, name))]
+    command = [sys.executable, "-W", "ignore", __file__, *options, "--alone", *case]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
+    """Do the work in this process, and tell its memory in bytes."""
+    given, before = common.given, now_bytes()
+    if work == STREAM:
+        config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
+        stream = made_stream(config, given.questions or (20 if common.quick else 200),
+                             given.images or (4 if common.quick else 37))  # fmt: skip
+        if side == OURS:
+            chosen = fast_dtype(torch.device("cpu")) if dtype == DEFAULT else DTYPES[dtype]
+            model = LxmertForQuestionAnswering._from_config(config, dtype=chosen)
+            is_compiled = dtype == DEFAULT
+            fast = FastModel(model, dtype="auto" if is_compiled else dtype, compiled=is_compiled)
+            our_scores(fast, stream, compiled=is_compiled)
+        else:
+            kind = transformers.LxmertForQuestionAnswering
+            peer_scores(kind._from_config(peer_config(config), dtype=DTYPES[dtype]).eval(), stream)
+    else:
+        config = config_of(common.quick)
+        length = PADDED_WORDS if side == PEER_FIXED else None
+        batch = made_batch(config, given.batch or (4 if common.quick else 32), length=length)
+        if side == OURS:
+            model = our_model(config)
+        else:
+            model = transformers.LxmertForPreTraining(peer_config(config)).train()
+        step = Step(model, is_ours=side == OURS)
+        for _ in range(STEPS):
+            step.run(batch.inputs, dtype)
+    return {"peak": peak_bytes(), "after_imports": before}
+
+
+def _above(sizes: Mapping[str, int]) -> int:
+    return sizes["peak"] - sizes["after_imports"]
+
+
+def _table(found: Mapping[tuple[str, str, str], Mapping[str, int]]) -> Table:
+    rows = [
+        (f"{work}, {dtype}, {side}", f"{sizes['peak'] / 2**30:.2f}", f"{_above(sizes) / 2**30:.2f}")
+        for (work, side, dtype), sizes in sorted(found.items())
+    ]
+    return Table("Peak memory", ("work", "peak, GiB", "above the imports, GiB"), rows)
+
+
+def _goal(found: Mapping[tuple[str, str, str], Mapping[str, int]], work: str, dtype: str) -> Goal:
+    ours, peer = (_above(found[work, side, dtype]) / 2**30 for side in (OURS, PEER))
+    return Goal(
+        f"peak memory of the {work}, {dtype}",
+        "below `transformers`",
+        f"{ours:.2f} GiB against {peer:.2f} GiB ({ours / peer:.0%})",
+        ours < peer,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,80 @@
+"""Every benchmark of the summary, one after the other, each in a process of its own; what `make bench` runs.
+
+Run from the repository root: `.venv/bin/python benchmarks/run_all.py [--quick] [--only stream latency]`. Each
+writes its page under benchmarks/results; at the end the summary of all goals is written and printed. Where
+there is an NVIDIA GPU, the stream and pre-training's throughput are measured there too. Of the other options,
+each benchmark gets those that it has.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from measuring.results import QUICK_RESULTS, RESULTS, write_summary
+from measuring.rounds import say
+
+FOLDER = Path(__file__).parent
+BENCHMARKS = ("stream", "latency", "training_step", "memory", "opening", "startup")
+ON_GPU = ("stream", "throughput")
+_SCENES = ("stream",)
+_COMPILES = ("stream", "latency", "memory")
+
+
+def main(arguments: list[str]) -> None:
+    given = _parser().parse_args(arguments)
+    results = given.results or (QUICK_RESULTS if given.quick else RESULTS)
+    chosen = [name for name in BENCHMARKS if given.only is None or name in given.only]
+    failed = [name for name in chosen if not _run(name, _options(name, given, results))]
+    names = list(chosen)
+    if torch.cuda.is_available():
+        for name in ON_GPU:
+            if given.only is None or name in given.only:
+                options = [*_options(name, given, results), "--device", "cuda"]
+                names.append(f"{name}_cuda")
+                failed += [] if _run(name, options) else [f"{name} on the GPU"]
+    # What was measured before stands in the summary too, when only some are measured now.
+    write_summary(list(dict.fromkeys([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU), *names])), results)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny models and little work")
+    parser.add_argument("--only", nargs="+", choices=sorted({*BENCHMARKS, *ON_GPU}), help="only these")
+    parser.add_argument("--threads", type=int, help="threads of torch")
+    parser.add_argument("--results", type=Path, help="folder of the results")
+    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
+    parser.add_argument("--scenes-data", type=Path, help="folder of made scenes, to compare trained answers")
+    parser.add_argument("--features", type=Path, help="feature store of the scenes' images")
+    return parser
+
+
+def _options(name: str, given: argparse.Namespace, results: Path) -> list[str]:
+    options = ["--results", str(results)]
+    options += ["--quick"] if given.quick else []
+    options += ["--threads", str(given.threads)] if given.threads else []
+    options += ["--no-compile"] if given.no_compile and name in _COMPILES else []
+    if name in _SCENES and given.scenes_data and given.features:
+        options += ["--scenes-data", str(given.scenes_data), "--features", str(given.features)]
+    return options
+
+
+def _run(name: str, options: Sequence[str]) -> bool:
+    """Run one; False where it failed."""
+    say(f"=== {name}")
+    start = time.perf_counter()
+    command = [sys.executable, "-W", "ignore", str(FOLDER / f"{name}.py"), *options]
+    done = subprocess.run(command, check=False)
+    say(f"=== {name}: {time.perf_counter() - start:.0f} s" + ("" if done.returncode == 0 else ", failed"))
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,213 @@
+"""Answering a VQA-like stream of questions about images, against `transformers`' LXMERT.
+
+Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/stream.py`. Both sides
+have the same random weights (full size, 9/5/5 layers of width 768, 3,129 answers) and answer the same
+questions; lengths and questions an image are VQA's (`measuring/streams.py`). The peer is `transformers`'
+LXMERT as a careful user runs it: batches of 64 in the caller's order, padded to their longest question,
+`inference_mode`, equal dtype, no compilation; its attention is eager, the only one it has for LXMERT. With
+--scenes-data and --features the embedded trained model answers questions about made scenes too, and its
+answers are compared.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import transformers
+from measuring.answering import PEER_BATCH, equal_answers, our_scores, peer_scores
+from measuring.exported import onnx_sides
+from measuring.gemm import GemmRates
+from measuring.machine import facts
+from measuring.models import VQA_ANSWERS, answering_twins, config_of, copied, peer_of
+from measuring.options import Common, parsed, parser_of
+from measuring.results import Goal, Result, Table
+from measuring.rounds import in_turns, ratios, say, usable
+from measuring.settings import DTYPES, OURS, PEERS, default_side, dtype_of, fast_models
+from measuring.streams import Stream, made_stream, scenes_stream
+from measuring.work import stream_operations
+
+from lxmert import LxmertForQuestionAnswering, LxmertTokenizerFast
+from lxmert.inference.models import locate_model
+
+ROUNDS = 7
+GOALS = {"float32": (2.0, 0.70), "bfloat16": (2.5, 0.50)}
+DEFAULT_GOAL, EQUAL_GOAL = 10.0, 0.995
+
+Answering = Callable[[Stream], torch.Tensor]
+
+
+def main(arguments: list[str]) -> None:
+    common = parsed(_parser(), arguments, "stream.py")
+    given = common.given
+    config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
+    stream = made_stream(config, given.questions or (20 if common.quick else 200),
+                         given.images or (4 if common.quick else 37))  # fmt: skip
+    ours, peer = answering_twins(config)
+    sides, notes = _sides(ours, peer, common)
+    scores: dict[str, torch.Tensor] = {}
+    rates = GemmRates(common.device, quick=common.quick)
+    is_exported = common.device == "cpu" and not given.no_export
+    with onnx_sides(ours if is_exported else None, notes) as exported:
+        sides = usable(sides | exported, notes, stream)
+
+        def run(name: str) -> Callable[[], None]:
+            return lambda: scores.__setitem__(name, sides[name](stream))
+
+        timed = {"matrix products": rates.measure} | {name: run(name) for name in sides}
+        taken = in_turns(timed, common.rounds, device=common.device)
+    del taken["matrix products"]
+    operations = stream_operations(config, *stream.work)
+    result = Result(
+        name="stream" if common.device == "cpu" else f"stream_{common.device}",
+        title="A stream of questions about images",
+        about=_about(stream, common, operations),
+        command=common.command,
+        machine=facts(common.device),
+        gemm=rates.told(),
+        settings={"questions": len(stream), "images": len(stream.visual_feats), "rounds": common.rounds,
+                  "operations": operations},
+        raw=taken,
+        notes=notes,
+    )  # fmt: skip
+    equal = {name: equal_answers(found, scores[PEERS["float32"]]) for name, found in scores.items()}
+    result.tables.append(_table(taken, equal, operations, rates, len(stream)))
+    trained = _trained(common, result)
+    result.goals += _goals(taken, equal, trained, operations, rates, common.device)
+    result.write(common.results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser.add_argument("--questions", type=int, help="questions of the stream (200)")
+    parser.add_argument("--images", type=int, help="images of the stream (37)")
+    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
+    parser.add_argument("--no-export", action="store_true", help="leave ONNX Runtime out")
+    parser.add_argument("--scenes-data", type=Path, help="folder of made scenes, to compare trained answers")
+    parser.add_argument("--features", type=Path, help="feature store of the scenes' images")
+    parser.add_argument("--scenes-questions", type=int, default=2000, help="of them so many questions")
+    return parser
+
+
+def _sides(ours: Any, peer: Any, common: Common) -> tuple[dict[str, Answering], list[str]]:
+    """Name to what answers a stream, and notes on what is left out."""
+    sides: dict[str, Answering] = {}
+    for dtype, name in PEERS.items():
+        model = copied(peer, DTYPES[dtype]).to(common.device)
+        sides[name] = lambda stream, model=model: peer_scores(model, stream)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
+    for name, fast in models.items():
+        compiled = bool(OURS[name].get("compiled"))
+        sides[name] = lambda stream, fast=fast, compiled=compiled: our_scores(fast, stream, compiled=compiled)
+    return sides, notes
+
+
+def _table(
+    taken: Mapping[str, list[float]],
+    equal: Mapping[str, float],
+    operations: int,
+    rates: GemmRates,
+    questions: int,
+) -> Table:
+    slowest = taken[PEERS["float32"]]
+    rows = []
+    for name, seconds in taken.items():
+        times, worst, best = ratios(slowest, seconds)
+        share = operations / median(seconds) / rates.limit(dtype_of(name))
+        rows.append(
+            (name, f"{median(seconds):.3f}", f"{questions / median(seconds):.1f}",
+             f"{times:.2f} ({worst:.2f} to {best:.2f})", f"{share:.1%}", f"{equal[name]:.1%}")
+        )  # fmt: skip
+    columns = ("side", "seconds", "questions/s", "times its default (each round)", "share of the limit",
+               "same answers as its default")  # fmt: skip
+    return Table("The stream, random weights", columns, rows)
+
+
+def _goals(
+    taken: Mapping[str, list[float]],
+    equal: Mapping[str, float],
+    trained: Mapping[str, float],
+    operations: int,
+    rates: GemmRates,
+    device: str,
+) -> list[Goal]:
+    goals = []
+    for dtype, (times_goal, share_goal) in GOALS.items():
+        name = _fastest(taken, dtype)
+        times, _, _ = ratios(taken[PEERS[dtype]], taken[name])
+        share = operations / median(taken[name]) / rates.limit(dtype)
+        work = f"VQA stream, {dtype} against `transformers` {dtype}"
+        goals.append(Goal(work, f"{times_goal}×", f"{times:.2f}×", times >= times_goal, share, name))
+        goals.append(
+            Goal(f"share of the GEMM limit on the stream, {dtype}", f"{share_goal:.0%}", f"{share:.1%}",
+                 share >= share_goal, share, name)
+        )  # fmt: skip
+    name = default_side(taken, device)
+    times, _, _ = ratios(taken[PEERS["float32"]], taken[name])
+    share = operations / median(taken[name]) / rates.limit(dtype_of(name))
+    same = trained.get(name, equal[name])
+    whose = "the embedded trained model" if name in trained else "random weights"
+    goals.append(
+        Goal("VQA stream, our default against `transformers`' default",
+             f"{DEFAULT_GOAL:.0f}×, answers equal in {EQUAL_GOAL:.1%}",
+             f"{times:.2f}×, {same:.2%} equal ({whose})",
+             times >= DEFAULT_GOAL and same >= EQUAL_GOAL, share, name)
+    )  # fmt: skip
+    return goals
+
+
+def _fastest(taken: Mapping[str, list[float]], dtype: str) -> str:
+    ours = [name for name in taken if name.startswith(f"ours, {dtype}")]
+    return min(ours, key=lambda name: median(taken[name]))
+
+
+def _trained(common: Common, result: Result) -> dict[str, float]:
+    """Shares of equal answers of the embedded model, by side; empty without data."""
+    given = common.given
+    if given.scenes_data is None or given.features is None:
+        result.notes.append(
+            "Answers of a trained model: not compared; give --scenes-data and --features for that. Of random "
+            "weights many answers score nearly alike, so that rounding turns some of them round."
+        )
+        return {}
+    folder = locate_model("scenes")
+    ours = LxmertForQuestionAnswering.from_pretrained(folder).eval()
+    peer = peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
+    tokenizer = LxmertTokenizerFast.from_pretrained(folder)
+    stream = scenes_stream(given.scenes_data, given.features, tokenizer,
+                           ours.config.max_position_embeddings, given.scenes_questions)  # fmt: skip
+    sides, notes = _sides(ours, peer, common)
+    sides = usable(sides, notes, stream)
+    say(f"the embedded model answers {len(stream):,} questions on {len(sides)} sides")
+    scores = {name: side(stream) for name, side in sides.items()}
+    equal = {name: equal_answers(found, scores[PEERS["float32"]]) for name, found in scores.items()}
+    result.tables.append(
+        Table(
+            f"Answers of the embedded trained model to {len(stream):,} questions about "
+            f"{len(stream.visual_feats):,} made scenes",
+            ("side", "same answers as its default"),
+            [(name, f"{share:.2%}") for name, share in equal.items()],
+        )
+    )
+    return equal
+
+
+def _about(stream: Stream, common: Common, operations: int) -> str:
+    lengths = [len(ids) for ids in stream.token_ids]
+    return (
+        f"{len(stream)} questions of {sum(lengths) / len(lengths):.1f} word pieces (6 to 18) about "
+        f"{len(stream.visual_feats)} images of 36 objects, {len(stream) / len(stream.visual_feats):.1f} "
+        f"questions an image, in the order of VQA's files; {operations / 1e9:,.0f} GFLOP are needed. Medians "
+        f"of {common.rounds} rounds in turns in one process. The peer answers in batches of {PEER_BATCH} in "
+        "the caller's order, padded to their longest question, in `inference_mode`, with eager attention, "
+        "the only one it has. Ours is the engine of bulk answering: every image once, like lengths together. "
+        "What is needed leaves padding out, takes what depends on an image alone once per image, and of the "
+        "last cross-modality layer the row of [CLS] (`benchmarks/measuring/work.py`)."
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,308 @@
+"""The benchmarks run at tiny size, do the same work on both sides, and count it rightly.
+
+No time is looked at.
+"""
+
+import importlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+from measuring import answering, exported, models, results, rounds, streams, training, work  # noqa: E402
+
+from lxmert import LxmertForQuestionAnswering  # noqa: E402
+from lxmert.inference.fast_model import FastModel  # noqa: E402
+
+# Odd sizes, all different, so that no two terms of a count can stand in for each other.
+SIZES: dict[str, Any] = models.TINY | {"l_layers": 3, "x_layers": 2, "r_layers": 1, "intermediate_size": 100}
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def _config(**sizes: Any) -> Any:
+    from lxmert import LxmertConfig
+
+    config = LxmertConfig(**(SIZES | sizes))
+    config._attn_implementation = "eager"  # Its products are ordinary ones, which the counter knows.
+    return config
+
+
+def _counted(model: Any, words: int, objects: int) -> int:
+    """What torch counts of one question about an image that was encoded first."""
+    config = model.config
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        states = model.lxmert.encode_objects(
+            torch.rand(1, objects, config.visual_feat_dim), torch.rand(1, objects, config.visual_pos_dim)
+        )
+        model(input_ids=torch.ones(1, words, dtype=torch.long), object_states=states)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("layers", [{}, {"x_layers": 1}, {"r_layers": 3, "l_layers": 1}])
+def test_work_of_questions_about_images_of_their_own_is_what_torch_counts(layers: dict[str, int]) -> None:
+    model = LxmertForQuestionAnswering(_config(**layers)).eval()
+    sizes = [(7, 5), (11, 9), (4, 13)]
+    questions = [(words, image) for image, (words, _) in enumerate(sizes)]
+    expected = sum(_counted(model, words, objects) for words, objects in sizes)
+    assert work.stream_operations(model.config, questions, [objects for _, objects in sizes]) == expected
+
+
+# In the first cross-modality layer queries, keys and values of objects do not depend on the words; where it
+# is the last one too, objects ask nothing.
+@pytest.mark.parametrize(("x_layers", "projections"), [(1, 2), (2, 3), (3, 3)])
+def test_work_of_an_image_is_needed_once(x_layers: int, projections: int) -> None:
+    model = LxmertForQuestionAnswering(_config(x_layers=x_layers)).eval()
+    config, objects, hidden = model.config, 9, model.config.hidden_size
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.lxmert.encode_objects(
+            torch.rand(1, objects, config.visual_feat_dim), torch.rand(1, objects, config.visual_pos_dim)
+        )
+    of_image = counter.get_total_flops() + 2 * projections * objects * hidden * hidden
+    together = work.stream_operations(config, [(7, 0), (11, 0), (5, 0)], [objects])
+    apart = work.stream_operations(config, [(7, 0), (11, 1), (5, 2)], [objects] * 3)
+    assert apart - together == 2 * of_image
+    assert work.latency_operations(config, 7, objects) == _counted(model, 7, objects) - of_image
+
+
+def test_images_that_nobody_asks_about_need_nothing() -> None:
+    assert work.stream_operations(_config(), [(7, 1)], [9, 5]) == work.stream_operations(
+        _config(), [(7, 0)], [5]
+    )
+
+
+def test_work_of_a_training_step_is_what_torch_counts() -> None:
+    config = _config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    # One pair, so that no padding is counted; a matched question with an answer.
+    batch = training.made_batch(config, 1)
+    model = training.our_model(config, "eager")
+    with FlopCounterMode(display=False) as counter:
+        training.Step(model, is_ours=True).loss(batch.inputs).backward()
+    assert work.training_operations(config, batch.pairs) == counter.get_total_flops()
+
+
+def test_padding_and_missing_labels_need_no_work() -> None:
+    config = _config()
+    batch, longer = training.made_batch(config, 5), training.made_batch(config, 5, length=20)
+    assert longer.inputs["input_ids"].shape == (5, 20)
+    assert work.training_operations(config, batch.pairs) == work.training_operations(config, longer.pairs)
+    words, objects, labels = batch.pairs[0]
+    silent = [(words, objects, work.Labels(0, 0, 0, 0, False))]
+    assert work.training_operations(config, silent) < work.training_operations(
+        config, [(words, objects, labels)]
+    )
+
+
+def test_a_question_with_an_answer_needs_the_answer_head() -> None:
+    config = _config(hidden_size=8, num_attention_heads=2, num_qa_labels=33)
+    costs = [
+        work.training_operations(config, [(5, 3, work.Labels(1, 3, 1, 3, asked))]) for asked in (False, True)
+    ]
+    # 8 × 16 and 16 × 33 multiply-adds, two operations each, forward once and backward twice.
+    assert costs[1] - costs[0] == (8 * 16 + 16 * 33) * 2 * 3
+
+
+def test_labels_told_are_those_of_the_batch() -> None:
+    batch = training.made_batch(_config(), 7)
+    inputs, labels = batch.inputs, [pair[2] for pair in batch.pairs]
+    assert [pair[0] for pair in batch.pairs] == inputs["attention_mask"].sum(dim=1).tolist()
+    assert sorted(pair[0] for pair in batch.pairs) == streams.spread(streams.LENGTHS, 7)
+    assert [one.words for one in labels] == (inputs["labels"] >= 0).sum(dim=1).tolist()
+    assert [one.masked_objects for one in labels] == inputs["obj_labels"]["feat"][1].sum(dim=1).tolist()
+    assert [one.question for one in labels] == (inputs["ans"] >= 0).tolist()
+
+
+def test_stream_is_as_vqa_has_it() -> None:
+    config = _config(vocab_size=30522)
+    stream = streams.made_stream(config, 169, 31)
+    assert Counter(map(len, stream.token_ids)) == streams.LENGTHS
+    assert Counter(Counter(stream.images).values()) == streams.QUESTIONS_PER_IMAGE
+    assert len({tuple(ids) for ids in stream.token_ids}) == 169
+    assert list(stream.images) == sorted(stream.images)
+    assert all(ids[0] == streams.CLS and ids[-1] == streams.SEP for ids in stream.token_ids)
+
+
+def test_fewer_or_more_values_keep_the_histograms_middle() -> None:
+    histogram = {1: 1, 2: 1, 6: 2, 9: 1}
+    assert streams.spread(histogram, 1) == [6]
+    assert streams.spread(histogram, 5) == [1, 2, 6, 6, 9]
+    assert streams.spread(histogram, 10) == [1, 1, 2, 2, 6, 6, 6, 6, 9, 9]
+
+
+@pytest.mark.parametrize(("questions", "images"), [(200, 37), (20, 4), (7, 3)])
+def test_stream_of_any_size_asks_about_every_image(questions: int, images: int) -> None:
+    stream = streams.made_stream(_config(), questions, images)
+    assert len(stream) == questions
+    assert set(stream.images) == set(range(images))
+
+
+def test_both_sides_give_the_same_scores_in_the_callers_order() -> None:
+    config = _config()
+    ours, peer = models.answering_twins(config)
+    stream = streams.made_stream(config, 13, 5)
+    expected = answering.peer_scores(peer, stream, batch_size=4)
+    found = answering.our_scores(FastModel(ours), stream)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert answering.equal_answers(found, expected) == 1.0
+
+
+def test_both_sides_leave_padding_of_objects_out() -> None:
+    config = _config()
+    ours, peer = models.answering_twins(config)
+    made = streams.made_stream(config, 9, 3)
+    mask = torch.ones(3, streams.OBJECTS, dtype=torch.long)
+    mask[1, 20:] = 0
+    stream = streams.Stream(made.token_ids, made.images, made.visual_feats, made.visual_pos, mask)
+    assert stream.objects == [36, 20, 36]
+    expected = answering.peer_scores(peer, stream)
+    torch.testing.assert_close(answering.our_scores(FastModel(ours), stream), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("length", [None, 20])
+def test_both_sides_learn_the_same(length: int | None) -> None:
+    config = _config()
+    batch = training.made_batch(config, 6, length=length)
+    ours = training.our_model(config)
+    steps = training.Step(ours, is_ours=True), training.Step(training.peer_model(ours), is_ours=False)
+    found = []
+    for step in steps:
+        step.model.eval()  # Without dropout.
+        found.append(step.loss(batch.inputs).item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_a_step_moves_the_weights() -> None:
+    config = _config()
+    step = training.Step(training.our_model(config), is_ours=True)
+    batch = training.made_batch(config, 3)
+    before = step.loss(batch.inputs).item()
+    for _ in range(5):
+        step.run(batch.inputs)
+    assert step.loss(batch.inputs).item() < before
+
+
+@pytest.mark.slow
+def test_the_exported_model_gives_the_same_scores() -> None:
+    pytest.importorskip("onnxruntime")
+    ours, _ = models.answering_twins(_config())
+    stream = streams.made_stream(ours.config, 70, 5)  # More than one batch.
+    expected = answering.our_scores(FastModel(ours), stream)
+    notes: list[str] = []
+    with exported.onnx_sides(ours, notes) as sides:
+        assert not notes
+        found = {name: side(stream) for name, side in sides.items()}
+    torch.testing.assert_close(found[exported.EXACT], expected, atol=1e-4, rtol=1e-3)
+    assert answering.equal_answers(found[exported.INT8], expected) > 0.9
+
+
+def test_answers_that_differ_are_counted() -> None:
+    scores = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
+    others = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
+    assert answering.equal_answers(scores, others) == 0.75
+
+
+def test_sides_take_turns() -> None:
+    calls: list[str] = []
+    sides = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    taken = rounds.in_turns(sides, 3, warmups=0)
+    assert calls == [*"abc", *"bca", *"cab"]
+    assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_ratios_are_of_medians_and_of_rounds() -> None:
+    assert rounds.ratios([4.0, 6.0, 20.0], [1.0, 2.0, 4.0]) == (3.0, 3.0, 5.0)
+
+
+def test_a_setting_that_fails_costs_its_own_row_only() -> None:
+    notes: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("no such unit\nand more")
+
+    assert list(rounds.usable({"ours, a": fail, "ours, b": lambda: None}, notes)) == ["ours, b"]
+    assert notes == ["ours, a: not measured, RuntimeError: no such unit"]
+    with pytest.raises(RuntimeError):
+        rounds.usable({"transformers": fail}, notes)
+
+
+def test_commands_are_told_without_paths() -> None:
+    private = ("--features", "--results")
+    told = results.command_line(
+        "x.py", ["--quick", "--features", "/a/b", "--results=/c", "--rounds", "3"], private
+    )
+    assert told == "python benchmarks/x.py --quick --features … --results=… --rounds 3"
+
+
+QUICK: dict[str, list[str]] = {
+    "stream": ["--no-compile", "--no-export", "--questions", "9", "--images", "3"],
+    "latency": ["--no-compile"],
+    "training_step": ["--batch", "3"],
+    "opening": ["--opened", "9", "--tsv-rows", "3"],
+    "startup": [],
+    "throughput": ["--batch", "3", "--steps", "1", "--workers", "0"],
+}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_benchmark_runs_and_writes_its_result(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["--quick", "--rounds", "2", "--threads", "1", "--results", str(tmp_path)]
+    importlib.import_module(name).main([*common, *QUICK[name]])
+    _check_result("throughput_cpu" if name == "throughput" else name, tmp_path, capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_memory_benchmark_runs_and_writes_its_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = importlib.import_module("memory")
+    memory.main(["--quick", "--no-compile", "--threads", "1", "--results", str(tmp_path)])
+    _check_result("memory", tmp_path, capsys.readouterr().out)
+
+
+def _check_result(name: str, folder: Path, printed: str) -> None:
+    told = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    assert told["name"] == name
+    assert told["machine"]["versions"]["torch"] == torch.__version__
+    assert told["tables"]
+    assert all(len(row) == len(table["columns"]) for table in told["tables"] for row in table["rows"])
+    assert {"work", "goal", "measured", "met", "share", "note"} == set(told["goals"][0])
+    assert str(folder) not in json.dumps(told)
+    assert (folder / f"{name}.md").read_text(encoding="utf-8").strip() == printed.strip()
+
+
+def test_summary_joins_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    goals = [
+        results.Goal("asking", "2×", "3.1×", True, 0.71),
+        results.Goal("learning", "2×", "1.9×", False, 0.4, "why"),
+        results.Goal("opening", "1 s", None, None),
+    ]
+    for number, goal in enumerate(goals):
+        results.Result(f"r{number}", "R", "About.", "c", goals=[goal]).write(tmp_path)
+    results.write_summary(["r0", "absent", "r1", "r2"], tmp_path)
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| asking | 2× | 3.1× | 71% | met |" in page
+    assert "| learning | 2× | 1.9× | 40% | missed; why |" in page
+    assert "| opening | 1 s | – |  | not measured |" in page
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["goals"][1]["met"] is False
+    assert capsys.readouterr().out.endswith(page)
+
+
+def test_summary_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no benchmark left a result"):
+        results.write_summary(["absent"], tmp_path)
