@@ -14,6 +14,7 @@ The tree::
     ├── WeightsError                     a checkpoint cannot be read
     │   └── IncompleteWeightsError       a checkpoint leaves part of the model at random values
     ├── DownloadError                    a file on the net is out of reach, or not the expected one
+    ├── ExportError                      an exported model does not say what its model says
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each message says what failed, what was got, what was expected and what to do. The command line prints
@@ -67,6 +68,10 @@ class IncompleteWeightsError(WeightsError):
 
 class DownloadError(LxmertError):
     """A file on the net is out of reach, too large, or not the one that was expected."""
+
+
+class ExportError(LxmertError):
+    """An exported model does not say what its model says, and was not kept."""
 
 
 class MissingExtraError(LxmertError, ImportError):

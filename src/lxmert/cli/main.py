@@ -18,6 +18,7 @@ from lxmert.cli import (
     demo,
     eval_detector,
     evaluate,
+    export,
     extract,
     features,
     finetune,
@@ -53,6 +54,7 @@ app.command("eval-detector")(eval_detector.eval_detector)
 app.add_typer(score.app, name="score")
 app.command("validate-submission")(validate_submission.validate_submission)
 app.command("extract")(extract.extract)
+app.command("export")(export.export)
 app.command("convert")(convert.convert)
 app.add_typer(answers.app, name="answers")
 app.add_typer(features.app, name="features")

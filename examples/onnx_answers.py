@@ -1,0 +1,36 @@
+"""Answers a question with an exported model: ONNX Runtime, tokenizers and NumPy, nothing else.
+
+Neither PyTorch nor lxmert is imported here; what is read was made by its commands.
+
+    lxmert export scenes --output exported                  # once, a model
+    lxmert extract photo.png --output photo.features        # the objects of a picture, or of many
+    lxmert features export photo.features photo.tsv         # in the format of the original feature files
+    python examples/onnx_answers.py exported photo.tsv "Is there a red circle?"
+"""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder, features, question = Path(sys.argv[1]), *sys.argv[2:]
+session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+words = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(question)
+answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+for line in Path(features).read_text().splitlines():
+    name, height, width, *_, count, boxes, described = line.split("\t")
+    boxes, described = (np.frombuffer(base64.b64decode(text), "<f4") for text in (boxes, described))
+    inputs = {
+        "input_ids": np.array([words.ids]),
+        "attention_mask": np.array([words.attention_mask]),
+        "visual_feats": described.reshape(1, int(count), -1),
+        "visual_pos": boxes.reshape(1, -1, 4) / np.float32([width, height] * 2),
+        "visual_attention_mask": np.ones((1, int(count)), "int64"),
+    }
+    [[scores], *_] = session.run(None, inputs)
+    chances = np.exp(scores - scores.max())
+    print(f"{name}: {answers[scores.argmax()]} {chances.max() / chances.sum():.0%}")

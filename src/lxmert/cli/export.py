@@ -1,0 +1,185 @@
+"""`lxmert export`: a model as a file that answers without this package."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lxmert.cli.task_models import (
+    FeaturesOption,
+    FilesOption,
+    ModelArgument,
+    TaskModel,
+    TaskOption,
+    load_task_model,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lxmert.data.collation import TaskCollator, TaskDataset
+    from lxmert.inference.exporting.parity import Check
+    from lxmert.inference.exporting.signature import Batch
+    from lxmert.processing import LxmertProcessor
+
+_QUESTIONS_PER_BATCH = 32
+
+# Models of no task; --task makes task models of their weights.
+_WITHOUT_TASK = ("LxmertModel", "LxmertForPreTraining")
+
+
+def export(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    file_format: Annotated[
+        Literal["onnx", "torch"],
+        typer.Option("--format", help="onnx: for ONNX Runtime; torch: for torch.export.load."),
+    ] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights in 8 bits: a third of the size; answers may change.")
+    ] = False,
+    task: TaskOption = None,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Also take token_type_ids, for two texts at once.")
+    ] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            help="Data directory: compare on its questions too, not on random inputs alone.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which split of --check.")] = "test",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many of its questions at most.")] = 1000,
+    features: FeaturesOption = None,
+    files: FilesOption = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an exported model.")] = False,
+) -> None:
+    """Write a model for ONNX Runtime or torch.export, and try it against the model.
+
+    The folder has the model file, tokenizer.json, answers.json, export.json (inputs and outputs), parity.json
+    and README.md. A float32 file that does not give the model's scores is not kept.
+    """
+    from lxmert.inference.exporting.exporter import ExportOptions, export_model
+    from lxmert.inference.exporting.folder import check_folder
+    from lxmert.inference.exporting.onnx_files import require_onnx
+    from lxmert.weights.report import quiet_transformers
+
+    if int8 and file_format != "onnx":
+        raise typer.BadParameter("--int8 is for --format onnx only.")
+    if features and check is None:
+        raise typer.BadParameter("--features are those of the images of --check, which is not given.")
+    # Before the model is loaded, which takes longer.
+    check_folder(output, overwrite)
+    if file_format == "onnx":
+        require_onnx()
+    with quiet_transformers(warnings_too=False):
+        loaded = _load(model, task, files or ())
+        checks = [] if check is None else [_questions(loaded, check, split, limit, features or [])]
+        report = export_model(
+            loaded.model,
+            output,
+            loaded.processor,
+            ExportOptions(file_format, int8, segments, overwrite),
+            task=loaded.task,
+            checks=checks,
+            tell=lambda line: typer.echo(f"{line} …"),
+        )
+    for line in report.lines():
+        typer.echo(line)
+    if not report.agrees:
+        typer.echo(
+            "warning: weights of 8 bits change more than 1 % of the answers; leave --int8 out, or see with "
+            "--check what becomes of real questions",
+            err=True,
+        )
+    typer.echo(f"wrote {output}")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model to export; `task_model` is None for models of no task."""
+
+    model: "PreTrainedModel"
+    processor: "LxmertProcessor | None"
+    task_model: TaskModel | None = None
+
+    @property
+    def task(self) -> str | None:
+        """The name of its task."""
+        return None if self.task_model is None else self.task_model.task
+
+
+def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
+    """The model of a task; without --task also an encoder or a pre-trained model, as its folder says."""
+    import torch
+
+    import lxmert
+    from lxmert.errors import InputError
+    from lxmert.inference.models import locate_model
+    from lxmert.processing import LxmertProcessor
+    from lxmert.weights.hub import hub_folder
+    from lxmert.weights.report import load_complete
+
+    location = locate_model(name)
+    folder = Path(location) if Path(location).is_dir() else hub_folder(location)
+    found = [kind for kind in _architectures(folder) if kind in _WITHOUT_TASK]
+    if task is not None or not found:
+        of_task = load_task_model(name, task, file_names)
+        return _Loaded(of_task.model, of_task.processor, of_task)
+    model, _ = load_complete(getattr(lxmert, found[0]), folder, dtype=torch.float32)
+    try:
+        processor = LxmertProcessor.from_pretrained(folder)
+    except InputError:  # An encoder may come without words.
+        processor = None
+    return _Loaded(model, processor)
+
+
+def _architectures(folder: Path) -> list[str]:
+    """What config.json says of the model's class; its faults are told by whoever loads the model."""
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return list(content.get("architectures") or [])
+    except (OSError, ValueError, AttributeError):
+        return []
+
+
+def _questions(loaded: _Loaded, data: Path, split: str, limit: int, features: Sequence[Path]) -> "Check":
+    """The questions of a data directory, to compare on."""
+    from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
+    from lxmert.data.joined_stores import open_stores
+    from lxmert.data.task_examples import Part
+    from lxmert.inference.exporting.parity import Check
+    from lxmert.training.evaluation import regions_for
+    from lxmert.training.task_list import task_named
+    from lxmert.training.tasks import answers_of
+
+    kind = loaded.task_model
+    if kind is None:
+        raise typer.BadParameter("--check asks the questions of a task, and this model has none.")
+    processor = kind.processor
+    reader = task_named(kind.task).split(data, split, kind.files, Part(first_examples=limit))
+    examples, answers = reader.read(), answers_of(processor)
+    regions = regions_for(examples, processor, open_stores(features) if features else None)
+    items = TaskDataset(
+        examples.examples, examples.targets(answers), processor.tokenizer, processor.max_text_length, regions
+    )
+    collate = TaskCollator(regions, processor.tokenizer.pad_token_id, len(answers), TargetKind.CLASS)
+    return Check(f"{len(items):,} questions of {data}, {split}", _Batches(items, collate))
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """A data set in batches; may be gone through several times."""
+
+    items: "TaskDataset"
+    collate: "TaskCollator"
+
+    def __iter__(self) -> "Iterator[Batch]":
+        for start in range(0, len(self.items), _QUESTIONS_PER_BATCH):
+            stop = min(start + _QUESTIONS_PER_BATCH, len(self.items))
+            yield self.collate([self.items[row] for row in range(start, stop)])

@@ -1,0 +1,235 @@
+"""From a model to a folder that answers without this package, tried before it is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedModel
+
+from lxmert._version import __version__
+from lxmert.errors import ConfigurationError, ExportError
+from lxmert.inference.exporting import onnx_files
+from lxmert.inference.exporting.folder import (
+    PARITY_FILE,
+    SETTINGS_FILE,
+    check_folder,
+    write_json,
+    write_readme,
+    write_texts,
+    written_whole,
+)
+from lxmert.inference.exporting.parity import (
+    LEAST_AGREEMENT,
+    TOLERANCE,
+    Check,
+    ModelScorer,
+    Parity,
+    Scorer,
+    compare,
+    random_check,
+)
+from lxmert.inference.exporting.signature import Signature, signature_of
+from lxmert.inference.exporting.tracing import ProgramFile, write_program
+from lxmert.processing import LxmertProcessor
+
+FORMAT_VERSION = 1
+_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+_PACKAGES = {"onnx": ("torch", "onnx", "onnxscript", "onnxruntime"), "torch": ("torch",)}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is exported, and how.
+
+    Attributes:
+        file_format: "onnx" for ONNX Runtime, "torch" for `torch.export.load`.
+        int8: weights of matrix products in 8 bits; with "onnx" only.
+        segments: also take `token_type_ids`, for two texts at once.
+        overwrite: replace an exported model at the same place.
+    """
+
+    file_format: Literal["onnx", "torch"] = "onnx"
+    int8: bool = False
+    segments: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.file_format not in _FILES:
+            raise ConfigurationError(f"no format {self.file_format!r}; expected one of {', '.join(_FILES)}")
+        if self.int8 and self.file_format != "onnx":
+            raise ConfigurationError("weights of 8 bits (int8) are for the format onnx only")
+
+
+@dataclass
+class ExportReport:
+    """How near an exported model comes to the model.
+
+    Attributes:
+        folder: where it lies.
+        float32: one comparison for each set of inputs.
+        int8: likewise, of the weights of 8 bits; empty without them.
+    """
+
+    folder: Path
+    float32: list[Parity] = field(default_factory=list)
+    int8: list[Parity] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """False where weights of 8 bits change more than one answer in a hundred."""
+        return all(parity.agreement >= LEAST_AGREEMENT for parity in self.int8)
+
+    def lines(self) -> list[str]:
+        """One line for each comparison."""
+        told = [f"float32, {parity.summary()}" for parity in self.float32]
+        return told + [f"int8, {parity.summary()}" for parity in self.int8]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of parity.json."""
+        told: dict[str, Any] = {
+            "tolerance": TOLERANCE,
+            "float32": [parity.to_dict() for parity in self.float32],
+        }
+        if self.int8:
+            told["int8"] = [parity.to_dict() for parity in self.int8]
+        return told
+
+
+def export_model(
+    model: PreTrainedModel,
+    folder: str | Path,
+    processor: LxmertProcessor | None = None,
+    options: ExportOptions | None = None,
+    *,
+    task: str | None = None,
+    checks: Sequence[Check] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> ExportReport:
+    """Write a model as a folder that answers without this package.
+
+    The file is run beside the model on random batches of several sizes, and on `checks`; float32 that differs
+    is not kept.
+
+    Args:
+        model: one of the model classes in float32; put into evaluation mode and on the CPU.
+        folder: the folder to write; its parents are made.
+        processor: gives the tokenizer and the answers; None to leave them out.
+        options: what is written.
+        task: name of the task, to be told in the folder.
+        checks: more inputs to compare on.
+        tell: gets a line at each step.
+
+    Raises:
+        ConfigurationError: a folder that holds something else, a model of another class or dtype, answers
+            of another model.
+        MissingExtraError: a package of the format is not installed.
+        ExportError: the file does not say what the model says; nothing is left behind.
+    """
+    options = options or ExportOptions()
+    folder = Path(folder)
+    check_folder(folder, options.overwrite)
+    if options.file_format == "onnx":
+        onnx_files.require_onnx()
+    model = model.eval().to("cpu")
+    signature = signature_of(model, segments=options.segments)
+    _check_model(model, signature, processor)
+    report = ExportReport(folder)
+    work = _Work(model, signature, options, [random_check(model, signature), *checks], tell)
+    with written_whole(folder) as partial:
+        report.float32, report.int8 = work.write(partial / _FILES[options.file_format])
+        settings = _settings(model, signature, processor, options, task)
+        write_json(partial / SETTINGS_FILE, settings)
+        write_json(partial / PARITY_FILE, report.to_dict())
+        if processor is not None:
+            write_texts(partial, processor)
+        write_readme(partial, settings, report.lines())
+    return report
+
+
+@dataclass
+class _Work:
+    """What the writing of model files needs to know; see `export_model`."""
+
+    model: PreTrainedModel
+    signature: Signature
+    options: ExportOptions
+    checks: Sequence[Check]
+    tell: Callable[[str], None]
+
+    def write(self, file: Path) -> tuple[list[Parity], list[Parity]]:
+        """Write the model file; returns the comparisons of float32 and of 8 bits."""
+        self.tell(f"exporting {type(self.model).__name__}")
+        if self.options.file_format == "torch":
+            write_program(self.model, self.signature, file)
+            return self._compared(ProgramFile(file), exact=True), []
+        if not self.options.int8:
+            onnx_files.write_onnx(self.model, self.signature, file)
+            return self._compared(onnx_files.OnnxFile(file), exact=True), []
+        with TemporaryDirectory(dir=file.parent) as between:
+            exact = Path(between) / file.name
+            onnx_files.write_onnx(self.model, self.signature, exact)
+            float32 = self._compared(onnx_files.OnnxFile(exact), exact=True)
+            self.tell("bringing the weights to 8 bits")
+            onnx_files.write_int8(exact, file)
+        return float32, self._compared(onnx_files.OnnxFile(file), exact=False)
+
+    def _compared(self, found: Scorer, *, exact: bool) -> list[Parity]:
+        self.tell("comparing the file with the model")
+        reference = ModelScorer(self.model, self.signature)
+        parities = [compare(reference, found, check, self.signature) for check in self.checks]
+        for parity in parities:
+            if exact and parity.beyond_tolerance:
+                name = parity.beyond_tolerance[0]
+                raise ExportError(
+                    f"the exported file does not say what the model says: on {parity.inputs}, {name} differs "
+                    f"by up to {parity.differences[name]:.1e} where values reach {parity.largest[name]:.1f}; "
+                    f"expected at most {TOLERANCE:g} of that. Nothing was kept; try the other format"
+                )
+        return parities
+
+
+def _check_model(model: PreTrainedModel, signature: Signature, processor: LxmertProcessor | None) -> None:
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    if dtypes != {torch.float32}:
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise ConfigurationError(f"models are exported from float32, got {names}; call model.float() first")
+    if processor is None or processor.answers is None or signature.scores is None:
+        return
+    classes = next(spec.shape[-1] for spec in signature.outputs if spec.name == signature.scores)
+    if len(processor.answers) != classes:
+        raise ConfigurationError(
+            f"the model scores {classes} answers, answers.json has {len(processor.answers)}; give it its own"
+        )
+
+
+def _settings(
+    model: PreTrainedModel,
+    signature: Signature,
+    processor: LxmertProcessor | None,
+    options: ExportOptions,
+    task: str | None,
+) -> dict[str, Any]:
+    """The content of export.json."""
+    words = signature.most_words if processor is None else processor.max_text_length
+    versions = {name: version(name) for name in _PACKAGES[options.file_format]}
+    return {
+        "export_version": FORMAT_VERSION,
+        "format": options.file_format,
+        "file": _FILES[options.file_format],
+        "opset": onnx_files.OPSET if options.file_format == "onnx" else None,
+        "int8": options.int8,
+        "model_class": type(model).__name__,
+        "task": task,
+        "scores": signature.scores,
+        "max_text_length": words,
+        "most_words": signature.most_words,
+        "visual_feat_dim": model.config.visual_feat_dim,
+        "visual_pos_dim": model.config.visual_pos_dim,
+        "inputs": [spec.to_dict() for spec in signature.inputs],
+        "outputs": [spec.to_dict() for spec in signature.outputs],
+        "versions": {"lxmert": __version__, **versions},
+    }

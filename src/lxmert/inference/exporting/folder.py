@@ -1,0 +1,171 @@
+"""The folder of an exported model: whole or not there, with all that answering needs."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from lxmert.answers import ANSWERS_FILE, write_answers
+from lxmert.errors import ConfigurationError
+from lxmert.processing import LxmertProcessor
+
+SETTINGS_FILE = "export.json"
+PARITY_FILE = "parity.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder before any work, where something lies that must not be replaced.
+
+    Raises:
+        ConfigurationError: it holds an export and `overwrite` is False, or it is anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / SETTINGS_FILE).is_file():
+        raise ConfigurationError(
+            f"{folder} exists and is no exported model (it has no {SETTINGS_FILE}); choose another place"
+        )
+    if not overwrite:
+        raise ConfigurationError(
+            f"{folder} holds an exported model already; choose another place or ask to overwrite it"
+        )
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `folder` when all has gone well and else vanishes.
+
+    Args:
+        folder: one that `check_folder` allows.
+    """
+    folder = folder.absolute()  # "." has no name to make others of
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, so that on any file system the last step is a renaming.
+    mark = uuid.uuid4().hex[:8]
+    partial, former = (folder.with_name(f".{folder.name}.{kind}-{mark}") for kind in ("partial", "former"))
+    partial.mkdir()
+    try:
+        yield partial
+        if folder.exists():
+            os.replace(folder, former)
+        os.replace(partial, folder)
+    except BaseException:
+        if former.exists() and not folder.exists():
+            os.replace(former, folder)
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def write_texts(folder: Path, processor: LxmertProcessor) -> None:
+    """Write tokenizer.json, which cuts and pads by itself, and answers.json where there are answers."""
+    tokenizer = processor.tokenizer
+    # The processor's own tokenizer is left as it is: it cuts and pads as each call says.
+    alone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    alone.enable_truncation(processor.max_text_length)
+    alone.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    alone.save(str(folder / TOKENIZER_FILE))
+    if processor.answers is not None:
+        write_answers(folder / ANSWERS_FILE, processor.answers)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that people can read."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+_HEAD = """\
+# {title}
+{model} for {runtime}, {weights}, made by lxmert {version}.
+Nothing of that package is needed to run it.
+
+| file | what |
+|---|---|
+{files}
+
+## Inputs
+Axes called batch, words and objects may have any size from 1; words at most {most_words}.
+
+| name | type | shape | what |
+|---|---|---|---|
+{inputs}
+
+## Outputs
+| name | type | shape | what |
+|---|---|---|---|
+{outputs}
+
+## Running it
+```python
+{example}
+```
+Texts: `tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(texts)` cuts and pads; `ids` and
+`attention_mask` of what it gives are the first two inputs.
+
+## How near it comes to the model
+{parity}
+"""
+
+_ONNX = """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+[{first}, *_] = session.run(None, inputs)  # inputs: NumPy arrays by name"""
+
+_TORCH = """\
+import torch
+
+model = torch.export.load("{file}").module()
+{first} = model(**inputs)["{first}"]  # inputs: tensors by name"""
+
+_FILES = {
+    SETTINGS_FILE: "names, types and shapes of inputs and outputs; longest text; versions",
+    PARITY_FILE: "how near the file comes to the model, on which inputs",
+    TOKENIZER_FILE: "text to ids, for the `tokenizers` library",
+    ANSWERS_FILE: "the answer of each class, a list",
+    "model.onnx": "the model",
+    "model.onnx.data": "its weights; keep it beside model.onnx",
+    "model.pt2": "the model",
+}
+
+
+def write_readme(folder: Path, settings: dict[str, Any], parity: list[str]) -> None:
+    """Write README.md of an exported folder.
+
+    Args:
+        folder: holds all other files already.
+        settings: the content of export.json.
+        parity: one line per comparison.
+    """
+    onnx = settings["format"] == "onnx"
+    first = settings["outputs"][0]["name"]
+    files = sorted(path.name for path in folder.iterdir())
+    text = _HEAD.format(
+        title=f"{settings['model_class']}{' for ' + settings['task'] if settings['task'] else ''}",
+        model=settings["model_class"],
+        runtime=f"ONNX Runtime (operator set {settings['opset']})" if onnx else "PyTorch (torch.export)",
+        weights="weights of 8 bits" if settings["int8"] else "float32",
+        version=settings["versions"]["lxmert"],
+        files="\n".join(f"| `{name}` | {_FILES[name]} |" for name in files),
+        most_words=settings["most_words"],
+        inputs=_rows(settings["inputs"]),
+        outputs=_rows(settings["outputs"]),
+        example=(_ONNX if onnx else _TORCH).format(file=settings["file"], first=first),
+        parity="\n".join(f"- {line}" for line in parity),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _rows(specs: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"| `{spec['name']}` | {spec['dtype']} | {', '.join(map(str, spec['shape']))} | {spec['meaning']} |"
+        for spec in specs
+    )

@@ -1,0 +1,224 @@
+"""An exported model is compared before it is kept, and a folder is written whole or not at all."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lxmert.errors import ConfigurationError, ExportError, MissingExtraError
+from lxmert.inference.exporting import exporter
+from lxmert.inference.exporting.exporter import ExportOptions, ExportReport, export_model
+from lxmert.inference.exporting.folder import check_folder, written_whole
+from lxmert.inference.exporting.onnx_files import require_onnx
+from lxmert.inference.exporting.parity import Check, Parity, compare, random_check
+from lxmert.inference.exporting.signature import Batch, ScoringModule, signature_of
+from tests.inference.exporting.conftest import small_model, small_processor
+
+SCORES = "question_answering_score"
+TORCH = ExportOptions("torch", overwrite=True)
+
+
+def write_nothing(model: Any, signature: Any, path: Path) -> None:
+    path.write_text("a program")
+
+
+def files_that_say(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]
+) -> nn.Module:
+    """A model whose exported files give changed scores, without the time that an export takes."""
+    model = small_model()
+
+    def run(path: Path) -> Callable[[Batch], Batch]:
+        module = ScoringModule(model, signature_of(model))
+
+        @torch.no_grad()
+        def scores(batch: Batch) -> Batch:
+            return {name: change(values) for name, values in module(**batch).items()}
+
+        return scores
+
+    monkeypatch.setattr(exporter, "write_program", write_nothing)
+    monkeypatch.setattr(exporter, "ProgramFile", run)
+    return model
+
+
+@pytest.mark.parametrize("shift", [0.05, math.nan])
+def test_other_scores_are_not_kept(shift: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = files_that_say(monkeypatch, lambda scores: scores + shift)
+    with pytest.raises(ExportError, match="question_answering_score differs by up to"):
+        export_model(model, tmp_path / "out", options=TORCH)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_former_export_stays_when_a_new_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = files_that_say(monkeypatch, lambda scores: scores)
+    export_model(model, tmp_path / "out", options=TORCH)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    files_that_say(monkeypatch, lambda scores: scores * 1.1)
+    with pytest.raises(ExportError):
+        export_model(model, tmp_path / "out", options=TORCH)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_export_is_replaced_on_request_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = files_that_say(monkeypatch, lambda scores: scores)
+    export_model(model, tmp_path / "out", small_processor(), TORCH)
+    assert (tmp_path / "out" / "answers.json").exists()
+    with pytest.raises(ConfigurationError, match="holds an exported model already"):
+        export_model(model, tmp_path / "out", options=ExportOptions("torch"))
+    export_model(model, tmp_path / "out", options=TORCH)
+    assert not (tmp_path / "out" / "answers.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "first.txt").write_text("Dear")
+    (tmp_path / "file").write_text("Dear")
+    for name in ("letters", "file"):
+        with pytest.raises(ConfigurationError, match="is no exported model"):
+            check_folder(tmp_path / name, overwrite=True)
+    (tmp_path / "empty").mkdir()
+    check_folder(tmp_path / "empty", overwrite=False)
+    check_folder(tmp_path / "new", overwrite=False)
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "out"
+
+    def stop_halfway() -> None:
+        with written_whole(folder) as partial:
+            (partial / "half").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_halfway()
+    assert not list(folder.parent.iterdir())
+    with written_whole(folder) as partial:
+        (partial / "whole").write_text("whole")
+        assert not folder.exists()
+    assert (folder / "whole").read_text() == "whole"
+    with written_whole(folder) as partial:
+        (partial / "other").write_text("other")
+    assert [path.name for path in folder.iterdir()] == ["other"]
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
+
+
+def test_the_model_is_left_as_it_was(torch_export: Any) -> None:
+    assert torch_export.model.config._attn_implementation == small_model().config._attn_implementation
+    assert all(weights.requires_grad for weights in torch_export.model.parameters())
+
+
+def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"float32, got bfloat16; call model.float\(\) first"):
+        export_model(small_model().to(torch.bfloat16), tmp_path / "out", options=TORCH)
+    with pytest.raises(ConfigurationError, match="a LxmertEncoder cannot be exported"):
+        signature_of(small_model().lxmert.encoder)
+    processor = small_processor()
+    processor._answers = ["yes", "no"]
+    with pytest.raises(ConfigurationError, match=r"scores 9 answers, answers.json has 2"):
+        export_model(small_model(), tmp_path / "out", processor, TORCH)
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_do_not_go_together() -> None:
+    with pytest.raises(ConfigurationError, match="no format 'tflite'"):
+        ExportOptions("tflite")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="int8"):
+        ExportOptions("torch", int8=True)
+
+
+def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lxmert.inference.exporting.onnx_files.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[onnx\]"'):
+        require_onnx()
+    with pytest.raises(MissingExtraError):
+        export_model(small_model(), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_random_inputs_reach_the_edges() -> None:
+    model = small_model()
+    check = random_check(model, signature_of(model, segments=True))
+    batches = list(check.batches)
+    sizes = {(*batch["input_ids"].shape, batch["visual_feats"].shape[1]) for batch in batches}
+    assert (1, 1, 1) in sizes
+    assert max(words for _, words, _ in sizes) == model.config.max_position_embeddings == 16
+    assert any(batch["token_type_ids"].any() for batch in batches)
+    for name in ("attention_mask", "visual_attention_mask"):
+        kept = [batch[name].sum(dim=1) for batch in batches]
+        assert any((count == 0).any() for count in kept), "rows of padding alone"
+        assert any(
+            (count > 0).any() and (count < batch[name].shape[1]).any()
+            for count, batch in zip(kept, batches, strict=True)
+        )
+        assert any((batch[name] == 1).all() for batch in batches)
+
+
+def test_differences_and_answers_are_counted() -> None:
+    signature = signature_of(small_model())
+    batches = [
+        {
+            "input_ids": torch.zeros(rows, 4),
+            "attention_mask": torch.ones(rows, 4),
+            "visual_feats": torch.zeros(rows, 6, 13),
+            "visual_pos": torch.zeros(rows, 6, 4),
+            "visual_attention_mask": torch.ones(rows, 6),
+        }
+        for rows in (2, 3)
+    ]
+
+    def expected(batch: Batch) -> Batch:
+        return {
+            SCORES: torch.tensor([[0.0, 20.0, 0.0], [0.0, 1.0, 0.0], [3.0, 0.0, 0.0]])[
+                : len(batch["input_ids"])
+            ]
+        }
+
+    def found(batch: Batch) -> Batch:
+        scores = expected(batch)[SCORES].clone()
+        scores[1] = torch.tensor([1.5, 1.0, 0.0])
+        return {SCORES: scores}
+
+    parity = compare(expected, found, Check("rows", batches), signature)
+    assert (parity.batches, parity.answers, parity.equal_answers) == (2, 5, 3)
+    assert parity.sizes == {(2, 4, 6), (3, 4, 6)}
+    assert parity.difference == 1.5
+    assert parity.summary() == "rows: largest difference 1.5e+00, 3 of 5 answers equal (60.0%)"
+    report = ExportReport(Path("out"), int8=[parity])
+    assert not report.agrees
+    parity.equal_answers, parity.answers = 99, 100
+    assert report.agrees
+
+
+@pytest.mark.parametrize(
+    ("difference", "largest", "beyond"),
+    [(9e-5, 0.5, []), (1.1e-4, 0.5, [SCORES]), (9e-4, 10.0, []), (1.1e-3, 10.0, [SCORES])],
+)
+def test_the_bound_follows_the_size_of_the_scores(
+    difference: float, largest: float, beyond: list[str]
+) -> None:
+    parity = Parity("rows")
+    parity.add({SCORES: torch.tensor([largest, 0.0])}, {SCORES: torch.tensor([largest, difference])}, None)
+    assert parity.beyond_tolerance == beyond
+
+
+def test_another_shape_is_beyond_every_bound() -> None:
+    parity = Parity("rows")
+    parity.add({SCORES: torch.ones(3, 2)}, {SCORES: torch.ones(3, 1)}, None)
+    assert parity.beyond_tolerance == [SCORES]
+
+
+def test_one_score_that_is_no_number_is_never_forgotten() -> None:
+    parity = Parity("rows")
+    for found in (1.0, math.nan, 1.0):
+        parity.add({SCORES: torch.ones(3, 2)}, {SCORES: torch.full((3, 2), found)}, None)
+    assert math.isnan(parity.difference)
+    assert parity.beyond_tolerance == [SCORES]

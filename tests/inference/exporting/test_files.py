@@ -1,0 +1,233 @@
+"""Exported files give the model's scores for any sizes and masks, without this package."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lxmert.inference.exporting import onnx_files
+from lxmert.inference.exporting.exporter import ExportOptions, export_model
+from lxmert.model import LxmertForPreTraining, LxmertForVisualReasoning, LxmertModel
+from tests.inference.exporting.conftest import ANSWERS, FEW_LAYERS, Exported, small_model
+from tests.model.small import SIZES, small_config
+
+# Batch, words, objects.
+SIZES_TRIED = [(1, 1, 1), (3, 7, 5), (5, 16, 2), (2, 1, 40)]
+
+ALONE = """
+import sys
+for name in ("lxmert", "transformers"):
+    sys.modules[name] = None  # importing it is an error
+import torch
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+model = torch.export.load(sys.argv[1]).module()
+for given in Path(sys.argv[2]).glob("*.given"):
+    save_file(model(**load_file(given)), given.with_suffix(".found"))
+"""
+
+
+def batch_of(sizes: tuple[int, int, int], hidden: bool = False) -> dict[str, Tensor]:
+    batch, words, objects = sizes
+    generator = torch.Generator().manual_seed(sum(sizes))
+    inputs = {
+        "input_ids": torch.randint(0, 60, (batch, words), generator=generator),
+        "attention_mask": torch.ones(batch, words, dtype=torch.int64),
+        "visual_feats": torch.randn(batch, objects, SIZES["visual_feat_dim"], generator=generator),
+        "visual_pos": torch.rand(batch, objects, 4, generator=generator),
+        "visual_attention_mask": torch.ones(batch, objects, dtype=torch.int64),
+    }
+    if hidden:
+        inputs["attention_mask"][:, words // 2 :] = 0
+        inputs["visual_attention_mask"][:, objects // 2 :] = 0
+        inputs["attention_mask"][0] = 0
+        inputs["visual_attention_mask"][-1] = 0
+    return inputs
+
+
+def run_onnx(folder: Path, inputs: dict[str, Tensor]) -> np.ndarray:
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    return session.run(None, {name: values.numpy() for name, values in inputs.items()})[0]
+
+
+@pytest.mark.parametrize("sizes", SIZES_TRIED)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_onnx_gives_the_models_scores(
+    onnx_export: Exported, sizes: tuple[int, int, int], hidden: bool
+) -> None:
+    inputs = batch_of(sizes, hidden)
+    with torch.no_grad():
+        expected = onnx_export.model(**inputs).question_answering_score
+    np.testing.assert_allclose(run_onnx(onnx_export.folder, inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_masks_count(onnx_export: Exported) -> None:
+    """What is hidden has no part in the scores, so the file has not left the masks out."""
+    inputs = batch_of((3, 7, 5), hidden=True)
+    first = run_onnx(onnx_export.folder, inputs)
+    inputs["visual_feats"][1, 4] += 1.0
+    inputs["input_ids"][1, 6] = 17
+    np.testing.assert_allclose(run_onnx(onnx_export.folder, inputs), first, rtol=1e-5, atol=1e-5)
+    inputs["visual_feats"][1, 0] += 1.0
+    assert np.abs(run_onnx(onnx_export.folder, inputs) - first)[1].max() > 1e-2
+
+
+def test_a_program_runs_with_torch_alone(torch_export: Exported, tmp_path: Path) -> None:
+    expected = {}
+    for sizes in SIZES_TRIED:
+        inputs = batch_of(sizes, hidden=True)
+        inputs["token_type_ids"] = torch.arange(sizes[1]).remainder(2).expand(sizes[0], -1).clone()
+        with torch.no_grad():
+            expected[f"{sum(sizes)}.found"] = torch_export.model(**inputs).question_answering_score
+        save_file(inputs, tmp_path / f"{sum(sizes)}.given")
+    command = [sys.executable, "-c", ALONE, str(torch_export.folder / "model.pt2"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(expected) == len(SIZES_TRIED)
+    for name, scores in expected.items():
+        found = load_file(tmp_path / name)["question_answering_score"]
+        torch.testing.assert_close(found, scores, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "outputs"),
+    [
+        (LxmertForVisualReasoning, ["logits"]),
+        (
+            LxmertForPreTraining,
+            ["prediction_logits", "cross_relationship_score", "question_answering_score"],
+        ),
+        (LxmertModel, ["language_output", "vision_output", "pooled_output"]),
+    ],
+)
+def test_other_models(model_class: type, outputs: list[str], tmp_path: Path) -> None:
+    """With the same checks, which fail where a score differs."""
+    torch.manual_seed(2)
+    model = model_class(small_config(**FEW_LAYERS, output_hidden_states=True)).eval()
+    report = export_model(model, tmp_path / "out", options=ExportOptions("torch"))
+    assert list(report.float32[0].differences) == outputs
+    inputs = batch_of((3, 7, 5))
+    if model_class is LxmertForVisualReasoning:
+        for name in ("visual_feats", "visual_pos", "visual_attention_mask"):
+            inputs[name] = torch.stack([inputs[name], inputs[name].roll(1, dims=0)], dim=1)
+    with torch.no_grad():
+        expected = model(**inputs)
+    found = torch.export.load(tmp_path / "out" / "model.pt2").module()(**inputs)
+    for name in outputs:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    settings = json.loads((tmp_path / "out" / "export.json").read_text())
+    told = {output["name"]: output["shape"] for output in settings["outputs"]}
+    axes = {"batch": 3, "words": 7, "objects": 5}
+    for name in outputs:
+        assert tuple(axes.get(size, size) for size in told[name]) == expected[name].shape
+
+
+def test_a_pair_model_as_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(2)
+    model = LxmertForVisualReasoning(small_config(**FEW_LAYERS)).eval()
+    export_model(model, tmp_path / "out")
+    inputs = batch_of((3, 7, 5), hidden=True)
+    for name in ("visual_feats", "visual_pos", "visual_attention_mask"):
+        inputs[name] = torch.stack([inputs[name], inputs[name].roll(1, dims=0)], dim=1)
+    with torch.no_grad():
+        expected = model(**inputs).logits
+    np.testing.assert_allclose(run_onnx(tmp_path / "out", inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_of_8_bits(onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = onnx_export.folder / "model.onnx"
+    monkeypatch.setattr(onnx_files, "write_onnx", lambda model, signature, path: shutil.copy(exact, path))
+    report = export_model(small_model(), tmp_path / "out", options=ExportOptions(int8=True))
+    [figures] = json.loads((tmp_path / "out" / "parity.json").read_text())["int8"]
+    assert figures["answers"] == report.int8[0].answers > 50
+    assert report.int8[0].agreement > 0.8
+    assert 1e-4 < report.int8[0].difference < 1.0
+    assert report.float32[0].difference < 1e-4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "export.json",
+        "model.onnx",
+        "parity.json",
+    ]
+    onnx = pytest.importorskip("onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "out" / "model.onnx").graph.node]
+    assert "MatMulInteger" in kinds
+    assert "Gemm" not in kinds
+    assert (tmp_path / "out" / "model.onnx").stat().st_size < exact.stat().st_size
+    inputs = batch_of((3, 7, 5), hidden=True)
+    with torch.no_grad():
+        expected = onnx_export.model(**inputs).question_answering_score
+    assert np.abs(run_onnx(tmp_path / "out", inputs) - expected.numpy()).max() < 1.0
+
+
+def test_large_weights_lie_beside_the_graph(
+    onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_files, "LARGEST_SINGLE_FILE_BYTES", 1000)
+    onnx_files.write_int8(onnx_export.folder / "model.onnx", tmp_path / "model.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert run_onnx(tmp_path, batch_of((3, 7, 5))).shape == (3, len(ANSWERS))
+
+
+def test_onnx_has_usual_operators_and_no_paths(onnx_export: Exported) -> None:
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(onnx_export.folder / "model.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 20)]
+    assert {node.domain for node in graph.graph.node} == {""}
+    assert b".py" not in (onnx_export.folder / "model.onnx").read_bytes()
+
+
+def test_a_program_has_no_paths(torch_export: Exported) -> None:
+    assert b".py" not in (torch_export.folder / "model.pt2").read_bytes()
+
+
+def test_only_the_first_word_of_the_last_layer_is_computed(onnx_export: Exported) -> None:
+    """The short way of the model: two crossed layers have three feed-forward blocks, not four."""
+    onnx = pytest.importorskip("onnx")
+    weights = onnx.load(onnx_export.folder / "model.onnx").graph.initializer
+    first_halves = [
+        one.name for one in weights if list(one.dims) == [SIZES["hidden_size"], SIZES["intermediate_size"]]
+    ]
+    assert len(first_halves) == 1 + 1 + 3
+
+
+def test_settings_tell_inputs_and_outputs(onnx_export: Exported, torch_export: Exported) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    settings = json.loads((onnx_export.folder / "export.json").read_text())
+    session = runtime.InferenceSession(str(onnx_export.folder / "model.onnx"))
+    for kind, found in (("inputs", session.get_inputs()), ("outputs", session.get_outputs())):
+        told = [
+            (one["name"], one["dtype"].replace("float32", "float"), one["shape"]) for one in settings[kind]
+        ]
+        assert [(one.name, one.type[7:-1], one.shape) for one in found] == told
+    assert settings["scores"] == "question_answering_score"
+    assert (settings["max_text_length"], settings["visual_feat_dim"], settings["task"]) == (6, 13, "vqa")
+    also = json.loads((torch_export.folder / "export.json").read_text())
+    assert [one["name"] for one in also["inputs"]] == [
+        *(one["name"] for one in settings["inputs"]),
+        "token_type_ids",
+    ]
+
+
+def test_texts_without_this_package(onnx_export: Exported) -> None:
+    texts = ["Is it red?", "How many blue circles are left of the large star there?", "circle"]
+    tokenizer = Tokenizer.from_file(str(onnx_export.folder / "tokenizer.json"))
+    found = tokenizer.encode_batch(texts)
+    expected = onnx_export.processor(text=texts)
+    assert expected["input_ids"].shape == (3, 6)
+    assert [one.ids for one in found] == expected["input_ids"].tolist()
+    assert [one.attention_mask for one in found] == expected["attention_mask"].tolist()
+    assert json.loads((onnx_export.folder / "answers.json").read_text()) == ANSWERS
+    again = onnx_export.processor(text=texts, max_length=9)
+    assert again["input_ids"].shape == (3, 9), "the processor's own tokenizer was left as it was"

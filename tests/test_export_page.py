@@ -1,0 +1,106 @@
+"""What docs/export.md shows works: its commands, its example and its Python, on the embedded model."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lxmert import LxmertPredictor
+from lxmert.cli.main import main
+from lxmert.inference.exporting import onnx_files
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS = re.findall(r"^ {4}(lxmert .+?)(?: {2,}#.*)?$", TEXT, re.MULTILINE)
+[EXAMPLE] = re.findall(r"^ {4}(python .+)$", TEXT, re.MULTILINE)
+
+ALONE = """
+import runpy, sys
+for name in ("torch", "transformers", "lxmert"):
+    sys.modules[name] = None  # importing it is an error
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a made picture, and a data set to compare on."""
+    pytest.importorskip("onnxscript")
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.raises(SystemExit):
+        main(["scenes", "make", str(folder / "scenes-data"), "--images", "10", "--seed", "3"])
+    Image.open(next((folder / "scenes-data" / "images").rglob("*.*g"))).save(folder / "photo.png")
+    return folder
+
+
+def test_commands_example_and_python_run_as_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (len(COMMANDS), len(SNIPPETS)) == (5, 2)
+    monkeypatch.chdir(place)
+    write_onnx = onnx_files.write_onnx
+    made = place / "exported" / "model.onnx"
+    # The same model again is the same file, and takes as long again.
+    monkeypatch.setattr(
+        onnx_files,
+        "write_onnx",
+        lambda model, signature, path: (
+            shutil.copy(made, path) if made.exists() else write_onnx(model, signature, path)
+        ),
+    )
+    for command in COMMANDS:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(shlex.split(command)[1:])
+        told = capsys.readouterr()
+        assert ended.value.code in (0, None), f"{command}: {told.err}"
+        if "--check" in command:
+            assert re.search(r"int8, \d+ questions of scenes-data, test: .* answers equal \(", told.out)
+    for folder, small in (("exported", False), ("exported-int8", True), ("exported-torch", False)):
+        figures = json.loads((place / folder / "parity.json").read_text())
+        assert ("int8" in figures) is small
+        [random, *questions] = figures["int8" if small else "float32"]
+        assert random["answers"] > 50
+        for check in questions:
+            assert check["equal_answers"] >= 0.97 * check["answers"] > 5
+
+    question = shlex.split(EXAMPLE)[-1]
+    words = shlex.split(EXAMPLE.replace("examples/", f"{ROOT}/examples/"))[1:]
+    done = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
+    [[best]] = predictor.answer(predictor.regions("photo.png"), [question])
+    assert done.stdout == f"photo.png: {best.text} {best.probability:.0%}\n"
+
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(SNIPPETS)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names, shape = done.stdout.splitlines()
+    assert "visual_attention_mask" in names
+    assert shape == "torch.Size([1, 36])"
+
+
+def test_the_files_of_the_table_are_those_of_a_folder(place: Path) -> None:
+    names = set(re.findall(r"^\| `([\w.]+)`", TEXT, re.MULTILINE))
+    found = {path.name for path in (place / "exported").iterdir()}
+    assert found == names
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"`(--[a-z][\w-]+)", TEXT))))
+def test_options_exist(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert option in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", TEXT))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / "docs" / target).exists()
