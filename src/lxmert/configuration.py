@@ -21,6 +21,17 @@ VISUAL_TASKS = ("obj", "attr", "feat")
 """What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
 IMAGES_PER_SENTENCE = 2
 """For visual reasoning: the left and the right image, in this order."""
+STATE_AND_ATTENTION_FIELDS = (
+    "language_hidden_states",
+    "vision_hidden_states",
+    "language_attentions",
+    "vision_attentions",
+    "cross_encoder_attentions",
+    "vision_to_language_attentions",
+    "cross_language_self_attentions",
+    "cross_vision_self_attentions",
+)
+"""Fields of the outputs that the models with heads pass on from the model without unchanged."""
 
 logger = logging.get_logger(__name__)
 

@@ -1,12 +1,18 @@
 """Checks that need nothing but Python, for every part of the package.
 
-Those of single values name the fault instead of raising: all faults can be reported together.
+Those of single values name the fault instead of raising: all faults can be reported together. The faults of
+tensors stand here in words, once for the PyTorch and the Keras half, each of which finds them in its own way.
 """
 
 import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
+
+EMPTY_BATCH = "the batch is empty: give at least one text with its image"
+EMPTY_TEXT = "the text has no word piece: give at least one per row, such as [CLS]"
+NO_OBJECT = "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
+OBJECTS_TWICE = "object_states stand for visual_feats and visual_pos: give them alone"
 
 # Names that arguments had in other versions of LXMERT -> their names here.
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
@@ -41,3 +47,62 @@ def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iter
         )
         hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
     raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")
+
+
+def words_fault(has_ids: bool, has_vectors: bool) -> str | None:
+    """The fault of a text that is not given in exactly one of its forms; None where it is."""
+    if has_ids != has_vectors:
+        return None
+    return f"give exactly one of input_ids and inputs_embeds, got {'both' if has_ids else 'neither'}"
+
+
+def text_length_fault(length: int, most: int) -> str | None:
+    """The fault of a text of so many word pieces, where the model knows `most` positions; None without."""
+    if length == 0:
+        return EMPTY_TEXT
+    if length <= most:
+        return None
+    return (
+        f"the text has {length} word pieces, the model knows {most} positions (max_position_embeddings): "
+        "truncate the text"
+    )
+
+
+def missing_objects(name: str) -> str:
+    """What is said of objects that are not given."""
+    return f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
+
+
+def shape_fault(
+    name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...], meaning: str
+) -> str | None:
+    """The fault of a tensor of another shape than expected; None stands for any size, and for no fault."""
+    if shape_fits(given, expected):
+        return None
+    wish = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
+    return f"{name} has shape {given}, expected ({wish}): {meaning}"
+
+
+def shape_fits(given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether two shapes can be one; None stands for any size."""
+    return len(given) == len(expected) and all(
+        size is None or wanted is None or size == wanted for size, wanted in zip(given, expected, strict=True)
+    )
+
+
+def id_fault(name: str, lowest: int, highest: int, count: int, parameter: str) -> str | None:
+    """The fault of ids that are not all in 0..count-1; `parameter` names where `count` comes from."""
+    if lowest >= 0 and highest < count:
+        return None
+    wrong = lowest if lowest < 0 else highest
+    return f"{name} has the id {wrong}, expected 0..{count - 1} ({parameter} is {count})"
+
+
+def no_real_numbers(name: str, dtype: object, maker: str) -> str:
+    """What is said of complex numbers; `maker` names what to look at."""
+    return f"{name} must be real numbers, got {dtype}: check {maker}"
+
+
+def not_finite(name: str, maker: str) -> str:
+    """What is said of NaN and infinity; `maker` names what to look at."""
+    return f"{name} has values that are not finite (NaN or infinity): check {maker}"

@@ -202,8 +202,8 @@ def test_an_unknown_name_is_told_with_the_nearest(model: TFLxmertModel) -> None:
 def test_an_input_given_twice_or_too_many_are_refused(model: TFLxmertModel) -> None:
     with pytest.raises(TensorError, match="input_ids is given twice"):
         model(batch(), input_ids=batch()["input_ids"])
-    with pytest.raises(TensorError, match="by position, expected at most 12"):
-        model([None] * 13)
+    with pytest.raises(TensorError, match="by position, expected at most 14"):
+        model([None] * 15)
 
 
 @pytest.mark.parametrize(

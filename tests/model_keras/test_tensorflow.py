@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from lxmert.errors import TensorError
 from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForPreTrainingOutput, TFLxmertModel
 from tests.model.small import inputs, small_config, targets
 from tests.model_keras.halves import as_numpy, assert_same_outputs
@@ -49,7 +50,7 @@ def test_a_data_set_with_nested_targets_and_a_shorter_last_batch() -> None:
     everything = tf.data.Dataset.from_tensor_slices(arguments()).repeat(2).batch(4, drop_remainder=False)
     history = model.fit(everything, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
-    loss = model.evaluate(everything, verbose=0)
+    loss = model.evaluate(everything, verbose=0, return_dict=True)["loss"]
     first, second = (float(model(batch).loss) for batch in everything)
     assert loss == pytest.approx((4 * first + 2 * second) / 6, rel=1e-5)
     assert model.predict(everything, verbose=0).cross_relationship_score.shape == (6, 2)
@@ -68,7 +69,7 @@ def test_mixed_precision_reaches_every_layer_and_leaves_losses_in_float32() -> N
     assert {loss.dtype for loss in [found.loss, *found.losses.values()]} == {tf.float32}
     assert float(found.loss) == pytest.approx(float(wanted.loss), rel=0.02)
     model.compile(optimizer="sgd", run_eagerly=True)
-    assert np.isfinite(model.train_on_batch(given))
+    assert np.isfinite(model.train_on_batch(given)).all()
 
 
 def test_targets_keep_their_precision_under_mixed_precision() -> None:
@@ -79,6 +80,30 @@ def test_targets_keep_their_precision_under_mixed_precision() -> None:
     ones = model(given, obj_labels={"obj": (classes, np.ones_like(weight))}).loss
     found = model(given, obj_labels={"obj": (classes, weight)}).loss
     assert float(found) / float(ones) == pytest.approx(1.001, rel=1e-5)
+
+
+def test_ids_out_of_range_in_a_function_of_ones_own() -> None:
+    model = TFLxmertModel(CONFIG)
+    run = tf.function(lambda batch: model(batch).pooled_output)
+    right = as_numpy(inputs(CONFIG))
+    np.testing.assert_allclose(run(right), model(right).pooled_output, atol=1e-5)
+    for name, value in (("input_ids", 61), ("input_ids", -1), ("token_type_ids", 2)):
+        wrong = right | {name: right[name].copy()}
+        wrong[name][1, 2] = value
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} has ids out of range, expected 0"):
+            run(wrong)
+
+
+def test_a_wrong_id_in_a_pipeline_raises_before_xla_compiles() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer="sgd", jit_compile=True)
+    wrong = arguments()
+    wrong["input_ids"][1, 2] = 61
+    data = tf.data.Dataset.from_tensors(wrong)
+    with pytest.raises(
+        TensorError, match=r"^input_ids has the id 61, expected 0\.\.60 \(vocab_size is 61\)$"
+    ):
+        model.fit(data, verbose=0)
 
 
 def test_an_unknown_number_of_axes_is_told() -> None:

@@ -12,6 +12,18 @@ from torch import Tensor, nn
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
+from lxmert.faults import (
+    EMPTY_BATCH,
+    NO_OBJECT,
+    OBJECTS_TWICE,
+    id_fault,
+    missing_objects,
+    no_real_numbers,
+    not_finite,
+    shape_fault,
+    text_length_fault,
+    words_fault,
+)
 
 
 def values_can_be_read(tensor: Tensor) -> bool:
@@ -54,9 +66,7 @@ def _check_words(
     attention_mask: Tensor | None,
     token_type_ids: Tensor | None,
 ) -> int:
-    if (input_ids is None) == (inputs_embeds is None):
-        got = "neither" if input_ids is None else "both"
-        raise TensorError(f"give exactly one of input_ids and inputs_embeds, got {got}")
+    _raise(words_fault(input_ids is not None, inputs_embeds is not None))
     if input_ids is not None:
         _check_shape("input_ids", input_ids, (None, None), "batch, words")
         check_ids("input_ids", input_ids, vocabulary, "vocab_size")
@@ -68,14 +78,8 @@ def _check_words(
         _check_numbers("inputs_embeds", inputs_embeds, "what makes the word vectors")
         batch, length = inputs_embeds.shape[:2]
     if batch == 0:
-        raise TensorError("the batch is empty: give at least one text with its image")
-    if length == 0:
-        raise TensorError("the text has no word piece: give at least one per row, such as [CLS]")
-    if length > config.max_position_embeddings:
-        raise TensorError(
-            f"the text has {length} word pieces, the model knows {config.max_position_embeddings} positions "
-            "(max_position_embeddings): truncate the text"
-        )
+        raise TensorError(EMPTY_BATCH)
+    _raise(text_length_fault(length, config.max_position_embeddings))
     if attention_mask is not None:
         _check_shape("attention_mask", attention_mask, (batch, length), "batch, words")
     if token_type_ids is not None:
@@ -110,9 +114,7 @@ def check_objects(
         return
     for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         if given is None:
-            raise TensorError(
-                f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
-            )
+            raise TensorError(missing_objects(name))
     if visual_feats is None or visual_pos is None:  # never true here; lets the type checker know
         return
     _check_shape(
@@ -120,9 +122,7 @@ def check_objects(
     )
     batch, count = visual_feats.shape[:2]
     if count == 0:
-        raise TensorError(
-            "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
-        )
+        raise TensorError(NO_OBJECT)
     _check_shape(
         "visual_pos", visual_pos, (batch, count, config.visual_pos_dim), "batch, objects, visual_pos_dim"
     )
@@ -136,7 +136,7 @@ def _check_states(
     config: LxmertConfig, batch: int | None, states: Tensor, mask: Tensor | None, *raw: Tensor | None
 ) -> None:
     if any(given is not None for given in raw):
-        raise TensorError("object_states stand for visual_feats and visual_pos: give them alone")
+        raise TensorError(OBJECTS_TWICE)
     _check_shape("object_states", states, (batch, None, config.hidden_size), "batch, objects, hidden_size")
     if mask is not None:
         _check_shape("visual_attention_mask", mask, tuple(states.shape[:2]), "batch, objects")
@@ -145,22 +145,16 @@ def _check_states(
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:
     """Raise unless `values` are finite real numbers; `maker` names what to look at when they are not."""
     if values.is_complex():
-        raise TensorError(f"{name} must be real numbers, got {values.dtype}: check {maker}")
+        raise TensorError(no_real_numbers(name, values.dtype, maker))
     if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
-        raise TensorError(f"{name} has values that are not finite (NaN or infinity): check {maker}")
+        raise TensorError(not_finite(name, maker))
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
     """Raise unless `tensor` has the `expected` shape; None stands for any size."""
     if not isinstance(tensor, Tensor):
         raise TensorError(f"{name} must be a torch tensor, got {type(tensor).__name__}")
-    fits = tensor.dim() == len(expected)
-    if fits:
-        for size, wanted in zip(tensor.shape, expected, strict=True):
-            fits = fits and (wanted is None or size == wanted)
-    if not fits:
-        wish = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
-        raise TensorError(f"{name} has shape {tuple(tensor.shape)}, expected ({wish}): {meaning}")
+    _raise(shape_fault(name, tuple(tensor.shape), expected, meaning))
 
 
 def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
@@ -169,7 +163,9 @@ def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
         raise TensorError(f"{name} must be integers, got {ids.dtype}: give torch.int64 or torch.int32")
     if not values_can_be_read(ids) or ids.numel() == 0:
         return
-    lowest, highest = int(ids.min()), int(ids.max())
-    if lowest < 0 or highest >= count:
-        wrong = lowest if lowest < 0 else highest
-        raise TensorError(f"{name} has the id {wrong}, expected 0..{count - 1} ({parameter} is {count})")
+    _raise(id_fault(name, int(ids.min()), int(ids.max()), count, parameter))
+
+
+def _raise(fault: str | None) -> None:
+    if fault is not None:
+        raise TensorError(fault)

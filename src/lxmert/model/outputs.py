@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from lxmert.configuration import STATE_AND_ATTENTION_FIELDS
+
 
 @dataclass
 class LxmertModelOutput(ModelOutput):
@@ -153,19 +155,6 @@ class LxmertForPreTrainingOutput(ModelOutput):
     cross_vision_self_attentions: tuple[Tensor, ...] | None = None
     losses: dict[str, Tensor] | None = None
     object_scores: dict[str, Tensor] | None = None
-
-
-# Fields that the models with heads pass on from LxmertModel unchanged.
-STATE_AND_ATTENTION_FIELDS = (
-    "language_hidden_states",
-    "vision_hidden_states",
-    "language_attentions",
-    "vision_attentions",
-    "cross_encoder_attentions",
-    "vision_to_language_attentions",
-    "cross_language_self_attentions",
-    "cross_vision_self_attentions",
-)
 
 
 def states_and_attentions(output: LxmertModelOutput) -> dict[str, tuple[Tensor, ...] | None]:

@@ -122,10 +122,15 @@ class TFLxmertSelfAttentionLayer(TFLxmertLayerBase):
         self.output_ = TFLxmertAttentionOutput(config)
 
     def call(
-        self, input_tensor: Any, attention_mask: Any = None, output_attentions: bool = False
+        self,
+        input_tensor: Any,
+        attention_mask: Any = None,
+        output_attentions: bool = False,
+        first_only: bool = False,
     ) -> tuple[Any, Any]:
-        """States (B, Q, H) attend to each other -> (B, Q, H), weights or None."""
+        """States (B, Q, H), with `first_only` (B, 1, H), attend to all of them; and weights or None."""
+        queries = input_tensor[:, :1] if first_only else input_tensor
         attended, weights = self.self(
-            input_tensor, input_tensor, attention_mask, output_attentions=output_attentions
+            queries, input_tensor, attention_mask, output_attentions=output_attentions
         )
-        return self.output_(attended, input_tensor), weights
+        return self.output_(attended, queries), weights

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lxmert.configuration import LxmertConfig
+from lxmert.errors import TensorError
 from lxmert.model_keras.attention import additive_mask
-from lxmert.model_keras.checks import check_inputs
+from lxmert.model_keras.checks import check_inputs, check_objects
 from lxmert.model_keras.embeddings import TFLxmertEmbeddings
 from lxmert.model_keras.encoder import TFLxmertEncoder
 from lxmert.model_keras.heads import TFLxmertPooler
@@ -39,6 +40,31 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
         """Check the inputs, by name; see `call` for what they must be."""
         check_inputs(self.config, arguments)
 
+    def encode_objects(self, visual_feats: Any, visual_pos: Any, visual_attention_mask: Any = None) -> Any:
+        """Encode the objects of images as far as no word has a part in it: `object_states` of `call`.
+
+        Whoever asks several questions about an image need do this only once.
+
+        Args:
+            visual_feats: see `call`.
+            visual_pos: see `call`.
+            visual_attention_mask: see `call`; give the same one there.
+
+        Returns:
+            (B, O, H).
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        given = {
+            "visual_feats": visual_feats,
+            "visual_pos": visual_pos,
+            "visual_attention_mask": visual_attention_mask,
+        }
+        check_objects(self.config, None, {name: value for name, value in given.items() if value is not None})
+        mask = additive_mask(visual_attention_mask, self.compute_dtype)
+        return self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
+
     def call(
         self,
         input_ids: Any = None,
@@ -53,6 +79,8 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
         return_dict: bool | None = None,
         training: bool = False,
         output_all_attentions: bool = False,
+        pooled_only: bool = False,
+        object_states: Any = None,
     ) -> TFLxmertModelOutput | tuple[Any, ...]:
         """Encode a batch of texts and images; what calling the model does.
 
@@ -73,6 +101,10 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
             training: whether dropout acts.
             output_all_attentions: return, besides the maps of `output_attentions`, those of objects to words
                 and of the self-attentions of the cross-modality layers.
+            pooled_only: leave `language_output` and `vision_output` out. Unless states or maps are asked for,
+                most of the last cross-modality layer is then not computed.
+            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`;
+                states and maps cannot be asked for then.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -83,6 +115,12 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
         return_dict = config.return_dict if return_dict is None else return_dict
+        every_layer = output_attentions or output_all_attentions or output_hidden_states
+        if object_states is not None and every_layer:
+            raise TensorError(
+                "object_states leave out states and maps of the relationship layers: give visual_feats and "
+                "visual_pos, or ask for no states and maps"
+            )
 
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds, training=training)  # (B, W, H)
         encoded = self.encoder(
@@ -93,13 +131,15 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
             additive_mask(visual_attention_mask, self.compute_dtype),
             output_attentions=output_attentions,
             output_all_attentions=output_all_attentions,
+            first_word_only=pooled_only and not every_layer,
+            object_states=object_states,
             training=training,
         )
         pooled = self.pooler(encoded.language_output)  # (B, H)
 
         output = TFLxmertModelOutput(
-            language_output=encoded.language_output,
-            vision_output=encoded.vision_output,
+            language_output=None if pooled_only else encoded.language_output,
+            vision_output=None if pooled_only else encoded.vision_output,
             pooled_output=pooled,
             language_hidden_states=encoded.language[0] if output_hidden_states else None,
             vision_hidden_states=encoded.vision[0] if output_hidden_states else None,

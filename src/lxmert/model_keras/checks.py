@@ -2,9 +2,10 @@
 
 Shapes and dtypes are checked always, also of symbolic tensors, as far as they are known. Values are checked
 only where reading them has no side effect: not while a graph is made, and not on an accelerator (a check
-would wait for its queue). Of NumPy arrays they are checked always. The counterpart of `model/checks.py`.
+would wait for its queue). Of NumPy arrays they are checked always. The counterpart of `model/checks.py`; the
+words of the faults stand in `lxmert.faults`, once for both.
 
-Shapes: B batch, W words, O objects, H hidden, D feature width, P position width, C classes.
+Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,26 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from lxmert.configuration import IMAGES_PER_SENTENCE, VISUAL_TASKS, LxmertConfig
+from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.errors import TensorError
-from lxmert.model_keras.losses import are_soft
+from lxmert.faults import (
+    EMPTY_BATCH,
+    NO_OBJECT,
+    OBJECTS_TWICE,
+    id_fault,
+    missing_objects,
+    no_real_numbers,
+    not_finite,
+    shape_fault,
+    text_length_fault,
+    words_fault,
+)
 
 Shape = tuple[int | None, ...]
+
+
+_AXES_OF_PAIRS = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
+"""Number of axes of what stands for the objects of two images."""
 
 
 class _Given(NamedTuple):
@@ -59,7 +75,14 @@ def check_inputs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
         TensorError: on the first fault.
     """
     batch = _check_words(config, arguments)
-    _check_objects(config, batch, arguments)
+    check_objects(config, batch, arguments)
+
+
+def batch_of(arguments: Mapping[str, Any]) -> int | None:
+    """B, from what stands for the objects; None where it is not known yet."""
+    objects = arguments["object_states" if "object_states" in arguments else "visual_feats"]
+    batch: int | None = shape_of("visual_feats", objects)[0]
+    return batch
 
 
 def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
@@ -69,11 +92,11 @@ def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) ->
         TensorError: on the first fault.
     """
     of_one_image = dict(arguments)
-    for name, axes in (("visual_feats", 4), ("visual_pos", 4), ("visual_attention_mask", 3)):
+    for name, axes in _AXES_OF_PAIRS.items():
         if name not in arguments:
             continue
         objects = arguments[name]
-        shape = _shape_of(name, objects)
+        shape = shape_of(name, objects)
         if len(shape) != axes or shape[1] not in (IMAGES_PER_SENTENCE, None):
             inner = ("any",) * (axes - 2)
             raise TensorError(
@@ -86,9 +109,7 @@ def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) ->
 
 def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | None:
     ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
-    if (ids is None) == (vectors is None):
-        got = "neither" if ids is None else "both"
-        raise TensorError(f"give exactly one of input_ids and inputs_embeds, got {got}")
+    _raise(words_fault(ids is not None, vectors is not None))
     if ids is not None:
         batch, length = check_shape("input_ids", ids, (None, None), "batch, words")
         check_ids("input_ids", ids, config.vocab_size, "vocab_size")
@@ -97,14 +118,9 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
         batch, length, _ = check_shape("inputs_embeds", vectors, wish, "batch, words, hidden_size")
         _check_numbers("inputs_embeds", vectors, "what makes the word vectors")
     if batch == 0:
-        raise TensorError("the batch is empty: give at least one text with its image")
-    if length == 0:
-        raise TensorError("the text has no word piece: give at least one per row, such as [CLS]")
-    if length is not None and length > config.max_position_embeddings:
-        raise TensorError(
-            f"the text has {length} word pieces, the model knows {config.max_position_embeddings} positions "
-            "(max_position_embeddings): truncate the text"
-        )
+        raise TensorError(EMPTY_BATCH)
+    if length is not None:
+        _raise(text_length_fault(length, config.max_position_embeddings))
     # No `:=` here: AutoGraph, which reads these functions inside tf.function, does not know it.
     for name in ("attention_mask", "token_type_ids"):
         if arguments.get(name) is not None:
@@ -114,19 +130,29 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
     return batch
 
 
-def _check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[str, Any]) -> None:
+def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[str, Any]) -> None:
+    """Check the inputs that stand for objects.
+
+    Args:
+        config: configuration of the model.
+        batch: B; None takes that of the objects.
+        arguments: by name, those that are not None.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    if "object_states" in arguments:
+        _check_states(config, batch, arguments)
+        return
     for name in ("visual_feats", "visual_pos"):
         if arguments.get(name) is None:
-            raise TensorError(
-                f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
-            )
+            raise TensorError(missing_objects(name))
     features, positions = arguments["visual_feats"], arguments["visual_pos"]
     wish: Shape = (batch, None, config.visual_feat_dim)
-    _, count, _ = check_shape("visual_feats", features, wish, "batch, objects, visual_feat_dim")
+    given, count, _ = check_shape("visual_feats", features, wish, "batch, objects, visual_feat_dim")
+    batch = given if batch is None else batch
     if count == 0:
-        raise TensorError(
-            "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
-        )
+        raise TensorError(NO_OBJECT)
     wish = (batch, count, config.visual_pos_dim)
     check_shape("visual_pos", positions, wish, "batch, objects, visual_pos_dim")
     if arguments.get("visual_attention_mask") is not None:
@@ -137,144 +163,87 @@ def _check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[s
         _check_numbers(name, values, "the feature extractor")
 
 
-def check_class_ids(name: str, targets: Any, shape: Shape, classes: int) -> None:
-    """Raise unless `targets` are class ids of this shape, or the same flattened; -100 and -1 are no label."""
-    given = _shape_of(name, targets)
-    is_column = len(shape) == 1 and _fits(given, (*shape, 1))
-    if not (_fits_or_is_flat(given, shape) or is_column):
-        raise TensorError(f"{name} has shape {given}, expected {shape}: one class id for each row of scores")
-    dtype = _dtype_of(targets)
-    if not _is_integer(dtype):
-        raise TensorError(f"{name} must be integer class ids, got {dtype}")
-    values = values_of(targets)
-    if values is None:
-        return
-    wrong = values[(values != -100) & (values != -1) & ((values < 0) | (values >= classes))]
-    if wrong.size:
-        raise TensorError(
-            f"{name} has the class id {int(wrong.flat[0])}, expected 0..{classes - 1}, or -100 or -1 for none"
-        )
-
-
-def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> None:
-    """Raise unless `targets` are class ids (B,) or (B, 1), or scores (B, C) of at most 1."""
-    given = _shape_of(name, targets)
-    if not are_soft(targets, classes):
-        if not (_fits(given, (batch,)) or _fits(given, (batch, 1))):
-            raise TensorError(
-                f"{name} has shape {given}, expected class ids ({batch},) or scores ({batch}, {classes})"
-            )
-        check_class_ids(name, targets, (batch,), classes)
-        return
-    check_shape(name, targets, (batch, classes), "batch, answers")
-    values = values_of(targets)
-    if values is not None and not bool((values <= 1).all()):
-        raise TensorError(
-            f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
-        )
-
-
-def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[str, Any]) -> None:
-    """Raise unless `targets` are pairs of target and weight for some of the object tasks."""
-    if not isinstance(targets, Mapping):
-        raise TensorError(f"obj_labels must be a dictionary by task, got {type(targets).__name__}")
-    unknown = set(targets) - set(VISUAL_TASKS)
-    if unknown:
-        raise TensorError(
-            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
-        )
-    features = arguments["visual_feats"]
-    shape: Shape = tuple(features.shape[:2])
-    is_real = values_of(arguments["visual_attention_mask"]) if "visual_attention_mask" in arguments else None
-    classes = {"obj": config.num_object_labels, "attr": config.num_attr_labels}
-    for task, pair in targets.items():
-        name = f"obj_labels[{task!r}]"
-        count = len(pair) if isinstance(pair, tuple | list) else None
-        if count != 2:
-            got = type(pair).__name__ if count is None else f"{count} values"
-            raise TensorError(f"{name} must be a pair of target and weight, got {got}")
-        wanted, weight = pair
-        given = _shape_of(f"{name}: the weight", weight)
-        if not _fits_or_is_flat(given, shape):
-            raise TensorError(f"{name}: the weight has shape {given}, expected {shape}")
-        if task == "feat":
-            given = _shape_of(f"{name}: the target", wanted)
-            wish = (*shape, config.visual_feat_dim)
-            if not (_fits(given, wish) or (_fits_or_is_flat(given[:1], shape) and given[1:] == wish[2:])):
-                raise TensorError(f"{name}: the target has shape {given}, expected {wish}")
-        else:
-            check_class_ids(name, _without_padding(wanted, is_real), shape, classes[task])
-
-
-def _without_padding(targets: Any, is_real: np.ndarray | None) -> Any:
-    """Class ids with -100 where there is no object, where both can be read: padding may hold anything."""
-    values = values_of(targets)
-    if values is None or is_real is None or values.size != is_real.size:
-        return targets
-    return np.where(is_real.reshape(values.shape) != 0, values, -100)
+def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[str, Any]) -> None:
+    states, mask = arguments["object_states"], arguments.get("visual_attention_mask")
+    if "visual_feats" in arguments or "visual_pos" in arguments:
+        raise TensorError(OBJECTS_TWICE)
+    wish: Shape = (batch, None, config.hidden_size)
+    batch, count, _ = check_shape("object_states", states, wish, "batch, objects, hidden_size")
+    if mask is not None:
+        check_shape("visual_attention_mask", mask, (batch, count), "batch, objects")
 
 
 def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
     """The shape of `tensor`; raises unless it is as `expected`, where None stands for any size."""
-    given = _shape_of(name, tensor)
-    if not _fits(given, expected):
-        wish = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
-        raise TensorError(f"{name} has shape {given}, expected ({wish}): {meaning}")
+    given = shape_of(name, tensor)
+    _raise(shape_fault(name, given, expected, meaning))
     return given
 
 
 def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
-    dtype = _dtype_of(ids)
-    if not _is_integer(dtype):
+    dtype = dtype_of(ids)
+    if not is_integer(dtype):
         raise TensorError(f"{name} must be integers, got {dtype}: give int64 or int32")
     values = values_of(ids)
-    if values is None or not values.size:
-        return
-    lowest, highest = int(values.min()), int(values.max())
-    if lowest < 0 or highest >= count:
-        wrong = lowest if lowest < 0 else highest
-        raise TensorError(f"{name} has the id {wrong}, expected 0..{count - 1} ({parameter} is {count})")
+    if values is not None and values.size:
+        _raise(id_fault(name, int(values.min()), int(values.max()), count, parameter))
+
+
+def _raise(fault: str | None) -> None:
+    if fault is not None:
+        raise TensorError(fault)
+
+
+def checked_in_graph(name: str, ids: Any, count: int) -> Any:
+    """The ids; those without values yet are checked by the graph of TensorFlow as it runs.
+
+    One that XLA compiles leaves the check out. On the other backends a graph cannot raise.
+    """
+    if keras.config.backend() != "tensorflow":
+        return ids
+    import tensorflow as tf
+
+    if hasattr(ids, "numpy"):  # `check_ids` has seen the values, or they lie on an accelerator
+        return ids
+    lowest, highest = tf.reduce_min(ids), tf.reduce_max(ids)
+    is_right = tf.logical_and(lowest >= 0, highest < tf.cast(count, highest.dtype))
+    said = f"{name} has ids out of range, expected 0..{count - 1}, got from and to"
+    with tf.control_dependencies([tf.debugging.Assert(is_right, [said, lowest, highest])]):
+        return tf.identity(ids)
 
 
 def _check_numbers(name: str, tensor: Any, maker: str) -> None:
     """Raise unless `tensor` has finite real numbers; `maker` names what to look at when it has not."""
-    dtype = _dtype_of(tensor)
+    dtype = dtype_of(tensor)
     if "complex" in dtype:
-        raise TensorError(f"{name} must be real numbers, got {dtype}: check {maker}")
+        raise TensorError(no_real_numbers(name, dtype, maker))
     values = values_of(tensor)
     if values is not None and not bool(np.isfinite(values).all()):
-        raise TensorError(f"{name} has values that are not finite (NaN or infinity): check {maker}")
+        raise TensorError(not_finite(name, maker))
 
 
-def _shape_of(name: str, tensor: Any) -> Shape:
+def shape_of(name: str, tensor: Any) -> Shape:
+    """The shape of a tensor or a NumPy array, None for an axis that is not known yet.
+
+    Raises:
+        TensorError: it is neither, or has an unknown number of axes.
+    """
     shape = getattr(tensor, "shape", None)
     if shape is None or isinstance(tensor, keras.Variable) or not hasattr(tensor, "dtype"):
         raise TensorError(f"{name} must be a tensor or a NumPy array, got {type(tensor).__name__}")
     try:
-        return tuple(None if size is None else int(size) for size in shape)
+        # Exporting, JAX has symbols for sizes.
+        return tuple(size if isinstance(size, int) else None for size in shape)
     except ValueError:  # TensorFlow's shape of unknown length
         raise TensorError(f"{name} has an unknown number of axes: set its shape in the pipeline") from None
 
 
-def _dtype_of(tensor: Any) -> str:
+def dtype_of(tensor: Any) -> str:
+    """The name of the type of a tensor's numbers, without the name of the library."""
     return str(tensor.dtype).removeprefix("<dtype: '").removesuffix("'>").removeprefix("torch.")
 
 
-def _is_integer(dtype: str) -> bool:
+def is_integer(dtype: str) -> bool:
+    """Whether a type so named holds integers."""
     return dtype.startswith(("int", "uint"))
-
-
-def _fits(given: Shape, expected: Shape) -> bool:
-    if len(given) != len(expected):
-        return False
-    return all(
-        size is None or wanted is None or size == wanted for size, wanted in zip(given, expected, strict=True)
-    )
-
-
-def _fits_or_is_flat(given: Shape, shape: Shape) -> bool:
-    """Whether a tensor has this shape, or the same flattened: as many values in another order do not fit."""
-    known = [size for size in shape if size is not None]
-    count = int(np.prod(known)) if len(known) == len(shape) else None
-    return _fits(given, shape) or _fits(given, (count,))

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from lxmert.configuration import LxmertConfig
+from lxmert.model_keras.checks import checked_in_graph
 from lxmert.model_keras.layers import TFLxmertLayerBase, embedding, layer_norm, linear
 
 
@@ -74,7 +75,8 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
             (B, W, H).
         """
         if inputs_embeds is None:
-            words = self.word_embeddings(input_ids)  # (B, W, H)
+            count = self.word_embeddings.input_dim
+            words = self.word_embeddings(checked_in_graph("input_ids", input_ids, count))  # (B, W, H)
             is_padding = ops.equal(input_ids, self.pad)[:, :, None]
             words = ops.where(is_padding, ops.stop_gradient(words), words)
         else:
@@ -82,6 +84,9 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
         places = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
         if token_type_ids is None:
             token_type_ids = ops.zeros_like(places)  # (1, W)
+        else:
+            count = self.token_type_embeddings.input_dim
+            token_type_ids = checked_in_graph("token_type_ids", token_type_ids, count)
         summed = words + self.position_embeddings(places) + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed), training=training)
 

@@ -101,6 +101,7 @@ class TFLxmertXLayer(TFLxmertLayerBase):
         visual_attention_mask: Any,
         output_attentions: bool = False,
         output_all_attentions: bool = False,
+        first_word_only: bool = False,
     ) -> tuple[Any, ...]:
         """Mix words and objects.
 
@@ -111,6 +112,7 @@ class TFLxmertXLayer(TFLxmertLayerBase):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
+            first_word_only: compute the first word alone; gives it, (B, 1, H), and the objects as they were.
 
         Returns:
             words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
@@ -121,6 +123,9 @@ class TFLxmertXLayer(TFLxmertLayerBase):
         words, words_to_objects = self.visual_attention(
             lang_feats, visual_feats, visual_attention_mask, output_attentions=output_attentions or every
         )
+        if first_word_only:
+            first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
+            return self.lang_output(self.lang_inter(first), first), visual_feats
         objects, objects_to_words = self.visual_attention(
             visual_feats, lang_feats, lang_attention_mask, output_attentions=every
         )
@@ -182,6 +187,8 @@ class TFLxmertEncoder(TFLxmertLayerBase):
         visual_attention_mask: Any = None,
         output_attentions: bool = False,
         output_all_attentions: bool = False,
+        first_word_only: bool = False,
+        object_states: Any = None,
         training: bool | None = None,
     ) -> TFLxmertEncoderOutput:
         """Encode words and objects, each on their own, then together.
@@ -194,16 +201,21 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: return attention maps.
             output_all_attentions: return all attention maps of the cross-modality layers.
+            first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
+                words are then (B, 1, H), and the objects those before that layer.
+            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
             training: whether dropout acts; Keras hands it on to all layers below.
         """
         output_attentions = output_attentions or output_all_attentions
-        objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
         words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
-        objects, object_states, object_maps = _run(
-            self.r_layers, objects, visual_attention_mask, output_attentions
-        )
+        if object_states is None:
+            objects, objects_by_layer, object_maps = self.encode_objects(
+                visual_feats, visual_pos, visual_attention_mask, output_attentions
+            )
+        else:
+            objects, objects_by_layer, object_maps = object_states, (), None
         cross_maps: list[Maps] = []
-        for layer in self.x_layers:
+        for number, layer in enumerate(self.x_layers, start=1):
             words, objects, *maps = layer(
                 words,
                 lang_attention_mask,
@@ -211,9 +223,10 @@ class TFLxmertEncoder(TFLxmertLayerBase):
                 visual_attention_mask,
                 output_attentions=output_attentions,
                 output_all_attentions=output_all_attentions,
+                first_word_only=first_word_only and number == len(self.x_layers),
             )
             word_states += (words,)
-            object_states += (objects,)
+            objects_by_layer += (objects,)
             cross_maps.append(tuple(maps))
         kinds = 4 if output_all_attentions else 1 if output_attentions else 0
         by_kind: list[Maps | None] = [tuple(maps[kind] for maps in cross_maps) for kind in range(kinds)]
@@ -221,7 +234,7 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             4 - kinds
         )
         return TFLxmertEncoderOutput(
-            vision=(object_states, object_maps),
+            vision=(objects_by_layer, object_maps),
             language=(word_states, word_maps),
             words_to_objects=words_to_objects,
             language_output=words,
@@ -230,6 +243,27 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             words_to_words=words_to_words,
             objects_to_objects=objects_to_objects,
         )
+
+    def encode_objects(
+        self,
+        visual_feats: Any,
+        visual_pos: Any,
+        visual_attention_mask: Any = None,
+        output_attentions: bool = False,
+    ) -> tuple[Any, Maps, Maps | None]:
+        """The object embedding and the relationship layers alone, which no word has a part in.
+
+        Args:
+            visual_feats: see `call`, as the next three.
+            visual_pos: see `call`.
+            visual_attention_mask: see `call`.
+            output_attentions: see `call`.
+
+        Returns:
+            the objects (B, O, H), the states after each layer, the attention maps or None.
+        """
+        objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
+        return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
 
 
 def _run(layers: list[Any], states: Any, mask: Any, output_attentions: bool) -> tuple[Any, Maps, Maps | None]:

@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import optree
 
+from lxmert.configuration import STATE_AND_ATTENTION_FIELDS
+
 
 class TFModelOutput(OrderedDict[str, Any]):
     """Base of the outputs: an ordered dictionary whose keys are also attributes and, in order, indices."""
@@ -220,19 +222,6 @@ class TFLxmertForPreTrainingOutput(TFModelOutput):
     cross_vision_self_attentions: tuple[Any, ...] | None = None
     losses: dict[str, Any] | None = None
     object_scores: dict[str, Any] | None = None
-
-
-# Fields that the models with heads pass on from TFLxmertModel unchanged.
-STATE_AND_ATTENTION_FIELDS = (
-    "language_hidden_states",
-    "vision_hidden_states",
-    "language_attentions",
-    "vision_attentions",
-    "cross_encoder_attentions",
-    "vision_to_language_attentions",
-    "cross_language_self_attentions",
-    "cross_vision_self_attentions",
-)
 
 
 def states_and_attentions(output: TFLxmertModelOutput) -> dict[str, tuple[Any, ...] | None]:

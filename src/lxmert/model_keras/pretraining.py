@@ -11,12 +11,12 @@ from keras import ops
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import check_answers, check_class_ids, check_object_labels
 from lxmert.model_keras.heads import TFLxmertPreTrainingHeads, TFLxmertVisualAnswerHead, TFLxmertVisualObjHead
 from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import answer_loss, class_loss, object_losses, total_loss
 from lxmert.model_keras.outputs import TFLxmertForPreTrainingOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
+from lxmert.model_keras.target_checks import check_answers, check_class_ids, check_object_labels
 from lxmert.model_keras.training import Trainable
 
 
@@ -31,6 +31,7 @@ class TFLxmertForPreTraining(Trainable, Parts, TFQuestionAnsweringMixin, TFLxmer
 
     parts = ("lxmert", "cls", "obj_predict_head", "answer_head")
     label_names = ("masked_lm_labels", "labels", "obj_labels", "matched_label", "ans")
+    task_names = ("masked_lm", "matched", "obj", "attr", "feat", "qa")
     label_of_score = {  # noqa: RUF012 -- never changed
         "prediction_logits": "labels",
         "cross_relationship_score": "matched_label",

@@ -8,12 +8,13 @@ from typing import Any
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import check_answers
+from lxmert.model_keras.checks import batch_of
 from lxmert.model_keras.heads import TFLxmertVisualAnswerHead
 from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import answer_loss
 from lxmert.model_keras.outputs import TFLxmertForQuestionAnsweringOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
+from lxmert.model_keras.target_checks import check_answers
 from lxmert.model_keras.training import Trainable
 
 
@@ -39,7 +40,7 @@ class TFLxmertForQuestionAnswering(Trainable, Parts, TFQuestionAnsweringMixin, T
         """Check the inputs, by name; see `call` for what they must be."""
         self.lxmert.check(arguments)
         if "labels" in arguments:
-            batch = arguments["visual_feats"].shape[0]
+            batch = batch_of(arguments)
             check_answers("labels", arguments["labels"], batch, self.config.num_qa_labels)
 
     def call(
@@ -57,6 +58,7 @@ class TFLxmertForQuestionAnswering(Trainable, Parts, TFQuestionAnsweringMixin, T
         return_dict: bool | None = None,
         training: bool = False,
         output_all_attentions: bool = False,
+        object_states: Any = None,
     ) -> TFLxmertForQuestionAnsweringOutput | tuple[Any, ...]:
         """Score all answers to a batch of questions about images.
 
@@ -76,6 +78,7 @@ class TFLxmertForQuestionAnswering(Trainable, Parts, TFQuestionAnsweringMixin, T
             return_dict: see `TFLxmertModel.call`.
             training: see `TFLxmertModel.call`.
             output_all_attentions: see `TFLxmertModel.call`.
+            object_states: see `TFLxmertModel.call`; `lxmert.encode_objects` makes them.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -94,6 +97,8 @@ class TFLxmertForQuestionAnswering(Trainable, Parts, TFQuestionAnsweringMixin, T
             return_dict=True,
             training=training,
             output_all_attentions=output_all_attentions,
+            pooled_only=True,
+            object_states=object_states,
         )
         scores = self.answer_head(encoded.pooled_output)  # (B, C)
         loss = None if labels is None else answer_loss(scores, labels)

@@ -8,12 +8,15 @@ A model with labels computes its own loss: labels lie among the inputs,
 Source: the training steps of Keras 3; those of JAX take and return state besides the data.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import keras
 
 from lxmert.errors import TensorError
+from lxmert.model_keras.checked_data import CheckedData, are_arrays, nothing_lost
 from lxmert.model_keras.inputs import FlexibleInputs
 
 
@@ -24,10 +27,22 @@ class Trainable(FlexibleInputs):
     """Inputs that are targets of the internal loss."""
     label_of_score: ClassVar[Mapping[str, str]] = {}
     """Score among the outputs -> its label among the inputs."""
+    task_names: ClassVar[tuple[str, ...]] = ()
+    """The tasks, where there are several: besides their sum, the loss of each is logged under its name."""
 
-    train_function: Any
-    test_function: Any
-    predict_function: Any
+    _task_losses: tuple[keras.metrics.Mean, ...] = ()
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """See `keras.Model.compile`."""
+        super().compile(*args, **kwargs)  # type: ignore[misc]
+        # Past Keras' tracking, as the mean of the total is: they are no part of the model.
+        trackers = tuple(keras.metrics.Mean(name=task) for task in self.task_names)
+        object.__setattr__(self, "_task_losses", trackers)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """See `keras.Model.metrics`; with the mean loss of each task."""
+        return [*super().metrics, *self._task_losses]  # type: ignore[misc]
 
     def compute_loss(
         self,
@@ -62,7 +77,19 @@ class Trainable(FlexibleInputs):
         return f"give one of {names} among the inputs, or a loss to compile()"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The metrics of `compile`, of labels and scores; labels among the inputs are found by themselves."""
+        """The losses of the tasks that have targets, and the metrics of `compile`.
+
+        Labels among the inputs are found by themselves.
+        """
+        losses = (y_pred.get("losses") if isinstance(y_pred, Mapping) else None) or {}
+        for tracker in self._task_losses:
+            if tracker.name in losses:  # weighed as Keras does the total
+                tracker.update_state(losses[tracker.name], sample_weight=_rows_of(x))
+        without_targets = {tracker.name for tracker in self._task_losses} - set(losses)
+        found = self._compiled_metrics_of(x, y, y_pred, sample_weight)
+        return {name: value for name, value in found.items() if name not in without_targets}
+
+    def _compiled_metrics_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
         if self._compile_metrics is None:  # type: ignore[attr-defined]
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
@@ -89,63 +116,86 @@ class Trainable(FlexibleInputs):
         return y_pred[next(iter(self.label_of_score))]
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.fit`; arrays are checked before anything is compiled."""
-        self._check_arrays(x, y)
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple | list):
-            self._check_arrays(*validation[:2])
-        return super().fit(x, y, *args, **kwargs)  # type: ignore[misc]
+        """See `keras.Model.fit`; arrays are checked before anything is compiled, other data batch by batch.
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        given = _by_name("fit", x, y, *args, **kwargs)
+        with ExitStack() as stack:
+            stack.enter_context(nothing_lost(self))
+            if given.get("validation_data") is not None:
+                names = ("x", "y", "sample_weight")
+                parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                held_out = self._checked(stack, dict(zip(names, parts, strict=True)))
+                given["validation_data"] = tuple(held_out[name] for name in names)
+            given.setdefault("shuffle", True)
+            return super().fit(**self._checked(stack, given))  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.evaluate`; arrays are checked before anything is compiled."""
-        self._check_arrays(x, y)
-        return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
+        """See `keras.Model.evaluate`; checks as `fit` does."""
+        if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which knows them already
+            return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
+        given = _by_name("evaluate", x, y, *args, **kwargs)
+        with ExitStack() as stack:
+            stack.enter_context(nothing_lost(self))
+            return super().evaluate(**self._checked(stack, given))  # type: ignore[misc]
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.predict`; arrays are checked before anything is compiled."""
-        self._check_arrays(x)
-        return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+        """See `keras.Model.predict`; checks as `fit` does."""
+        given = _by_name("predict", x, *args, **kwargs)
+        with ExitStack() as stack:
+            stack.enter_context(nothing_lost(self))
+            return super().predict(**self._checked(stack, given, self._check_inputs))  # type: ignore[misc]
 
-    def _check_arrays(self, x: Any, y: Any = None) -> None:
-        """Check all inputs at once where they are arrays; a data set is checked batch by batch, if at all."""
-        if not (isinstance(x, Mapping | list | tuple) or hasattr(x, "dtype")):
-            return
-        inputs, _, _ = self._with_labels_among((x, y, None))
-        self.check(inputs)
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """See `keras.Model.train_on_batch`; checks before anything is compiled."""
+        self._check_batch((x, y, None))
+        return super().train_on_batch(x, y, *args, **kwargs)  # type: ignore[misc]
 
-    def make_train_function(self, force: bool = False) -> None:
-        """See `keras.Model`."""
-        super().make_train_function(force)  # type: ignore[misc]
-        self.train_function = self._checking(self.train_function)
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """See `keras.Model.test_on_batch`; checks before anything is compiled."""
+        self._check_batch((x, y, None))
+        return super().test_on_batch(x, y, *args, **kwargs)  # type: ignore[misc]
 
-    def make_test_function(self, force: bool = False) -> None:
-        """See `keras.Model`."""
-        super().make_test_function(force)  # type: ignore[misc]
-        self.test_function = self._checking(self.test_function)
+    def predict_on_batch(self, x: Any) -> Any:
+        """See `keras.Model.predict_on_batch`; checks before anything is compiled."""
+        self._check_inputs((x,))
+        return super().predict_on_batch(x)  # type: ignore[misc]
 
-    def make_predict_function(self, force: bool = False) -> None:
-        """See `keras.Model`."""
-        super().make_predict_function(force)  # type: ignore[misc]
-        self.predict_function = self._checking(self.predict_function)
+    def _checked(
+        self, stack: ExitStack, given: dict[str, Any], check: Callable[[Any], None] | None = None
+    ) -> dict[str, Any]:
+        """Arguments of `fit`, `evaluate` or `predict` whose data are checked, or will be batch by batch."""
+        check = check or self._check_batch
+        x = given["x"]
+        if are_arrays(x):
+            if x is not None:
+                check((x, given.get("y"), None))
+            return given
+        if isinstance(x, CheckedData) or given.get("validation_split"):
+            return given
+        data = CheckedData(
+            check,
+            x,
+            **{
+                name: given.pop(name)
+                for name in ("y", "sample_weight", "class_weight")
+                if given.get(name) is not None
+            },
+            shuffle=given.get("shuffle", False),
+        )
+        stack.enter_context(data.faults_as_they_are())
+        return given | {"x": data}
 
-    def _checking(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function of a step which, on JAX, first checks its batch.
+    def _check_batch(self, data: Any) -> None:
+        """Check inputs and targets."""
+        self.check(self._with_labels_among(data)[0])
 
-        There a graph goes on with NaN where an id is out of range; TensorFlow raises, at least on a CPU, and
-        PyTorch has no graph.
-        """
-        if keras.config.backend() != "jax" or hasattr(function, "checks_its_batch"):
-            return function
-
-        def checked(data: Any) -> Any:
-            self.check(self._with_labels_among(data)[0])
-            return data
-
-        def run(state: Any, iterator: Iterator[Any]) -> Any:
-            return function(state, map(checked, iterator))
-
-        run.checks_its_batch = True  # type: ignore[attr-defined]
-        return run
+    def _check_inputs(self, data: Any) -> None:
+        """Check the inputs alone."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.check(self.arguments_by_name((x,), {}))
 
     def train_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels given beside the inputs are put among them."""
@@ -188,3 +238,14 @@ class Trainable(FlexibleInputs):
             )
             raise TensorError(f"{type(self).__name__} takes targets {wish}, got {type(y).__name__}")
         return {self.label_names[0]: y}
+
+
+def _rows_of(inputs: Any) -> Any:
+    """The number of rows of a batch."""
+    return keras.ops.shape(next(value for value in keras.tree.flatten(inputs) if value is not None))[0]
+
+
+def _by_name(method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Arguments of a method of `keras.Model` by name."""
+    given = inspect.signature(getattr(keras.Model, method)).bind(None, *args, **kwargs).arguments
+    return {name: value for name, value in given.items() if name != "self"}

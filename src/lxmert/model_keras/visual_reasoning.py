@@ -13,12 +13,13 @@ from keras import ops
 
 from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import check_class_ids, check_inputs_of_pairs
+from lxmert.model_keras.checks import batch_of, check_inputs_of_pairs
 from lxmert.model_keras.heads import TFLxmertPairHead
 from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import class_loss
 from lxmert.model_keras.outputs import TFLxmertForVisualReasoningOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
+from lxmert.model_keras.target_checks import check_class_ids
 from lxmert.model_keras.training import Trainable
 
 
@@ -45,7 +46,7 @@ class TFLxmertForVisualReasoning(Trainable, Parts, TFLxmertPreTrainedModel):
         """Check the inputs, by name; see `call` for what they must be."""
         check_inputs_of_pairs(self.config, arguments)
         if "labels" in arguments:
-            batch = arguments["visual_feats"].shape[0]
+            batch = batch_of(arguments)
             check_class_ids("labels", arguments["labels"], (batch,), TFLxmertPairHead.classes)
 
     def call(
@@ -63,6 +64,7 @@ class TFLxmertForVisualReasoning(Trainable, Parts, TFLxmertPreTrainedModel):
         return_dict: bool | None = None,
         training: bool = False,
         output_all_attentions: bool = False,
+        object_states: Any = None,
     ) -> TFLxmertForVisualReasoningOutput | tuple[Any, ...]:
         """Score "false" and "true" for a batch of sentences, each about a left and a right image.
 
@@ -82,6 +84,8 @@ class TFLxmertForVisualReasoning(Trainable, Parts, TFLxmertPreTrainedModel):
             return_dict: see `TFLxmertModel.call`.
             training: see `TFLxmertModel.call`.
             output_all_attentions: see `TFLxmertModel.call`.
+            object_states: (B, 2, O, H), what `lxmert.encode_objects` made of the left and the right image,
+                instead of `visual_feats` and `visual_pos`.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -100,6 +104,8 @@ class TFLxmertForVisualReasoning(Trainable, Parts, TFLxmertPreTrainedModel):
             return_dict=True,
             training=training,
             output_all_attentions=output_all_attentions,
+            pooled_only=True,
+            object_states=_one_by_one(object_states),  # (2B, O, H)
         )
         width = IMAGES_PER_SENTENCE * self.config.hidden_size
         scores = self.pair_head(ops.reshape(encoded.pooled_output, (-1, width)))  # (B, 2H) -> (B, 2)

@@ -1,0 +1,154 @@
+"""Data sets whose batches are checked before a step of training, evaluation or prediction sees them.
+
+Inside a compiled step values cannot be read, so whatever Keras takes batches from (`tf.data`, a PyDataset, a
+generator, a DataLoader of torch) is looked at on its way there, where values are still at hand. Arrays need
+none of this: they are checked at once, see `training.py`.
+
+Source: Keras 3 takes a `DataAdapter` of its own in the place of data.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import get_data_adapter
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+from lxmert.errors import TensorError
+
+Check = Callable[[Any], None]
+"""Raises a TensorError for a batch that the model cannot take."""
+
+
+class CheckedData(DataAdapter):
+    """What Keras makes of data, with a look at every batch.
+
+    Args:
+        check: the look.
+        x: the data.
+        **more: `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and `steps_per_epoch` of `fit`.
+    """
+
+    def __init__(self, check: Check, x: Any, **more: Any) -> None:
+        self._check = check
+        self._data = get_data_adapter(x, **more)
+        self._fault: TensorError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Numbers of batches and the like, as the data have them."""
+        return getattr(self._data, name)
+
+    def get_numpy_iterator(self) -> Iterator[Any]:
+        """See `DataAdapter`."""
+        return map(self._checked, self._data.get_numpy_iterator())
+
+    def get_jax_iterator(self) -> Iterator[Any]:
+        """See `DataAdapter`."""
+        return map(self._checked, self._data.get_jax_iterator())
+
+    def get_torch_dataloader(self) -> Iterable[Any]:
+        """See `DataAdapter`."""
+        return _Loader(self._data.get_torch_dataloader(), self._checked)
+
+    def get_tf_dataset(self) -> Any:
+        """See `DataAdapter`; the look is a step of the pipeline, which runs beside the model."""
+        import tensorflow as tf
+
+        data = self._data.get_tf_dataset()
+        if not isinstance(data, tf.data.Dataset):  # one that is spread over machines already
+            return data
+
+        def check(*batch: Any) -> Any:
+            flat = tf.nest.flatten(batch)
+            places = [place for place, value in enumerate(flat) if isinstance(value, tf.Tensor)]
+
+            def look(*arrays: np.ndarray) -> np.bool_:
+                found = dict(enumerate(flat)) | dict(zip(places, arrays, strict=True))
+                self._checked(_one(tf.nest.pack_sequence_as(batch, list(found.values()))))
+                return np.True_
+
+            looked = tf.numpy_function(look, [flat[place] for place in places], tf.bool)
+            with tf.control_dependencies([looked]):
+                kept = [tf.identity(value) if isinstance(value, tf.Tensor) else value for value in flat]
+            return _one(tf.nest.pack_sequence_as(batch, kept))
+
+        return data.map(check)
+
+    @property
+    def num_batches(self) -> int | None:
+        """See `DataAdapter`."""
+        count: int | None = self._data.num_batches
+        return count
+
+    def on_epoch_begin(self) -> None:
+        """See `DataAdapter`."""
+        self._data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """See `DataAdapter`."""
+        self._data.on_epoch_end()
+
+    def _checked(self, batch: Any) -> Any:
+        try:
+            self._check(batch)
+        except TensorError as fault:
+            self._fault = fault
+            raise
+        return batch
+
+    @contextmanager
+    def faults_as_they_are(self) -> Iterator[None]:
+        """Raises the fault of a batch where TensorFlow raises an error of its own for it."""
+        try:
+            yield
+        except Exception:
+            if self._fault is not None:
+                raise self._fault from None
+            raise
+
+
+class _Loader:
+    """A loader of torch with a look at every batch."""
+
+    def __init__(self, loader: Any, check: Callable[[Any], Any]) -> None:
+        self._loader, self._check = loader, check
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._check, self._loader)
+
+
+def _one(batch: tuple[Any, ...]) -> Any:
+    """A batch as it was: `map` of TensorFlow gives the parts of a tuple as arguments."""
+    return batch if len(batch) > 1 else batch[0]
+
+
+def are_arrays(x: Any) -> bool:
+    """Whether data are arrays, or structures of such, rather than something that batches are taken from."""
+    return x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "dtype")
+
+
+@contextmanager
+def nothing_lost(model: keras.Model) -> Iterator[None]:
+    """Keeps the variables of a model where a loop of Keras ends by an error.
+
+    Under JAX Keras takes the values out of the variables while it runs.
+    """
+    if keras.config.backend() != "jax":
+        yield
+        return
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.metrics_variables, *(optimizer.variables if optimizer else ())]
+    kept = [(variable, variable._value) for variable in variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in kept:
+            if variable._value is None:
+                variable._value = value
+        model._jax_state = None
+        raise

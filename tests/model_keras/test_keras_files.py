@@ -1,0 +1,97 @@
+"""The files of Keras: `.keras`, weights alone, and models for serving."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+import lxmert  # noqa: E402
+from lxmert.model_keras import TFLxmertPreTrainedModel  # noqa: E402
+from tests.model.small import small_config  # noqa: E402
+from tests.model_keras.kinds import CLASSES, arrays_of, batch, of_keras, scores  # noqa: E402
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_keras_file_gives_the_model_back(kind: str, tmp_path: Path) -> None:
+    model = of_keras(kind)(small_config(l_layers=1, x_layers=1, layer_norm_eps=1e-5), name="mine")
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again) is type(model)
+    assert again.name == "mine"
+    assert again.config == model.config
+    for name, array in arrays_of(model).items():
+        np.testing.assert_array_equal(arrays_of(again)[name], array, err_msg=name)
+    np.testing.assert_array_equal(scores(again(batch(kind))), scores(model(batch(kind))))
+
+
+def test_a_keras_file_keeps_precision_and_resizing(tmp_path: Path) -> None:
+    model = lxmert.TFLxmertForPreTraining(small_config(l_layers=1, x_layers=1), dtype="mixed_bfloat16")
+    model.resize_token_embeddings(64)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.dtype_policy.name == "mixed_bfloat16"
+    assert again.lxmert.encoder.layer[0].dtype_policy.name == "mixed_bfloat16"
+    assert again.config.vocab_size == 64
+    np.testing.assert_array_equal(scores(again(batch(""))), scores(model(batch(""))))
+
+
+def test_weights_alone_go_through_the_files_of_keras(tmp_path: Path) -> None:
+    config = small_config(l_layers=1, x_layers=1)
+    one, other = lxmert.TFLxmertForQuestionAnswering(config), lxmert.TFLxmertForQuestionAnswering(config)
+    one.save_weights(tmp_path / "x.weights.h5")
+    other.load_weights(tmp_path / "x.weights.h5")
+    for name, array in arrays_of(one).items():
+        np.testing.assert_array_equal(arrays_of(other)[name], array)
+
+
+@pytest.mark.parametrize("kind", ["ForPreTraining", "ForVisualReasoning"])
+def test_a_saved_model_serves_batches_of_any_size(kind: str, tmp_path: Path) -> None:
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip(
+            "Keras gives each free length a symbol of its own under JAX, and takes no dictionary under torch"
+        )
+    import tensorflow as tf
+
+    model = of_keras(kind)(small_config(l_layers=1, x_layers=1))
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    given = {n: a.astype("int32" if a.dtype.kind == "i" else "float32") for n, a in batch(kind).items()}
+    for size, words in ((3, 7), (1, 4)):
+        part = {
+            n: a[:size, :words] if n in ("input_ids", "attention_mask", "token_type_ids") else a[:size]
+            for n, a in given.items()
+        }
+        result, expected = served.serve(part), model(part)
+        assert set(result) == set(expected)
+        for name, value in result.items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-5, rtol=1e-5)
+    given["input_ids"][0, 1] = 61
+    with pytest.raises(tf.errors.InvalidArgumentError, match="input_ids has ids out of range"):
+        served.serve(given)
+
+
+def test_a_saved_model_of_fixed_lengths(tmp_path: Path) -> None:
+    if keras.backend.backend() == "torch":
+        pytest.skip("under torch Keras exports no model that takes a dictionary")
+    tf = pytest.importorskip("tensorflow")
+    model = lxmert.TFLxmertForQuestionAnswering(small_config(l_layers=1, x_layers=1))
+    given = {n: a.astype("int32" if a.dtype.kind == "i" else "float32") for n, a in batch("").items()}
+    lengths = {n: keras.InputSpec(dtype=str(a.dtype), shape=(None, *a.shape[1:])) for n, a in given.items()}
+    model.export(tmp_path / "served", verbose=False, input_signature=[lengths])
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    for size in (3, 1):
+        part = {name: array[:size] for name, array in given.items()}
+        found = served.serve(part)["question_answering_score"]
+        np.testing.assert_allclose(found, scores(model(part)), atol=1e-5, rtol=1e-5)
+
+
+def test_a_class_of_ones_own_is_saved_too(tmp_path: Path) -> None:
+    class Mine(lxmert.TFLxmertModel):
+        pass
+
+    model = Mine(small_config(l_layers=1, x_layers=1))
+    model.save(tmp_path / "model.keras")
+    assert type(keras.models.load_model(tmp_path / "model.keras")) is Mine
+    assert issubclass(Mine, TFLxmertPreTrainedModel)

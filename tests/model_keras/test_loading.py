@@ -1,0 +1,191 @@
+"""Reading and writing folders of either half."""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+keras = pytest.importorskip("keras")
+
+import lxmert  # noqa: E402
+from lxmert.errors import IncompleteWeightsError, WeightsError  # noqa: E402
+from lxmert.weights import load_complete, load_report  # noqa: E402
+from tests.model.small import small_config  # noqa: E402
+from tests.model_keras.kinds import CLASSES, batch, of_keras, of_torch, scores, stirred  # noqa: E402
+
+
+@pytest.fixture
+def warnings_seen(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.startswith("lxmert")
+    ]
+
+
+@pytest.mark.parametrize(("kind", "tied"), [*((kind, True) for kind in CLASSES), ("ForPreTraining", False)])
+def test_a_folder_of_pytorch_gives_the_same_model_and_back(
+    kind: str, tied: bool, tmp_path: Path, warnings_seen: Callable[[], list[str]]
+) -> None:
+    original = stirred(kind, tie_word_embeddings=tied)
+    original.save_pretrained(tmp_path / "torch")
+    model, info = of_keras(kind).from_pretrained(tmp_path / "torch", output_loading_info=True)
+    assert info == {
+        "missing_keys": set(),
+        "unexpected_keys": set(),
+        "mismatched_keys": set(),
+        "error_msgs": [],
+    }
+    assert warnings_seen() == []
+
+    with torch.no_grad():
+        expected = original(**{name: torch.as_tensor(array) for name, array in batch(kind).items()})
+    np.testing.assert_allclose(
+        scores(model(batch(kind))), next(reversed(expected.values())).numpy(), atol=1e-5, rtol=1e-5
+    )
+
+    model.save_pretrained(tmp_path / "keras")
+    assert {path.name for path in (tmp_path / "keras").iterdir()} == {"config.json", "model.safetensors"}
+    again, info = of_torch(kind).from_pretrained(tmp_path / "keras", output_loading_info=True)
+    assert not any(info.values())
+    assert {n: t.tolist() for n, t in again.state_dict().items()} == {
+        n: t.tolist() for n, t in original.state_dict().items()
+    }
+    assert again.config.architectures == [f"Lxmert{kind}"]
+    written, first = (
+        load_file(tmp_path / "keras/model.safetensors"),
+        load_file(tmp_path / "torch/model.safetensors"),
+    )
+    assert written.keys() == first.keys()
+
+
+def test_a_pytorch_bin_is_read(tmp_path: Path) -> None:
+    original = stirred("ForPreTraining")
+    original.config.save_pretrained(tmp_path)
+    assert "cls.predictions.decoder.weight" in original.state_dict()  # a second name of the word embedding
+    torch.save(original.state_dict(), tmp_path / "pytorch_model.bin")
+    load = lxmert.TFLxmertForPreTraining.from_pretrained
+    model, info = load(tmp_path, from_pt=True, output_loading_info=True)
+    assert not any(info.values())
+    words = model.torch_variables()["lxmert.embeddings.word_embeddings.weight"].variable
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(words), original.lxmert.embeddings.word_embeddings.weight.detach().numpy()
+    )
+
+
+def test_weights_in_bfloat16_are_read_and_written(tmp_path: Path) -> None:
+    original = stirred("Model").to(torch.bfloat16)
+    original.save_pretrained(tmp_path / "torch")
+    model = lxmert.TFLxmertModel.from_pretrained(tmp_path / "torch", dtype="bfloat16")
+    assert {variable.dtype for variable in model.variables if "seed" not in variable.path} == {"bfloat16"}
+    model.save_pretrained(tmp_path / "keras")
+    written, first = (load_file(tmp_path / half / "model.safetensors") for half in ("keras", "torch"))
+    assert all(torch.equal(written[name], first[name]) for name in first)
+    assert all(written[name].dtype == torch.bfloat16 for name in first)
+    wide = lxmert.TFLxmertModel.from_pretrained(tmp_path / "torch")
+    assert {variable.dtype for variable in wide.trainable_variables} == {"float32"}
+
+
+@pytest.mark.parametrize("kind", ["Model", "ForQuestionAnswering"])
+def test_heads_and_the_model_without_read_each_other(
+    kind: str, tmp_path: Path, warnings_seen: Callable[[], list[str]]
+) -> None:
+    other = "ForPreTraining" if kind == "Model" else "Model"
+    original = stirred(other)
+    original.save_pretrained(tmp_path)
+    model, info = of_keras(kind).from_pretrained(tmp_path, output_loading_info=True)
+    missing, unexpected = info["missing_keys"], info["unexpected_keys"]
+    if kind == "Model":
+        assert not missing
+        assert {name.split(".")[0] for name in unexpected} == {"cls", "obj_predict_head", "answer_head"}
+    else:
+        assert {name.split(".")[0] for name in missing} == {"answer_head"}
+        assert not unexpected
+    inner = original if other == "Model" else original.lxmert
+    found = {name: tensor.detach().numpy() for name, tensor in inner.state_dict().items()}
+    prefix = "" if kind == "Model" else "lxmert."
+    for name, (variable, transposed) in model.torch_variables().items():
+        if name.startswith("answer_head"):
+            continue
+        values = keras.ops.convert_to_numpy(variable)
+        np.testing.assert_array_equal(values.T if transposed else values, found[name.removeprefix(prefix)])
+    [warning] = warnings_seen()
+    assert ("random" in warning) == bool(missing)
+    assert "\n" not in warning
+
+
+def test_gaps_are_reported_and_refused_as_of_pytorch(tmp_path: Path) -> None:
+    stirred("ForQuestionAnswering").save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["lxmert.pooler.dense.weight"]
+    tensors["stray"] = torch.ones(3)
+    tensors["answer_head.logit_fc.3.bias"] = torch.ones(4)
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    ours = load_report(lxmert.TFLxmertForQuestionAnswering, tmp_path)
+    theirs = load_report(lxmert.LxmertForQuestionAnswering, tmp_path)
+    for part in ("missing", "unexpected", "reshaped", "matched"):
+        assert dict(getattr(ours, part)) == dict(getattr(theirs, part)), part
+    with pytest.raises(IncompleteWeightsError, match="1 missing"):
+        load_complete(lxmert.TFLxmertForQuestionAnswering, tmp_path)
+
+
+def test_another_shape_is_an_error_unless_allowed(tmp_path: Path) -> None:
+    stirred("ForQuestionAnswering").save_pretrained(tmp_path)
+    load = lxmert.TFLxmertForQuestionAnswering.from_pretrained
+    with pytest.raises(WeightsError, match=r"checkpoint 9.*model 4.*ignore_mismatched_sizes") as caught:
+        load(tmp_path, num_qa_labels=4)
+    assert "\n" not in str(caught.value)
+    model, info = load(tmp_path, num_qa_labels=4, ignore_mismatched_sizes=True, output_loading_info=True)
+    assert model.config.num_qa_labels == 4
+    assert info["mismatched_keys"] == {
+        ("answer_head.logit_fc.3.bias", (9,), (4,)),
+        ("answer_head.logit_fc.3.weight", (9, 48), (4, 48)),
+    }
+
+
+def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
+    stirred("Model").save_pretrained(tmp_path / "a")
+    config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.4)
+    config.save_pretrained(tmp_path / "b")
+    load = lxmert.TFLxmertModel.from_pretrained
+    assert load(tmp_path / "a", config=config).config.hidden_dropout_prob == 0.4
+    assert load(tmp_path / "a", config=tmp_path / "b").config.hidden_dropout_prob == 0.4
+    changed = load(tmp_path / "a", output_attentions=True, hidden_dropout_prob=0.2, name="mine")
+    assert changed.config.output_attentions is True
+    assert changed.config.hidden_dropout_prob == 0.2
+    assert changed.name == "mine"
+    with pytest.raises(TypeError, match="unknown argument 'hiden_size'"):
+        load(tmp_path / "a", hiden_size=3)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nowhere/at/all", "no such model folder"),
+        ("empty", "No configuration"),
+        ("configured", "No weights"),
+        ("foreign", "model_type is 'bert'"),
+        ("broken", "truncated or corrupt"),
+    ],
+)
+def test_a_bad_folder_is_an_error_in_one_line(place: str, said: str, tmp_path: Path) -> None:
+    for name in ("empty", "configured", "foreign", "broken"):
+        (tmp_path / name).mkdir()
+        if name != "empty":
+            small_config().save_pretrained(tmp_path / name)
+    (tmp_path / "foreign/config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "broken/model.safetensors").write_bytes(b"x" * 40)
+    with pytest.raises(WeightsError, match=re.escape(said)) as caught:
+        lxmert.TFLxmertModel.from_pretrained(tmp_path / place)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_the_way_of_saving_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(WeightsError, match="is a file"):
+        lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1)).save_pretrained(tmp_path / "x")
