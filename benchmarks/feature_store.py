@@ -1,10 +1,10 @@
 """Random reads of a feature store against a bare `numpy.memmap` of the same bytes. Prints Markdown.
 
 Run from the repository root: `.venv/bin/python benchmarks/feature_store.py [--images 4000]`. A store of
-random features (36 objects × 2048, as LXMERT's) is made in a temporary folder; then all ways of reading take
-turns, in the same random order of images, and the median of the rounds is given. "cached" reads what lies in
-the page cache, in processor time, which other work on the machine does not lengthen; "from disk" first asks
-the system to forget the file, by the clock.
+random features (36 objects × 2048, as LXMERT's) is made in a temporary folder; then each way of reading takes
+turns with the memmap that does the same work with the features, in the same random order of images, and the
+median of the rounds is given. "cached" reads what lies in the page cache, in processor time, which other work
+on the machine does not lengthen; "from disk" first asks the system to forget the file, by the clock.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from lxmert.vision.regions import Regions
 
 OBJECTS, FEATURE_DIM, ROUNDS, BATCH = 36, 2048, 5, 64
 WORKERS = (1, 2, 4)
+Way = Callable[[list[int]], object]
 
 
 def main() -> None:
@@ -41,9 +42,8 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch"))
     print(f"{images:,} images of {OBJECTS} × {FEATURE_DIM}; median of {ROUNDS} rounds; {os.cpu_count()} CPU")
     print(f"cores, {platform.system()}, Python {platform.python_version()} ({versions}).\n")
-    print(
-        "| features | cache | way of reading | µs per image | of the memmap's speed |\n|---|---|---|--:|--:|"
-    )
+    print("| stored as | read | work | memmap, µs per image | store, µs per image | of the memmap's speed |")
+    print("|---|---|---|--:|--:|--:|")
     notes = []
     for dtype in ("float32", "float16"):
         with tempfile.TemporaryDirectory() as folder:
@@ -80,70 +80,99 @@ def make_store(folder: Path, images: int, dtype: str) -> float:
     return seconds
 
 
-def print_reads(folder: Path, dtype: str, cached: bool) -> None:
-    store = FeatureStore(folder)
-    names = store.names
-    (data,) = folder.glob("*.data")
-    size = record_layout(OBJECTS, FEATURE_DIM, dtype, int(store.flags()[0])).size
-    if size * len(store) > PART_BYTES:
-        raise SystemExit("the memmap to compare with is one file; ask for fewer images")
-    step = -(-size // 64) * 64
-    feature_bytes = OBJECTS * FEATURE_DIM * np.dtype(dtype).itemsize
-    bare = np.memmap(data, np.uint8, mode="r")
+class Readers:
+    """Each way of reading a store beside the bare memmap that does the same work."""
 
-    by_name: dict[Hashable, int] = {name: row for row, name in enumerate(names)}
-    regions = {kind: StoredRegions(store, by_name, kind) for kind in (torch.float32, getattr(torch, dtype))}
+    def __init__(self, folder: Path, dtype: str) -> None:
+        self.store = FeatureStore(folder)
+        self.names = self.store.names
+        (self.data,) = folder.glob("*.data")
+        self.dtype = dtype
+        self.record = record_layout(OBJECTS, FEATURE_DIM, dtype, int(self.store.flags()[0])).size
+        if self.record * len(self.store) > PART_BYTES:
+            raise SystemExit("the memmap to compare with is one file; ask for fewer images")
+        self.step = -(-self.record // 64) * 64
+        self.feature_bytes = OBJECTS * FEATURE_DIM * np.dtype(dtype).itemsize
+        self.rows: dict[Hashable, int] = {name: row for row, name in enumerate(self.names)}
+        self.open()
 
-    def bare_batch(part: list[int]) -> object:
-        batch = np.empty((len(part), OBJECTS, FEATURE_DIM), np.float32)
-        for place, row in enumerate(part):
-            stored = bare[row * step : row * step + feature_bytes].view(dtype)
-            batch[place] = stored.reshape(OBJECTS, FEATURE_DIM)
+    def open(self) -> None:
+        """Map the file anew."""
+        self.store = FeatureStore(self.data.parent)
+        self.bare = np.memmap(self.data, np.uint8, mode="r")
+        self.regions = {
+            name: StoredRegions(self.store, self.rows, getattr(torch, name))
+            for name in ("float32", "float16")
+        }
+
+    def in_float32(self, row: int) -> np.ndarray:
+        """All bytes of an image, copied; of float16 the features as float32."""
+        if self.dtype == "float32":
+            return np.array(self.bare[row * self.step : row * self.step + self.record])
+        return self.features_of(row).astype(np.float32)
+
+    def features_of(self, row: int) -> np.ndarray:
+        """(O, D) where they lie."""
+        stored = self.bare[row * self.step : row * self.step + self.feature_bytes]
+        return stored.view(self.dtype).reshape(OBJECTS, FEATURE_DIM)
+
+    def filled(self, rows: list[int], dtype: str) -> np.ndarray:
+        """A batch of features, without boxes and mask."""
+        batch = np.empty((len(rows), OBJECTS, FEATURE_DIM), dtype)
+        for place, row in enumerate(rows):
+            batch[place] = self.features_of(row)
         return batch
 
-    ways: dict[str, tuple[int, Callable[[list[int]], object]]] = {
-        "bare numpy.memmap, bytes copied": (
-            1,
-            lambda part: np.array(bare[part[0] * step : part[0] * step + size]),
-        ),
-        "bare numpy.memmap, features as float32": (
-            1,
-            lambda part: bare[part[0] * step : part[0] * step + feature_bytes].view(dtype).astype(np.float32),
-        ),
-        f"bare numpy.memmap, features into a float32 batch of {BATCH}": (BATCH, bare_batch),
-        "store.arrays_at(position), features copied": (
-            1,
-            lambda part: store.arrays_at(part[0]).features.copy(),
-        ),
-        "store[name]: Regions, float32": (1, lambda part: store[names[part[0]]]),
-    }
-    for kind in regions:
-        name = str(kind).removeprefix("torch.")
-        ways[f"StoredRegions.batch of {BATCH}: {name} features, boxes, mask"] = (
+    def pairs(self) -> dict[str, tuple[int, Way, Way]]:
+        """Work to images at once, the memmap's way and the store's."""
+        pairs: dict[str, tuple[int, Way, Way]] = {
+            "features of an image, as stored: `store.arrays_at(position)`": (
+                1,
+                lambda part: self.features_of(part[0]).copy(),
+                lambda part: self.store.arrays_at(part[0]).features.copy(),
+            ),
+            "an image in float32: `store[name]`": (
+                1,
+                lambda part: self.in_float32(part[0]),
+                lambda part: self.store[self.names[part[0]]],
+            ),
+        }
+        for dtype in dict.fromkeys(("float32", self.dtype)):
+            pairs[f"{BATCH} images in {dtype}: `StoredRegions.batch`"] = self.batches(dtype)
+        return pairs
+
+    def batches(self, dtype: str) -> tuple[int, Way, Way]:
+        """The entry of `pairs` for batches of this type."""
+        return (
             BATCH,
-            lambda part, kind=kind: regions[kind].batch(torch.tensor(part)),
+            lambda part: self.filled(part, dtype),
+            lambda part: self.regions[dtype].batch(torch.tensor(part)),
         )
-    taken: dict[str, list[float]] = {way: [] for way in ways}
+
+
+def print_reads(folder: Path, dtype: str, cached: bool) -> None:
+    readers = Readers(folder, dtype)
+    pairs = readers.pairs()
+    taken: dict[tuple[str, int], list[float]] = {(work, who): [] for work in pairs for who in (0, 1)}
     clock = time.process_time if cached else time.perf_counter
-    rows = list(range(len(store)))
+    rows = list(range(len(readers.store)))
     for round_ in range(ROUNDS + 1):
         random.Random(round_).shuffle(rows)
-        for way, (at_once, read) in ways.items():
-            if not cached:
-                store, bare = FeatureStore(folder), np.memmap(data, np.uint8, mode="r")
-                regions = {kind: StoredRegions(store, by_name, kind) for kind in regions}
-                forget(data)
+        for work, (at_once, *ways) in pairs.items():
             parts = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-            start = clock()
-            for part in parts:
-                read(part)
-            if round_:  # The first round fills the caches.
-                taken[way].append((clock() - start) / len(rows) * 1e6)
-    middle = {way: statistics.median(values) for way, values in taken.items()}
-    memmap = next(iter(middle.values()))
-    for way, value in middle.items():
-        place = "cached" if cached else "from disk"
-        print(f"| {dtype} | {place} | {way} | {value:.0f} | {memmap / value:.0%} |")
+            for who, read in enumerate(ways):
+                if not cached:
+                    readers.open()
+                    forget(readers.data)
+                start = clock()
+                for part in parts:
+                    read(part)
+                if round_:  # The first round fills the caches.
+                    taken[work, who].append((clock() - start) / len(rows) * 1e6)
+    place = "cached" if cached else "from disk"
+    for work in pairs:
+        memmap, ours = (statistics.median(taken[work, who]) for who in (0, 1))
+        print(f"| {dtype} | {place} | {work} | {memmap:.0f} | {ours:.0f} | {memmap / ours:.0%} |")
 
 
 def forget(path: Path) -> None:

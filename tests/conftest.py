@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from lxmert import LxmertConfig, LxmertForPreTraining, LxmertTokenizer
+
+# How long an example takes says something about the machine's load, nothing about the code.
+settings.register_profile("without a clock", deadline=None)
+settings.load_profile("without a clock")
 
 
 @pytest.fixture(scope="session")

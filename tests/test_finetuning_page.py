@@ -1,5 +1,6 @@
 """What docs/finetuning.md shows works, from top to bottom, on made scenes."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -20,23 +21,45 @@ RECIPES = re.findall(r"```yaml\n# (\w+\.yaml)\n(.*?)```", TEXT, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
+def publish_as_gqa(made: Path, folder: Path) -> None:
+    """Lay the questions of made scenes out under the names of GQA's files."""
+    folder.mkdir()
+    for split, ours in (("train", "train"), ("val", "val"), ("testdev", "test")):
+        questions = json.loads((made / f"gqa_{ours}_questions.json").read_text(encoding="utf-8"))
+        balanced = {key: question for key, question in questions.items() if question["isBalanced"]}
+        assert 0 < len(balanced) < len(questions)
+        for name, chosen in (("all", questions), ("balanced", balanced)):
+            path = folder / f"{split}_{name}_questions.json"
+            path.write_text(json.dumps(chosen), encoding="utf-8")
+
+
 def test_commands_recipes_and_python_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (12, 3, 1)
+    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (14, 4, 1)
     monkeypatch.chdir(tmp_path)
     for name, text in RECIPES:
         (tmp_path / name).write_text(text, encoding="utf-8")
     # The number of threads is the whole process's, so other tests would have it too.
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    told = {}
     for command in COMMANDS:
+        if "gqa.yaml" in command:
+            publish_as_gqa(tmp_path / "scenes-data" / "annotations", tmp_path / "gqa")
         with pytest.raises(SystemExit) as ended:
             main(shlex.split(command)[1:])
-        assert ended.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
-    told = capsys.readouterr().out
-    for folder in ("questions", "pairs", "official", "again"):
-        assert f"{folder}: validation accuracy" in told
-    assert "gqa.json: valid" in told
+        out, errors = capsys.readouterr()
+        assert ended.value.code in (0, None), f"{command}: {errors}"
+        told[command] = out
+    everything = "".join(told.values())
+    for folder in ("questions", "pairs", "official", "balanced", "again"):
+        assert f"{folder}: validation accuracy" in everything
+    learned = json.loads((tmp_path / "balanced" / "metrics.json").read_text(encoding="utf-8"))["data"]
+    # Ten balanced questions about each of the 36 pictures of train and val.
+    assert learned["train_questions"] == 360
+    [of_all_questions] = (out for command, out in told.items() if "testdev_all" in command)
+    assert "consistency" in of_all_questions
+    assert "gqa.json: valid" in everything
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(True|False) \d+%$", done.stdout, re.MULTILINE)

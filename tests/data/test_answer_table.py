@@ -106,6 +106,23 @@ def test_spellings_that_meet_add_up_to_at_most_one() -> None:
     assert SMALL.rewrite_label({"2": 0.6, "two": 0.3, "Two": 0.9}, overwrite=True) == {"2": 0.9}
 
 
+def test_the_originals_pretraining_accuracy(vectors: dict[str, Any], published: AnswerTable) -> None:
+    """Its evaluator gives a prediction the score that the rewritten label holds, and takes the mean."""
+    expected = vectors["pretrain_qa_evaluator"]
+    scores = {
+        source: [
+            published.rewrite_label(label, overwrite=True).get(expected["all_predictions"], 0.0)
+            for label in labels
+        ]
+        for source, labels in vectors["label_rewriting"]["before"].items()
+    }
+    every = [score for of_source in scores.values() for score in of_source]
+    assert len(every) == len(expected["uids"])
+    assert sum(every) / len(every) == pytest.approx(expected["overall"], abs=1e-12)
+    for source, of_source in scores.items():
+        assert sum(of_source) / len(of_source) == pytest.approx(expected["per_set"][source], abs=1e-12)
+
+
 def test_unknown_answers_are_left_out() -> None:
     assert SMALL.rewrite_label({"Grey": 0.6, "bird": 1.0}) == {"gray": 0.6}
     assert SMALL.rewrite_label({"bird": 1.0}) == {}

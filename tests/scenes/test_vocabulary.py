@@ -43,7 +43,8 @@ def test_every_word_of_questions_captions_and_answers_is_a_piece_of_its_own(made
     texts = answer_list()
     for split in ("train", "val", "test"):
         texts += [record["question"] for record in made.read(f"vqa_{split}_questions")["questions"]]
-        texts += [record["caption"] for record in made.read(f"captions_{split}")["annotations"]]
+        for kind in ("captions", "descriptions"):
+            texts += [record["caption"] for record in made.read(f"{kind}_{split}")["annotations"]]
         for record in made.read(f"gqa_{split}_questions").values():
             texts += [record["question"], record["fullAnswer"]]
         texts += [json.loads(line)["sentence"] for line in made.path(f"nlvr2_{split}").open()]

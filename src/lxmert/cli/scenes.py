@@ -40,9 +40,10 @@ def make(
 ) -> None:
     """Draw pictures and write about them in the files of COCO, VQA v2, GQA, NLVR2 and Visual Genome.
 
-    Below annotations/: instances_*, captions_* (COCO), vqa_*, gqa_* (questions with programs and what they
-    entail, choices, scene graphs), nlvr2_* (sentences about two pictures, each true of some pairs and false
-    of others), vg_* (phrases and questions), for the splits train, val and test.
+    Below annotations/: instances_*, captions_* (COCO), descriptions_* (captions that tell of every object),
+    vqa_*, gqa_* (questions with programs and what they entail, choices, scene graphs), nlvr2_* (sentences
+    about two pictures, each true of some pairs and false of others), vg_* (phrases and questions), for the
+    splits train, val and test.
     """
     from rich.console import Console
 

@@ -82,10 +82,18 @@ class JoinedStores:
         store, place = self._locate(position)
         return store.arrays_at(place)
 
-    def read_into(self, position: int, features: Tensor, boxes_xyxy_px: np.ndarray) -> tuple[int, int]:
-        """See `FeatureStore.read_into`."""
-        store, place = self._locate(position)
-        return store.read_into(place, features, boxes_xyxy_px)
+    def read_batch(self, positions: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> np.ndarray:
+        """See `FeatureStore.read_batch`."""
+        positions = np.asarray(positions, np.int64)
+        if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
+            raise DataError(f"{self.path}: no image at position {outside[0]}; they hold {len(self):,}")
+        sizes_hw = np.empty((len(positions), 2), np.int64)
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            rows = np.flatnonzero(numbers == number)
+            inside = positions[rows] - self._starts[number]
+            sizes_hw[rows] = self._stores[number].read_batch(inside, features, boxes_xyxy_px, rows)
+        return sizes_hw
 
     def object_counts(self) -> np.ndarray:
         """See `FeatureStore.object_counts`."""

@@ -67,22 +67,18 @@ class StoredRegions:
 
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
         """See `RegionSource.batch`."""
-        positions = rows.tolist()
+        positions = rows.numpy()
         counts = self._counts[positions]  # (B,)
         objects = max(int(counts.max()), 1)
         # Not filled beforehand: of images with equally many objects every number is overwritten.
         features = torch.empty(len(positions), objects, self.feature_dim, dtype=self.feature_dtype)
+        for row in np.flatnonzero(counts < objects).tolist():
+            features[row, counts[row] :] = 0.0
         boxes: np.ndarray = np.zeros((len(positions), objects, 4), np.float32)
-        sizes_hw = []
-        places = zip(positions, counts.tolist(), features.unbind(), boxes, strict=True)
-        for position, count, features_of_image, boxes_of_image in places:
-            if count < objects:
-                features_of_image[count:] = 0.0
-                features_of_image, boxes_of_image = features_of_image[:count], boxes_of_image[:count]
-            sizes_hw.append(self._store.read_into(position, features_of_image, boxes_of_image))
-        scale = np.array(sizes_hw, np.float32)[:, None, [1, 0, 1, 0]]  # (B, 1, 4)
+        sizes_hw = self._store.read_batch(positions, features, boxes)
         # Boxes that leave their image by a rounding error are stored as they came.
-        visual_pos = torch.from_numpy(boxes / scale).clamp_(0.0, 1.0)
+        boxes /= sizes_hw.astype(np.float32)[:, None, [1, 0, 1, 0]]  # (B, 1, 4)
+        visual_pos = torch.from_numpy(boxes).clamp_(0.0, 1.0)
         mask = torch.from_numpy(counts)[:, None] > torch.arange(objects)  # (B, O)
         return {"visual_feats": features, "visual_pos": visual_pos, "visual_attention_mask": mask.long()}
 

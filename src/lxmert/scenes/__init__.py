@@ -5,9 +5,9 @@ A picture shows 2 to 10 objects that differ in shape, colour, size and fill. `ma
 words everywhere, and the same bytes under the same Pillow (another one may compress the same pixels
 otherwise); image i of a seed does not depend on the number of images or processes.
 
-The texts are COCO captions, VQA questions, GQA questions (`gqa`: with functional programs, scene graphs, and
-what each answer entails), NLVR2 sentences about two pictures (`pairs`), and Visual Genome phrases and
-questions (`genome`).
+The texts are COCO captions, in the same format descriptions of every object (`descriptions`), VQA questions,
+GQA questions (`gqa`: with functional programs, scene graphs, and what each answer entails), NLVR2 sentences
+about two pictures (`pairs`), and Visual Genome phrases and questions (`genome`).
 
 The families of VQA questions, each with several paraphrases, and each question with a program (`programs`)
 whose result is the answer:

@@ -54,6 +54,7 @@ def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
     return {
         "instances": listed({**coco, "categories": CATEGORIES}, "annotations", with_images=True),
         "captions": listed(coco, "annotations", with_images=True),
+        "descriptions": listed(coco, "annotations", with_images=True),
         "vqa_questions": listed({"info": info, "task_type": "Open-Ended", **vqa}, "questions"),
         "vqa_annotations": listed({"info": info, **vqa}, "annotations"),
         "gqa_questions": _OBJECT,

@@ -13,6 +13,7 @@ from PIL import Image
 from lxmert.scenes import genome
 from lxmert.scenes.annotators import annotate
 from lxmert.scenes.captions import caption
+from lxmert.scenes.descriptions import description
 from lxmert.scenes.drawing import draw_scene
 from lxmert.scenes.gqa import records as gqa
 from lxmert.scenes.gqa.asking import ask_gqa
@@ -106,10 +107,11 @@ def _add_coco(records: ImageRecords, scene: Scene, seed: int, index: int) -> Non
         [{"id": image_id, "file_name": file_name, "width": width, "height": height}]
     )
     records.lines["instances"] = _lines(_instances(scene, image_id))
-    records.lines["captions"] = _lines(
-        {"id": image_id * OBJECT_ID_STEP + k, "image_id": image_id, "caption": text}
-        for k, text in enumerate(caption(scene, stream(seed, index, "captions")))
-    )
+    for kind, write in (("captions", caption), ("descriptions", description)):
+        records.lines[kind] = _lines(
+            {"id": image_id * OBJECT_ID_STEP + k, "image_id": image_id, "caption": text}
+            for k, text in enumerate(write(scene, stream(seed, index, kind)))
+        )
 
 
 def _instances(scene: Scene, image_id: int) -> list[dict[str, Any]]:

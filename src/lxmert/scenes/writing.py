@@ -4,6 +4,7 @@ scenes.json                                    seed and counts; written last: wi
 images/{split}/scenes_{split}_{image_id:012d}.png
 annotations/instances_{split}.json             COCO instances, with "attributes"
 annotations/captions_{split}.json              COCO captions
+annotations/descriptions_{split}.json          the same format: every object with its place, in one sentence
 annotations/vqa_{split}_questions.json         VQA v2 questions
 annotations/vqa_{split}_annotations.json       VQA v2 annotations, with "program"
 annotations/gqa_{split}_questions.json         GQA questions, balanced ones and others that they entail

@@ -33,13 +33,13 @@ _CHECKSUM = struct.Struct("<I")
 ENTRY_BYTES = _FIELDS.size + _CHECKSUM.size
 ENTRY_DTYPE = np.dtype(
     {
-        "names": ["name_hash", "objects", "flags"],
-        "formats": ["<u8", "<u4", "<u4"],
-        "offsets": [24, 36, 48],
+        "names": ["data_offset", "name_hash", "objects", "height", "width", "flags"],
+        "formats": ["<u8", "<u8", "<u4", "<u4", "<u4", "<u4"],
+        "offsets": [0, 24, 36, 40, 44, 48],
         "itemsize": ENTRY_BYTES,
     }
 )
-"""The fields of an entry that are looked at for all images at once."""
+"""The fields of an entry that are looked at for many images at once."""
 
 HAS_OBJECT_IDS = 1
 HAS_OBJECT_SCORES = 2

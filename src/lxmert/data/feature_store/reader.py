@@ -12,13 +12,8 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from lxmert.data.feature_store.encoding import (
-    StoredArrays,
-    copy_numbers,
-    read_regions,
-    stored_name,
-    view_arrays,
-)
+from lxmert.data.feature_store.batches import copy_images
+from lxmert.data.feature_store.encoding import StoredArrays, read_regions, stored_name, view_arrays
 from lxmert.data.feature_store.layout import (
     ENTRY_BYTES,
     ENTRY_DTYPE,
@@ -143,28 +138,42 @@ class FeatureStore:
         part, entry = self._locate(position)
         return view_arrays(part.data.toreadonly(), entry, self.manifest)
 
-    def read_into(self, position: int, features: Tensor, boxes_xyxy_px: np.ndarray) -> tuple[int, int]:
-        """Write features and boxes of the image at this position into its rows of a batch.
+    def read_batch(
+        self,
+        positions: np.ndarray,
+        features: Tensor,
+        boxes_xyxy_px: np.ndarray,
+        rows: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Write features and boxes of the images at these positions into the rows of a batch.
 
         Args:
-            position: the image's.
-            features: (N, D), contiguous, of any floating type.
-            boxes_xyxy_px: (N, 4) float32; boxes are written as they came, see `StoredArrays`.
+            positions: (I,) the images'.
+            features: (B, O, D), contiguous, of any floating type; rows behind an image's N objects stay as
+                they are.
+            boxes_xyxy_px: (B, O, 4) float32, contiguous; boxes are written as they came, see `StoredArrays`.
+            rows: (I,) row of the batch of each image; None for 0 to I - 1.
 
         Returns:
-            height and width of the image in pixels.
+            height and width of each image in pixels, (I, 2) int64.
 
         Raises:
-            DataError: the place for the features is not of the image's shape.
+            DataError: no image at a position, or no room for the objects of an image.
         """
-        part, entry = self._locate(position)
-        if features.shape != (entry.objects, self.manifest.feature_dim):
-            raise DataError(
-                f"{self.path}: image {position} has features of shape {(entry.objects, self.feature_dim)}, "
-                f"got a place for {tuple(features.shape)}"
-            )
-        copy_numbers(part.data, entry, self.manifest, features, boxes_xyxy_px)
-        return entry.height, entry.width
+        positions = np.asarray(positions, np.int64)
+        rows = np.arange(len(positions)) if rows is None else rows
+        if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
+            raise DataError(f"{self.path}: no image at position {outside[0]}; it holds {len(self):,}")
+        sizes_hw = np.empty((len(positions), 2), np.int64)
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            mine = numbers == number
+            part = self._parts[number]
+            entries = part.entries[positions[mine] - self._starts[number]]
+            self._check_room(entries, features, boxes_xyxy_px)
+            copy_images(part.data, entries, self.manifest, rows[mine], features, boxes_xyxy_px)
+            sizes_hw[mine] = np.stack([entries["height"], entries["width"]], axis=1)
+        return sizes_hw
 
     def object_counts(self) -> np.ndarray:
         """Number of objects N of each image by position, (len,) uint32; no feature is read."""
@@ -177,6 +186,15 @@ class FeatureStore:
     def parts(self) -> list[tuple[PartFiles, Extent]]:
         """The store's parts and how far each was written when the store was opened."""
         return list(self._extents)
+
+    def _check_room(self, entries: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> None:
+        objects = int(entries["objects"].max())
+        room, dim = features.shape[1:]
+        if objects > room or dim != self.feature_dim or boxes_xyxy_px.shape != (*features.shape[:2], 4):
+            raise DataError(
+                f"{self.path}: images of up to {objects} objects of {self.feature_dim} features, got places "
+                f"of {tuple(features.shape)} for features and {boxes_xyxy_px.shape} for boxes"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "manifest": self.manifest, "_extents": self._extents}

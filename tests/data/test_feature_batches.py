@@ -1,0 +1,78 @@
+"""Many images at once: into which rows of a batch they are written, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lxmert.data.feature_store import FeatureStore
+from lxmert.data.joined_stores import JoinedStores
+from lxmert.data.region_source import open_regions
+from lxmert.errors import DataError
+from tests.data.stored import DIM, random_regions, write_store
+
+COUNTS = (3, 0, 5, 2, 5)
+IMAGES = [random_regions(n, count, labels=n % 2 == 0) for n, count in enumerate(COUNTS)]
+
+
+@pytest.fixture(params=["float32", "float16"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> FeatureStore:
+    """Five images that two ranks wrote, so that they lie in two files."""
+    for rank, numbers in enumerate(((0, 1, 2), (3, 4))):
+        images = {f"image{n}": IMAGES[n] for n in numbers}
+        write_store(tmp_path / "store", images, request.param, rank)
+    return FeatureStore(tmp_path / "store")
+
+
+def places(rows: int, dtype: torch.dtype, objects: int = 6) -> tuple[torch.Tensor, np.ndarray]:
+    return torch.full((rows, objects, DIM), -7.0, dtype=dtype), np.full((rows, objects, 4), -7.0, np.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_each_image_comes_to_its_row_and_the_rest_stays(store: FeatureStore, dtype: torch.dtype) -> None:
+    features, boxes = places(7, dtype)
+    order, rows = np.array([4, 1, 0, 3, 4, 2]), np.array([6, 5, 3, 0, 1, 2])
+    sizes_hw = store.read_batch(order, features, boxes, rows)
+    assert sizes_hw.tolist() == [list(IMAGES[number].size_hw) for number in order]
+    stored = {"float32": torch.float32, "float16": torch.float16}[store.manifest.feature_dtype]
+    for row in range(7):
+        regions = dict(zip(rows.tolist(), order.tolist(), strict=True)).get(row)
+        count = 0 if regions is None else COUNTS[regions]
+        if regions is not None:
+            assert torch.equal(features[row, :count], IMAGES[regions].features.to(stored).to(dtype))
+            assert np.array_equal(boxes[row, :count], IMAGES[regions].boxes_xyxy_px.numpy())
+        assert bool((features[row, count:] == -7).all())
+        assert bool((boxes[row, count:] == -7).all())
+
+
+def test_rows_follow_the_positions_where_none_are_given(store: FeatureStore) -> None:
+    features, boxes = places(2, torch.float64)
+    store.read_batch(np.array([3, 0]), features, boxes)
+    again, boxes_again = places(2, torch.float64)
+    store.read_batch(np.array([0, 3]), again, boxes_again, np.array([1, 0]))
+    assert torch.equal(features, again)
+    assert np.array_equal(boxes, boxes_again)
+
+
+def test_images_that_are_not_there_or_do_not_fit_are_refused(store: FeatureStore) -> None:
+    for read, many in ((store, 5), (JoinedStores([store, store]), 10)):
+        for outside in (many, -1):
+            with pytest.raises(DataError, match=f"no image at position {outside}; .* {many}"):
+                read.read_batch(np.array([0, outside]), *places(2, torch.float32))
+        with pytest.raises(DataError, match=r"up to 5 objects of 7 features, got places of \(2, 4, 7\)"):
+            read.read_batch(np.array([0, 2]), *places(2, torch.float32, objects=4))
+    features, boxes = places(2, torch.float32)
+    with pytest.raises(DataError, match=r"got places of \(2, 6, 6\)"):
+        store.read_batch(np.array([0, 2]), features[..., :6].contiguous(), boxes)
+    with pytest.raises(DataError, match=r"\(2, 5, 4\) for boxes"):
+        store.read_batch(np.array([0, 2]), features, boxes[:, :5].copy())
+    assert bool((features == -7).all())
+
+
+def test_images_without_objects_alone_make_a_batch(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "s", {"a": random_regions(1, 0), "b": random_regions(2, 0)}))
+    batch = open_regions(store, ["b", "a"], in_memory_bytes=0).batch(torch.tensor([1, 0]))
+    assert batch["visual_feats"].tolist() == [[[0.0] * DIM]] * 2
+    assert batch["visual_attention_mask"].tolist() == [[0], [0]]
+    assert store["a"].features.shape == (0, DIM)
