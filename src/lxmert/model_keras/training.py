@@ -133,13 +133,15 @@ class Trainable(FlexibleInputs):
             return super().fit(**self._checked(stack, given))  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.evaluate`; checks as `fit` does."""
+        """See `keras.Model.evaluate`; checks as `fit` does. Losses of tasks come with `return_dict=True`."""
         if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which knows them already
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
         given = _by_name("evaluate", x, y, *args, **kwargs)
+        wants_names = given.pop("return_dict", False)
         with ExitStack() as stack:
             stack.enter_context(nothing_lost(self))
-            return super().evaluate(**self._checked(stack, given))  # type: ignore[misc]
+            told = super().evaluate(**self._checked(stack, given), return_dict=True)  # type: ignore[misc]
+        return told if wants_names else self._without_tasks(told)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.predict`; checks as `fit` does."""
@@ -151,17 +153,32 @@ class Trainable(FlexibleInputs):
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        return super().train_on_batch(x, y, *args, **kwargs)  # type: ignore[misc]
+        given = _by_name("train_on_batch", x, y, *args, **kwargs)
+        wants_names = given.pop("return_dict", False)
+        told = super().train_on_batch(**given, return_dict=True)  # type: ignore[misc]
+        return told if wants_names else self._without_tasks(told)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.test_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        return super().test_on_batch(x, y, *args, **kwargs)  # type: ignore[misc]
+        given = _by_name("test_on_batch", x, y, *args, **kwargs)
+        wants_names = given.pop("return_dict", False)
+        told = super().test_on_batch(**given, return_dict=True)  # type: ignore[misc]
+        return told if wants_names else self._without_tasks(told)
 
     def predict_on_batch(self, x: Any) -> Any:
         """See `keras.Model.predict_on_batch`; checks before anything is compiled."""
         self._check_inputs((x,))
         return super().predict_on_batch(x)  # type: ignore[misc]
+
+    def _without_tasks(self, told: Mapping[str, Any]) -> Any:
+        """The loss and what `compile` was asked to tell, without names as Keras gives them: in order."""
+        tasks = {tracker.name for tracker in self._task_losses}
+        # What `compile` was asked for is one metric that holds the others.
+        single = (part for metric in self.metrics for part in getattr(metric, "metrics", (metric,)))
+        order = dict.fromkeys([part.name for part in single] + sorted(told))
+        values = [told[name] for name in order if name in told and name not in tasks]
+        return values[0] if len(values) == 1 else values
 
     def _checked(
         self, stack: ExitStack, given: dict[str, Any], check: Callable[[Any], None] | None = None
@@ -183,7 +200,8 @@ class Trainable(FlexibleInputs):
                 for name in ("y", "sample_weight", "class_weight")
                 if given.get(name) is not None
             },
-            shuffle=given.get("shuffle", False),
+            # Keras warns of it where it has no effect.
+            shuffle=given.get("shuffle", False) and isinstance(x, keras.utils.PyDataset),
         )
         stack.enter_context(data.faults_as_they_are())
         return given | {"x": data}
