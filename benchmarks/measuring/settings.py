@@ -45,7 +45,7 @@ def dtype_of(side: str) -> str:
     return "bfloat16" if "bfloat16" in side else "float32"
 
 
-def default_side(sides: Mapping[str, Any], device: str) -> str:
+def best_side(sides: Mapping[str, Any], device: str) -> str:
     """Which of our sides `dtype="auto", compiled=True` comes to."""
     dtype = str(fast_dtype(torch.device(device))).removeprefix("torch.")
     compiled = f"ours, {dtype}, compiled"
