@@ -100,7 +100,7 @@ def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
             model = LxmertForQuestionAnswering._from_config(config, dtype=chosen)
             is_compiled = dtype == BEST
             fast = FastModel(model, dtype="auto" if is_compiled else dtype, compiled=is_compiled)
-            our_scores(fast, stream, compiled=is_compiled)
+            our_scores(fast, stream)
         else:
             kind = transformers.LxmertForQuestionAnswering
             peer_scores(kind._from_config(peer_config(config), dtype=DTYPES[dtype]).eval(), stream)

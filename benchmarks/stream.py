@@ -26,7 +26,7 @@ from measuring.models import VQA_ANSWERS, answering_twins, config_of, copied, pe
 from measuring.options import Common, parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import in_turns, ratios, say, usable
-from measuring.settings import DTYPES, OURS, PEERS, best_side, dtype_of, fast_models
+from measuring.settings import DTYPES, PEERS, best_side, dtype_of, fast_models
 from measuring.streams import Stream, made_stream, scenes_stream
 from measuring.work import stream_operations
 
@@ -100,8 +100,7 @@ def _sides(ours: Any, peer: Any, common: Common) -> tuple[dict[str, Answering], 
         sides[name] = lambda stream, model=model: peer_scores(model, stream)
     models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
     for name, fast in models.items():
-        compiled = bool(OURS[name].get("compiled"))
-        sides[name] = lambda stream, fast=fast, compiled=compiled: our_scores(fast, stream, compiled=compiled)
+        sides[name] = lambda stream, fast=fast: our_scores(fast, stream)
     return sides, notes
 
 

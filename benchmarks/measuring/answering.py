@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lxmert.inference.bulk import BulkAnswerer, BulkSettings
+from lxmert.inference.bulk import BulkAnswerer
 from lxmert.inference.bulk_packing import Asked
 from measuring.streams import Stream
 
@@ -36,16 +36,14 @@ def peer_scores(model: Any, stream: Stream, batch_size: int = PEER_BATCH) -> Ten
     return torch.cat(scores).cpu()
 
 
-def our_scores(fast: Any, stream: Stream, *, compiled: bool = False) -> Tensor:
+def our_scores(fast: Any, stream: Stream) -> Tensor:
     """What a FastModel says (Q, C), float32, through the engine of bulk answering.
 
     Args:
         fast: a FastModel.
         stream: the questions.
-        compiled: True where the model is compiled: pads to few different shapes.
     """
-    settings = BulkSettings(has_steady_shapes=compiled)
-    engine = BulkAnswerer(fast, _InMemory(stream), 0, _rows, settings)
+    engine = BulkAnswerer(fast, _InMemory(stream), 0, _rows)
     asked = [
         Asked(np.array(ids, np.int64), (image,))
         for ids, image in zip(stream.token_ids, stream.images, strict=True)

@@ -13,6 +13,10 @@ EMPTY_BATCH = "the batch is empty: give at least one text with its image"
 EMPTY_TEXT = "the text has no word piece: give at least one per row, such as [CLS]"
 NO_OBJECT = "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
 OBJECTS_TWICE = "object_states stand for visual_feats and visual_pos: give them alone"
+STATES_LEFT_OUT = (
+    "object_states leave out states and maps of the relationship layers: give visual_feats and visual_pos, "
+    "or ask for no states and maps"
+)
 
 # Names that arguments had in other versions of LXMERT -> their names here.
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
@@ -106,3 +110,60 @@ def no_real_numbers(name: str, dtype: object, maker: str) -> str:
 def not_finite(name: str, maker: str) -> str:
     """What is said of NaN and infinity; `maker` names what to look at."""
     return f"{name} has values that are not finite (NaN or infinity): check {maker}"
+
+
+def no_pair_of_images(name: str, given: tuple[int | None, ...], axes: int) -> str:
+    """What is said of objects of so many axes that are not those of two images, (any, 2, ...)."""
+    wish = ", ".join(("any", "2", *("any",) * (axes - 2)))
+    return f"{name} has shape {given}, expected ({wish}): each sentence is about a left and a right image"
+
+
+def wrong_class_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+    """What is said of class ids of another shape."""
+    return f"{name} has shape {given}, expected {expected}: one class id for each row of scores"
+
+
+def wrong_class_dtype(name: str, dtype: object) -> str:
+    """What is said of class ids that are no integers."""
+    return f"{name} must be integer class ids, got {dtype}"
+
+
+def wrong_class_id(name: str, wrong: int, classes: int) -> str:
+    """What is said of a class id that is neither a class nor a mark of none."""
+    return f"{name} has the class id {wrong}, expected 0..{classes - 1}, or -100 or -1 for none"
+
+
+def wrong_answer_shape(name: str, given: tuple[int | None, ...], batch: int | None, classes: int) -> str:
+    """What is said of answers that are neither class ids nor scores."""
+    return f"{name} has shape {given}, expected class ids ({batch},) or scores ({batch}, {classes})"
+
+
+def wrong_answer_scores(name: str) -> str:
+    """What is said of scores of answers beyond 1."""
+    return f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
+
+
+def object_tasks_fault(tasks: Iterable[str], known: Iterable[str]) -> str | None:
+    """The fault of targets for tasks about objects that there are not; None without."""
+    known = list(known)
+    unknown = sorted(set(tasks) - set(known))
+    return f"obj_labels has the unknown key(s) {unknown}, known are {known}" if unknown else None
+
+
+def target_pair_fault(name: str, given: Any) -> str | None:
+    """The fault of what is no pair of target and weight; None where it is one."""
+    count = len(given) if isinstance(given, tuple | list) else None
+    if count == 2:
+        return None
+    got = type(given).__name__ if count is None else f"{count} values"
+    return f"{name} must be a pair of target and weight, got {got}"
+
+
+def wrong_weight_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+    """What is said of weights of objects of another shape."""
+    return f"{name}: the weight has shape {given}, expected {expected}"
+
+
+def wrong_target_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+    """What is said of features to predict of another shape."""
+    return f"{name}: the target has shape {given}, expected {expected}"

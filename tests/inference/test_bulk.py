@@ -121,8 +121,9 @@ def test_scores_are_those_of_one_question_at_a_time(counts: list[int], tokens: i
     images = Images(counts)
     asked = [question(seed, 3 + seed * 5 % 9, seed * 3 % 8) for seed in range(33)]
     expected = [plainly(answering, one, images) for one in asked]
-    settings = BulkSettings(batches=BatchLimits(tokens=tokens), has_steady_shapes=steady)
-    engine = BulkAnswerer(FastModel(answering), images, 0, rows, settings)
+    fast = FastModel(answering)
+    fast.compiled = steady
+    engine = BulkAnswerer(fast, images, 0, rows, BulkSettings(batches=BatchLimits(tokens=tokens)))
     found = engine.answer_in_order(asked)
     assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
     assert torch.stack(expected).std(dim=0).min() > 0.01, "the questions are too alike to tell"

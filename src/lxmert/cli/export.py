@@ -120,20 +120,18 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
 
     import lxmert
     from lxmert.errors import InputError
-    from lxmert.inference.models import locate_model
+    from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
-    from lxmert.weights.hub import hub_folder
     from lxmert.weights.report import load_complete
 
-    location = locate_model(name)
-    folder = Path(location) if Path(location).is_dir() else hub_folder(location)
-    found = [kind for kind in _architectures(folder) if kind in _WITHOUT_TASK]
+    place = find_model(name)
+    found = [kind for kind in _architectures(place.folder) if kind in _WITHOUT_TASK]
     if task is not None or not found:
-        of_task = load_task_model(name, task, file_names)
+        of_task = load_task_model(name, task, file_names, place=place)
         return _Loaded(of_task.model, of_task.processor, of_task)
-    model, _ = load_complete(getattr(lxmert, found[0]), folder, dtype=torch.float32)
+    model, _ = load_complete(getattr(lxmert, found[0]), place.folder, dtype=torch.float32)
     try:
-        processor = LxmertProcessor.from_pretrained(folder)
+        processor = LxmertProcessor.from_pretrained(place.folder)
     except InputError:  # An encoder may come without words.
         processor = None
     return _Loaded(model, processor)

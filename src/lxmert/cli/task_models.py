@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from lxmert.data.files import TaskFiles
+    from lxmert.inference.models import ModelPlace
     from lxmert.processing import LxmertProcessor
 
 ModelArgument = Annotated[
@@ -74,7 +75,12 @@ class TaskModel:
 
 
 def load_task_model(
-    name: str, task: str | None, file_names: Sequence[str] = (), *, local_rank: int = 0
+    name: str,
+    task: str | None,
+    file_names: Sequence[str] = (),
+    *,
+    local_rank: int = 0,
+    place: "ModelPlace | None" = None,
 ) -> TaskModel:
     """Load a model for its task.
 
@@ -84,6 +90,7 @@ def load_task_model(
         file_names: Changes of the layout, as in "questions=my_{split}.json". The layout is otherwise that of
             the recipe in the model's folder, else what `lxmert scenes make` writes.
         local_rank: number of this process on this machine, and that of its GPU.
+        place: where the model is, if that is known already.
 
     Raises:
         ConfigurationError: The model belongs to no task, or a file name is wrong.
@@ -91,24 +98,20 @@ def load_task_model(
     """
     import torch
 
-    from lxmert.inference.models import locate_model
+    from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
     from lxmert.training.task_list import recipe_of_folder, task_named, task_of_model
-    from lxmert.weights.hub import hub_folder
     from lxmert.weights.report import load_complete
 
-    location = locate_model(name)
-    is_local = Path(location).is_dir()
-    folder = Path(location) if is_local else hub_folder(location)
-    kind = task_of_model(name, folder) if task is None else task_named(task)
-    recipe = recipe_of_folder(folder)
+    place = place or find_model(name)
+    kind = task_of_model(name, place.folder) if task is None else task_named(task)
+    recipe = recipe_of_folder(place.folder)
     layout: dict[str, Any] = {}
     if recipe is not None and recipe.task == kind.name:
         layout = recipe.data.files.model_dump()
     files = _files(kind.files_class, layout, file_names)
-    model, _ = load_complete(kind.model_class, folder, dtype=torch.float32)
-    own = {} if is_local else {"local_files_only": True}
-    processor = LxmertProcessor.from_pretrained(location, **own)
+    model, _ = load_complete(kind.model_class, place.folder, dtype=torch.float32)
+    processor = LxmertProcessor.from_pretrained(place.location, **place.hub_options)
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     device = f"cuda:{local_rank % gpus}" if gpus else "cpu"
     return TaskModel(kind.name, model.to(device), processor.to(device), files)

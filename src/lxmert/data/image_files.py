@@ -68,12 +68,34 @@ def look_up(
     Raises:
         DataError: The store is of another extractor, or lacks images.
     """
+    check_maker(store, extractor)
+    return open_regions(store, names, in_memory_bytes=in_memory_bytes, progress=progress)
+
+
+def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
+    """Refuse a store of another extractor than a model expects; None takes what the store holds.
+
+    Raises:
+        DataError: It is of another one.
+    """
     if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
             f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the images "
             "again with the extractor of the recipe or model"
         )
-    return open_regions(store, names, in_memory_bytes=in_memory_bytes, progress=progress)
+
+
+def require_extractor(extractor: RegionExtractor | None) -> RegionExtractor:
+    """What looks at images.
+
+    Raises:
+        ConfigurationError: There is no extractor.
+    """
+    if extractor is None:
+        raise ConfigurationError(
+            "there is no extractor, so images cannot become regions; give a feature store"
+        )
+    return extractor
 
 
 def look_at(
@@ -93,10 +115,7 @@ def look_at(
         ImageError: An image cannot be read.
         RegionsError: The boxes of an image are unusable; the message names its file.
     """
-    if extractor is None:
-        raise ConfigurationError(
-            "there is no extractor, so images cannot become regions; give a feature store"
-        )
+    extractor = require_extractor(extractor)
     names, wanted = list(files), list(files.values())
     regions: dict[Hashable, Regions] = {}
     with ThreadPoolExecutor() as threads:

@@ -49,13 +49,11 @@ class BulkSettings:
         windows: how much is worked on at a time.
         cache_bytes: memory for encoded images of earlier windows. 0 makes what is computed for a window
             independent of the windows before it.
-        has_steady_shapes: pads to few different shapes and always masks words, for a compiled model.
     """
 
     batches: BatchLimits = field(default_factory=BatchLimits)
     windows: WindowLimits = field(default_factory=WindowLimits)
     cache_bytes: int = 0
-    has_steady_shapes: bool = False
 
     def batch_limits(self, device: torch.device) -> BatchLimits:
         """The limits of batches on a device."""
@@ -94,8 +92,8 @@ class BulkAnswerer(Generic[_Result]):
         self._pad_token_id = pad_token_id
         self._conclude = conclude
         self._limits = settings.batch_limits(fast.device)
-        self._words_step = self._WORDS_STEP if settings.has_steady_shapes else 1
-        self._always_masks = settings.has_steady_shapes
+        # Few different shapes, and a mask always, so that little is compiled.
+        self._words_step = self._WORDS_STEP if fast.compiled else 1
         tokens = self._limits.tokens or TOKENS_PER_BATCH["cpu"]
         self._objects = EncodedObjects(fast, source.load, tokens, settings.cache_bytes)
 
@@ -148,7 +146,7 @@ class BulkAnswerer(Generic[_Result]):
         device = self._fast.device
         token_ids = [one.token_ids for one in asked]
         words, mask = map(torch.from_numpy, pad_token_ids(token_ids, self._pad_token_id, self._words_step))
-        is_masked = self._always_masks or not bool(mask.all())
+        is_masked = self._fast.compiled or not bool(mask.all())
         states, objects_mask = self._objects.batch([one.images for one in asked])
         scores = self._fast.scores(
             input_ids=words.to(device),

@@ -37,8 +37,7 @@ class ModelSetup:
         Raises:
             ConfigurationError: what is asked for does not exist, or not on the model's device.
         """
-        dtype = str(model.dtype).removeprefix("torch.") if self.dtype is None else self.dtype
-        return FastModel(model, dtype=dtype, compiled=self.compiled)
+        return FastModel(model, dtype=self.dtype, compiled=self.compiled)
 
 
 class ExampleAnswerer:
@@ -80,15 +79,17 @@ class ExampleAnswerer:
             range(len(self._images)),
             key=lambda place: [first_seen[image] for image in self._images[place]],
         )
-        setup = setup or ModelSetup()
         settings = BulkSettings(
             batches=BatchLimits(questions=batch_size),
             windows=self._windows,
             cache_bytes=_NOTHING_KEPT,
-            has_steady_shapes=setup.compiled,
         )
         self._answerer = BulkAnswerer(
-            setup.apply(model), source, processor.tokenizer.pad_token_id, best_labels, settings
+            (setup or ModelSetup()).apply(model),
+            source,
+            processor.tokenizer.pad_token_id,
+            best_labels,
+            settings,
         )
 
     @property

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lxmert.answers import Answer
+from lxmert.data.image_files import check_maker
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import StoredNames
@@ -107,9 +108,7 @@ def answer_questions(
     images = _Images(processor, features)
     if settings is None:
         limits = LOOKING_WINDOW if features is None else WindowLimits()
-        settings = BulkSettings(
-            windows=limits, cache_bytes=DEFAULT_CACHE_BYTES, has_steady_shapes=fast.compiled
-        )
+        settings = BulkSettings(windows=limits, cache_bytes=DEFAULT_CACHE_BYTES)
     answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, conclude, settings)
     return _answers(answerer, images, processor, questions, settings.windows, progress)
 
@@ -139,18 +138,13 @@ class _Images:
     def __init__(self, processor: LxmertProcessor, store: RegionStore | None) -> None:
         self._processor = processor
         self._held: dict[Hashable, Question] = {}
-        self._things: dict[
-            int, tuple[object, int]
-        ] = {}  # By id: the thing, so that it lives on, and its number.
+        # By id: the thing, so that it lives on, and its number.
+        self._things: dict[int, tuple[object, int]] = {}
         self._numbers = count()
         self._names = None if store is None else StoredNames(store)
         self._stored = None if store is None else StoredRegions(store, {})
-        extractor = processor.extractor
-        if store is not None and extractor is not None and store.extractor != extractor.identity:
-            raise DataError(
-                f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the "
-                "images again with the model's extractor"
-            )
+        if store is not None:
+            check_maker(store, processor.extractor)
 
     def key(self, question: Question) -> Hashable:
         """What a question's image is known by: the same for what needs to be looked at only once."""

@@ -8,9 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lxmert.data.image_files import ImageFile, look_at
+from lxmert.data.image_files import ImageFile, look_at, require_extractor
 from lxmert.data.region_source import RegionSource
-from lxmert.errors import ConfigurationError
 from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.vision.extractor import RegionExtractor
 
@@ -45,12 +44,8 @@ class LookedAtObjects:
     """
 
     def __init__(self, files: Mapping[str, ImageFile], extractor: RegionExtractor | None) -> None:
-        if extractor is None:
-            raise ConfigurationError(
-                "there is no extractor, so images cannot become regions; give a feature store"
-            )
         self._files = files
-        self._extractor = extractor
+        self._extractor = require_extractor(extractor)
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
         """See `ObjectSource.load`."""

@@ -27,6 +27,7 @@ class FastModel:
         model: set up in place: put into evaluation mode, converted where `dtype` is another than its own,
             and on a CPU set to plain attention.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
+            None leaves the model's own.
         compiled: run through `torch.compile`, which needs a C++ compiler. The first batches then take a
             minute, or seconds where torch still has the code in its cache; all later ones are faster. The
             weights are copied in the order in which the processor reads them, and may not change any more.
@@ -35,10 +36,11 @@ class FastModel:
         ConfigurationError: there is no such dtype.
     """
 
-    def __init__(self, model: TaskModel, *, dtype: str = "float32", compiled: bool = False) -> None:
-        if dtype != AUTO and dtype not in DTYPES:
+    def __init__(self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False) -> None:
+        known = {None: model.dtype, AUTO: fast_dtype(model.device)} | DTYPES
+        if dtype not in known:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {', '.join(DTYPES)}")
-        self.model = model.eval().to(fast_dtype(model.device) if dtype == AUTO else DTYPES[dtype])
+        self.model = model.eval().to(known[dtype])
         self.compiled = compiled
         self._attention = model.config._attn_implementation
         self.to(model.device)

@@ -5,13 +5,15 @@ table is a file, or a published one.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from lxmert.answers import checked_answers
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import WeightsError
-from lxmert.weights.hub import is_hub_name
+from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import PUBLISHED_ANSWERS
 
 EMBEDDED_MODEL = "scenes"
@@ -46,6 +48,37 @@ def locate_model(name: str | Path) -> str:
             "nor a hub name 'owner/name'"
         )
     return str(name)
+
+
+@dataclass(frozen=True)
+class ModelPlace:
+    """Where a model is.
+
+    Attributes:
+        location: what `from_pretrained` takes: a folder's path or a hub name.
+        folder: the folder with its files, which is in the hub's cache for a hub name.
+    """
+
+    location: str
+    folder: Path
+
+    @property
+    def hub_options(self) -> dict[str, Any]:
+        """What tells `from_pretrained` of `location` not to ask the hub again."""
+        return {} if self.folder == Path(self.location) else {"local_files_only": True}
+
+
+def find_model(name: str | Path) -> ModelPlace:
+    """Where a model is.
+
+    The hub is asked once, here: where it is out of reach, each question costs seconds.
+
+    Raises:
+        WeightsError: no such model.
+    """
+    location = locate_model(name)
+    folder = Path(location)
+    return ModelPlace(location, folder if folder.is_dir() else hub_folder(location))
 
 
 def answer_table(answers: str | Path | Sequence[str]) -> list[str]:

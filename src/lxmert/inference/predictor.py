@@ -6,7 +6,7 @@ once (`regions`) and answers any number of questions about it (`answer`).
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,14 +18,13 @@ from lxmert.errors import InputError
 from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
 from lxmert.inference.extractors import extractor_spec
-from lxmert.inference.models import answer_table, locate_model
+from lxmert.inference.models import answer_table, find_model
 from lxmert.inference.naming import ObjectNames
 from lxmert.inference.object_states import DEFAULT_CACHE_BYTES, ObjectStates
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.vision.images import ImageSource
 from lxmert.vision.regions import Regions
-from lxmert.weights.hub import hub_folder
 from lxmert.weights.report import load_complete
 
 QUESTIONS_PER_BATCH = 64
@@ -96,18 +95,14 @@ class LxmertPredictor:
             DownloadError: a published table that is out of reach.
             InputError: model, detector and answers that do not belong together.
         """
-        location = locate_model(name)
-        # Asked once, here: where the hub is out of reach, each question costs seconds.
-        folder = Path(location) if Path(location).is_dir() else hub_folder(location)
-        own: dict[str, Any] = {}
+        place = find_model(name)
+        own = place.hub_options
         if detector is not None:
             own["extractor"] = extractor_spec(str(detector))
         if answers is not None:
             own["answers"] = answer_table(answers)
-        if folder != Path(location):
-            own["local_files_only"] = True
-        processor = LxmertProcessor.from_pretrained(location, **own)
-        model, _ = load_complete(LxmertForQuestionAnswering, folder, dtype=torch.float32)
+        processor = LxmertProcessor.from_pretrained(place.location, **own)
+        model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from lxmert.errors import TensorError
+from lxmert.faults import STATES_LEFT_OUT
 from lxmert.model.attention import additive_mask
 from lxmert.model.checks import check_inputs, check_objects
 from lxmert.model.embeddings import LxmertEmbeddings
@@ -120,10 +121,7 @@ class LxmertModel(LxmertPreTrainedModel):
             objects=(visual_feats, visual_pos, visual_attention_mask, object_states),
         )
         if object_states is not None and every_layer:
-            raise TensorError(
-                "object_states leave out states and maps of the relationship layers: give visual_feats and "
-                "visual_pos, or ask for no states and maps"
-            )
+            raise TensorError(STATES_LEFT_OUT)
 
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds)  # (B, W, H)
         encoded = self.encoder(

@@ -16,6 +16,17 @@ from torch.nn import functional as F
 
 from lxmert.configuration import VISUAL_TASKS
 from lxmert.errors import TensorError
+from lxmert.faults import (
+    object_tasks_fault,
+    target_pair_fault,
+    wrong_answer_scores,
+    wrong_answer_shape,
+    wrong_class_dtype,
+    wrong_class_id,
+    wrong_class_shape,
+    wrong_target_shape,
+    wrong_weight_shape,
+)
 from lxmert.model.checks import values_can_be_read
 
 ObjectLabels = Mapping[str, tuple[Tensor, Tensor]]
@@ -56,17 +67,12 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
     is_soft = tuple(targets.shape) == (batch, classes) and (classes > 1 or targets.is_floating_point())
     if not is_soft:
         if tuple(targets.shape) not in ((batch,), (batch, 1)):
-            raise TensorError(
-                f"{name} has shape {tuple(targets.shape)}, "
-                f"expected class ids ({batch},) or scores ({batch}, {classes})"
-            )
+            raise TensorError(wrong_answer_shape(name, tuple(targets.shape), batch, classes))
         return class_loss(scores, targets, name)
     scores = _precise(scores)
     targets = targets.to(scores)
     if values_can_be_read(targets) and not bool((targets <= 1).all()):
-        raise TensorError(
-            f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
-        )
+        raise TensorError(wrong_answer_scores(name))
     labelled = (targets >= 0).all(dim=1)  # (B,)
     by_class = F.binary_cross_entropy_with_logits(scores, targets.clamp(min=0), reduction="none")  # (B, C)
     return (by_class.sum(dim=1) * labelled).sum() / labelled.sum().clamp(min=1)
@@ -112,9 +118,7 @@ def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
     """
     _check_is_tensor(labels, "labels")
     if not _fits(labels, shape):
-        raise TensorError(
-            f"labels has shape {tuple(labels.shape)}, expected {shape}: one class id for each row of scores"
-        )
+        raise TensorError(wrong_class_shape("labels", tuple(labels.shape), shape))
     return labels.reshape(shape) >= 0
 
 
@@ -186,25 +190,22 @@ def _of_objects(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 def _refuse_unknown_tasks(targets: ObjectLabels) -> None:
-    unknown = set(targets) - set(VISUAL_TASKS)
-    if unknown:
-        raise TensorError(
-            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
-        )
+    fault = object_tasks_fault(targets, VISUAL_TASKS)
+    if fault is not None:
+        raise TensorError(fault)
 
 
 def _pair(task: str, target: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Target and weight of a task, once both are seen to be tensors and the weight to have this shape."""
     name = f"obj_labels[{task!r}]"
-    values = len(target) if isinstance(target, tuple | list) else None
-    if values != 2:
-        got = type(target).__name__ if values is None else f"{values} values"
-        raise TensorError(f"{name} must be a pair of target and weight, got {got}")
+    fault = target_pair_fault(name, target)
+    if fault is not None:
+        raise TensorError(fault)
     wanted, weight = target
     _check_is_tensor(weight, f"{name}: the weight")
     _check_is_tensor(wanted, f"{name}: the target" if task == "feat" else name)
     if not _fits(weight, shape):
-        raise TensorError(f"{name}: the weight has shape {tuple(weight.shape)}, expected {shape}")
+        raise TensorError(wrong_weight_shape(name, tuple(weight.shape), shape))
     return wanted, weight
 
 
@@ -219,9 +220,7 @@ def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_re
     # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
     if task == "feat":
         if tuple(wanted.shape) not in (tuple(scores.shape), tuple(rows.shape)):
-            raise TensorError(
-                f"{name}: the target has shape {tuple(wanted.shape)}, expected {tuple(scores.shape)}"
-            )
+            raise TensorError(wrong_target_shape(name, tuple(wanted.shape), tuple(scores.shape)))
         wanted = wanted.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
         by_object = F.smooth_l1_loss(rows, wanted, reduction="none").mean(dim=1)
     else:
@@ -255,18 +254,14 @@ def _prepared_ids(
     classes = scores.shape[1]
     is_column = len(shape) == 1 and tuple(targets.shape) == (*shape, 1)
     if not (_fits(targets, shape) or is_column):
-        raise TensorError(
-            f"{name} has shape {tuple(targets.shape)}, expected {shape}: one class id for each row of scores"
-        )
+        raise TensorError(wrong_class_shape(name, tuple(targets.shape), shape))
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise TensorError(f"{name} must be integer class ids, got {targets.dtype}")
+        raise TensorError(wrong_class_dtype(name, targets.dtype))
     targets = targets.to(device=scores.device, dtype=torch.long).flatten()
     unlabelled = targets == -1 if hidden is None else (targets == -1) | hidden
     targets = targets.masked_fill(unlabelled, -100)
     if values_can_be_read(targets):
         wrong = targets[(targets != -100) & ((targets < 0) | (targets >= classes))]
         if wrong.numel():
-            raise TensorError(
-                f"{name} has the class id {int(wrong[0])}, expected 0..{classes - 1}, or -100 or -1 for none"
-            )
+            raise TensorError(wrong_class_id(name, int(wrong[0]), classes))
     return targets

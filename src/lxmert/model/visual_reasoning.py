@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import TensorError
+from lxmert.faults import no_pair_of_images
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPairHead
 from lxmert.model.losses import class_loss
@@ -114,9 +115,5 @@ def _one_by_one(name: str, objects: Tensor | None, dimensions: int) -> Tensor | 
     if not isinstance(objects, Tensor):
         return objects  # None, or what the encoder's own check refuses
     if objects.dim() != dimensions or objects.shape[1] != IMAGES_PER_SENTENCE:
-        inner = ("any",) * (dimensions - 2)
-        raise TensorError(
-            f"{name} has shape {tuple(objects.shape)}, expected ({', '.join(('any', '2', *inner))}): each "
-            "sentence is about a left and a right image"
-        )
+        raise TensorError(no_pair_of_images(name, tuple(objects.shape), dimensions))
     return objects.flatten(0, 1)

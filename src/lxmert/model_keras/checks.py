@@ -22,6 +22,7 @@ from lxmert.faults import (
     OBJECTS_TWICE,
     id_fault,
     missing_objects,
+    no_pair_of_images,
     no_real_numbers,
     not_finite,
     shape_fault,
@@ -98,11 +99,7 @@ def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) ->
         objects = arguments[name]
         shape = shape_of(name, objects)
         if len(shape) != axes or shape[1] not in (IMAGES_PER_SENTENCE, None):
-            inner = ("any",) * (axes - 2)
-            raise TensorError(
-                f"{name} has shape {shape}, expected ({', '.join(('any', '2', *inner))}): each sentence is "
-                "about a left and a right image"
-            )
+            raise TensorError(no_pair_of_images(name, shape, axes))
         of_one_image[name] = _Given((shape[0], *shape[2:]), objects.dtype, values_of(objects))
     check_inputs(config, of_one_image)
 

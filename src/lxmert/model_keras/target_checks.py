@@ -12,7 +12,18 @@ import numpy as np
 
 from lxmert.configuration import VISUAL_TASKS, LxmertConfig
 from lxmert.errors import TensorError
-from lxmert.faults import shape_fits
+from lxmert.faults import (
+    object_tasks_fault,
+    shape_fits,
+    target_pair_fault,
+    wrong_answer_scores,
+    wrong_answer_shape,
+    wrong_class_dtype,
+    wrong_class_id,
+    wrong_class_shape,
+    wrong_target_shape,
+    wrong_weight_shape,
+)
 from lxmert.model_keras.checks import Shape, check_shape, dtype_of, is_integer, shape_of, values_of
 from lxmert.model_keras.losses import are_soft
 
@@ -22,18 +33,16 @@ def check_class_ids(name: str, targets: Any, shape: Shape, classes: int) -> None
     given = shape_of(name, targets)
     is_column = len(shape) == 1 and shape_fits(given, (*shape, 1))
     if not (_fits_or_is_flat(given, shape) or is_column):
-        raise TensorError(f"{name} has shape {given}, expected {shape}: one class id for each row of scores")
+        raise TensorError(wrong_class_shape(name, given, shape))
     dtype = dtype_of(targets)
     if not is_integer(dtype):
-        raise TensorError(f"{name} must be integer class ids, got {dtype}")
+        raise TensorError(wrong_class_dtype(name, dtype))
     values = values_of(targets)
     if values is None:
         return
     wrong = values[(values != -100) & (values != -1) & ((values < 0) | (values >= classes))]
     if wrong.size:
-        raise TensorError(
-            f"{name} has the class id {int(wrong.flat[0])}, expected 0..{classes - 1}, or -100 or -1 for none"
-        )
+        raise TensorError(wrong_class_id(name, int(wrong.flat[0]), classes))
 
 
 def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> None:
@@ -41,49 +50,42 @@ def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> N
     given = shape_of(name, targets)
     if not are_soft(targets, classes):
         if not (shape_fits(given, (batch,)) or shape_fits(given, (batch, 1))):
-            raise TensorError(
-                f"{name} has shape {given}, expected class ids ({batch},) or scores ({batch}, {classes})"
-            )
+            raise TensorError(wrong_answer_shape(name, given, batch, classes))
         check_class_ids(name, targets, (batch,), classes)
         return
     check_shape(name, targets, (batch, classes), "batch, answers")
     values = values_of(targets)
     if values is not None and not bool((values <= 1).all()):
-        raise TensorError(
-            f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
-        )
+        raise TensorError(wrong_answer_scores(name))
 
 
 def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[str, Any]) -> None:
     """Raise unless `targets` are pairs of target and weight for some of the object tasks."""
     if not isinstance(targets, Mapping):
         raise TensorError(f"obj_labels must be a dictionary by task, got {type(targets).__name__}")
-    unknown = set(targets) - set(VISUAL_TASKS)
-    if unknown:
-        raise TensorError(
-            f"obj_labels has the unknown key(s) {sorted(unknown)}, known are {list(VISUAL_TASKS)}"
-        )
+    fault = object_tasks_fault(targets, VISUAL_TASKS)
+    if fault is not None:
+        raise TensorError(fault)
     features = arguments["visual_feats"]
     shape: Shape = tuple(features.shape[:2])
     is_real = values_of(arguments["visual_attention_mask"]) if "visual_attention_mask" in arguments else None
     classes = {"obj": config.num_object_labels, "attr": config.num_attr_labels}
     for task, pair in targets.items():
         name = f"obj_labels[{task!r}]"
-        count = len(pair) if isinstance(pair, tuple | list) else None
-        if count != 2:
-            got = type(pair).__name__ if count is None else f"{count} values"
-            raise TensorError(f"{name} must be a pair of target and weight, got {got}")
+        fault = target_pair_fault(name, pair)
+        if fault is not None:
+            raise TensorError(fault)
         wanted, weight = pair
         given = shape_of(f"{name}: the weight", weight)
         if not _fits_or_is_flat(given, shape):
-            raise TensorError(f"{name}: the weight has shape {given}, expected {shape}")
+            raise TensorError(wrong_weight_shape(name, given, shape))
         if task == "feat":
             given = shape_of(f"{name}: the target", wanted)
             wish = (*shape, config.visual_feat_dim)
             if not (
                 shape_fits(given, wish) or (_fits_or_is_flat(given[:1], shape) and given[1:] == wish[2:])
             ):
-                raise TensorError(f"{name}: the target has shape {given}, expected {wish}")
+                raise TensorError(wrong_target_shape(name, given, wish))
         else:
             check_class_ids(name, _without_padding(wanted, is_real), shape, classes[task])
 
