@@ -91,7 +91,7 @@ def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
         model = copied(peer, DTYPES[dtype]).to(device)
         inputs = {part: values.to(model.dtype) for part, values in image.items()}
         sides[name] = lambda model=model, inputs=inputs: _asked(model, words, mask, inputs)
-    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile, kept=True)
     for name, fast in models.items():
         sides[name] = _one_more(fast, words, image)
     return sides, notes
@@ -105,9 +105,7 @@ def _one_more(fast: FastModel, words: torch.Tensor, image: Mapping[str, torch.Te
         if not kept:
             kept.append(fast.encode_objects(**image))
         # A single question has no padding, so that no mask is needed.
-        return fast.scores(
-            input_ids=words, attention_mask=None, object_states=kept[0], visual_attention_mask=None
-        )
+        return fast.scores(fast.encode_words(words), None, kept[0], None)
 
     return ask
 

@@ -8,6 +8,7 @@ code do. Its attention is eager, the only one it has for LXMERT, and nothing of 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from statistics import median
@@ -23,14 +24,21 @@ from measuring.rounds import Side, in_turns, ratios, usable
 from measuring.training import PADDED_WORDS, Step, made_batch, our_model, peer_model
 from measuring.work import training_operations
 
+from lxmert.training.cpu.memory import keep_freed_memory
+
 ROUNDS = 5
 GOALS = {"float32": 1.5, "bfloat16": 1.8}
+MEMORY_VARIABLES = ("GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE")
+"""Settings of memory that a user may give beside; they count for both sides."""
 DYNAMIC, FIXED = "padded to the longest", f"padded to {PADDED_WORDS}"
 
 
 def main(arguments: list[str]) -> None:
     common = parsed(_parser(), arguments, "training_step.py")
     given = common.given
+    if common.device == "cpu":
+        # Our trainer's setting of the process; it is the peer's too here.
+        keep_freed_memory()
     config = config_of(common.quick)
     batch = made_batch(config, given.batch or (4 if common.quick else 32), device=common.device)
     fixed = made_batch(config, len(batch.pairs), length=PADDED_WORDS, device=common.device)
@@ -53,7 +61,8 @@ def main(arguments: list[str]) -> None:
         f"has {batch.inputs['input_ids'].shape[1]}) and 36 objects; {operations / 1e9:,.0f} GFLOP are "
         "needed, forward and backward. 15 % of words and objects masked, all objects named, every third "
         f"sentence a question. Medians of {common.rounds} rounds in turns in one process. Ours is as the "
-        f"trainer calls it, with {ours.config._attn_implementation} attention.",
+        f"trainer calls it, with {ours.config._attn_implementation} attention."
+        + _process_told(common.device),
         command=common.command,
         machine=facts(common.device),
         gemm=rates.told(),
@@ -64,6 +73,15 @@ def main(arguments: list[str]) -> None:
     result.tables.append(_table(taken, operations, rates, len(batch.pairs)))
     result.goals += [_goal(taken, dtype, operations, rates) for dtype in GOALS]
     result.write(common.results)
+
+
+def _process_told(device: str) -> str:
+    """Settings of the process that both sides share."""
+    if device != "cpu":
+        return ""
+    told = " The process keeps freed memory, as under our trainer, for both sides"
+    found = [f"{name}={os.environ[name]}" for name in MEMORY_VARIABLES if name in os.environ]
+    return f"{told}; {' '.join(found)}." if found else f"{told}."
 
 
 def _parser() -> argparse.ArgumentParser:

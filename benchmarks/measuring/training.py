@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LxmertForPreTraining
 
-from lxmert.training.arguments import choose_attention
+from lxmert.training.arguments import choose_kernels
+from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainOptimisationSection, TasksSection
 from measuring.answering import padded
@@ -126,10 +127,10 @@ def moved(value: Any, device: str) -> Any:
 
 
 def our_model(config: Any, attention: str | None = None) -> Any:
-    """Our model as the trainer has it, with the attention that a recipe names or leaves to the trainer."""
+    """Our model as the trainer has it, with the kernels that a recipe names or leaves to the trainer."""
     torch.manual_seed(0)
     model = LxmertInPreTraining(config)
-    choose_attention(model, PretrainOptimisationSection(attention=attention))
+    choose_kernels(model, PretrainOptimisationSection(attention=attention))
     return model.train()
 
 
@@ -172,7 +173,10 @@ class Step:
     def run(self, inputs: Mapping[str, Any], dtype: str = "float32") -> None:
         """Forward, backward, clipping, and the optimiser's step."""
         self.loss(inputs, dtype).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self._norm)
+        # As the trainers of both sides choose it.
+        is_own = self._is_ours and inputs["input_ids"].device.type == "cpu"
+        clip = clip_gradients if is_own else nn.utils.clip_grad_norm_
+        clip(self.model.parameters(), self._norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
 

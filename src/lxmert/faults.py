@@ -17,6 +17,11 @@ STATES_LEFT_OUT = (
     "object_states leave out states and maps of the relationship layers: give visual_feats and visual_pos, "
     "or ask for no states and maps"
 )
+WORD_STATES_LEFT_OUT = (
+    "word_states leave out states and maps of the language layers: give input_ids, or ask for no states and "
+    "maps"
+)
+WORDS_TWICE = "word_states stand for input_ids, inputs_embeds and token_type_ids: give them alone"
 
 # Names that arguments had in other versions of LXMERT -> their names here.
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}

@@ -60,16 +60,21 @@ class Spy(FastModel):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.asked: list[dict[str, Tensor | None]] = []
+        self.asked: list[tuple[Tensor | None, ...]] = []
         self.encoded: list[tuple[int, ...]] = []
+        self.read = 0
 
     def encode_objects(self, *inputs: Tensor) -> Tensor:  # type: ignore[override]
         self.encoded.append(tuple(inputs[0].shape))
         return super().encode_objects(*inputs)
 
-    def scores(self, **inputs: Any) -> Tensor:
+    def encode_words(self, *inputs: Tensor | None) -> Tensor:  # type: ignore[override]
+        self.read += len(inputs[0])  # type: ignore[arg-type]
+        return super().encode_words(*inputs)  # type: ignore[arg-type]
+
+    def scores(self, *inputs: Tensor | None) -> Tensor:  # type: ignore[override]
         self.asked.append(inputs)
-        return super().scores(**inputs)
+        return super().scores(*inputs)  # type: ignore[arg-type]
 
 
 def model(kind: type) -> Any:
@@ -137,27 +142,29 @@ def test_scores_of_pairs_are_those_of_one_pair_at_a_time() -> None:
     spy = Spy(reasoning)
     found = BulkAnswerer(spy, images, 0, rows, BulkSettings(BatchLimits(tokens=120))).answer_in_order(asked)
     assert torch.allclose(torch.stack(found), torch.stack(expected), rtol=0, atol=1e-5)
-    for inputs in spy.asked:
-        pairs, _, most, _ = inputs["object_states"].shape  # type: ignore[union-attr]
-        assert pairs == 1 or 2 * pairs * (most + inputs["input_ids"].shape[1]) <= 120  # type: ignore[union-attr]
+    for words, _, objects, _ in spy.asked:
+        pairs, _, most, _ = objects.shape  # type: ignore[union-attr]
+        assert pairs == 1 or 2 * pairs * (most + words.shape[1]) <= 120  # type: ignore[union-attr]
 
 
-def test_an_image_is_encoded_once_and_an_equal_question_asked_once() -> None:
+def test_an_image_and_a_sentence_are_encoded_once_and_an_equal_question_asked_once() -> None:
     images = Images(COUNTS)
     spy = Spy(model(LxmertForQuestionAnswering))
-    asked = [question(seed % 10, 4 + seed % 10 % 3, seed % 5) for seed in range(60)]
+    # Five sentences, each about two images.
+    asked = [question(seed % 5, 4 + seed % 5 % 3, seed % 10 // 2) for seed in range(60)]
     found = BulkAnswerer(spy, images, 0, rows).answer_in_order(asked)
     assert images.loaded == Counter(range(5))
     assert sum(shape[0] for shape in spy.encoded) == 5
-    assert sum(len(inputs["input_ids"]) for inputs in spy.asked) == 10  # type: ignore[arg-type]
+    assert spy.read == 5
+    assert sum(len(words) for words, *_ in spy.asked) == 10  # type: ignore[arg-type]
     assert all(torch.equal(found[seed], found[seed % 10]) for seed in range(60))
 
 
 def test_nothing_is_masked_where_nothing_is_padded() -> None:
     spy = Spy(model(LxmertForQuestionAnswering))
     BulkAnswerer(spy, Images([4] * 6), 0, rows).answer_in_order([question(n, 5, n) for n in range(6)])
-    assert [inputs["attention_mask"] for inputs in spy.asked] == [None]
-    assert [inputs["visual_attention_mask"] for inputs in spy.asked] == [None]
+    ((_, words_mask, _, objects_mask),) = spy.asked
+    assert (words_mask, objects_mask) == (None, None)
 
 
 @pytest.mark.parametrize(("cache_bytes", "again"), [(0, 6), (10**6, 0), (3 * 4 * 16 * 4, 3)])

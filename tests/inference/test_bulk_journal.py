@@ -98,3 +98,18 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "out.journal").write_text("a file")
     with pytest.raises(DataError, match="cannot be written"):
         AnswerJournal(tmp_path / "out.journal", RUN)
+
+
+def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path) -> None:
+    with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
+        assert journal.decisions == {}
+        journal.decide("precision", [63, 64])
+        journal.append([4], [9])
+        assert journal.decisions == {"precision": [63, 64]}
+    with AnswerJournal(folder, RUN, Ranks(0, 2)) as journal:
+        assert (journal.decisions, journal.labels) == ({"precision": [63, 64]}, {4: 9})
+        journal.decide("precision", [64, 64])
+    with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
+        assert journal.decisions == {"precision": [64, 64]}, "the first process's counts"
+    with AnswerJournal(folder, RUN, Ranks(1, 2), overwrite=True) as journal:
+        assert (journal.decisions, journal.labels) == ({}, {})

@@ -1,5 +1,7 @@
 """Windows, equal questions, batches within a budget."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,10 +40,42 @@ def test_like_lengths_share_a_batch_so_that_little_is_padded() -> None:
 
 
 def test_batches_are_as_large_as_they_may_be() -> None:
-    batches = pack([10] * 100, [36] * 100, 1, BatchLimits(tokens=46 * 30 + 45))
-    assert [len(batch) for batch in batches] == [30, 30, 30, 10]
-    assert [len(batch) for batch in pack([10] * 7, [36] * 7, 2, BatchLimits(tokens=46 * 6))] == [3, 3, 1]
-    assert [len(batch) for batch in pack([10] * 7, [36] * 7, 2, BatchLimits(questions=5))] == [5, 2]
+    batches = pack([10] * 100, [36] * 100, 1, limits(tokens=46 * 30 + 45))
+    assert sorted(map(len, batches)) == [10, 30, 30, 30]
+    assert sorted(map(len, pack([10] * 7, [36] * 7, 2, limits(tokens=46 * 6)))) == [1, 3, 3]
+    assert sorted(map(len, pack([10] * 7, [36] * 7, 2, limits(questions=5)))) == [2, 5]
+
+
+def limits(**most: int) -> BatchLimits:
+    return BatchLimits(**most, fixed_tokens=1)
+
+
+def test_padding_is_weighed_against_a_batch_more() -> None:
+    # Six questions of 5 tokens and four of 8: together 18 tokens are padding.
+    for fixed, batches in ((17, [6, 4]), (19, [10])):
+        packed = pack([4] * 6 + [7] * 4, [1] * 10, 1, BatchLimits(fixed_tokens=fixed))
+        assert [len(batch) for batch in packed] == batches
+
+
+@given(
+    words=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    fixed=st.integers(0, 30),
+    tokens=st.integers(5, 60),
+)
+def test_no_other_cut_of_the_sorted_questions_is_less_work(words: list[int], fixed: int, tokens: int) -> None:
+    def work(batches: list[list[int]]) -> int:
+        return sum(len(batch) * max(words[one] for one in batch) + fixed for batch in batches)
+
+    def fits(batch: list[int]) -> bool:
+        return len(batch) == 1 or len(batch) * max(words[one] for one in batch) <= tokens
+
+    order = sorted(range(len(words)), key=words.__getitem__)
+    cuts = range(2 ** (len(words) - 1))
+    edges = [[0, *(at for at in range(1, len(words)) if cut >> (at - 1) & 1), len(words)] for cut in cuts]
+    every = [[order[a:b] for a, b in pairwise(ends)] for ends in edges]
+    least = min(work(batches) for batches in every if all(map(fits, batches)))
+    limits = BatchLimits(tokens=tokens, fixed_tokens=fixed)
+    assert work(pack(words, [0] * len(words), 1, limits)) == least
 
 
 def test_equal_questions_about_the_same_images_are_found() -> None:

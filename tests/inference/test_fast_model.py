@@ -2,19 +2,18 @@
 
 import shutil
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning
-from lxmert.errors import ConfigurationError
+from lxmert.errors import ConfigurationError, TensorError
 from lxmert.inference.fast_model import FastModel
 from lxmert.model.attention import LxmertAttention
 from tests.model.small import inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
-
-WORDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @pytest.fixture
@@ -26,8 +25,11 @@ def model() -> LxmertForQuestionAnswering:
 def fast_scores(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
     mask = batch["visual_attention_mask"]
     states = fast.encode_objects(batch["visual_feats"], batch["visual_pos"], mask)
-    words = {name: batch[name] for name in WORDS}
-    return fast.scores(**words, object_states=states, visual_attention_mask=mask)
+    return fast.scores(encoded_words(fast, batch), batch["attention_mask"], states, mask)
+
+
+def encoded_words(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
+    return fast.encode_words(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])
 
 
 def test_scores_are_those_of_the_plain_model(model: LxmertForQuestionAnswering) -> None:
@@ -43,8 +45,8 @@ def test_pairs_of_images(model: LxmertForQuestionAnswering) -> None:
     fast = FastModel(pairs)
     flat = [batch[name].flatten(0, 1) for name in ("visual_feats", "visual_pos", "visual_attention_mask")]
     states = fast.encode_objects(*flat).unflatten(0, (-1, 2))
-    words = {name: batch[name] for name in WORDS}
-    got = fast.scores(**words, object_states=states, visual_attention_mask=batch["visual_attention_mask"])
+    words = encoded_words(fast, batch)
+    got = fast.scores(words, batch["attention_mask"], states, batch["visual_attention_mask"])
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
 
 
@@ -84,14 +86,71 @@ def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
         FastModel(model, dtype="int8")
 
 
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+
+
+@pytest.fixture
+def kept_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LXMERT_HOME", str(tmp_path))
+    return tmp_path / "compiled"
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_compiled_scores_are_the_same_for_batches_of_several_shapes(
-    model: LxmertForQuestionAnswering,
+@needs_compiler
+def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
+    model: LxmertForQuestionAnswering, kept_code: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = inputs()
     wanted = model(**batch).question_answering_score
-    fast = FastModel(deepcopy(model), compiled=True)
+    fast = FastModel(deepcopy(model), compiled=True, kept=True)
+    torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-5)
+    one = {name: values[:1] for name, values in batch.items()}
+    torch.testing.assert_close(fast_scores(fast, one), wanted[:1], rtol=0, atol=1e-5)
+    assert len(list(kept_code.iterdir())) == 3
+    with pytest.raises(TensorError, match="input_ids"):
+        fast.encode_words(torch.full_like(batch["input_ids"], 10**6))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
+        again = FastModel(deepcopy(model), compiled=True, kept=True)
+        torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler found\nat all")
+
+    monkeypatch.setattr(torch.export, "export", refuse)
+    with torch.no_grad():
+        model.answer_head.logit_fc[-1].bias += 1
+    other = FastModel(model, compiled=True, kept=True)
+    with pytest.raises(ConfigurationError, match=r"cannot be compiled here \(no compiler found\)"):
+        fast_scores(other, batch)
+    assert len(list(kept_code.iterdir())) == 3
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
+    torch.manual_seed(3)
+    pairs = LxmertForVisualReasoning(small_config()).eval()
+    batch = pair_inputs()
+    wanted = pairs(**batch).logits
+    fast = FastModel(pairs, compiled=True)
+    flat = [batch[name].flatten(0, 1) for name in ("visual_feats", "visual_pos", "visual_attention_mask")]
+    states = fast.encode_objects(*flat).unflatten(0, (-1, 2))
+    words = encoded_words(fast, batch)
+    got = fast.scores(words, batch["attention_mask"], states, batch["visual_attention_mask"])
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_code_that_is_not_kept_gives_the_same_scores(
+    model: LxmertForQuestionAnswering, kept_code: Path
+) -> None:
+    batch = inputs()
+    wanted = model(**batch).question_answering_score
+    fast = FastModel(model, compiled=True)
     torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-5)
     two = {name: values[:2] for name, values in batch.items()}
     torch.testing.assert_close(fast_scores(fast, two), wanted[:2], rtol=0, atol=1e-5)
+    assert not kept_code.exists()

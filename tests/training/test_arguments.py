@@ -5,7 +5,8 @@ import torch
 
 from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
-from lxmert.training.arguments import choose_attention, training_arguments
+from lxmert.training.arguments import choose_kernels, training_arguments
+from lxmert.training.cpu.encoder import PackedEncoder
 from lxmert.training.detection.recipe import DetectorOptimisationSection
 from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 from tests.model.small import small_config
@@ -46,5 +47,14 @@ def test_the_attention_kernel_is_the_recipes_or_the_devices(
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_accelerator)
     model = LxmertForQuestionAnswering(small_config())
-    choose_attention(model, EncoderLoopSection.model_construct(attention=named))
+    choose_kernels(model, EncoderLoopSection.model_construct(attention=named))
     assert model.config._attn_implementation == kernel
+    trains_on_rows = isinstance(model.lxmert.encoder, PackedEncoder)
+    assert trains_on_rows == (kernel == "eager" and not has_accelerator)
+
+
+def test_what_is_compiled_keeps_the_plain_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    model = LxmertForQuestionAnswering(small_config())
+    choose_kernels(model, EncoderLoopSection.model_construct(compile=True))
+    assert not isinstance(model.lxmert.encoder, PackedEncoder)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ import torch
 from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor
+from lxmert.cli import task_models
 from lxmert.cli.main import main
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose
+from lxmert.inference import agreement, bulk_examples
+from lxmert.inference.agreement import Agreement
+from lxmert.inference.bulk import BulkAnswerer
+from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.bulk_packing import Asked
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import regions_for, run_model
@@ -77,9 +84,9 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     batches: list[int] = []
     scores = FastModel.scores
 
-    def counted(self: FastModel, **inputs: Any) -> Tensor:
-        batches.append(len(inputs["input_ids"]))
-        return scores(self, **inputs)
+    def counted(self: FastModel, words: Tensor, *others: Any) -> Tensor:
+        batches.append(len(words))
+        return scores(self, words, *others)
 
     monkeypatch.setattr(FastModel, "scores", counted)
     return batches
@@ -143,10 +150,10 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     assert len(answered) > 8
     scores = FastModel.scores
 
-    def interrupted(self: FastModel, **inputs: Any) -> Tensor:
+    def interrupted(self: FastModel, *inputs: Any) -> Tensor:
         if len(answered) == 7:
             raise KeyboardInterrupt
-        return scores(self, **inputs)
+        return scores(self, *inputs)
 
     answered.clear()
     with monkeypatch.context() as patch:
@@ -163,7 +170,7 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     # Not one question is asked twice, but for equal ones, which are asked once in both.
     assert sum(answered) == total
     asked = task_named(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
-    assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions, ")
+    assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions in float32, ")
     assert out.endswith(" of them before\n")
     assert before < total
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
@@ -192,7 +199,7 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(
         time.sleep(0.001)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    before = journal.read_bytes().count(b"\n") - 1
+    before = journal.read_bytes().count(b"\n") - 2  # What run it is of, and what it answers in.
     assert before < total, "the run was over before it was killed"
     answered.clear()
     status, _, err = predict(*words, tmp_path / "parts.json")
@@ -337,7 +344,7 @@ def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
     told = [run.communicate(timeout=500) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], told
     lines = (tmp_path / "alone.csv").read_text().splitlines()
-    assert told[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions\n"
+    assert told[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions in float32\n"
     assert told[1][0] == ""
     assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
     assert not (tmp_path / "shared.csv.journal").exists()
@@ -390,13 +397,282 @@ def test_processes_that_share_no_disk_are_told(
     assert not (tmp_path / "out.json").exists()
 
 
-@pytest.mark.parametrize("options", [["--dtype", "bfloat16"], ["--dtype", "auto"]])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_other_precisions_answer_alike(
-    options: list[str], model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+    dtype: str, model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:
     words = [model_of("vqa"), scenes_folder, "-q", "-o"]
-    assert predict(*words, tmp_path / "exact.json")[0] == 0
-    assert predict(*words, tmp_path / "other.json", *options)[0] == 0
+    assert predict(*words, tmp_path / "exact.json", "--dtype", "float32")[0] == 0
+    status, out, _ = predict(*words, tmp_path / "other.json", "--dtype", dtype)
+    assert status == 0
+    assert out.endswith(f" predictions in {dtype}\n")
     exact, other = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "other"))
     alike = sum(one == another for one, another in zip(exact, other, strict=True))
     assert alike / len(exact) > 0.8
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
+    """What was found of bfloat16 so far; on any machine, and in works that are small for it."""
+    found: list[Agreement] = []
+
+    def comparing(*given: Any) -> Agreement:
+        found.append(agreement.compare(*given))
+        return found[-1]
+
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(agreement, "LEAST_EXAMPLES_LOOKING", 300)
+    monkeypatch.setattr(agreement, "LEAST_WIDTH", 1)
+    monkeypatch.setattr(bulk_examples, "compare", comparing)
+    return found
+
+
+@pytest.fixture
+def close_calls(model_of: Callable[[str], Path], models: Path) -> Path:
+    """The folder of a model whose answers bfloat16 cannot tell apart."""
+    folder = models / "close-calls"
+    if not folder.exists():
+        shutil.copytree(model_of("vqa"), folder)
+        model = LxmertForQuestionAnswering.from_pretrained(folder)
+        torch.manual_seed(7)
+        weights = model.answer_head.logit_fc[3].weight
+        with torch.no_grad():
+            weights.copy_(1 + 1e-3 * torch.randn_like(weights))
+        model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_how_many_answers_agree_chooses_the_precision(
+    agrees: bool,
+    model_of: Callable[[str], Path],
+    close_calls: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    compared: list[Agreement],
+) -> None:
+    words = [model_of("vqa") if agrees else close_calls, scenes_folder, "-q", "--split", "train", "-o"]
+    chosen = "bfloat16" if agrees else "float32"
+    status, out, err = predict(*words, tmp_path / "auto.json")
+    assert (status, out) == (0, f"{tmp_path / 'auto.json'}: 640 predictions in {chosen}\n")
+    (found,) = compared
+    assert found.compared == 64
+    if agrees:
+        assert (found.agreed >= 63, err) == (True, "")
+    else:
+        assert found.agreed < 32
+        told = f"note: bfloat16 answers {found.agreed} of 64 questions as float32 does (98 % are asked for)"
+        assert err == f"{told}, so it stays float32; --dtype bfloat16 insists\n"
+    asked = sum(answered)
+    answered.clear()
+    # A precision that is asked for is taken, without a comparison and to the same answers.
+    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen)[0] == 0
+    assert sum(answered) == asked - 2 * 64
+    assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "asked.json").read_bytes()
+    status, out, err = predict(*words, tmp_path / "insisted.json", "--dtype", "bfloat16")
+    assert (status, err) == (0, "")
+    assert out.endswith(" predictions in bfloat16\n")
+    assert len(compared) == 1
+    is_same = (tmp_path / "insisted.json").read_bytes() == (tmp_path / "auto.json").read_bytes()
+    assert is_same == agrees
+
+
+@pytest.mark.parametrize("reason", ["small", "no units"])
+def test_where_comparing_cannot_pay_answers_stay_exact(
+    reason: str,
+    close_calls: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "auto.json"]
+    if reason == "small":
+        words += ["--limit", 299]
+    else:
+        monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
+    status, out, err = predict(*words)
+    assert (status, err, compared) == (0, "", [])
+    assert out.endswith(" predictions in float32\n")
+    assert predict(*words, "--dtype", "float32", "-o", tmp_path / "exact.json")[0] == 0
+    assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "exact.json").read_bytes()
+
+
+def test_of_a_store_fewer_questions_are_enough_to_compare(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
+    model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
+    assert not agreement.is_worth_comparing(model, 10**6, looks_at_images=False)  # Too narrow to gain by it.
+    monkeypatch.setattr(agreement, "LEAST_WIDTH", model.config.hidden_size)
+    for examples, stored, looked_at in [(255, False, False), (256, True, False), (4096, True, True)]:
+        assert agreement.is_worth_comparing(model, examples, looks_at_images=False) == stored
+        assert agreement.is_worth_comparing(model, examples, looks_at_images=True) == looked_at
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_continued_run_keeps_to_its_precision_wherever_it_goes_on(
+    agrees: bool,
+    model_of: Callable[[str], Path],
+    close_calls: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = "bfloat16" if agrees else "float32"
+    folder = model_of("vqa") if agrees else close_calls
+    words = [folder, scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
+    assert predict(*words, tmp_path / "whole.json")[0] == 0
+    total, of_comparison = len(answered), len(answered)
+    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen)[0] == 0
+    of_comparison -= len(answered) - total
+    scores = FastModel.scores
+
+    def interrupted_after(batches: int) -> None:
+        def interrupted(self: FastModel, *inputs: Any) -> Tensor:
+            if len(answered) == batches:
+                raise KeyboardInterrupt
+            return scores(self, *inputs)
+
+        answered.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(FastModel, "scores", interrupted)
+            assert predict(*words, tmp_path / "parts.json")[0] == 130
+
+    compared.clear()
+    interrupted_after(of_comparison - 3)
+    assert compared == []  # It had not come to an end: all of it is done again.
+    interrupted_after(of_comparison + 9)
+    assert len(compared) == 1
+    # The device that it goes on with would have chosen otherwise, or compares anew.
+    units = torch.float32 if agrees else torch.bfloat16
+    monkeypatch.setattr(agreement, "fast_dtype", lambda device: units)
+    answered.clear()
+    status, out, _ = predict(*words, tmp_path / "parts.json")
+    assert status == 0
+    assert f" predictions in {chosen}, " in out
+    assert len(answered) == total - of_comparison - 9
+    assert len(compared) == 1
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert (tmp_path / "asked.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_processes_that_cannot_reach_one_another_answer_in_the_same_precision(
+    close_calls: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o"]
+    assert predict(*words, tmp_path / "alone.json", "--dtype", "float32")[0] == 0
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        status, out, err = predict(*words, tmp_path / "out.json")
+        assert status == 0
+        assert " in float32" in out
+        assert "so it stays float32" in err
+    assert len(compared) == 1, "the second took what the first had found"
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
+
+
+@pytest.mark.parametrize(("of_the_first", "chosen"), [([63, 64], "bfloat16"), ([62, 64], "float32")])
+def test_the_first_process_chooses_for_those_that_it_reaches(
+    of_the_first: list[int],
+    chosen: str,
+    close_calls: Path,
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[Any] = []
+    load = task_models.load_task_model
+
+    def loading(*given: Any, **named: Any) -> Any:
+        loaded.append(load(*given, **named))
+        return loaded[-1]
+
+    def total(self: Ranks, counts: list[int]) -> list[int]:
+        """What comes of all processes' numbers, where this one knows nothing of the first's."""
+        return of_the_first if counts == [0, 0] else counts
+
+    monkeypatch.setattr("lxmert.cli.predict.load_task_model", loading)
+    monkeypatch.setattr(Ranks, "from_environment", lambda: Ranks(1, 2, is_connected=True))
+    monkeypatch.setattr(Ranks, "total", total)
+    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
+    assert predict(*words) == (0, "", "")
+    assert compared == []
+    assert loaded[0].dtype == chosen
+
+
+def test_evaluation_chooses_as_prediction_does(
+    close_calls: Path,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    compared: list[Agreement],
+) -> None:
+    for folder, chosen in ((close_calls, "float32"), (model_of("vqa"), "bfloat16")):
+        model = LxmertForQuestionAnswering.from_pretrained(folder)
+        kept = {name: weights.clone() for name, weights in model.state_dict().items()}
+        processor = LxmertProcessor.from_pretrained(folder)
+        examples = task_named("vqa").split(scenes_folder, "train").read()
+        told: list[str] = []
+        shown: list[str] = []
+
+        def progress(description: str, total: int, shown: list[str] = shown) -> Callable[[int], None]:
+            shown.append(f"{description}: {total}")
+            return lambda done: None
+
+        auto = ModelSetup("auto")
+        labels, _ = run_model(model, processor, examples, (), None, auto, progress, told.append)
+        assert shown == [
+            "Comparing bfloat16 with float32: 128",
+            f"Answering train questions in {chosen}: {len(examples)}",
+        ]
+        assert len(told) == (chosen == "float32")
+        asked = LxmertForQuestionAnswering.from_pretrained(folder)
+        assert labels == run_model(asked, processor, examples, setup=ModelSetup(chosen))[0]
+        if chosen == "float32":  # Not a bit of the weights is lost.
+            now = model.state_dict()
+            assert now.keys() == kept.keys()
+            assert all(torch.equal(now[name], weights) for name, weights in kept.items())
+    assert len(compared) == 2
+
+
+def test_the_first_different_questions_are_compared(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    windows: list[list[Asked]] = []
+    answer = BulkAnswerer.answer_in_order
+
+    def answering(self: BulkAnswerer[int], window: list[Asked], advance: Callable[[int], None]) -> list[int]:
+        windows.append(window)
+        return answer(self, window, advance)
+
+    monkeypatch.setattr(BulkAnswerer, "answer_in_order", answering)
+    model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
+    processor = LxmertProcessor.from_pretrained(model_of("vqa"))
+    read = task_named("vqa").split(scenes_folder, "train").read()
+    # Every example once more, and those about the same image far apart: neither changes what is compared.
+    examples = replace(read, examples=[*read.examples[::2], *read.examples[1::2], *read.examples])
+    ExampleAnswerer(model, processor, examples, setup=ModelSetup("auto")).agreement()
+    names = list(dict.fromkeys(one.images for one in examples.examples))
+    of_image = {name: [one.text for one in examples.examples if one.images == name] for name in names}
+    different = [(text, name) for name in names for text in dict.fromkeys(of_image[name])]
+    assert len(different) > 64
+    expected = [(processor.tokenizer(text)["input_ids"], name) for text, name in different[:64]]
+    assert [[(one.token_ids.tolist(), one.images) for one in window] for window in windows] == [expected] * 2
+    assert [found.compared for found in compared] == [64]

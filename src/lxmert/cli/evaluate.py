@@ -17,6 +17,7 @@ from lxmert.cli.task_models import (
     SplitOption,
     TaskOption,
     load_task_model,
+    note,
 )
 
 
@@ -33,7 +34,7 @@ def evaluate(
     features: FeaturesOption = None,
     files: FilesOption = None,
     batch_size: BatchSizeOption = None,
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     compiled: CompileOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -59,12 +60,13 @@ def evaluate(
             batch_size=batch_size,
             setup=ModelSetup(dtype, compiled),
             progress=display.start,
+            tell=note,
             **settings,
         )
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(report.to_dict() | {"dtype": loaded.dtype}, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
-    title = f"{model} on {data}, {loaded.task}, split {split}"
+    title = f"{model} on {data}, {loaded.task}, split {split}, in {loaded.dtype}"
     Console().print(table_of(title, report.scored.scores))

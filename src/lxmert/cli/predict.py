@@ -17,6 +17,7 @@ from lxmert.cli.task_models import (
     SplitOption,
     TaskOption,
     load_task_model,
+    note,
 )
 
 INTERRUPTED_STATUS = 130
@@ -35,7 +36,7 @@ def predict(
     features: FeaturesOption = None,
     files: FilesOption = None,
     batch_size: BatchSizeOption = None,
-    dtype: DtypeOption = "float32",
+    dtype: DtypeOption = "auto",
     compiled: CompileOption = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew instead of going on with an earlier run.")
@@ -77,6 +78,7 @@ def predict(
                 ranks=ranks,
                 overwrite=overwrite,
                 progress=display.start,
+                tell=note if ranks.rank == 0 or not ranks.is_connected else lambda line: None,
             )
         answered, found = ranks.total([report.answered, report.found])
     except KeyboardInterrupt:
@@ -88,7 +90,9 @@ def predict(
         ranks.leave()
     before = f", {found:,} of them before" if found else ""
     if report.is_written:
-        typer.echo(f"{output}: {report.total:,} predictions{before}")
+        typer.echo(f"{output}: {report.total:,} predictions in {loaded.dtype}{before}")
     elif not ranks.is_connected:
         share = f"rank {ranks.rank} of {ranks.count}"
-        typer.echo(f"{output}: not written yet, {answered + found:,} answers by {share}{before}")
+        typer.echo(
+            f"{output}: not written yet, {answered + found:,} answers in {loaded.dtype} by {share}{before}"
+        )

@@ -49,12 +49,21 @@ BatchSizeOption = Annotated[
 ]
 DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
-    typer.Option("--dtype", help="Precision; auto: bfloat16 where the device has units for it."),
+    typer.Option(
+        "--dtype",
+        help="Precision. auto: bfloat16 where the device has units for it, there are questions enough, and "
+        "it answers the first ones as float32 does; else float32.",
+    ),
 ]
 CompileOption = Annotated[
     bool,
     typer.Option("--compile/--no-compile", help="Compile the model first, which pays for many questions."),
 ]
+
+
+def note(line: str) -> None:
+    """Say something beside the results, on standard error."""
+    typer.echo(f"note: {line}", err=True)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,11 @@ class TaskModel:
     model: "PreTrainedModel"
     processor: "LxmertProcessor"
     files: "TaskFiles"
+
+    @property
+    def dtype(self) -> str:
+        """What the model computes in, as `--dtype` names it."""
+        return str(self.model.dtype).removeprefix("torch.")
 
 
 def load_task_model(

@@ -1,30 +1,34 @@
 """Answering any number of questions with little work for each.
 
 Questions are taken in windows of some thousands. In a window every image's objects go through the
-object-relationship layers once, in which no word has a part (paper section 3.2); equal questions are asked
-once; the others are put into batches of like length.
+object-relationship layers once, in which no word has a part, and every sentence through the language layers,
+in which no object has one (paper section 3.2); equal questions are asked once; the others are put into
+batches of like length for the cross-modality layers.
 
 Shapes: B questions of a batch, N images, W words, O objects, H hidden, C classes.
 """
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from lxmert.data.token_table import pad_token_ids
 from lxmert.errors import TensorError
 from lxmert.inference.bulk_objects import EncodedObjects
 from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, equal_questions, pack
+from lxmert.inference.bulk_words import EncodedWords
 from lxmert.inference.fast_model import FastModel
 
 _Result = TypeVar("_Result")
 
 TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 32768}
 """For models of full size: on a CPU about 64 questions of 10 words on 36 objects (docs/prediction.md)."""
+
+FIXED_TOKENS = {"cpu": 200, "cuda": 4096}
+"""What a batch costs beside its tokens: reading the weights, and on a GPU starting the kernels."""
 
 
 class ObjectSource(Protocol):
@@ -57,9 +61,11 @@ class BulkSettings:
 
     def batch_limits(self, device: torch.device) -> BatchLimits:
         """The limits of batches on a device."""
-        if self.batches.tokens is None and self.batches.questions is None:
-            return BatchLimits(tokens=TOKENS_PER_BATCH.get(device.type, TOKENS_PER_BATCH["cpu"]))
-        return self.batches
+        kind = device.type if device.type in TOKENS_PER_BATCH else "cpu"
+        limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[kind])
+        if limits.tokens is None and limits.questions is None:
+            return replace(limits, tokens=TOKENS_PER_BATCH[kind])
+        return limits
 
 
 class BulkAnswerer(Generic[_Result]):
@@ -76,8 +82,6 @@ class BulkAnswerer(Generic[_Result]):
         seconds: time so far in the model, without that of the source.
     """
 
-    _WORDS_STEP = 4
-
     def __init__(
         self,
         fast: FastModel,
@@ -89,13 +93,12 @@ class BulkAnswerer(Generic[_Result]):
         settings = settings or BulkSettings()
         self.seconds = 0.0
         self._fast = fast
-        self._pad_token_id = pad_token_id
         self._conclude = conclude
         self._limits = settings.batch_limits(fast.device)
-        # Few different shapes, and a mask always, so that little is compiled.
-        self._words_step = self._WORDS_STEP if fast.compiled else 1
-        tokens = self._limits.tokens or TOKENS_PER_BATCH["cpu"]
-        self._objects = EncodedObjects(fast, source.load, tokens, settings.cache_bytes)
+        # Limits by questions alone are for questions; what is encoded for many of them keeps to tokens.
+        alone = replace(self._limits, tokens=self._limits.tokens or TOKENS_PER_BATCH["cpu"], questions=None)
+        self._words = EncodedWords(fast, pad_token_id, alone)
+        self._objects = EncodedObjects(fast, source.load, alone, settings.cache_bytes)
 
     def answer(
         self, window: Sequence[Asked], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -114,6 +117,7 @@ class BulkAnswerer(Generic[_Result]):
         groups = equal_questions(window)
         firsts = [window[places[0]] for places in groups]
         self._objects.encode(list(dict.fromkeys(image for asked in firsts for image in asked.images)))
+        self._words.encode([asked.token_ids for asked in firsts])
         batches = pack(
             [len(asked.token_ids) for asked in firsts],
             [max(map(self._objects.count, asked.images)) for asked in firsts],
@@ -143,18 +147,9 @@ class BulkAnswerer(Generic[_Result]):
         return [results[place] for place in range(len(window))]
 
     def _results(self, asked: Sequence[Asked]) -> Sequence[_Result]:
-        device = self._fast.device
-        token_ids = [one.token_ids for one in asked]
-        words, mask = map(torch.from_numpy, pad_token_ids(token_ids, self._pad_token_id, self._words_step))
-        is_masked = self._fast.compiled or not bool(mask.all())
-        states, objects_mask = self._objects.batch([one.images for one in asked])
-        scores = self._fast.scores(
-            input_ids=words.to(device),
-            attention_mask=mask.to(device) if is_masked else None,
-            object_states=states,
-            visual_attention_mask=objects_mask,
-        )
-        return self._conclude(scores)
+        words, words_mask = self._words.batch([one.token_ids for one in asked])
+        objects, objects_mask = self._objects.batch([one.images for one in asked])
+        return self._conclude(self._fast.scores(words, words_mask, objects, objects_mask))
 
 
 def best_labels(scores: Tensor) -> list[int]:

@@ -1,19 +1,28 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from lxmert.data.image_files import look_up
 from lxmert.data.joined_stores import open_stores
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
+from lxmert.inference.agreement import (
+    QUESTIONS_COMPARED,
+    Agreement,
+    LoadedOnce,
+    compare,
+    is_worth_comparing,
+    labels_where_finite,
+)
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best_labels
 from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, windows
 from lxmert.inference.bulk_sources import LOOKING_WINDOW, LookedAtObjects, StoredObjects
-from lxmert.inference.fast_model import FastModel
+from lxmert.inference.fast_model import AUTO, FastModel
 from lxmert.processing import LxmertProcessor
 
 _NOTHING_KEPT = 0
@@ -24,12 +33,15 @@ class ModelSetup:
     """How a model is set up for answering; see `FastModel`.
 
     Attributes:
-        dtype: "float32", "bfloat16", "float16" or "auto"; None leaves the model's own.
-        compiled: run through `torch.compile`.
+        dtype: "float32", "bfloat16", "float16" or "auto"; None leaves the model's own. "auto" is bfloat16
+            where the device has units for it; `ExampleAnswerer` goes by the answers as well.
+        compiled: run as machine code made for the model.
+        kept: keep that code for later processes.
     """
 
     dtype: str | None = None
     compiled: bool = False
+    kept: bool = False
 
     def apply(self, model: PreTrainedModel) -> FastModel:
         """Set a model up, in place.
@@ -37,18 +49,19 @@ class ModelSetup:
         Raises:
             ConfigurationError: what is asked for does not exist, or not on the model's device.
         """
-        return FastModel(model, dtype=self.dtype, compiled=self.compiled)
+        return FastModel(model, dtype=self.dtype, compiled=self.compiled, kept=self.kept)
 
 
 class ExampleAnswerer:
     """Answers the examples of a split.
 
     Args:
-        model: a model of the task, which is set up in place.
+        model: a model of the task, which is set up in place; with dtype "auto" only by `settle`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: feature stores that hold the images' objects already; none to look at the images.
-        setup: how the model is set up.
+        setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
+            work is large enough, and nearly all of its first questions are answered as in float32.
         batch_size: most examples at once; None for what suits model and device.
 
     Attributes:
@@ -79,23 +92,63 @@ class ExampleAnswerer:
             range(len(self._images)),
             key=lambda place: [first_seen[image] for image in self._images[place]],
         )
-        settings = BulkSettings(
+        self._model = model
+        self._setup = setup or ModelSetup()
+        self._source = source
+        self._looks_at_images = not features
+        self._pad_token_id: int = processor.tokenizer.pad_token_id
+        self._settings = BulkSettings(
             batches=BatchLimits(questions=batch_size),
             windows=self._windows,
             cache_bytes=_NOTHING_KEPT,
         )
-        self._answerer = BulkAnswerer(
-            (setup or ModelSetup()).apply(model),
-            source,
-            processor.tokenizer.pad_token_id,
-            best_labels,
-            settings,
-        )
+        self._answerer: BulkAnswerer[int] | None = None
+        if self._setup.dtype != AUTO:
+            self._set_up(self._setup)
 
     @property
     def seconds(self) -> float:
-        """Time so far in the model, without reading and looking at images."""
-        return self._answerer.seconds
+        """Time so far in the model, without reading and looking at images, and without `agreement`."""
+        return 0.0 if self._answerer is None else self._answerer.seconds
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the model is set up: always, but with dtype "auto" before `settle`."""
+        return self._answerer is not None
+
+    @property
+    def dtype(self) -> str:
+        """What the model answers in, once it is settled: "float32", "bfloat16" or "float16"."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    def agreement(self, progress: StartProgress = no_progress) -> Agreement:
+        """Compare bfloat16 with float32 over the first different questions of `order`.
+
+        They are the same in every process of a run, and whatever is done already. Nothing is compared where
+        that cannot pay; see `Agreement`.
+
+        Args:
+            progress: shows how far it is.
+
+        Raises:
+            ImageError: an image cannot be read.
+            RegionsError: an image's boxes are unusable.
+        """
+        if not is_worth_comparing(self._model, len(self.order), looks_at_images=self._looks_at_images):
+            return Agreement()
+        asked = self._first_different(QUESTIONS_COMPARED)
+        advance = progress("Comparing bfloat16 with float32", 2 * len(asked))
+        source = LoadedOnce(self._source)
+
+        def answers(fast: FastModel) -> list[int]:
+            engine = BulkAnswerer(fast, source, self._pad_token_id, labels_where_finite, self._settings)
+            return engine.answer_in_order(asked, advance)
+
+        return compare(self._model, answers)
+
+    def settle(self, agreement: Agreement) -> None:
+        """Set the model up for dtype "auto", in what an agreement says."""
+        self._set_up(replace(self._setup, dtype=agreement.dtype))
 
     def answer(
         self, places: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -103,7 +156,7 @@ class ExampleAnswerer:
         """Answer the examples at these places, batch by batch.
 
         What is computed for an example depends on `places` alone: the examples that are done are left out
-        by whole batches.
+        by whole batches. A model that is not settled yet is settled first, by its `agreement`.
 
         Args:
             places: a part of `order`.
@@ -112,6 +165,7 @@ class ExampleAnswerer:
         Yields:
             Places and their class ids; every place comes once, but for those that are done.
         """
+        answerer = self._answerer or self._set_up(replace(self._setup, dtype=self.agreement().dtype))
         for window in windows(places, self._images.__getitem__, self._windows):
             if is_done(window):
                 continue
@@ -119,9 +173,26 @@ class ExampleAnswerer:
             def all_done(inside: Sequence[int], window: Sequence[int] = window) -> bool:
                 return is_done([window[one] for one in inside])
 
-            asked = [Asked(self.tokens[place], self._images[place]) for place in window]
-            for found, labels in self._answerer.answer(asked, all_done):
+            asked = [self._asked(place) for place in window]
+            for found, labels in answerer.answer(asked, all_done):
                 yield [window[one] for one in found], labels
+
+    def _set_up(self, setup: ModelSetup) -> BulkAnswerer[int]:
+        fast = setup.apply(self._model)
+        self._answerer = BulkAnswerer(fast, self._source, self._pad_token_id, best_labels, self._settings)
+        return self._answerer
+
+    def _asked(self, place: int) -> Asked:
+        return Asked(self.tokens[place], self._images[place])
+
+    def _first_different(self, count: int) -> list[Asked]:
+        different: dict[tuple[bytes, tuple[str, ...]], Asked] = {}
+        for place in self.order:
+            if len(different) == count:
+                break
+            asked = self._asked(place)
+            different.setdefault((asked.token_ids.tobytes(), self._images[place]), asked)
+        return list(different.values())
 
 
 def _source(

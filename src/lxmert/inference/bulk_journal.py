@@ -1,8 +1,9 @@
 """What is answered already, on the disk beside the file that it will become.
 
 A folder with one file per process, to which lines are appended: a checksum, a space, JSON. The first line
-tells what run it is of; each further one holds a batch, {"places": [...], "labels": [...]}. A process may be
-killed at any moment: what counts is the lines before the first that is not whole.
+tells what run it is of; each further one holds a batch, {"places": [...], "labels": [...]}, or what was
+decided on the way, {"decision": NAME, "value": ...}. A process may be killed at any moment: what counts is
+the lines before the first that is not whole.
 """
 
 import json
@@ -19,7 +20,7 @@ from lxmert.data.feature_store.locking import RankLock
 from lxmert.errors import DataError
 from lxmert.inference.ranks import Ranks
 
-_FORMAT = {"format": "lxmert-answer-journal", "version": 1}
+_FORMAT = {"format": "lxmert-answer-journal", "version": 2}
 
 _SYNC_SECONDS = 5.0
 """At most this much work is lost in a power failure; a killed process loses nothing that was appended."""
@@ -41,6 +42,7 @@ class AnswerJournal:
 
     Attributes:
         labels: class ids by place, as far as they are known.
+        decisions: what was decided on the way, by name, as JSON values.
 
     Raises:
         DataError: the journal is of another run, another process writes it, or it cannot be written.
@@ -64,6 +66,7 @@ class AnswerJournal:
             if overwrite:
                 self._discard(ranks)
             self.labels = {} if overwrite else self.read()
+            self.decisions: dict[str, Any] = {} if overwrite else self._read_decisions()
             self._open()
         except BaseException:
             self.close()
@@ -93,6 +96,15 @@ class AnswerJournal:
         self._write({"places": list(places), "labels": list(labels)})
         self.labels.update(zip(places, labels, strict=True))
 
+    def decide(self, name: str, value: Any) -> None:
+        """Note a decision, a JSON value, which this run keeps to when it is continued.
+
+        Raises:
+            DataError: the disk is full or gone.
+        """
+        self._write({"decision": name, "value": value})
+        self.decisions[name] = value
+
     def read(self) -> dict[int, int]:
         """The class ids by place that are on the disk, of all processes.
 
@@ -100,15 +112,8 @@ class AnswerJournal:
             DataError: a file is of another run.
         """
         labels: dict[int, int] = {}
-        for path in sorted(self.folder.glob("rank-*.jsonl")):
-            lines = (line for line, _ in _whole_lines(path))
-            first = next(lines, None)
-            if first is not None and first != self._run:
-                raise DataError(
-                    f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
-                    "finish that one first, or begin anew with --overwrite"
-                )
-            for line in lines:
+        for line in self._lines():
+            if "places" in line:
                 labels.update(zip(line["places"], line["labels"], strict=True))
         return labels
 
@@ -126,6 +131,25 @@ class AnswerJournal:
             path.unlink(missing_ok=True)
         with suppress(OSError):  # An empty folder that stays is no harm.
             self.folder.rmdir()
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """The lines of all processes but their first ones, the first process's first."""
+        for path in sorted(self.folder.glob("rank-*.jsonl")):
+            lines = (line for line, _ in _whole_lines(path))
+            first = next(lines, None)
+            if first is not None and first != self._run:
+                raise DataError(
+                    f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
+                    "finish that one first, or begin anew with --overwrite"
+                )
+            yield from lines
+
+    def _read_decisions(self) -> dict[str, Any]:
+        decisions: dict[str, Any] = {}
+        for line in self._lines():
+            if "decision" in line:
+                decisions.setdefault(line["decision"], line["value"])
+        return decisions
 
     def _discard(self, ranks: Ranks) -> None:
         """Delete this process's file, and those that no process of this run has."""

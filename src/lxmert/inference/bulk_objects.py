@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from lxmert.inference.bulk_packing import BatchLimits, pack
+from lxmert.inference.bulk_padding import padded_states
 from lxmert.inference.fast_model import FastModel
 
 _IMAGES_AT_A_TIME = 64
@@ -23,7 +23,7 @@ class EncodedObjects:
     Args:
         fast: the model.
         load: the visual model inputs of images; see `ObjectSource.load`.
-        tokens: most objects encoded at once, padding included.
+        limits: of the images encoded at once.
         cache_bytes: memory that outlives a window; images used last are the last to go.
 
     Attributes:
@@ -34,13 +34,13 @@ class EncodedObjects:
         self,
         fast: FastModel,
         load: Callable[[Sequence[Hashable]], Mapping[str, Tensor]],
-        tokens: int,
+        limits: BatchLimits,
         cache_bytes: int = 0,
     ) -> None:
         self.seconds_loading = 0.0
         self._fast = fast
         self._load = load
-        self._limits = BatchLimits(tokens=tokens)
+        self._limits = limits
         self._cache_bytes = cache_bytes
         self._states: dict[Hashable, Tensor] = {}  # (O, H) each, O at least 1
         self._counts: dict[Hashable, int] = {}
@@ -80,14 +80,9 @@ class EncodedObjects:
         """
         flat = [image for of_question in images for image in of_question]
         shape = (len(images), len(images[0])) if len(images[0]) > 1 else (len(images),)
-        parts = [self._states[image] for image in flat]
         counts = torch.tensor([self._counts[image] for image in flat])
-        most = max(map(len, parts))
-        if bool((counts == most).all()):
-            return torch.stack(parts).unflatten(0, shape), None
-        states = pad_sequence(parts, batch_first=True)
-        mask = counts[:, None] > torch.arange(most)  # (N, O)
-        return states.unflatten(0, shape), mask.long().to(states.device).unflatten(0, shape)
+        states, mask = padded_states([self._states[image] for image in flat], counts)  # (N, O, H)
+        return states.unflatten(0, shape), None if mask is None else mask.unflatten(0, shape)
 
     def _encode(self, images: Sequence[Hashable], inputs: Mapping[str, Tensor]) -> None:
         device = self._fast.device

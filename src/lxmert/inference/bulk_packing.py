@@ -57,20 +57,22 @@ class BatchLimits:
     Attributes:
         tokens: most tokens, words and objects, padding included; None for any number.
         questions: most questions; None for any number.
+        fixed_tokens: the part of a batch's work that does not grow with it, as so many tokens.
     """
 
     tokens: int | None = None
     questions: int | None = None
+    fixed_tokens: int = 0
 
     def __post_init__(self) -> None:
         for name, limit in (("tokens", self.tokens), ("questions", self.questions)):
             if limit is not None and limit < 1:
                 raise ConfigurationError(f"batches of {limit} {name}; expected at least 1")
 
-    def allow(self, questions: int, tokens_per_question: int) -> bool:
-        """Whether so many questions of this padded length may be one batch."""
-        fits = self.tokens is None or questions * tokens_per_question <= self.tokens
-        return questions == 1 or (fits and (self.questions is None or questions <= self.questions))
+    def most_questions(self, questions: int, tokens_per_question: int) -> int:
+        """The most of so many questions, of at least so many tokens each, that may be one batch."""
+        fit = questions if self.tokens is None else self.tokens // max(tokens_per_question, 1)
+        return max(1, min(fit, questions if self.questions is None else self.questions))
 
 
 def windows(
@@ -107,7 +109,7 @@ def equal_questions(asked: Sequence[Asked]) -> list[list[int]]:
 
 
 def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: BatchLimits) -> list[list[int]]:
-    """Put questions into batches.
+    """Put questions into batches of the least work: padding and a fixed part of each batch are weighed.
 
     Args:
         words: (Q,) number of tokens of each question.
@@ -118,17 +120,31 @@ def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: Batc
     Returns:
         The numbers of the questions of each batch; each question is in one of them.
     """
-    lengths = np.asarray(words)
-    _, group = np.unique(-(-np.asarray(objects) // _OBJECTS_STEP), return_inverse=True)
+    lengths, counts = np.asarray(words), np.asarray(objects)
+    _, group = np.unique(-(-counts // _OBJECTS_STEP), return_inverse=True)
     # Up and down in turns, so that a batch across two groups has like lengths too.
-    up_and_down = np.where(group % 2 == 0, lengths, -lengths)
+    order = np.lexsort((np.where(group % 2 == 0, lengths, -lengths), group))
+    lengths, counts = lengths[order], counts[order]
+    most = limits.most_questions(len(order), images * int((lengths + counts).min(initial=1)))
+    # Of the first questions in order: the least work, and where its last batch starts.
+    work, starts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
+    for end in range(1, len(order) + 1):
+        first = max(0, end - most)
+        widest = _longest_from(lengths[first:end]) + _longest_from(counts[first:end])
+        tokens = np.arange(end - first, 0, -1) * images * widest
+        total = work[first:end] + tokens + limits.fixed_tokens
+        if limits.tokens is not None:
+            total[:-1][tokens[:-1] > limits.tokens] = np.inf  # A single question always makes a batch.
+        chosen = int(total.argmin())
+        work[end], starts[end] = total[chosen], first + chosen
     batches: list[list[int]] = []
-    longest = most = 0
-    for number in np.lexsort((up_and_down, group)).tolist():
-        longest, most = max(longest, words[number]), max(most, objects[number])
-        if batches and limits.allow(len(batches[-1]) + 1, images * (longest + most)):
-            batches[-1].append(number)
-        else:
-            batches.append([number])
-            longest, most = words[number], objects[number]
-    return batches
+    end = len(order)
+    while end:
+        batches.append(order[starts[end] : end].tolist())
+        end = int(starts[end])
+    return batches[::-1]
+
+
+def _longest_from(lengths: np.ndarray) -> np.ndarray:
+    """For each place the highest of the numbers from there to the end."""
+    return np.maximum.accumulate(lengths[::-1])[::-1]

@@ -3,21 +3,29 @@
 Shapes: B examples, N images, W words, O objects, H hidden, C classes, D width of features, P of positions.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import ConfigurationError
+from lxmert.inference.compiling import CompiledPart
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION, LxmertAttention
+from lxmert.model.checks import check_objects, check_words
 
 TaskModel = LxmertForQuestionAnswering | LxmertForVisualReasoning
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTO = "auto"
+
+_Shape = tuple[int | str, ...]
+
+_OBJECT_INPUTS: dict[str, _Shape] = {
+    "visual_feats": ("N", "O", "D"), "visual_pos": ("N", "O", "P"), "mask": ("N", "O")
+}  # fmt: skip
+_WORD_INPUTS: dict[str, _Shape] = {"input_ids": ("B", "W"), "mask": ("B", "W"), "segments": ("B", "W")}
 
 
 class FastModel:
@@ -28,15 +36,18 @@ class FastModel:
             and on a CPU set to plain attention.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
             None leaves the model's own.
-        compiled: run through `torch.compile`, which needs a C++ compiler. The first batches then take a
-            minute, or seconds where torch still has the code in its cache; all later ones are faster. The
-            weights are copied in the order in which the processor reads them, and may not change any more.
+        compiled: run as machine code made for this model and device, which needs a C++ compiler and takes a
+            minute or two. The weights are copied, and may not change any more.
+        kept: on a CPU keep the code and the copy of the weights in a file, which later processes load in
+            seconds. Code that is not kept computes large batches faster, single questions alike.
 
     Raises:
         ConfigurationError: there is no such dtype.
     """
 
-    def __init__(self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False) -> None:
+    def __init__(
+        self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False, kept: bool = False
+    ) -> None:
         known = {None: model.dtype, AUTO: fast_dtype(model.device)} | DTYPES
         if dtype not in known:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {', '.join(DTYPES)}")
@@ -44,14 +55,17 @@ class FastModel:
         self.compiled = compiled
         self._attention = model.config._attn_implementation
         self.to(model.device)
-        self._encode: Callable[..., Tensor] = _ObjectEncoder(self.model)
-        self._score: Callable[..., Tensor] = _Scorer(self.model)
+        objects, words, scorer = _ObjectEncoder(model), _WordEncoder(model), _Scorer(model)
+        self._encode_objects: Callable[..., Tensor] = objects
+        self._encode_words: Callable[..., Tensor] = words
+        self._score: Callable[..., Tensor] = scorer
         if compiled:
             for part in self.model.modules():
                 if isinstance(part, LxmertAttention):
                     part.joins_projections = True
-            self._encode = torch.compile(self._encode, dynamic=True)
-            self._score = torch.compile(self._score, dynamic=True)
+            self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS, kept)
+            self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS, kept)
+            self._score = self._compiled(scorer, "scorer", _scorer_inputs(model), kept)
 
     def to(self, device: str | torch.device) -> None:
         """Move the model to a device, whose attention kernel it takes; a dtype stays as it is."""
@@ -82,27 +96,93 @@ class FastModel:
             TensorError: an input has a wrong shape or dtype.
         """
         dtype = self.model.dtype
-        with self._frozen_weights():
-            return self._encode(visual_feats.to(dtype), visual_pos.to(dtype), visual_attention_mask)
+        mask = visual_attention_mask
+        if self.compiled:
+            check_objects(self.model.config, None, visual_feats, visual_pos, mask)
+            mask = _mask(mask, visual_feats)
+        return self._encode_objects(visual_feats.to(dtype), visual_pos.to(dtype), mask)
 
     @torch.no_grad()
-    def scores(self, **inputs: Any) -> Tensor:
-        """Class scores (B, C), float32, of what the model's `forward` takes, `object_states` among it.
+    def encode_words(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """What the language layers make of sentences.
+
+        Args:
+            input_ids: (B, W) integers.
+            attention_mask: (B, W), 1 for a word piece, 0 for padding; or None.
+            token_type_ids: (B, W) integers, or None.
+
+        Returns:
+            (B, W, H) in the model's dtype.
 
         Raises:
-            TensorError: an input is missing, or has a wrong shape, dtype or value.
+            TensorError: an input has a wrong shape, dtype or value.
         """
-        with self._frozen_weights():
-            return self._score(**inputs)
+        mask, segments = attention_mask, token_type_ids
+        if self.compiled:
+            embedding = self.model.lxmert.get_input_embeddings()
+            check_words(self.model.config, embedding, input_ids, None, mask, segments)
+            mask = _mask(mask, input_ids[..., None])
+            segments = torch.zeros_like(input_ids) if segments is None else segments
+        return self._encode_words(input_ids, mask, segments)
 
-    def _frozen_weights(self) -> AbstractContextManager[None]:
-        """Let the compiler, when a call wakes it, treat weights as constants and put them into its order."""
-        if not self.compiled:
-            return nullcontext()
-        from torch._inductor import config
+    @torch.no_grad()
+    def scores(
+        self,
+        word_states: Tensor,
+        attention_mask: Tensor | None,
+        object_states: Tensor,
+        visual_attention_mask: Tensor | None,
+    ) -> Tensor:
+        """Class scores of encoded sentences about encoded images.
 
-        # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
-        return config.patch(freezing=True)
+        Args:
+            word_states: (B, W, H).
+            attention_mask: (B, W), or None.
+            object_states: (B, O, H), or of pairs of images (B, 2, O, H).
+            visual_attention_mask: (B, O) or (B, 2, O), or None.
+
+        Returns:
+            (B, C) float32.
+
+        Raises:
+            TensorError: an input has a wrong shape, dtype or value.
+        """
+        words_mask, objects_mask = attention_mask, visual_attention_mask
+        if self.compiled:
+            words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
+        return self._score(word_states, words_mask, object_states, objects_mask)
+
+    def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape], kept: bool) -> CompiledPart:
+        config = self.model.config
+        widths = {
+            "H": config.hidden_size, "D": config.visual_feat_dim, "P": config.visual_pos_dim
+        }  # fmt: skip
+        shapes = {
+            tensor: tuple(widths.get(size, size) if isinstance(size, str) else size for size in shape)
+            for tensor, shape in inputs.items()
+        }
+        about = f"{type(self.model).__name__} {config.to_json_string()}"
+        most = {"W": config.max_position_embeddings}
+        return CompiledPart(part, name, about, shapes, most, kept=kept)
+
+
+def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
+    """The mask of states (..., L, H): a compiled model has always one, so that it is compiled only once."""
+    if mask is None:
+        return torch.ones(states.shape[:-1], dtype=torch.long, device=states.device)
+    return mask.long()
+
+
+def _scorer_inputs(model: TaskModel) -> dict[str, _Shape]:
+    images = (IMAGES_PER_SENTENCE,) if isinstance(model, LxmertForVisualReasoning) else ()
+    return {
+        "words": ("B", "W", "H"),
+        "words_mask": ("B", "W"),
+        "objects": ("B", *images, "O", "H"),
+        "objects_mask": ("B", *images, "O"),
+    }
 
 
 class _ObjectEncoder(nn.Module):
@@ -116,6 +196,17 @@ class _ObjectEncoder(nn.Module):
         return self.model.lxmert.encode_objects(visual_feats, visual_pos, mask)
 
 
+class _WordEncoder(nn.Module):
+    """`encode_words` as a module."""
+
+    def __init__(self, model: TaskModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        return self.model.lxmert.encode_words(input_ids, mask, segments)
+
+
 class _Scorer(nn.Module):
     """The class scores of a model's `forward`."""
 
@@ -123,9 +214,17 @@ class _Scorer(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, **inputs: Any) -> Tensor:
+    def forward(
+        self, words: Tensor, words_mask: Tensor | None, objects: Tensor, objects_mask: Tensor | None
+    ) -> Tensor:
         # Every task's model has its class scores first.
-        scores: Tensor = self.model(**inputs, return_dict=False)[0]
+        scores: Tensor = self.model(
+            word_states=words,
+            attention_mask=words_mask,
+            object_states=objects,
+            visual_attention_mask=objects_mask,
+            return_dict=False,
+        )[0]
         return scores.float()
 
 

@@ -87,7 +87,11 @@ class LxmertPredictor:
             answers: the answers in class order instead of the model's own, or a file that holds them, or
                 "vqa" or "gqa" for the published tables.
             dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
-            compiled: answer through `torch.compile`; see `FastModel`.
+                float32 is the default because single answers leave nothing to compare bfloat16 with, as
+                `lxmert predict` does before it uses it.
+            compiled: answer by machine code made for the model, which needs a C++ compiler: a minute or two
+                the first time, seconds later. On a CPU it is kept, with a copy of the weights, in
+                `~/.cache/lxmert/compiled` or below `LXMERT_HOME`; the folder may be deleted at any time.
 
         Raises:
             WeightsError: no such model or detector, or its weights cannot be read.
@@ -104,7 +108,7 @@ class LxmertPredictor:
         processor = LxmertProcessor.from_pretrained(place.location, **own)
         model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
+        return cls(model, processor, setup=ModelSetup(dtype, compiled, kept=True)).to(model.device)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the model, and what looks at images for it, to `device`; returns itself."""
@@ -177,7 +181,9 @@ class LxmertPredictor:
                 name: values.expand(len(chunk), -1, *values.shape[2:])
                 for name, values in self._objects.of(regions).items()
             }
-            scores = self._fast.scores(**words, **objects)
+            scores = self._fast.scores(
+                self._fast.encode_words(**words), words.get("attention_mask"), **objects
+            )
             answers.extend(self.processor.decode_answers(scores, top_k=top_k))
         return answers
 

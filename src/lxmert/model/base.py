@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from lxmert.errors import TensorError
-from lxmert.faults import STATES_LEFT_OUT
+from lxmert.faults import STATES_LEFT_OUT, WORD_STATES_LEFT_OUT
 from lxmert.model.attention import additive_mask
-from lxmert.model.checks import check_inputs, check_objects
+from lxmert.model.checks import check_inputs, check_objects, check_words
 from lxmert.model.embeddings import LxmertEmbeddings
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.model.heads import LxmertPooler
@@ -64,6 +64,36 @@ class LxmertModel(LxmertPreTrainedModel):
         states: Tensor = self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
         return states
 
+    def encode_words(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """Encode texts as far as no object has a part in it: `word_states` of `forward`.
+
+        Whoever asks the same about several images need do this only once.
+
+        Args:
+            input_ids: see `forward`.
+            attention_mask: see `forward`; give the same one there.
+            token_type_ids: see `forward`.
+            inputs_embeds: see `forward`.
+
+        Returns:
+            (B, W, H).
+
+        Raises:
+            TensorError: an input is missing, or has a wrong shape, dtype or value.
+        """
+        check_words(
+            self.config, self.get_input_embeddings(), input_ids, inputs_embeds, attention_mask, token_type_ids
+        )
+        words = self.embeddings(input_ids, token_type_ids, inputs_embeds)  # (B, W, H)
+        states: Tensor = self.encoder.encode_words(words, additive_mask(attention_mask, words.dtype))[0]
+        return states
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -79,6 +109,7 @@ class LxmertModel(LxmertPreTrainedModel):
         output_all_attentions: bool = False,
         pooled_only: bool = False,
         object_states: Tensor | None = None,
+        word_states: Tensor | None = None,
         **unknown: Any,
     ) -> LxmertModelOutput | tuple[Tensor, ...]:
         """Encode a batch of texts and images.
@@ -101,6 +132,8 @@ class LxmertModel(LxmertPreTrainedModel):
                 most of the last cross-modality layer is then not computed.
             object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`;
                 states and maps cannot be asked for then.
+            word_states: (B, W, H), what `encode_words` gave, instead of `input_ids` or `inputs_embeds` and
+                `token_type_ids`; states and maps cannot be asked for then.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -117,13 +150,17 @@ class LxmertModel(LxmertPreTrainedModel):
         check_inputs(
             config,
             self.get_input_embeddings(),
-            words=(input_ids, inputs_embeds, attention_mask, token_type_ids),
+            words=(input_ids, inputs_embeds, attention_mask, token_type_ids, word_states),
             objects=(visual_feats, visual_pos, visual_attention_mask, object_states),
         )
         if object_states is not None and every_layer:
             raise TensorError(STATES_LEFT_OUT)
+        if word_states is not None and every_layer:
+            raise TensorError(WORD_STATES_LEFT_OUT)
 
-        words = self.embeddings(input_ids, token_type_ids, inputs_embeds)  # (B, W, H)
+        words = word_states  # (B, W, H)
+        if words is None:
+            words = self.embeddings(input_ids, token_type_ids, inputs_embeds)
         encoded = self.encoder(
             words,
             additive_mask(attention_mask, words.dtype),
@@ -134,6 +171,7 @@ class LxmertModel(LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
             first_word_only=pooled_only and not every_layer,
             object_states=object_states,
+            words_are_encoded=word_states is not None,
         )
         pooled = self.pooler(encoded.language_output)  # (B, H)
 

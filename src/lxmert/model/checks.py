@@ -16,6 +16,7 @@ from lxmert.faults import (
     EMPTY_BATCH,
     NO_OBJECT,
     OBJECTS_TWICE,
+    WORDS_TWICE,
     id_fault,
     missing_objects,
     no_real_numbers,
@@ -39,7 +40,7 @@ def values_can_be_read(tensor: Tensor) -> bool:
 def check_inputs(
     config: LxmertConfig,
     embedding: nn.Module,
-    words: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
+    words: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     objects: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
 ) -> None:
     """Check the inputs of a model.
@@ -47,28 +48,51 @@ def check_inputs(
     Args:
         config: configuration of the model.
         embedding: the word embedding, whose rows are the vocabulary also after it was replaced.
-        words: input_ids, inputs_embeds, attention_mask and token_type_ids.
+        words: see `check_words`.
         objects: visual_feats, visual_pos, visual_attention_mask and object_states.
 
     Raises:
         TensorError: on the first fault.
     """
-    vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
-    batch = _check_words(config, vocabulary, *words)
+    batch = check_words(config, embedding, *words)
     check_objects(config, batch, *objects)
 
 
-def _check_words(
+def check_words(
     config: LxmertConfig,
-    vocabulary: int,
+    embedding: nn.Module,
     input_ids: Tensor | None,
     inputs_embeds: Tensor | None,
     attention_mask: Tensor | None,
     token_type_ids: Tensor | None,
+    word_states: Tensor | None = None,
 ) -> int:
+    """Check the inputs that stand for words.
+
+    Args:
+        config: configuration of the model.
+        embedding: the word embedding.
+        input_ids: (B, W); or the next.
+        inputs_embeds: (B, W, H).
+        attention_mask: (B, W), or None.
+        token_type_ids: (B, W), or None.
+        word_states: (B, W, H) instead of all but the mask, or None.
+
+    Returns:
+        B.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    if word_states is not None:
+        if any(given is not None for given in (input_ids, inputs_embeds, token_type_ids)):
+            raise TensorError(WORDS_TWICE)
+        _check_states(config, None, "word_states", word_states, "attention_mask", attention_mask, "words")
+        return word_states.shape[0]
     _raise(words_fault(input_ids is not None, inputs_embeds is not None))
     if input_ids is not None:
         _check_shape("input_ids", input_ids, (None, None), "batch, words")
+        vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
         check_ids("input_ids", input_ids, vocabulary, "vocab_size")
         batch, length = input_ids.shape
     elif inputs_embeds is not None:
@@ -110,7 +134,10 @@ def check_objects(
         TensorError: on the first fault.
     """
     if object_states is not None:
-        _check_states(config, batch, object_states, visual_attention_mask, visual_feats, visual_pos)
+        if visual_feats is not None or visual_pos is not None:
+            raise TensorError(OBJECTS_TWICE)
+        mask = visual_attention_mask
+        _check_states(config, batch, "object_states", object_states, "visual_attention_mask", mask, "objects")
         return
     for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         if given is None:
@@ -133,13 +160,18 @@ def check_objects(
 
 
 def _check_states(
-    config: LxmertConfig, batch: int | None, states: Tensor, mask: Tensor | None, *raw: Tensor | None
+    config: LxmertConfig,
+    batch: int | None,
+    name: str,
+    states: Tensor,
+    mask_name: str,
+    mask: Tensor | None,
+    kind: str,
 ) -> None:
-    if any(given is not None for given in raw):
-        raise TensorError(OBJECTS_TWICE)
-    _check_shape("object_states", states, (batch, None, config.hidden_size), "batch, objects, hidden_size")
+    """Check words or objects (`kind`) that a model encoded earlier."""
+    _check_shape(name, states, (batch, None, config.hidden_size), f"batch, {kind}, hidden_size")
     if mask is not None:
-        _check_shape("visual_attention_mask", mask, tuple(states.shape[:2]), "batch, objects")
+        _check_shape(mask_name, mask, tuple(states.shape[:2]), f"batch, {kind}")
 
 
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:

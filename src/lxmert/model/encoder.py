@@ -171,6 +171,7 @@ class LxmertEncoder(nn.Module):
         output_all_attentions: bool = False,
         first_word_only: bool = False,
         object_states: Tensor | None = None,
+        words_are_encoded: bool = False,
     ) -> LxmertEncoderOutput:
         """Encode words and objects, each on their own, then together.
 
@@ -185,11 +186,19 @@ class LxmertEncoder(nn.Module):
             first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
                 words are then (B, 1, H), and the objects those before that layer.
             object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
+            words_are_encoded: `lang_feats` are what `encode_words` gave.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         output_attentions = output_attentions or output_all_attentions
-        words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
+        words_by_layer: Maps = ()
+        word_maps: Maps | None = None
+        if words_are_encoded:
+            words = lang_feats
+        else:
+            words, words_by_layer, word_maps = self.encode_words(
+                lang_feats, lang_attention_mask, output_attentions
+            )
         if object_states is None:
             objects, objects_by_layer, object_maps = self.encode_objects(
                 visual_feats, visual_pos, visual_attention_mask, output_attentions
@@ -207,7 +216,7 @@ class LxmertEncoder(nn.Module):
                 output_all_attentions=output_all_attentions,
                 first_word_only=first_word_only and number == len(self.x_layers),
             )
-            word_states += (words,)
+            words_by_layer += (words,)
             objects_by_layer += (objects,)
             cross_maps.append(tuple(maps))
         kinds = 4 if output_all_attentions else 1 if output_attentions else 0
@@ -217,7 +226,7 @@ class LxmertEncoder(nn.Module):
         )
         return LxmertEncoderOutput(
             vision=(objects_by_layer, object_maps),
-            language=(word_states, word_maps),
+            language=(words_by_layer, word_maps),
             words_to_objects=words_to_objects,
             language_output=words,
             vision_output=objects,
@@ -225,6 +234,21 @@ class LxmertEncoder(nn.Module):
             words_to_words=words_to_words,
             objects_to_objects=objects_to_objects,
         )
+
+    def encode_words(
+        self, lang_feats: Tensor, lang_attention_mask: Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[Tensor, Maps, Maps | None]:
+        """The language layers alone, which no object has a part in.
+
+        Args:
+            lang_feats: see `forward`, as the next two.
+            lang_attention_mask: see `forward`.
+            output_attentions: see `forward`.
+
+        Returns:
+            the words (B, W, H), the states after each layer, the attention maps or None.
+        """
+        return _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
 
     def encode_objects(
         self,

@@ -43,6 +43,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
         object_states: Tensor | None = None,
+        word_states: Tensor | None = None,
         **unknown: Any,
     ) -> LxmertForQuestionAnsweringOutput | tuple[Any, ...]:
         """Score all answers to a batch of questions about images.
@@ -63,6 +64,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             return_dict: see `LxmertModel.forward`.
             output_all_attentions: see `LxmertModel.forward`.
             object_states: see `LxmertModel.forward`; `lxmert.encode_objects` makes them.
+            word_states: see `LxmertModel.forward`; `lxmert.encode_words` makes them.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -84,6 +86,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
             pooled_only=True,
             object_states=object_states,
+            word_states=word_states,
         )
         scores = self.answer_head(encoded.pooled_output)  # (B, C)
         loss = None if labels is None else answer_loss(scores, labels, "labels")

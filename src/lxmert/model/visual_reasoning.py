@@ -49,6 +49,7 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
         return_dict: bool | None = None,
         output_all_attentions: bool = False,
         object_states: Tensor | None = None,
+        word_states: Tensor | None = None,
         **unknown: Any,
     ) -> LxmertForVisualReasoningOutput | tuple[Any, ...]:
         """Score "false" and "true" for a batch of sentences, each about a left and a right image.
@@ -70,6 +71,8 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             output_all_attentions: see `LxmertModel.forward`.
             object_states: (B, 2, O, H), what `lxmert.encode_objects` made of the left and the right image,
                 instead of `visual_feats` and `visual_pos`.
+            word_states: (B, W, H), what `lxmert.encode_words` made of the sentences, each once, instead of
+                `input_ids` or `inputs_embeds` and `token_type_ids`.
             **unknown: nothing; a name that is not above is a TypeError.
 
         Raises:
@@ -91,6 +94,7 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
             pooled_only=True,
             object_states=_one_by_one("object_states", object_states, 4),  # (2B, O, H)
+            word_states=_for_each_image(word_states),  # (2B, W, H)
         )
         pairs = encoded.pooled_output.unflatten(0, (-1, IMAGES_PER_SENTENCE)).flatten(1)  # (B, 2H)
         scores = self.pair_head(pairs)  # (B, 2)

@@ -9,16 +9,25 @@ from transformers.integrations import is_tensorboard_available
 from lxmert.errors import ConfigurationError
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.pretrained import LxmertPreTrainedModel
+from lxmert.training.cpu.encoder import PackedEncoder
 from lxmert.training.recipe_sections import EncoderLoopSection, LoopSection, SavingSection
 
 
-def choose_attention(model: LxmertPreTrainedModel, optimisation: EncoderLoopSection) -> None:
-    """Set the attention kernel that the recipe names, or the faster one where training runs on a CPU."""
+def choose_kernels(model: LxmertPreTrainedModel, optimisation: EncoderLoopSection) -> None:
+    """Set the attention kernel that the recipe names, or the fastest ones where training runs on a CPU.
+
+    Args:
+        model: a model with `lxmert.encoder`.
+        optimisation: names the attention or leaves it out, and says whether the model is compiled.
+    """
     attention = optimisation.attention
-    if attention is None and not torch.accelerator.is_available():
+    on_cpu = not torch.accelerator.is_available()
+    if attention is None and on_cpu:
         attention = CPU_ATTENTION
     if attention is not None:
         model.set_attn_implementation(attention)
+    if on_cpu and attention == CPU_ATTENTION and not optimisation.compile:
+        PackedEncoder.take_over(model.lxmert.encoder)
 
 
 def training_arguments(

@@ -1,6 +1,6 @@
 """Running a model over a split, and scoring what it says with the official metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL, Part
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
+from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.model.heads import LxmertPairHead
 from lxmert.processing import LxmertProcessor
@@ -35,6 +36,7 @@ def evaluate_model(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
+    tell: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> Report:
     """Recompute a model's official figures over a data directory.
@@ -49,8 +51,10 @@ def evaluate_model(
         files: The directory's layout.
         features: Feature stores that hold the images' regions already; none to extract them.
         batch_size: Most examples at once; None for what suits the device.
-        setup: How the model is set up; None leaves its dtype.
+        setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
+            `ExampleAnswerer`).
         progress: Shows how far it is.
+        tell: Called with a line where "auto" finds that bfloat16 will not do.
         settings: What the metric knows, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:
@@ -60,7 +64,7 @@ def evaluate_model(
     """
     kind = task_named(task)
     wanted = kind.split(Path(data_dir), split, files, Part(first_examples=limit)).read(progress)
-    labels, seconds = run_model(model, processor, wanted, features, batch_size, setup, progress)
+    labels, seconds = run_model(model, processor, wanted, features, batch_size, setup, progress, tell)
     answers = answers_of(processor)
     answerable = sum(bool(target.scores) for target in wanted.targets(answers))
     return score_labels(kind, labels, wanted, answers, answerable, seconds=seconds, settings=settings)
@@ -74,8 +78,9 @@ def run_model(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[int], float]:
-    """What the model says of each example.
+    """What the model says of each example; for the arguments see `evaluate_model`.
 
     Returns:
         Class ids in the order of the examples, and the seconds that the model took.
@@ -86,7 +91,11 @@ def run_model(
         DataError: There is no example, or an image's regions are missing.
     """
     answerer = answerer_of(model, processor, examples, features, batch_size, setup)
-    advance = progress(f"Answering {examples.split.name} questions", len(examples))
+    if not answerer.is_settled:
+        agreement = answerer.agreement(progress)
+        tell_of(agreement, tell)
+        answerer.settle(agreement)
+    advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for places, found in answerer.answer(answerer.order):
         for place, label in zip(places, found, strict=True):
@@ -120,6 +129,12 @@ def answerer_of(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
     return ExampleAnswerer(model, processor, examples, features, setup=setup, batch_size=batch_size)
+
+
+def tell_of(agreement: Agreement, tell: Callable[[str], None]) -> None:
+    """Say why a work goes on in float32 although the device has units for bfloat16."""
+    if agreement.compared and not agreement.is_enough:
+        tell(f"{agreement}, so it stays float32; --dtype bfloat16 insists")
 
 
 def regions_for(

@@ -22,7 +22,7 @@ from lxmert.training.running import (
     run_in_folder,
     save_weights,
     train_to_the_end,
-    use_threads,
+    use_processor,
 )
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import PreparedTask
@@ -79,7 +79,7 @@ def finetune(
 
 def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
-    use_threads(optimisation.threads)
+    use_processor(optimisation.threads)
     # Made first: what the machine cannot do is said before images are looked at.
     arguments = training_arguments(
         optimisation,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,22 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
+from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
+from lxmert.inference.fast_model import AUTO
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
-from lxmert.training.evaluation import answerer_of, predictions_of
+from lxmert.training.evaluation import answerer_of, predictions_of, tell_of
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import answers_of
 from lxmert.vision.fingerprint import hash_weights
 
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that say nothing of what the model computes."""
+
+_AGREEMENT = "bfloat16 agreement"
+"""Name of a decision in the journal: numbers of questions, agreed and compared."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def predict_to_file(
     ranks: Ranks | None = None,
     overwrite: bool = False,
     progress: StartProgress = no_progress,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> PredictionReport:
     """Answer every example of a split and write the leaderboard's submission file.
 
@@ -80,10 +86,12 @@ def predict_to_file(
         files: The directory's layout.
         features: Feature stores that hold the images' regions already; none to look at the images.
         batch_size: Most examples at once; None for what suits the device.
-        setup: How the model is set up; None leaves its dtype.
+        setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
+            `ExampleAnswerer`). All processes answer in that of the first, and a continued run in its own.
         ranks: This process among several that share the examples; the first of them writes the file.
         overwrite: True begins anew where a journal is of another run, or of this one.
         progress: Shows how far it is.
+        tell: Called with a line where "auto" finds that bfloat16 will not do.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -112,7 +120,11 @@ def predict_to_file(
     mine = _share(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run, ranks, overwrite=overwrite) as journal:
         found = sum(place in journal.labels for place in mine)
-        advance = progress(f"Answering {split} questions", len(mine))
+        if not answerer.is_settled:
+            agreement = _agree(answerer, journal, ranks, progress)
+            tell_of(agreement, tell)
+            answerer.settle(agreement)
+        advance = progress(f"Answering {split} questions in {answerer.dtype}", len(mine))
         advance(found)
         for places, labels in answerer.answer(mine, journal.holds):
             journal.append(places, labels)
@@ -140,8 +152,27 @@ def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
     return places[start:end]
 
 
+def _agree(
+    answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks, progress: StartProgress
+) -> Agreement:
+    """How well bfloat16 agrees with float32: once for all parts of a run.
+
+    Found anew, it could turn out otherwise with another number of threads or on another device.
+    """
+    noted: list[int] | None = journal.decisions.get(_AGREEMENT)
+    found = Agreement()
+    # The first process has the word, whatever others have noted; they add nothing to its numbers.
+    if ranks.rank == 0 or not ranks.is_connected:
+        found = answerer.agreement(progress) if noted is None else Agreement(*noted)
+    counts = ranks.total([found.agreed, found.compared])
+    if counts != noted:
+        journal.decide(_AGREEMENT, counts)
+    return Agreement(*counts)
+
+
 def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:
-    return [model.device.type, str(model.dtype), setup.compiled, batch_size]
+    dtype = AUTO if setup.dtype == AUTO else str(model.dtype)
+    return [model.device.type, dtype, setup.compiled, batch_size]
 
 
 def _hash_configuration(model: PreTrainedModel) -> str:

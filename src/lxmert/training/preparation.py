@@ -14,7 +14,7 @@ from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.processing import LxmertProcessor
-from lxmert.training.arguments import choose_attention
+from lxmert.training.arguments import choose_kernels
 from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
 from lxmert.training.object_prediction import with_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
@@ -60,7 +60,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
             f"are {len(validation)} validation examples; both must be more than 0"
         )
     facts = _facts(train_examples, train.answerable, answers, model) | origin
-    choose_attention(model, recipe.optimisation)
+    choose_kernels(model, recipe.optimisation)
     object_labels = None
     if recipe.optimisation.object_prediction:
         object_labels = train_examples.object_labels(train.regions)

@@ -11,6 +11,7 @@ import transformers
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from lxmert._version import __version__
+from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
 from lxmert.training.recipe_sections import LoopSection
@@ -67,6 +68,16 @@ def use_threads(count: int | None) -> None:
     """Compute with so many CPU threads; None leaves torch's choice."""
     if count is not None:
         torch.set_num_threads(count)
+
+
+def use_processor(threads: int | None) -> None:
+    """Set the process up to train: so many CPU threads, None leaves torch's choice; memory that stays.
+
+    Where there is an accelerator, memory is left to the C library.
+    """
+    use_threads(threads)
+    if not torch.accelerator.is_available():
+        keep_freed_memory()
 
 
 def train_to_the_end(

@@ -21,7 +21,7 @@ from lxmert.training.running import (
     run_in_folder,
     save_weights,
     train_to_the_end,
-    use_threads,
+    use_processor,
 )
 
 
@@ -70,7 +70,7 @@ def pretrain(
 
 def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
-    use_threads(optimisation.threads)
+    use_processor(optimisation.threads)
     # Made first: what the machine cannot do is said before data are read.
     arguments = training_arguments(
         optimisation,

@@ -14,7 +14,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import open_regions
 from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
-from lxmert.training.arguments import choose_attention
+from lxmert.training.arguments import choose_kernels
 from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.constants import Constant, constant_predictors
 from lxmert.training.pretraining.model import LxmertInPreTraining
@@ -68,7 +68,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
     model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train))
-    choose_attention(model, recipe.optimisation)
+    choose_kernels(model, recipe.optimisation)
     data = ValidationData(
         validation,
         PretrainingCollator(validation, pad_to_multiple_of=recipe.text.pad_to_multiple_of),

@@ -1,0 +1,125 @@
+"""Whether bfloat16 is good enough for a model: how many of the first questions it answers as float32 does.
+
+What half the digits do to answers depends on the model, and the device tells nothing of it. A bulk work has
+questions enough to find out: some are answered in both, before the work begins.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from lxmert.inference.bulk import ObjectSource
+from lxmert.inference.fast_model import FastModel, fast_dtype
+
+QUESTIONS_COMPARED = 64
+"""Different questions that are answered twice: few of a work's thousands, and enough that one may differ."""
+
+LEAST_AGREEMENT_PERCENT = 98
+"""One of 64 may differ: a question whose two best answers are that close is a toss-up in float32 too."""
+
+LEAST_EXAMPLES = 256
+"""Of a smaller work the comparison would be too large a part."""
+
+LEAST_EXAMPLES_LOOKING = 4096
+"""The same where images must be looked at first: answers are a small part of such a work, and the images of
+the questions that are compared are looked at once more."""
+
+LEAST_WIDTH = 256
+"""Hidden size below which bfloat16 is no faster: the embedded model, 128 wide, took longer in it."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How bfloat16 compares with float32.
+
+    Attributes:
+        agreed: questions that both answer alike.
+        compared: questions that were asked; 0 where the device has no units for bfloat16, or the model or the
+            work is too small.
+    """
+
+    agreed: int = 0
+    compared: int = 0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether to go on in bfloat16."""
+        return self.compared > 0 and 100 * self.agreed >= LEAST_AGREEMENT_PERCENT * self.compared
+
+    @property
+    def dtype(self) -> str:
+        """What to go on in: "bfloat16" or "float32"."""
+        return "bfloat16" if self.is_enough else "float32"
+
+    def __str__(self) -> str:
+        return (
+            f"bfloat16 answers {self.agreed} of {self.compared} questions as float32 does "
+            f"({LEAST_AGREEMENT_PERCENT} % are asked for)"
+        )
+
+
+def is_worth_comparing(model: PreTrainedModel, examples: int, *, looks_at_images: bool) -> bool:
+    """Whether bfloat16 could be the faster for so many examples, with its comparison."""
+    if model.config.hidden_size < LEAST_WIDTH:
+        return False
+    least = LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES
+    return examples >= least and fast_dtype(model.device) == torch.bfloat16
+
+
+def compare(model: PreTrainedModel, answers: Callable[[FastModel], Sequence[int]]) -> Agreement:
+    """Answer in float32 and in bfloat16.
+
+    Args:
+        model: a model of a task. It is left in bfloat16 where that is good enough, else in float32 with the
+            very weights that it had.
+        answers: what a model says to the questions, as class ids; called once for each dtype.
+    """
+    exact = answers(FastModel(model, dtype="float32"))
+    # The weights before their conversion, not a second model: both take 1.5 times the float32 weights while
+    # they are compared, but no module is built twice, what wins is where the caller has it already, what
+    # loses goes at once, and the float32 weights come back without being copied or read again.
+    kept = {name: tensor.data for name, tensor in _tensors(model)}
+    agreement = Agreement(0, len(exact))
+    try:
+        rounded = answers(FastModel(model, dtype="bfloat16"))
+        agreed = sum(one == other for one, other in zip(exact, rounded, strict=True))
+        agreement = Agreement(agreed, len(exact))
+    finally:
+        if not agreement.is_enough:
+            for name, tensor in _tensors(model):
+                tensor.data = kept[name]
+    return agreement
+
+
+def labels_where_finite(scores: Tensor) -> list[int]:
+    """The class that each row of scores (B, C) is highest for; -1 for a row that holds NaN or infinity."""
+    labels = scores.argmax(dim=1).where(torch.isfinite(scores).all(dim=1), -1)
+    return [int(label) for label in labels]
+
+
+class LoadedOnce:
+    """Objects of images that are asked for twice, in the same portions.
+
+    Args:
+        source: where they come from.
+    """
+
+    def __init__(self, source: ObjectSource) -> None:
+        self._source = source
+        self._loaded: dict[tuple[Hashable, ...], Mapping[str, Tensor]] = {}
+
+    def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        """See `ObjectSource.load`."""
+        portion = tuple(images)
+        if portion not in self._loaded:
+            self._loaded[portion] = self._source.load(images)
+        return self._loaded[portion]
+
+
+def _tensors(model: PreTrainedModel) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers, everything that a conversion changes."""
+    return list(chain(model.named_parameters(), model.named_buffers()))

@@ -1,0 +1,141 @@
+"""Parts of a model as machine code, with the weights in the order in which the processor reads them.
+
+On a CPU the code can be made ahead of time and kept as a file, which the next process loads in seconds. Made
+anew in the process it takes a minute or two, and then computes large batches faster (docs/benchmarks.md); on
+other devices it is made so always. Source: the documentation of `torch.export` and of AOTInductor.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+import lxmert.model
+from lxmert.downloads import cache_folder
+from lxmert.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_USUAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
+"""Weights are put into the order that suits batches of these sizes. All are different, and none is 1: else
+the code would hold for equal ones only."""
+
+Shapes = Mapping[str, tuple[int | str, ...]]
+
+
+class CompiledPart:
+    """A module of one output, compiled at its first call.
+
+    Args:
+        part: in evaluation mode; its weights may not change any more.
+        name: what the part is called, in messages and in the name of its file.
+        about: all that the code depends on beside the weights and torch, such as the configuration.
+        shapes: for each tensor of `forward` in order its shape, with B, N, W or O for a size that varies.
+        most: the highest value of such a size, where it has one.
+        kept: whether the code is kept as a file, where that can be.
+    """
+
+    def __init__(
+        self, part: nn.Module, name: str, about: str, shapes: Shapes, most: Mapping[str, int], *, kept: bool
+    ) -> None:
+        self._part = part
+        self._name = name
+        self._about = about
+        self._shapes = shapes
+        self._most = most
+        self._kept = kept
+        self._code: dict[torch.device, Callable[..., Tensor]] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What the part makes of tensors.
+
+        Raises:
+            ConfigurationError: it cannot be compiled here.
+        """
+        device = inputs[0].device
+        if device not in self._code:
+            ahead = self._kept and device.type == "cpu"
+            self._code[device] = self._ahead_of_time(inputs) if ahead else self._just_in_time()
+        return self._code[device](*inputs)
+
+    def _just_in_time(self) -> Callable[..., Tensor]:
+        from torch._inductor import config
+
+        compiled = torch.compile(self._part, dynamic=True)
+
+        def call(*inputs: Tensor) -> Tensor:
+            # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
+            with config.patch(freezing=True):
+                result: Tensor = compiled(*inputs)
+            return result
+
+        return call
+
+    def _ahead_of_time(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        folder = cache_folder() / "compiled"
+        path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}.pt2"
+        if not path.exists():
+            logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = Path(mkdtemp(prefix=".partial-", dir=folder))
+            try:
+                self._write(partial / path.name, inputs)
+                os.replace(partial / path.name, path)
+            finally:
+                rmtree(partial, ignore_errors=True)
+        loaded: Callable[..., Tensor] = torch._inductor.aoti_load_package(str(path))
+        return loaded
+
+    def _write(self, path: Path, inputs: tuple[Tensor, ...]) -> None:
+        names = {size for shape in self._shapes.values() for size in shape if isinstance(size, str)}
+        axes = {name: Dim(name, min=1, max=self._most.get(name)) for name in names}
+        dynamic = {
+            tensor: {place: axes[size] for place, size in enumerate(shape) if isinstance(size, str)}
+            for tensor, shape in self._shapes.items()
+        }
+        examples = tuple(
+            self._example(given, shape) for given, shape in zip(inputs, self._shapes.values(), strict=True)
+        )
+        try:
+            with torch.no_grad():
+                program = torch.export.export(self._part, examples, dynamic_shapes=dynamic, strict=False)
+                torch._inductor.aoti_compile_and_package(
+                    program,
+                    package_path=str(path),
+                    inductor_configs={"freezing": True},
+                )
+        except Exception as error:  # What compilers raise is of many kinds.
+            raise ConfigurationError(
+                f"the {self._name} cannot be compiled here ({str(error).strip().splitlines()[0]}); a C++ "
+                "compiler is needed. Not compiled, the same is computed somewhat slower"
+            ) from error
+
+    def _example(self, given: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+        """A tensor of usual size, of the dtype of a given one."""
+        sizes = {name: min(size, self._most.get(name, size)) for name, size in _USUAL_SIZES.items()}
+        return given.new_zeros([sizes[size] if isinstance(size, str) else size for size in shape])
+
+    def _fingerprint(self) -> str:
+        """Changes with whatever the code and the weights in the file depend on."""
+        told = sha256()
+        for fact in (
+            self._about,
+            repr(self._shapes),
+            torch.__version__,
+            torch.backends.cpu.get_cpu_capability(),
+            str(torch.cpu._is_amx_tile_supported()),
+        ):
+            told.update(fact.encode() + b"\0")
+        for source in (Path(__file__), *sorted(Path(lxmert.model.__path__[0]).glob("*.py"))):
+            told.update(source.read_bytes())
+        for name, weights in self._part.state_dict().items():
+            told.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+            told.update(weights.detach().contiguous().flatten().view(torch.uint8).numpy())
+        return told.hexdigest()[:32]

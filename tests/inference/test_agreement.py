@@ -1,0 +1,93 @@
+"""Two precisions compared: how much is enough, what the model is left in, weights that come back whole."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert.inference.agreement import Agreement, LoadedOnce, compare, labels_where_finite
+from lxmert.inference.fast_model import FastModel
+
+
+@pytest.fixture
+def model() -> LxmertForQuestionAnswering:
+    torch.manual_seed(3)
+    config = LxmertConfig(
+        vocab_size=13,
+        hidden_size=8,
+        num_attention_heads=2,
+        intermediate_size=12,
+        l_layers=1,
+        x_layers=1,
+        r_layers=1,
+        visual_feat_dim=5,
+        num_qa_labels=3,
+    )
+    model = LxmertForQuestionAnswering(config)
+    model.register_buffer("scale", torch.rand(3), persistent=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("agreed", "compared", "is_enough"),
+    [(64, 64, True), (63, 64, True), (62, 64, False), (40, 40, True), (39, 40, False), (0, 0, False)],
+)
+def test_of_64_questions_one_may_be_answered_otherwise(agreed: int, compared: int, is_enough: bool) -> None:
+    agreement = Agreement(agreed, compared)
+    assert agreement.is_enough == is_enough
+    assert agreement.dtype == ("bfloat16" if is_enough else "float32")
+
+
+@pytest.mark.parametrize("rounded", [[1, 2, 0], [1, 2, 1], None])
+def test_a_model_is_left_in_bfloat16_or_with_the_very_weights_that_it_had(
+    model: LxmertForQuestionAnswering, rounded: list[int] | None
+) -> None:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    kept = {name: tensor.detach().clone() for name, tensor in tensors}
+    said: Iterator[list[int] | None] = iter([[1, 2, 0], rounded])
+    dtypes = []
+
+    def answers(fast: FastModel) -> list[int]:
+        dtypes.append(fast.model.dtype)
+        found = next(said)
+        if found is None:
+            raise KeyboardInterrupt
+        return found
+
+    if rounded is None:
+        with pytest.raises(KeyboardInterrupt):
+            compare(model, answers)
+    else:
+        agreed = sum(one == other for one, other in zip([1, 2, 0], rounded, strict=True))
+        assert compare(model, answers) == Agreement(agreed, 3)
+    assert dtypes == [torch.float32, torch.bfloat16]
+    now = dict([*model.named_parameters(), *model.named_buffers()])
+    assert now.keys() == kept.keys()
+    for name, tensor in now.items():
+        if rounded == [1, 2, 0]:
+            expected = kept[name].to(torch.bfloat16) if kept[name].is_floating_point() else kept[name]
+        else:
+            expected = kept[name]
+        assert tensor.dtype == expected.dtype, name
+        assert torch.equal(tensor, expected), name
+
+
+def test_scores_that_are_not_finite_agree_with_no_answer() -> None:
+    scores = torch.tensor([[0.5, 2.0, -1.0], [0.0, torch.nan, 1.0], [torch.inf, 0.0, 1.0], [3.0, 0.0, 1.0]])
+    assert labels_where_finite(scores) == [1, -1, -1, 0]
+
+
+def test_images_that_are_asked_for_again_are_not_loaded_again() -> None:
+    loaded = []
+
+    class Source:
+        def load(self, images: list[str]) -> dict[str, torch.Tensor]:
+            loaded.append(images)
+            return {"visual_feats": torch.full((len(images),), len(loaded))}
+
+    source = LoadedOnce(Source())
+    first = source.load(["a", "b"])
+    assert source.load(["a", "b"]) is first
+    assert int(source.load(["b"])["visual_feats"]) == 2
+    assert loaded == [["a", "b"], ["b"]]

@@ -1,0 +1,172 @@
+"""The encoder of rows against the plain one: losses, gradients, and when it steps aside."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lxmert import LxmertForPreTraining
+from lxmert.model.encoder import LxmertEncoder
+from lxmert.training.cpu.encoder import PackedEncoder, Rows, _Pass
+from tests.model.small import inputs, small_config, targets
+
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def model(packed: bool, dtype: torch.dtype = torch.float64, **changes: Any) -> LxmertForPreTraining:
+    torch.manual_seed(5)
+    made = LxmertForPreTraining(small_config(initializer_range=0.2, **changes)).to(dtype).train()
+    made.set_attn_implementation("eager")
+    if packed:
+        PackedEncoder.take_over(made.lxmert.encoder)
+    return made
+
+
+def learned(
+    trained: LxmertForPreTraining, batch: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses and gradients by name."""
+    output = trained(**batch, **targets(), return_all_logits=False)
+    output.loss.backward()
+    gradients = {name: one.grad for name, one in trained.named_parameters() if one.grad is not None}
+    return output.losses, gradients
+
+
+def batch(dtype: torch.dtype = torch.float64, **changes: Any) -> dict[str, Any]:
+    made = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs().items()}
+    return {name: value for name, value in (made | changes).items() if value is not None}
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each pass over rows."""
+    seen: list[str] = []
+    run = _Pass.run
+
+    def counted(self: _Pass, *states: Tensor) -> Any:
+        seen.append("rows")
+        return run(self, *states)
+
+    monkeypatch.setattr(_Pass, "run", counted)
+    return seen
+
+
+@pytest.mark.parametrize("masks", ["both", "words", "objects", "neither"])
+def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes: list[str]) -> None:
+    given = batch()
+    if masks in ("objects", "neither"):
+        del given["attention_mask"]
+    if masks in ("words", "neither"):
+        del given["visual_attention_mask"]
+    losses, gradients = learned(model(packed=True, **NO_DROPOUT), given)
+    assert passes == ["rows"]
+    plain_losses, plain_gradients = learned(model(packed=False, **NO_DROPOUT), given)
+    assert gradients.keys() == plain_gradients.keys()
+    torch.testing.assert_close(losses, plain_losses)
+    torch.testing.assert_close(gradients, plain_gradients)
+
+
+def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None:
+    given = batch(torch.float32)
+    by_kind = []
+    for packed in (True, False):
+        with torch.autocast("cpu", torch.bfloat16):
+            by_kind.append(learned(model(packed, torch.float32, **NO_DROPOUT), given))
+    assert passes == ["rows"]
+    (losses, gradients), (plain_losses, plain_gradients) = by_kind
+    torch.testing.assert_close(losses, plain_losses, rtol=0.02, atol=0.02)
+    for name, gradient in gradients.items():
+        plain = plain_gradients[name]
+        assert gradient.dtype == torch.float32
+        # Biases of keys have no effect: their gradients are rounding alone.
+        if not name.endswith("key.bias"):
+            assert (gradient - plain).norm() <= 0.06 * plain.norm() + 1e-3, name
+
+
+def test_what_stands_in_padding_has_no_effect() -> None:
+    given = batch()
+    losses, gradients = learned(model(packed=True, **NO_DROPOUT), given)
+    ids, features = given["input_ids"].clone(), given["visual_feats"].clone()
+    ids[1, 4:], features[2, 3:] = 7, 1e6
+    others = batch(input_ids=ids, visual_feats=features)
+    other_losses, other_gradients = learned(model(packed=True, **NO_DROPOUT), others)
+    torch.testing.assert_close(losses, other_losses)
+    torch.testing.assert_close(gradients, other_gradients)
+
+
+def test_dropout_is_drawn_anew_from_the_generator_of_torch(passes: list[str]) -> None:
+    trained, given = model(packed=True, hidden_dropout_prob=0.3), batch()
+    torch.manual_seed(6)
+    first, second = (learned(trained, given)[0]["matched"].item() for _ in range(2))
+    torch.manual_seed(6)
+    assert learned(trained, given)[0]["matched"].item() == first
+    assert first != second
+    assert len(passes) == 3
+
+
+def test_dropout_of_attention_and_of_states_both_count() -> None:
+    given = batch()
+    plain = learned(model(packed=True, **NO_DROPOUT), given)[0]["matched"].item()
+    for name in NO_DROPOUT:
+        dropping = model(packed=True, **(NO_DROPOUT | {name: 0.5}))
+        assert learned(dropping, given)[0]["matched"].item() != plain
+
+
+@pytest.mark.parametrize(
+    "case", ["evaluation", "maps", "sdpa", "checkpointing", "no first word", "no object"]
+)
+def test_it_steps_aside(case: str, passes: list[str]) -> None:
+    given = batch()
+    if case == "no first word":
+        given["attention_mask"][0, 0] = 0
+    if case == "no object":
+        given["visual_attention_mask"][1] = 0
+    outputs = []
+    for packed in (True, False):
+        made = model(packed, **NO_DROPOUT)
+        made.train(case != "evaluation")
+        if case == "sdpa":
+            made.set_attn_implementation("sdpa")
+        if case == "checkpointing":
+            made.gradient_checkpointing_enable()
+        outputs.append(made(**given, output_attentions=case == "maps"))
+    assert passes == []
+    ours, theirs = outputs
+    assert torch.equal(ours.cross_relationship_score, theirs.cross_relationship_score)
+    assert (ours.cross_encoder_attentions is None) == (case != "maps")
+
+
+def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
+    given = batch()
+    ours, theirs = (
+        model(packed, **NO_DROPOUT).lxmert(**given, output_hidden_states=True) for packed in (True, False)
+    )
+    for name, mask in (("language", "attention_mask"), ("vision", "visual_attention_mask")):
+        by_layer = zip(ours[f"{name}_hidden_states"], theirs[f"{name}_hidden_states"], strict=True)
+        for one, other in by_layer:
+            real = given[mask] == 1
+            torch.testing.assert_close(one[real], other[real])
+
+
+def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
+    mask = torch.tensor([[0.0, 0.0, -9.0], [0.0, -9.0, 0.0], [0.0, 0.0, 0.0]])[:, None, None, :]
+    rows = Rows(mask, 3, 3, multiple=4)
+    states = torch.arange(18.0).reshape(3, 3, 2).requires_grad_()
+    packed = rows.packed(states)
+    assert packed[:, 0].tolist() == [0.0, 2.0, 6.0, 10.0, 12.0, 14.0, 16.0, 0.0]
+    packed.retain_grad()
+    padded = rows.padded(packed * 3)
+    assert padded[1, :, 1].tolist() == [21.0, 21.0, 33.0]
+    (padded * torch.arange(1.0, 10.0).reshape(3, 3, 1)).sum().backward()
+    assert packed.grad is not None
+    assert states.grad is not None
+    # Three times the factor of each real place.
+    assert packed.grad[:, 0].tolist() == [3.0, 6.0, 12.0, 18.0, 21.0, 24.0, 27.0, 0.0]
+    assert states.grad[..., 0].tolist() == [[3.0, 6.0, 0.0], [12.0, 0.0, 18.0], [21.0, 24.0, 27.0]]
+
+
+def test_weights_stay_where_they_are() -> None:
+    plain, packed = model(packed=False), model(packed=True)
+    assert type(plain.lxmert.encoder) is LxmertEncoder
+    assert plain.state_dict().keys() == packed.state_dict().keys()

@@ -1,0 +1,61 @@
+"""Joined linear layers against torch's own, one by one."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lxmert.training.cpu import products
+from lxmert.training.cpu.products import linear, product
+
+
+def layers() -> list[nn.Linear]:
+    torch.manual_seed(1)
+    return [nn.Linear(5, units, dtype=torch.float64) for units in (3, 7)]
+
+
+def test_joined_layers_give_what_each_gives_and_the_same_gradients() -> None:
+    generator = torch.Generator().manual_seed(2)
+    values = torch.randn(4, 5, dtype=torch.float64, generator=generator)
+    factors = torch.randn(4, 10, dtype=torch.float64, generator=generator)
+
+    def run(joined: bool) -> list[Tensor]:
+        inputs, both = values.clone().requires_grad_(), layers()
+        made = linear(inputs, *both) if joined else torch.cat([layer(inputs) for layer in both], dim=1)
+        (made * factors).sum().backward()
+        parameters = [parameter for layer in both for parameter in layer.parameters()]
+        return [made, *(one.grad for one in (inputs, *parameters) if one.grad is not None)]
+
+    ours, theirs = run(joined=True), run(joined=False)
+    assert len(ours) == len(theirs) == 6
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_products_in_bfloat16_leave_gradients_of_weights_in_float32() -> None:
+    torch.manual_seed(3)
+    layer = nn.Linear(5, 3)
+    values = torch.randn(9, 5).bfloat16().requires_grad_()
+    made = linear(values, layer)
+    assert made.dtype == torch.bfloat16
+    made.sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.bias.grad is not None
+    assert values.grad is not None
+    assert (layer.weight.grad.dtype, layer.bias.grad.dtype) == (torch.float32, torch.float32)
+    # The sum's gradient is 1 everywhere.
+    expected = values.detach().float().sum(dim=0).expand(3, 5)
+    torch.testing.assert_close(layer.weight.grad, expected, rtol=0.01, atol=0.01)
+    torch.testing.assert_close(layer.bias.grad, torch.full((3,), 9.0))
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_SLOW_ROWS", range(7, 8))
+    monkeypatch.setattr(products, "_PIECE_ROWS", 3)
+    generator = torch.Generator().manual_seed(4)
+    # Small integers: exact in bfloat16, and so are their sums.
+    left = torch.randint(-3, 4, (7, 5), generator=generator)
+    right = torch.randint(-3, 4, (5, 6), generator=generator)
+    bias = torch.arange(6)
+    made = product(left.bfloat16(), right.bfloat16(), bias.bfloat16() if with_bias else None)
+    assert torch.equal(made, (left @ right + (bias if with_bias else 0)).bfloat16())
