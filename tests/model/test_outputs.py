@@ -39,9 +39,9 @@ SWITCHES = ["output_attentions", "output_hidden_states", "return_dict", "output_
 def test_arguments_stand_in_the_documented_order(model: type, own: list[str]) -> None:
     names = [name for name in inspect.signature(model.forward).parameters if name not in ("self", "unknown")]
     last = {
-        LxmertModel: ["pooled_only", "object_states"],
+        LxmertModel: ["pooled_only", "object_states", "word_states"],
         LxmertForPreTraining: ["return_all_logits"],
-        LxmertForQuestionAnswering: ["object_states"],
+        LxmertForQuestionAnswering: ["object_states", "word_states"],
     }[model]
     assert names == TEXT_AND_IMAGE + own + SWITCHES + last
 

@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 32768}
 """For models of full size: on a CPU about 64 questions of 10 words on 36 objects (docs/prediction.md)."""
 
-FIXED_TOKENS = {"cpu": 200, "cuda": 4096}
+FIXED_TOKENS = {"cpu": 100, "cuda": 4096}
 """What a batch costs beside its tokens: reading the weights, and on a GPU starting the kernels."""
 
 
