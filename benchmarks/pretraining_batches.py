@@ -29,6 +29,7 @@ from lxmert.data.image_text import ImageText
 from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset, PretrainingItem
 from lxmert.data.region_source import open_regions
 from lxmert.tokenization import LxmertTokenizerFast
+from lxmert.weights.dtypes import dtype_name
 
 BATCH, ROUNDS, SENTENCES_PER_IMAGE = 256, 5, 50
 WORKERS = (1, 2)
@@ -86,7 +87,7 @@ def print_parts(data: dict[torch.dtype, PretrainingDataset]) -> None:
         "items: sentence, pair and answer": lambda draws, items: [one[draw] for draw in draws],
     }
     for dtype, dataset in data.items():
-        name = str(dtype).removeprefix("torch.")
+        name = dtype_name(dtype)
         rows[f"regions alone, {name}"] = lambda draws, items, of=dataset: of.regions.batch(
             torch.tensor([item.region_row for item in items])
         )

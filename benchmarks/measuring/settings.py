@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from lxmert.inference.fast_model import FastModel, fast_dtype
+from lxmert.weights.dtypes import dtype_name
 from measuring.models import copied
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -48,6 +49,6 @@ def dtype_of(side: str) -> str:
 
 def best_side(sides: Mapping[str, Any], device: str) -> str:
     """Which of our sides `dtype="auto", compiled=True` comes to."""
-    dtype = str(fast_dtype(torch.device(device))).removeprefix("torch.")
+    dtype = dtype_name(fast_dtype(torch.device(device)))
     compiled = f"ours, {dtype}, compiled"
     return compiled if compiled in sides else f"ours, {dtype}"

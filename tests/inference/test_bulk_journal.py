@@ -113,3 +113,21 @@ def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path)
         assert journal.decisions == {"precision": [64, 64]}, "the first process's counts"
     with AnswerJournal(folder, RUN, Ranks(1, 2), overwrite=True) as journal:
         assert (journal.decisions, journal.labels) == ({}, {})
+
+
+def test_opening_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in (0, 1):
+        with AnswerJournal(folder, RUN, Ranks(rank, 2)) as journal:
+            journal.decide("precision", [rank, 64])
+            journal.append([rank], [7])
+    opened: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def reading(path: Path) -> bytes:
+        opened.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
+        assert (journal.decisions, journal.labels) == ({"precision": [0, 64]}, {0: 7, 1: 7})
+    assert opened == ["rank-00000.jsonl", "rank-00001.jsonl"]

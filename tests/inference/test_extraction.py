@@ -345,22 +345,3 @@ def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: P
         list_images(tmp_path / "list.txt")
     with pytest.raises(DataError, match=r"example.org/b.png is an address"):
         list_images(Path("https://example.org/b.png"))
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Ranks()),
-        ({"RANK": "3", "WORLD_SIZE": "4"}, Ranks(3, 4, 3)),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Ranks(3, 4, 1)),
-        ({"WORLD_SIZE": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, Ranks()),
-    ],
-)
-def test_ranks_come_from_the_environment(environment: dict[str, str], expected: Ranks) -> None:
-    assert Ranks.from_environment(environment) == expected
-
-
-@pytest.mark.parametrize("environment", [{"RANK": "x"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "-1"}])
-def test_ranks_that_cannot_be_are_an_error(environment: dict[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match="RANK"):
-        Ranks.from_environment(environment)

@@ -3,6 +3,7 @@
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,22 +11,34 @@ from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.errors import ConfigurationError, TensorError
+from lxmert.inference import fast_model
 from lxmert.inference.fast_model import FastModel
 from lxmert.model.attention import LxmertAttention
-from tests.model.small import inputs, small_config
+from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
+
+
+def answering(**changes: Any) -> LxmertForQuestionAnswering:
+    torch.manual_seed(3)
+    return LxmertForQuestionAnswering(small_config(**changes)).eval()
 
 
 @pytest.fixture
 def model() -> LxmertForQuestionAnswering:
-    torch.manual_seed(3)
-    return LxmertForQuestionAnswering(small_config()).eval()
+    return answering()
 
 
 def fast_scores(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
     mask = batch["visual_attention_mask"]
     states = fast.encode_objects(batch["visual_feats"], batch["visual_pos"], mask)
     return fast.scores(encoded_words(fast, batch), batch["attention_mask"], states, mask)
+
+
+def fast_scores_of_pairs(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
+    flat = [batch[name].flatten(0, 1) for name in ("visual_feats", "visual_pos", "visual_attention_mask")]
+    states = fast.encode_objects(*flat).unflatten(0, (-1, 2))
+    words = encoded_words(fast, batch)
+    return fast.scores(words, batch["attention_mask"], states, batch["visual_attention_mask"])
 
 
 def encoded_words(fast: FastModel, batch: dict[str, Tensor]) -> Tensor:
@@ -38,16 +51,57 @@ def test_scores_are_those_of_the_plain_model(model: LxmertForQuestionAnswering) 
     torch.testing.assert_close(fast_scores(FastModel(model), batch), wanted, rtol=0, atol=1e-6)
 
 
-def test_pairs_of_images(model: LxmertForQuestionAnswering) -> None:
+def test_pairs_of_images() -> None:
     pairs = LxmertForVisualReasoning(small_config()).eval()
     batch = pair_inputs()
     wanted = pairs(**batch).logits
-    fast = FastModel(pairs)
-    flat = [batch[name].flatten(0, 1) for name in ("visual_feats", "visual_pos", "visual_attention_mask")]
-    states = fast.encode_objects(*flat).unflatten(0, (-1, 2))
-    words = encoded_words(fast, batch)
-    got = fast.scores(words, batch["attention_mask"], states, batch["visual_attention_mask"])
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+    torch.testing.assert_close(fast_scores_of_pairs(FastModel(pairs), batch), wanted, rtol=0, atol=1e-6)
+
+
+WRONG_FOR_SCORES: list[tuple[dict[str, Any], str]] = [
+    ({"word_states": torch.zeros(BATCH, WORDS, 23)}, rf"word_states has shape \({BATCH}, {WORDS}, 23\)"),
+    ({"word_states": torch.zeros(BATCH, 17, 24), "attention_mask": None}, "17 word pieces"),
+    ({"word_states": torch.zeros(0, WORDS, 24), "object_states": torch.zeros(0, 2, 24)}, "may be empty"),
+    ({"word_states": torch.zeros(BATCH, WORDS, 24).half()}, "word_states must be torch.float32 .*float16"),
+    ({"attention_mask": torch.ones(BATCH, WORDS - 1)}, "attention_mask has shape"),
+    ({"object_states": torch.zeros(BATCH - 1, OBJECTS, 24)}, "object_states has shape"),
+    ({"object_states": torch.zeros(BATCH, 2, OBJECTS, 24)}, "object_states has shape"),
+    ({"object_states": torch.zeros(BATCH, 0, 24)}, "may be empty"),
+    ({"object_states": torch.zeros(BATCH, OBJECTS, 24).double()}, "object_states must be torch.float32"),
+    ({"visual_attention_mask": torch.ones(BATCH, 2, OBJECTS)}, "visual_attention_mask has shape"),
+]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("changes", "fault"), WRONG_FOR_SCORES)
+def test_states_that_do_not_fit_are_refused(
+    changes: dict[str, Any], fault: str, compiled: bool, model: LxmertForQuestionAnswering
+) -> None:
+    right = {
+        "word_states": torch.zeros(BATCH, WORDS, 24),
+        "attention_mask": torch.ones(BATCH, WORDS),
+        "object_states": torch.zeros(BATCH, OBJECTS, 24),
+        "visual_attention_mask": torch.ones(BATCH, OBJECTS),
+    }
+    with pytest.raises(TensorError, match=fault):
+        FastModel(model, compiled=compiled).scores(**(right | changes))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "mask", "fault"),
+    [
+        ((BATCH, OBJECTS, 24), (BATCH, OBJECTS), r"object_states has shape .*expected \(3, 2, any, 24\)"),
+        ((BATCH, 3, OBJECTS, 24), (BATCH, 3, OBJECTS), "object_states has shape"),
+        ((BATCH, 2, OBJECTS, 24), (BATCH, OBJECTS), "visual_attention_mask has shape .*images, objects"),
+    ],
+)
+def test_states_of_other_than_two_images_are_refused(
+    shape: tuple[int, ...], mask: tuple[int, ...], fault: str, compiled: bool
+) -> None:
+    fast = FastModel(LxmertForVisualReasoning(small_config()), compiled=compiled)
+    with pytest.raises(TensorError, match=fault):
+        fast.scores(torch.zeros(BATCH, WORDS, 24), None, torch.zeros(shape), torch.ones(mask))
 
 
 def test_joined_projections_are_the_separate_ones(model: LxmertForQuestionAnswering) -> None:
@@ -95,11 +149,29 @@ def kept_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "compiled"
 
 
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The models whose weights were hashed."""
+    seen: list[object] = []
+    digest = fast_model.digest_weights
+
+    def hashing(model: LxmertForQuestionAnswering) -> str:
+        seen.append(model)
+        return digest(model)
+
+    monkeypatch.setattr(fast_model, "digest_weights", hashing)
+    return seen
+
+
+# Compiling takes seconds for every layer: each kind of layer is compiled here, none more often than it must.
+
+
 @pytest.mark.slow
 @needs_compiler
 def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
-    model: LxmertForQuestionAnswering, kept_code: Path, monkeypatch: pytest.MonkeyPatch
+    kept_code: Path, hashed: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model = answering(l_layers=1, r_layers=1, x_layers=2)  # Of the last one only the first word is computed.
     batch = inputs()
     wanted = model(**batch).question_answering_score
     fast = FastModel(deepcopy(model), compiled=True, kept=True)
@@ -107,6 +179,7 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
     one = {name: values[:1] for name, values in batch.items()}
     torch.testing.assert_close(fast_scores(fast, one), wanted[:1], rtol=0, atol=1e-5)
     assert len(list(kept_code.iterdir())) == 3
+    assert len(hashed) == 1, "the weights are hashed once for all parts"
     with pytest.raises(TensorError, match="input_ids"):
         fast.encode_words(torch.full_like(batch["input_ids"], 10**6))
 
@@ -131,22 +204,17 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
 @needs_compiler
 def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
     torch.manual_seed(3)
-    pairs = LxmertForVisualReasoning(small_config()).eval()
+    pairs = LxmertForVisualReasoning(small_config(l_layers=0, r_layers=0, x_layers=1)).eval()
     batch = pair_inputs()
     wanted = pairs(**batch).logits
-    fast = FastModel(pairs, compiled=True)
-    flat = [batch[name].flatten(0, 1) for name in ("visual_feats", "visual_pos", "visual_attention_mask")]
-    states = fast.encode_objects(*flat).unflatten(0, (-1, 2))
-    words = encoded_words(fast, batch)
-    got = fast.scores(words, batch["attention_mask"], states, batch["visual_attention_mask"])
+    got = fast_scores_of_pairs(FastModel(pairs, compiled=True), batch)
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
 @needs_compiler
-def test_code_that_is_not_kept_gives_the_same_scores(
-    model: LxmertForQuestionAnswering, kept_code: Path
-) -> None:
+def test_code_that_is_not_kept_gives_the_same_scores(kept_code: Path, hashed: list[object]) -> None:
+    model = answering(l_layers=1, r_layers=0, x_layers=1)
     batch = inputs()
     wanted = model(**batch).question_answering_score
     fast = FastModel(model, compiled=True)
@@ -154,3 +222,4 @@ def test_code_that_is_not_kept_gives_the_same_scores(
     two = {name: values[:2] for name, values in batch.items()}
     torch.testing.assert_close(fast_scores(fast, two), wanted[:2], rtol=0, atol=1e-5)
     assert not kept_code.exists()
+    assert hashed == []

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
+from lxmert.model import LxmertModel
 
 BATCH, WORDS, OBJECTS = 3, 7, 5
 SIZES: dict[str, Any] = {
@@ -22,6 +23,9 @@ SIZES: dict[str, Any] = {
     "r_layers": 1,
     "visual_feat_dim": 13,
 }
+
+RAW = {"word": ("input_ids", "token_type_ids"), "object": ("visual_feats", "visual_pos")}
+MASKS = {"word": "attention_mask", "object": "visual_attention_mask"}
 
 
 def small_config(**changes: Any) -> LxmertConfig:
@@ -74,3 +78,11 @@ def targets(config: LxmertConfig | None = None) -> dict[str, Any]:
         "matched_label": torch.tensor([0, 1, 1]),
         "ans": torch.tensor([4, 0, 8]),
     }
+
+
+def encoded(kind: str, model: LxmertModel, given: dict[str, Any]) -> dict[str, Any]:
+    """A batch whose words or objects, by `kind`, are encoded beforehand."""
+    encode = model.encode_words if kind == "word" else model.encode_objects
+    states = encode(**{name: given[name] for name in (*RAW[kind], MASKS[kind])})
+    others = {name: value for name, value in given.items() if name not in RAW[kind]}
+    return others | {f"{kind}_states": states}

@@ -7,23 +7,13 @@ import torch
 
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForQuestionAnswering, LxmertModel
-from tests.model.small import BATCH, OBJECTS, inputs, small_config
-
-RAW = ("visual_feats", "visual_pos")
-
-
-def encoded(model: LxmertModel) -> dict[str, Any]:
-    """The batch of `inputs` with its objects encoded."""
-    given = inputs()
-    objects = {name: given[name] for name in (*RAW, "visual_attention_mask")}
-    words = {name: value for name, value in given.items() if name not in RAW}
-    return words | {"object_states": model.encode_objects(**objects)}
+from tests.model.small import BATCH, OBJECTS, RAW, encoded, inputs, small_config
 
 
 @pytest.mark.parametrize("layers", [0, 2])
 def test_the_outputs_are_the_same(layers: int) -> None:
     model = LxmertModel(small_config(r_layers=layers)).eval()
-    whole, later = model(**inputs()), model(**encoded(model))
+    whole, later = model(**inputs()), model(**encoded("object", model, inputs()))
     for name in ("language_output", "vision_output", "pooled_output"):
         torch.testing.assert_close(later[name], whole[name], rtol=0, atol=0)
 
@@ -33,7 +23,7 @@ def test_answers_and_gradients_are_the_same() -> None:
     model = LxmertForQuestionAnswering(small_config()).eval()
     labels = torch.tensor([1, 0, 4])
     results = []
-    for given in (inputs(), encoded(model.lxmert)):
+    for given in (inputs(), encoded("object", model.lxmert, inputs())):
         model.zero_grad()
         model(**given, labels=labels).loss.backward()
         results.append(
@@ -51,7 +41,7 @@ def test_without_a_mask_all_objects_count() -> None:
     given = inputs()
     del given["visual_attention_mask"]
     states = model.encode_objects(given["visual_feats"], given["visual_pos"])
-    words = {name: value for name, value in given.items() if name not in RAW}
+    words = {name: value for name, value in given.items() if name not in RAW["object"]}
     torch.testing.assert_close(model(**words, object_states=states), model(**given), rtol=0, atol=0)
 
 
@@ -69,7 +59,7 @@ def test_without_a_mask_all_objects_count() -> None:
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match=fault):
-        model(**(encoded(model) | changes))
+        model(**(encoded("object", model, inputs()) | changes))
 
 
 def test_objects_are_checked_before_they_are_encoded() -> None:

@@ -7,23 +7,14 @@ import torch
 
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertModel
-from tests.model.small import BATCH, WORDS, inputs, small_config
+from tests.model.small import BATCH, WORDS, encoded, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
-
-RAW = ("input_ids", "token_type_ids")
-
-
-def encoded(model: LxmertModel, given: dict[str, Any]) -> dict[str, Any]:
-    """A batch with its texts encoded."""
-    words = {name: given[name] for name in (*RAW, "attention_mask")}
-    others = {name: value for name, value in given.items() if name not in RAW}
-    return others | {"word_states": model.encode_words(**words)}
 
 
 @pytest.mark.parametrize("layers", [0, 2])
 def test_the_outputs_are_the_same(layers: int) -> None:
     model = LxmertModel(small_config(l_layers=layers)).eval()
-    whole, later = model(**inputs()), model(**encoded(model, inputs()))
+    whole, later = model(**inputs()), model(**encoded("word", model, inputs()))
     for name in ("language_output", "vision_output", "pooled_output"):
         torch.testing.assert_close(later[name], whole[name], rtol=0, atol=0)
 
@@ -32,14 +23,14 @@ def test_scores_are_the_same() -> None:
     torch.manual_seed(1)
     answering = LxmertForQuestionAnswering(small_config()).eval()
     torch.testing.assert_close(
-        answering(**encoded(answering.lxmert, inputs()))[0], answering(**inputs())[0], rtol=0, atol=0
+        answering(**encoded("word", answering.lxmert, inputs()))[0], answering(**inputs())[0], rtol=0, atol=0
     )
 
 
 def test_a_sentence_about_two_images_is_encoded_once() -> None:
     torch.manual_seed(1)
     reasoning = LxmertForVisualReasoning(small_config()).eval()
-    given = encoded(reasoning.lxmert, pair_inputs())
+    given = encoded("word", reasoning.lxmert, pair_inputs())
     assert len(given["word_states"]) == len(pair_inputs()["input_ids"])
     torch.testing.assert_close(reasoning(**given)[0], reasoning(**pair_inputs())[0], rtol=0, atol=1e-6)
 
@@ -75,7 +66,7 @@ def test_word_vectors_are_encoded_too() -> None:
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:
     model = LxmertModel(small_config()).eval()
     with pytest.raises(TensorError, match=fault):
-        model(**(encoded(model, inputs()) | changes))
+        model(**(encoded("word", model, inputs()) | changes))
 
 
 def test_words_are_checked_before_they_are_encoded() -> None:

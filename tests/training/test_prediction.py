@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,29 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return batches
 
 
+@pytest.fixture
+def interrupted_after(
+    answered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], AbstractContextManager[None]]:
+    """Interrupts the run within it once the model has had so many batches."""
+
+    @contextmanager
+    def interrupting(batches: int) -> Iterator[None]:
+        scores = FastModel.scores
+
+        def interrupted(self: FastModel, *inputs: Any) -> Tensor:
+            if len(answered) == batches:
+                raise KeyboardInterrupt
+            return scores(self, *inputs)
+
+        answered.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(FastModel, "scores", interrupted)
+            yield
+
+    return interrupting
+
+
 def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
     """The answers of one example at a time, from features to scores in one go."""
     kind = task_named(task)
@@ -142,22 +166,13 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     tmp_path: Path,
     predict: Predict,
     answered: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     words = [model_of(task), scenes_folder, "-q", "--task", task, "--split", "train", "--batch-size", 5, "-o"]
     assert predict(*words, tmp_path / "whole")[0] == 0
     total = sum(answered)
     assert len(answered) > 8
-    scores = FastModel.scores
-
-    def interrupted(self: FastModel, *inputs: Any) -> Tensor:
-        if len(answered) == 7:
-            raise KeyboardInterrupt
-        return scores(self, *inputs)
-
-    answered.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(FastModel, "scores", interrupted)
+    with interrupted_after(7):
         status, out, err = predict(*words, tmp_path / "parts")
     assert (status, out) == (130, "")
     journal = tmp_path / "parts.journal"
@@ -442,24 +457,33 @@ def close_calls(model_of: Callable[[str], Path], models: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("agrees", [True, False])
+@pytest.fixture(params=["bfloat16", "float32"])
+def chosen(request: pytest.FixtureRequest) -> str:
+    """The precision that a comparison chooses for `compared_model`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def compared_model(chosen: str, model_of: Callable[[str], Path], close_calls: Path) -> Path:
+    """The folder of a model that answers in bfloat16 as in float32, or of one that does not."""
+    return model_of("vqa") if chosen == "bfloat16" else close_calls
+
+
 def test_how_many_answers_agree_chooses_the_precision(
-    agrees: bool,
-    model_of: Callable[[str], Path],
-    close_calls: Path,
+    chosen: str,
+    compared_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
     answered: list[int],
     compared: list[Agreement],
 ) -> None:
-    words = [model_of("vqa") if agrees else close_calls, scenes_folder, "-q", "--split", "train", "-o"]
-    chosen = "bfloat16" if agrees else "float32"
+    words = [compared_model, scenes_folder, "-q", "--split", "train", "-o"]
     status, out, err = predict(*words, tmp_path / "auto.json")
     assert (status, out) == (0, f"{tmp_path / 'auto.json'}: 640 predictions in {chosen}\n")
     (found,) = compared
     assert found.compared == 64
-    if agrees:
+    if chosen == "bfloat16":
         assert (found.agreed >= 63, err) == (True, "")
     else:
         assert found.agreed < 32
@@ -476,7 +500,7 @@ def test_how_many_answers_agree_chooses_the_precision(
     assert out.endswith(" predictions in bfloat16\n")
     assert len(compared) == 1
     is_same = (tmp_path / "insisted.json").read_bytes() == (tmp_path / "auto.json").read_bytes()
-    assert is_same == agrees
+    assert is_same == (chosen == "bfloat16")
 
 
 @pytest.mark.parametrize("reason", ["small", "no units"])
@@ -513,45 +537,31 @@ def test_of_a_store_fewer_questions_are_enough_to_compare(
         assert agreement.is_worth_comparing(model, examples, looks_at_images=True) == looked_at
 
 
-@pytest.mark.parametrize("agrees", [True, False])
 def test_a_continued_run_keeps_to_its_precision_wherever_it_goes_on(
-    agrees: bool,
-    model_of: Callable[[str], Path],
-    close_calls: Path,
+    chosen: str,
+    compared_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
     answered: list[int],
     compared: list[Agreement],
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    chosen = "bfloat16" if agrees else "float32"
-    folder = model_of("vqa") if agrees else close_calls
-    words = [folder, scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
+    words = [compared_model, scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
     assert predict(*words, tmp_path / "whole.json")[0] == 0
     total, of_comparison = len(answered), len(answered)
     assert predict(*words, tmp_path / "asked.json", "--dtype", chosen)[0] == 0
     of_comparison -= len(answered) - total
-    scores = FastModel.scores
-
-    def interrupted_after(batches: int) -> None:
-        def interrupted(self: FastModel, *inputs: Any) -> Tensor:
-            if len(answered) == batches:
-                raise KeyboardInterrupt
-            return scores(self, *inputs)
-
-        answered.clear()
-        with monkeypatch.context() as patch:
-            patch.setattr(FastModel, "scores", interrupted)
-            assert predict(*words, tmp_path / "parts.json")[0] == 130
-
     compared.clear()
-    interrupted_after(of_comparison - 3)
+    with interrupted_after(of_comparison - 3):
+        assert predict(*words, tmp_path / "parts.json")[0] == 130
     assert compared == []  # It had not come to an end: all of it is done again.
-    interrupted_after(of_comparison + 9)
+    with interrupted_after(of_comparison + 9):
+        assert predict(*words, tmp_path / "parts.json")[0] == 130
     assert len(compared) == 1
     # The device that it goes on with would have chosen otherwise, or compares anew.
-    units = torch.float32 if agrees else torch.bfloat16
+    units = torch.float32 if chosen == "bfloat16" else torch.bfloat16
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: units)
     answered.clear()
     status, out, _ = predict(*words, tmp_path / "parts.json")
@@ -647,6 +657,25 @@ def test_evaluation_chooses_as_prediction_does(
             assert now.keys() == kept.keys()
             assert all(torch.equal(now[name], weights) for name, weights in kept.items())
     assert len(compared) == 2
+
+
+def test_a_model_that_nobody_has_settled_is_so_before_its_first_answer(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    compared: list[Agreement],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agreement, "LEAST_EXAMPLES_LOOKING", 1)
+    model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
+    processor = LxmertProcessor.from_pretrained(model_of("vqa"))
+    examples = task_named("vqa").split(scenes_folder, "test").read()
+    answerer = ExampleAnswerer(model, processor, examples, setup=ModelSetup("auto"))
+    assert answerer.dtype == "float32"
+    answers = dict(zip(*next(answerer.answer(answerer.order)), strict=True))
+    assert (answerer.dtype, len(compared)) == ("bfloat16", 1)
+    asked = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
+    labels, _ = run_model(asked, processor, examples, setup=ModelSetup("bfloat16"))
+    assert answers == {place: labels[place] for place in answers}
 
 
 def test_the_first_different_questions_are_compared(

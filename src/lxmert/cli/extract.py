@@ -114,7 +114,7 @@ def extract(
         added, before, skipped = ranks.total([report.added, report.found, len(report.skipped)])
     finally:
         ranks.leave()
-    if ranks.rank == 0 or not ranks.is_connected:
+    if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
         typer.echo(f"{output}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
     if skipped:

@@ -78,7 +78,7 @@ def predict(
                 ranks=ranks,
                 overwrite=overwrite,
                 progress=display.start,
-                tell=note if ranks.rank == 0 or not ranks.is_connected else lambda line: None,
+                tell=note if ranks.is_leader else lambda line: None,
             )
         answered, found = ranks.total([report.answered, report.found])
     except KeyboardInterrupt:

@@ -85,7 +85,9 @@ class TaskModel:
     @property
     def dtype(self) -> str:
         """What the model computes in, as `--dtype` names it."""
-        return str(self.model.dtype).removeprefix("torch.")
+        from lxmert.weights.dtypes import dtype_name
+
+        return dtype_name(self.model.dtype)
 
 
 def load_task_model(

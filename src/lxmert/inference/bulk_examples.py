@@ -1,6 +1,6 @@
 """Answering the examples of a split of VQA, GQA or NLVR2 in bulk, each by the class its model chooses."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, wind
 from lxmert.inference.bulk_sources import LOOKING_WINDOW, LookedAtObjects, StoredObjects
 from lxmert.inference.fast_model import AUTO, FastModel
 from lxmert.processing import LxmertProcessor
+from lxmert.weights.dtypes import dtype_name
 
 _NOTHING_KEPT = 0
 
@@ -112,14 +113,9 @@ class ExampleAnswerer:
         return 0.0 if self._answerer is None else self._answerer.seconds
 
     @property
-    def is_settled(self) -> bool:
-        """Whether the model is set up: always, but with dtype "auto" before `settle`."""
-        return self._answerer is not None
-
-    @property
     def dtype(self) -> str:
         """What the model answers in, once it is settled: "float32", "bfloat16" or "float16"."""
-        return str(self._model.dtype).removeprefix("torch.")
+        return dtype_name(self._model.dtype)
 
     def agreement(self, progress: StartProgress = no_progress) -> Agreement:
         """Compare bfloat16 with float32 over the first different questions of `order`.
@@ -146,9 +142,24 @@ class ExampleAnswerer:
 
         return compare(self._model, answers)
 
-    def settle(self, agreement: Agreement) -> None:
-        """Set the model up for dtype "auto", in what an agreement says."""
-        self._set_up(replace(self._setup, dtype=agreement.dtype))
+    def settle(
+        self, agree: Callable[[], Agreement] | None = None, tell: Callable[[str], None] = lambda line: None
+    ) -> BulkAnswerer[int]:
+        """With dtype "auto" set the model up in what an agreement says; do nothing where it is set up.
+
+        Args:
+            agree: how the agreement is found; None for `agreement`.
+            tell: called with a line where bfloat16 will not do.
+
+        Returns:
+            what answers windows of questions.
+        """
+        if self._answerer is not None:
+            return self._answerer
+        found = self.agreement() if agree is None else agree()
+        if found.compared and not found.is_enough:
+            tell(f"{found}, so it stays float32; --dtype bfloat16 insists")
+        return self._set_up(replace(self._setup, dtype=found.dtype))
 
     def answer(
         self, places: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -156,7 +167,7 @@ class ExampleAnswerer:
         """Answer the examples at these places, batch by batch.
 
         What is computed for an example depends on `places` alone: the examples that are done are left out
-        by whole batches. A model that is not settled yet is settled first, by its `agreement`.
+        by whole batches. A model that is not settled yet is settled first.
 
         Args:
             places: a part of `order`.
@@ -165,7 +176,7 @@ class ExampleAnswerer:
         Yields:
             Places and their class ids; every place comes once, but for those that are done.
         """
-        answerer = self._answerer or self._set_up(replace(self._setup, dtype=self.agreement().dtype))
+        answerer = self.settle()
         for window in windows(places, self._images.__getitem__, self._windows):
             if is_done(window):
                 continue
@@ -186,12 +197,12 @@ class ExampleAnswerer:
         return Asked(self.tokens[place], self._images[place])
 
     def _first_different(self, count: int) -> list[Asked]:
-        different: dict[tuple[bytes, tuple[str, ...]], Asked] = {}
+        different: dict[Hashable, Asked] = {}
         for place in self.order:
             if len(different) == count:
                 break
             asked = self._asked(place)
-            different.setdefault((asked.token_ids.tobytes(), self._images[place]), asked)
+            different.setdefault(asked.key, asked)
         return list(different.values())
 
 

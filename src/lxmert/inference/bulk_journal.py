@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lxmert.data.feature_store.locking import RankLock
 from lxmert.errors import DataError
@@ -65,9 +65,10 @@ class AnswerJournal:
         try:
             if overwrite:
                 self._discard(ranks)
-            self.labels = {} if overwrite else self.read()
-            self.decisions: dict[str, Any] = {} if overwrite else self._read_decisions()
-            self._open()
+            held = _Held({}, {}, {}) if overwrite else self._held()
+            self.labels = held.labels
+            self.decisions = held.decisions
+            self._open(held.sizes.get(self._path, 0))
         except BaseException:
             self.close()
             raise
@@ -111,11 +112,7 @@ class AnswerJournal:
         Raises:
             DataError: a file is of another run.
         """
-        labels: dict[int, int] = {}
-        for line in self._lines():
-            if "places" in line:
-                labels.update(zip(line["places"], line["labels"], strict=True))
-        return labels
+        return self._held().labels
 
     def close(self) -> None:
         """Force everything to the disk and give the file free; further calls do nothing."""
@@ -132,24 +129,26 @@ class AnswerJournal:
         with suppress(OSError):  # An empty folder that stays is no harm.
             self.folder.rmdir()
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """The lines of all processes but their first ones, the first process's first."""
+    def _held(self) -> "_Held":
+        held = _Held({}, {}, {})
         for path in sorted(self.folder.glob("rank-*.jsonl")):
-            lines = (line for line, _ in _whole_lines(path))
-            first = next(lines, None)
-            if first is not None and first != self._run:
-                raise DataError(
-                    f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
-                    "finish that one first, or begin anew with --overwrite"
-                )
-            yield from lines
+            for line, end in _whole_lines(path):
+                if path not in held.sizes:
+                    self._check_run(line)
+                elif "places" in line:
+                    held.labels.update(zip(line["places"], line["labels"], strict=True))
+                elif "decision" in line:
+                    held.decisions.setdefault(line["decision"], line["value"])
+                held.sizes[path] = end
+        return held
 
-    def _read_decisions(self) -> dict[str, Any]:
-        decisions: dict[str, Any] = {}
-        for line in self._lines():
-            if "decision" in line:
-                decisions.setdefault(line["decision"], line["value"])
-        return decisions
+    def _check_run(self, first: Mapping[str, Any]) -> None:
+        """Raise unless the first line of a file is of this run."""
+        if first != self._run:
+            raise DataError(
+                f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
+                "finish that one first, or begin anew with --overwrite"
+            )
 
     def _discard(self, ranks: Ranks) -> None:
         """Delete this process's file, and those that no process of this run has."""
@@ -158,9 +157,9 @@ class AnswerJournal:
             if path == self._path or (ranks.rank == 0 and number.isdigit() and int(number) >= ranks.count):
                 path.unlink(missing_ok=True)
 
-    def _open(self) -> None:
+    def _open(self, size: int) -> None:
+        """Open this process's file to go on behind so many bytes."""
         try:
-            size = max((end for _, end in _whole_lines(self._path)), default=0)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             os.ftruncate(self._descriptor, size)
         except OSError as error:
@@ -180,6 +179,20 @@ class AnswerJournal:
                 self._synced_at = time.monotonic()
         except OSError as error:
             raise DataError(f"{self._path}: the journal cannot be written ({error})") from error
+
+
+class _Held(NamedTuple):
+    """What the files of all processes hold, as far as their lines are whole.
+
+    Attributes:
+        labels: class ids by place.
+        decisions: values by name; of one that several processes noted, the first process's.
+        sizes: of each file that has a whole line, the bytes of its whole lines.
+    """
+
+    labels: dict[int, int]
+    decisions: dict[str, Any]
+    sizes: dict[Path, int]
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:

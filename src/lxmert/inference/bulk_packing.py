@@ -30,6 +30,11 @@ class Asked(NamedTuple):
     token_ids: np.ndarray
     images: tuple[Hashable, ...]
 
+    @property
+    def key(self) -> tuple[bytes, tuple[Hashable, ...]]:
+        """Equal for equal questions about the same images, and for these alone."""
+        return self.token_ids.tobytes(), self.images
+
 
 @dataclass(frozen=True)
 class WindowLimits:
@@ -103,8 +108,8 @@ def windows(
 def equal_questions(asked: Sequence[Asked]) -> list[list[int]]:
     """The places of equal questions about the same images together, in order of their first."""
     places: dict[tuple[bytes, tuple[Hashable, ...]], list[int]] = {}
-    for place, (token_ids, images) in enumerate(asked):
-        places.setdefault((token_ids.tobytes(), images), []).append(place)
+    for place, one in enumerate(asked):
+        places.setdefault(one.key, []).append(place)
     return list(places.values())
 
 

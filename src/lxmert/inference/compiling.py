@@ -36,14 +36,22 @@ class CompiledPart:
     Args:
         part: in evaluation mode; its weights may not change any more.
         name: what the part is called, in messages and in the name of its file.
-        about: all that the code depends on beside the weights and torch, such as the configuration.
+        about: tells all that the code depends on beside torch and `lxmert`: configuration, weights. Asked
+            only where the code is kept as a file.
         shapes: for each tensor of `forward` in order its shape, with B, N, W or O for a size that varies.
         most: the highest value of such a size, where it has one.
         kept: whether the code is kept as a file, where that can be.
     """
 
     def __init__(
-        self, part: nn.Module, name: str, about: str, shapes: Shapes, most: Mapping[str, int], *, kept: bool
+        self,
+        part: nn.Module,
+        name: str,
+        about: Callable[[], str],
+        shapes: Shapes,
+        most: Mapping[str, int],
+        *,
+        kept: bool,
     ) -> None:
         self._part = part
         self._name = name
@@ -126,7 +134,7 @@ class CompiledPart:
         """Changes with whatever the code and the weights in the file depend on."""
         told = sha256()
         for fact in (
-            self._about,
+            self._about(),
             repr(self._shapes),
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
@@ -135,7 +143,4 @@ class CompiledPart:
             told.update(fact.encode() + b"\0")
         for source in (Path(__file__), *sorted(Path(lxmert.model.__path__[0]).glob("*.py"))):
             told.update(source.read_bytes())
-        for name, weights in self._part.state_dict().items():
-            told.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
-            told.update(weights.detach().contiguous().flatten().view(torch.uint8).numpy())
         return told.hexdigest()[:32]

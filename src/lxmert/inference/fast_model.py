@@ -4,6 +4,7 @@ Shapes: B examples, N images, W words, O objects, H hidden, C classes, D width o
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION, LxmertAttention
-from lxmert.model.checks import check_objects, check_words
+from lxmert.model.checks import check_encoded, check_objects, check_words
+from lxmert.weights.fingerprint import digest_weights
 
 TaskModel = LxmertForQuestionAnswering | LxmertForVisualReasoning
 
@@ -59,6 +61,7 @@ class FastModel:
         self._encode_objects: Callable[..., Tensor] = objects
         self._encode_words: Callable[..., Tensor] = words
         self._score: Callable[..., Tensor] = scorer
+        self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
         if compiled:
             for part in self.model.modules():
                 if isinstance(part, LxmertAttention):
@@ -147,9 +150,11 @@ class FastModel:
             (B, C) float32.
 
         Raises:
-            TensorError: an input has a wrong shape, dtype or value.
+            TensorError: an input has a wrong shape or dtype.
         """
         words_mask, objects_mask = attention_mask, visual_attention_mask
+        words, objects = (word_states, words_mask), (object_states, objects_mask)
+        check_encoded(self.model.config, self.model.dtype, words, objects, _images_axis(self.model))
         if self.compiled:
             words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
         return self._score(word_states, words_mask, object_states, objects_mask)
@@ -163,9 +168,8 @@ class FastModel:
             tensor: tuple(widths.get(size, size) if isinstance(size, str) else size for size in shape)
             for tensor, shape in inputs.items()
         }
-        about = f"{type(self.model).__name__} {config.to_json_string()}"
         most = {"W": config.max_position_embeddings}
-        return CompiledPart(part, name, about, shapes, most, kept=kept)
+        return CompiledPart(part, name, self._about, shapes, most, kept=kept)
 
 
 def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
@@ -175,8 +179,18 @@ def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
     return mask.long()
 
 
+def _about(model: TaskModel) -> str:
+    """What a model's code depends on."""
+    return f"{type(model).__name__} {model.config.to_json_string()} {digest_weights(model)}"
+
+
+def _images_axis(model: TaskModel) -> tuple[int, ...]:
+    """The axis of images between batch and objects, for a model that has one."""
+    return (IMAGES_PER_SENTENCE,) if isinstance(model, LxmertForVisualReasoning) else ()
+
+
 def _scorer_inputs(model: TaskModel) -> dict[str, _Shape]:
-    images = (IMAGES_PER_SENTENCE,) if isinstance(model, LxmertForVisualReasoning) else ()
+    images = _images_axis(model)
     return {
         "words": ("B", "W", "H"),
         "words_mask": ("B", "W"),

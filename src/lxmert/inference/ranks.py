@@ -55,6 +55,14 @@ class Ranks:
             distributed.init_process_group("gloo", rank=rank, world_size=count, timeout=_LONGEST_RUN)
         return cls(rank, count, local_rank, is_connected)
 
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process does what is done once for all that it reaches: choose, tell, write.
+
+        The first of those that are connected is; one that reaches no other is its own.
+        """
+        return self.rank == 0 or not self.is_connected
+
     def share(self, items: Sequence[_Item]) -> list[_Item]:
         """Every `count`-th item, from number `rank` on: the same whatever is done already."""
         return list(items[self.rank :: self.count])

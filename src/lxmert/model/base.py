@@ -172,6 +172,7 @@ class LxmertModel(LxmertPreTrainedModel):
             first_word_only=pooled_only and not every_layer,
             object_states=object_states,
             words_are_encoded=word_states is not None,
+            output_hidden_states=output_hidden_states,
         )
         pooled = self.pooler(encoded.language_output)  # (B, H)
 

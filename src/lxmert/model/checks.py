@@ -159,6 +159,43 @@ def check_objects(
         _check_numbers(name, values, "the feature extractor")
 
 
+def check_encoded(
+    config: LxmertConfig,
+    dtype: torch.dtype,
+    words: tuple[Tensor, Tensor | None],
+    objects: tuple[Tensor, Tensor | None],
+    images: tuple[int, ...] = (),
+) -> None:
+    """Check words and objects that a model encoded earlier.
+
+    Args:
+        config: configuration of the model.
+        dtype: of the model.
+        words: word_states (B, W, H) and attention_mask (B, W), or None for the latter.
+        objects: object_states (B, O, H) and visual_attention_mask (B, O), or None for the latter.
+        images: sizes of further axes of the objects behind B: (2,) where a sentence is about two images.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    width = config.hidden_size
+    of_images = "images, " * len(images)
+    _check_shape("word_states", words[0], (None, None, width), "batch, words, hidden_size")
+    _raise(text_length_fault(words[0].shape[1], config.max_position_embeddings))
+    shape = (words[0].shape[0], *images, None, width)
+    _check_shape("object_states", objects[0], shape, f"batch, {of_images}objects, hidden_size")
+    for name, (states, mask), mask_name, meaning in (
+        ("word_states", words, "attention_mask", "batch, words"),
+        ("object_states", objects, "visual_attention_mask", f"batch, {of_images}objects"),
+    ):
+        if states.numel() == 0:
+            raise TensorError(f"{name} has shape {tuple(states.shape)}: no axis may be empty")
+        if states.dtype != dtype:
+            raise TensorError(f"{name} must be {dtype} as the model is, got {states.dtype}")
+        if mask is not None:
+            _check_shape(mask_name, mask, tuple(states.shape[:-1]), meaning)
+
+
 def _check_states(
     config: LxmertConfig,
     batch: int | None,

@@ -172,6 +172,7 @@ class LxmertEncoder(nn.Module):
         first_word_only: bool = False,
         object_states: Tensor | None = None,
         words_are_encoded: bool = False,
+        output_hidden_states: bool = True,
     ) -> LxmertEncoderOutput:
         """Encode words and objects, each on their own, then together.
 
@@ -187,6 +188,8 @@ class LxmertEncoder(nn.Module):
                 words are then (B, 1, H), and the objects those before that layer.
             object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
             words_are_encoded: `lang_feats` are what `encode_words` gave.
+            output_hidden_states: False where nobody looks at the states layer by layer; they may be left out
+                then where they take work.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions

@@ -15,7 +15,6 @@ from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL, Part
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
-from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.model.heads import LxmertPairHead
 from lxmert.processing import LxmertProcessor
@@ -91,10 +90,7 @@ def run_model(
         DataError: There is no example, or an image's regions are missing.
     """
     answerer = answerer_of(model, processor, examples, features, batch_size, setup)
-    if not answerer.is_settled:
-        agreement = answerer.agreement(progress)
-        tell_of(agreement, tell)
-        answerer.settle(agreement)
+    answerer.settle(lambda: answerer.agreement(progress), tell)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for places, found in answerer.answer(answerer.order):
@@ -129,12 +125,6 @@ def answerer_of(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
     return ExampleAnswerer(model, processor, examples, features, setup=setup, batch_size=batch_size)
-
-
-def tell_of(agreement: Agreement, tell: Callable[[str], None]) -> None:
-    """Say why a work goes on in float32 although the device has units for bfloat16."""
-    if agreement.compared and not agreement.is_enough:
-        tell(f"{agreement}, so it stays float32; --dtype bfloat16 insists")
 
 
 def regions_for(

@@ -22,10 +22,10 @@ from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
 from lxmert.inference.fast_model import AUTO
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
-from lxmert.training.evaluation import answerer_of, predictions_of, tell_of
+from lxmert.training.evaluation import answerer_of, predictions_of
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import answers_of
-from lxmert.vision.fingerprint import hash_weights
+from lxmert.weights.fingerprint import hash_weights
 
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that say nothing of what the model computes."""
@@ -120,10 +120,7 @@ def predict_to_file(
     mine = _share(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run, ranks, overwrite=overwrite) as journal:
         found = sum(place in journal.labels for place in mine)
-        if not answerer.is_settled:
-            agreement = _agree(answerer, journal, ranks, progress)
-            tell_of(agreement, tell)
-            answerer.settle(agreement)
+        answerer.settle(lambda: _agree(answerer, journal, ranks, progress), tell)
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(mine))
         advance(found)
         for places, labels in answerer.answer(mine, journal.holds):
@@ -131,7 +128,7 @@ def predict_to_file(
             advance(len(places))
     is_written = False
     ranks.total([0])  # Until all of them are done.
-    if ranks.rank == 0 or not ranks.is_connected:
+    if ranks.is_leader:
         labels_of = journal.read()
         if len(labels_of) == len(examples):
             in_order = [labels_of[place] for place in range(len(examples))]
@@ -162,7 +159,7 @@ def _agree(
     noted: list[int] | None = journal.decisions.get(_AGREEMENT)
     found = Agreement()
     # The first process has the word, whatever others have noted; they add nothing to its numbers.
-    if ranks.rank == 0 or not ranks.is_connected:
+    if ranks.is_leader:
         found = answerer.agreement(progress) if noted is None else Agreement(*noted)
     counts = ranks.total([found.agreed, found.compared])
     if counts != noted:

@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError
-from lxmert.vision.fingerprint import hash_weights, require_weights
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -31,6 +30,7 @@ from lxmert.vision.foreign_models import (
 from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
 from lxmert.vision.images import load_image
 from lxmert.vision.regions import Regions
+from lxmert.weights.fingerprint import hash_weights, require_weights
 
 DEFAULT_OBJECTS = 36
 """Objects per picture that LXMERT was trained with (section 4.1 of the paper)."""

@@ -19,7 +19,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError
-from lxmert.vision.fingerprint import hash_weights, require_weights
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -27,6 +26,7 @@ from lxmert.vision.foreign_models import (
     one_line_running,
     require_name,
 )
+from lxmert.weights.fingerprint import hash_weights, require_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

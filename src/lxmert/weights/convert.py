@@ -17,6 +17,7 @@ from torch import Tensor
 from lxmert.answers import ANSWERS_FILE, write_answers
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
+from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.files import PT_FORMAT, SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
@@ -227,7 +228,7 @@ def _infer_config(
         num_attention_heads=heads,
         visual_loss_normalizer=_ORIGINAL_VISUAL_LOSS_WEIGHT,
         architectures=[architecture.value],
-        dtype=str(dtypes.pop()).removeprefix("torch.") if len(dtypes) == 1 else "float32",
+        dtype=dtype_name(dtypes.pop()) if len(dtypes) == 1 else "float32",
     )
 
 

@@ -149,6 +149,24 @@ def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
             torch.testing.assert_close(one[real], other[real])
 
 
+def test_states_of_a_layer_that_nobody_asks_for_are_not_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    padded: list[Tensor] = []
+    restore = Rows.padded
+
+    def restoring(self: Rows, rows: Tensor) -> Tensor:
+        padded.append(rows)
+        return restore(self, rows)
+
+    monkeypatch.setattr(Rows, "padded", restoring)
+    trained, counts = model(packed=True, **NO_DROPOUT).lxmert, []
+    for asked in (True, False):
+        padded.clear()
+        trained(**batch(), output_hidden_states=asked)
+        counts.append(len(padded))
+    layers = small_config()
+    assert counts[0] - counts[1] == layers.l_layers + layers.r_layers + 2 * layers.x_layers
+
+
 def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
     mask = torch.tensor([[0.0, 0.0, -9.0], [0.0, -9.0, 0.0], [0.0, 0.0, 0.0]])[:, None, None, :]
     rows = Rows(mask, 3, 3, multiple=4)

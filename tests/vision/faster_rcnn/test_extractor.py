@@ -14,7 +14,7 @@ from lxmert.vision.faster_rcnn import FasterRcnnConfig, extractor
 from lxmert.vision.faster_rcnn.extraction_settings import ExtractionSettings
 from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
 from lxmert.vision.faster_rcnn.selection import SelectionSettings, select_detections
-from lxmert.vision.fingerprint import hash_weights
+from lxmert.weights.fingerprint import hash_weights
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 

@@ -35,6 +35,7 @@ from lxmert.inference.exporting.parity import (
 from lxmert.inference.exporting.signature import Signature, signature_of
 from lxmert.inference.exporting.tracing import ProgramFile, write_program
 from lxmert.processing import LxmertProcessor
+from lxmert.weights.dtypes import dtype_name
 
 FORMAT_VERSION = 1
 _FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
@@ -195,7 +196,7 @@ class _Work:
 def _check_model(model: PreTrainedModel, signature: Signature, processor: LxmertProcessor | None) -> None:
     dtypes = {parameter.dtype for parameter in model.parameters()}
     if dtypes != {torch.float32}:
-        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        names = ", ".join(sorted(map(dtype_name, dtypes)))
         raise ConfigurationError(f"models are exported from float32, got {names}; call model.float() first")
     if processor is None or processor.answers is None or signature.scores is None:
         return

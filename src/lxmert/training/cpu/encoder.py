@@ -134,7 +134,9 @@ class PackedEncoder(LxmertEncoder):
         **named_options: Any,
     ) -> LxmertEncoderOutput:
         """See `LxmertEncoder.forward`."""
-        asks_more = any(options) or any(named_options.values())
+        by_layer = bool(named_options.get("output_hidden_states", True))
+        others = named_options.keys() - {"output_hidden_states"}
+        asks_more = any(options) or any(named_options[name] for name in others)
         if visual_feats is not None and visual_pos is not None and not asks_more and self._may_pack():
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
@@ -143,7 +145,8 @@ class PackedEncoder(LxmertEncoder):
             objects = Rows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
             if words.have_first and objects.have_any:
                 with torch.autocast("cpu", enabled=False):
-                    return _Pass(self, dtype, words, objects).run(lang_feats, visual_feats, visual_pos)
+                    one_pass = _Pass(self, dtype, words, objects, by_layer=by_layer)
+                    return one_pass.run(lang_feats, visual_feats, visual_pos)
         return super().forward(
             lang_feats,
             lang_attention_mask,
@@ -170,32 +173,36 @@ class _Pass:
         dtype: of matrix products.
         words: rows of the texts.
         objects: rows of the images.
+        by_layer: True gives the states after each layer too.
     """
 
-    def __init__(self, encoder: LxmertEncoder, dtype: torch.dtype, words: Rows, objects: Rows) -> None:
+    def __init__(
+        self, encoder: LxmertEncoder, dtype: torch.dtype, words: Rows, objects: Rows, *, by_layer: bool
+    ) -> None:
         self._encoder = encoder
         # Of states between layers, as autocast keeps them too.
         self._precise = encoder.visn_fc.visn_fc.weight.dtype
         self._dtype = dtype
         self._words = words
         self._objects = objects
+        self._by_layer = by_layer
 
     def run(self, words: Tensor, features: Tensor, boxes: Tensor) -> LxmertEncoderOutput:
         """Words (B, W, H), object features (B, O, D) and boxes (B, O, 4) to what the encoder returns."""
         encoder = self._encoder
         lang = self._words.packed(words)
         seen = self._embedded(self._objects.packed(features), self._objects.packed(boxes))
-        word_states, object_states = [], []
+        word_states, object_states = list[Tensor](), list[Tensor]()
         for layer in encoder.layer:
             lang = self._layer(layer, lang, self._words)
-            word_states.append(self._words.padded(lang))
+            self._note(word_states, lang, self._words)
         for layer in encoder.r_layers:
             seen = self._layer(layer, seen, self._objects)
-            object_states.append(self._objects.padded(seen))
+            self._note(object_states, seen, self._objects)
         for layer in encoder.x_layers:
             lang, seen = self._cross_layer(layer, lang, seen)
-            word_states.append(self._words.padded(lang))
-            object_states.append(self._objects.padded(seen))
+            self._note(word_states, lang, self._words)
+            self._note(object_states, seen, self._objects)
         return LxmertEncoderOutput(
             vision=(tuple(object_states), None),
             language=(tuple(word_states), None),
@@ -206,6 +213,11 @@ class _Pass:
             words_to_words=None,
             objects_to_objects=None,
         )
+
+    def _note(self, by_layer: list[Tensor], states: Tensor, rows: Rows) -> None:
+        """Append the states (N, H) after a layer, as (B, P, H), where they are asked for."""
+        if self._by_layer:
+            by_layer.append(rows.padded(states))
 
     def _embedded(self, features: Tensor, boxes: Tensor) -> Tensor:
         """Features (N, D) and boxes (N, 4) -> (N, H)."""

@@ -27,10 +27,10 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_network_pixels,
 )
 from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
-from lxmert.vision.fingerprint import hash_weights, require_weights
 from lxmert.vision.geometry import BoxesLike, validate_boxes
 from lxmert.vision.images import load_image
 from lxmert.vision.regions import Regions
+from lxmert.weights.fingerprint import hash_weights, require_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
 
 EMBEDDED_DETECTOR = "scenes"

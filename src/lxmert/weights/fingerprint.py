@@ -1,6 +1,6 @@
-"""A short fingerprint of a model's weights: what an extractor's identity and description carry.
+"""Fingerprints of a model's weights, to be kept with what is made by them.
 
-Features of other weights look like features all the same; only the fingerprint tells them apart.
+Features, answers and code of other weights look like any; only the fingerprint tells them apart.
 """
 
 import hashlib
@@ -14,13 +14,19 @@ _LETTERS = 12
 """48 bits: two of a million different models share one with a chance of 0.2 %."""
 
 
-def hash_weights(model: nn.Module) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of every tensor's name, shape, type and bytes."""
+def digest_weights(model: nn.Module) -> str:
+    """The SHA-256 of every tensor's name, shape, type and bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:_LETTERS]
+        # As bytes, for NumPy knows no bfloat16. A contiguous tensor of the CPU is read where it lies.
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def hash_weights(model: nn.Module) -> str:
+    """The first twelve digits of `digest_weights`: what an extractor's identity and description carry."""
+    return digest_weights(model)[:_LETTERS]
 
 
 def require_weights(name: object, found: str, expected: str | None) -> None:

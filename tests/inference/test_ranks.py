@@ -1,0 +1,38 @@
+"""Which process of several this is."""
+
+import pytest
+
+from lxmert.errors import ConfigurationError
+from lxmert.inference.ranks import Ranks
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Ranks()),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, Ranks(3, 4, 3)),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Ranks(3, 4, 1)),
+        ({"WORLD_SIZE": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, Ranks()),
+    ],
+)
+def test_ranks_come_from_the_environment(environment: dict[str, str], expected: Ranks) -> None:
+    assert Ranks.from_environment(environment) == expected
+
+
+@pytest.mark.parametrize("environment", [{"RANK": "x"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "-1"}])
+def test_ranks_that_cannot_be_are_an_error(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="RANK"):
+        Ranks.from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "leads"),
+    [
+        (Ranks(), True),
+        (Ranks(0, 3, is_connected=True), True),
+        (Ranks(1, 3, 1, is_connected=True), False),
+        (Ranks(2, 3, 2, is_connected=False), True),
+    ],
+)
+def test_the_first_leads_those_that_are_connected_and_others_themselves(ranks: Ranks, leads: bool) -> None:
+    assert ranks.is_leader == leads
