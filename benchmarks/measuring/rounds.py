@@ -68,6 +68,8 @@ def in_turns(
         for _ in range(warmups):
             took = seconds_of(side, device)
         say(f"warmed up: {name}" + (f", {took:.3f} s" if warmups else ""))
+    gc.collect()
+    gc.freeze()  # What compilers left behind is large, and would be gone through before each timing.
     names = list(sides)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):

@@ -16,6 +16,7 @@ OURS: Mapping[str, Mapping[str, Any]] = {
     "ours, float32, compiled": {"dtype": "float32", "compiled": True},
     "ours, bfloat16": {"dtype": "bfloat16"},
     "ours, bfloat16, compiled": {"dtype": "bfloat16", "compiled": True},
+    "ours, int8, compiled": {"dtype": "int8", "compiled": True},
 }
 
 
@@ -43,8 +44,8 @@ def fast_models(
 
 
 def dtype_of(side: str) -> str:
-    """The dtype of a side's matrix products, for the limit that counts; 8 bits are held against float32's."""
-    return "bfloat16" if "bfloat16" in side else "float32"
+    """The dtype whose limit a side is held against: that of its matrix products; for 8 bits bfloat16."""
+    return "float32" if "float32" in side else "bfloat16"
 
 
 def best_side(sides: Mapping[str, Any], device: str) -> str:

@@ -13,7 +13,7 @@ from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.errors import ConfigurationError, TensorError
 from lxmert.inference import fast_model
 from lxmert.inference.fast_model import FastModel
-from lxmert.model.attention import LxmertAttention
+from lxmert.model.attention import LxmertAttention, joint_product
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
 
@@ -110,7 +110,7 @@ def test_joined_projections_are_the_separate_ones(model: LxmertForQuestionAnswer
     joined = deepcopy(model)
     for part in joined.modules():
         if isinstance(part, LxmertAttention):
-            part.joins_projections = True
+            part.joint_product = joint_product
     assert joined.state_dict().keys() == model.state_dict().keys()
     torch.testing.assert_close(joined(**batch).question_answering_score, wanted, rtol=0, atol=1e-6)
 
@@ -136,8 +136,8 @@ def test_auto_takes_bfloat16_only_where_there_are_units_for_it(
 
 
 def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
-    with pytest.raises(ConfigurationError, match="dtype is 'int8', expected auto, float32, bfloat16"):
-        FastModel(model, dtype="int8")
+    with pytest.raises(ConfigurationError, match="dtype is 'int4', expected auto, int8, float32"):
+        FastModel(model, dtype="int4")
 
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")

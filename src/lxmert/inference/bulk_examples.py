@@ -34,8 +34,8 @@ class ModelSetup:
     """How a model is set up for answering; see `FastModel`.
 
     Attributes:
-        dtype: "float32", "bfloat16", "float16" or "auto"; None leaves the model's own. "auto" is bfloat16
-            where the device has units for it; `ExampleAnswerer` goes by the answers as well.
+        dtype: "float32", "bfloat16", "float16", "int8" or "auto"; None leaves the model's own. "auto" is
+            bfloat16 where the device has units for it; `ExampleAnswerer` goes by the answers as well.
         compiled: run as machine code made for the model.
         kept: keep that code for later processes.
     """

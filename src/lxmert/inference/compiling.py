@@ -141,6 +141,7 @@ class CompiledPart:
             str(torch.cpu._is_amx_tile_supported()),
         ):
             told.update(fact.encode() + b"\0")
-        for source in (Path(__file__), *sorted(Path(lxmert.model.__path__[0]).glob("*.py"))):
-            told.update(source.read_bytes())
+        for package in (Path(__file__).parent, Path(lxmert.model.__path__[0])):
+            for source in sorted(package.glob("*.py")):
+                told.update(source.read_bytes())
         return told.hexdigest()[:32]

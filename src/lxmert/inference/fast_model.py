@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
+from lxmert.inference.int8 import quantize
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
-from lxmert.model.attention import CPU_ATTENTION, LxmertAttention
+from lxmert.model.attention import CPU_ATTENTION, LxmertAttention, joint_product
 from lxmert.model.checks import check_encoded, check_objects, check_words
 from lxmert.weights.fingerprint import digest_weights
 
@@ -21,6 +22,7 @@ TaskModel = LxmertForQuestionAnswering | LxmertForVisualReasoning
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTO = "auto"
+INT8 = "int8"
 
 _Shape = tuple[int | str, ...]
 
@@ -37,23 +39,31 @@ class FastModel:
         model: set up in place: put into evaluation mode, converted where `dtype` is another than its own,
             and on a CPU set to plain attention.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
-            None leaves the model's own.
+            None leaves the model's own. "int8" puts the linear layers of the encoders into 8 bits, for good,
+            and leaves the states in what "auto" comes to; only compiled, and on a CPU.
         compiled: run as machine code made for this model and device, which needs a C++ compiler and takes a
             minute or two. The weights are copied, and may not change any more.
         kept: on a CPU keep the code and the copy of the weights in a file, which later processes load in
             seconds. Code that is not kept computes large batches faster, single questions alike.
 
     Raises:
-        ConfigurationError: there is no such dtype.
+        ConfigurationError: there is no such dtype, or not here.
     """
 
     def __init__(
         self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False, kept: bool = False
     ) -> None:
-        known = {None: model.dtype, AUTO: fast_dtype(model.device)} | DTYPES
+        fastest = fast_dtype(model.device)
+        known = {None: model.dtype, AUTO: fastest, INT8: fastest} | DTYPES
         if dtype not in known:
-            raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {', '.join(DTYPES)}")
-        self.model = model.eval().to(known[dtype])
+            raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {INT8}, {', '.join(DTYPES)}")
+        self._is_int8 = dtype == INT8
+        self._check_int8(model.device, compiled)
+        self.model = model.eval()
+        if self._is_int8:
+            quantize(model, fastest)
+        elif dtype is not None:
+            self.model.to(known[dtype])
         self.compiled = compiled
         self._attention = model.config._attn_implementation
         self.to(model.device)
@@ -64,14 +74,19 @@ class FastModel:
         self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
         if compiled:
             for part in self.model.modules():
-                if isinstance(part, LxmertAttention):
-                    part.joins_projections = True
+                if isinstance(part, LxmertAttention) and part.joint_product is None:
+                    part.joint_product = joint_product
             self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS, kept)
             self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS, kept)
             self._score = self._compiled(scorer, "scorer", _scorer_inputs(model), kept)
 
     def to(self, device: str | torch.device) -> None:
-        """Move the model to a device, whose attention kernel it takes; a dtype stays as it is."""
+        """Move the model to a device, whose attention kernel it takes; a dtype stays as it is.
+
+        Raises:
+            ConfigurationError: the model is in 8 bits, and the device no CPU.
+        """
+        self._check_int8(torch.device(device), compiled=True)
         self.model.to(device)
         attention = CPU_ATTENTION if self.device.type == "cpu" else self._attention
         self.model.set_attn_implementation(attention)
@@ -159,6 +174,10 @@ class FastModel:
             words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
         return self._score(word_states, words_mask, object_states, objects_mask)
 
+    def _check_int8(self, device: torch.device, compiled: bool) -> None:
+        if self._is_int8 and not (compiled and device.type == "cpu"):
+            raise ConfigurationError("int8 is for compiled models on a CPU; bfloat16 is for all")
+
     def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape], kept: bool) -> CompiledPart:
         config = self.model.config
         widths = {
@@ -173,10 +192,13 @@ class FastModel:
 
 
 def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
-    """The mask of states (..., L, H): a compiled model has always one, so that it is compiled only once."""
+    """The mask of states (..., L, H): a compiled model has always one, so that it is compiled only once.
+
+    As float32: it is added to scores, and to turn integers into them for each score takes as long as softmax.
+    """
     if mask is None:
-        return torch.ones(states.shape[:-1], dtype=torch.long, device=states.device)
-    return mask.long()
+        return torch.ones(states.shape[:-1], device=states.device)
+    return mask.float()
 
 
 def _about(model: TaskModel) -> str:

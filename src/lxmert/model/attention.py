@@ -10,8 +10,8 @@ no key then attends to all keys alike instead of giving NaN.
 Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ CPU_ATTENTION: Final = "eager"
 after; in bfloat16 they take the processor's matrix units."""
 
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
+JointProduct = Callable[[Sequence[Any], Tensor], Tensor]
 
 
 def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -74,8 +75,8 @@ class LxmertAttention(nn.Module):
     """Multi-head attention from queries (words or objects) to a context (words or objects).
 
     Attributes:
-        joins_projections: compute queries, keys and values of the same states by one matrix product. It pays
-            where the joined weights are kept, as by `torch.compile` with frozen weights.
+        joint_product: computes queries, keys and values of the same states by one matrix product, None by
+            one each. It pays where the joined weights are kept, as by `torch.compile` with frozen weights.
     """
 
     is_causal = False
@@ -89,7 +90,7 @@ class LxmertAttention(nn.Module):
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
-        self.joins_projections = False
+        self.joint_product: JointProduct | None = None
 
     def forward(
         self,
@@ -132,22 +133,23 @@ class LxmertAttention(nn.Module):
 
     def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, ...]:
         """Queries (B, Q, H), keys and values (B, K, H)."""
-        if not self.joins_projections:
+        if self.joint_product is None:
             return self.query(hidden_states), self.key(context), self.value(context)
         if hidden_states is context:
-            return _joined((self.query, self.key, self.value), context)
-        return self.query(hidden_states), *_joined((self.key, self.value), context)
+            return self.joint_product((self.query, self.key, self.value), context).chunk(3, dim=-1)
+        keys_and_values = self.joint_product((self.key, self.value), context)
+        return self.query(hidden_states), *keys_and_values.chunk(2, dim=-1)
 
     def _heads(self, states: Tensor) -> Tensor:
         """(B, N, H) -> (B, A, N, d)."""
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
-def _joined(layers: tuple[nn.Linear, ...], states: Tensor) -> tuple[Tensor, ...]:
-    """What linear layers of one width make of (B, N, H), each (B, N, H), by one matrix product."""
+def joint_product(layers: Sequence[nn.Linear], states: Tensor) -> Tensor:
+    """What linear layers make of (B, N, H), side by side, by one matrix product."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
-    return nn.functional.linear(states, weight, bias).chunk(len(layers), dim=-1)
+    return nn.functional.linear(states, weight, bias)
 
 
 def _implementation(config: LxmertConfig, mask: Tensor | None, queries: Tensor, context: Tensor) -> str:

@@ -1,0 +1,127 @@
+"""Linear layers in 8 bits compute what exact sums of the rounded numbers give."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import nn
+
+from lxmert import LxmertForQuestionAnswering
+from lxmert.errors import ConfigurationError
+from lxmert.inference.fast_model import FastModel
+from lxmert.inference.int8 import (
+    Int8Linear,
+    approximate_gelu,
+    joint_int8_product,
+    quantize,
+    quantize_rows,
+)
+from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
+from tests.model.small import inputs
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    torch.manual_seed(inputs + outputs)
+    return nn.Linear(inputs, outputs)
+
+
+@given(arrays.arrays("float32", (3, 5), elements=st.floats(-1e6, 1e6, width=32)))
+def test_rounded_rows_stand_for_the_rows(rows: object) -> None:
+    states = torch.from_numpy(rows)
+    values, scale = quantize_rows(states)
+    assert values.dtype == torch.int8
+    assert int(values.min()) >= -127
+    # Half a step, and what float32 itself rounds.
+    assert bool(((values * scale - states).abs() <= 0.5001 * scale).all())
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    states = torch.tensor([[1.0, -0.5], [1000.0, 3.0]])
+    values, scale = quantize_rows(states)
+    assert values.tolist() == [[127, -64], [127, 0]]  # -63.5 and 0.38, to the even one
+    torch.testing.assert_close(scale, torch.tensor([[1 / 127], [1000 / 127]]))
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (2, 7, 12)])
+def test_product_is_the_exact_sum_of_rounded_numbers(shape: tuple[int, ...]) -> None:
+    layer = linear(12, 10)
+    states = torch.randn(shape)
+    rows, weights = quantize_rows(states), quantize_rows(layer.weight)
+    summed = rows.values.double() @ weights.values.double().t()
+    wanted = summed * rows.scale.double() * weights.scale.double().t() + layer.bias.double()
+    got = Int8Linear(layer, torch.float32)(states)
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_product_is_near_that_of_float32() -> None:
+    layer, states = linear(64, 32), torch.randn(9, 64)
+    got = Int8Linear(layer, torch.float32)(states)
+    torch.testing.assert_close(got, layer(states), rtol=0, atol=0.03)
+
+
+def test_products_side_by_side() -> None:
+    layers = [Int8Linear(linear(12, outputs), torch.bfloat16) for outputs in (4, 6)]
+    states = torch.randn(3, 5, 12)
+    got = joint_int8_product(layers, states)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, torch.cat([layer(states) for layer in layers], dim=-1))
+
+
+def test_gelu_is_near_the_exact_one_everywhere() -> None:
+    values = torch.cat([torch.linspace(-6, 6, 20001), torch.tensor([-1e4, -30.0, 0.0, 30.0, 1e4])])
+    wanted = nn.functional.gelu(values.double())
+    error = (approximate_gelu(values).double() - wanted).abs()
+    assert bool((error <= 2e-4 + 1e-6 * values.abs()).all())
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_scores_are_near_those_of_float32(activation: str) -> None:
+    model = answering(hidden_act=activation)
+    batch = inputs()
+    wanted = model(**batch).question_answering_score
+    names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    quantize(model, torch.float32)
+    left = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    assert all(".encoder." not in name or ".visn_fc." in name for name in left)
+    assert {name for name in names if ".encoder." not in name} <= set(left)
+    got = model(**batch).question_answering_score
+    assert 1e-5 < (got - wanted).abs().max() < 0.02 * wanted.std()
+
+
+def test_states_take_another_dtype_and_scales_stay_float32() -> None:
+    model = answering()
+    quantize(model, torch.bfloat16)
+    assert model.dtype == torch.bfloat16
+    scales = [part.scale for part in model.modules() if isinstance(part, Int8Linear)]
+    assert {scale.dtype for scale in scales} == {torch.float32}
+
+
+@needs_compiler
+def test_compiled_and_kept_it_scores_as_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LXMERT_HOME", str(tmp_path))
+    batch = inputs()
+    fast = FastModel(answering(l_layers=1, x_layers=1), dtype="int8", compiled=True, kept=True)
+    stepwise = answering(l_layers=1, x_layers=1)
+    quantize(stepwise, fast.model.dtype)
+    wanted = fast_scores(FastModel(stepwise, dtype=None), batch)
+    torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=0.03)
+    assert len(list(tmp_path.rglob("*.pt2"))) == 3
+
+
+def test_only_compiled_and_on_a_cpu() -> None:
+    with pytest.raises(ConfigurationError, match="compiled models on a CPU"):
+        FastModel(answering(), dtype="int8")
+    fast = FastModel(answering(), dtype="int8", compiled=True)
+    with pytest.raises(ConfigurationError, match="compiled models on a CPU"):
+        fast.to("cuda")
+
+
+def test_a_refused_model_is_left_as_it_was() -> None:
+    model = answering()
+    with pytest.raises(ConfigurationError):
+        FastModel(model, dtype="int8")
+    assert isinstance(model, LxmertForQuestionAnswering)
+    assert not any(isinstance(part, Int8Linear) for part in model.modules())
