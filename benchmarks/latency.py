@@ -91,7 +91,7 @@ def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
         model = copied(peer, DTYPES[dtype]).to(device)
         inputs = {part: values.to(model.dtype) for part, values in image.items()}
         sides[name] = lambda model=model, inputs=inputs: _asked(model, words, mask, inputs)
-    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile, kept=True)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
     for name, fast in models.items():
         sides[name] = _one_more(fast, words, image)
     return sides, notes

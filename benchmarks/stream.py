@@ -44,8 +44,8 @@ def main(arguments: list[str]) -> None:
     common = parsed(_parser(), arguments, "stream.py")
     given = common.given
     config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
-    stream = made_stream(config, given.questions or (20 if common.quick else 200),
-                         given.images or (4 if common.quick else 37))  # fmt: skip
+    stream = made_stream(config, given.questions or (20 if common.quick else 600),
+                         given.images or (4 if common.quick else 111))  # fmt: skip
     ours, peer = answering_twins(config)
     sides, notes = _sides(ours, peer, common)
     scores: dict[str, torch.Tensor] = {}
@@ -82,8 +82,8 @@ def main(arguments: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, ROUNDS, on_gpu=True)
-    parser.add_argument("--questions", type=int, help="questions of the stream (200)")
-    parser.add_argument("--images", type=int, help="images of the stream (37)")
+    parser.add_argument("--questions", type=int, help="questions of the stream (600)")
+    parser.add_argument("--images", type=int, help="images of the stream (111)")
     parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
     parser.add_argument("--no-export", action="store_true", help="leave ONNX Runtime out")
     parser.add_argument("--scenes-data", type=Path, help="folder of made scenes, to compare trained answers")

@@ -21,7 +21,7 @@ OURS: Mapping[str, Mapping[str, Any]] = {
 
 
 def fast_models(
-    model: Any, device: str, *, with_compiled: bool = True, kept: bool = False
+    model: Any, device: str, *, with_compiled: bool = True
 ) -> tuple[dict[str, FastModel], list[str]]:
     """Copies of a model in all settings of OURS, and a line for each that is not there.
 
@@ -29,7 +29,6 @@ def fast_models(
         model: a question-answering model, float32.
         device: where they run.
         with_compiled: False leaves the compiled ones out.
-        kept: compiled ahead of time, to be kept, as `LxmertPredictor` does.
     """
     found, notes = {}, []
     for name, options in OURS.items():
@@ -37,7 +36,7 @@ def fast_models(
             notes.append(f"{name}: left out by --no-compile.")
             continue
         try:
-            found[name] = FastModel(copied(model, torch.float32).to(device), kept=kept, **options)
+            found[name] = FastModel(copied(model, torch.float32).to(device), **options)
         except Exception as error:  # A setting that this machine lacks must not cost the other figures.
             notes.append(f"{name}: not measured, {error}")
     return found, notes

@@ -37,12 +37,10 @@ class ModelSetup:
         dtype: "float32", "bfloat16", "float16", "int8" or "auto"; None leaves the model's own. "auto" is
             bfloat16 where the device has units for it; `ExampleAnswerer` goes by the answers as well.
         compiled: run as machine code made for the model.
-        kept: keep that code for later processes.
     """
 
     dtype: str | None = None
     compiled: bool = False
-    kept: bool = False
 
     def apply(self, model: PreTrainedModel) -> FastModel:
         """Set a model up, in place.
@@ -50,7 +48,7 @@ class ModelSetup:
         Raises:
             ConfigurationError: what is asked for does not exist, or not on the model's device.
         """
-        return FastModel(model, dtype=self.dtype, compiled=self.compiled, kept=self.kept)
+        return FastModel(model, dtype=self.dtype, compiled=self.compiled)
 
 
 class ExampleAnswerer:

@@ -1,25 +1,22 @@
 """Parts of a model as machine code, with the weights in the order in which the processor reads them.
 
-On a CPU the code can be made ahead of time and kept as a file, which the next process loads in seconds. Made
-anew in the process it takes a minute or two, and then computes large batches faster (docs/benchmarks.md); on
-other devices it is made so always. Source: the documentation of `torch.export` and of AOTInductor.
+On a CPU the code is made ahead of time and kept as a file, which the next process loads in seconds; on other
+devices each process makes its own. Source: the documentation of `torch.export` and of `torch.compile`.
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 import lxmert.model
 from lxmert.downloads import cache_folder
 from lxmert.errors import ConfigurationError
+from lxmert.inference.code_files import SUFFIX, load_code, write_code
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +37,6 @@ class CompiledPart:
             only where the code is kept as a file.
         shapes: for each tensor of `forward` in order its shape, with B, N, W or O for a size that varies.
         most: the highest value of such a size, where it has one.
-        kept: whether the code is kept as a file, where that can be.
     """
 
     def __init__(
@@ -50,15 +46,12 @@ class CompiledPart:
         about: Callable[[], str],
         shapes: Shapes,
         most: Mapping[str, int],
-        *,
-        kept: bool,
     ) -> None:
         self._part = part
         self._name = name
         self._about = about
         self._shapes = shapes
         self._most = most
-        self._kept = kept
         self._code: dict[torch.device, Callable[..., Tensor]] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -69,39 +62,25 @@ class CompiledPart:
         """
         device = inputs[0].device
         if device not in self._code:
-            ahead = self._kept and device.type == "cpu"
-            self._code[device] = self._ahead_of_time(inputs) if ahead else self._just_in_time()
+            on_cpu = device.type == "cpu"
+            self._code[device] = self._code_from_file(inputs) if on_cpu else compiled_here(self._part)
         return self._code[device](*inputs)
 
-    def _just_in_time(self) -> Callable[..., Tensor]:
-        from torch._inductor import config
-
-        compiled = torch.compile(self._part, dynamic=True)
-
-        def call(*inputs: Tensor) -> Tensor:
-            # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
-            with config.patch(freezing=True):
-                result: Tensor = compiled(*inputs)
-            return result
-
-        return call
-
-    def _ahead_of_time(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _code_from_file(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         folder = cache_folder() / "compiled"
-        path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}.pt2"
+        path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}{SUFFIX}"
         if not path.exists():
             logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(mkdtemp(prefix=".partial-", dir=folder))
             try:
-                self._write(partial / path.name, inputs)
-                os.replace(partial / path.name, path)
-            finally:
-                rmtree(partial, ignore_errors=True)
-        loaded: Callable[..., Tensor] = torch._inductor.aoti_load_package(str(path))
-        return loaded
+                write_code(path, self._exported(inputs))
+            except Exception as error:  # What compilers raise is of many kinds.
+                raise ConfigurationError(
+                    f"the {self._name} cannot be compiled here ({str(error).strip().splitlines()[0]}); a C++ "
+                    "compiler is needed. Not compiled, the same is computed somewhat slower"
+                ) from error
+        return load_code(path)
 
-    def _write(self, path: Path, inputs: tuple[Tensor, ...]) -> None:
+    def _exported(self, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         names = {size for shape in self._shapes.values() for size in shape if isinstance(size, str)}
         axes = {name: Dim(name, min=1, max=self._most.get(name)) for name in names}
         dynamic = {
@@ -111,19 +90,8 @@ class CompiledPart:
         examples = tuple(
             self._example(given, shape) for given, shape in zip(inputs, self._shapes.values(), strict=True)
         )
-        try:
-            with torch.no_grad():
-                program = torch.export.export(self._part, examples, dynamic_shapes=dynamic, strict=False)
-                torch._inductor.aoti_compile_and_package(
-                    program,
-                    package_path=str(path),
-                    inductor_configs={"freezing": True},
-                )
-        except Exception as error:  # What compilers raise is of many kinds.
-            raise ConfigurationError(
-                f"the {self._name} cannot be compiled here ({str(error).strip().splitlines()[0]}); a C++ "
-                "compiler is needed. Not compiled, the same is computed somewhat slower"
-            ) from error
+        with torch.no_grad():
+            return torch.export.export(self._part, examples, dynamic_shapes=dynamic, strict=False)
 
     def _example(self, given: Tensor, shape: tuple[int | str, ...]) -> Tensor:
         """A tensor of usual size, of the dtype of a given one."""
@@ -145,3 +113,18 @@ class CompiledPart:
             for source in sorted(package.glob("*.py")):
                 told.update(source.read_bytes())
         return told.hexdigest()[:32]
+
+
+def compiled_here(part: nn.Module) -> Callable[..., Tensor]:
+    """A module as a function that this process compiles at its first call, with its weights frozen."""
+    from torch._inductor import config
+
+    compiled = torch.compile(part, dynamic=True)
+
+    def call(*inputs: Tensor) -> Tensor:
+        # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
+        with config.patch(freezing=True):
+            result: Tensor = compiled(*inputs)
+        return result
+
+    return call

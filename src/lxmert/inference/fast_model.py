@@ -13,8 +13,9 @@ from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.int8 import quantize
+from lxmert.inference.joined_products import join_products, part_products
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
-from lxmert.model.attention import CPU_ATTENTION, LxmertAttention, joint_product
+from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.checks import check_encoded, check_objects, check_words
 from lxmert.weights.fingerprint import digest_weights
 
@@ -42,17 +43,15 @@ class FastModel:
             None leaves the model's own. "int8" puts the linear layers of the encoders into 8 bits, for good,
             and leaves the states in what "auto" comes to; only compiled, and on a CPU.
         compiled: run as machine code made for this model and device, which needs a C++ compiler and takes a
-            minute or two. The weights are copied, and may not change any more.
-        kept: on a CPU keep the code and the copy of the weights in a file, which later processes load in
-            seconds. Code that is not kept computes large batches faster, single questions alike.
+            minute or two. The weights are copied, and may not change any more. On a CPU code and weights are
+            kept in a file, which later processes load in seconds; what is loaded stays in memory until the
+            process ends.
 
     Raises:
         ConfigurationError: there is no such dtype, or not here.
     """
 
-    def __init__(
-        self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False, kept: bool = False
-    ) -> None:
+    def __init__(self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False) -> None:
         fastest = fast_dtype(model.device)
         known = {None: model.dtype, AUTO: fastest, INT8: fastest} | DTYPES
         if dtype not in known:
@@ -73,12 +72,12 @@ class FastModel:
         self._score: Callable[..., Tensor] = scorer
         self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
         if compiled:
-            for part in self.model.modules():
-                if isinstance(part, LxmertAttention) and part.joint_product is None:
-                    part.joint_product = joint_product
-            self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS, kept)
-            self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS, kept)
-            self._score = self._compiled(scorer, "scorer", _scorer_inputs(model), kept)
+            join_products(model)
+            if self.device.type == "cpu" and model.dtype == torch.bfloat16 and not self._is_int8:
+                part_products(model)
+            self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS)
+            self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS)
+            self._score = self._compiled(scorer, "scorer", _scorer_inputs(model))
 
     def to(self, device: str | torch.device) -> None:
         """Move the model to a device, whose attention kernel it takes; a dtype stays as it is.
@@ -178,7 +177,7 @@ class FastModel:
         if self._is_int8 and not (compiled and device.type == "cpu"):
             raise ConfigurationError("int8 is for compiled models on a CPU; bfloat16 is for all")
 
-    def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape], kept: bool) -> CompiledPart:
+    def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config
         widths = {
             "H": config.hidden_size, "D": config.visual_feat_dim, "P": config.visual_pos_dim
@@ -188,7 +187,7 @@ class FastModel:
             for tensor, shape in inputs.items()
         }
         most = {"W": config.max_position_embeddings}
-        return CompiledPart(part, name, self._about, shapes, most, kept=kept)
+        return CompiledPart(part, name, self._about, shapes, most)
 
 
 def _mask(mask: Tensor | None, states: Tensor) -> Tensor:

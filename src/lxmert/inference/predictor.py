@@ -108,7 +108,7 @@ class LxmertPredictor:
         processor = LxmertProcessor.from_pretrained(place.location, **own)
         model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
         model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(model, processor, setup=ModelSetup(dtype, compiled, kept=True)).to(model.device)
+        return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the model, and what looks at images for it, to `device`; returns itself."""

@@ -110,12 +110,36 @@ class LxmertAttention(nn.Module):
         Returns:
             (B, Q, H), and the weights (B, A, Q, K) or None.
         """
-        query, key, value = map(self._heads, self._projected(hidden_states, context))
-        name = (
-            "eager"
-            if output_attentions
-            else _implementation(self.config, attention_mask, hidden_states, context)
-        )
+        query, key, value = self._projected(hidden_states, context)
+        is_self = hidden_states is context
+        return self.attend(query, key, value, attention_mask, output_attentions, is_self=is_self)
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        *,
+        is_self: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What follows the projections.
+
+        Args:
+            query: (B, Q, H).
+            key: (B, K, H).
+            value: (B, K, H).
+            attention_mask: see `forward`, as the next.
+            output_attentions: see `forward`.
+            is_self: queries and context are the same.
+
+        Returns:
+            see `forward`.
+        """
+        shape = query.shape
+        query, key, value = map(self._heads, (query, key, value))
+        name = "eager" if output_attentions else _implementation(self.config, attention_mask, is_self)
         if name == "sdpa" and attention_mask is not None and query.requires_grad:
             query, attention_mask = _spread_evenly(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
@@ -128,17 +152,18 @@ class LxmertAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.dropout if self.training else 0.0,
         )
-        mixed = mixed.reshape(hidden_states.shape)  # (B, Q, A, d) -> (B, Q, H)
+        mixed = mixed.reshape(shape)  # (B, Q, A, d) -> (B, Q, H)
         return mixed, weights if output_attentions else None
 
-    def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+    def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, Q, H), keys and values (B, K, H)."""
         if self.joint_product is None:
             return self.query(hidden_states), self.key(context), self.value(context)
         if hidden_states is context:
-            return self.joint_product((self.query, self.key, self.value), context).chunk(3, dim=-1)
-        keys_and_values = self.joint_product((self.key, self.value), context)
-        return self.query(hidden_states), *keys_and_values.chunk(2, dim=-1)
+            query, key, value = self.joint_product((self.query, self.key, self.value), context).chunk(3, -1)
+            return query, key, value
+        key, value = self.joint_product((self.key, self.value), context).chunk(2, -1)
+        return self.query(hidden_states), key, value
 
     def _heads(self, states: Tensor) -> Tensor:
         """(B, N, H) -> (B, A, N, d)."""
@@ -152,10 +177,10 @@ def joint_product(layers: Sequence[nn.Linear], states: Tensor) -> Tensor:
     return nn.functional.linear(states, weight, bias)
 
 
-def _implementation(config: LxmertConfig, mask: Tensor | None, queries: Tensor, context: Tensor) -> str:
+def _implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) -> str:
     """Name of the attention function for a call that needs no weights."""
     name: str = config._attn_implementation or "eager"
-    if "flash" in name and mask is not None and queries is not context:
+    if "flash" in name and mask is not None and not is_self:
         # transformers' flash path cuts padding from queries by the keys' mask: right in self-attention only.
         return "sdpa"
     return name

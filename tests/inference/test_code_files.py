@@ -1,0 +1,102 @@
+"""Code in files: written whole, loaded with its weights where the processor reads them fast, not hoarded."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+from lxmert.inference import code_files
+from lxmert.inference.code_files import load_code, write_code
+
+LINE = 64
+"""Bytes of a processor's cache line."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = nn.Sequential(nn.Linear(32, 40), nn.Tanh(), nn.Linear(40, 3)).eval()
+    example = torch.rand(5, 32)
+    rows = {"input": {0: Dim("rows", min=1)}}
+    path = tmp_path / "new" / "part.so"
+    write_code(path, torch.export.export(part, (example,), dynamic_shapes=rows))
+    assert list(path.parent.iterdir()) == [path], "nothing else is left"
+
+    runners = []
+    real = torch._C._aoti.AOTIModelContainerRunnerCpu
+
+    def recorded(*given: Any) -> Any:
+        runners.append(real(*given))
+        return runners[-1]
+
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelContainerRunnerCpu", recorded)
+    code = load_code(path)
+    for count in (5, 1, 2):
+        torch.testing.assert_close(code(example[:count]), part(example[:count]), rtol=0, atol=1e-6)
+    weights = runners[0].extract_constants_map(False)
+    assert len(weights) >= 3
+    places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]
+    assert {place % LINE for place in places} == {0}
+    assert load_code(path) is code, "loaded once"
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes packages of 10 bytes of code in no time."""
+
+    def package(program: object, *, package_path: str, inductor_configs: object) -> None:
+        with ZipFile(package_path, "w") as archive:
+            archive.writestr("model/data/code.cpp", "source")
+            archive.writestr("model/data/code.so", b"0123456789")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", package)
+
+
+def written(path: Path) -> Path:
+    write_code(path, None)  # type: ignore[arg-type]
+    return path
+
+
+def test_the_code_alone_is_kept(tmp_path: Path, compiler: None) -> None:
+    assert written(tmp_path / "one.so").read_bytes() == b"0123456789"
+    assert [path.name for path in tmp_path.iterdir()] == ["one.so"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", refuse)
+    with pytest.raises(RuntimeError, match="no compiler"):
+        written(tmp_path / "one.so")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_code_not_used_for_longest_makes_room(
+    tmp_path: Path, compiler: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_files, "_MOST_BYTES", 25)
+    for age, name in enumerate(("newest", "middle", "oldest")):
+        path = written(tmp_path / f"{name}.so")
+        os.utime(path, (0, time.time() - 100 * age))
+    other = tmp_path / "not-code.txt"
+    other.write_text("0" * 100)
+    written(tmp_path / "new.so")
+    assert {path.name for path in tmp_path.iterdir()} == {"newest.so", "middle.so", "new.so", "not-code.txt"}
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path, compiler: None) -> None:
+    day = 24 * 60 * 60
+    for age, name in ((2 * day, "old"), (60, "young")):
+        folder = tmp_path / f".partial-{name}"
+        folder.mkdir()
+        os.utime(folder, (0, time.time() - age))
+    written(tmp_path / "one.so")
+    assert {path.name for path in tmp_path.iterdir()} == {".partial-young", "one.so"}

@@ -1,0 +1,76 @@
+"""Joined and parted products give what the model's own give."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from lxmert import LxmertForQuestionAnswering
+from lxmert.inference import joined_products
+from lxmert.inference.joined_products import join_products, part_products
+from lxmert.model.attention import LxmertAttention
+from tests.model.small import inputs, small_config
+
+
+@pytest.fixture
+def model() -> LxmertForQuestionAnswering:
+    torch.manual_seed(3)
+    return LxmertForQuestionAnswering(small_config()).eval()
+
+
+def joined(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering:
+    other = deepcopy(model)
+    join_products(other)
+    assert other.state_dict().keys() == model.state_dict().keys()
+    return other
+
+
+@pytest.mark.parametrize("pooled_only", [False, True])
+def test_joined(model: LxmertForQuestionAnswering, pooled_only: bool) -> None:
+    wanted, got = (
+        one.lxmert(**inputs(), pooled_only=pooled_only, return_dict=True) for one in (model, joined(model))
+    )
+    torch.testing.assert_close(got.pooled_output, wanted.pooled_output, rtol=0, atol=1e-6)
+    if not pooled_only:
+        torch.testing.assert_close(got.vision_output, wanted.vision_output, rtol=0, atol=1e-6)
+
+
+def test_joined_multiply_less_often(model: LxmertForQuestionAnswering) -> None:
+    def products(one: LxmertForQuestionAnswering) -> int:
+        with torch.profiler.profile() as profile:
+            one(**inputs())
+        return sum(
+            event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm")
+        )
+
+    layers = model.config.l_layers + model.config.r_layers
+    # Self-attention: 3 products become 1. Cross-modality layers: 6 of the cross-attention become 1, its 2
+    # outputs 1, and there are two self-attentions. The last layer, of which the first word alone is computed,
+    # joins keys and values, of the objects and then of the words.
+    saved = 2 * layers + (5 + 1 + 2 * 2) * (model.config.x_layers - 1) + 2
+    assert products(model) - products(joined(model)) == saved
+
+
+def test_joined_gives_maps(model: LxmertForQuestionAnswering) -> None:
+    wanted, got = (one(**inputs(), output_attentions=True) for one in (model, joined(model)))
+    assert len(wanted.cross_encoder_attentions) == model.config.x_layers
+    for maps, others in zip(wanted.cross_encoder_attentions, got.cross_encoder_attentions, strict=True):
+        torch.testing.assert_close(others, maps, rtol=0, atol=1e-6)
+
+
+def test_an_own_joint_product_is_kept(model: LxmertForQuestionAnswering) -> None:
+    def own(layers: object, states: torch.Tensor) -> torch.Tensor:
+        return states
+
+    attention = next(part for part in model.modules() if isinstance(part, LxmertAttention))
+    attention.joint_product = own
+    join_products(model)
+    assert attention.joint_product is own
+
+
+def test_parted(model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joined_products, "_PART_OUTPUTS", 7)  # Does not divide 24.
+    other = deepcopy(model)
+    part_products(other)
+    wanted, got = (one(**inputs()).question_answering_score for one in (model, other))
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
