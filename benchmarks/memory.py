@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
         about="Each figure is from a process of its own: the most memory that it ever held (VmHWM), and what "
         "that is above the memory after its imports, in GiB. The model is made in the dtype that it answers "
         "in; training keeps weights, gradients and AdamW's two moments in float32 on both sides. "
-        f"{STREAM}: the questions of stream.py; {STEP}: {STEPS} steps of training_step.py's batch.",
+        f"{STREAM}: 200 questions as in stream.py; {STEP}: {STEPS} steps of training_step.py's batch.",
         command=common.command,
         settings={"steps": STEPS},
         raw={", ".join(case): sizes for case, sizes in found.items()},

@@ -22,7 +22,7 @@ LINE = 64
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
 def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = nn.Sequential(nn.Linear(32, 40), nn.Tanh(), nn.Linear(40, 3)).eval()
+    part = nn.Sequential(nn.Linear(32, 1024), nn.Tanh(), nn.Linear(1024, 3)).eval()
     example = torch.rand(5, 32)
     rows = {"input": {0: Dim("rows", min=1)}}
     path = tmp_path / "new" / "part.so"
@@ -38,13 +38,29 @@ def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(torch._C._aoti, "AOTIModelContainerRunnerCpu", recorded)
     code = load_code(path)
-    for count in (5, 1, 2):
-        torch.testing.assert_close(code(example[:count]), part(example[:count]), rtol=0, atol=1e-6)
+    for given in (
+        example,
+        example[:1],
+        example[::2],
+        example[:1].expand(5, -1),
+        example.t()[:5].t().repeat(1, 7),
+    ):
+        given = given[:, :32]
+        torch.testing.assert_close(code(given), part(given), rtol=0, atol=1e-6)
     weights = runners[0].extract_constants_map(False)
     assert len(weights) >= 3
     places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]
     assert {place % LINE for place in places} == {0}
     assert load_code(path) is code, "loaded once"
+
+
+def test_a_file_that_is_no_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.so"
+    path.touch()
+    for wrong in (path, tmp_path / "missing.so"):
+        with pytest.raises(RuntimeError):
+            load_code(wrong)
+    assert [one.name for one in tmp_path.iterdir()] == ["empty.so"], "none is made"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A model set up for answering gives the scores of the plain one, whatever its dtype and kernels."""
 
 import shutil
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.errors import ConfigurationError, TensorError
-from lxmert.inference import code_files, fast_model
+from lxmert.inference import code_files, compiling, fast_model
 from lxmert.inference.compiling import compiled_here
 from lxmert.inference.fast_model import FastModel
+from lxmert.inference.joined_products import join_products
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
 
@@ -167,6 +169,26 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
     torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-5)
     one = {name: values[:1] for name, values in batch.items()}
     torch.testing.assert_close(fast_scores(fast, one), wanted[:1], rtol=0, atol=1e-5)
+    # Ids of half the size, and cut from longer ones; one image for all, as its states are expanded.
+    ids = torch.cat([batch["input_ids"], batch["input_ids"]], dim=1).int()
+    cut = batch | {"input_ids": ids[:, :WORDS]}
+    torch.testing.assert_close(fast_scores(fast, cut), wanted, rtol=0, atol=1e-5)
+    shared = batch | {
+        name: batch[name][:1].expand_as(batch[name])
+        for name in ("visual_feats", "visual_pos", "visual_attention_mask")
+    }
+    of_shared = model(**shared).question_answering_score
+    torch.testing.assert_close(fast_scores(fast, shared), of_shared, rtol=0, atol=1e-5)
+    states = fast.encode_objects(
+        *(shared[name][:1] for name in ("visual_feats", "visual_pos")), one["visual_attention_mask"]
+    )
+    got = fast.scores(
+        encoded_words(fast, batch),
+        batch["attention_mask"],
+        states.expand(BATCH, -1, -1),
+        shared["visual_attention_mask"],
+    )
+    torch.testing.assert_close(got, of_shared, rtol=0, atol=1e-5)
     assert len(list(kept_code.iterdir())) == 3
     assert len(hashed) == 1, "the weights are hashed once for all parts"
     with pytest.raises(TensorError, match="input_ids"):
@@ -177,6 +199,22 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         patch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
         again = FastModel(deepcopy(model), compiled=True)
         torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
+
+    # The C library would not look at a damaged file of a name that it has loaded.
+    faults = [RuntimeError("file too short")]
+    (damaged,) = kept_code.glob("object-encoder*")
+    before = damaged.stat().st_ino
+
+    def load_code(path: Path) -> Callable[..., Tensor]:
+        if faults:
+            raise faults.pop()
+        return code_files.load_code(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiling, "load_code", load_code)
+        again = FastModel(deepcopy(model), compiled=True)
+        torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
+    assert damaged.stat().st_ino != before, "made anew"
 
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler found\nat all")
@@ -204,12 +242,25 @@ def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
 @pytest.mark.slow
 @needs_compiler
 def test_code_of_one_process_gives_the_same() -> None:
-    model = answering(l_layers=1, r_layers=0, x_layers=0)
+    model = answering(l_layers=0, r_layers=0, x_layers=2)
     fast = FastModel(deepcopy(model))
-    scorer = compiled_here(fast._encode_words)
-    batch = inputs()
-    words = [batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")]
+    join_products(model)
+    scorer = compiled_here(fast_model._Scorer(model))
     for count in (BATCH, 2):
-        some = [values[:count] for values in words]
+        words, objects = torch.rand(count, WORDS, 24), torch.rand(count, OBJECTS, 24)
+        masks = torch.ones(count, WORDS), torch.ones(count, OBJECTS)
         with torch.no_grad():
-            torch.testing.assert_close(scorer(*some), fast.encode_words(*some), rtol=0, atol=1e-5)
+            got = scorer(words, masks[0], objects, masks[1])
+        torch.testing.assert_close(got, fast.scores(words, masks[0], objects, masks[1]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "has_units", "wanted"), [
+    ("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False), ("int8", True, False),
+])  # fmt: skip
+def test_products_are_parted_where_it_pays(
+    dtype: str, has_units: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_units)
+    model = answering()
+    FastModel(model, dtype=dtype, compiled=True)
+    assert ("Parted" in repr(model)) == wanted

@@ -25,6 +25,13 @@ def joined(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering:
     return other
 
 
+def products(model: LxmertForQuestionAnswering) -> int:
+    """How many matrix products a pass takes."""
+    with torch.profiler.profile() as profile:
+        model(**inputs())
+    return sum(event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm"))
+
+
 @pytest.mark.parametrize("pooled_only", [False, True])
 def test_joined(model: LxmertForQuestionAnswering, pooled_only: bool) -> None:
     wanted, got = (
@@ -36,13 +43,6 @@ def test_joined(model: LxmertForQuestionAnswering, pooled_only: bool) -> None:
 
 
 def test_joined_multiply_less_often(model: LxmertForQuestionAnswering) -> None:
-    def products(one: LxmertForQuestionAnswering) -> int:
-        with torch.profiler.profile() as profile:
-            one(**inputs())
-        return sum(
-            event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm")
-        )
-
     layers = model.config.l_layers + model.config.r_layers
     # Self-attention: 3 products become 1. Cross-modality layers: 6 of the cross-attention become 1, its 2
     # outputs 1, and there are two self-attentions. The last layer, of which the first word alone is computed,
@@ -52,10 +52,19 @@ def test_joined_multiply_less_often(model: LxmertForQuestionAnswering) -> None:
 
 
 def test_joined_gives_maps(model: LxmertForQuestionAnswering) -> None:
-    wanted, got = (one(**inputs(), output_attentions=True) for one in (model, joined(model)))
-    assert len(wanted.cross_encoder_attentions) == model.config.x_layers
-    for maps, others in zip(wanted.cross_encoder_attentions, got.cross_encoder_attentions, strict=True):
-        torch.testing.assert_close(others, maps, rtol=0, atol=1e-6)
+    words = torch.rand(2, 3, 24)
+    features, positions = (
+        torch.rand(2, 4, size) for size in (model.config.visual_feat_dim, model.config.visual_pos_dim)
+    )
+    wanted, got = (
+        one.lxmert.encoder(words, None, features, positions, output_all_attentions=True)
+        for one in (model, joined(model))
+    )
+    for kind in ("words_to_objects", "objects_to_words", "words_to_words", "objects_to_objects"):
+        maps, others = getattr(wanted, kind), getattr(got, kind)
+        assert len(maps) == model.config.x_layers
+        for one, other in zip(maps, others, strict=True):
+            torch.testing.assert_close(other, one, rtol=0, atol=1e-6)
 
 
 def test_an_own_joint_product_is_kept(model: LxmertForQuestionAnswering) -> None:
@@ -74,3 +83,5 @@ def test_parted(model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPat
     part_products(other)
     wanted, got = (one(**inputs()).question_answering_score for one in (model, other))
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+    layers = model.config.l_layers + model.config.x_layers
+    assert products(other) - products(model) == 3 * layers, "24 outputs are 4 parts"

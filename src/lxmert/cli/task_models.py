@@ -57,7 +57,7 @@ DtypeOption = Annotated[
 ]
 CompileOption = Annotated[
     bool,
-    typer.Option("--compile/--no-compile", help="Compile the model first, which pays for many questions."),
+    typer.Option("--compile/--no-compile", help="Answer by code compiled for the model: minutes, once."),
 ]
 
 

@@ -15,19 +15,21 @@ from functools import cache
 from pathlib import Path
 from shutil import copyfileobj, rmtree
 from tempfile import mkdtemp
+from typing import Any
 from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from lxmert.errors import ConfigurationError
-
 SUFFIX = ".so"
 
 _MOST_BYTES = 8 * 2**30
-"""What a folder may hold: code that was not used for longest goes. Of a full-size model it takes 0.9 GB in
-float32 and half of it in bfloat16."""
+"""What a folder may hold when new code comes: what was not used for longest goes. Of a full-size model it
+takes 0.9 GB in float32 and half of it in bfloat16."""
+
+_OF_ALL_INT8_PRODUCTS = {"x_scale": 1.0, "x_zp": 0}
+"""Constants that go by one name in the code of all products in 8 bits, and what they are (`int8.py`)."""
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -59,6 +61,8 @@ def write_code(path: Path, program: ExportedProgram) -> None:
             (name,) = (name for name in archive.namelist() if name.endswith(SUFFIX))
             with archive.open(name) as packed:
                 copyfileobj(packed, whole)
+            whole.flush()
+            os.fsync(whole.fileno())
         os.replace(code, path)
     finally:
         rmtree(partial, ignore_errors=True)
@@ -66,35 +70,45 @@ def write_code(path: Path, program: ExportedProgram) -> None:
 
 @cache
 def load_code(path: Path) -> Callable[..., Tensor]:
-    """The function that a file of `write_code` holds: of tensors in the program's order.
+    """The function that a file of `write_code` holds: of tensors in the program's order, shapes and dtypes.
 
     A file is loaded once, and its weights stay in memory until the process ends: the runtime never frees
     weights that are laid out for it.
 
     Raises:
-        ConfigurationError: weights in the file cannot be told apart.
+        RuntimeError: there is no such file, or it is damaged.
     """
-    with suppress(OSError):  # Only tells how lately it was used.
-        path.touch()
     runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
-    loaded = runner.extract_constants_map(False)  # By the names that weights have in the model.
-    names = runner.get_constant_names_to_original_fqns()
-    for in_model, count in Counter(names.values()).items():
-        # The scale 1.0 and the zero point 0 of all products in 8 bits have one name each.
-        if count > 1 and loaded[in_model].numel() > 1:
-            raise ConfigurationError(f"{path}: {count} weights go by the name {in_model}")
-    # torch's copies start at multiples of 64 bytes.
-    aligned = {name: loaded[in_model].clone() for name, in_model in names.items()}
-    # In the second of two sets, so that the first may go.
-    runner.update_constant_buffer(aligned, True, True, True)
-    runner.swap_constant_buffer()
-    runner.free_inactive_constant_buffer()
+    with suppress(OSError):  # Only tells how lately it was used.
+        os.utime(path)
+    aligned = _aligned_weights(runner)
+    if aligned is not None:
+        # In the second of two sets, so that the first may go.
+        runner.update_constant_buffer(aligned, True, True, True)
+        runner.swap_constant_buffer()
+        runner.free_inactive_constant_buffer()
 
     def call(*inputs: Tensor) -> Tensor:
-        (result,) = runner.run(list(inputs))
+        # The code takes strides for granted, and reads elsewhere where they differ.
+        (result,) = runner.run([one.contiguous() for one in inputs])
         return result
 
     return call
+
+
+def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
+    """Copies of the weights, by the names that the code has for them; None where that cannot be told."""
+    loaded = runner.extract_constants_map(False)  # By the names that weights have in the model.
+    names = runner.get_constant_names_to_original_fqns()
+    for in_model, count in Counter(names.values()).items():
+        if count > 1 and loaded[in_model].tolist() != _OF_ALL_INT8_PRODUCTS.get(in_model):
+            return None
+    # torch's copies start at multiples of 64 bytes.
+    copies = {in_model: weight.clone() for in_model, weight in loaded.items()}
+    for in_model, weight in loaded.items():
+        if not weight.is_mkldnn and copies[in_model].stride() != weight.stride():
+            return None
+    return {name: copies[in_model] for name, in_model in names.items()}
 
 
 def _tidy(folder: Path) -> None:

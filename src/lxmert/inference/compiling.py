@@ -8,14 +8,15 @@ import logging
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import lxmert.model
-from lxmert.downloads import cache_folder
-from lxmert.errors import ConfigurationError
+from lxmert.downloads import CACHE_VARIABLE, cache_folder
+from lxmert.errors import ConfigurationError, first_line
 from lxmert.inference.code_files import SUFFIX, load_code, write_code
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 _USUAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
 """Weights are put into the order that suits batches of these sizes. All are different, and none is 1: else
 the code would hold for equal ones only."""
+
+_MAKING = Lock()
+"""Compilers change the environment of the process, and code is loaded once."""
 
 Shapes = Mapping[str, tuple[int | str, ...]]
 
@@ -62,23 +66,35 @@ class CompiledPart:
         """
         device = inputs[0].device
         if device not in self._code:
-            on_cpu = device.type == "cpu"
-            self._code[device] = self._code_from_file(inputs) if on_cpu else compiled_here(self._part)
+            with _MAKING:
+                if device not in self._code:
+                    on_cpu = device.type == "cpu"
+                    self._code[device] = self._code_from_file(inputs) if on_cpu else compiled_here(self._part)
         return self._code[device](*inputs)
 
     def _code_from_file(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         folder = cache_folder() / "compiled"
         path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}{SUFFIX}"
-        if not path.exists():
-            logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+        if path.exists():
             try:
-                write_code(path, self._exported(inputs))
-            except Exception as error:  # What compilers raise is of many kinds.
-                raise ConfigurationError(
-                    f"the {self._name} cannot be compiled here ({str(error).strip().splitlines()[0]}); a C++ "
-                    "compiler is needed. Not compiled, the same is computed somewhat slower"
-                ) from error
-        return load_code(path)
+                return load_code(path)
+            except RuntimeError as error:
+                logger.warning("%s cannot be loaded (%s); it is made anew", path, first_line(error))
+                path.unlink(missing_ok=True)
+        logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+        try:
+            write_code(path, self._exported(inputs))
+            return load_code(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder that "
+                "can be written"
+            ) from error
+        except Exception as error:  # What compilers raise is of many kinds.
+            raise ConfigurationError(
+                f"the {self._name} cannot be compiled here ({first_line(error)}); a C++ compiler is needed. "
+                "Not compiled, the same is computed somewhat slower"
+            ) from error
 
     def _exported(self, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         names = {size for shape in self._shapes.values() for size in shape if isinstance(size, str)}
@@ -103,7 +119,9 @@ class CompiledPart:
         told = sha256()
         for fact in (
             self._about(),
+            repr(self._part),  # How its products are joined and parted.
             repr(self._shapes),
+            str(torch.get_num_threads()),  # Loops are cut up for so many.
             torch.__version__,
             torch.backends.cpu.get_cpu_capability(),
             str(torch.cpu._is_amx_tile_supported()),

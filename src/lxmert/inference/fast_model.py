@@ -38,12 +38,12 @@ class FastModel:
 
     Args:
         model: set up in place: put into evaluation mode, converted where `dtype` is another than its own,
-            and on a CPU set to plain attention.
+            on a CPU set to plain attention, and with `compiled` given layers that suit compiled code alone.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
             None leaves the model's own. "int8" puts the linear layers of the encoders into 8 bits, for good,
             and leaves the states in what "auto" comes to; only compiled, and on a CPU.
-        compiled: run as machine code made for this model and device, which needs a C++ compiler and takes a
-            minute or two. The weights are copied, and may not change any more. On a CPU code and weights are
+        compiled: run as machine code made for this model and device, which needs a C++ compiler and takes
+            two minutes. The weights are copied, and may not change any more. On a CPU code and weights are
             kept in a file, which later processes load in seconds; what is loaded stays in memory until the
             process ends.
 
@@ -73,7 +73,7 @@ class FastModel:
         self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
         if compiled:
             join_products(model)
-            if self.device.type == "cpu" and model.dtype == torch.bfloat16 and not self._is_int8:
+            if self.device.type == "cpu" and model.dtype == torch.bfloat16 == fastest:
                 part_products(model)
             self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS)
             self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS)
@@ -141,7 +141,8 @@ class FastModel:
             embedding = self.model.lxmert.get_input_embeddings()
             check_words(self.model.config, embedding, input_ids, None, mask, segments)
             mask = _mask(mask, input_ids[..., None])
-            segments = torch.zeros_like(input_ids) if segments is None else segments
+            input_ids = input_ids.long()
+            segments = torch.zeros_like(input_ids) if segments is None else segments.long()
         return self._encode_words(input_ids, mask, segments)
 
     @torch.no_grad()

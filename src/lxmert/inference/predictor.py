@@ -89,7 +89,7 @@ class LxmertPredictor:
             dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it;
                 or "int8", compiled on a CPU and meant for single questions. float32 is the default
                 because single answers leave nothing to compare others with, as `lxmert predict` does.
-            compiled: answer by machine code made for the model, which needs a C++ compiler: a minute or two
+            compiled: answer by machine code made for the model, which needs a C++ compiler: two minutes
                 the first time, seconds later. On a CPU it is kept, with a copy of the weights, in
                 `~/.cache/lxmert/compiled` or below `LXMERT_HOME`; the folder may be deleted at any time.
 
