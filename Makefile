@@ -50,7 +50,7 @@ types: $(READY)  ## fail on type errors in src
 coverage: $(READY)  ## run every test and report the lines never reached
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-bench: $(READY)  ## measure speed and memory against other software, about 20 minutes; BENCH_ARGS=--quick tries it
+bench: $(READY)  ## measure speed and memory against other software, half an hour or more; BENCH_ARGS=--quick tries it
 	$(BIN)/python -W ignore benchmarks/run_all.py $(BENCH_ARGS)
 
 clean:  ## remove the virtual environment and caches

@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
         about="Each figure is from a process of its own: the most memory that it ever held (VmHWM), and what "
         "that is above the memory after its imports, in GiB. The model is made in the dtype that it answers "
         "in; training keeps weights, gradients and AdamW's two moments in float32 on both sides. "
-        f"{STREAM}: 200 questions as in stream.py; {STEP}: {STEPS} steps of training_step.py's batch.",
+        f"{STREAM}: {_questions(common)} questions as in stream.py; {STEP}: {STEPS} steps of "
+        "training_step.py's batch.",
         command=common.command,
         settings={"steps": STEPS},
         raw={", ".join(case): sizes for case, sizes in found.items()},
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _questions(common: Common) -> int:
+    return common.given.questions or (20 if common.quick else 200)
+
+
 def _in_own_process(case: tuple[str, str, str], common: Common) -> dict[str, int]:
     given = common.given
     options = ["--threads", str(given.threads), *(["--quick"] if common.quick else [])]
@@ -93,7 +98,7 @@ def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
     given, before = common.given, now_bytes()
     if work == STREAM:
         config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
-        stream = made_stream(config, given.questions or (20 if common.quick else 200),
+        stream = made_stream(config, _questions(common),
                              given.images or (4 if common.quick else 37))  # fmt: skip
         if side == OURS:
             chosen = fast_dtype(torch.device("cpu")) if dtype == BEST else DTYPES[dtype]

@@ -1,7 +1,6 @@
 """Code in files: written whole, loaded with its weights where the processor reads them fast, not hoarded."""
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from torch.export import Dim
 
 from lxmert.inference import code_files
 from lxmert.inference.code_files import load_code, write_code
+from tests.inference.test_fast_model import needs_compiler
 
 LINE = 64
 """Bytes of a processor's cache line."""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")
+@needs_compiler
 def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = nn.Sequential(nn.Linear(32, 1024), nn.Tanh(), nn.Linear(1024, 3)).eval()
     example = torch.rand(5, 32)

@@ -1,8 +1,8 @@
 """Machine code of a module with its weights as a file, which any later process loads in seconds.
 
 Written by AOTInductor. Its own loader (torch 2.13) puts the weights 16 bytes behind a multiple of 64, so that
-each row that a matrix unit takes lies in two cache lines; here they are laid out anew, and products of large
-batches take a fifth less time. Source: AOTInductor's documentation, and the headers of its runtime
+each row that a matrix unit takes lies in two cache lines, which slows products down; here they are laid out
+anew. Source: AOTInductor's documentation, and the headers of its runtime
 (`torch/csrc/inductor/aoti_runtime`).
 """
 

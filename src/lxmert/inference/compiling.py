@@ -119,7 +119,7 @@ class CompiledPart:
         told = sha256()
         for fact in (
             self._about(),
-            repr(self._part),  # How its products are joined and parted.
+            repr(self._part),  # The kinds of its layers.
             repr(self._shapes),
             str(torch.get_num_threads()),  # Loops are cut up for so many.
             torch.__version__,

@@ -75,8 +75,9 @@ class LxmertAttention(nn.Module):
     """Multi-head attention from queries (words or objects) to a context (words or objects).
 
     Attributes:
-        joint_product: computes queries, keys and values of the same states by one matrix product, None by
-            one each. It pays where the joined weights are kept, as by `torch.compile` with frozen weights.
+        joint_product: computes queries, keys and values of the same states by one matrix product, and those
+            of both ways of a cross-attention; None by one each. It pays where the joined weights are kept, as
+            by `torch.compile` with frozen weights.
     """
 
     is_causal = False
@@ -252,6 +253,48 @@ class LxmertCrossAttentionLayer(nn.Module):
         """Queries (B, Q, H) attend to the other modality (B, K, H) -> (B, Q, H), weights or None."""
         attended, weights = self.att(input_tensor, ctx_tensor, ctx_att_mask, output_attentions)
         return self.output(attended, input_tensor), weights
+
+    def both_ways(
+        self,
+        joint_product: JointProduct,
+        words: Tensor,
+        words_mask: Tensor | None,
+        objects: Tensor,
+        objects_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Words attend to objects and objects to words, projected by one joint product.
+
+        Args:
+            joint_product: see `LxmertAttention`.
+            words: (B, W, H).
+            words_mask: additive (B, 1, 1, W), or None.
+            objects: (B, O, H).
+            objects_mask: additive (B, 1, 1, O), or None.
+
+        Returns:
+            words (B, W, H) and objects (B, O, H).
+        """
+        att = self.att
+        sizes = *words.shape[:2], objects.shape[1]
+        both = _rows(words, objects)
+        projected = joint_product((att.query, att.key, att.value), both)
+        of_words, of_objects = _sequences(projected, *sizes)
+        word_query, word_key, word_value = of_words.chunk(3, dim=-1)
+        object_query, object_key, object_value = of_objects.chunk(3, dim=-1)
+        words_mixed, _ = att.attend(word_query, object_key, object_value, objects_mask)
+        objects_mixed, _ = att.attend(object_query, word_key, word_value, words_mask)
+        return _sequences(self.output(_rows(words_mixed, objects_mixed), both), *sizes)
+
+
+def _rows(words: Tensor, objects: Tensor) -> Tensor:
+    """(B, W, H) and (B, O, H) -> (B*W + B*O, H)."""
+    return torch.cat([words.flatten(0, 1), objects.flatten(0, 1)])
+
+
+def _sequences(rows: Tensor, batch: int, words: int, objects: int) -> tuple[Tensor, Tensor]:
+    """(B*W + B*O, U) -> (B, W, U) and (B, O, U)."""
+    of_words, of_objects = rows.split([batch * words, batch * objects])
+    return of_words.unflatten(0, (batch, words)), of_objects.unflatten(0, (batch, objects))
 
 
 class LxmertSelfAttentionLayer(nn.Module):

@@ -14,7 +14,6 @@ from lxmert.model.attention import LxmertCrossAttentionLayer, LxmertSelfAttentio
 from lxmert.model.embeddings import LxmertVisualFeatureEncoder
 
 Maps = tuple[Tensor, ...]
-Attended = tuple[Tensor, Tensor | None]
 
 
 class LxmertIntermediate(nn.Module):
@@ -109,14 +108,19 @@ class LxmertXLayer(GradientCheckpointingLayer):
             words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask, maps_of_words)
             first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
             return self.lang_output(self.lang_inter(first), first), visual_feats
-        (words, words_to_objects), (objects, objects_to_words) = self.cross_attend(
-            lang_feats,
-            lang_attention_mask,
-            visual_feats,
-            visual_attention_mask,
-            maps_of_words,
-            output_all_attentions,
-        )
+        words_to_objects = objects_to_words = None
+        joint_product = self.visual_attention.att.joint_product
+        if joint_product is None or maps_of_words:
+            words, words_to_objects = self.visual_attention(
+                lang_feats, visual_feats, visual_attention_mask, maps_of_words
+            )
+            objects, objects_to_words = self.visual_attention(
+                visual_feats, lang_feats, lang_attention_mask, output_all_attentions
+            )
+        else:
+            words, objects = self.visual_attention.both_ways(
+                joint_product, lang_feats, lang_attention_mask, visual_feats, visual_attention_mask
+            )
         words, words_to_words = self.lang_self_att(words, lang_attention_mask, output_all_attentions)
         objects, objects_to_objects = self.visn_self_att(
             objects, visual_attention_mask, output_all_attentions
@@ -125,26 +129,6 @@ class LxmertXLayer(GradientCheckpointingLayer):
         objects = self.visn_output(self.visn_inter(objects), objects)
         maps = (words_to_objects, objects_to_words, words_to_words, objects_to_objects)
         return words, objects, *(weights for weights in maps if weights is not None)
-
-    def cross_attend(
-        self,
-        lang_feats: Tensor,
-        lang_attention_mask: Tensor | None,
-        visual_feats: Tensor,
-        visual_attention_mask: Tensor | None,
-        maps_of_words: bool = False,
-        maps_of_objects: bool = False,
-    ) -> tuple[Attended, Attended]:
-        """Let words attend to objects and objects to words; see `forward`.
-
-        Returns:
-            words (B, W, H) and their weights (B, A, W, O) or None, objects (B, O, H) and theirs (B, A, O, W)
-            or None.
-        """
-        return (
-            self.visual_attention(lang_feats, visual_feats, visual_attention_mask, maps_of_words),
-            self.visual_attention(visual_feats, lang_feats, lang_attention_mask, maps_of_objects),
-        )
 
 
 class LxmertEncoderOutput(NamedTuple):
