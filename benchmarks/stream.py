@@ -30,7 +30,7 @@ from measuring.settings import DTYPES, PEERS, best_side, dtype_of, fast_models
 from measuring.streams import Stream, made_stream, scenes_stream
 from measuring.work import stream_operations
 
-from lxmert import LxmertForQuestionAnswering, LxmertTokenizerFast
+from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertTokenizerFast
 from lxmert.inference.models import locate_model
 
 ROUNDS = 7
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> None:
     config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
     stream = made_stream(config, given.questions or (20 if common.quick else 600),
                          given.images or (4 if common.quick else 111))  # fmt: skip
+    scenes = _scenes(given)
     ours, peer = answering_twins(config)
     sides, notes = _sides(ours, peer, common)
     scores: dict[str, torch.Tensor] = {}
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> None:
     )  # fmt: skip
     equal = {name: equal_answers(found, scores[PEERS["float32"]]) for name, found in scores.items()}
     result.tables.append(_table(taken, equal, operations, rates, len(stream)))
-    trained = _trained(common, result)
+    trained = _trained(scenes, common, result)
     result.goals += _goals(taken, equal, trained, operations, rates, common.device)
     result.write(common.results)
 
@@ -165,21 +166,26 @@ def _fastest(taken: Mapping[str, list[float]], dtype: str) -> str:
     return min(ours, key=lambda name: median(taken[name]))
 
 
-def _trained(common: Common, result: Result) -> dict[str, float]:
-    """Shares of equal answers of the embedded model, by side; empty without data."""
-    given = common.given
+def _scenes(given: argparse.Namespace) -> Stream | None:
+    """The questions about made scenes, where given: read before the long work, which wrong ones end."""
     if given.scenes_data is None or given.features is None:
+        return None
+    folder = locate_model("scenes")
+    tokenizer = LxmertTokenizerFast.from_pretrained(folder)
+    most_words = LxmertConfig.from_pretrained(folder).max_position_embeddings
+    return scenes_stream(given.scenes_data, given.features, tokenizer, most_words, given.scenes_questions)
+
+
+def _trained(stream: Stream | None, common: Common, result: Result) -> dict[str, float]:
+    """Shares of equal answers of the embedded model, by side; empty without questions about scenes."""
+    if stream is None:
         result.notes.append(
             "Answers of a trained model: not compared; give --scenes-data and --features for that. Of random "
             "weights many answers score nearly alike, so that rounding turns some of them round."
         )
         return {}
-    folder = locate_model("scenes")
-    ours = LxmertForQuestionAnswering.from_pretrained(folder).eval()
+    ours = LxmertForQuestionAnswering.from_pretrained(locate_model("scenes")).eval()
     peer = peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
-    tokenizer = LxmertTokenizerFast.from_pretrained(folder)
-    stream = scenes_stream(given.scenes_data, given.features, tokenizer,
-                           ours.config.max_position_embeddings, given.scenes_questions)  # fmt: skip
     sides, notes = _sides(ours, peer, common)
     sides = usable(sides, notes, stream)
     say(f"the embedded model answers {len(stream):,} questions on {len(sides)} sides")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.errors import ConfigurationError, TensorError
-from lxmert.inference import code_files, compiling, fast_model
+from lxmert.inference import code_files, compiling, fast_model, processor
 from lxmert.inference.compiling import compiled_here
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.joined_products import join_products
@@ -118,12 +118,19 @@ def test_half_precision_gives_float32_scores_near_those_of_float32(
     assert 0 < (got - wanted).abs().max() < 0.05
 
 
+@pytest.mark.parametrize(("has_amx", "has_avx512", "wanted"), [
+    (True, True, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32),
+])  # fmt: skip
 def test_auto_takes_bfloat16_only_where_there_are_units_for_it(
-    model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
+    has_amx: bool,
+    has_avx512: bool,
+    wanted: torch.dtype,
+    model: LxmertForQuestionAnswering,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for has_units, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has_units=has_units: has_units)
-        assert FastModel(deepcopy(model), dtype="auto").model.dtype == wanted
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_avx512)
+    assert FastModel(model, dtype="auto").model.dtype == wanted
 
 
 def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
@@ -220,6 +227,11 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         raise RuntimeError("no compiler found\nat all")
 
     monkeypatch.setattr(torch.export, "export", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(processor, "facts", lambda: "another processor")
+        elsewhere = FastModel(deepcopy(model), compiled=True)
+        with pytest.raises(ConfigurationError, match=r"cannot be compiled here \(no compiler found\)"):
+            fast_scores(elsewhere, batch)
     with torch.no_grad():
         model.answer_head.logit_fc[-1].bias += 1
     other = FastModel(model, compiled=True)
@@ -254,13 +266,13 @@ def test_code_of_one_process_gives_the_same() -> None:
         torch.testing.assert_close(got, fast.scores(words, masks[0], objects, masks[1]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "has_units", "wanted"), [
+@pytest.mark.parametrize(("dtype", "has_amx", "wanted"), [
     ("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False), ("int8", True, False),
 ])  # fmt: skip
 def test_products_are_parted_where_it_pays(
-    dtype: str, has_units: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: str, has_amx: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     model = answering()
     FastModel(model, dtype=dtype, compiled=True)
     assert ("Parted" in repr(model)) == wanted

@@ -1,16 +1,19 @@
 """Linear layers in 8 bits compute what exact sums of the rounded numbers give."""
 
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from torch import nn
+from torch import Tensor, nn
 
 from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
+from lxmert.inference import int8, processor
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.int8 import (
     Int8Linear,
@@ -22,20 +25,28 @@ from lxmert.inference.int8 import (
 from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
 from tests.model.small import inputs
 
+needs_int8 = pytest.mark.skipif(
+    not processor.has_int8(), reason="the processor sums 8-bit products in 16 bits"
+)
+
+BYTES = pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
     torch.manual_seed(inputs + outputs)
     return nn.Linear(inputs, outputs)
 
 
+@BYTES
 @given(arrays.arrays("float32", (3, 5), elements=st.floats(-1e6, 1e6, width=32)))
-def test_rounded_rows_stand_for_the_rows(rows: object) -> None:
+def test_rounded_rows_stand_for_the_rows(dtype: torch.dtype, rows: object) -> None:
     states = torch.from_numpy(rows)
-    values, scale = quantize_rows(states)
-    assert values.dtype == torch.int8
-    assert int(values.min()) >= -127
+    rounded = quantize_rows(states, dtype)
+    assert rounded.values.dtype == dtype
+    steps = rounded.values.int() - rounded.zero
+    assert -127 <= int(steps.min()) <= int(steps.max()) <= 127
     # Half a step, and what float32 itself rounds.
-    assert bool(((values * scale - states).abs() <= 0.5001 * scale).all())
+    assert bool(((steps * rounded.scale - states).abs() <= 0.5001 * rounded.scale).all())
 
 
 def test_a_row_does_not_depend_on_its_neighbours() -> None:
@@ -45,23 +56,55 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     torch.testing.assert_close(scale, torch.tensor([[1 / 127], [1000 / 127]]))
 
 
+@needs_int8
+@BYTES
 @pytest.mark.parametrize("shape", [(7, 12), (2, 7, 12)])
-def test_product_is_the_exact_sum_of_rounded_numbers(shape: tuple[int, ...]) -> None:
+def test_product_is_the_exact_sum_of_rounded_numbers(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     layer = linear(12, 10)
-    states = torch.randn(shape)
+    # Pairs of the largest numbers, whose sums need more than 16 bits.
+    states = torch.randn(shape).where(torch.arange(12) > 3, 9.0)
+    layer.weight.data[:, :4] = layer.weight.abs().max()
     rows, weights = quantize_rows(states), quantize_rows(layer.weight)
     summed = rows.values.double() @ weights.values.double().t()
     wanted = summed * rows.scale.double() * weights.scale.double().t() + layer.bias.double()
-    got = Int8Linear(layer, torch.float32)(states)
+    got = joint_int8_product((Int8Linear(layer, torch.float32),), quantize_rows(states, dtype))
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-6)
 
 
+@needs_int8
+def test_rows_are_unsigned_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = answering(l_layers=1, x_layers=1), inputs()
+    quantize(model, torch.float32)
+    scores = []
+    for has_amx, dtype in ((True, torch.int8), (False, torch.uint8)):
+        rounded: list[torch.dtype] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(int8, "has_amx", lambda has_amx=has_amx: has_amx)
+            patch.setattr(int8, "_rounded", _noting(rounded))
+            scores.append(model(**batch).question_answering_score)
+        assert set(rounded) == {dtype}
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
+
+
+def _noting(dtypes: list[torch.dtype]) -> Any:
+    """`int8._rounded`, which also notes what it is asked for."""
+    rounded = int8._rounded
+
+    def note(states: Tensor, largest: Tensor, dtype: torch.dtype) -> Any:
+        dtypes.append(dtype)
+        return rounded(states, largest, dtype)
+
+    return note
+
+
+@needs_int8
 def test_product_is_near_that_of_float32() -> None:
     layer, states = linear(64, 32), torch.randn(9, 64)
     got = Int8Linear(layer, torch.float32)(states)
     torch.testing.assert_close(got, layer(states), rtol=0, atol=0.03)
 
 
+@needs_int8
 def test_products_side_by_side() -> None:
     layers = [Int8Linear(linear(12, outputs), torch.bfloat16) for outputs in (4, 6)]
     states = torch.randn(3, 5, 12)
@@ -77,6 +120,7 @@ def test_gelu_is_near_the_exact_one_everywhere() -> None:
     assert bool((error <= 2e-4 + 1e-6 * values.abs()).all())
 
 
+@needs_int8
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_scores_are_near_those_of_float32(activation: str) -> None:
     model = answering(hidden_act=activation)
@@ -91,6 +135,7 @@ def test_scores_are_near_those_of_float32(activation: str) -> None:
     assert 1e-5 < (got - wanted).abs().max() < 0.02 * wanted.std()
 
 
+@needs_int8
 def test_states_take_another_dtype_and_scales_stay_float32() -> None:
     model = answering()
     quantize(model, torch.bfloat16)
@@ -99,6 +144,7 @@ def test_states_take_another_dtype_and_scales_stay_float32() -> None:
     assert {scale.dtype for scale in scales} == {torch.float32}
 
 
+@needs_int8
 @needs_compiler
 def test_compiled_and_kept_it_scores_as_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path))
@@ -111,6 +157,7 @@ def test_compiled_and_kept_it_scores_as_step_by_step(tmp_path: Path, monkeypatch
     assert len(list(tmp_path.rglob("*.so"))) == 3
 
 
+@needs_int8
 def test_only_compiled_and_on_a_cpu() -> None:
     with pytest.raises(ConfigurationError, match="compiled models on a CPU"):
         FastModel(answering(), dtype="int8")
@@ -119,9 +166,25 @@ def test_only_compiled_and_on_a_cpu() -> None:
         fast.to("cuda")
 
 
+def test_a_processor_that_sums_in_16_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    model = answering()
+    before = deepcopy(model.state_dict())
+    with pytest.raises(ConfigurationError, match="needs a processor with AMX or AVX512-VNNI"):
+        FastModel(model, dtype="int8", compiled=True)
+    assert_untouched(model, before)
+
+
 def test_a_refused_model_is_left_as_it_was() -> None:
     model = answering()
+    before = deepcopy(model.state_dict())
     with pytest.raises(ConfigurationError):
         FastModel(model, dtype="int8")
-    assert isinstance(model, LxmertForQuestionAnswering)
-    assert not any(isinstance(part, Int8Linear) for part in model.modules())
+    assert_untouched(model, before)
+
+
+def assert_untouched(model: LxmertForQuestionAnswering, before: dict[str, Tensor]) -> None:
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)

@@ -17,6 +17,7 @@ from torch.export import Dim, ExportedProgram
 import lxmert.model
 from lxmert.downloads import CACHE_VARIABLE, cache_folder
 from lxmert.errors import ConfigurationError, first_line
+from lxmert.inference import processor
 from lxmert.inference.code_files import SUFFIX, load_code, write_code
 
 logger = logging.getLogger(__name__)
@@ -123,8 +124,7 @@ class CompiledPart:
             repr(self._shapes),
             str(torch.get_num_threads()),  # Loops are cut up for so many.
             torch.__version__,
-            torch.backends.cpu.get_cpu_capability(),
-            str(torch.cpu._is_amx_tile_supported()),
+            processor.facts(),
         ):
             told.update(fact.encode() + b"\0")
         for package in (Path(__file__).parent, Path(lxmert.model.__path__[0])):

@@ -14,6 +14,7 @@ from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.int8 import quantize
 from lxmert.inference.joined_products import join_products, part_products
+from lxmert.inference.processor import has_amx, has_bfloat16
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.checks import check_encoded, check_objects, check_words
@@ -73,7 +74,7 @@ class FastModel:
         self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
         if compiled:
             join_products(model)
-            if self.device.type == "cpu" and model.dtype == torch.bfloat16 == fastest:
+            if self.device.type == "cpu" and model.dtype == torch.bfloat16 and has_amx():
                 part_products(model)
             self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS)
             self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS)
@@ -268,6 +269,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """The fastest dtype of a device that has the range of float32."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+    if device.type == "cpu" and has_bfloat16():
         return torch.bfloat16
     return torch.float32

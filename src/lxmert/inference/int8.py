@@ -19,11 +19,15 @@ from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
 from lxmert.errors import ConfigurationError
+from lxmert.inference.processor import has_amx, has_int8
 from lxmert.model.attention import LxmertAttention
 from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 
 _LARGEST = 127
 """Of the 8-bit numbers: -128 is left out, so that positive and negative ones reach equally far."""
+
+_MIDDLE = 128
+"""What stands for 0 in unsigned 8-bit numbers."""
 
 _TINY = 1e-12
 """The least value that a scale is made of; rows of zeros have a scale too."""
@@ -49,10 +53,14 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         dtype: of the states and of all other weights.
 
     Raises:
-        ConfigurationError: this build of torch has no such products.
+        ConfigurationError: this build of torch, or this processor, has no such products.
     """
     if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         raise ConfigurationError("int8 needs the int8 products of oneDNN, which this build of torch lacks")
+    if not has_int8():
+        raise ConfigurationError(
+            "int8 needs a processor with AMX or AVX512-VNNI; on others its sums are wrong or slow"
+        )
     encoder: LxmertEncoder = model.lxmert.encoder
     linear = [
         (f"{stack}.{name}", part)
@@ -73,22 +81,40 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
 
 class QuantizedRows(NamedTuple):
-    """Rows rounded to 8 bits: `values * scale` are what they stand for.
+    """Rows rounded to 8 bits: `(values - zero) * scale` are what they stand for.
 
     Attributes:
-        values: (…, N, I) int8.
+        values: (…, N, I) int8, or uint8.
         scale: (…, N, 1) float32.
     """
 
     values: Tensor
     scale: Tensor
 
+    @property
+    def zero(self) -> int:
+        """What stands for 0."""
+        return _MIDDLE if self.values.dtype == torch.uint8 else 0
 
-def quantize_rows(states: Tensor) -> QuantizedRows:
-    """Round states (…, N, I) of any float dtype, each row by its largest value."""
+
+def quantize_rows(states: Tensor, dtype: torch.dtype = torch.int8) -> QuantizedRows:
+    """Round states (…, N, I) of any float dtype to int8 or uint8, each row by its largest value."""
     precise = states.float()
-    scale = precise.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY) / _LARGEST
-    return QuantizedRows((precise * (1 / scale)).round().to(torch.int8), scale)
+    return _rounded(precise, precise.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY), dtype)
+
+
+def _rounded(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRows:
+    """States (…, N, I) whose largest values are known, (…, N, 1), both float32."""
+    scale = largest / _LARGEST
+    steps = (states * (1 / scale)).round()
+    if dtype == torch.uint8:
+        steps = steps + _MIDDLE
+    return QuantizedRows(steps.to(dtype), scale)
+
+
+def _dtype_of_rows() -> torch.dtype:
+    """What oneDNN multiplies with signed weights: but for AMX, signed rows are left to its reference code."""
+    return torch.int8 if has_amx() else torch.uint8
 
 
 class Int8Linear(nn.Module):
@@ -123,14 +149,14 @@ def joint_int8_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedR
 
 def _product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
     """`joint_int8_product` in float32."""
-    rows = states if isinstance(states, QuantizedRows) else quantize_rows(states)
+    rows = states if isinstance(states, QuantizedRows) else quantize_rows(states, _dtype_of_rows())
     weight, scale, bias = (
         torch.cat([getattr(layer, name) for layer in layers]) if len(layers) > 1 else getattr(layers[0], name)
         for name in ("weight", "scale", "bias")
     )
-    # The rows' scales differ, so the operator is told of none (1.0); of zero points there are none either.
+    # The rows' scales differ, so the operator is told of none (1.0).
     summed = torch.ops.onednn.qlinear_pointwise(
-        rows.values.flatten(0, -2), 1.0, 0,
+        rows.values.flatten(0, -2), 1.0, rows.zero,
         torch.ops.onednn.qlinear_prepack(weight, None), scale, torch.zeros_like(scale, dtype=torch.int32),
         None, 1.0, 0, layers[0].dtype, "none", [], "",
     )  # fmt: skip
@@ -151,8 +177,7 @@ class _Int8Intermediate(nn.Module):
         # The largest result is that of the largest value, or the -0.17 that GELU has below none: two passes
         # over a row, and GELU in one of them only.
         highest = approximate_gelu(expanded.amax(dim=-1, keepdim=True))
-        scale = highest.clamp(min=_GELU_LEAST) / _LARGEST
-        return QuantizedRows((approximate_gelu(expanded) * (1 / scale)).round().to(torch.int8), scale)
+        return _rounded(approximate_gelu(expanded), highest.clamp(min=_GELU_LEAST), _dtype_of_rows())
 
 
 def approximate_gelu(values: Tensor) -> Tensor:
