@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from lxmert.inference import code_files
+from lxmert.inference import code_files, int8
 from lxmert.inference.code_files import load_code, write_code
 from tests.inference.test_fast_model import needs_compiler
+from tests.inference.test_int8 import needs_int8
 
 LINE = 64
 """Bytes of a processor's cache line."""
@@ -21,8 +22,19 @@ LINE = 64
 
 @pytest.mark.slow
 @needs_compiler
-def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = nn.Sequential(nn.Linear(32, 1024), nn.Tanh(), nn.Linear(1024, 3)).eval()
+@pytest.mark.parametrize(("kind", "accuracy"), [
+    ("float32", 1e-6),
+    pytest.param("int8", 0.05, marks=needs_int8),
+    pytest.param("uint8", 0.05, marks=needs_int8),
+])  # fmt: skip
+def test_written_and_loaded(
+    kind: str, accuracy: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = nn.Linear(32, 1024), nn.Linear(1024, 3)
+    if kind != "float32":
+        monkeypatch.setattr(int8, "has_amx", lambda: kind == "int8")
+        first, last = (int8.Int8Linear(one, torch.float32) for one in (first, last))
+    part = nn.Sequential(first, nn.Tanh(), last).eval()
     example = torch.rand(5, 32)
     rows = {"input": {0: Dim("rows", min=1)}}
     path = tmp_path / "new" / "part.so"
@@ -46,7 +58,7 @@ def test_written_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         example.t()[:5].t().repeat(1, 7),
     ):
         given = given[:, :32]
-        torch.testing.assert_close(code(given), part(given), rtol=0, atol=1e-6)
+        torch.testing.assert_close(code(given), part(given), rtol=0, atol=accuracy)
     weights = runners[0].extract_constants_map(False)
     assert len(weights) >= 3
     places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]

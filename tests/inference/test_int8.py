@@ -25,9 +25,7 @@ from lxmert.inference.int8 import (
 from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
 from tests.model.small import inputs
 
-needs_int8 = pytest.mark.skipif(
-    not processor.has_int8(), reason="the processor sums 8-bit products in 16 bits"
-)
+needs_int8 = pytest.mark.skipif(not processor.has_int8(), reason="the processor has no 8-bit products")
 
 BYTES = pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
 
@@ -166,7 +164,7 @@ def test_only_compiled_and_on_a_cpu() -> None:
         fast.to("cuda")
 
 
-def test_a_processor_that_sums_in_16_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_processor_without_8_bit_products_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     model = answering()
@@ -174,6 +172,14 @@ def test_a_processor_that_sums_in_16_bits_is_refused(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigurationError, match="needs a processor with AMX or AVX512-VNNI"):
         FastModel(model, dtype="int8", compiled=True)
     assert_untouched(model, before)
+
+
+@needs_int8
+@pytest.mark.parametrize("dtype", ["int8", "float32", "auto"])
+def test_a_model_in_8_bits_takes_no_other_dtype(dtype: str) -> None:
+    fast = FastModel(answering(), dtype="int8", compiled=True)
+    with pytest.raises(ConfigurationError, match="in 8 bits already"):
+        FastModel(fast.model, dtype=dtype, compiled=True)
 
 
 def test_a_refused_model_is_left_as_it_was() -> None:

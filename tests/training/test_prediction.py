@@ -24,7 +24,7 @@ from lxmert.cli import task_models
 from lxmert.cli.main import main
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose
-from lxmert.inference import agreement, bulk_examples
+from lxmert.inference import agreement, bulk_examples, fast_model
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk import BulkAnswerer
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
@@ -35,6 +35,7 @@ from lxmert.training.evaluation import regions_for, run_model
 from lxmert.training.preparation import prepare
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
+from tests.inference.test_int8 import needs_int8
 from tests.training.test_tasks import values_for
 
 COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
@@ -523,6 +524,88 @@ def test_where_comparing_cannot_pay_answers_stay_exact(
     assert out.endswith(" predictions in float32\n")
     assert predict(*words, "--dtype", "float32", "-o", tmp_path / "exact.json")[0] == 0
     assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "exact.json").read_bytes()
+
+
+@pytest.fixture
+def not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves compiling out, which takes minutes and changes no answer, and GPUs, which have no 8 bits."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(fast_model, "CompiledPart", lambda part, *told: part)
+
+
+@needs_int8
+@pytest.mark.usefixtures("not_compiled", "compared")
+def test_8_bits_are_taken_and_how_well_they_agree_is_told(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
+    int8 = ["--dtype", "int8", "--compile"]
+    assert predict(*words, tmp_path / "exact.json", "--dtype", "float32")[0] == 0
+    of_answers = len(answered)
+    answered.clear()
+    status, out, err = predict(*words, tmp_path / "whole.json", *int8)
+    assert (status, out) == (0, f"{tmp_path / 'whole.json'}: 640 predictions in int8\n")
+    of_comparison = len(answered) - of_answers
+    assert of_comparison > 0
+    told = re.fullmatch(r"note: int8 answers (\d+) of 64 questions as float32 does\n", err)
+    assert told is not None, err
+    assert 63 <= int(told[1]) <= 64
+    exact, rounded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "whole"))
+    alike = sum(one == other for one, other in zip(exact, rounded, strict=True))
+    assert 0.9 * len(exact) < alike < len(exact), "8 bits change some close calls of an untrained model"
+    # An interrupted run is not compared anew.
+    with interrupted_after(of_comparison + 9):
+        assert predict(*words, tmp_path / "parts.json", *int8)[0] == 130
+    status, _, refused = predict(*words, tmp_path / "parts.json", "--dtype", "float32", "--compile")
+    assert (status, "settings" in refused) == (1, True), refused
+    answered.clear()
+    status, _, again = predict(*words, tmp_path / "parts.json", *int8)
+    assert (status, again) == (0, err)
+    assert len(answered) == of_answers - 9
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+@needs_int8
+@pytest.mark.usefixtures("not_compiled", "compared")
+def test_of_a_small_work_8_bits_are_not_compared(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--limit", 299]
+    status, out, err = predict(*words, "-o", tmp_path / "out.json", "--dtype", "int8", "--compile")
+    assert (status, err) == (0, "")
+    assert out.endswith(" predictions in int8\n")
+
+
+@needs_int8
+@pytest.mark.usefixtures("not_compiled", "compared")
+def test_8_bits_that_do_not_agree_are_told_of(
+    close_calls: Path, scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
+    status, out, err = predict(*words, "--dtype", "int8", "--compile")
+    assert (status, out.endswith(" predictions in int8\n")) == (0, True)
+    assert re.fullmatch(
+        r"note: int8 answers [12]?\d of 64 questions as float32 does \(98 % are asked for of bfloat16\)\n",
+        err,
+    )
+
+
+@pytest.mark.usefixtures("not_compiled")
+def test_8_bits_that_are_not_compiled_are_refused_before_anything_is_done(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+) -> None:
+    status, _, err = predict(model_of("vqa"), scenes_folder, "-o", tmp_path / "out.json", "--dtype", "int8")
+    assert (status, answered, list(tmp_path.iterdir())) == (1, [], [])
+    assert "int8 is for compiled models on a CPU" in err
 
 
 def test_of_a_store_fewer_questions_are_enough_to_compare(

@@ -48,11 +48,11 @@ BatchSizeOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
     typer.Option(
         "--dtype",
         help="Precision. auto: bfloat16 where the device has units for it, there are questions enough, and "
-        "it answers the first ones as float32 does; else float32.",
+        "it answers the first ones as float32 does; else float32. int8: on a CPU, with --compile.",
     ),
 ]
 CompileOption = Annotated[
@@ -85,9 +85,9 @@ class TaskModel:
     @property
     def dtype(self) -> str:
         """What the model computes in, as `--dtype` names it."""
-        from lxmert.weights.dtypes import dtype_name
+        from lxmert.inference.fast_model import answering_dtype
 
-        return dtype_name(self.model.dtype)
+        return answering_dtype(self.model)
 
 
 def load_task_model(

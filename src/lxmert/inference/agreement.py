@@ -1,7 +1,7 @@
-"""Whether bfloat16 is good enough for a model: how many of the first questions it answers as float32 does.
+"""Whether fewer digits are good enough for a model: how many of the first questions it answers as in float32.
 
-What half the digits do to answers depends on the model, and the device tells nothing of it. A bulk work has
-questions enough to find out: some are answered in both, before the work begins.
+What bfloat16, or rounding to 8 bits, does to answers depends on the model, and the device tells nothing of
+it. A bulk work has questions enough to find out: some are answered in both, before the work begins.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -34,12 +34,12 @@ LEAST_WIDTH = 256
 
 @dataclass(frozen=True)
 class Agreement:
-    """How bfloat16 compares with float32.
+    """How fewer digits compare with float32.
 
     Attributes:
         agreed: questions that both answer alike.
-        compared: questions that were asked; 0 where the device has no units for bfloat16, or the model or the
-            work is too small.
+        compared: questions that were asked; 0 where the work is too small, and for bfloat16 where the device
+            has no units for it, or the model is too small.
     """
 
     agreed: int = 0
@@ -47,27 +47,35 @@ class Agreement:
 
     @property
     def is_enough(self) -> bool:
-        """Whether to go on in bfloat16."""
+        """Whether to go on in them."""
         return self.compared > 0 and 100 * self.agreed >= LEAST_AGREEMENT_PERCENT * self.compared
 
     @property
     def dtype(self) -> str:
-        """What to go on in: "bfloat16" or "float32"."""
+        """What "auto" goes on in: "bfloat16" or "float32"."""
         return "bfloat16" if self.is_enough else "float32"
 
-    def __str__(self) -> str:
-        return (
-            f"bfloat16 answers {self.agreed} of {self.compared} questions as float32 does "
-            f"({LEAST_AGREEMENT_PERCENT} % are asked for)"
-        )
+    def told(self, dtype: str) -> str:
+        """In words, what `dtype` came to."""
+        return f"{dtype} answers {self.agreed} of {self.compared} questions as float32 does"
+
+
+def is_large_enough(examples: int, *, looks_at_images: bool) -> bool:
+    """Whether a comparison is a small part of so many examples."""
+    return examples >= (LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES)
 
 
 def is_worth_comparing(model: PreTrainedModel, examples: int, *, looks_at_images: bool) -> bool:
     """Whether bfloat16 could be the faster for so many examples, with its comparison."""
     if model.config.hidden_size < LEAST_WIDTH:
         return False
-    least = LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES
-    return examples >= least and fast_dtype(model.device) == torch.bfloat16
+    large = is_large_enough(examples, looks_at_images=looks_at_images)
+    return large and fast_dtype(model.device) == torch.bfloat16
+
+
+def agreement_of(exact: Sequence[int], others: Sequence[int]) -> Agreement:
+    """Compare class ids of the same questions."""
+    return Agreement(sum(one == other for one, other in zip(exact, others, strict=True)), len(exact))
 
 
 def compare(model: PreTrainedModel, answers: Callable[[FastModel], Sequence[int]]) -> Agreement:
@@ -85,9 +93,7 @@ def compare(model: PreTrainedModel, answers: Callable[[FastModel], Sequence[int]
     kept = {name: tensor.data for name, tensor in _tensors(model)}
     agreement = Agreement(0, len(exact))
     try:
-        rounded = answers(FastModel(model, dtype="bfloat16"))
-        agreed = sum(one == other for one, other in zip(exact, rounded, strict=True))
-        agreement = Agreement(agreed, len(exact))
+        agreement = agreement_of(exact, answers(FastModel(model, dtype="bfloat16")))
     finally:
         if not agreement.is_enough:
             for name, tensor in _tensors(model):

@@ -12,19 +12,21 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
 from lxmert.inference.agreement import (
+    LEAST_AGREEMENT_PERCENT,
     QUESTIONS_COMPARED,
     Agreement,
     LoadedOnce,
+    agreement_of,
     compare,
+    is_large_enough,
     is_worth_comparing,
     labels_where_finite,
 )
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best_labels
 from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, windows
 from lxmert.inference.bulk_sources import LOOKING_WINDOW, LookedAtObjects, StoredObjects
-from lxmert.inference.fast_model import AUTO, FastModel
+from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
 from lxmert.processing import LxmertProcessor
-from lxmert.weights.dtypes import dtype_name
 
 _NOTHING_KEPT = 0
 
@@ -35,7 +37,8 @@ class ModelSetup:
 
     Attributes:
         dtype: "float32", "bfloat16", "float16", "int8" or "auto"; None leaves the model's own. "auto" is
-            bfloat16 where the device has units for it; `ExampleAnswerer` goes by the answers as well.
+            bfloat16 where the device has units for it; `ExampleAnswerer` goes by the answers as well. "int8"
+            is only compiled, and on a CPU.
         compiled: run as machine code made for the model.
     """
 
@@ -55,12 +58,13 @@ class ExampleAnswerer:
     """Answers the examples of a split.
 
     Args:
-        model: a model of the task, which is set up in place; with dtype "auto" only by `settle`.
+        model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by `settle`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: feature stores that hold the images' objects already; none to look at the images.
         setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
-            work is large enough, and nearly all of its first questions are answered as in float32.
+            work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
+            taken in any case, and it is told how many were.
         batch_size: most examples at once; None for what suits model and device.
 
     Attributes:
@@ -68,7 +72,7 @@ class ExampleAnswerer:
         order: places of all examples, those about the same image side by side.
 
     Raises:
-        ConfigurationError: there is neither extractor nor feature store.
+        ConfigurationError: there is neither extractor nor feature store, or no such dtype here.
         DataError: a store is of another extractor or lacks images, or boxes are missing.
     """
 
@@ -101,8 +105,11 @@ class ExampleAnswerer:
             windows=self._windows,
             cache_bytes=_NOTHING_KEPT,
         )
+        self._fast: FastModel | None = None
         self._answerer: BulkAnswerer[int] | None = None
-        if self._setup.dtype != AUTO:
+        if self._setup.dtype == INT8:
+            check_int8_setup(model.device, compiled=self._setup.compiled)
+        elif self._setup.dtype != AUTO:
             self._set_up(self._setup)
 
     @property
@@ -112,14 +119,14 @@ class ExampleAnswerer:
 
     @property
     def dtype(self) -> str:
-        """What the model answers in, once it is settled: "float32", "bfloat16" or "float16"."""
-        return dtype_name(self._model.dtype)
+        """What the model answers in, once it is settled: "float32", "bfloat16", "float16" or "int8"."""
+        return answering_dtype(self._model)
 
     def agreement(self, progress: StartProgress = no_progress) -> Agreement:
-        """Compare bfloat16 with float32 over the first different questions of `order`.
+        """Compare bfloat16, or 8 bits where these are asked for, with float32.
 
-        They are the same in every process of a run, and whatever is done already. Nothing is compared where
-        that cannot pay; see `Agreement`.
+        The questions are the first different ones of `order`, the same in every process of a run, whatever is
+        done already. Nothing is compared where that cannot pay; see `Agreement`.
 
         Args:
             progress: shows how far it is.
@@ -128,26 +135,35 @@ class ExampleAnswerer:
             ImageError: an image cannot be read.
             RegionsError: an image's boxes are unusable.
         """
-        if not is_worth_comparing(self._model, len(self.order), looks_at_images=self._looks_at_images):
+        is_int8, looks = self._setup.dtype == INT8, self._looks_at_images
+        is_worth_it = (
+            is_large_enough(len(self.order), looks_at_images=looks)
+            if is_int8
+            else is_worth_comparing(self._model, len(self.order), looks_at_images=looks)
+        )
+        if not is_worth_it:
             return Agreement()
         asked = self._first_different(QUESTIONS_COMPARED)
-        advance = progress("Comparing bfloat16 with float32", 2 * len(asked))
+        advance = progress(f"Comparing {INT8 if is_int8 else 'bfloat16'} with float32", 2 * len(asked))
         source = LoadedOnce(self._source)
 
         def answers(fast: FastModel) -> list[int]:
             engine = BulkAnswerer(fast, source, self._pad_token_id, labels_where_finite, self._settings)
             return engine.answer_in_order(asked, advance)
 
-        return compare(self._model, answers)
+        if not is_int8:
+            return compare(self._model, answers)
+        exact = answers(FastModel(self._model, dtype="float32"))
+        return agreement_of(exact, answers(self._set_up_once(self._setup)))
 
     def settle(
         self, agree: Callable[[], Agreement] | None = None, tell: Callable[[str], None] = lambda line: None
     ) -> BulkAnswerer[int]:
-        """With dtype "auto" set the model up in what an agreement says; do nothing where it is set up.
+        """With dtype "auto" or "int8" set the model up, after a comparison; do nothing where it is set up.
 
         Args:
             agree: how the agreement is found; None for `agreement`.
-            tell: called with a line where bfloat16 will not do.
+            tell: called with a line where bfloat16 will not do, and of how well 8 bits do.
 
         Returns:
             what answers windows of questions.
@@ -155,9 +171,14 @@ class ExampleAnswerer:
         if self._answerer is not None:
             return self._answerer
         found = self.agreement() if agree is None else agree()
-        if found.compared and not found.is_enough:
-            tell(f"{found}, so it stays float32; --dtype bfloat16 insists")
-        return self._set_up(replace(self._setup, dtype=found.dtype))
+        setup, wanted = self._setup, f"{LEAST_AGREEMENT_PERCENT} % are asked for"
+        if setup.dtype == AUTO:
+            if found.compared and not found.is_enough:
+                tell(f"{found.told('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
+            setup = replace(setup, dtype=found.dtype)
+        elif found.compared:
+            tell(found.told(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
+        return self._set_up(setup)
 
     def answer(
         self, places: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -187,9 +208,15 @@ class ExampleAnswerer:
                 yield [window[one] for one in found], labels
 
     def _set_up(self, setup: ModelSetup) -> BulkAnswerer[int]:
-        fast = setup.apply(self._model)
+        fast = self._set_up_once(setup)
         self._answerer = BulkAnswerer(fast, self._source, self._pad_token_id, best_labels, self._settings)
         return self._answerer
+
+    def _set_up_once(self, setup: ModelSetup) -> FastModel:
+        """The model set up; 8 bits come only once, from weights that are not rounded yet."""
+        if self._fast is None:
+            self._fast = setup.apply(self._model)
+        return self._fast
 
     def _asked(self, place: int) -> Asked:
         return Asked(self.tokens[place], self._images[place])

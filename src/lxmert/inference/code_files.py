@@ -22,14 +22,16 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from lxmert.inference.int8 import MIDDLE
+
 SUFFIX = ".so"
 
 _MOST_BYTES = 8 * 2**30
 """What a folder may hold when new code comes: what was not used for longest goes. Of a full-size model it
 takes 0.9 GB in float32 and half of it in bfloat16."""
 
-_OF_ALL_INT8_PRODUCTS = {"x_scale": 1.0, "x_zp": 0}
-"""Constants that go by one name in the code of all products in 8 bits, and what they are (`int8.py`)."""
+_OF_ALL_INT8_PRODUCTS = {"x_scale": (1.0,), "x_zp": (0, MIDDLE)}
+"""Constants that go by one name in the code of all products in 8 bits, and what they may be (`int8.py`)."""
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -101,7 +103,7 @@ def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
     loaded = runner.extract_constants_map(False)  # By the names that weights have in the model.
     names = runner.get_constant_names_to_original_fqns()
     for in_model, count in Counter(names.values()).items():
-        if count > 1 and loaded[in_model].tolist() != _OF_ALL_INT8_PRODUCTS.get(in_model):
+        if count > 1 and loaded[in_model].tolist() not in _OF_ALL_INT8_PRODUCTS.get(in_model, ()):
             return None
     # torch's copies start at multiples of 64 bytes.
     copies = {in_model: weight.clone() for in_model, weight in loaded.items()}

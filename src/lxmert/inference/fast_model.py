@@ -8,16 +8,18 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
-from lxmert.inference.int8 import quantize
+from lxmert.inference.int8 import check_int8, is_int8, quantize
 from lxmert.inference.joined_products import join_products, part_products
 from lxmert.inference.processor import has_amx, has_bfloat16
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.checks import check_encoded, check_objects, check_words
+from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.fingerprint import digest_weights
 
 TaskModel = LxmertForQuestionAnswering | LxmertForVisualReasoning
@@ -42,14 +44,15 @@ class FastModel:
             on a CPU set to plain attention, and with `compiled` given layers that suit compiled code alone.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
             None leaves the model's own. "int8" puts the linear layers of the encoders into 8 bits, for good,
-            and leaves the states in what "auto" comes to; only compiled, and on a CPU.
+            and leaves the states in what "auto" comes to; only compiled, and on a CPU with AMX or
+            AVX512-VNNI.
         compiled: run as machine code made for this model and device, which needs a C++ compiler and takes
             two minutes. The weights are copied, and may not change any more. On a CPU code and weights are
             kept in a file, which later processes load in seconds; what is loaded stays in memory until the
             process ends.
 
     Raises:
-        ConfigurationError: there is no such dtype, or not here.
+        ConfigurationError: there is no such dtype, or not here, or the model is in 8 bits already.
     """
 
     def __init__(self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False) -> None:
@@ -57,8 +60,11 @@ class FastModel:
         known = {None: model.dtype, AUTO: fastest, INT8: fastest} | DTYPES
         if dtype not in known:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {INT8}, {', '.join(DTYPES)}")
+        if dtype is not None and is_int8(model):
+            raise ConfigurationError("the model is in 8 bits already, which cannot be undone; load it anew")
         self._is_int8 = dtype == INT8
-        self._check_int8(model.device, compiled)
+        if self._is_int8:
+            check_int8_setup(model.device, compiled=compiled)
         self.model = model.eval()
         if self._is_int8:
             quantize(model, fastest)
@@ -86,7 +92,8 @@ class FastModel:
         Raises:
             ConfigurationError: the model is in 8 bits, and the device no CPU.
         """
-        self._check_int8(torch.device(device), compiled=True)
+        if self._is_int8:
+            check_int8_setup(torch.device(device), compiled=True)
         self.model.to(device)
         attention = CPU_ATTENTION if self.device.type == "cpu" else self._attention
         self.model.set_attn_implementation(attention)
@@ -175,10 +182,6 @@ class FastModel:
             words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
         return self._score(word_states, words_mask, object_states, objects_mask)
 
-    def _check_int8(self, device: torch.device, compiled: bool) -> None:
-        if self._is_int8 and not (compiled and device.type == "cpu"):
-            raise ConfigurationError("int8 is for compiled models on a CPU; bfloat16 is for all")
-
     def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config
         widths = {
@@ -190,6 +193,15 @@ class FastModel:
         }
         most = {"W": config.max_position_embeddings}
         return CompiledPart(part, name, self._about, shapes, most)
+
+
+def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
+    """Raise a ConfigurationError where models cannot answer in 8 bits."""
+    if not (compiled and device.type == "cpu"):
+        raise ConfigurationError(
+            "int8 is for compiled models on a CPU (--compile, and no GPU); bfloat16 is for all"
+        )
+    check_int8()
 
 
 def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
@@ -263,6 +275,11 @@ class _Scorer(nn.Module):
             return_dict=False,
         )[0]
         return scores.float()
+
+
+def answering_dtype(model: PreTrainedModel) -> str:
+    """What a model that is set up answers in, by the name that FastModel takes."""
+    return INT8 if is_int8(model) else dtype_name(model.dtype)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -26,7 +26,7 @@ from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 _LARGEST = 127
 """Of the 8-bit numbers: -128 is left out, so that positive and negative ones reach equally far."""
 
-_MIDDLE = 128
+MIDDLE = 128
 """What stands for 0 in unsigned 8-bit numbers."""
 
 _TINY = 1e-12
@@ -53,14 +53,9 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         dtype: of the states and of all other weights.
 
     Raises:
-        ConfigurationError: this build of torch, or this processor, has no such products.
+        ConfigurationError: see `check_int8`.
     """
-    if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
-        raise ConfigurationError("int8 needs the int8 products of oneDNN, which this build of torch lacks")
-    if not has_int8():
-        raise ConfigurationError(
-            "int8 needs a processor with AMX or AVX512-VNNI; on others its sums are wrong or slow"
-        )
+    check_int8()
     encoder: LxmertEncoder = model.lxmert.encoder
     linear = [
         (f"{stack}.{name}", part)
@@ -80,6 +75,21 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
             encoder.set_submodule(name, _Int8Intermediate(layers[f"{name}.dense"]))
 
 
+def check_int8() -> None:
+    """Raise a ConfigurationError where this build of torch, or this processor, has no products of 8 bits."""
+    if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
+        raise ConfigurationError("int8 needs the int8 products of oneDNN, which this build of torch lacks")
+    if not has_int8():
+        raise ConfigurationError(
+            "int8 needs a processor with AMX or AVX512-VNNI; on others its sums overflow, or are slow"
+        )
+
+
+def is_int8(model: PreTrainedModel) -> bool:
+    """Whether `quantize` was here."""
+    return any(isinstance(part, Int8Linear) for part in model.modules())
+
+
 class QuantizedRows(NamedTuple):
     """Rows rounded to 8 bits: `(values - zero) * scale` are what they stand for.
 
@@ -94,7 +104,7 @@ class QuantizedRows(NamedTuple):
     @property
     def zero(self) -> int:
         """What stands for 0."""
-        return _MIDDLE if self.values.dtype == torch.uint8 else 0
+        return MIDDLE if self.values.dtype == torch.uint8 else 0
 
 
 def quantize_rows(states: Tensor, dtype: torch.dtype = torch.int8) -> QuantizedRows:
@@ -108,7 +118,7 @@ def _rounded(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRo
     scale = largest / _LARGEST
     steps = (states * (1 / scale)).round()
     if dtype == torch.uint8:
-        steps = steps + _MIDDLE
+        steps = steps + MIDDLE
     return QuantizedRows(steps.to(dtype), scale)
 
 

@@ -87,7 +87,7 @@ class LxmertPredictor:
             answers: the answers in class order instead of the model's own, or a file that holds them, or
                 "vqa" or "gqa" for the published tables.
             dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it;
-                or "int8", compiled on a CPU and meant for single questions. float32 is the default
+                or "int8", compiled on a CPU with AMX or AVX512-VNNI. float32 is the default
                 because single answers leave nothing to compare others with, as `lxmert predict` does.
             compiled: answer by machine code made for the model, which needs a C++ compiler: two minutes
                 the first time, seconds later. On a CPU it is kept, with a copy of the weights, in

@@ -1,6 +1,6 @@
 """What a processor has units for, which decides in what numbers answers are computed fastest.
 
-Told by `torch.cpu`, which asks the processor itself.
+Told by `torch.cpu`, which asks the processor itself; what a torch does not tell of counts as not there.
 """
 
 import torch
@@ -8,12 +8,12 @@ import torch
 
 def has_amx() -> bool:
     """Matrix units (Intel, Xeon of 2023 and later), for bfloat16 and for signed 8-bit numbers."""
-    return bool(torch.cpu._is_amx_tile_supported())
+    return _has("amx_tile")
 
 
 def has_bfloat16() -> bool:
     """Units for bfloat16: AMX, or AVX-512's (AMD, Zen 4 of 2022 and later), of twice the rate of float32."""
-    return has_amx() or bool(torch.cpu._is_avx512_bf16_supported())
+    return has_amx() or _has("avx512_bf16")
 
 
 def has_int8() -> bool:
@@ -21,10 +21,17 @@ def has_int8() -> bool:
 
     Older ones sum pairs in 16 bits first, which overflow unnoticed.
     """
-    return has_amx() or bool(torch.cpu._is_vnni_supported())
+    return has_amx() or _has("vnni")
 
 
 def facts() -> str:
-    """All that machine code made here may rest on."""
-    known = (torch.backends.cpu.get_cpu_capability(), has_amx(), has_bfloat16(), has_int8())
-    return " ".join(map(str, known))
+    """All that machine code made here may rest on, as far as it is told."""
+    known = {"vectors": torch.backends.cpu.get_cpu_capability(), "amx": has_amx()}
+    if hasattr(torch.cpu, "get_capabilities"):  # Not in older ones.
+        units = torch.cpu.get_capabilities().items()
+        known |= {name: value for name, value in units if isinstance(value, bool)}
+    return str(sorted(known.items()))
+
+
+def _has(units: str) -> bool:
+    return bool(getattr(torch.cpu, f"_is_{units}_supported", lambda: False)())

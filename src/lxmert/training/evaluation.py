@@ -53,7 +53,7 @@ def evaluate_model(
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
             `ExampleAnswerer`).
         progress: Shows how far it is.
-        tell: Called with a line where "auto" finds that bfloat16 will not do.
+        tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
         settings: What the metric knows, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:

@@ -19,7 +19,7 @@ from lxmert.errors import DataError
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
-from lxmert.inference.fast_model import AUTO
+from lxmert.inference.fast_model import AUTO, INT8, fast_dtype
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import answerer_of, predictions_of
@@ -30,7 +30,7 @@ from lxmert.weights.fingerprint import hash_weights
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that say nothing of what the model computes."""
 
-_AGREEMENT = "bfloat16 agreement"
+_AGREEMENT = "agreement with float32"
 """Name of a decision in the journal: numbers of questions, agreed and compared."""
 
 
@@ -91,7 +91,7 @@ def predict_to_file(
         ranks: This process among several that share the examples; the first of them writes the file.
         overwrite: True begins anew where a journal is of another run, or of this one.
         progress: Shows how far it is.
-        tell: Called with a line where "auto" finds that bfloat16 will not do.
+        tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -152,7 +152,7 @@ def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
 def _agree(
     answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks, progress: StartProgress
 ) -> Agreement:
-    """How well bfloat16 agrees with float32: once for all parts of a run.
+    """How well fewer digits agree with float32: once for all parts of a run.
 
     Found anew, it could turn out otherwise with another number of threads or on another device.
     """
@@ -168,7 +168,11 @@ def _agree(
 
 
 def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: ModelSetup) -> list[Any]:
-    dtype = AUTO if setup.dtype == AUTO else str(model.dtype)
+    dtype = str(model.dtype)
+    if setup.dtype == AUTO:
+        dtype = AUTO
+    elif setup.dtype == INT8:
+        dtype = f"{INT8} and {fast_dtype(model.device)}"  # What is not in 8 bits, on this processor.
     return [model.device.type, dtype, setup.compiled, batch_size]
 
 
