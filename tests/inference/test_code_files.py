@@ -63,6 +63,7 @@ def test_written_and_loaded(
     assert len(weights) >= 3
     places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]
     assert {place % LINE for place in places} == {0}
+    assert code_files._aligned_weights(runners[0]) is not None, "not by luck"
     assert load_code(path) is code, "loaded once"
 
 

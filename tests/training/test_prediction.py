@@ -582,6 +582,17 @@ def test_of_a_small_work_8_bits_are_not_compared(
 
 
 @needs_int8
+@pytest.mark.usefixtures("not_compiled")
+def test_scored_answers_in_8_bits_are_called_so(
+    model_of: Callable[[str], Path], scenes_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", str(model_of("vqa")), str(scenes_folder), "--dtype", "int8", "--compile", "--json"])
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["dtype"] == "int8"
+
+
+@needs_int8
 @pytest.mark.usefixtures("not_compiled", "compared")
 def test_8_bits_that_do_not_agree_are_told_of(
     close_calls: Path, scenes_folder: Path, tmp_path: Path, predict: Predict
