@@ -7,19 +7,16 @@ each benchmark gets those that it has.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
+from measuring.options import keep_code_for_now
 from measuring.results import QUICK_RESULTS, RESULTS, write_summary
 from measuring.rounds import say
-
-from lxmert.downloads import CACHE_VARIABLE
 
 FOLDER = Path(__file__).parent
 BENCHMARKS = ("stream", "latency", "training_step", "memory", "opening", "startup")
@@ -33,16 +30,14 @@ def main(arguments: list[str]) -> None:
     results = given.results or (QUICK_RESULTS if given.quick else RESULTS)
     chosen = [name for name in BENCHMARKS if given.only is None or name in given.only]
     names = list(chosen)
-    # Compiled models are kept for all benchmarks of this run, and for no longer.
-    with TemporaryDirectory(prefix="lxmert-benchmarks-") as kept:
-        os.environ.setdefault(CACHE_VARIABLE, kept)
-        failed = [name for name in chosen if not _run(name, _options(name, given, results))]
-        if torch.cuda.is_available():
-            for name in ON_GPU:
-                if given.only is None or name in given.only:
-                    options = [*_options(name, given, results), "--device", "cuda"]
-                    names.append(f"{name}_cuda")
-                    failed += [] if _run(name, options) else [f"{name} on the GPU"]
+    keep_code_for_now()
+    failed = [name for name in chosen if not _run(name, _options(name, given, results))]
+    if torch.cuda.is_available():
+        for name in ON_GPU:
+            if given.only is None or name in given.only:
+                options = [*_options(name, given, results), "--device", "cuda"]
+                names.append(f"{name}_cuda")
+                failed += [] if _run(name, options) else [f"{name} on the GPU"]
     # What was measured before stands in the summary too, when only some are measured now.
     write_summary(list(dict.fromkeys([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU), *names])), results)
     if failed:

@@ -3,11 +3,13 @@
 No time is looked at.
 """
 
+import atexit
 import importlib
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from measuring import answering, exported, models, results, rounds, streams, training, work  # noqa: E402
+from measuring import answering, exported, models, options, results, rounds, streams, training, work  # noqa: E402
 
 from lxmert import LxmertForQuestionAnswering  # noqa: E402
+from lxmert.downloads import CACHE_VARIABLE  # noqa: E402
 from lxmert.inference.fast_model import FastModel  # noqa: E402
 
 # Odd sizes, all different, so that no two terms of a count can stand in for each other.
@@ -28,7 +31,9 @@ SIZES: dict[str, Any] = models.TINY | {"l_layers": 3, "x_layers": 2, "r_layers":
 
 
 @pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
+def _same_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What benchmarks set in their process is undone."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "home"))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -237,6 +242,20 @@ def test_a_setting_that_fails_costs_its_own_row_only() -> None:
     assert notes == ["ours, a: not measured, RuntimeError: no such unit"]
     with pytest.raises(RuntimeError):
         rounds.usable({"transformers": fail}, notes)
+
+
+def test_compiled_code_goes_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.delenv(CACHE_VARIABLE)
+    options.keep_code_for_now()
+    folder = Path(os.environ[CACHE_VARIABLE])
+    assert folder.is_dir()
+    options.keep_code_for_now()  # Of a process that it started.
+    assert Path(os.environ[CACHE_VARIABLE]) == folder
+    (end,) = at_exit
+    end()
+    assert not folder.exists()
 
 
 def test_commands_are_told_without_paths() -> None:

@@ -1,14 +1,17 @@
 """Command-line options that all benchmarks share."""
 
 import argparse
+import atexit
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
+from lxmert.downloads import CACHE_VARIABLE
 from measuring.results import QUICK_RESULTS, RESULTS, command_line
 
 PATHS = ("--results", "--scenes-data", "--features")
@@ -51,8 +54,9 @@ def parser_of(description: str | None, rounds: int, *, on_gpu: bool = False) -> 
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], script: str) -> Common:
-    """Read the arguments, set the threads, silence transformers' notices."""
+    """Read the arguments, set the threads, silence transformers' notices, keep compiled code for this run."""
     given = parser.parse_args(arguments)
+    keep_code_for_now()
     torch.set_num_threads(given.threads)
     if "transformers" in sys.modules:
         sys.modules["transformers"].logging.set_verbosity_error()
@@ -64,3 +68,14 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], script: st
         results=given.results or (QUICK_RESULTS if given.quick else RESULTS),
         command=command_line(script, arguments, PATHS),
     )
+
+
+def keep_code_for_now() -> None:
+    """Keep compiled code, which is of random weights, until this process ends, for those that it starts too.
+
+    Where the user names a folder, it stays there.
+    """
+    if CACHE_VARIABLE not in os.environ:
+        folder = TemporaryDirectory(prefix="lxmert-benchmarks-")
+        atexit.register(folder.cleanup)
+        os.environ[CACHE_VARIABLE] = folder.name

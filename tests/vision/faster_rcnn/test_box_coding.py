@@ -23,11 +23,12 @@ def decode_by_definition(delta, box, weights):
 @pytest.mark.parametrize(
     ("name", "weights", "factor"), [("rpn", (1, 1, 1, 1), 1), ("head", (10, 10, 5, 5), 5)]
 )
-def test_golden_boxes_are_exact(shared_specs, name, weights, factor):
+def test_golden_boxes_are_met_but_for_the_last_bit(shared_specs, name, weights, factor):
     arrays = golden(shared_specs, "box_decode")
     deltas = (arrays["deltas"] * factor).view(64, 2, 4)
     found = decode_boxes(deltas, arrays["boxes"][:, None], weights)
-    assert torch.equal(found.view(64, 8), arrays[f"out_{name}"])
+    # The last bit of an exponential is the processor's.
+    torch.testing.assert_close(found.view(64, 8), arrays[f"out_{name}"], rtol=5e-7, atol=5e-7)
 
 
 def test_a_box_computed_by_hand():
