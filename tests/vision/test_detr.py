@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,25 +108,18 @@ def test_a_folder_is_loaded_described_and_rebuilt(family, tmp_path):
     extractor = TransformersDetector(folder, max_objects=5)
     in_memory = detector(family, max_objects=5)(IMAGES)
     found = extractor(IMAGES)
-    _assert_alike(found, in_memory)
-    assert {one.extractor for one in found} == {extractor.identity}
+    for one, other in zip(found, in_memory, strict=True):
+        # Where weights lie in memory decides on the last bits of a product.
+        assert one.equals(replace(other, extractor=extractor.identity), tolerance=5e-5)
     spec = json.loads(json.dumps(extractor.to_dict()))
     assert spec["kind"] == "detr"
     rebuilt = build_extractor(spec)
     assert rebuilt.identity == extractor.identity
     assert rebuilt.to_dict() == extractor.to_dict()
-    _assert_alike(rebuilt(IMAGES), found)
+    assert all(one.equals(other) for one, other in zip(rebuilt(IMAGES), found, strict=True))
     assert extractor.object_names == ("cat", "dog", "cup", "sky", "car")
     assert extractor.attribute_names is None
     assert (extractor.needs_boxes, extractor.takes_boxes) == (False, False)
-
-
-def _assert_alike(found, wanted):
-    """The same objects, of models of the same weights: where these lie in memory decides on the last bits."""
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one.features, other.features, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(one.boxes_xyxy_px, other.boxes_xyxy_px, rtol=1e-5, atol=1e-3)
-        assert torch.equal(one.object_ids, other.object_ids)
 
 
 def test_the_number_of_objects_is_fixed_or_follows_the_scores():

@@ -60,17 +60,21 @@ class Agreement:
         return f"{dtype} answers {self.agreed} of {self.compared} questions as float32 does"
 
 
-def is_large_enough(examples: int, *, looks_at_images: bool) -> bool:
-    """Whether a comparison is a small part of so many examples."""
-    return examples >= (LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES)
+def is_worth_comparing(
+    model: PreTrainedModel, examples: int, *, looks_at_images: bool, is_chosen: bool = False
+) -> bool:
+    """Whether a comparison is a small part of so many examples, and bfloat16 could be the faster for them.
 
-
-def is_worth_comparing(model: PreTrainedModel, examples: int, *, looks_at_images: bool) -> bool:
-    """Whether bfloat16 could be the faster for so many examples, with its comparison."""
-    if model.config.hidden_size < LEAST_WIDTH:
+    Args:
+        model: a model of a task.
+        examples: how many there are.
+        looks_at_images: whether their images must be looked at first.
+        is_chosen: what float32 is compared with is taken in any case, be it faster or not.
+    """
+    if examples < (LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES):
         return False
-    large = is_large_enough(examples, looks_at_images=looks_at_images)
-    return large and fast_dtype(model.device) == torch.bfloat16
+    could_be_faster = model.config.hidden_size >= LEAST_WIDTH and fast_dtype(model.device) == torch.bfloat16
+    return is_chosen or could_be_faster
 
 
 def agreement_of(exact: Sequence[int], others: Sequence[int]) -> Agreement:

@@ -18,7 +18,6 @@ from lxmert.inference.agreement import (
     LoadedOnce,
     agreement_of,
     compare,
-    is_large_enough,
     is_worth_comparing,
     labels_where_finite,
 )
@@ -135,13 +134,9 @@ class ExampleAnswerer:
             ImageError: an image cannot be read.
             RegionsError: an image's boxes are unusable.
         """
-        is_int8, looks = self._setup.dtype == INT8, self._looks_at_images
-        is_worth_it = (
-            is_large_enough(len(self.order), looks_at_images=looks)
-            if is_int8
-            else is_worth_comparing(self._model, len(self.order), looks_at_images=looks)
-        )
-        if not is_worth_it:
+        is_int8 = self._setup.dtype == INT8
+        looks = self._looks_at_images
+        if not is_worth_comparing(self._model, len(self.order), looks_at_images=looks, is_chosen=is_int8):
             return Agreement()
         asked = self._first_different(QUESTIONS_COMPARED)
         advance = progress(f"Comparing {INT8 if is_int8 else 'bfloat16'} with float32", 2 * len(asked))

@@ -62,11 +62,10 @@ class FastModel:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {INT8}, {', '.join(DTYPES)}")
         if dtype is not None and is_int8(model):
             raise ConfigurationError("the model is in 8 bits already, which cannot be undone; load it anew")
-        self._is_int8 = dtype == INT8
-        if self._is_int8:
+        if dtype == INT8:
             check_int8_setup(model.device, compiled=compiled)
         self.model = model.eval()
-        if self._is_int8:
+        if dtype == INT8:
             quantize(model, fastest)
         elif dtype is not None:
             self.model.to(known[dtype])
@@ -92,7 +91,7 @@ class FastModel:
         Raises:
             ConfigurationError: the model is in 8 bits, and the device no CPU.
         """
-        if self._is_int8:
+        if is_int8(self.model):
             check_int8_setup(torch.device(device), compiled=True)
         self.model.to(device)
         attention = CPU_ATTENTION if self.device.type == "cpu" else self._attention
