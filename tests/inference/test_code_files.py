@@ -8,11 +8,12 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 from torch.export import Dim
 
 from lxmert.inference import code_files, int8
-from lxmert.inference.code_files import load_code, write_code
+from lxmert.inference.code_files import load_code, one_process_at_a_time, write_code
 from tests.inference.test_fast_model import needs_compiler
 from tests.inference.test_int8 import needs_int8
 
@@ -37,7 +38,8 @@ def test_written_and_loaded(
     part = nn.Sequential(first, nn.Tanh(), last).eval()
     example = torch.rand(5, 32)
     rows = {"input": {0: Dim("rows", min=1)}}
-    path = tmp_path / "new" / "part.so"
+    path = tmp_path / "a name with spaces" / "part.so"
+    path.parent.mkdir()
     write_code(path, torch.export.export(part, (example,), dynamic_shapes=rows))
     assert list(path.parent.iterdir()) == [path], "nothing else is left"
 
@@ -96,6 +98,25 @@ def written(path: Path) -> Path:
 def test_the_code_alone_is_kept(tmp_path: Path, compiler: None) -> None:
     assert written(tmp_path / "one.so").read_bytes() == b"0123456789"
     assert [path.name for path in tmp_path.iterdir()] == ["one.so"]
+
+
+def test_others_wait_while_one_process_compiles(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    other = FileLock(folder / "compiling.lock")
+    with one_process_at_a_time(folder), pytest.raises(Timeout):
+        other.acquire(timeout=0)
+    other.acquire(timeout=0)
+
+
+def test_without_locks_each_process_compiles_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise NotImplementedError("no flock")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with one_process_at_a_time(tmp_path):
+        pass
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

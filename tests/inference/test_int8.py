@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
 from lxmert import LxmertForQuestionAnswering
+from lxmert.cpu import has_int8
 from lxmert.errors import ConfigurationError
-from lxmert.inference import int8, processor
+from lxmert.inference import int8
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.int8 import (
     Int8Linear,
@@ -25,7 +26,7 @@ from lxmert.inference.int8 import (
 from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
 from tests.model.small import inputs
 
-needs_int8 = pytest.mark.skipif(not processor.has_int8(), reason="the processor has no 8-bit products")
+needs_int8 = pytest.mark.skipif(not has_int8(), reason="the processor has no 8-bit products")
 
 BYTES = pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
 

@@ -7,18 +7,20 @@ anew. Source: AOTInductor's documentation, and the headers of its runtime
 """
 
 import os
+import re
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from shutil import copyfileobj, rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 from zipfile import ZipFile
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -37,11 +39,28 @@ _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 60 * 60
 
 
+@contextmanager
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the one lock of a folder of code, waiting for it: the ranks of a run all want the same code.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "compiling.lock")
+    with suppress(NotImplementedError):  # A file system without locks: each process compiles for itself.
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_code(path: Path, program: ExportedProgram) -> None:
     """Compile a program of one result for this processor, with its weights frozen.
 
     Args:
-        path: of the file; it is there whole or not at all.
+        path: of the file, in a folder that is there; it is there whole or not at all.
         program: on the CPU.
 
     Raises:
@@ -51,20 +70,27 @@ def write_code(path: Path, program: ExportedProgram) -> None:
     from torch._inductor.utils import fresh_cache
 
     folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
     partial = Path(mkdtemp(prefix=_PARTIAL, dir=folder))
-    package, code = partial / "package.pt2", partial / path.name
+    code = partial / path.name
     try:
-        # What the compiler keeps for itself is as large, and of no further use.
-        with torch.no_grad(), fresh_cache(dir=str(partial)):
-            aoti_compile_and_package(program, package_path=str(package), inductor_configs={"freezing": True})
-        with ZipFile(package) as archive, code.open("wb") as whole:
-            (name,) = (name for name in archive.namelist() if name.endswith(SUFFIX))
-            with archive.open(name) as packed:
-                copyfileobj(packed, whole)
-            whole.flush()
-            os.fsync(whole.fileno())
+        # A compiler is not told of spaces in names (torch 2.13).
+        place = None if re.search(r"\s", str(partial)) else partial
+        with TemporaryDirectory(
+            prefix="lxmert-compiling-", dir=place, ignore_cleanup_errors=True
+        ) as building:
+            package = Path(building) / "package.pt2"
+            # What the compiler keeps for itself is as large, and of no further use.
+            with torch.no_grad(), fresh_cache(dir=building):
+                aoti_compile_and_package(
+                    program, package_path=str(package), inductor_configs={"freezing": True}
+                )
+            with ZipFile(package) as archive, code.open("wb") as whole:
+                (name,) = (name for name in archive.namelist() if name.endswith(SUFFIX))
+                with archive.open(name) as packed:
+                    copyfileobj(packed, whole)
+                whole.flush()
+                os.fsync(whole.fileno())
         os.replace(code, path)
     finally:
         rmtree(partial, ignore_errors=True)

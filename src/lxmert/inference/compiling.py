@@ -5,6 +5,7 @@ devices each process makes its own. Source: the documentation of `torch.export` 
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import lxmert.model
+from lxmert import cpu
 from lxmert.downloads import CACHE_VARIABLE, cache_folder
 from lxmert.errors import ConfigurationError, first_line
-from lxmert.inference import processor
-from lxmert.inference.code_files import SUFFIX, load_code, write_code
+from lxmert.inference.code_files import SUFFIX, load_code, one_process_at_a_time, write_code
 
 logger = logging.getLogger(__name__)
 
@@ -76,16 +77,17 @@ class CompiledPart:
     def _code_from_file(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         folder = cache_folder() / "compiled"
         path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}{SUFFIX}"
-        if path.exists():
-            try:
-                return load_code(path)
-            except RuntimeError as error:
-                logger.warning("%s cannot be loaded (%s); it is made anew", path, first_line(error))
-                path.unlink(missing_ok=True)
-        logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+        code = self._kept(path)
+        if code is not None:
+            return code
         try:
-            write_code(path, self._exported(inputs))
-            return load_code(path)
+            with one_process_at_a_time(folder):
+                code = self._kept(path)  # Another one has made it meanwhile.
+                if code is None:
+                    logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+                    write_code(path, self._exported(inputs))
+                    code = load_code(path)
+                return code
         except OSError as error:
             raise ConfigurationError(
                 f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder that "
@@ -93,9 +95,21 @@ class CompiledPart:
             ) from error
         except Exception as error:  # What compilers raise is of many kinds.
             raise ConfigurationError(
-                f"the {self._name} cannot be compiled here ({first_line(error)}); a C++ compiler is needed. "
-                "Not compiled, the same is computed somewhat slower"
+                f"the {self._name} cannot be compiled here ({_cause(error)}). It takes a C++ compiler, and "
+                f"room in {folder}. Not compiled, the same is computed somewhat slower"
             ) from error
+
+    @staticmethod
+    def _kept(path: Path) -> Callable[..., Tensor] | None:
+        """The code of a file; None where there is no such file, or a damaged one, which is removed."""
+        if not path.exists():
+            return None
+        try:
+            return load_code(path)
+        except RuntimeError as error:
+            logger.warning("%s cannot be loaded (%s); it is made anew", path, first_line(error))
+            path.unlink(missing_ok=True)
+            return None
 
     def _exported(self, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         names = {size for shape in self._shapes.values() for size in shape if isinstance(size, str)}
@@ -124,13 +138,19 @@ class CompiledPart:
             repr(self._shapes),
             str(torch.get_num_threads()),  # Loops are cut up for so many.
             torch.__version__,
-            processor.facts(),
+            cpu.facts(),
         ):
             told.update(fact.encode() + b"\0")
         for package in (Path(__file__).parent, Path(lxmert.model.__path__[0])):
             for source in sorted(package.glob("*.py")):
                 told.update(source.read_bytes())
         return told.hexdigest()[:32]
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in one line: of a C++ compiler's many, the first that tells of an error."""
+    found = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
+    return found[0].strip() if found else first_line(error)
 
 
 def compiled_here(part: nn.Module) -> Callable[..., Tensor]:

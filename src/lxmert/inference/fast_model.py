@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
+from lxmert.cpu import has_amx, has_bfloat16
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.int8 import check_int8, is_int8, quantize
 from lxmert.inference.joined_products import join_products, part_products
-from lxmert.inference.processor import has_amx, has_bfloat16
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.checks import check_encoded, check_objects, check_words

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
+from lxmert.cpu import has_amx, has_int8
 from lxmert.errors import ConfigurationError
-from lxmert.inference.processor import has_amx, has_int8
 from lxmert.model.attention import LxmertAttention
 from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 

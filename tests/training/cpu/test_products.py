@@ -50,6 +50,7 @@ def test_products_in_bfloat16_leave_gradients_of_weights_in_float32() -> None:
 
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "has_amx", lambda: True)
     monkeypatch.setattr(products, "_SLOW_ROWS", range(7, 8))
     monkeypatch.setattr(products, "_PIECE_ROWS", 3)
     generator = torch.Generator().manual_seed(4)
@@ -59,3 +60,30 @@ def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytes
     bias = torch.arange(6)
     made = product(left.bfloat16(), right.bfloat16(), bias.bfloat16() if with_bias else None)
     assert torch.equal(made, (left @ right + (bias if with_bias else 0)).bfloat16())
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+def test_products_of_onednn_are_those_of_mkl_whatever_the_strides(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(5)
+    left = torch.randint(-9, 10, (6, 11), generator=generator)
+    right = torch.randint(-9, 10, (11, 7), generator=generator)
+    bias = torch.arange(7)
+    expected = left @ right + bias
+    calls = []
+    onednn_product = products._onednn_product
+
+    def noted(*values: Tensor | None) -> Tensor:
+        calls.append(values)
+        return onednn_product(*values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(products, "_onednn_product", noted)
+    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    for one in (left, left.t().contiguous().t()):
+        for other in (right, right.t().contiguous().t()):
+            made = product(one.float(), other.float(), bias.float())
+            assert torch.equal(made, expected.float())
+            assert torch.equal(product(one.float(), other.float()), (expected - bias).float())
+    assert len(calls) == 8
+    # float64 has no product there.
+    assert torch.equal(product(left.double(), right.double()), (expected - bias).double())
+    assert len(calls) == 8

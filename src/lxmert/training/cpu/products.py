@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lxmert.cpu import has_amx, prefers_onednn
+
 ROWS_MULTIPLE = 32
 """Gradients of weights are sums over rows, of which a matrix unit takes 32 in bfloat16 at a time."""
 
-# oneDNN's bfloat16 products of so many rows and so few columns run on one thread of two (torch 2.13); pieces
-# of a product do not.
+# With AMX, oneDNN's bfloat16 products of so many rows and so few columns run on one thread of two
+# (torch 2.13); pieces of a product do not.
 _SLOW_ROWS = range(900, 1900)
 _SLOW_COLUMNS = 1024
 _PIECE_ROWS = 384
@@ -68,9 +70,21 @@ def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The matrix left @ right + bias, in pieces where the whole would leave a thread idle."""
+    """The matrix left @ right + bias, by the fastest way that torch has to it on this processor.
+
+    Args:
+        left: (N, I), float32, float64 or bfloat16.
+        right: (I, U).
+        bias: (U,), or none.
+
+    Returns:
+        (N, U).
+    """
+    if left.dtype == torch.float32 and prefers_onednn():
+        return _onednn_product(left, right, bias)
     rows, columns = left.shape[0], right.shape[1]
-    if left.dtype != torch.bfloat16 or rows not in _SLOW_ROWS or columns > _SLOW_COLUMNS:
+    is_slow = left.dtype == torch.bfloat16 and rows in _SLOW_ROWS and columns <= _SLOW_COLUMNS
+    if not (is_slow and has_amx()):
         return left.mm(right) if bias is None else torch.addmm(bias, left, right)
     result = left.new_empty(rows, columns)
     for place, piece in zip(result.split(_PIECE_ROWS), left.split(_PIECE_ROWS), strict=True):
@@ -79,3 +93,9 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         else:
             torch.addmm(bias, piece, right, out=place)
     return result
+
+
+def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    """As `product`, in float32; the operation that torch's compiler calls for a linear layer."""
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
+    return made

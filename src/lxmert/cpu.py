@@ -1,7 +1,10 @@
-"""What a processor has units for, which decides in what numbers answers are computed fastest.
+"""What a processor has units for, which decides in what numbers and by whose products it is fastest.
 
 Told by `torch.cpu`, which asks the processor itself; what a torch does not tell of counts as not there.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -24,13 +27,24 @@ def has_int8() -> bool:
     return has_amx() or _has("vnni")
 
 
+def prefers_onednn() -> bool:
+    """Whether float32 products of oneDNN are faster than MKL's, which torch takes: on AMD's processors.
+
+    Answered where torch tells whose the processor is (2.13); False elsewhere.
+    """
+    return str(_capabilities().get("cpu_name", "")).startswith("AMD")
+
+
 def facts() -> str:
     """All that machine code made here may rest on, as far as it is told."""
     known = {"vectors": torch.backends.cpu.get_cpu_capability(), "amx": has_amx()}
-    if hasattr(torch.cpu, "get_capabilities"):  # Not in older ones.
-        units = torch.cpu.get_capabilities().items()
-        known |= {name: value for name, value in units if isinstance(value, bool)}
+    known |= {name: value for name, value in _capabilities().items() if isinstance(value, bool)}
     return str(sorted(known.items()))
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """Units by name, sizes of caches, and the processor's name; nothing with an older torch."""
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def _has(units: str) -> bool:
