@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lxmert"
 # Lower numbers lie deeper; a module imports only from its own package or from a smaller number.
 LEVELS = {
     "_version": 0,
+    "cpu": 0,
     "errors": 0,
     "faults": 0,
     "answers": 1,
