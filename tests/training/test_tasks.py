@@ -16,6 +16,7 @@ from lxmert.cli.main import main
 from lxmert.data.gqa import read_gqa
 from lxmert.data.nlvr2 import read_nlvr2
 from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
+from lxmert.training.cpu.encoder import PackedEncoder
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.metrics.gqa import gqa_scores
@@ -156,6 +157,7 @@ def test_object_prediction_works_for_pairs_and_is_not_saved(
     recipe = FinetuneRecipe.from_dict(values)
     prepared = prepare(task_named("nlvr2"), recipe)
     assert isinstance(prepared.model, PairsWithObjectPrediction)
+    assert torch.accelerator.is_available() or isinstance(prepared.model.lxmert.encoder, PackedEncoder)
     batch = prepared.collate_train([prepared.train[n] for n in (0, 4, 9)])
     losses = prepared.model(**batch).losses
     assert set(losses) == {"pair", "obj", "attr", "place"}

@@ -60,11 +60,11 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
             f"are {len(validation)} validation examples; both must be more than 0"
         )
     facts = _facts(train_examples, train.answerable, answers, model) | origin
-    choose_kernels(model, recipe.optimisation)
     object_labels = None
     if recipe.optimisation.object_prediction:
         object_labels = train_examples.object_labels(train.regions)
         model = with_object_prediction(model, object_labels, recipe.optimisation.place_weight)
+    choose_kernels(model, recipe.optimisation)
     collate = _collator(recipe, train.regions, processor, len(answers))
     settings = recipe.evaluation.model_dump(exclude={"batch_size"})
     return PreparedTask(

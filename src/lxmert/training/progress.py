@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -109,5 +110,6 @@ def _accuracies(metrics: dict[str, float]) -> str | None:
     figures = validation_figures(metrics)
     if ACCURACY not in figures:
         return None
-    listed = "  ".join(f"{name} {value:.1f}" for name, value in sorted(accuracy_per_family(figures).items()))
+    families = sorted(accuracy_per_family(figures).items())
+    listed = "  ".join(f"{escape(name)} {value:.1f}" for name, value in families)
     return f"validation accuracy [bold]{figures[ACCURACY]:.2f} %[/bold]  {listed}"

@@ -65,6 +65,9 @@ def test_nothing_to_learn_is_refused(tiny_pretrain_recipe: Make) -> None:
     tasks = ("masked_words", "matched", "object_labels", "attribute_labels", "feature_regression", "qa")
     with pytest.raises(ConfigurationError, match="nothing to learn"):
         tiny_pretrain_recipe(tasks=dict.fromkeys((*tasks, "place_weight"), 0.0))
+    qa_alone = dict.fromkeys((*tasks, "place_weight"), 0) | {"qa": 1, "qa_from": 0.5}
+    with pytest.raises(ConfigurationError, match="before qa_from there is nothing to learn"):
+        tiny_pretrain_recipe(tasks=qa_alone)
 
 
 def test_objects_may_be_named_in_plain_sight(tiny_pretrain_recipe: Make) -> None:

@@ -182,6 +182,10 @@ class TasksSection(Section):
     def _something_to_learn(self) -> Self:
         if not any(self.weights.values()):
             raise ValueError("every task has the weight 0: there is nothing to learn")
+        if self.qa_from > 0 and not any(weight for task, weight in self.weights.items() if task != "qa"):
+            raise ValueError(
+                "before qa_from there is nothing to learn: give another task a weight, or set qa_from to 0"
+            )
         return self
 
 
