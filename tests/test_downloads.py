@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -142,6 +143,31 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path / "file"))
     one_line(table(server).fetch, "cannot be kept", "LXMERT_HOME")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such permissions there")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_kept_file_may_be_read_by_whom_the_umask_allows(server: Server, umask: int, mode: int) -> None:
+    server.answers["/data/table.json"] = plain()
+    before = os.umask(umask)
+    try:
+        path = table(server).fetch()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert [file.name for file in path.parent.iterdir()] == ["table.json"]
+
+
+def test_a_copy_that_may_not_be_read_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answers["/data/table.json"] = plain()
+    path = table(server).fetch()
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    one_line(table(server).fetch, f"{path}: cannot be read (Permission denied)", "LXMERT_HOME")
+    assert len(server.asked) == 1
 
 
 def test_switched_off_the_net_is_not_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,10 @@ that what is once fetched serves without a network and can never be another vers
 
 import hashlib
 import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -63,10 +63,11 @@ class PublishedFile:
         """Where a checked copy lies on this machine; fetched the first time, kept from then on.
 
         Raises:
-            DownloadError: out of reach, not the pinned version, or nowhere to keep it.
+            DownloadError: out of reach, not the pinned version, nowhere to keep it, or a copy that may not be
+                read.
         """
         path = cache_folder() / "files" / self.sha256[:16] / self.name
-        if path.is_file() and _sha256(path.read_bytes()) == self.sha256:
+        if self._is_kept(path):
             return path
         if os.environ.get(_OFFLINE_VARIABLE, "").upper() in _TRUE:
             raise DownloadError(
@@ -81,6 +82,15 @@ class PublishedFile:
             )
         _keep(content, path)
         return path
+
+    def _is_kept(self, path: Path) -> bool:
+        try:
+            return path.is_file() and _sha256(path.read_bytes()) == self.sha256
+        except OSError as error:
+            raise DownloadError(
+                f"{path}: cannot be read ({error.strerror or error}); mend that, or set {CACHE_VARIABLE} to "
+                "another folder"
+            ) from error
 
 
 def cache_folder() -> Path:
@@ -169,13 +179,13 @@ def _keep(content: bytes, path: Path) -> None:
     """Write all or nothing: another process never sees half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # Not by `tempfile`, whose files no other user may read: the folder may be shared.
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(path)
+            temporary.write_bytes(content)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise DownloadError(

@@ -104,6 +104,23 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     )
 
 
+def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_path: Path) -> None:
+    store = tmp_path / "days"
+    for day in (1, 2):
+        _photo(tmp_path / f"day{day}" / "IMG_1.png", day)
+    words = ["-o", store, "--extractor", json.dumps(GRID)]
+    assert lxmert.run("extract", tmp_path / "day1", *words)[0] == 0
+    status, out, err = lxmert.run("extract", tmp_path / "day2", *words)
+    assert (status, out) == (3, f"{store}: 0 images added, 0 there before, 1 skipped\n")
+    picture = tmp_path / "day2" / "IMG_1.png"
+    assert err.startswith(f"skipped: {picture}: another picture of this name is in the store")
+    assert json.loads((store / "skipped.jsonl").read_text())["source"] == str(picture)
+    assert lxmert.run("extract", tmp_path / "day1", *words)[:2] == (
+        0,
+        f"{store}: 0 images added, 1 there before, 0 skipped\n",
+    )
+
+
 def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLine, tmp_path: Path) -> None:
     photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(1500)}
     for number, path in enumerate(photos.values()):
@@ -277,6 +294,11 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
         (["--device", "cuda:99"], 1, "device 'cuda:99' cannot be used"),
         (["--device", "toaster"], 1, "device 'toaster' cannot be used"),
         (["--extractor", json.dumps(GRID), "--workers", "0"], 2, "workers"),
+        (
+            ["--extractor", json.dumps(GRID), "--workers", "2", "--batch-size", "8"],
+            2,
+            "leave --batch-size out",
+        ),
         (["--extractor", json.dumps(GRID), "--dtype", "int8"], 2, "dtype"),
     ],
 )

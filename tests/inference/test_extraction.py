@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lxmert.data.feature_store import FeatureStore, verify_store
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store
 from lxmert.data.feature_store.skipped import SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError, RegionsError
-from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, extract_images
+from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, describe_store, extract_images
 from lxmert.inference.image_list import NamedImage, Naming, list_images
 from lxmert.inference.ranks import Ranks
 from lxmert.vision.build import build_extractor
@@ -56,6 +58,14 @@ def test_each_image_is_stored_as_if_alone(photos: Path, tmp_path: Path, batch_si
     assert (report.added, report.found, list(report.skipped)) == (7, 0, [])
     _assert_holds(tmp_path / "store", photos)
     assert FeatureStore(tmp_path / "store").manifest.description == GRID
+
+
+def test_the_index_has_the_fingerprint_of_each_file(photos: Path, tmp_path: Path) -> None:
+    _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=3)
+    index = (tmp_path / "store" / "rank-00000-part-00000.index").read_bytes()
+    for position, name in enumerate(FeatureStore(tmp_path / "store").names):
+        digest = blake2b((photos / name).read_bytes(), digest_size=4).digest()
+        assert index[64 * position + 56 : 64 * position + 60] == digest
 
 
 def test_batches_are_of_one_size_and_no_larger_than_asked(photos: Path, tmp_path: Path) -> None:
@@ -107,6 +117,54 @@ def test_a_second_run_does_only_what_is_missing(photos: Path, tmp_path: Path) ->
     assert progress == [(7, 3)]
     assert sum(looked_at) == 4
     _assert_holds(tmp_path / "store", photos)
+
+
+def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_path: Path) -> None:
+    extractor = build_extractor(GRID)
+    _extract(photos, tmp_path / "store", extractor, batch_size=2)
+    shutil.copytree(photos, tmp_path / "second", copy_function=shutil.copyfile)
+    (tmp_path / "second" / "new.png").write_bytes((photos / "1.png").read_bytes())
+    Image.new("RGB", SIZES[0], "red").save(tmp_path / "second" / "0.png")
+    before = FeatureStore(tmp_path / "store")["0.png"]
+    progress: list[tuple[int, int]] = []
+    steps: list[int] = []
+
+    def start(total: int, done: int):  # type: ignore[no-untyped-def]
+        progress.append((total, done))
+        return steps.append
+
+    report = extract_images(list_images(tmp_path / "second"), tmp_path / "store", extractor, progress=start)
+    assert (report.added, report.found) == (1, 6)
+    picture = tmp_path / "second" / "0.png"
+    assert [str(item) for item in report.skipped] == [
+        f"{picture}: another picture of this name is in the store, or an older version of it; "
+        "rename it or begin a new store"
+    ]
+    assert (progress, sum(steps)) == ([(8, 7)], 1)
+    assert FeatureStore(tmp_path / "store")["0.png"].equals(before)
+    # An edit is seen too; what cannot be read any more stays as it was done.
+    pixels = bytearray((photos / "1.png").read_bytes())
+    pixels[-20] ^= 1
+    (photos / "1.png").write_bytes(pixels)
+    (photos / "2.png").unlink()
+    os.mkfifo(photos / "2.png")
+    again = _extract(photos, tmp_path / "store", extractor, workers=2)
+    assert (again.added, again.found, [item.name for item in again.skipped]) == (0, 6, ["1.png"])
+    assert verify_store(tmp_path / "store").faults == []
+
+
+def test_a_store_without_fingerprints_is_continued_by_name(photos: Path, tmp_path: Path) -> None:
+    images, extractor = list_images(photos), build_extractor(GRID)
+    manifest = describe_store(extractor, "float32")
+    with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
+        for image in images[:3]:
+            writer.add(image.name, extractor([load_image(image.path)])[0])
+    Image.new("RGB", SIZES[0], "red").save(photos / "0.png")
+    report = _extract(photos, tmp_path / "store", extractor)
+    assert (report.added, report.found, list(report.skipped)) == (4, 3, [])
+    Image.new("RGB", SIZES[0], "blue").save(photos / "5.png")
+    again = _extract(photos, tmp_path / "store", extractor)
+    assert (again.found, [item.name for item in again.skipped]) == (6, ["5.png"])
 
 
 def test_ranks_share_the_images_and_each_is_done_once(photos: Path, tmp_path: Path) -> None:
@@ -294,6 +352,36 @@ def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = list_images(Path("lists/all.txt"))
     assert [image.name for image in found] == ["1.jpg", "2.jpg", "sub/2.jpg", "absent.jpg"]
     assert [str(image.path) for image in found] == ["lists/near/1.jpg", "2.jpg", "sub/2.jpg", "absent.jpg"]
+
+
+def test_names_with_a_tilde_are_files_like_others(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "1.png").rename(photos / "~b.png")
+    (photos / "~").mkdir()
+    (photos / "2.png").rename(photos / "~" / "c.png")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "c.png").write_text("another one")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(photos)  # so that the names begin the paths
+    report = _extract(Path(), tmp_path / "store", build_extractor(GRID))
+    assert (report.added, list(report.skipped)) == (7, [])
+    found, extractor = FeatureStore(tmp_path / "store"), build_extractor(GRID)
+    for name, path in (("~b.png", "~b.png"), ("c.png", "~/c.png")):
+        assert found[name].equals(extractor([Image.open(photos / path)])[0])
+
+
+def test_a_list_may_name_pictures_of_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path, "home/1.jpg", "lists/~2.jpg", "lists/~/3.jpg")
+    (tmp_path / "lists" / "all.txt").write_text("~/1.jpg\n~2.jpg\n~/3.jpg\n~nobody-of-this-name/4.jpg\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert [str(image.path) for image in list_images(Path("lists/all.txt"))] == [
+        str(tmp_path / "home" / "1.jpg"),
+        "lists/~2.jpg",
+        "lists/~/3.jpg",
+        "~nobody-of-this-name/4.jpg",
+    ]
 
 
 def test_one_picture_is_a_list_of_one(photos: Path) -> None:

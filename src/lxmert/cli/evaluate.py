@@ -28,9 +28,13 @@ def evaluate(
     split: SplitOption = "test",
     limit: LimitOption = None,
     evaluator: Annotated[
-        Literal["present", "before-2021-03"],
-        typer.Option("--evaluator", help="Version of the official VQA evaluator."),
-    ] = "present",
+        Literal["present", "before-2021-03"] | None,
+        typer.Option(
+            "--evaluator",
+            help="Version of the official VQA evaluator, of that task alone; present if not given.",
+            show_default=False,
+        ),
+    ] = None,
     features: FeaturesOption = None,
     files: FilesOption = None,
     batch_size: BatchSizeOption = None,
@@ -47,7 +51,9 @@ def evaluate(
 
     with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
         loaded = load_task_model(model, task, files or ())
-        settings: dict[str, Any] = {"evaluator": evaluator} if loaded.task == "vqa" else {}
+        if evaluator is not None and loaded.task != "vqa":
+            raise typer.BadParameter(f"--evaluator is of the task vqa, this is {loaded.task}.")
+        settings: dict[str, Any] = {} if evaluator is None else {"evaluator": evaluator}
         report = evaluate_model(
             loaded.model,
             loaded.processor,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,9 +26,19 @@ if TYPE_CHECKING:
     from lxmert.processing import LxmertProcessor
 
 _QUESTIONS_PER_BATCH = 32
+_QUESTIONS_CHECKED = 1000
 
 # Models of no task; --task makes task models of their weights.
 _WITHOUT_TASK = ("LxmertModel", "LxmertForPreTraining")
+
+# What a processor is saved as.
+_PROCESSOR_FILES = (
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "answers.json",
+)
 
 
 def export(
@@ -53,8 +63,16 @@ def export(
             show_default=False,
         ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Which split of --check.")] = "test",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="So many of its questions at most.")] = 1000,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Which split of --check; test if not given.", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="So many of its questions at most; 1000 if not given.", show_default=False
+        ),
+    ] = None,
     features: FeaturesOption = None,
     files: FilesOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an exported model.")] = False,
@@ -71,15 +89,15 @@ def export(
 
     if int8 and file_format != "onnx":
         raise typer.BadParameter("--int8 is for --format onnx only.")
-    if features and check is None:
-        raise typer.BadParameter("--features are those of the images of --check, which is not given.")
+    if check is None:
+        _refuse_without_check({"--split": split, "--limit": limit, "--features": features, "--files": files})
     # Before the model is loaded, which takes longer.
     check_folder(output, overwrite)
     if file_format == "onnx":
         require_onnx()
     with quiet_transformers(warnings_too=False):
         loaded = _load(model, task, files or ())
-        checks = [] if check is None else [_questions(loaded, check, split, limit, features or [])]
+        checks = [] if check is None else [_questions(loaded, check, split, limit, features or ())]
         report = export_model(
             loaded.model,
             output,
@@ -119,7 +137,6 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
     import torch
 
     import lxmert
-    from lxmert.errors import InputError
     from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
     from lxmert.weights.report import load_complete
@@ -130,11 +147,9 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
         of_task = load_task_model(name, task, file_names, place=place)
         return _Loaded(of_task.model, of_task.processor, of_task)
     model, _ = load_complete(getattr(lxmert, found[0]), place.folder, dtype=torch.float32)
-    try:
-        processor = LxmertProcessor.from_pretrained(place.folder)
-    except InputError:  # An encoder may come without words.
-        processor = None
-    return _Loaded(model, processor)
+    has_processor = any((place.folder / file).exists() for file in _PROCESSOR_FILES)
+    # An encoder may come without words.
+    return _Loaded(model, LxmertProcessor.from_pretrained(place.folder) if has_processor else None)
 
 
 def _architectures(folder: Path) -> list[str]:
@@ -146,7 +161,15 @@ def _architectures(folder: Path) -> list[str]:
         return []
 
 
-def _questions(loaded: _Loaded, data: Path, split: str, limit: int, features: Sequence[Path]) -> "Check":
+def _refuse_without_check(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value:
+            raise typer.BadParameter(f"{name} is about the questions of --check, which is not given.")
+
+
+def _questions(
+    loaded: _Loaded, data: Path, split: str | None, limit: int | None, features: Sequence[Path]
+) -> "Check":
     """The questions of a data directory, to compare on."""
     from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.joined_stores import open_stores
@@ -159,6 +182,7 @@ def _questions(loaded: _Loaded, data: Path, split: str, limit: int, features: Se
     kind = loaded.task_model
     if kind is None:
         raise typer.BadParameter("--check asks the questions of a task, and this model has none.")
+    split, limit = split or "test", limit or _QUESTIONS_CHECKED
     processor = kind.processor
     reader = task_named(kind.task).split(data, split, kind.files, Part(first_examples=limit))
     examples, answers = reader.read(), answers_of(processor)

@@ -71,7 +71,11 @@ def extract(
     ] = 1,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images at once; 1 on a CPU, 8 on a GPU if not given.", show_default=False),
+        typer.Option(
+            min=1,
+            help="Images at once, with one worker; 1 on a CPU, 8 on a GPU if not given.",
+            show_default=False,
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU where there is one.", show_default=False)
@@ -81,8 +85,9 @@ def extract(
     """Extract the objects of many images into a feature store.
 
     Run it again to continue: what is in the store stays, what is missing is added. Files that are no usable
-    images are listed at the end and in skipped.jsonl of the store; the exit status is then 3. Several
-    processes started by `accelerate launch` or `torchrun` share the images.
+    images, or whose name the store has for another picture, are listed at the end and in skipped.jsonl of the
+    store; the exit status is then 3. Several processes started by `accelerate launch` or `torchrun` share the
+    images.
     """
     from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, extract_images
     from lxmert.inference.image_list import Naming, list_images
@@ -90,6 +95,8 @@ def extract(
 
     if detector is not None and extractor is not None:
         raise typer.BadParameter("give --detector or --extractor, not both.")
+    if workers > 1 and batch_size not in (None, 1):
+        raise typer.BadParameter(f"--workers {workers} take one image at once each; leave --batch-size out.")
     found = list_images(images, Naming(names), leave_out=[output])
     spec = _spec(detector, extractor)
     wishes = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}

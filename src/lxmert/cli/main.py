@@ -6,6 +6,7 @@ traceback instead. One that lxmert did not foresee says so.
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
@@ -84,6 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after `lxmert`; those of the process when None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A sign that the output's encoding lacks, such as a tick, must not end the work.
+            stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

@@ -1,6 +1,7 @@
 """Bulk extraction: the regions of any number of image files into a feature store, resumable at any moment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store.layout import fingerprint_of_file, name_from_bytes
 from lxmert.data.feature_store.skipped import Skipped, SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError
 from lxmert.inference.image_list import NamedImage
@@ -25,6 +27,12 @@ from lxmert.vision.extractor import RegionExtractor
 
 _UNFORESEEN_BEFORE_ANY_SUCCESS = 3
 """So many images in a row failing for an unknown reason, and none before them right: it is not the images."""
+
+_READING_THREADS = 4
+
+_OTHER_PICTURE = (
+    "another picture of this name is in the store, or an older version of it; rename it or begin a new store"
+)
 
 StartProgress = Callable[[int, int], Callable[[int], None]]
 """Called with the number of images and how many are done already; returns what to call with each step."""
@@ -107,7 +115,8 @@ def extract_images(
 ) -> ExtractionReport:
     """Append the regions of images to a store, leaving out those that are there already.
 
-    A run that ended at any moment, however it did, is continued by running it again.
+    A run that ended at any moment, however it did, is continued by running it again. An image whose name the
+    store has for a file of other content is skipped.
 
     Args:
         images: what to look at; under several ranks the same list everywhere.
@@ -123,28 +132,26 @@ def extract_images(
         LxmertError: the extractor fails for every image, or a worker process died.
     """
     options = options or ExtractionOptions()
-    if extractor.needs_boxes and options.boxes is None:
-        raise ConfigurationError(
-            f"{extractor.identity} does not find objects by itself; give their boxes (--boxes instances.json)"
-        )
-    if options.boxes is not None and not getattr(extractor, "takes_boxes", True):
-        raise ConfigurationError(
-            f"{extractor.identity} lays its own boxes; leave the given ones (--boxes) out"
-        )
+    _check_boxes(extractor, options.boxes)
     manifest = describe_store(extractor, options.dtype or _dtype_of(store) or "float32")
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         skipped = SkippedList(store, ranks.rank, ranks.count)
         mine = ranks.share(images)
         missing = [image for image in mine if image.name not in writer]
-        found, added = len(mine) - len(missing), 0
-        advance = progress(len(mine), found)
+        paths = {image.name: image.path for image in missing}
+        there = len(mine) - len(missing)
+        advance = progress(len(mine), there)
+        for other in _other_pictures(mine, writer):
+            skipped.add(other)
+        found, added = there - len(skipped.items), 0
         for outcome in _outcomes(missing, extractor, writer.manifest, options):
             if isinstance(outcome, Skipped):
                 skipped.add(outcome)
                 _check_it_is_the_image(skipped.items, found + added)
             else:
-                writer.append(outcome)
+                fingerprint = fingerprint_of_file(paths[name_from_bytes(outcome.name)])
+                writer.append(outcome._replace(fingerprint=fingerprint))
                 added += 1
             advance(1)
         _check_it_is_the_image(skipped.items, found + added, is_over=True)
@@ -161,6 +168,27 @@ def describe_store(extractor: RegionExtractor, dtype: str) -> StoreManifest:
         object_names=getattr(extractor, "object_names", None),
         attribute_names=getattr(extractor, "attribute_names", None),
     )
+
+
+def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> None:
+    if extractor.needs_boxes and boxes is None:
+        raise ConfigurationError(
+            f"{extractor.identity} does not find objects by itself; give their boxes (--boxes instances.json)"
+        )
+    if boxes is not None and not getattr(extractor, "takes_boxes", True):
+        raise ConfigurationError(
+            f"{extractor.identity} lays its own boxes; leave the given ones (--boxes) out"
+        )
+
+
+def _other_pictures(images: Sequence[NamedImage], writer: FeatureStoreWriter) -> Iterator[Skipped]:
+    """Those whose name the store has for a file of other content, where the store knows of what."""
+    known = [(image, before) for image in images if (before := writer.fingerprint(image.name))]
+    with ThreadPoolExecutor(_READING_THREADS) as threads:
+        found = threads.map(fingerprint_of_file, [image.path for image, _ in known])
+        for (image, before), now in zip(known, found, strict=True):
+            if now not in (before, 0):
+                yield Skipped(image.name, str(image.path), _OTHER_PICTURE)
 
 
 def _outcomes(

@@ -90,6 +90,36 @@ def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     check_folder(tmp_path / "new", overwrite=False)
 
 
+def test_an_export_with_other_files_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = files_that_say(monkeypatch, lambda scores: scores)
+    export_model(model, tmp_path / "out", small_processor(), TORCH)
+    (tmp_path / "out" / "model.onnx.data").write_text("weights")  # Of an earlier export.
+    check_folder(tmp_path / "out", overwrite=True)
+    (tmp_path / "out" / "notes.txt").write_text("Dear")
+    (tmp_path / "out" / "zebra").mkdir()
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ConfigurationError, match=r"out holds 'notes.txt' beside an exported model"):
+        export_model(model, tmp_path / "out", options=TORCH)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "far" / "real").mkdir(parents=True)
+    (tmp_path / "far" / "real" / "old").write_text("old")
+    link, dangling = tmp_path / "link", tmp_path / "dangling"
+    link.symlink_to(tmp_path / "far" / "real")
+    dangling.symlink_to(tmp_path / "far" / "new")
+    for place in (link, dangling):
+        with written_whole(place) as partial:
+            (partial / "whole").write_text("whole")
+        assert place.is_symlink()
+        assert [path.name for path in place.iterdir()] == ["whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "far", "link"]
+    assert sorted(path.name for path in (tmp_path / "far").iterdir()) == ["new", "real"]
+
+
 def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
 

@@ -62,6 +62,7 @@ class EncodedImage(NamedTuple):
         size_hw: height and width in pixels.
         flags: see `layout`.
         crc32: of the record.
+        fingerprint: of the picture's file; 0 where that is unknown.
     """
 
     name: bytes
@@ -70,6 +71,7 @@ class EncodedImage(NamedTuple):
     size_hw: tuple[int, int]
     flags: int
     crc32: int
+    fingerprint: int = 0
 
     def entry(self, data_offset: int, name_offset: int) -> Entry:
         """Its index entry, once it is known where it lies."""
@@ -84,6 +86,7 @@ class EncodedImage(NamedTuple):
             width=self.size_hw[1],
             flags=self.flags,
             data_crc32=self.crc32,
+            fingerprint=self.fingerprint,
         )
 
 

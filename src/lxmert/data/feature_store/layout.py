@@ -11,7 +11,7 @@ import re
 import struct
 import zlib
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -56,6 +56,9 @@ LABELS: dict[str, tuple[int, np.dtype]] = {
 }
 """Optional arrays of N numbers: the flag that says an image has them, and how they are stored."""
 
+_FINGERPRINT_BYTES = 4
+"""What an entry has room for; one edit in four thousand million goes unnoticed."""
+
 _PART_NAME = re.compile(r"rank-(\d{5})-part-(\d{5})\.index")
 
 
@@ -73,7 +76,7 @@ class Entry(NamedTuple):
         width: of the image in pixels.
         flags: the `HAS_…` bits and `LEAVES_IMAGE`.
         data_crc32: of the numbers.
-        reserved: 0.
+        fingerprint: of the picture's file; 0 where that is unknown.
     """
 
     data_offset: int
@@ -86,7 +89,7 @@ class Entry(NamedTuple):
     width: int
     flags: int
     data_crc32: int
-    reserved: int = 0
+    fingerprint: int = 0
 
     def pack(self) -> bytes:
         """The entry's 64 bytes, its own checksum last."""
@@ -165,6 +168,21 @@ def name_from_bytes(data: bytes) -> str:
 def hash_name(name: bytes) -> int:
     """The first 8 bytes of BLAKE2b, as an unsigned integer."""
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+def fingerprint_of_file(path: Path) -> int:
+    """The first 4 bytes of BLAKE2b of a file's content, as an unsigned integer; it is read piece by piece.
+
+    0, which stands for an unknown one, where it cannot be read or is no file.
+    """
+    try:
+        if not path.is_file():  # To open a pipe would be to wait for whoever writes to it.
+            return 0
+        with path.open("rb") as file:
+            digest = file_digest(file, lambda: blake2b(digest_size=_FINGERPRINT_BYTES)).digest()
+    except (OSError, ValueError):  # The latter of a path with a zero byte in it.
+        return 0
+    return int.from_bytes(digest, "little")
 
 
 class PartFiles(NamedTuple):

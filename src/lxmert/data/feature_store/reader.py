@@ -175,6 +175,10 @@ class FeatureStore:
             sizes_hw[mine] = np.stack([entries["height"], entries["width"]], axis=1)
         return sizes_hw
 
+    def fingerprint_at(self, position: int) -> int:
+        """What `fingerprint_of_file` said of the picture's file; 0 where that was not noted."""
+        return self._locate(position)[1].fingerprint
+
     def object_counts(self) -> np.ndarray:
         """Number of objects N of each image by position, (len,) uint32; no feature is read."""
         return self._column("objects")

@@ -81,6 +81,11 @@ class FeatureStoreWriter:
         """Whether the store has an image of this name (other running writers' newest ones apart)."""
         return name in self._before or name.encode("utf-8", "surrogateescape") in self._added
 
+    def fingerprint(self, name: str) -> int:
+        """Of the file that an image was made of before this writer began; 0 where that is unknown."""
+        position = self._before.find(name)
+        return 0 if position is None else self._before.fingerprint_at(position)
+
     def __len__(self) -> int:
         """Number of images, as far as this writer knows."""
         return len(self._before) + len(self._added)

@@ -18,13 +18,14 @@ from lxmert.processing import LxmertProcessor
 SETTINGS_FILE = "export.json"
 PARITY_FILE = "parity.json"
 TOKENIZER_FILE = "tokenizer.json"
+README_FILE = "README.md"
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder before any work, where something lies that must not be replaced.
 
     Raises:
-        ConfigurationError: it holds an export and `overwrite` is False, or it is anything else.
+        ConfigurationError: it holds an export and `overwrite` is False, or anything else.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -36,6 +37,12 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise ConfigurationError(
             f"{folder} holds an exported model already; choose another place or ask to overwrite it"
         )
+    ours = {*_FILES, README_FILE}
+    if foreign := [path.name for path in folder.iterdir() if path.name not in ours or path.is_dir()]:
+        raise ConfigurationError(
+            f"{folder} holds {min(foreign)!r} beside an exported model, which would be lost; move it away or "
+            "choose another place"
+        )
 
 
 @contextmanager
@@ -45,7 +52,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     Args:
         folder: one that `check_folder` allows.
     """
-    folder = folder.absolute()  # "." has no name to make others of
+    folder = Path(os.path.realpath(folder))  # "." has no name to make others of; a link stays a link
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside it, so that on any file system the last step is a renaming.
     mark = uuid.uuid4().hex[:8]
@@ -161,7 +168,7 @@ def write_readme(folder: Path, settings: dict[str, Any], parity: list[str]) -> N
         example=(_ONNX if onnx else _TORCH).format(file=settings["file"], first=first),
         parity="\n".join(f"- {line}" for line in parity),
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / README_FILE).write_text(text, encoding="utf-8")
 
 
 def _rows(specs: list[dict[str, Any]]) -> str:

@@ -1,0 +1,34 @@
+"""The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
+
+import sys
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pytest
+
+from lxmert.cli.main import main
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_signs_that_the_output_cannot_show_do_not_end_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    out, err = BytesIO(), BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(out, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", TextIOWrapper(err, encoding=encoding))
+    words = ["--seed", "3", "--scenes", "1", "--questions", "2", "--output", str(tmp_path / "demo")]
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *words])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    assert not ended.value.code, err.getvalue()
+    told = out.getvalue().decode(encoding)
+    assert "of 2 right. Seed 3" in told
+    assert ("✓" in told) == (encoding == "utf-8")
+
+
+def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03"])
+    assert ended.value.code == 2
+    assert "--evaluator is of the task vqa, this is gqa" in capsys.readouterr().err
