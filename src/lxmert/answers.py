@@ -55,7 +55,7 @@ def read_answers(path: str | Path) -> list[str]:
     try:
         answers = json.loads(Path(path).read_text(encoding="utf-8"))
         return checked_answers(answers)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VocabularyError(f"{path}: no list of answers ({error})") from error
 
 

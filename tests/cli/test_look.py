@@ -151,6 +151,23 @@ def test_the_picture_itself_is_never_drawn_over(lxmert: CommandLine, picture: Pa
     assert picture.read_bytes() == before
 
 
+def test_a_picture_of_the_home_is_never_drawn_over(
+    lxmert: CommandLine, picture: Path, detr: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(picture.parent))
+    words = ("look", "~/scene.png", "--detector", detr, "-o", picture)
+    assert "is the picture itself" in lxmert.error(*words)
+
+
+def test_kinds_of_pictures_that_cannot_be_written_are_told_before_any_work(
+    lxmert: CommandLine, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
+    for ending in (".psd", ".PSD", ".cur", ".fli"):
+        message = lxmert.error("look", picture, "-o", f"drawing{ending}")
+        assert f"no picture is written with the ending {ending!r}; use .png or .jpg" in message
+
+
 def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     Path("broken.png").write_bytes(picture.read_bytes()[:300])
     Path("empty.json").write_text("[]")

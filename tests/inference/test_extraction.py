@@ -433,3 +433,16 @@ def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: P
         list_images(tmp_path / "list.txt")
     with pytest.raises(DataError, match=r"example.org/b.png is an address"):
         list_images(Path("https://example.org/b.png"))
+
+
+@pytest.mark.parametrize("content", [b"P3\n1 1\n255\n255 0 0\n", b"P6\n1 1\n255\n\xff\xfe\xfd"])
+def test_a_picture_without_zero_bytes_is_no_list_of_paths(tmp_path: Path, content: bytes) -> None:
+    picture = tmp_path / "red.ppm"
+    picture.write_bytes(content)
+    assert list_images(picture) == [NamedImage("red.ppm", picture)]
+
+
+def test_a_line_that_is_no_path_is_told(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a" * 5000 + "\n")
+    with pytest.raises(DataError, match=r"list.txt: line 1 is no path \(File name too long\)"):
+        list_images(tmp_path / "list.txt")

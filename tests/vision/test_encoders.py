@@ -195,6 +195,10 @@ def test_an_extractor_is_rebuilt_from_its_description(extractor):
     ("spec", "words"),
     [
         ({}, "unknown kind of extractor None"),
+        ({"kind": ["regular_grid"]}, r"unknown kind of extractor \['regular_grid'\]"),
+        ({"kind": {}}, "unknown kind of extractor"),
+        ({"kind": "regular_grid", 1: 2, "rowes": 3}, "unknown 1, unknown 'rowes'"),
+        ({"kind": "given_boxes", "encoder": {"kind": []}}, "unknown kind of encoder"),
         ({"kind": "magic"}, "'magic'; expected one of .*given_boxes.*, regular_grid"),
         ("given_boxes", "mapping"),
         ({"kind": "given_boxes"}, "missing 'encoder'"),

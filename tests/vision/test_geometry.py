@@ -1,4 +1,5 @@
 import math
+from collections import deque
 
 import numpy as np
 import pytest
@@ -171,11 +172,57 @@ def test_no_boxes_are_a_valid_set():
         [[[0, 0, 3, 4]]],
         [np.array([[0, 0, 3, 4]])],
         torch.tensor([[[0, 0, 3, 4]]]),
+        list(np.array([[0, 0, 3, 4]])),
+        list(np.array([[0, 0, 3, 4]], np.float16)),
+        [list(np.array([0, 0, 3, 4]))],
+        ((np.int64(0), np.float32(0), 3, 4.0),),
+        list(torch.tensor([[0, 0, 3, 4]])),
+        [list(torch.tensor([0, 0, 3, 4]))],
+        deque([[0, 0, 3, 4]]),
+        deque([torch.tensor([[0, 0, 3, 4]])]),
+        (torch.tensor([0, 0, 3, 4]),),
     ],
 )
 def test_boxes_of_one_image_may_come_alone_or_in_a_list(boxes):
     (found,) = geometry.as_boxes_list(boxes, 1)
     assert torch.equal(found, torch.tensor([[0.0, 0.0, 3.0, 4.0]]))
+
+
+@pytest.mark.parametrize("rows", [list, lambda boxes: [tuple(row) for row in boxes]])
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.float32, "tensor"])
+def test_rows_of_any_kind_are_one_set_for_one_image_and_several_for_several(rows, kind):
+    numbers = np.array([[0, 0, 3, 4], [1, 2, 5, 7], [2, 2, 3, 3]])
+    boxes = torch.tensor(numbers) if kind == "tensor" else numbers.astype(kind)
+    (found,) = geometry.as_boxes_list(rows(boxes), 1)
+    assert found.dtype == torch.float32
+    assert found.tolist() == numbers.tolist()
+    found = geometry.as_boxes_list([rows(boxes), rows(boxes[:1]), []], 3)
+    assert [one.tolist() for one in found] == [numbers.tolist(), numbers[:1].tolist(), []]
+
+
+@pytest.mark.parametrize("nothing", [[], (), [[]], torch.zeros(0), torch.zeros(0, 4), np.zeros((1, 0, 4))])
+def test_no_boxes_at_all_are_the_empty_set_of_one_image(nothing):
+    assert [one.shape for one in geometry.as_boxes_list(nothing, 1)] == [(0, 4)]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "images", "words"),
+    [
+        ([], 2, "0 sets of boxes for 2 images"),
+        ([[], []], 1, "2 sets of boxes for 1 images"),
+        (np.zeros((2, 4)), 2, "1 sets of boxes for 2 images"),
+        ([0, 0, 3, 4], 1, r"shape \(4,\); expected \(N, 4\)"),
+        ("abcd", 1, "cannot be read as numbers"),
+        (7, 1, "shape"),
+        ((row for row in [[0, 0, 3, 4]]), 1, "cannot be read as numbers"),
+        ([[[0, 0, 3, 4]], None], 2, "cannot be read as numbers"),
+        ([torch.zeros(4), torch.zeros(3)], 1, "cannot be read as numbers"),
+    ],
+)
+def test_what_is_no_set_of_boxes_for_each_image_is_refused(boxes, images, words):
+    with pytest.raises(RegionsError, match=words) as caught:
+        geometry.as_boxes_list(boxes, images)
+    assert "\n" not in str(caught.value)
 
 
 def test_as_many_sets_of_boxes_as_images_are_demanded():

@@ -5,6 +5,7 @@ import time
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from lxmert.errors import ImageError
-from lxmert.vision.images import as_image_list, load_image, load_images
+from lxmert.vision.images import as_image_list, as_rgb, load_image, load_images, typed_path
 from tests.sites import Sites, serving
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -144,6 +145,23 @@ def test_sixteen_bits_are_scaled_not_clipped():
         assert np.asarray(load_image(source))[:, :, 1].tolist() == expected
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_transparent_grey_of_sixteen_bits_is_laid_on_white(turned):
+    values = np.array([[0, 40_000, 65_535], [40_000, 39_999, 257 * 254]], np.uint16)
+    expected = [[0, 255, 255], [255, 156, 254]]
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112], expected = 3, [row[::-1] for row in expected[::-1]]
+    data = encoded(Image.fromarray(values), transparency=40_000, exif=exif)
+    assert np.asarray(load_image(data))[:, :, 1].tolist() == expected
+
+
+def test_a_transparency_that_does_not_belong_to_the_pixels_is_one_clear_line():
+    picture = two_colours()
+    picture.info["transparency"] = b"\0\1"
+    one_clear_line(picture, "mode RGB cannot become RGB")
+
+
 def test_float_pixels_are_taken_in_0_to_1():
     values = np.array([[0.0, 0.5, 1.0]], np.float32)
     assert np.asarray(load_image(Image.fromarray(values)))[0, :, 0].tolist() == [0, 128, 255]
@@ -193,6 +211,18 @@ def test_a_truncated_file_is_refused(kind, tmp_path):
     except OSError:
         return
     one_clear_line(lazily, "truncated or broken")
+
+
+@pytest.mark.parametrize(
+    "step", ["PIL.Image.open", "PIL.ImageFile.ImageFile.load", "PIL.ImageOps.exif_transpose"]
+)
+def test_a_want_of_memory_is_not_taken_for_a_broken_image(step, monkeypatch):
+    def fail(*args, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(MemoryError):
+        load_image(encoded(two_colours()))
 
 
 def test_a_header_cut_short_is_refused():
@@ -264,6 +294,31 @@ def test_pictures_over_the_limit_are_refused_without_a_warning_and_with_their_si
     one_clear_line(np.zeros((5, 5, 3), np.uint8), "too large", max_pixels=24)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "JPEG2000"])
+def test_a_limit_above_the_default_also_holds_beyond_the_one_of_pillow(kind, monkeypatch):
+    data = encoded(two_colours(), kind)
+    usual = load_image(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert np.array_equal(load_image(data, max_pixels=10**9), usual)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    # One that was not raised leaves both limits, and the lower one is told.
+    assert "24 pixels; the limit is 20" in one_clear_line(data, "too large")
+    assert "the limit is 9" in one_clear_line(data, "too large", max_pixels=9)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP"])
+def test_a_limit_that_a_reader_of_pillow_keeps_by_itself_is_told(kind, monkeypatch):
+    data = encoded(two_colours(), kind)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert "24 pixels; the limit is 20" in one_clear_line(data, "too large", max_pixels=10**9)
+
+
+def test_beyond_the_limit_of_pillow_bad_files_are_refused_as_ever():
+    bomb = png_header_only(60_000, 60_000)
+    assert "the limit is 3,599,999,999" in one_clear_line(bomb, "too large", max_pixels=3_599_999_999)
+    one_clear_line(bomb[:30], "broken|not an image", max_pixels=10**10)
+
+
 def test_no_setting_of_pillow_is_changed():
     from PIL import ImageFile
 
@@ -308,3 +363,64 @@ def test_one_image_or_several():
 def test_the_broken_one_of_several_images_is_named():
     with pytest.raises(ImageError, match=r"image 1 of 3: .*empty"):
         load_images([two_colours(), b"", two_colours()])
+
+
+def test_a_plain_picture_is_taken_as_it_is_and_any_other_is_read(tmp_path):
+    picture = two_colours()
+    assert as_rgb(picture) is picture
+    loaded = load_image(encoded(picture, "JPEG", exif=oriented(1)))
+    assert as_rgb(loaded) is loaded
+    picture.save(tmp_path / "picture.png")
+    for source in (tmp_path / "picture.png", str(tmp_path / "picture.png"), np.asarray(picture)):
+        assert_two_colours(as_rgb(source))
+    lying = Image.open(io.BytesIO(encoded(picture.transpose(Image.Transpose.ROTATE_90), exif=oriented(6))))
+    for turned in (lying, lying.copy()):
+        assert turned.mode == "RGB"
+        assert_two_colours(as_rgb(turned))
+    clear = Image.open(io.BytesIO(encoded(picture, transparency=RED)))
+    assert clear.mode == "RGB"
+    assert as_rgb(clear).getpixel((0, 0)) == WHITE
+    truncated = Image.open(io.BytesIO(encoded(picture, "BMP")[:-9]))
+    with pytest.raises(ImageError, match="truncated or broken"):
+        as_rgb(truncated)
+
+
+def oriented(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def test_a_name_that_begins_with_a_tilde_is_no_home_unless_it_leads_into_one(tmp_path, monkeypatch):
+    home, here = tmp_path / "home", tmp_path / "here"
+    for folder in (home / "pictures", here / "~"):
+        folder.mkdir(parents=True)
+    (home / "a.png").touch()
+    (here / "~" / "b.png").touch()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    for text, path in (
+        ("~/a.png", home / "a.png"),
+        (Path("~/a.png"), home / "a.png"),
+        ("~/pictures", home / "pictures"),
+        ("~/b.png", Path("~/b.png")),  # here, and not at home
+        ("~/absent.png", Path("~/absent.png")),
+        ("~a.png", Path("~a.png")),
+        ("~", Path("~")),
+        ("~nobody-of-this-name/a.png", Path("~nobody-of-this-name/a.png")),
+        ("x/~/a.png", Path("x/~/a.png")),
+    ):
+        assert typed_path(text) == path
+    (home / "b.png").write_text("other")
+    assert typed_path("~/b.png") == Path("~/b.png")
+    (here / "~" / "a.png").symlink_to("nowhere")
+    assert typed_path("~/a.png") == Path("~/a.png")
+
+
+def test_pictures_whose_names_begin_with_a_tilde_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two_colours().save("~picture.png")
+    for source in ("~picture.png", Path("~picture.png"), tmp_path / "~picture.png"):
+        assert_two_colours(load_image(source))
+    one_clear_line("~absent.png", "no such image file")
+    one_clear_line("~nobody-of-this-name/absent.png", "no such image file")

@@ -134,6 +134,19 @@ def test_saved_regions_come_back_equal(tmp_path):
         assert (loaded.object_ids is None) == (regions.object_ids is None)
 
 
+def test_regions_whose_tensors_share_their_memory_are_saved(tmp_path):
+    scores, table = torch.linspace(0.5, 1.0, 3), torch.rand(1, 9)
+    table[:, :4] = torch.tensor([0.0, 0.0, 5.0, 5.0])
+    for regions in (
+        make_regions(3, object_scores=scores, attribute_scores=scores),
+        make_regions(1, boxes_xyxy_px=table[:, :4], features=table[:, 4:], object_scores=table[:, 5]),
+        labelled().select([1, 1, 0]),
+        make_regions(3, features=torch.rand(5, 3).T),
+    ):
+        regions.save(tmp_path / "regions.safetensors")
+        assert Regions.load(tmp_path / "regions.safetensors").equals(regions)
+
+
 def test_loading_what_holds_no_regions_is_refused(tmp_path):
     (tmp_path / "text").write_text("no tensors here")
     (tmp_path / "pickle").write_bytes(pickle.dumps({"features": 1}))

@@ -75,12 +75,15 @@ def _checked_output(path: Path | None, image: str) -> Path | None:
     from PIL import Image
 
     from lxmert.errors import InputError
+    from lxmert.vision.images import typed_path
 
     if path is None:
         return None
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise InputError(f"{path}: no picture has the ending {path.suffix!r}; use .png or .jpg")
-    if path.exists() and Path(image).exists() and path.samefile(image):
+    # Pillow opens files of more kinds than it writes.
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise InputError(f"{path}: no picture is written with the ending {path.suffix!r}; use .png or .jpg")
+    source = typed_path(image)
+    if path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path} is the picture itself; give another name with --output")
     return path
 

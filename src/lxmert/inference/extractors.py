@@ -11,13 +11,11 @@ import yaml
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR
 from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
 from lxmert.vision.gathering import move
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
-
-EMBEDDED_DETECTOR = "scenes"
-"""The name of the small detector that ships inside the package."""
 
 _PROCESSOR = "processor_config.json"
 _CONFIG = "config.json"

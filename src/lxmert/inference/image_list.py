@@ -9,9 +9,11 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from lxmert.errors import DataError
-from lxmert.vision.images import is_address
+from lxmert.vision.images import is_address, typed_path
 
 _LOOKED_AT_BYTES = 1024
+# How the files of Netpbm begin, of which some are texts.
+_PLAIN_PICTURES = tuple(f"P{kind}{end}".encode() for kind in range(1, 8) for end in " \t\r\n")
 _FETCH_FIRST = "images are read from files, fetch it first"
 
 
@@ -43,8 +45,8 @@ def list_images(
 
     Args:
         source: a folder, looked through with all its sub-folders, hidden files and folders apart; a text
-            file with one path per line, relative to the current folder or else to that of the list; or one
-            picture.
+            file with one path per line, relative to the current folder or else to that of the list, "~/" for
+            the home; or one picture.
         naming: what images are called.
         leave_out: folders inside `source` that are not looked into, such as the store itself.
 
@@ -109,13 +111,18 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
         content = list_file.read_bytes()
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read ({error})") from error
-    if b"\0" in content[:_LOOKED_AT_BYTES]:  # No text: one picture.
+    if b"\0" in content[:_LOOKED_AT_BYTES] or content.startswith(_PLAIN_PICTURES):  # One picture.
         yield list_file.name, list_file
         return
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
         if text := line.strip():
             if is_address(text):
                 raise DataError(f"{list_file}: line {number} is an address, {text}; {_FETCH_FIRST}")
-            path = Path(text).expanduser()
+            path = typed_path(text)
             beside = list_file.parent / path
-            yield path.as_posix(), beside if not path.exists() and beside.exists() else path
+            try:
+                yield path.as_posix(), beside if not path.exists() and beside.exists() else path
+            except OSError as error:
+                raise DataError(
+                    f"{list_file}: line {number} is no path ({error.strerror}); one path per line is expected"
+                ) from error

@@ -30,10 +30,11 @@ class BackboneEncoder:
             folder (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
+        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
 
     Raises:
-        ConfigurationError: a size below 1, or mean and std that are not three numbers.
-        WeightsError: the folder or hub name cannot be loaded, or holds other weights.
+        ConfigurationError: a size below 1, mean and std that are not three numbers, or another channel order.
+        WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
     def __init__(
@@ -43,20 +44,21 @@ class BackboneEncoder:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         weights_hash: str | None = None,
+        channel_order: str | None = None,
     ) -> None:
-        self.vision_model = VisionModel(model, mean, std, weights_hash)
+        self.vision_model = VisionModel(model, mean, std, weights_hash, channel_order)
         self.size = checked_side(size if size is not None else self.vision_model.native_side_px)
         self._feature_dim: int | None = None
 
     @property
     def mean(self) -> tuple[float, float, float]:
         """Red, green, blue means of the normalisation, of pixels in 0..1."""
-        return self.vision_model.mean
+        return self.vision_model.normalisation.mean
 
     @property
     def std(self) -> tuple[float, float, float]:
         """The standard deviations, like `mean`."""
-        return self.vision_model.std
+        return self.vision_model.normalisation.std
 
     @property
     def identity(self) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.vision.encoders import cell_weights
 from lxmert.vision.grid import checked_grid, grid_tiles
-from lxmert.vision.images import load_image
+from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
 
@@ -41,10 +41,11 @@ class BackboneGrid:
             folder (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
+        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
 
     Raises:
-        ConfigurationError: rows, columns, size, mean or std that are none.
-        WeightsError: the folder or hub name cannot be loaded, or holds other weights.
+        ConfigurationError: rows, columns, size, mean, std or channel order that are none.
+        WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
     needs_boxes = False
@@ -59,6 +60,7 @@ class BackboneGrid:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         weights_hash: str | None = None,
+        channel_order: str | None = None,
     ) -> None:
         if (rows is None) != (columns is None):
             raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; give both, or neither")
@@ -66,7 +68,7 @@ class BackboneGrid:
             checked_grid(rows, columns)
         self.rows = rows
         self.columns = columns
-        self.vision_model = VisionModel(model, mean, std, weights_hash)
+        self.vision_model = VisionModel(model, mean, std, weights_hash, channel_order)
         self.size_hw = _checked_size(self.vision_model.native_side_px if size is None else size)
         self._feature_dim: int | None = None
 
@@ -85,9 +87,9 @@ class BackboneGrid:
         return self._feature_dim
 
     def __call__(
-        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
+        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """Encode each RGB image by itself.
+        """Encode each image, whatever `load_image` reads, by itself.
 
         Raises:
             RegionsError: boxes were given; a grid lays its own.
@@ -95,7 +97,7 @@ class BackboneGrid:
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
-        return [self._encode(image if image.mode == "RGB" else load_image(image)) for image in images]
+        return [self._encode(as_rgb(image)) for image in images]
 
     def to(self, device: torch.device | str) -> "BackboneGrid":
         """Move the model to `device`; returns itself."""

@@ -49,13 +49,13 @@ def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)
     kind = settings.pop("kind", None)
-    if kind not in makers:
+    if not isinstance(kind, str) or kind not in makers:
         raise ConfigurationError(
             f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(makers))}"
         )
     maker: Callable[..., Any] = resolve_name(makers[kind])
     parameters = inspect.signature(maker).parameters
-    unknown = sorted(settings.keys() - parameters.keys())
+    unknown = sorted(settings.keys() - parameters.keys(), key=str)
     missing = sorted(
         name
         for name, parameter in parameters.items()

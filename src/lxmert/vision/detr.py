@@ -19,16 +19,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError
+from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError, first_line
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
     one_line_loading,
     one_line_running,
+    require_model,
     require_name,
 )
 from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
-from lxmert.vision.images import load_image
+from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import hash_weights, require_weights
 
@@ -74,7 +75,7 @@ class TransformersDetector:
             place: str | None = local_place(self.name, revision)
             self.model = _load_detector(self.name, str(place), revision)
         else:
-            self.model = model
+            self.model = require_model(model)
             self.name = place = getattr(getattr(model, "config", None), "name_or_path", None) or None
         self.model = self.model.eval()
         self.max_objects = max_objects
@@ -117,18 +118,18 @@ class TransformersDetector:
         return None
 
     def __call__(
-        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
+        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """Find the objects of each RGB image, best-scored first.
+        """Find the objects of each image, whatever `load_image` reads, best-scored first.
 
         Raises:
             RegionsError: boxes were given; the detector finds its own.
-            ImageError: an image too narrow for the image processor.
+            ImageError: no image, or one too narrow for the image processor.
             ConfigurationError: the model gives no logits, boxes and states, or cannot take such an image.
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} finds its own boxes; leave boxes out, or use given_boxes")
-        return [self._detect(image if image.mode == "RGB" else load_image(image)) for image in images]
+        return [self._detect(as_rgb(image)) for image in images]
 
     def to(self, device: torch.device | str) -> "TransformersDetector":
         """Move the model to `device`; returns itself."""
@@ -184,7 +185,7 @@ class TransformersDetector:
         except (ValueError, ZeroDivisionError, OSError) as error:
             raise ImageError(
                 f"the image of {image.width}×{image.height} pixels (width×height) is too narrow for "
-                f"{type(self.image_processor).__name__} ({' '.join(str(error).split())}); crop it"
+                f"{type(self.image_processor).__name__} ({first_line(error)}); crop it"
             ) from error
         pixels: Tensor = processed["pixel_values"]  # (1, 3, h, w)
         return pixels

@@ -95,6 +95,19 @@ def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[Non
         ) from error
 
 
+def require_model(model: Any) -> nn.Module:
+    """A model that was made in memory.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"model is {model!r}; expected a model of transformers, or the folder or hub name of one"
+        )
+    return model
+
+
 def require_name(name: str | None, model: nn.Module) -> str:
     """The folder or hub name of a model that is to be described.
 

@@ -95,7 +95,7 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
         RegionsError: not numbers, or not four per box.
     """
     try:
-        tensor = torch.as_tensor(boxes)
+        tensor = torch.as_tensor(_in_numbers(boxes))
     except (TypeError, ValueError, RuntimeError) as error:
         raise RegionsError(
             f"boxes cannot be read as numbers ({error}); give N rows of x1, y1, x2, y2 in pixels"
@@ -111,23 +111,46 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
     return tensor.to(torch.float32)
 
 
+def _in_numbers(boxes: Any) -> Any:
+    """Lists of arrays, tensors or numbers of NumPy as lists of plain numbers; all else as it is."""
+    if not _is_list(boxes):
+        return boxes
+    return [one.tolist() if hasattr(one, "tolist") else _in_numbers(one) for one in boxes]
+
+
 def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[Tensor]:
     """One set of boxes, or one for each image -> a list of (N, 4) float32 tensors, one for each image.
+
+    An empty list is the empty set of a single image.
 
     Raises:
         RegionsError: not as many sets as images, or a set that is not (N, 4) numbers.
     """
-    sets: list[Any] = [boxes] if _is_one_set(boxes) else list(boxes)
+    sets: list[Any] = [boxes] if _is_one_set(boxes, images) else list(boxes)
     if len(sets) != images:
         raise RegionsError(f"{len(sets)} sets of boxes for {images} images; expected one (N, 4) set for each")
     return [as_boxes(one) for one in sets]
 
 
-def _is_one_set(boxes: Any) -> bool:
-    if isinstance(boxes, (Tensor, np.ndarray)):
-        return boxes.ndim == 2
-    first = boxes[0] if len(boxes) else ()
-    return isinstance(first, (list, tuple)) and len(first) > 0 and isinstance(first[0], (int, float))
+def _is_one_set(boxes: Any, images: int) -> bool:
+    depth = _depth(boxes)
+    if depth is None:
+        return images == 1 and len(boxes) == 0
+    return depth <= 2
+
+
+def _depth(boxes: Any) -> int | None:
+    """How many indices lead to a number, whatever holds it; None where lists hold nothing at all."""
+    if isinstance(boxes, (Tensor, np.ndarray)) and boxes.dtype != object:
+        return None if boxes.shape == (0,) else boxes.ndim
+    if not _is_list(boxes) and not isinstance(boxes, np.ndarray):
+        return 0
+    depths = [depth for depth in map(_depth, boxes) if depth is not None]
+    return 1 + max(depths) if depths else None
+
+
+def _is_list(boxes: Any) -> bool:
+    return isinstance(boxes, Sequence) and not isinstance(boxes, (str, bytes))
 
 
 def validate_boxes(

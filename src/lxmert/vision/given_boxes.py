@@ -11,7 +11,7 @@ from PIL import Image
 from lxmert.errors import RegionsError
 from lxmert.vision.extractor import BoxEncoder
 from lxmert.vision.geometry import BoxesLike, validate_boxes
-from lxmert.vision.images import load_image
+from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 
 
@@ -38,12 +38,12 @@ class GivenBoxes:
         return self.encoder.feature_dim
 
     def __call__(
-        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[BoxesLike] | None = None
     ) -> list[Regions]:
         """Encode the boxes of each image.
 
         Args:
-            images: RGB images.
+            images: Pillow images of any mode, or whatever else `load_image` reads.
             boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels.
 
         Raises:
@@ -58,7 +58,9 @@ class GivenBoxes:
             raise RegionsError(
                 f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
             )
-        return [encode(self, image, boxes) for image, boxes in zip(images, boxes_xyxy_px, strict=True)]
+        return [
+            encode(self, as_rgb(image), boxes) for image, boxes in zip(images, boxes_xyxy_px, strict=True)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "given_boxes", "encoder": …}`."""
@@ -66,9 +68,7 @@ class GivenBoxes:
 
 
 def encode(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
-    """Check the boxes (N, 4) against the image, encode them with `extractor.encoder`, sign the result."""
-    if image.mode != "RGB":
-        image = load_image(image)
+    """Check the boxes (N, 4) against the RGB image, encode them with `extractor.encoder`, sign the result."""
     size_hw = (image.height, image.width)
     boxes = validate_boxes(boxes_xyxy_px, size_hw)
     return Regions(

@@ -10,8 +10,11 @@ addresses (or paths) that only this machine may see.
 Shapes: H height, W width of the image in pixels.
 """
 
+import contextlib
 import io
+import os
 import re
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,12 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lxmert.downloads import fetch_bytes
-from lxmert.errors import DownloadError, ImageError
+from lxmert.errors import DownloadError, ImageError, first_line
+from lxmert.vision.pixel_formats import from_array, from_tensor, to_rgb
 
 _T = TypeVar("_T")
 
@@ -53,7 +56,12 @@ _FORMATS = (
     "QOI",
     "HEIF",
 )
-_LARGEST_16_BIT = 65_535
+_UPRIGHT = 1
+"""The EXIF orientation of a picture that is stored as it is shown."""
+
+_PREFIX_BYTES = 16
+"""What Pillow's readers are shown of a file to tell whether it is theirs."""
+
 _ONE_THREAD_AT_A_TIME = (
     threading.Lock()
 )  # Silencing warnings is process-wide; two at once would leave a trace.
@@ -64,7 +72,9 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
 
     Args:
         source: see `ImageSource`; a `PIL.Image` of any mode is copied, never changed.
-        max_pixels: height times width above which the picture is refused.
+        max_pixels: height times width above which the picture is refused. A limit above the default holds
+            also beyond Pillow's own, twice `PIL.Image.MAX_IMAGE_PIXELS`, except in TIFF, WebP and ICO files,
+            whose readers ask for that one themselves.
 
     Returns:
         An RGB image of its own memory, upright.
@@ -74,9 +84,9 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
             whose shape, dtype or values are not those of a picture.
     """
     if isinstance(source, np.ndarray):
-        return _upright_rgb(_from_array(source, "image array"), "image array", max_pixels)
+        return _upright_rgb(from_array(source, "image array"), "image array", max_pixels)
     if isinstance(source, Tensor):
-        return _upright_rgb(_from_tensor(source), "image tensor", max_pixels)
+        return _upright_rgb(from_tensor(source), "image tensor", max_pixels)
     if isinstance(source, Image.Image):
         return _upright_rgb(source, f"PIL image ({source.mode})", max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -88,6 +98,15 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
         f"an image cannot be a {type(source).__name__}; give a path, bytes, a PIL image, a uint8 array "
         f"(height, width, 3) or a tensor (3, height, width)"
     )
+
+
+def as_rgb(image: ImageSource) -> Image.Image:
+    """The image itself where it is RGB, upright, opaque and in memory; else what `load_image` makes of it.
+
+    Raises:
+        ImageError: see `load_image`.
+    """
+    return image if type(image) is Image.Image and _is_plain(image) else load_image(image)
 
 
 def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
@@ -110,6 +129,21 @@ def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
 def is_address(source: str) -> bool:
     """Whether a text is an address, of any scheme, rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
+
+
+def typed_path(text: str | Path) -> Path:
+    """The path that a person means: "~/…" and "~user/…" lie in a home, where something is there.
+
+    Not where the very name is there: files and folders may begin with "~" too.
+    """
+    path = Path(text)
+    if len(path.parts) < 2 or not path.parts[0].startswith("~") or os.path.lexists(path):
+        return path
+    try:
+        home = path.expanduser()
+    except RuntimeError:  # There is no such user.
+        return path
+    return home if os.path.lexists(home) else path
 
 
 def as_image_list(images: Any) -> list[Any]:
@@ -135,7 +169,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
         raise ImageError("the name of the image is empty; give the path or address of a picture")
     if is_address(name):
         return _fetch(name, max_pixels)
-    path = Path(source).expanduser()
+    path = typed_path(source)
     try:
         if not path.exists():
             raise ImageError(f"{name}: no such image file")
@@ -146,7 +180,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{name}: cannot be read ({_one_line(error)})") from error
+        raise ImageError(f"{name}: cannot be read ({first_line(error)})") from error
 
 
 def _fetch(url: str, max_pixels: int) -> Image.Image:
@@ -164,16 +198,42 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
     formats = [known for known in _FORMATS if known in Image.OPEN]
     try:
         # Pillow only warns about moderately large pictures; here the limit below decides instead.
-        opened = _quietly(lambda: Image.open(file, formats=formats))
+        opened = _quietly(lambda: _open(file, formats, max_pixels))
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image, or of a format that is not read ({_listed()})") from error
     except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+", str(error))
-        raise _too_large(name, int(pixels.group()) if pixels else None, max_pixels) from error
+        raise _too_large(name, _pixels_of(error), max_pixels) from error
+    except MemoryError:  # Nothing is wrong with the image.
+        raise
     except Exception as error:  # Parsers of broken headers raise whatever they stumble over.
-        raise ImageError(f"{name}: the image is broken ({_one_line(error)})") from error
+        raise ImageError(f"{name}: the image is broken ({first_line(error)})") from error
     with opened:
         return _upright_rgb(opened, name, max_pixels)
+
+
+def _open(file: Any, formats: list[str], max_pixels: int) -> Image.Image:
+    """`Image.open`, but a `max_pixels` that was raised also holds beyond Pillow's own limit.
+
+    That limit is a global setting, which is not ours to change.
+    """
+    try:
+        return Image.open(file, formats=formats)
+    except Image.DecompressionBombError as error:
+        pixels = _pixels_of(error)
+        if max_pixels <= MAX_IMAGE_PIXELS or pixels is None or pixels > max_pixels:
+            raise
+    file.seek(0)
+    prefix = file.read(_PREFIX_BYTES)
+    for known in formats:
+        read, accepts = Image.OPEN[known]
+        accepted = accepts is None or accepts(prefix)
+        if not accepted or isinstance(accepted, str):  # Text says what keeps a reader from a file of its own.
+            continue
+        file.seek(0)
+        # Readers say so that a file of a like beginning is not theirs.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            return read(file, "")
+    raise UnidentifiedImageError("no reader takes it")
 
 
 def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
@@ -185,17 +245,30 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     try:
         image.load()
     except Image.DecompressionBombError as error:
-        raise _too_large(name, None, max_pixels) from error
+        raise _too_large(name, _pixels_of(error), max_pixels) from error
+    except MemoryError:  # Nothing is wrong with the image.
+        raise
     except Exception as error:  # Decoders raise whatever they stumble over.
         raise ImageError(
-            f"{name}: the image is truncated or broken ({_one_line(error)}); get the file again"
+            f"{name}: the image is truncated or broken ({first_line(error)}); get the file again"
         ) from error
     try:
         _quietly(image.getexif)
         upright = ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
     except Exception:  # A damaged EXIF block says nothing about the pixels, which are sound.
         upright = image.copy()
-    return _to_rgb(upright, name)
+    return to_rgb(upright, name)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    if image.mode != "RGB" or "transparency" in image.info:
+        return False
+    try:
+        return _quietly(image.getexif).get(ExifTags.Base.Orientation, _UPRIGHT) == _UPRIGHT
+    except Exception:  # A damaged EXIF block says nothing of how the image lies.
+        return True
 
 
 def _quietly(step: Callable[[], _T]) -> _T:
@@ -204,76 +277,22 @@ def _quietly(step: Callable[[], _T]) -> _T:
         return step()
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _from_sixteen_bit(np.asarray(image), name)
-    elif image.mode == "F":
-        image = Image.fromarray(_bytes_of_unit(np.asarray(image), name))
-    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    try:
-        if not transparent:
-            return image.convert("RGB")
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    except ValueError as error:
-        raise ImageError(f"{name}: pixels of mode {image.mode} cannot become RGB; save it as RGB") from error
-
-
-def _from_sixteen_bit(values: np.ndarray, name: str) -> Image.Image:
-    # Pillow's 32-bit mode "I" has no range of its own; it is met where a 16-bit file was opened.
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > _LARGEST_16_BIT:
-        raise ImageError(f"{name}: integer pixels reach from {low} to {high}; expected 16 bits, 0..65535")
-    return Image.fromarray(np.round(values.astype(np.float32) * (255.0 / _LARGEST_16_BIT)).astype(np.uint8))
-
-
-def _bytes_of_unit(values: np.ndarray, name: str) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise ImageError(f"{name}: pixels hold NaN or infinity; expected floats in 0..1")
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
-        raise ImageError(
-            f"{name}: float pixels reach from {low:g} to {high:g}; expected 0..1 (or uint8 for 0..255)"
-        )
-    return np.round(values * 255.0).astype(np.uint8)
-
-
-def _from_array(values: np.ndarray, name: str) -> Image.Image:
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    if not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))) or values.size == 0:
-        raise ImageError(
-            f"{name} has shape {values.shape}; expected (height, width, 3 or 4) or (height, width)"
-        )
-    if values.dtype == np.uint16 and values.ndim == 2:
-        return _from_sixteen_bit(values, name)
-    if values.dtype != np.uint8:
-        raise ImageError(f"{name} has dtype {values.dtype}; expected uint8, red green blue, 0..255")
-    return Image.fromarray(np.ascontiguousarray(values))
-
-
-def _from_tensor(values: Tensor) -> Image.Image:
-    if values.ndim != 3 or values.shape[0] not in (1, 3, 4) or values.numel() == 0:
-        raise ImageError(f"image tensor has shape {tuple(values.shape)}; expected (3, height, width)")
-    array = values.detach().cpu().permute(1, 2, 0)
-    if array.is_floating_point():
-        return _from_array(_bytes_of_unit(array.to(torch.float32).numpy(), "image tensor"), "image tensor")
-    if array.dtype != torch.uint8:
-        raise ImageError(f"image tensor has dtype {array.dtype}; expected uint8, or floats in 0..1")
-    return _from_array(array.numpy(), "image tensor")
+def _pixels_of(error: Image.DecompressionBombError) -> int | None:
+    """How many pixels Pillow found too many."""
+    found = re.search(r"\d+", str(error))
+    return int(found.group()) if found else None
 
 
 def _too_large(name: str, pixels: int | None, max_pixels: int, size: str = "") -> ImageError:
+    """The error of a picture over a limit: the given one, or Pillow's where it is not over the given one."""
+    limit = max_pixels
+    if pixels is not None and pixels <= max_pixels and Image.MAX_IMAGE_PIXELS is not None:
+        limit = 2 * Image.MAX_IMAGE_PIXELS
     count = f"{pixels:,} pixels" if pixels is not None else "far too many pixels"
     return ImageError(
-        f"{name}: too large to decode safely ({size}{count}; the limit is {max_pixels:,}); shrink it"
+        f"{name}: too large to decode safely ({size}{count}; the limit is {limit:,}); shrink it"
     )
 
 
 def _listed() -> str:
     return "JPEG, PNG, GIF, BMP, WebP, TIFF and similar are"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -144,7 +144,11 @@ class Regions:
         """Write to one safetensors file; image size and extractor go to its metadata."""
         from safetensors.torch import save_file
 
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
+        # Clones, because the format refuses tensors that share their memory.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self._tensors().items()
+        }
         metadata = {
             "format": _FORMAT,
             "size_hw": json.dumps(self.size_hw),

@@ -1,15 +1,16 @@
 """`VisionModel`: any vision model or backbone of `transformers` with its normalisation.
 
 The encoder of crops and the grid of a whole image both look through it.
-Pooler layers are passed over on purpose: many published checkpoints lack them, and `transformers` then fills
-them with random numbers.
+Pooler layers are passed over on purpose: many published checkpoints lack them (every one of a ViT that
+classifies), and `transformers` then fills them with random numbers. Those are taken out, so that the weights
+have the same fingerprint at every load.
 
 Shapes: n images, S side in pixels, T tokens, D features, h and w rows and columns of the last feature map.
 """
 
-import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,25 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.errors import ConfigurationError
+from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
     one_line_loading,
     one_line_running,
+    require_model,
     require_name,
 )
+from lxmert.vision.normalisation import Normalisation, published_normalisation
 from lxmert.weights.fingerprint import hash_weights, require_weights
+from lxmert.weights.report import load_reported
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 DEFAULT_SIDE_PX = 224
+
+_PICTURE_HALF = "vision_model"
+_POOLER = "pooler"
+_COUNTER = "num_batches_tracked"
+"""Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
 
 
 class VisionModel:
@@ -42,10 +49,12 @@ class VisionModel:
             folder (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
+        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
 
     Raises:
-        ConfigurationError: mean or std that are not three numbers.
-        WeightsError: the folder or hub name cannot be loaded, or holds other weights.
+        ConfigurationError: no model, mean or std that are not three numbers, another channel order, or an
+            image processor in the model's folder that does more to colours than this.
+        WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
     def __init__(
@@ -54,22 +63,21 @@ class VisionModel:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         weights_hash: str | None = None,
+        channel_order: str | None = None,
     ) -> None:
-        published: Mapping[str, Any] = {}
+        place: str | None = None
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
             place = local_place(self.name)
             self.model = _load_model(self.name, place)
-            published = _published_normalisation(place)
         else:
-            self.model = model
+            self.model = require_model(model)
             self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
         # A dual encoder such as CLIP: its picture half is what sees.
-        self.model = getattr(self.model, "vision_model", self.model).eval()
-        self.mean = _three(mean if mean is not None else published.get("image_mean", IMAGENET_MEAN), "mean")
-        self.std = _three(std if std is not None else published.get("image_std", IMAGENET_STD), "std")
-        if min(self.std) <= 0:
-            raise ConfigurationError(f"std is {self.std}; expected three positive numbers")
+        self.model = getattr(self.model, _PICTURE_HALF, self.model).eval()
+        is_whole = None not in (mean, std, channel_order)
+        published = Normalisation() if place is None or is_whole else published_normalisation(place)
+        self.normalisation = published.but(mean, std, channel_order)
         self.weights_hash = hash_weights(self.model)
         require_weights(self.name, self.weights_hash, weights_hash)
 
@@ -81,8 +89,7 @@ class VisionModel:
     @property
     def fingerprint(self) -> str:
         """Hashes of the weights and of the normalisation."""
-        normalisation = hashlib.sha256(repr((self.mean, self.std)).encode()).hexdigest()[:4]
-        return f"{self.weights_hash}-{normalisation}"
+        return f"{self.weights_hash}-{self.normalisation.fingerprint}"
 
     @property
     def native_side_px(self) -> int:
@@ -105,8 +112,7 @@ class VisionModel:
         """
         return {
             "model": require_name(self.name, self.model),
-            "mean": list(self.mean),
-            "std": list(self.std),
+            **self.normalisation.to_dict(),
             "weights_hash": self.weights_hash,
         }
 
@@ -117,7 +123,7 @@ class VisionModel:
         Raises:
             ConfigurationError: the model cannot take images of this size.
         """
-        normalised = (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        normalised = self.normalisation(pixels)
         parameter = next(self.model.parameters())
         size_hw = (pixels.shape[2], pixels.shape[3])
         inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
@@ -154,31 +160,42 @@ def checked_side(size: Any) -> int:
 
 
 def _load_model(name: str, place: str) -> nn.Module:
-    from transformers import AutoModel
-    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
+    """The model of a folder, without the poolers that its checkpoint lacks.
+
+    Raises:
+        WeightsError: no vision model there.
+        IncompleteWeightsError: the checkpoint leaves more than poolers at random values.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING, MODEL_MAPPING
 
     config = load_config(name, place, "vision model")
     is_backbone = any("Backbone" in architecture for architecture in config.architectures or ())
+    # Not AutoBackbone: it asks the hub even about local folders, and takes an offline hub for timm.
+    kind = (MODEL_FOR_BACKBONE_MAPPING if is_backbone else MODEL_MAPPING).get(type(config), None)
+    if not isinstance(kind, type):
+        raise WeightsError(
+            f"{name}: a model of type {config.model_type!r}, not a vision model of transformers"
+        )
+    model: nn.Module
     with one_line_loading(name, "vision model"):
-        # Not AutoBackbone: it asks the hub even about local folders, and takes an offline hub for timm.
-        loader = MODEL_FOR_BACKBONE_MAPPING[type(config)] if is_backbone else AutoModel
-        model: nn.Module = loader.from_pretrained(place)
+        model, report = load_reported(kind, place, config=config)
+    for gap in (*report.missing, *report.reshaped):
+        if (pooler := _pooler_of(gap)) is not None:
+            model.set_submodule(pooler, nn.Identity())
+    prefix = f"{_PICTURE_HALF}." if hasattr(model, _PICTURE_HALF) else ""
+
+    def counts(gap: str) -> bool:
+        return gap.startswith(prefix) and not gap.endswith(_COUNTER) and _pooler_of(gap) is None
+
+    replace(
+        report,
+        missing={gap: shape for gap, shape in report.missing.items() if counts(gap)},
+        reshaped={gap: shapes for gap, shapes in report.reshaped.items() if counts(gap)},
+    ).require_complete()
     return model
 
 
-def _published_normalisation(place: str) -> Mapping[str, Any]:
-    from transformers import ImageProcessingMixin
-
-    try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(place)
-    except (OSError, ValueError):
-        return {}
-    return {key: value for key, value in settings.items() if value is not None}
-
-
-def _three(values: Any, name: str) -> tuple[float, float, float]:
-    try:
-        red, green, blue = (float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{name} is {values!r}; expected three numbers, red, green, blue") from error
-    return red, green, blue
+def _pooler_of(tensor: str) -> str | None:
+    """The pooler that a tensor belongs to, "pooler" of "pooler.dense.weight"; None where to none."""
+    parts = tensor.split(".")
+    return ".".join(parts[: parts.index(_POOLER) + 1]) if _POOLER in parts else None

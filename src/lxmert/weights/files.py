@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
-from lxmert.errors import WeightsError
+from lxmert.errors import WeightsError, first_line
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
 
 SAFETENSORS_NAME = "model.safetensors"
@@ -98,7 +98,7 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
 def _why_unreadable(path: Path, error: Exception) -> str:
     if is_refused_pickle(error):
         return f"{str(path)!r} {REFUSED_PICKLE}"
-    return f"Cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({_first_line(error)})."
+    return f"Cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({first_line(error)})."
 
 
 def is_refused_pickle(error: BaseException | None) -> bool:
@@ -231,7 +231,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"Cannot read {str(path)!r}: truncated or corrupt ({_first_line(error)})."
+            f"Cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})."
         ) from error
 
 
@@ -253,7 +253,3 @@ def _shards(index: Path) -> list[str]:
 
 def _describe(value: object) -> str:
     return f"a {type(value).__name__}" if value or not isinstance(value, Mapping) else "nothing"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")

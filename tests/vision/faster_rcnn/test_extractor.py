@@ -330,6 +330,13 @@ def test_loaded_and_made_in_memory_are_the_same(folder, extract):
     assert loaded.object_names == extract.object_names
 
 
+def test_a_description_of_other_types_is_refused(folder):
+    spec = FasterRcnnExtractor(folder).to_dict()
+    for wrong in ({"max_objects": 36.0}, {"max_objects": "36"}, {"min_objects": 1, "score_threshold": "0.2"}):
+        with pytest.raises(ConfigurationError, match="must be"):
+            build_extractor(spec | wrong)
+
+
 def test_a_description_of_other_weights_is_refused(folder):
     spec = FasterRcnnExtractor(folder).to_dict()
     with pytest.raises(WeightsError, match="000000000000"):
@@ -347,8 +354,16 @@ def test_a_detector_made_in_memory_cannot_be_described(extract):
         ({"preset": "caffe"}, "'caffe'"),
         ({"channel_order": "gbr"}, "'gbr'; expected bgr or rgb"),
         ({"dtype": "float16"}, "'float16'; expected float32 or bfloat16"),
-        ({"min_objects": 9, "max_objects": 8}, "min_objects is 9"),
-        ({"max_objects": 0}, "max_objects 0"),
+        ({"min_objects": 9, "max_objects": 8}, "min_objects 9 is more than max_objects 8"),
+        ({"max_objects": 0}, "max_objects must be an integer of at least 1, got 0"),
+        ({"max_objects": 36.0}, r"max_objects must be an integer of at least 1, got 36\.0"),
+        ({"min_objects": "36"}, "min_objects must be an integer of at least 0, got '36'"),
+        ({"min_objects": 1, "max_objects": "36"}, "max_objects must be an integer of at least 1, got '36'"),
+        ({"max_objects": True}, "max_objects must be an integer of at least 1, got True"),
+        (
+            {"min_objects": 2, "score_threshold": "0.2"},
+            r"score_threshold must be a number in 0..1, got '0\.2'",
+        ),
         ({"score_threshold": 0.3}, "give a min_objects below 10"),
         ({"min_objects": 2, "score_threshold": 1.5}, "1.5"),
     ],

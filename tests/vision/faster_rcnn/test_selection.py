@@ -255,5 +255,21 @@ def test_all_faults_of_the_settings_are_reported_together():
         SelectionSettings("caffe", (), 5, 4, 1.5, (1.0, 1.0, 1.0))
     for name in ("preset", "nms_thresholds", "min_objects", "score_threshold", "delta_weights"):
         assert name in str(caught.value)
-    with pytest.raises(ConfigurationError, match="max_objects 0"):
+    with pytest.raises(ConfigurationError, match="max_objects must be an integer of at least 1, got 0"):
         SelectionSettings(min_objects=0, max_objects=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_objects": 36.0}, r"max_objects must be an integer of at least 1, got 36\.0"),
+        ({"min_objects": "36"}, "min_objects must be an integer of at least 0, got '36'"),
+        ({"max_objects": True}, "max_objects must be an integer of at least 1, got True"),
+        ({"score_threshold": "0.2"}, r"score_threshold must be a number in 0..1, got '0\.2'"),
+        ({"score_threshold": math.nan}, "score_threshold must be a number in 0..1, got nan"),
+        ({"nms_thresholds": (0.5, "0.6")}, "nms_thresholds"),
+    ],
+)
+def test_settings_of_other_types_are_refused(settings, words):
+    with pytest.raises(ConfigurationError, match=words):
+        SelectionSettings(**settings)

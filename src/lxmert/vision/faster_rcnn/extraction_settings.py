@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lxmert.errors import ConfigurationError
+from lxmert.faults import count_fault
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.preprocessing import CHANNEL_ORDERS
 from lxmert.vision.faster_rcnn.selection import SelectionSettings
@@ -98,7 +99,15 @@ class ExtractionSettings:
 
 
 def _how_many(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
-    """Least and most objects; where only one was given, the configuration's other gives way to it."""
+    """Least and most objects; where only one was given, the configuration's other gives way to it.
+
+    Raises:
+        ConfigurationError: a number that is none.
+    """
+    faults = [] if least is None else count_fault("min_objects", least, 0)
+    faults += [] if most is None else count_fault("max_objects", most, 1)
+    if faults:
+        raise ConfigurationError("; ".join(faults))
     if least is None:
         most = config.max_objects if most is None else most
         return min(config.min_objects, most), most

@@ -28,7 +28,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
 )
 from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
 from lxmert.vision.geometry import BoxesLike, validate_boxes
-from lxmert.vision.images import load_image
+from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import hash_weights, require_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
@@ -130,12 +130,12 @@ class FasterRcnnExtractor:
         return None if names is None else tuple(names)
 
     def __call__(
-        self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[BoxesLike] | None = None
     ) -> list[Regions]:
         """Look at each image.
 
         Args:
-            images: RGB images.
+            images: Pillow images of any mode, or whatever else `load_image` reads.
             boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels: boxes to describe instead of
                 looking for objects. They come back in their order, with features and labels.
 
@@ -143,14 +143,14 @@ class FasterRcnnExtractor:
             One `Regions` for each image, on the CPU; objects that were found come best first.
 
         Raises:
-            ImageError: an image without pixels.
+            ImageError: no image, or one without pixels.
             RegionsError: not one set of boxes per image, or a box that is not inside its image.
         """
         if boxes_xyxy_px is not None and len(boxes_xyxy_px) != len(images):
             raise RegionsError(
                 f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
             )
-        upright = [image if image.mode == "RGB" else load_image(image) for image in images]
+        upright = [as_rgb(image) for image in images]
         given: list[Tensor | None] = [None] * len(upright)
         if boxes_xyxy_px is not None:
             pairs = zip(boxes_xyxy_px, upright, strict=True)

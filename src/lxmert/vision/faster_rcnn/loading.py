@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor
 from transformers.utils import cached_file, logging
 
-from lxmert.errors import LxmertError, WeightsError
+from lxmert.errors import LxmertError, WeightsError, first_line
 from lxmert.vision.faster_rcnn.anchors import cell_anchors
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.published import config_from_published
@@ -136,7 +136,7 @@ def _load_own(
     except (LxmertError, TypeError, ValueError, ImportError):
         raise
     except Exception as error:  # damaged bytes surface as almost any type
-        raise WeightsError(f"{name}: cannot load the detector ({_one_line(error)})") from error
+        raise WeightsError(f"{name}: cannot load the detector ({first_line(error)})") from error
     faults = [
         f"{len(names)} {what} ({', '.join(sorted(names)[:3])})"
         for what, names in (
@@ -182,7 +182,7 @@ def _file(name: str, file: str, hub: Mapping[str, Any]) -> str | None:
         path: str | None = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **hub)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"{name}: no such folder, and not found on the hub ({_one_line(error)})"
+            f"{name}: no such folder, and not found on the hub ({first_line(error)})"
         ) from error
     return path
 
@@ -191,11 +191,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise WeightsError(f"{path}: cannot be read as YAML ({_one_line(error)})") from error
+        raise WeightsError(f"{path}: cannot be read as YAML ({first_line(error)})") from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds no settings; expected sections such as model and roi_heads")
     return content
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join((str(error).splitlines() or [type(error).__name__])[0].split())

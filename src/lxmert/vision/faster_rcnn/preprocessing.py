@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lxmert.errors import ConfigurationError, ImageError
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.geometry import clip
-from lxmert.vision.images import load_image
+from lxmert.vision.images import as_rgb
 
 CHANNEL_ORDERS = ("bgr", "rgb")
 
@@ -52,7 +52,7 @@ def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_
     """Resize and normalise one picture.
 
     Args:
-        image_rgb: the picture; one of another mode becomes RGB first.
+        image_rgb: the picture; one of another mode, or that lies on its side, becomes RGB and upright first.
         config: says the sizes, means and deviations.
         channel_order: "bgr", as the detector was trained; "rgb" hands it red and blue exchanged, which is
             how features made with the published extraction script came about.
@@ -68,8 +68,8 @@ def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_
         raise ConfigurationError(
             f"channel_order is {channel_order!r}; expected {' or '.join(CHANNEL_ORDERS)}"
         )
-    height, width = network_size((image_rgb.height, image_rgb.width), config.min_size_px, config.max_size_px)
-    image = image_rgb if image_rgb.mode == "RGB" else load_image(image_rgb)
+    image = as_rgb(image_rgb)
+    height, width = network_size((image.height, image.width), config.min_size_px, config.max_size_px)
     values = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
     pixels = torch.empty(3, height, width)
     for plane in range(3):

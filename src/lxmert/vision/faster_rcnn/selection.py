@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lxmert.errors import ConfigurationError, TensorError
+from lxmert.faults import count_fault, number_fault
 from lxmert.vision.faster_rcnn.box_coding import decode_boxes
 from lxmert.vision.geometry import clip
 from lxmert.vision.nms import nms, overlaps_above
@@ -76,15 +77,15 @@ class SelectionSettings:
         faults = []
         if self.preset not in ("published", "butd"):
             faults.append(f'preset is {self.preset!r}, expected "published" or "butd"')
-        if not self.nms_thresholds or not all(0 <= one <= 1 for one in self.nms_thresholds):
+        if not self.nms_thresholds or any(number_fault("", one, 0, 1) for one in self.nms_thresholds):
             faults.append(f"nms_thresholds are {self.nms_thresholds!r}, expected one or more of 0 to 1")
-        if not 0 <= self.min_objects <= self.max_objects or self.max_objects < 1:
-            faults.append(
-                f"min_objects is {self.min_objects!r} and max_objects {self.max_objects!r}, "
-                f"expected 0 <= min_objects <= max_objects and at least one object at most"
-            )
-        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
-            faults.append(f"score_threshold is {self.score_threshold!r}, expected 0 to 1 or None")
+        counts = [*count_fault("min_objects", self.min_objects, 0)]
+        counts += count_fault("max_objects", self.max_objects, 1)
+        if not counts and self.min_objects > self.max_objects:
+            counts = [f"min_objects {self.min_objects} is more than max_objects {self.max_objects}"]
+        faults += counts
+        if self.score_threshold is not None:
+            faults += number_fault("score_threshold", self.score_threshold, 0, 1)
         if len(self.delta_weights) != 4 or not all(weight > 0 for weight in self.delta_weights):
             faults.append(f"delta_weights are {self.delta_weights!r}, expected four numbers above 0")
         if faults:

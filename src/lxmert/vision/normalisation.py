@@ -1,0 +1,165 @@
+"""`Normalisation`: from the pixels of a picture to the numbers that a network was trained on.
+
+Published models say it in preprocessor_config.json, in several steps (rescaling, an offset, means and
+deviations, a turned channel order), each of which can be left out. Together they are one subtraction and one
+division for each channel of pixels in 0..1, and perhaps another order of the channels.
+
+Shapes: n images, H and W height and width in pixels.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lxmert.errors import ConfigurationError
+from lxmert.faults import number_fault
+from lxmert.weights.report import quiet_transformers
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+_BYTE = 255.0
+_ROUNDING = 1e-6
+"""Published factors are 1/255 written with six digits or more."""
+
+_NOT_DONE = ("do_grayscale", "do_color_quantize")
+"""Steps of image processors that change colours and are no normalisation."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is subtracted from pixels in 0..1, what they are divided by, and the order of their channels then.
+
+    Attributes:
+        mean: of red, green and blue.
+        std: of red, green and blue, above 0.
+        channel_order: "rgb", or "bgr" for blue first.
+
+    Raises:
+        ConfigurationError: mean or std that are not three numbers, or another channel order.
+    """
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    channel_order: str = CHANNEL_ORDERS[0]
+
+    def __post_init__(self) -> None:
+        # The dataclass is frozen for its users; construction itself stores the checked values.
+        object.__setattr__(self, "mean", _three(self.mean, "mean"))
+        object.__setattr__(self, "std", _three(self.std, "std"))
+        if min(self.std) <= 0:
+            raise ConfigurationError(f"std is {self.std}; expected three positive numbers")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ConfigurationError(
+                f"channel_order is {self.channel_order!r}; expected {' or '.join(CHANNEL_ORDERS)}"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Four hexadecimal digits."""
+        parts: tuple[Any, ...] = (self.mean, self.std)
+        if self.channel_order != CHANNEL_ORDERS[0]:
+            parts += (self.channel_order,)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:4]
+
+    def but(
+        self, mean: Sequence[float] | None, std: Sequence[float] | None, channel_order: str | None
+    ) -> "Normalisation":
+        """This one with those values that are given in place of its own."""
+        given = {"mean": mean, "std": std, "channel_order": channel_order}
+        return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked above
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, H, W) in 0..1, red first -> what the network sees, of the same shape."""
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        normalised = (pixels - mean) / std
+        return normalised if self.channel_order == CHANNEL_ORDERS[0] else normalised.flip(1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"mean": […], "std": […], "channel_order": …}`."""
+        return {"mean": list(self.mean), "std": list(self.std), "channel_order": self.channel_order}
+
+
+def published_normalisation(place: str) -> Normalisation:
+    """What the image processor stored beside a model does to colours; ImageNet's where there is none.
+
+    Args:
+        place: the model's folder.
+
+    Raises:
+        ConfigurationError: it does more than normalise, or its numbers are none.
+    """
+    processor = _published_processor(place)
+    not_done = [step for step in _NOT_DONE if getattr(processor, step, False)]
+    if not_done:
+        raise ConfigurationError(
+            f"{place}: its image processor changes colours in a way that is not followed here "
+            f"({', '.join(not_done)}); give mean, std and channel_order to go without"
+        )
+    scale, offset = _rescaling(processor, place)
+    means = _of_each_channel(processor, "image_mean", IMAGENET_MEAN)
+    deviations = _of_each_channel(processor, "image_std", IMAGENET_STD)
+    divisions = int(bool(getattr(processor, "include_top", False)))  # EfficientNet's divides once more.
+    if getattr(processor, "do_normalize", True):
+        divisions += 1
+    else:
+        means = (0.0, 0.0, 0.0)
+    red, green, blue = (
+        ((mean + offset) / scale, deviation**divisions / scale)
+        for mean, deviation in zip(means, deviations, strict=True)
+    )
+    return Normalisation(
+        mean=(red[0], green[0], blue[0]),
+        std=(red[1], green[1], blue[1]),
+        channel_order=CHANNEL_ORDERS[bool(getattr(processor, "do_flip_channel_order", False))],
+    )
+
+
+def _rescaling(processor: Any, place: str) -> tuple[float, float]:
+    """What pixels in 0..1 are multiplied by, and what is subtracted then."""
+    if not getattr(processor, "do_rescale", True):
+        return _BYTE, 0.0
+    factor = getattr(processor, "rescale_factor", None)
+    factor = 1 / _BYTE if factor is None else factor
+    if faults := number_fault("rescale_factor", factor, _ROUNDING, math.inf):
+        raise ConfigurationError(f"{place}: {faults[0]}")
+    scale = _BYTE * factor
+    offset = float(bool(getattr(processor, "rescale_offset", False)))
+    return 1.0 if math.isclose(scale, 1.0, rel_tol=_ROUNDING) else scale, offset
+
+
+def _of_each_channel(processor: Any, name: str, default: tuple[float, ...]) -> tuple[float, float, float]:
+    stated = getattr(processor, name, None)
+    stated = default if stated is None else stated
+    return _three([stated] * 3 if isinstance(stated, (int, float)) else stated, name)
+
+
+def _published_processor(place: str) -> Any:
+    """The image processor beside a model, its settings as attributes; something without any for none."""
+    from transformers import AutoImageProcessor, ImageProcessingMixin
+
+    try:
+        with quiet_transformers():
+            return AutoImageProcessor.from_pretrained(place, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError):
+        pass  # There is none, or one of a kind that is not known; then its file alone speaks.
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(place)
+    except (OSError, ValueError):
+        settings = {}
+    return SimpleNamespace(**settings)
+
+
+def _three(values: Any, name: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{name} is {values!r}; expected three numbers, red, green, blue") from error
+    return red, green, blue

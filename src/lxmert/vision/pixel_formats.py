@@ -1,0 +1,94 @@
+"""Pixels of any mode or dtype -> 8 bits, red, green and blue.
+
+Shapes: H height, W width of the image in pixels.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lxmert.errors import ImageError
+
+_LARGEST_16_BIT = 65_535
+_WHITE = 255
+
+
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """A picture of any of Pillow's modes as RGB, transparent pixels laid on white; `name` is for the error.
+
+    Raises:
+        ImageError: values beyond what the mode stands for, or a mode that has no colours.
+    """
+    if image.mode.startswith("I"):
+        image = _from_sixteen_bit(np.asarray(image), name, image.info.get("transparency"))
+    elif image.mode == "F":
+        image = Image.fromarray(_bytes_of_unit(np.asarray(image), name))
+    transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    try:
+        if not transparent:
+            return image.convert("RGB")
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    except (ValueError, TypeError) as error:
+        raise ImageError(f"{name}: pixels of mode {image.mode} cannot become RGB; save it as RGB") from error
+
+
+def from_array(values: np.ndarray, name: str) -> Image.Image:
+    """An array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, or grey of uint16, as a picture.
+
+    Raises:
+        ImageError: another shape or dtype.
+    """
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))) or values.size == 0:
+        raise ImageError(
+            f"{name} has shape {values.shape}; expected (height, width, 3 or 4) or (height, width)"
+        )
+    if values.dtype == np.uint16 and values.ndim == 2:
+        return _from_sixteen_bit(values, name)
+    if values.dtype != np.uint8:
+        raise ImageError(f"{name} has dtype {values.dtype}; expected uint8, red green blue, 0..255")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def from_tensor(values: Tensor) -> Image.Image:
+    """A tensor (1, H, W), (3, H, W) or (4, H, W) of uint8, or of floats in 0..1, as a picture.
+
+    Raises:
+        ImageError: another shape or dtype, or floats beyond 0..1.
+    """
+    if values.ndim != 3 or values.shape[0] not in (1, 3, 4) or values.numel() == 0:
+        raise ImageError(f"image tensor has shape {tuple(values.shape)}; expected (3, height, width)")
+    array = values.detach().cpu().permute(1, 2, 0)
+    if array.is_floating_point():
+        return from_array(_bytes_of_unit(array.to(torch.float32).numpy(), "image tensor"), "image tensor")
+    if array.dtype != torch.uint8:
+        raise ImageError(f"image tensor has dtype {array.dtype}; expected uint8, or floats in 0..1")
+    return from_array(array.numpy(), "image tensor")
+
+
+def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) -> Image.Image:
+    # Pillow's 32-bit mode "I" has no range of its own; it is met where a 16-bit file was opened.
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > _LARGEST_16_BIT:
+        raise ImageError(f"{name}: integer pixels reach from {low} to {high}; expected 16 bits, 0..65535")
+    grey = np.round(values.astype(np.float32) * (255.0 / _LARGEST_16_BIT)).astype(np.uint8)
+    if isinstance(transparent, int):  # A palette's transparency may have stayed behind as bytes.
+        grey[values == transparent] = _WHITE
+    return Image.fromarray(grey)
+
+
+def _bytes_of_unit(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name}: pixels hold NaN or infinity; expected floats in 0..1")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ImageError(
+            f"{name}: float pixels reach from {low:g} to {high:g}; expected 0..1 (or uint8 for 0..255)"
+        )
+    return np.round(values * 255.0).astype(np.uint8)

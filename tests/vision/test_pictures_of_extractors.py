@@ -1,0 +1,89 @@
+"""Whatever extractor looks: pictures are turned upright and laid on white first, and may be paths."""
+
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTModel
+
+from lxmert.errors import ImageError
+from lxmert.vision import (
+    BackboneGrid,
+    FasterRcnnConfig,
+    FasterRcnnExtractor,
+    GivenBoxes,
+    PooledPixels,
+    RegularGrid,
+    TransformersDetector,
+)
+from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
+from tests.vision.faster_rcnn.random_detectors import random_detector
+from tests.vision.small_detectors import small_detector, small_processor
+
+WIDTH, HEIGHT = 60, 40
+CLEAR = (0, 200, 0)
+BOXES = torch.tensor([[1.0, 2.0, 50.0, 35.0], [40.0, 0.0, 60.0, 40.0]])
+
+
+def grid():
+    torch.manual_seed(2)
+    config = ViTConfig(
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        image_size=32,
+        patch_size=8,
+    )
+    return BackboneGrid(ViTModel(config))
+
+
+EXTRACTORS = {
+    "given boxes": lambda: GivenBoxes(PooledPixels(3)),
+    "regular grid": lambda: RegularGrid(2, 3, PooledPixels(3)),
+    "backbone grid": grid,
+    "detr": lambda: TransformersDetector(small_detector(), image_processor=small_processor()),
+    "faster rcnn": lambda: FasterRcnnExtractor(random_detector()),
+}
+
+
+def picture(ground="white"):
+    """Red, with a blue corner and a spot of the ground."""
+    made = Image.new("RGB", (WIDTH, HEIGHT), "red")
+    made.paste("blue", (0, 0, 20, 15))
+    made.paste(ground, (30, 20, 50, 35))
+    return made
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """The picture, all RGB, as files that show it only where their tags are heeded, and opened ones."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    picture().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
+    picture(CLEAR).save(tmp_path / "clear.png", transparency=CLEAR)
+    opened = [Image.open(tmp_path / name) for name in ("lying.png", "clear.png")]
+    assert [one.mode for one in opened] == ["RGB", "RGB"]
+    return [*opened, tmp_path / "lying.png", str(tmp_path / "clear.png")]
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS)
+def test_pictures_are_seen_as_they_are_shown(kind, sources, tmp_path):
+    extractor = EXTRACTORS[kind]()
+
+    def look(*images):
+        return extractor(images, [BOXES] * len(images)) if extractor.needs_boxes else extractor(images)
+
+    (expected,) = look(picture())
+    assert expected.size_hw == (HEIGHT, WIDTH)
+    for regions in look(*sources):
+        assert regions.equals(expected)
+    with pytest.raises(ImageError, match=r"absent\.png: no such image file"):
+        look(tmp_path / "absent.png")
+
+
+def test_network_pixels_are_those_of_the_picture_as_it_is_shown(sources):
+    config = FasterRcnnConfig(min_size_px=30, max_size_px=50)
+    expected = to_network_pixels(picture(), config)
+    assert expected.shape == (3, 30, 45)
+    for source in sources[:2]:
+        assert torch.equal(to_network_pixels(source, config), expected)
