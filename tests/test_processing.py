@@ -1,5 +1,11 @@
+import contextlib
+import copy
 import io
 import json
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -173,6 +179,68 @@ def test_arrays_and_lists_on_request():
         make()(text="cat", return_tensors="tf")
     with pytest.raises(InputError, match="different lengths"):
         make()(text=["the cat", "cat"], padding=False)
+
+
+def in_two_threads(one, other):
+    with ThreadPoolExecutor(2) as threads:
+        return [each.result() for each in [threads.submit(one), threads.submit(other)]]
+
+
+def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch):
+    processor = make(None)
+    both_set = threading.Barrier(2, timeout=0.5)
+    whole = LxmertTokenizerFast.set_truncation_and_padding
+
+    def setting(self, **settings):
+        whole(self, **settings)
+        # The other thread has every chance to bring its own settings in.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_set.wait()
+
+    monkeypatch.setattr(LxmertTokenizerFast, "set_truncation_and_padding", setting)
+    texts = ["the cat", "what colour is the cat"]
+    short, long = [CLS, THE, CAT, SEP], [CLS, WHAT, COLOUR, IS, THE, CAT, SEP]
+    padded, bare = in_two_threads(
+        lambda: processor(text=texts, return_tensors=None)["input_ids"],
+        lambda: processor(text=texts, padding=False, return_tensors=None)["input_ids"],
+    )
+    assert padded == [short + [PAD] * 3, long]
+    assert bare == [short, long]
+    cut, whole_one = in_two_threads(
+        lambda: processor(text=texts, max_length=4, return_tensors=None)["input_ids"],
+        lambda: processor(text=texts, return_tensors=None)["input_ids"],
+    )
+    assert cut == [short, [CLS, WHAT, COLOUR, SEP]]
+    assert whole_one == [short + [PAD] * 3, long]
+
+
+def test_why_a_text_has_no_word_is_found_undisturbed_by_other_threads(monkeypatch):
+    processor = make(None)
+    inside, most = [], []
+    whole = LxmertTokenizerFast._encode_plus
+
+    def encoding(self, *texts, **settings):
+        inside.append(texts)
+        time.sleep(0.05)
+        most.append(len(inside))
+        found = whole(self, *texts, **settings)
+        inside.pop()
+        return found
+
+    monkeypatch.setattr(LxmertTokenizerFast, "_encode_plus", encoding)
+
+    def refused():
+        with pytest.raises(TextError, match="no word that the model knows"):
+            processor(text="xyz")
+
+    in_two_threads(refused, refused)
+    assert most == [1, 1, 1, 1]
+
+
+def test_a_processor_is_copied_and_pickled():
+    processor = make("boxes")
+    for other in (copy.deepcopy(processor), pickle.loads(pickle.dumps(processor))):  # noqa: S301 - made here
+        assert other(text="the cat")["input_ids"].tolist() == [[CLS, THE, CAT, SEP]]
 
 
 def test_a_batch_moves_to_a_device():

@@ -5,11 +5,16 @@ Shapes: B texts, W tokens of the longest.
 
 import textwrap
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import torch
 
 from lxmert.errors import ConfigurationError, InputError, TextError
+
+_ENCODING = Lock()
+"""Tokenizers keep padding and truncation in themselves, where another thread would change them amid a call.
+One lock for all: encoding is short, and tokenizers that hold no lock can be copied and pickled."""
 
 
 def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
@@ -67,7 +72,7 @@ def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int |
 def encode_texts(
     tokenizer: Any, texts: list[str], pairs: list[str] | None, *, tensors: bool, **settings: Any
 ) -> dict[str, Any]:
-    """Token ids, attention mask and segments of the texts.
+    """Token ids, attention mask and segments of the texts; from any number of threads.
 
     Args:
         tokenizer: any tokenizer of BERT's special tokens.
@@ -83,7 +88,8 @@ def encode_texts(
     length = settings["max_length"]
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
-    encoded = tokenizer(texts, pairs, return_token_type_ids=True, return_attention_mask=True, **settings)
+    with _ENCODING:
+        encoded = tokenizer(texts, pairs, return_token_type_ids=True, return_attention_mask=True, **settings)
     ids, segments = encoded["input_ids"], encoded["token_type_ids"]
     for segment, sentences in enumerate([texts] if pairs is None else [texts, pairs]):
         for row, sentence in enumerate(sentences):
@@ -114,7 +120,8 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
     if any(token != tokenizer.unk_token_id for token in words):
         return
     # What truncation took away is not the fault of the words, so they are looked at once more uncut.
-    whole = tokenizer(sentence, add_special_tokens=False)["input_ids"]
+    with _ENCODING:
+        whole = tokenizer(sentence, add_special_tokens=False)["input_ids"]
     if any(token != tokenizer.unk_token_id and token not in without_meaning for token in whole):
         raise TextError(
             f"{which} has no room left by max_length={max_length} for a word that the model knows: "

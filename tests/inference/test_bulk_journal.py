@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lxmert.errors import DataError
+from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
 from lxmert.inference.ranks import Ranks
 
@@ -94,6 +94,32 @@ def test_processes_write_files_of_their_own_and_read_all(folder: Path) -> None:
     assert noted(folder) == {}
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_that_cannot_reach_one_another_do_not_begin_anew(folder: Path, rank: int) -> None:
+    """The others' files could be of this run or of an older one."""
+    for other in (0, 1):
+        noted(folder, ranks=Ranks(other, 2))
+    before = {path: path.read_bytes() for path in folder.glob("*.jsonl")}
+    with pytest.raises(ConfigurationError, match=r"delete .*out\.json\.journal before.*leave") as caught:
+        AnswerJournal(folder, RUN, Ranks(rank, 2), overwrite=True)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in folder.glob("*.jsonl")} == before
+    with pytest.raises(DataError, match=r"another run \(weights\).*begin anew by deleting the folder"):
+        noted(folder, {**RUN, "weights": "cd34"}, ranks=Ranks(rank, 2))
+
+
+@pytest.mark.parametrize("old", [RUN, {**RUN, "weights": "cd34"}])
+def test_processes_of_a_launcher_begin_anew_together(folder: Path, old: dict[str, Any]) -> None:
+    for rank in range(3):
+        with AnswerJournal(folder, old, Ranks(rank, 3)) as journal:
+            journal.append([rank], [7])
+    new = [AnswerJournal(folder, RUN, Ranks(rank, 2, is_connected=True), overwrite=True) for rank in (1, 0)]
+    assert [journal.labels for journal in new] == [{}, {}]
+    assert new[0].read() == {}
+    for journal in new:
+        journal.close()
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "out.journal").write_text("a file")
     with pytest.raises(DataError, match="cannot be written"):
@@ -111,7 +137,7 @@ def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path)
         journal.decide("precision", [64, 64])
     with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
         assert journal.decisions == {"precision": [64, 64]}, "the first process's counts"
-    with AnswerJournal(folder, RUN, Ranks(1, 2), overwrite=True) as journal:
+    with AnswerJournal(folder, RUN, Ranks(1, 2, is_connected=True), overwrite=True) as journal:
         assert (journal.decisions, journal.labels) == ({}, {})
 
 

@@ -1,5 +1,6 @@
 """Windows, equal questions, batches within a budget."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -93,6 +94,19 @@ def test_windows_keep_the_order_and_their_limits() -> None:
     # More images than a window may have are one window all the same.
     assert list(windows(range(10), images.__getitem__, WindowLimits(images=1)))[-1] == [9]
     assert list(windows([], images.__getitem__, WindowLimits())) == []
+
+
+@pytest.mark.parametrize("good", [0, 3, 4])
+def test_what_came_before_a_fault_is_given_first(good: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(good)
+        raise ConfigurationError("no item")
+
+    cut = windows(items(), lambda one: (one,), WindowLimits(questions=4))
+    if good:
+        assert next(cut) == list(range(good))
+    with pytest.raises(ConfigurationError, match="no item"):
+        next(cut)
 
 
 def test_a_window_is_given_out_before_the_next_is_asked_for() -> None:

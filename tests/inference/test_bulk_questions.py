@@ -180,8 +180,14 @@ def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, 
     found = list(predictor.predict(questions, top_k=3, features=stored))
     assert looked_at == []
     assert_answers(predictor, found, paths, ASKED)
+    for store in (stored[0], str(stored[0])):
+        [alone] = predictor.predict(questions[:1], top_k=3, features=store)
+        assert [one.label for one in alone.answers] == [one.label for one in found[0].answers]
     with pytest.raises(DataError, match=r"question 7: the feature store has no image 'x'.*lxmert extract"):
         list(predictor.predict([*questions[:7], Question("x", "what?", 7)], features=stored))
+    boxes = sample(11, 0, questions=1)[1].boxes_xyxy_px()
+    with pytest.raises(InputError, match=r"question 8 has boxes_xyxy_px, .* a feature store; leave"):
+        list(predictor.predict([*questions[:8], Question(paths[0].stem, "what?", 8, boxes)], features=stored))
     with pytest.raises(InputError, match="question 'what\\?' has a PosixPath for an image"):
         list(predictor.predict([Question(paths[0], "what?")], features=stored))
     predictor.processor._extractor = GivenBoxes(PooledPixels(2))
@@ -227,6 +233,61 @@ def test_the_question_at_fault_is_named_and_those_before_are_answered(
         assert len([next(stream) for _ in good]) == 5
         with pytest.raises(kind, match=told):
             next(stream)
+
+
+def test_one_that_cannot_be_read_is_named_after_few_were_looked_at(
+    predictor: LxmertPredictor, tmp_path: Path, looked_at: list[Any]
+) -> None:
+    paths = [*pictures(tmp_path, 20), tmp_path / "missing.png"]
+    with pytest.raises(ImageError, match=r"question 20: .*missing\.png: no such image file"):
+        list(predictor.predict([Question(path, TEXTS[0], n) for n, path in enumerate(paths)]))
+    # Those of the part before, and of its own part none, not even to find whose fault it is.
+    assert len(looked_at) == bulk_questions._LOOKED_AT_ONCE < 20
+
+
+def test_few_images_are_decoded_at_a_time(
+    predictor: LxmertPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    extractor = predictor.processor.extractor
+    whole = type(extractor).__call__
+
+    def look(self: Any, images: Any, *more: Any, **named: Any) -> Any:
+        counts.append(len(images))
+        return whole(self, images, *more, **named)
+
+    monkeypatch.setattr(type(extractor), "__call__", look)
+    boxes = sample(11, 0, questions=1)[1].boxes_xyxy_px()[:1]
+    questions = [
+        Question(path, TEXTS[n % 4], n, boxes if n % 2 else None)
+        for n, path in enumerate(pictures(tmp_path, 40))
+    ]
+    found = list(predictor.predict(questions))
+    assert counts == [16, 4, 16, 4]
+    for number in (0, 1, 36, 39):
+        regions = predictor.regions(questions[number].image, questions[number].boxes_xyxy_px)  # type: ignore[arg-type]
+        [[expected]] = predictor.answer(regions, [questions[number].text])
+        assert found[number].identifier == number
+        assert found[number].best.probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_boxes_of_ready_regions_are_refused(predictor: LxmertPredictor) -> None:
+    picture, scene, _ = sample(11, 0, questions=1)
+    boxes = scene.boxes_xyxy_px()
+    question = Question(predictor.regions(picture, boxes), "what?", "q1", boxes)
+    with pytest.raises(InputError, match=r"question q1 has boxes_xyxy_px, .* ready regions; leave"):
+        list(predictor.predict([question]))
+
+
+def test_what_are_no_questions_is_told(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    (path,) = pictures(tmp_path, 1)
+    good = Question(path, TEXTS[0])
+    with pytest.raises(InputError, match=r"question 1 is a str, expected a `Question`: Question\(image"):
+        list(predictor.predict([good, "what is red?"]))  # type: ignore[list-item]
+    for questions in (good, None, 7):
+        told = f"questions is a {type(questions).__name__}, expected a list of `Question`"
+        with pytest.raises(InputError, match=told):
+            predictor.predict(questions)  # type: ignore[arg-type]
 
 
 def test_what_cannot_work_is_told_before_a_question_is_taken(predictor: LxmertPredictor) -> None:

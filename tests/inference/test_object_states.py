@@ -1,12 +1,21 @@
 """Objects encoded once: the same answers, what is kept and for how long."""
 
 import gc
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+from weakref import ref
 
 import pytest
 import torch
+from torch import Tensor
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor
+from lxmert.inference.bulk_examples import ModelSetup
+from lxmert.inference.compiling import CompiledPart
+from lxmert.inference.fast_model import FastModel
 from lxmert.inference.object_states import ObjectStates
 from lxmert.scenes import sample
 from lxmert.vision.regions import Regions
@@ -76,7 +85,7 @@ def test_changed_weights_are_noticed(predictor: LxmertPredictor, looks: list[int
 
 def test_what_was_used_longest_ago_goes_first(predictor: LxmertPredictor, looks: list[int]) -> None:
     size = 4 * (128 * 4 + 8)  # four objects: a float32 state and an int64 mask each
-    states = ObjectStates(predictor.model, most_bytes=2 * size)
+    states = ObjectStates(FastModel(predictor.model), most_bytes=2 * size)
     first, second, third = (regions_of(seed) for seed in (1, 2, 3))
     for regions in (first, second, first, third, first, second):
         states.of(regions)
@@ -86,14 +95,14 @@ def test_what_was_used_longest_ago_goes_first(predictor: LxmertPredictor, looks:
 
 
 def test_nothing_is_kept_of_regions_that_are_gone_or_when_told_so(predictor: LxmertPredictor) -> None:
-    states = ObjectStates(predictor.model)
+    states = ObjectStates(FastModel(predictor.model))
     regions = regions_of(1)
     states.of(regions)
     assert states.kept_bytes > 0
     del regions
     gc.collect()
     assert states.kept_bytes == 0
-    nothing = ObjectStates(predictor.model, most_bytes=0)
+    nothing = ObjectStates(FastModel(predictor.model), most_bytes=0)
     regions = regions_of(1)
     torch.testing.assert_close(nothing.of(regions), states.of(regions))
     assert nothing.kept_bytes == 0
@@ -102,4 +111,104 @@ def test_nothing_is_kept_of_regions_that_are_gone_or_when_told_so(predictor: Lxm
 def test_weights_made_in_inference_mode_will_do(predictor: LxmertPredictor) -> None:
     with torch.inference_mode():
         model = LxmertForQuestionAnswering(predictor.model.config).eval()
-        ObjectStates(model).of(regions_of(1))
+        ObjectStates(FastModel(model)).of(regions_of(1))
+
+
+def test_nothing_keeps_the_cache_itself(predictor: LxmertPredictor) -> None:
+    states, regions = ObjectStates(FastModel(predictor.model)), regions_of(1)
+    kept = ref(states.of(regions)["object_states"])
+    gc.disable()
+    try:
+        del states
+        assert kept() is None
+    finally:
+        gc.enable()
+    del regions  # Which had told the cache when they end.
+
+
+def test_a_compiled_model_looks_at_objects_by_its_compiled_code(
+    predictor: LxmertPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(part: CompiledPart, *inputs: Tensor) -> Tensor:
+        ran.append(part._name)
+        return part._part(*inputs)
+
+    monkeypatch.setattr(CompiledPart, "__call__", run)
+    model = LxmertForQuestionAnswering(predictor.model.config)
+    model.load_state_dict(predictor.model.state_dict())
+    compiled = LxmertPredictor(model, predictor.processor, setup=ModelSetup("float32", compiled=True))
+    regions = regions_of(1)
+    for [one], [other] in zip(
+        compiled.answer(regions, QUESTIONS), predictor.answer(regions, QUESTIONS), strict=True
+    ):
+        assert one.probability == pytest.approx(other.probability, abs=1e-5)
+    assert sorted(ran) == ["object encoder", "scorer", "word encoder"]
+    compiled.answer(regions, QUESTIONS)
+    assert ran.count("object encoder") == 1
+
+
+class _Blocking:
+    """A model whose look at images of 3 objects waits until it is told to go on."""
+
+    def __init__(self, fast: FastModel) -> None:
+        self.fast, self.model, self.device = fast, fast.model, fast.device
+        self.waits, self.go_on = Event(), Event()
+
+    def encode_objects(self, visual_feats: Tensor, **more: Any) -> Tensor:
+        if visual_feats.shape[1] == 3:
+            self.waits.set()
+            assert self.go_on.wait(60)
+        return self.fast.encode_objects(visual_feats, **more)
+
+
+def test_others_need_not_wait_while_an_image_is_looked_at(predictor: LxmertPredictor) -> None:
+    blocking = _Blocking(FastModel(predictor.model))
+    states = ObjectStates(blocking)  # type: ignore[arg-type]
+    slow, quick = regions_of(1, objects=3), regions_of(2)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(states.of, slow)
+        assert blocking.waits.wait(60)
+        found = threads.submit(states.of, quick).result(60)
+        weights = predictor.model.lxmert.encoder.r_layers[0].output.dense.weight
+        with torch.no_grad():
+            weights.mul_(2.0)
+            weights.mul_(0.5)
+        assert states.of(quick) is not found, "the weights were changed"
+        kept = states.kept_bytes
+        blocking.go_on.set()
+        assert first.result(60)["object_states"].shape == (1, 3, 128)
+    assert states.kept_bytes == kept, "of weights that are no longer there nothing is kept"
+
+
+@pytest.fixture
+def rapid_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("rapid_switches")
+def test_many_threads_ask_about_images_that_come_and_go(predictor: LxmertPredictor) -> None:
+    size = 4 * (128 * 4 + 8)
+    fast = FastModel(predictor.model)
+    quick = _Blocking(fast)
+    quick.encode_objects = lambda visual_feats, **more: visual_feats[..., :128]  # type: ignore[method-assign]
+    states = ObjectStates(quick, most_bytes=40 * size)  # type: ignore[arg-type]
+    lasting = [regions_of(seed) for seed in range(50)]
+
+    def ask(thread: int) -> None:
+        for turn in range(400):
+            regions = regions_of(turn) if turn % 2 else lasting[(thread * 7 + turn) % 50]
+            found = states.of(regions)["object_states"]
+            assert torch.equal(found[0], regions.features[:, :128])
+            del regions
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(4)))
+    assert 0 < states.kept_bytes <= 40 * size
+    lasting.clear()
+    gc.collect()
+    assert states.kept_bytes == 0

@@ -65,6 +65,27 @@ def test_one_text_instead_of_a_list_is_told(predictor: LxmertPredictor) -> None:
         predictor.answer(predictor.regions(picture, scene.boxes_xyxy_px()), "how many stars are there?")
 
 
+def test_questions_come_in_any_collection(predictor: LxmertPredictor) -> None:
+    regions = predictor.regions(sample(11, 0, questions=1)[0])
+    texts = ["how many stars are there?", "what is red?", "is there a circle?"]
+    answers = predictor.answer(regions, texts)
+    assert len(answers) == 3
+    for collection in (tuple(texts), (text for text in texts), np.array(texts)):
+        assert predictor.answer(regions, collection) == answers
+
+
+def test_what_is_no_list_of_questions_or_no_regions_is_told(predictor: LxmertPredictor) -> None:
+    regions = predictor.regions(sample(11, 0, questions=1)[0])
+    with pytest.raises(InputError, match="questions is one text, expected a list"):
+        predictor.check("what is red?")
+    for questions in (None, 7):
+        with pytest.raises(InputError, match=f"questions is a {type(questions).__name__}, expected a list"):
+            predictor.answer(regions, questions)  # type: ignore[arg-type]
+    for image in ("white.png", [regions], picture()):
+        with pytest.raises(InputError, match=rf"regions is a {type(image).__name__}, .*predictor\.regions"):
+            predictor.answer(image, ["what is red?"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from lxmert.data.feature_store.locking import RankLock
-from lxmert.errors import DataError
+from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.ranks import Ranks
 
 _FORMAT = {"format": "lxmert-answer-journal", "version": 2}
@@ -45,6 +45,8 @@ class AnswerJournal:
         decisions: what was decided on the way, by name, as JSON values.
 
     Raises:
+        ConfigurationError: several processes that cannot reach one another are to begin anew: none of them
+            knows which files are of this run.
         DataError: the journal is of another run, another process writes it, or it cannot be written.
     """
 
@@ -52,6 +54,12 @@ class AnswerJournal:
         self, folder: Path, run: Mapping[str, Any], ranks: Ranks | None = None, *, overwrite: bool = False
     ) -> None:
         ranks = ranks or Ranks()
+        self._can_begin_anew = ranks.count == 1 or ranks.is_connected
+        if overwrite and not self._can_begin_anew:
+            raise ConfigurationError(
+                f"{ranks.count} processes that cannot reach one another cannot begin anew with --overwrite; "
+                f"delete {folder} before the first of them, and leave the option out"
+            )
         self.folder = folder
         self._run = json.loads(json.dumps({**_FORMAT, **run}))
         self._path = folder / f"rank-{ranks.rank:05d}.jsonl"
@@ -145,9 +153,10 @@ class AnswerJournal:
     def _check_run(self, first: Mapping[str, Any]) -> None:
         """Raise unless the first line of a file is of this run."""
         if first != self._run:
+            how = "with --overwrite" if self._can_begin_anew else "by deleting the folder"
             raise DataError(
                 f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
-                "finish that one first, or begin anew with --overwrite"
+                f"finish that one first, or begin anew {how}"
             )
 
     def _discard(self, ranks: Ranks) -> None:

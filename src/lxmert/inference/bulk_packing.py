@@ -86,13 +86,22 @@ def windows(
     """Cut a stream into parts within the limits, in its order; an item is never without a window.
 
     Args:
-        items: any number of them.
+        items: any number of them; where taking one fails, those before it are given first.
         images_of: the images of an item.
         limits: of each window.
     """
     window: list[_Item] = []
     images: set[Hashable] = set()
-    for item in items:
+    stream = iter(items)
+    while True:
+        try:
+            item = next(stream)
+        except StopIteration:
+            break
+        except Exception:
+            if window:
+                yield window
+            raise
         of_item = set(images_of(item))
         if window and (
             len(window) >= limits.questions or len(images) + len(of_item - images) > limits.images

@@ -4,6 +4,7 @@ Shapes: N boxes of an image, B questions of a batch, C answers.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -22,18 +23,21 @@ from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import StoredNames
 from lxmert.data.stored_regions import StoredRegions
-from lxmert.errors import DataError, InputError, TextError
+from lxmert.errors import DataError, ImageError, InputError, TextError
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings
 from lxmert.inference.bulk_packing import Asked, WindowLimits, windows
 from lxmert.inference.bulk_sources import LOOKING_WINDOW
 from lxmert.inference.fast_model import FastModel
 from lxmert.processing import LxmertProcessor
-from lxmert.vision.images import ImageSource
+from lxmert.vision.images import ImageSource, load_image
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 """About 2,400 images of 36 objects at full size: questions need not come image by image."""
+
+_LOOKED_AT_ONCE = 16
+"""Images decoded at a time: photographs of 12 megapixels take 36 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,8 @@ class Question:
             image's name there. Equal paths and names, and the very same object, are looked at once.
         text: the question.
         identifier: what the caller knows it by; comes back with the answers.
-        boxes_xyxy_px: (N, 4) boxes in pixels, where the extractor looks at given boxes.
+        boxes_xyxy_px: (N, 4) boxes in pixels, where the extractor looks at given boxes; not with objects that
+            are there already, as `Regions` or in a feature store.
     """
 
     image: ImageSource | Regions
@@ -98,11 +103,14 @@ def answer_questions(
     Raises:
         VocabularyError: the processor has no answers.
         TextError: a question that is empty, or has no word that the model knows.
-        InputError: images to look at, and no extractor.
+        InputError: images to look at, and no extractor; no `Question`; or boxes of objects that are there
+            already.
         ImageError: an image that cannot be read.
         RegionsError: boxes that do not fit their image, or are needed and missing.
         DataError: the store lacks an image, or is of another extractor.
     """
+    if isinstance(questions, Question) or not isinstance(questions, Iterable):
+        raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question`")
     conclude = partial(processor.decode_answers, top_k=top_k)
     conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is told before any work.
     images = _Images(processor, features)
@@ -122,7 +130,7 @@ def _answers(
     progress: StartProgress,
 ) -> Iterator[Prediction]:
     advance = progress("Answering questions", length_hint(questions, 0))
-    keyed = ((images.key(question), question) for question in questions)
+    keyed = ((images.key(question), question) for question in _checked(questions))
     for window in windows(keyed, lambda item: item[:1], limits):
         images.hold(window)
         tokens = _token_ids(processor, [question for _, question in window])
@@ -149,6 +157,12 @@ class _Images:
     def key(self, question: Question) -> Hashable:
         """What a question's image is known by: the same for what needs to be looked at only once."""
         image, boxes = question.image, question.boxes_xyxy_px
+        if boxes is not None and (self._names is not None or isinstance(image, Regions)):
+            where = "ready regions" if self._names is None else "a feature store"
+            raise InputError(
+                f"{_name(question)} has boxes_xyxy_px, but its objects come from {where}; leave the boxes "
+                "out, or have the image looked at"
+            )
         if self._names is not None:
             return self._position(question)
         if isinstance(image, str | Path | bytes):
@@ -183,7 +197,9 @@ class _Images:
                 if not isinstance(question.image, Regions)
                 and (question.boxes_xyxy_px is not None) == has_boxes
             ]
-            found.update(zip(wanted, self._look([questions[place] for place in wanted]), strict=True))
+            for start in range(0, len(wanted), _LOOKED_AT_ONCE):
+                part = wanted[start : start + _LOOKED_AT_ONCE]
+                found.update(zip(part, self._look([questions[place] for place in part]), strict=True))
         return pad_regions(
             [
                 question.image if isinstance(question.image, Regions) else found[place]
@@ -208,22 +224,19 @@ class _Images:
 
     def _look(self, questions: Sequence[Question]) -> list[Regions]:
         """Look at images, all of them with boxes or all without."""
-        if not questions:
-            return []
-        try:
-            return self._regions(questions)
-        except InputError:
-            for question in questions:  # Whose fault it is
-                try:
-                    self._regions([question])
-                except InputError as error:
-                    raise type(error)(f"{_name(question)}: {error}") from error
-            raise
-
-    def _regions(self, questions: Sequence[Question]) -> list[Regions]:
         images = [question.image for question in questions if not isinstance(question.image, Regions)]
         boxes = [question.boxes_xyxy_px for question in questions if question.boxes_xyxy_px is not None]
-        return self._processor.regions(images, boxes or None)
+        try:
+            return self._processor.regions(images, boxes or None)
+        except InputError as error:
+            # Whose fault it is; an image that cannot be read is found by reading, which takes far less time.
+            for place, question in enumerate(questions):
+                with _naming(question):
+                    if isinstance(error, ImageError):
+                        load_image(images[place])
+                    else:
+                        self._processor.regions(images[place : place + 1], boxes[place : place + 1] or None)
+            raise
 
 
 def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> list[np.ndarray]:
@@ -238,11 +251,28 @@ def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> lis
         return [np.array(ids, np.int64) for ids in encoded(questions)]
     except TextError:
         for question in questions:  # Whose fault it is
-            try:
+            with _naming(question):
                 encoded([question])
-            except TextError as error:
-                raise TextError(f"{_name(question)}: {error}") from error
         raise
+
+
+def _checked(questions: Iterable[Question]) -> Iterator[Question]:
+    for place, question in enumerate(questions):
+        if not isinstance(question, Question):
+            raise InputError(
+                f"question {place} is a {type(question).__name__}, expected a `Question`: "
+                "Question(image, text)"
+            )
+        yield question
+
+
+@contextmanager
+def _naming(question: Question) -> Iterator[None]:
+    """Name the question in errors about it."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"{_name(question)}: {error}") from error
 
 
 def _name(question: Question) -> str:

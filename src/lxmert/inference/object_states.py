@@ -5,11 +5,13 @@ serves every question about it. Shapes: O objects of the image, H hidden.
 """
 
 from collections.abc import Iterator
-from weakref import WeakKeyDictionary
+from threading import Lock
+from typing import NamedTuple
+from weakref import ref
 
 from torch import Tensor
 
-from lxmert.model import LxmertForQuestionAnswering
+from lxmert.inference.fast_model import FastModel
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
@@ -21,20 +23,29 @@ _Fingerprint = tuple[object, ...]
 
 
 class ObjectStates:
-    """What a model makes of the objects of the images asked about last.
+    """What a model makes of the objects of the images asked about last; for any number of threads.
 
     Kept is what was used last, as long as its `Regions` live and the weights stay as they are.
 
     Args:
-        model: whose layers look at the objects.
+        fast: the model whose layers look at the objects.
         most_bytes: how much is kept, in bytes; 0 keeps nothing.
     """
 
-    def __init__(self, model: LxmertForQuestionAnswering, most_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._model = model.lxmert
+    def __init__(self, fast: FastModel, most_bytes: int = DEFAULT_CACHE_BYTES) -> None:
+        self._fast = fast
         self._most_bytes = most_bytes
         self._weights: _Fingerprint = ()
-        self._kept: WeakKeyDictionary[Regions, _Inputs] = WeakKeyDictionary()
+        self._kept: dict[ref[Regions], _Kept] = {}  # the last in line is the last to go
+        self._lock = Lock()
+        itself = ref(self)
+
+        def forget(gone: ref[Regions]) -> None:
+            # Called when `Regions` end, at any moment and in any thread: it may neither wait nor fail.
+            if (states := itself()) is not None:
+                states._kept.pop(gone, None)
+
+        self._forget = forget
 
     def of(self, regions: Regions) -> _Inputs:
         """What the model's `forward` takes for the objects of one image.
@@ -46,34 +57,59 @@ class ObjectStates:
             TensorError: regions of another width than the model reads.
         """
         weights = tuple(self._fingerprint())
-        if weights != self._weights:
-            self._kept.clear()
-            self._weights = weights
-        inputs = self._kept.pop(regions, None)
-        if inputs is None:
-            inputs = self._encoded(regions)
-        self._kept[regions] = inputs  # the last in line is the last to go
-        while self._kept and self.kept_bytes > self._most_bytes:
-            del self._kept[next(iter(self._kept))]
+        key = ref(regions, self._forget)
+        with self._lock:
+            if weights != self._weights:
+                self._kept.clear()
+                self._weights = weights
+            if (kept := self._kept.pop(key, None)) is not None:
+                self._kept[key] = kept
+                return kept.inputs
+        inputs = self._encoded(regions)  # Others need not wait for it.
+        with self._lock:
+            if weights == self._weights:
+                self._kept[key] = _Kept(inputs, sum(values.nbytes for values in inputs.values()))
+                self._make_room()
         return inputs
 
     @property
     def kept_bytes(self) -> int:
         """Memory of what is kept, in bytes."""
-        return sum(values.nbytes for inputs in self._kept.values() for values in inputs.values())
+        # Regions may end meanwhile, but not while a list is made.
+        return sum(kept.size for kept in list(self._kept.values()))
+
+    def _make_room(self) -> None:
+        size = self.kept_bytes
+        for key in list(self._kept):
+            if size <= self._most_bytes:
+                break
+            if (kept := self._kept.pop(key, None)) is not None:
+                size -= kept.size
 
     def _encoded(self, regions: Regions) -> _Inputs:
-        batch = {name: values.to(self._model.device) for name, values in pad_regions([regions]).items()}
+        batch = {name: values.to(self._fast.device) for name, values in pad_regions([regions]).items()}
         return {
-            "object_states": self._model.encode_objects(**batch),
+            "object_states": self._fast.encode_objects(**batch),
             "visual_attention_mask": batch["visual_attention_mask"],
         }
 
     def _fingerprint(self) -> Iterator[object]:
         """Changes with the weights that look at objects: other ones, moved, or changed in place."""
-        encoder = self._model.encoder
+        encoder = self._fast.model.lxmert.encoder
         for part in (encoder.visn_fc, encoder.r_layers):
             for weights in part.parameters():
                 # Tensors made in inference mode cannot be changed in place outside it, and count no changes.
                 changes = None if weights.is_inference() else weights._version
                 yield (weights.data_ptr(), changes, weights.dtype, weights.device)
+
+
+class _Kept(NamedTuple):
+    """What is kept of one image.
+
+    Attributes:
+        inputs: see `ObjectStates.of`.
+        size: its memory in bytes.
+    """
+
+    inputs: _Inputs
+    size: int

@@ -32,7 +32,7 @@ QUESTIONS_PER_BATCH = 64
 
 
 class LxmertPredictor:
-    """Answers questions about images.
+    """Answers questions about images; one serves any number of threads.
 
     Args:
         model: a question-answering model; it is put into evaluation mode.
@@ -61,7 +61,7 @@ class LxmertPredictor:
         self._fast = (setup or ModelSetup()).apply(model)
         self.model = model
         self.processor = processor
-        self._objects = ObjectStates(model, cache_bytes)
+        self._objects = ObjectStates(self._fast, cache_bytes)
 
     @classmethod
     def from_pretrained(
@@ -146,10 +146,11 @@ class LxmertPredictor:
 
         Raises:
             VocabularyError: the processor has no answers.
+            InputError: no list of texts.
             TextError: a question that is empty, or has no word that the model knows.
         """
         self.processor.require_answers()
-        self.processor(text=list(questions))
+        self.processor(text=_texts(questions))
 
     def names(self) -> ObjectNames:
         """What the model's extractor calls its objects and attributes.
@@ -160,7 +161,7 @@ class LxmertPredictor:
         return ObjectNames.of(self.processor.extractor)
 
     @torch.inference_mode()
-    def answer(self, regions: Regions, questions: Sequence[str], *, top_k: int = 1) -> list[list[Answer]]:
+    def answer(self, regions: Regions, questions: Iterable[str], *, top_k: int = 1) -> list[list[Answer]]:
         """Answer questions about one image.
 
         Args:
@@ -170,12 +171,22 @@ class LxmertPredictor:
 
         Returns:
             For each question, `top_k` answers with their probability (softmax over the answer table).
+
+        Raises:
+            InputError: no `Regions`, no list of texts, or `top_k` below 1.
+            VocabularyError: the processor has no answers.
+            TextError: a question that is empty, or has no word that the model knows.
+            TensorError: regions of another width than the model reads.
         """
-        if isinstance(questions, str):
-            raise InputError("questions is one text, expected a list of texts: put it in brackets")
+        if not isinstance(regions, Regions):
+            raise InputError(
+                f"regions is a {type(regions).__name__}, expected what `regions` makes of one image: "
+                "answer(predictor.regions(image), questions)"
+            )
+        texts = _texts(questions)
         answers: list[list[Answer]] = []
-        for start in range(0, len(questions), QUESTIONS_PER_BATCH):
-            chunk = list(questions[start : start + QUESTIONS_PER_BATCH])
+        for start in range(0, len(texts), QUESTIONS_PER_BATCH):
+            chunk = texts[start : start + QUESTIONS_PER_BATCH]
             words = self.processor(text=chunk).to(self.model.device)
             objects = {
                 name: values.expand(len(chunk), -1, *values.shape[2:])
@@ -192,7 +203,7 @@ class LxmertPredictor:
         questions: Iterable[Question],
         *,
         top_k: int = 1,
-        features: Sequence[str | Path] = (),
+        features: str | Path | Sequence[str | Path] = (),
         progress: StartProgress = no_progress,
     ) -> Iterator[Prediction]:
         """Answer any number of questions about any number of images, in their order as they come.
@@ -203,16 +214,26 @@ class LxmertPredictor:
         Args:
             questions: taken as they are needed, at most some thousands ahead of the answers.
             top_k: how many answers to give for each, most probable first.
-            features: feature stores of the images' objects, instead of looking; images are then names there.
+            features: a feature store of the images' objects, or several, instead of looking; images are then
+                names there.
             progress: shows how far it is.
 
         Returns:
             For each question its identifier and `top_k` answers; see `answer_questions` for what it raises.
         """
-        store = open_stores(features) if features else None
+        stores = [features] if isinstance(features, str | Path) else features
+        store = open_stores(stores) if stores else None
         return answer_questions(
             self._fast, self.processor, questions, top_k=top_k, features=store, progress=progress
         )
+
+
+def _texts(questions: Iterable[str]) -> list[str]:
+    if isinstance(questions, str):
+        raise InputError("questions is one text, expected a list of texts: put it in brackets")
+    if not isinstance(questions, Iterable):
+        raise InputError(f"questions is a {type(questions).__name__}, expected a list of texts")
+    return list(questions)
 
 
 def _check_they_belong_together(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:

@@ -89,7 +89,8 @@ def predict_to_file(
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
             `ExampleAnswerer`). All processes answer in that of the first, and a continued run in its own.
         ranks: This process among several that share the examples; the first of them writes the file.
-        overwrite: True begins anew where a journal is of another run, or of this one.
+        overwrite: True begins anew where a journal is of another run, or of this one; refused for several
+            processes that cannot reach one another.
         progress: Shows how far it is.
         tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
 
