@@ -88,7 +88,7 @@ class LxmertConfig(PreTrainedConfig):
         num_attr_labels: number of attribute classes of the object prediction task.
         intermediate_size: width of the feed-forward layers.
         hidden_act: name of the activation of feed-forward layers and prediction heads, for example
-            "gelu", "relu", "silu".
+            "gelu", "relu", "silu"; no function, which could not be saved.
         hidden_dropout_prob: dropout after embeddings and linear layers, 0..1.
         attention_probs_dropout_prob: dropout on attention weights, 0..1.
         max_position_embeddings: longest text in word pieces.
@@ -109,7 +109,8 @@ class LxmertConfig(PreTrainedConfig):
         visual_obj_loss: predict the class of an object.
         visual_attr_loss: predict the attribute of an object.
         visual_feat_loss: regress the feature vector of an object.
-        pad_token_id: id of [PAD]; its word embedding stays as it is in training. None means 0.
+        pad_token_id: id of [PAD]; its word embedding learns nothing from texts. In pre-training the
+            masked-word head trains it where it shares the matrix (`tie_word_embeddings`). None means 0.
         bos_token_id: not used by LXMERT, nor is `eos_token_id`.
         eos_token_id: see `bos_token_id`.
         tie_word_embeddings: whether the masked-word head shares its matrix with the word embedding.
@@ -280,7 +281,9 @@ class LxmertConfig(PreTrainedConfig):
     def _activation_fault(self) -> Iterator[str]:
         from transformers.activations import ACT2FN
 
-        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACT2FN:
+        if callable(self.hidden_act):
+            yield "hidden_act is a function, which cannot be saved: give its name, such as 'gelu'"
+        elif not isinstance(self.hidden_act, str) or self.hidden_act not in ACT2FN:
             near = difflib.get_close_matches(str(self.hidden_act), ACT2FN, n=3, cutoff=0)
             yield f"hidden_act {self.hidden_act!r} is not a known activation: try {', '.join(near)}"
 

@@ -41,6 +41,22 @@ def test_masks_of_any_type_mean_the_same(dtype: torch.dtype) -> None:
     assert mask.flatten().tolist() == [0.0, low, 0.0, 0.0, low, low]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "of_mask"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.bfloat16),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_masks_are_low_enough_for_every_precision(dtype: torch.dtype, of_mask: torch.dtype) -> None:
+    mask = additive_mask(torch.tensor([[1, 0]]), dtype)
+    assert mask is not None
+    assert mask.dtype == of_mask
+    assert mask.flatten().tolist() == [0.0, torch.finfo(of_mask).min]
+
+
 def test_sdpa_gives_what_eager_gives_with_gradients() -> None:
     eager = LxmertForPreTraining(small_config(attn_implementation="eager", **_NO_DROPOUT))
     sdpa = LxmertForPreTraining(small_config(attn_implementation="sdpa", **_NO_DROPOUT))
@@ -159,6 +175,40 @@ def test_a_row_that_sees_nothing_learns_from_the_mean_of_all(attention: str) -> 
         layer.value.weight.grad, wanted.sum(dim=0)[:, None] * mean, rtol=1e-4, atol=1e-5
     )
     torch.testing.assert_close(layer.value.bias.grad, wanted.sum(dim=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_row_that_sees_nothing_attends_to_all_alike_in_every_precision(
+    attention: str, dtype: torch.dtype, autocast: bool
+) -> None:
+    torch.manual_seed(3)
+    layer = LxmertAttention(small_config(attn_implementation=attention)).eval().requires_grad_(False)
+    for weight in layer.parameters():
+        weight.normal_(std=0.6)  # scores far apart: what remained of them would show
+    states, context = torch.randn(2, WORDS, 24), torch.randn(2, OBJECTS, 24)
+    expected = layer.value(context[0]).mean(dim=0).expand(WORDS, -1)
+    own = torch.float32 if autocast else dtype
+    mask = additive_mask(torch.tensor([[0] * OBJECTS, [1] * OBJECTS]), own)
+    with torch.autocast("cpu", dtype, enabled=autocast and dtype != torch.float32):
+        mixed, _ = layer.to(own)(states.to(own), context.to(own), mask)
+    torch.testing.assert_close(mixed[0].float(), expected, atol=2e-2, rtol=2e-2)
+    with torch.autocast("cpu", dtype, enabled=autocast and dtype != torch.float32):
+        _, weights = layer(states.to(own), context.to(own), mask, output_attentions=True)
+    torch.testing.assert_close(
+        weights[0].float(), torch.full((3, WORDS, OBJECTS), 1 / OBJECTS), atol=1e-3, rtol=0
+    )
+    assert weights[1].max() > 0.5
+
+
+def test_maps_of_a_hidden_text_in_float16_are_even() -> None:
+    model = LxmertModel(small_config(initializer_range=0.6)).half().eval()
+    batch = inputs()
+    batch["attention_mask"][1] = 0
+    maps = model(**batch, output_attentions=True).language_attentions
+    for weights in maps:
+        torch.testing.assert_close(weights[1], torch.full_like(weights[1], 1 / WORDS), atol=1e-3, rtol=0)
 
 
 def test_float16_scores_near_the_lowest_number_give_no_nan() -> None:

@@ -96,3 +96,30 @@ def test_a_resized_model_saves_and_loads(tmp_path) -> None:
     torch.testing.assert_close(again(**inputs())[0], model(**inputs())[0])
     assert again.config.num_qa_labels == 4
     again(**inputs(), **(targets() | {"ans": torch.tensor([0, 3, 1])}))
+
+
+@pytest.mark.parametrize("model_class", [LxmertModel, *WITH_ANSWERS])
+@pytest.mark.parametrize(("size", "multiple"), [(30, None), (12, None), (0, None), (17, 8)])
+def test_the_padding_word_cannot_be_dropped(model_class: type, size: int, multiple: int | None) -> None:
+    model = model_class(small_config(pad_token_id=30))
+    with pytest.raises(ConfigurationError, match="drops the padding word of id 30; give at least 31"):
+        model.resize_token_embeddings(size, pad_to_multiple_of=multiple)
+    assert model.config.vocab_size == model.get_input_embeddings().num_embeddings == 61
+    assert model.resize_token_embeddings(17, pad_to_multiple_of=32).num_embeddings == 32
+    assert model.resize_token_embeddings(31).num_embeddings == 31
+    model.config.validate()
+
+
+def test_a_vocabulary_without_any_word_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="padding word of id 0; give at least 1"):
+        LxmertModel(small_config()).resize_token_embeddings(0)
+
+
+@pytest.mark.parametrize(("tied", "learns"), [(True, True), (False, False)])
+def test_the_padding_word_learns_from_a_head_that_shares_its_matrix_only(tied: bool, learns: bool) -> None:
+    model = LxmertForPreTraining(small_config(tie_word_embeddings=tied))
+    batch = inputs()
+    batch["input_ids"][:, -1] = 0
+    model(**batch, labels=batch["input_ids"]).loss.backward()
+    row = model.lxmert.embeddings.word_embeddings.weight.grad[0]
+    assert bool(row.abs().sum() > 0) is learns

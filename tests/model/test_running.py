@@ -110,6 +110,38 @@ def test_exporting_works(attention: str) -> None:
     )
 
 
+def test_gradients_of_single_examples_by_vmap() -> None:
+    model = LxmertForQuestionAnswering(small_config(**ONE_LAYER, **NO_DROPOUT, attn_implementation="eager"))
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    batch, labels = inputs(), torch.tensor([4, 0, 8])
+
+    def loss(weights: dict[str, torch.Tensor], one: dict[str, torch.Tensor], label: torch.Tensor) -> Any:
+        given = {name: value[None] for name, value in one.items()} | {"labels": label[None]}
+        return torch.func.functional_call(model, weights, kwargs=given).loss
+
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weights, batch, labels)
+    for row in range(BATCH):
+        model.zero_grad()
+        model(
+            **{name: value[row, None] for name, value in batch.items()}, labels=labels[row, None]
+        ).loss.backward()
+        for name, gradient in _gradients(model).items():
+            torch.testing.assert_close(together[name][row], gradient, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_linear_layers_quantised_by_torch_are_close(model_class: type, dtype: torch.dtype) -> None:
+    model = model_class(small_config()).eval()
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    batch = inputs()
+    batch["visual_feats"] = batch["visual_feats"].to(dtype)
+    got, expected = quantised(**batch)[0], model(**batch)[0]
+    assert not torch.equal(got, expected)
+    torch.testing.assert_close(got, expected, atol=0.1, rtol=0)
+
+
 class _Questions(torch.utils.data.Dataset):
     """The small batch, example by example, with a target."""
 

@@ -165,11 +165,14 @@ def test_the_head_has_the_size_of_the_authors() -> None:
         ("visual_pos", torch.zeros(3, 5, 4), r"visual_pos has shape"),
         ("visual_attention_mask", torch.ones(3, 5), r"\(3, 5\), expected \(any, 2, any\)"),
         ("visual_feats", None, "visual_feats is missing"),
+        ("input_ids", [[1, 2]] * 3, "input_ids must be a torch tensor, got list"),
+        ("attention_mask", [[1] * 7] * 3, "attention_mask must be a torch tensor, got list"),
+        ("input_ids", torch.tensor(1), r"input_ids has shape \(\), expected \(any, any\)"),
         ("labels", torch.tensor([0, 2, 1]), r"labels has the class id 2, expected 0\.\.1"),
     ],
 )
 def test_what_does_not_fit_is_told(
-    model: LxmertForVisualReasoning, name: str, values: Tensor | None, message: str
+    model: LxmertForVisualReasoning, name: str, values: Any, message: str
 ) -> None:
     batch: dict[str, Any] = pair_inputs() | {name: values}
     with pytest.raises(TensorError, match=message):

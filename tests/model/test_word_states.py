@@ -55,6 +55,7 @@ def test_word_vectors_are_encoded_too() -> None:
         ({"token_type_ids": inputs()["token_type_ids"]}, "word_states stand for input_ids"),
         ({"word_states": torch.zeros(BATCH, WORDS, 23)}, rf"word_states has shape \({BATCH}, {WORDS}, 23\)"),
         ({"word_states": torch.zeros(BATCH, WORDS - 1, 24)}, "attention_mask has shape"),
+        ({"word_states": torch.zeros(BATCH, 0, 24)}, "word_states has shape .*: no axis may be empty"),
         (
             {"word_states": torch.zeros(BATCH - 1, WORDS, 24), "attention_mask": None},
             "visual_feats has shape",

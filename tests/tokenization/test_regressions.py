@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lxmert.errors import ConfigurationError, VocabularyError
+from lxmert.errors import ConfigurationError, InputError, VocabularyError
 
 
 def test_vocab_file_keyword_loads_the_vocabulary(tokenizer_class, vocab_file, small):
@@ -94,6 +94,44 @@ def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
     tokenizer = tokenizer_class(words)
     assert tokenizer.tokenize("ΟΔΟΣ") == ["οδοσ"]
     assert tokenizer.tokenize("ẞ İ") == ["ß", "i"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "keywords", "message"),
+    [
+        (("a b c d",), {"max_length": 4, "stride": 2}, "stride is 2, but max_length=4 leaves 2 word pieces"),
+        (("a b c d",), {"max_length": 4, "stride": 3}, "stride is 3, but max_length=4 leaves 2 word pieces"),
+        ((["a b c d", "a"],), {"max_length": 4, "stride": 2}, "stride is 2, but max_length=4 leaves 2"),
+        (("a b c d", "e f"), {"max_length": 6, "stride": 3}, "stride is 3, but max_length=6 leaves 3"),
+        (("a b c d", "e f"), {"max_length": 7, "stride": 3}, "stride is 3, but max_length=7 leaves no more"),
+        (
+            ("a b c d", "e f"),
+            {"truncation": "only_second", "max_length": 5},
+            "cannot cut to max_length=5 under truncation='only_second'",
+        ),
+        (("a b c d",), {"truncation": "only_second", "max_length": 4}, "Second sequence not provided"),
+    ],
+)
+def test_a_cut_that_cannot_be_made_is_one_clear_error(tokenizer_class, small, texts, keywords, message):
+    tokenizer = tokenizer_class(small)
+    for overflow in (True, False):
+        with pytest.raises(InputError) as error:
+            tokenizer(*texts, **({"truncation": True} | keywords), return_overflowing_tokens=overflow)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+    assert tokenizer("hello")["input_ids"] == [2, 10, 3]
+
+
+@pytest.mark.parametrize(
+    ("length", "special", "expected"),
+    [(5, True, ["a b c", "b c d", "c d e", "d e f"]), (4, False, ["a b c d", "c d e f"])],
+)
+def test_the_longest_stride_is_taken(tokenizer_class, small, length, special, expected):
+    tokenizer = tokenizer_class(small)
+    keywords = {"truncation": True, "stride": 2, "return_overflowing_tokens": True}
+    parts = tokenizer("a b c d e f", max_length=length, add_special_tokens=special, **keywords)
+    assert tokenizer.batch_decode(parts["input_ids"], skip_special_tokens=True) == expected
+    assert len(tokenizer("a b", stride=9)["input_ids"]) == 4  # nothing is cut
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"5", b"\xff"])

@@ -4,8 +4,9 @@ The computation itself is chosen by `config._attn_implementation` through `trans
 (eager, sdpa, flash_attention_2, flex_attention, registered ones). A call that asks for the attention maps
 runs eagerly, whatever the setting, because the other kernels do not give them.
 
-Masks are additive: 0 where a key may be seen, the lowest number of the type where not. A query that may see
-no key then attends to all keys alike instead of giving NaN.
+Masks are additive: 0 where a key may be seen, the lowest number of the type where not (in float16 that of
+float32: its own is too small to drown a score). A query that may see no key then attends to all keys alike
+instead of giving NaN.
 
 Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
 """
@@ -29,9 +30,16 @@ JointProduct = Callable[[Sequence[Any], Tensor], Tensor]
 
 
 def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one to add to scores, (B, 1, 1, K)."""
+    """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one to add to scores, (B, 1, 1, K).
+
+    Args:
+        mask: (B, K), or None.
+        dtype: of the states; the mask has the same, but float32 for float16.
+    """
     if mask is None:
         return None
+    if dtype == torch.float16:
+        dtype = torch.float32
     hidden = 1.0 - mask[:, None, None, :].to(dtype)
     return hidden * torch.finfo(dtype).min
 
@@ -61,7 +69,7 @@ def eager_attention(
         the mixed values (B, Q, A, d) and the weights (B, A, Q, K), rows of which sum to 1 before dropout.
     """
     scores = torch.matmul(query, key.transpose(-1, -2)) * scaling  # (B, A, Q, K)
-    # At least float32: in float16 the sum of a score and the lowest number can overflow to -inf.
+    # At least float32: in float16 no number is low enough to drown a score.
     precision = torch.promote_types(scores.dtype, torch.float32)
     scores = scores.to(precision)
     if attention_mask is not None:
@@ -141,7 +149,7 @@ class LxmertAttention(nn.Module):
         shape = query.shape
         query, key, value = map(self._heads, (query, key, value))
         name = "eager" if output_attentions else _implementation(self.config, attention_mask, is_self)
-        if name == "sdpa" and attention_mask is not None and query.requires_grad:
+        if name == "sdpa" and attention_mask is not None and _depends_on_hidden_scores(query):
             query, attention_mask = _spread_evenly(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
         mixed, weights = attend(
@@ -189,24 +197,29 @@ def _implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) ->
 
 def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMask | None:
     """The additive mask (B, 1, 1, K) in the form that the attention function `name` takes."""
-    if mask is None:
-        return None
+    if mask is None or name == "eager":
+        return mask
     if "flash" in name:
         return mask[:, 0, 0, :] == 0  # (B, K), True where visible
     if name == "flex_attention":
         return _block_mask(mask, query.shape[2])
     if mask.dtype != query.dtype:
-        # Under autocast the states are float32 and the queries half precision, whose range may be smaller.
+        # Of float16 the mask is float32, and under autocast of all; the range of half precision is smaller.
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     return mask
 
 
-def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Make all scores of queries (B, A, Q, d) that may see no key 0, rather than the lowest number.
+def _depends_on_hidden_scores(query: Tensor) -> bool:
+    """Whether the fused kernels get wrong what queries (B, A, Q, d) that may see no key make.
 
-    The attention is the same. But the fused kernels take the gradient from a logarithm of the sum of scores,
-    which loses the number of keys beside the lowest number of the type.
+    They take the gradient from a logarithm of the sum of scores, which loses the number of keys beside the
+    lowest number of the type; and the lowest of float16 does not drown the scores.
     """
+    return query.requires_grad or query.dtype == torch.float16
+
+
+def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Make all scores of queries (B, A, Q, d) that may see no key 0, rather than the lowest number."""
     sees_nothing = (mask != 0).all(dim=-1, keepdim=True)  # (B, 1, 1, 1)
     return query.masked_fill(sees_nothing, 0.0), mask.masked_fill(sees_nothing, 0.0)
 

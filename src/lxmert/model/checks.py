@@ -1,8 +1,8 @@
 """Checks of what a caller hands to a model; each fault is one clear TensorError.
 
 Shapes are checked always: that costs nothing. Values are checked only where reading them has no side effect:
-not while compiling, exporting or tracing (a check would break the graph) and not on an accelerator (a check
-would wait for its queue).
+not while compiling, exporting or tracing (a check would break the graph), not in a batch of `torch.func.vmap`
+(which refuses it) and not on an accelerator (a check would wait for its queue).
 
 Shapes: B batch, W words, O objects, H hidden.
 """
@@ -26,14 +26,20 @@ from lxmert.faults import (
     words_fault,
 )
 
+_NAMES_OF_STATES = {
+    "words": ("word_states", "attention_mask"),
+    "objects": ("object_states", "visual_attention_mask"),
+}
+
 
 def values_can_be_read(tensor: Tensor) -> bool:
-    """Whether looking at the values costs no graph break and no wait for an accelerator."""
+    """Whether looking at the values is possible, and costs no graph break and no wait for an accelerator."""
     return (
         tensor.device.type == "cpu"
         and type(tensor) in (Tensor, nn.Parameter)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 
@@ -87,7 +93,7 @@ def check_words(
     if word_states is not None:
         if any(given is not None for given in (input_ids, inputs_embeds, token_type_ids)):
             raise TensorError(WORDS_TWICE)
-        _check_states(config, None, "word_states", word_states, "attention_mask", attention_mask, "words")
+        _check_states(config, (None,), "words", word_states, attention_mask)
         return word_states.shape[0]
     _raise(words_fault(input_ids is not None, inputs_embeds is not None))
     if input_ids is not None:
@@ -136,8 +142,7 @@ def check_objects(
     if object_states is not None:
         if visual_feats is not None or visual_pos is not None:
             raise TensorError(OBJECTS_TWICE)
-        mask = visual_attention_mask
-        _check_states(config, batch, "object_states", object_states, "visual_attention_mask", mask, "objects")
+        _check_states(config, (batch,), "objects", object_states, visual_attention_mask)
         return
     for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         if given is None:
@@ -178,37 +183,36 @@ def check_encoded(
     Raises:
         TensorError: on the first fault.
     """
-    width = config.hidden_size
-    of_images = "images, " * len(images)
-    _check_shape("word_states", words[0], (None, None, width), "batch, words, hidden_size")
+    _check_states(config, (None,), "words", *words)
     _raise(text_length_fault(words[0].shape[1], config.max_position_embeddings))
-    shape = (words[0].shape[0], *images, None, width)
-    _check_shape("object_states", objects[0], shape, f"batch, {of_images}objects, hidden_size")
-    for name, (states, mask), mask_name, meaning in (
-        ("word_states", words, "attention_mask", "batch, words"),
-        ("object_states", objects, "visual_attention_mask", f"batch, {of_images}objects"),
-    ):
-        if states.numel() == 0:
-            raise TensorError(f"{name} has shape {tuple(states.shape)}: no axis may be empty")
+    _check_states(config, (words[0].shape[0], *images), "objects", *objects)
+    for name, (states, _) in (("word_states", words), ("object_states", objects)):
         if states.dtype != dtype:
             raise TensorError(f"{name} must be {dtype} as the model is, got {states.dtype}")
-        if mask is not None:
-            _check_shape(mask_name, mask, tuple(states.shape[:-1]), meaning)
 
 
 def _check_states(
-    config: LxmertConfig,
-    batch: int | None,
-    name: str,
-    states: Tensor,
-    mask_name: str,
-    mask: Tensor | None,
-    kind: str,
+    config: LxmertConfig, outer: tuple[int | None, ...], kind: str, states: Tensor, mask: Tensor | None
 ) -> None:
-    """Check words or objects (`kind`) that a model encoded earlier."""
-    _check_shape(name, states, (batch, None, config.hidden_size), f"batch, {kind}, hidden_size")
+    """Check words or objects (`kind`) that a model encoded earlier, and their mask.
+
+    Args:
+        config: configuration of the model.
+        outer: sizes of the axes before words or objects: B and, where there are several, the images.
+        kind: "words" or "objects".
+        states: (*outer, W or O, H).
+        mask: (*outer, W or O), or None.
+
+    Raises:
+        TensorError: on the first fault.
+    """
+    name, mask_name = _NAMES_OF_STATES[kind]
+    meaning = f"batch, {'images, ' * (len(outer) - 1)}{kind}"
+    _check_shape(name, states, (*outer, None, config.hidden_size), f"{meaning}, hidden_size")
+    if 0 in states.shape:
+        raise TensorError(f"{name} has shape {tuple(states.shape)}: no axis may be empty")
     if mask is not None:
-        _check_shape(mask_name, mask, tuple(states.shape[:2]), f"batch, {kind}")
+        _check_shape(mask_name, mask, tuple(states.shape[:-1]), meaning)
 
 
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:

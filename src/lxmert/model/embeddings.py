@@ -3,6 +3,8 @@
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -12,8 +14,9 @@ from lxmert.configuration import LxmertConfig
 class LxmertEmbeddings(nn.Module):
     """Word, position and segment embeddings, summed and normalised.
 
-    Only the word [PAD] has a padding row, which no training changes. Position 0 ([CLS]) and segment 0 (the
-    only one of a single sentence) are ordinary rows.
+    Only the word [PAD] has a padding row, which learns nothing from texts; in pre-training the masked-word
+    head trains it where it shares the matrix. Position 0 ([CLS]) and segment 0 (the only one of a single
+    sentence) are ordinary rows.
     """
 
     def __init__(self, config: LxmertConfig) -> None:
@@ -77,6 +80,8 @@ def _project(layer: nn.Linear, values: Tensor) -> Tensor:
     return layer(_in_precision_of(layer.weight, values))
 
 
-def _in_precision_of(weight: Tensor, values: Tensor) -> Tensor:
+def _in_precision_of(weight: Any, values: Tensor) -> Tensor:
     """`values` in the dtype of `weight`; as they are where the weight is quantised to integers."""
+    if not isinstance(weight, Tensor):  # torch's own quantised layers, where it is a method, take float32
+        return values.float()
     return values.to(weight.dtype) if weight.is_floating_point() else values

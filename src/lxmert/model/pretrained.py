@@ -41,6 +41,37 @@ class LxmertPreTrainedModel(PreTrainedModel):
         config.validate()
         super().__init__(config, *inputs, **kwargs)
 
+    def resize_token_embeddings(
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        """Change the number of word pieces.
+
+        Args:
+            new_num_tokens: the new number; None keeps it.
+            pad_to_multiple_of: round the number up to a multiple of this.
+            mean_resizing: draw new vectors from the distribution of the old ones.
+
+        Returns:
+            the word embedding.
+
+        Raises:
+            ConfigurationError: the new number is not above `pad_token_id`.
+        """
+        if new_num_tokens is not None:
+            multiple, pad = pad_to_multiple_of or 1, self.config.pad_token_id or 0
+            if -(-new_num_tokens // multiple) * multiple <= pad:
+                raise ConfigurationError(
+                    f"new_num_tokens is {new_num_tokens}, which drops the padding word of id {pad}; "
+                    f"give at least {pad + 1}"
+                )
+        embedding: nn.Embedding = super().resize_token_embeddings(
+            new_num_tokens, pad_to_multiple_of, mean_resizing
+        )
+        return embedding
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Normal weights, zero biases, zero padding row, unit norms; see `initializer_range`."""

@@ -60,19 +60,8 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         pad_to_multiple_of: int | None = None,
         mean_resizing: bool = True,
     ) -> nn.Embedding:
-        """Change the number of word pieces of the word embedding and of the masked-word head with its bias.
-
-        Args:
-            new_num_tokens: the new number; None keeps it.
-            pad_to_multiple_of: round the number up to a multiple of this.
-            mean_resizing: draw new vectors from the distribution of the old ones.
-
-        Returns:
-            the word embedding.
-        """
-        embedding: nn.Embedding = super().resize_token_embeddings(
-            new_num_tokens, pad_to_multiple_of, mean_resizing
-        )
+        """Change the number of word pieces, in the masked-word head and its bias too; arguments as there."""
+        embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
         self.cls.predictions.fit_to_vocabulary(embedding.weight.shape[0])
         return embedding
 

@@ -111,7 +111,9 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
 
 def _for_each_image(words: Tensor | None) -> Tensor | None:
     """(B, ...) -> (2B, ...): every sentence next to its copy, as the images of a pair are."""
-    return None if words is None else words.repeat_interleave(IMAGES_PER_SENTENCE, dim=0)
+    if not isinstance(words, Tensor) or not words.dim():
+        return words  # None, or what the encoder's own check refuses
+    return words.repeat_interleave(IMAGES_PER_SENTENCE, dim=0)
 
 
 def _one_by_one(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:

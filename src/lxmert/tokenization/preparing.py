@@ -10,6 +10,7 @@ import numpy as np
 from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
 
 from lxmert.errors import InputError
+from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
 
 
 class PreparesIds:
@@ -59,7 +60,7 @@ class PreparesIds:
             stride: ids that the overflowing part repeats from the kept part.
             pad_to_multiple_of: pad the length up to a multiple of this.
             padding_side: "right" or "left"; None means the tokenizer's own.
-            return_tensors: "pt", "np" or None for lists.
+            return_tensors: "pt", "np", "tf", or None for lists.
             return_token_type_ids: None means as `model_input_names` says.
             return_attention_mask: None means as `model_input_names` says.
             return_overflowing_tokens: also return `overflowing_tokens` and `num_truncated_tokens` (the length
@@ -118,7 +119,48 @@ class PreparesIds:
         )
         if return_length:
             padded["length"] = len(padded["input_ids"])
-        return BatchEncoding(dict(padded), tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
+        made = "np" if return_tensors == TENSORFLOW else return_tensors
+        encoding = BatchEncoding(dict(padded), tensor_type=made, prepend_batch_axis=prepend_batch_axis)
+        return in_tensorflow(encoding) if return_tensors == TENSORFLOW else encoding
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: Any = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Bring encodings to one length, as every transformers tokenizer does.
+
+        Args:
+            encoded_inputs: one encoding, a list of them, or one of a batch.
+            padding: as in calling the tokenizer.
+            max_length: the length to reach under padding="max_length".
+            pad_to_multiple_of: pad the length up to a multiple of this.
+            padding_side: "right" or "left"; None means the tokenizer's own.
+            return_attention_mask: None means as `model_input_names` says.
+            return_tensors: "pt", "np", "tf", or None for what was given.
+            verbose: see transformers.
+
+        Returns:
+            The fields given, and `attention_mask`, each (W,) or (B, W).
+        """
+        wants_tensorflow = return_tensors == TENSORFLOW
+        padded: BatchEncoding = super().pad(  # type: ignore[misc]
+            encoded_inputs,
+            padding=padding,
+            max_length=max_length,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+            return_attention_mask=return_attention_mask,
+            return_tensors="np" if wants_tensorflow else return_tensors,
+            verbose=verbose,
+        )
+        return in_tensorflow(padded) if wants_tensorflow else padded
 
     def truncate_sequences(
         self,

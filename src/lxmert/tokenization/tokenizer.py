@@ -21,7 +21,9 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from lxmert.errors import VocabularyError
 from lxmert.tokenization import backend, pipeline, vocabulary
+from lxmert.tokenization.cutting import impossible_cuts_told
 from lxmert.tokenization.preparing import PreparesIds, empty_batch
+from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
 from lxmert.tokenization.vocabulary import VocabularySource
 
 # Setting one of these on a tokenizer changes how it encodes, at once.
@@ -185,10 +187,16 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         return added
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
+        if kwargs.get("return_tensors") == TENSORFLOW:
+            arrays = kwargs | {"return_tensors": "np"}
+            return in_tensorflow(self._encode_plus(text, text_pair, **arrays))
         words_are_given = kwargs.get("is_split_into_words", False)
         if isinstance(text, list | tuple) and not text and not text_pair and not words_are_given:
             return empty_batch(self.model_input_names, **kwargs)
-        return super()._encode_plus(text, text_pair=text_pair, **kwargs)
+        framed = kwargs.get("add_special_tokens", True)
+        special = self.num_special_tokens_to_add(pair=bool(text_pair)) if framed else 0
+        with impossible_cuts_told(special, **kwargs):
+            return super()._encode_plus(text, text_pair=text_pair, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,50 @@
+"""Cuts that cannot be made, as one clear error: the Rust tokenizer panics, or raises a plain Exception."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.tokenization_utils_base import TruncationStrategy
+
+from lxmert.errors import InputError, first_line
+
+
+@contextmanager
+def impossible_cuts_told(
+    special: int,
+    truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
+    max_length: int | None = None,
+    stride: int = 0,
+    **_: object,
+) -> Iterator[None]:
+    """Turn what the Rust tokenizer raises for texts that it cannot cut into an error that says what to do.
+
+    Args:
+        special: special tokens of a part.
+        truncation_strategy: which sequence is cut.
+        max_length: word pieces of a part, special tokens included.
+        stride: word pieces that the next part repeats.
+
+    Raises:
+        InputError: a stride that leaves nothing new to a part, or a sequence too short for the strategy.
+    """
+    cuts = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
+    if cuts and stride and max_length is not None and stride >= max_length - special:
+        raise InputError(
+            f"stride is {stride}, but max_length={max_length} leaves {max(max_length - special, 0)} word "
+            "pieces of text to a part; give a smaller stride or a larger max_length"
+        )
+    try:
+        yield
+    except BaseException as error:  # a panic is no Exception, and its class cannot be imported
+        reason = first_line(error)
+        if type(error).__name__ == "PanicException" and "stride" in reason:
+            raise InputError(
+                f"stride is {stride}, but max_length={max_length} leaves no more word pieces than that to a "
+                "text of the pair; give a smaller stride or a larger max_length"
+            ) from error
+        if type(error) is Exception and reason.startswith("Truncation error"):
+            raise InputError(
+                f"cannot cut to max_length={max_length} under truncation={truncation_strategy.value!r} "
+                f"({reason}); use truncation='longest_first' or a larger max_length"
+            ) from error
+        raise

@@ -1,0 +1,81 @@
+"""Tensors of TensorFlow, which the documentation's examples ask for."""
+
+import sys
+from typing import Any
+
+import pytest
+
+from lxmert.errors import InputError, MissingExtraError
+
+KEYWORDS: dict[str, Any] = {"padding": True, "return_special_tokens_mask": True, "return_length": True}
+
+
+def _as_lists(encoding: Any) -> dict[str, Any]:
+    tf = pytest.importorskip("tensorflow")
+    assert all(tf.is_tensor(value) and value.dtype == tf.int32 for value in encoding.values())
+    return {name: value.numpy().tolist() for name, value in encoding.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "keywords"),
+    [
+        (("hello",), {"padding": False}),
+        ((["hello", "what is the man holding", "us"],), {}),
+        ((["hello", "us", "we want"], ["what is", "the man", "us"]), {}),
+        (([("hello", "us"), ("us", "hello we"), ("we", "us")],), {}),
+        (
+            (["what is the man holding", "hello"],),
+            {"truncation": True, "max_length": 4, "stride": 1, "return_overflowing_tokens": True},
+        ),
+        (([],), {}),
+    ],
+    ids=["one", "batch", "pairs", "tuples", "overflow", "empty"],
+)
+def test_calling_gives_what_numpy_gives(tokenizer_class, small, given, keywords) -> None:
+    tokenizer = tokenizer_class(small)
+    keywords = KEYWORDS | keywords
+    if given == ("hello",):
+        assert tokenizer(*given, return_tensors="tf")["input_ids"].shape == (1, 3)
+    expected = tokenizer(*given, return_tensors="np", **keywords)
+    got = tokenizer(*given, return_tensors="tf", **keywords)
+    assert _as_lists(got) == {name: value.tolist() for name, value in expected.items()}
+    assert len(got.encodings) == len(expected.encodings)
+
+
+def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small) -> None:
+    tokenizer = tokenizer_class(small)
+    padded = tokenizer.pad([tokenizer("hello"), tokenizer("we want us")], return_tensors="tf")
+    assert _as_lists(padded)["attention_mask"] == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    prepared = tokenizer.prepare_for_model(
+        [5, 6, 7],
+        max_length=4,
+        truncation=True,
+        return_overflowing_tokens=True,
+        return_tensors="tf",
+        prepend_batch_axis=True,
+    )
+    assert _as_lists(prepared) == {
+        "input_ids": [[2, 5, 6, 3]],
+        "token_type_ids": [[0, 0, 0, 0]],
+        "attention_mask": [[1, 1, 1, 1]],
+        "overflowing_tokens": [[7]],
+        "num_truncated_tokens": [1],
+    }
+    assert _as_lists({"ids": tokenizer.encode("hello", return_tensors="tf")}) == {"ids": [[2, 10, 3]]}
+    pair = tokenizer.encode_plus("hello", "us", return_tensors="tf")
+    assert _as_lists(pair)["input_ids"] == [[2, 10, 3, 14, 3]]
+
+
+def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small) -> None:
+    pytest.importorskip("tensorflow")
+    with pytest.raises(InputError, match="of different lengths make no tensor: give padding=True"):
+        tokenizer_class(small)(["hello", "we want"], return_tensors="tf")
+
+
+@pytest.mark.parametrize("method", ["__call__", "pad", "prepare_for_model"])
+def test_without_tensorflow_the_installation_is_named(tokenizer_class, small, monkeypatch, method) -> None:
+    tokenizer = tokenizer_class(small)
+    given = {"__call__": "hello", "pad": [tokenizer("hello")], "prepare_for_model": [5]}[method]
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[tf-cpu\]"'):
+        getattr(tokenizer, method)(given, return_tensors="tf")
