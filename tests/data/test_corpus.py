@@ -104,7 +104,7 @@ class TestKinds:
         source = {"kind": "captions", "file": "c.json"}
         assert corpus(tmp_path, source).texts == [
             ImageText("4", "four", "mscoco"),
-            ImageText("COCO_train2014_3", "three", "mscoco"),
+            ImageText("train/COCO_train2014_3.jpg", "three", "mscoco"),
         ]
         named = corpus(tmp_path, source | {"image_name": "i{image_id}"})
         assert [text.image for text in named.texts] == ["i4", "i3"]
@@ -176,8 +176,8 @@ class TestKinds:
         path.write_text("\n".join(map(json.dumps, lines)))
         source = {"kind": "jsonl", "file": "own.jsonl"}
         assert corpus(tmp_path, source).texts == [
-            ImageText("a", "One.", "own"),
-            ImageText("a", "Two.", "own"),
+            ImageText("pictures/a.jpg", "One.", "own"),
+            ImageText("pictures/a.jpg", "Two.", "own"),
             ImageText("b", "What?", "own", {"red": 1.0}),
         ]
         path.write_text(json.dumps({"image": ["a", "b"], "sentence": "Both?"}))
@@ -221,6 +221,57 @@ class TestImages:
         assert read.report.sources["own"].other_images == 2
         assert read.image_names == ["a", "b"]
 
+    @pytest.mark.parametrize("listed", ["v/a.jpg", "a", "a.jpg", "all/v/a.png", "\ufeffa"])
+    def test_listed_names_may_have_endings_folders_and_a_byte_order_mark(
+        self, tmp_path: Path, listed: str
+    ) -> None:
+        source = own(tmp_path, "v/a.jpg", "t/b.jpg", "w/c")
+        (tmp_path / "list.txt").write_text(f"{listed}\n", encoding="utf-8")
+        assert corpus(tmp_path, source, without_images="list.txt").image_names == ["t/b.jpg", "w/c"]
+        assert corpus(tmp_path, source, only_images="list.txt").image_names == ["v/a.jpg"]
+
+    def test_a_listed_folder_counts_where_the_sentences_tell_theirs(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "v/1.jpg", "t/1.jpg", "tt/1.jpg", "2")
+        (tmp_path / "list.txt").write_text("t/1\nu/2\n")
+        assert corpus(tmp_path, source, without_images="list.txt").image_names == ["v/1.jpg", "tt/1.jpg"]
+
+    def test_listed_names_of_no_image_are_counted_and_a_list_of_them_alone_is_refused(
+        self, tmp_path: Path
+    ) -> None:
+        source = own(tmp_path, "a.jpg", "v/b.jpg", "c")
+        (tmp_path / "only.txt").write_text("a\nb\nx\nw/b\n")
+        (tmp_path / "without.txt").write_text("a\nc\n")
+        read = corpus(tmp_path, source, only_images="only.txt", without_images="without.txt")
+        assert read.image_names == ["v/b.jpg"]
+        assert read.report.to_dict()["names_of_no_image"] == {"only_images": 2}
+        assert "only_images: 2 listed names are of no image of the sentences" in read.report.lines()
+        (tmp_path / "without.txt").write_text("x.jpg\nw/b\n")
+        with pytest.raises(DataError, match=r"without\.txt: none of its 2 names .* the first is 'x'; .*with"):
+            corpus(tmp_path, source, without_images="without.txt")
+
+    def test_images_of_one_file_name_are_told_apart_by_their_folders(self, tmp_path: Path) -> None:
+        images = [{"id": n, "file_name": f"cam{n}/1.jpg"} for n in (1, 2)]
+        captions = [{"id": n, "image_id": n, "caption": f"at {n}"} for n in (1, 2)]
+        write(tmp_path / "c.json", {"images": images, "annotations": captions})
+        sources = [{"kind": "captions", "file": "c.json"}, own(tmp_path, "cam2/1", "cam1/1.jpg")]
+        both = store_of(tmp_path, "cam1/1.jpg", "cam2/1.jpg")
+        assert corpus(tmp_path, sources[0], store=both).image_names == ["cam1/1.jpg", "cam2/1.jpg"]
+        with pytest.raises(DataError, match="several images are called '1'"):
+            corpus(tmp_path, *sources, store=both)  # "cam2/1" lacks its ending.
+
+    @pytest.mark.parametrize("stored", ["cam1/1.jpg", "1"])
+    def test_one_image_is_not_taken_for_two(self, tmp_path: Path, stored: str) -> None:
+        store = store_of(tmp_path, stored)
+        for names in (("cam1/1.jpg", "cam2/1.jpg"), ("1", "cam2/1.png", "cam1/1")):
+            with pytest.raises(DataError, match=r"has one image for both 'cam\d/1.*' and 'cam\d/1.*'; add"):
+                corpus(tmp_path, own(tmp_path, *names), store=store, missing_images="skip")
+
+    def test_an_image_that_the_store_knows_is_one_however_it_is_written(self, tmp_path: Path) -> None:
+        source = own(tmp_path, "a.jpg", "b", "a", "train/a.png", "all/train/a")
+        read = corpus(tmp_path, source, store=store_of(tmp_path, "b.jpg", "a"))
+        assert [text.image for text in read.texts] == ["a.jpg", "b", "a.jpg", "a.jpg", "a.jpg"]
+        assert read.report.images == 2
+
     def test_a_list_that_is_missing_or_empty_is_refused(self, tmp_path: Path) -> None:
         source = own(tmp_path, "a")
         with pytest.raises(DataError, match=r"no\.txt: the list of image names cannot be read"):
@@ -250,6 +301,7 @@ class TestReport:
             },
             "images": 2,
             "images_without_regions": 0,
+            "names_of_no_image": {},
         }
         assert read.report.lines() == [
             "vqa: 3 sentences about 2 images, 3 of them questions, 2 without a known answer",
@@ -276,6 +328,7 @@ class TestReport:
             },
             "images": 1,
             "images_without_regions": 0,
+            "names_of_no_image": {},
         }
         assert read.of_first_images(None) is read
 
@@ -284,6 +337,20 @@ class TestReport:
         (tmp_path / "own.jsonl").write_text(json.dumps(line))
         read = corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"})
         assert read.with_answers(AnswerVocabulary(["man"])).report.sources["own"].unknown_answers == 0
+
+
+def test_the_best_answer_is_spelled_as_the_table_of_pretraining_spells() -> None:
+    def best(answers: dict[str, float] | None) -> str | None:
+        return ImageText("a", "Which?", "vg", answers).best_answer
+
+    assert [best({"Green.": 1.0}), best({"green": 1.0}), best({}), best(None)] == [
+        "green",
+        "green",
+        None,
+        None,
+    ]
+    # Spellings that meet add up: 0.6 against 0.5.
+    assert best({"blue": 0.5, "a dog": 0.3, "Dog.": 0.3}) == "dog"
 
 
 def counts(**given: int) -> dict[str, int]:

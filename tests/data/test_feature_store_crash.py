@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store, writer
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, parts, verify_store, writer
+from lxmert.data.feature_store.layout import PartFiles
 from lxmert.errors import DataError
 from tests.data.stored import manifest, random_regions, write_store
 
@@ -240,3 +241,32 @@ def test_an_entry_that_is_not_surely_on_the_disk_counts_only_if_it_is_whole(tmp_
     content[3 * 64 + 40] ^= 1  # The height of the last image.
     index.write_bytes(content)
     assert FeatureStore(folder).names == tuple(IMAGES)[:3]
+
+
+def test_a_store_can_be_opened_while_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image comes, and is forced to the disk, between any two looks of the reader."""
+    monkeypatch.setattr(writer, "SYNC_SECONDS", 0)
+    folder = tmp_path / "store"
+    look, read_number = parts._size, PartFiles.synced
+    with FeatureStoreWriter(folder, manifest()) as growing:
+
+        def grow() -> None:
+            growing.add(f"photo-{len(growing)}", random_regions(len(growing)))
+
+        def look_and_grow(path: Path) -> int:
+            size = look(path)
+            grow()
+            return size
+
+        def read_and_grow(files: PartFiles) -> int:
+            number = read_number(files)
+            grow()
+            return number
+
+        grow()
+        monkeypatch.setattr(parts, "_size", look_and_grow)
+        monkeypatch.setattr(PartFiles, "synced", read_and_grow)
+        store = FeatureStore(folder)
+        assert store.names[:1] == ("photo-0",)
+        assert all(store[name].equals(random_regions(int(name[6:]))) for name in store)
+    assert len(growing) == 5

@@ -131,6 +131,7 @@ def test_examples_travel_to_loader_workers(tmp_path: Path) -> None:
         ({"1\n2": record(imageId=2)}, r"1\\n2.imageId is int 2, expected str"),
         ({"1": record(imageId=2)}, "1.imageId is int 2, expected str"),
         ({"1": record(question=None)}, "1.question is NoneType"),
+        ({"1": record(question="Is \ud83d?")}, "1.question is .* character 3 is only half of one"),
         ({"1": record(answer=True)}, "1.answer is bool True, expected str"),
         ({"1": record(isBalanced=1)}, "1.isBalanced is int 1, expected bool"),
         ({"1": record(types=[])}, r"1.types is list \[\], expected dict"),

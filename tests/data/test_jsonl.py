@@ -63,6 +63,11 @@ def test_people_count_as_if_ten_had_been_asked(
     assert read_one(tmp_path, image="b", sentence="?", answers=given_answers).answers == expected
 
 
+def test_scores_above_1_by_a_rounding_error_are_1(tmp_path: Path) -> None:
+    rounded = {"image": "a", "sentence": "x", "answers": {"y": 0.7 + 0.2 + 0.1 + 2e-7, "z": 0.3}}
+    assert read_one(tmp_path, **rounded).answers == {"y": 1.0, "z": 0.3}
+
+
 def test_a_sentence_about_a_pair(tmp_path: Path) -> None:
     example = read_one(tmp_path, image=["left", "right"], sentence="Both.", label=False, id="p-1")
     assert example == OwnExample(("left", "right"), "Both.", None, False, "p-1")
@@ -92,6 +97,10 @@ def test_remarks_are_passed_over(tmp_path: Path) -> None:
         ({"image": "a", "sentence": "x", "answers": "y"}, "line 2.answers is str 'y', expected dict"),
         ({"image": "a", "sentence": "x", "answers": {"y": True}}, "line 2.answers.y is bool True"),
         ({"image": "a", "sentence": "x", "answers": {"y": -1}}, "line 2.answers has a score below 0"),
+        ({"image": "a", "sentence": "x", "answers": {"y": 1, "z": 3}}, "line 2.answers has a score above 1"),
+        ({"image": "a", "sentence": "x", "answers": {"y": 1.001}}, "line 2.answers has a score above 1"),
+        ({"image": "a", "sentence": "wh\ud83dt"}, r"line 2.sentence is str 'wh\\ud83dt', whose character 2 "),
+        ({"image": "a", "sentences": ["\U0001f44d", "\udc4d"]}, r"line 2.sentences\[1\] is .* character 0 "),
         ({"image": "a", "sentence": "x", "label": 1}, "line 2.label is int 1, expected bool"),
         ({"image": "a", "sentence": "x", "id": 1.5}, "line 2.id is float 1.5, expected a string or a whole"),
         ({"image": "a", "sentance": "x"}, "line 2.sentance is no known field; there are image, sentence"),

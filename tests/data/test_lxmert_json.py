@@ -118,11 +118,24 @@ def test_written_texts_are_read_again(
             [{"img_id": "1", "sentf": {"vqa": ["a"]}, "labelf": {"vqa": [{"x": -0.3}]}}],
             r"\[0\].labelf.vqa\[0\] has a score below 0",
         ),
+        (
+            [{"img_id": "1", "sentf": {"vqa": ["a"]}, "labelf": {"vqa": [{"x": 1.2}]}}],
+            r"\[0\].labelf.vqa\[0\] has a score above 1",
+        ),
+        ([{"img_id": "1", "sentf": {"vqa": ["a", "\ud83d"]}}], r"\[0\].sentf.vqa\[1\] is .* character 0 is"),
     ],
 )
 def test_malformed_texts_are_reported_with_their_place(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=r"p\.json: .*" + message):
         read_lxmert_pretraining(write(tmp_path / "p.json", value))
+
+
+def test_a_label_above_1_and_half_a_character_are_reported(tmp_path: Path) -> None:
+    question = {"question_id": 1, "img_id": "i", "sent": "Who?", "label": {"red": 3}}
+    with pytest.raises(DataError, match=r"v\.json: \[0\].label has a score above 1, expected 0 to 1"):
+        read_lxmert_vqa(write(tmp_path / "v.json", [question]))
+    with pytest.raises(DataError, match=r"v\.json: \[0\].sent is .* character 1 is only half of one"):
+        read_lxmert_vqa(write(tmp_path / "v.json", [question | {"sent": "W\udc00"}]))
 
 
 def test_vqa_questions(tmp_path: Path) -> None:

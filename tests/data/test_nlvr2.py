@@ -84,6 +84,7 @@ def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
         ({"identifier": "dev--1-2"}, "line 2.identifier is 'dev--1-2', expected <split>"),
         ({"identifier": "train-10171-0-2"}, "line 2.identifier 'train-10171-0-2' occurs twice"),
         ({"sentence": None}, "line 2.sentence is NoneType"),
+        ({"sentence": "Two \ud83d."}, "line 2.sentence is .* character 4 is only half of one"),
         ({"label": "yes"}, "line 2.label is str 'yes', expected"),
         ({"label": 1}, "line 2.label is int 1, expected"),
         ({"left_url": 7}, "line 2.left_url is int 7"),

@@ -410,3 +410,11 @@ def test_token_ids_of_a_large_vocabulary_do_not_wrap() -> None:
     assert table[1].tolist() == [CLS, SEP]
     assert table.lengths == [4, 2, 4]
     assert np.issubdtype(table[0].dtype, np.int64)
+
+
+def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
+    from lxmert.data.token_table import TokenTable
+
+    assert len(TokenTable(["dog \U0001f44d", "\u00e9"], TOKENIZER, 9)) == 2
+    with pytest.raises(DataError, match=r"sentence str 'a \\udc4d dog': character 2 is only half of one"):
+        TokenTable(["dog", "a \udc4d dog", "dog"], TOKENIZER, 9)

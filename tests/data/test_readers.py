@@ -73,6 +73,11 @@ def test_questions_alone_have_no_answers(files: tuple[Path, Path]) -> None:
         ({"questions": [{"image_id": 1, "question": "?"}]}, [], r"questions\[0\].question_id is missing"),
         ({"questions": [question(1) | {"question_id": "1"}]}, [], r"question_id is str '1', expected int"),
         ({"questions": [question(1) | {"image_id": True}]}, [], "image_id is bool True"),
+        (
+            {"questions": [question(1) | {"question": "a\ud83d"}]},
+            [],
+            r"questions\[0\].question is .* character 1",
+        ),
         ({"questions": [question(1), question(1)]}, [annotation(1)], r"questions\[1\].question_id 1 occurs"),
         ({"questions": [question(1)]}, [], "no annotation for question 1"),
         ({"questions": [question(1)]}, [annotation(1), annotation(3)], "1 annotations have no question"),

@@ -9,7 +9,7 @@ import torch
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.feature_store import parts as store_parts
 from lxmert.data.joined_stores import JoinedStores, open_stores
-from lxmert.data.region_source import RegionSource, StoredNames, missing_images, open_regions
+from lxmert.data.region_source import RegionSource, StoredNames, open_regions
 from lxmert.data.region_table import RegionTable
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import DataError
@@ -149,7 +149,7 @@ def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> 
     assert [find(name) for name in ("a", "a.jpg", "other/a.png", "train/a.jpg")] == [0, 0, 0, 0]
     assert [find(name) for name in ("b", "b.jpeg", "c", "2.5", "c.png.png")] == [1, 1, 2, 3, 4]
     assert [find(name) for name in ("2", "d", "", "\ud800")] == [None] * 4
-    assert missing_images(store, ["d", "b.png", "e", "d"]) == ["d", "e"]
+    assert StoredNames(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
 
 
 def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
@@ -158,6 +158,15 @@ def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
     assert StoredNames(store).find("val/1.jpg") == 1
     with pytest.raises(DataError, match="several images are called '1'"):
         open_regions(store, ["1"])
+
+
+def test_one_image_for_names_of_different_folders_is_refused(tmp_path: Path) -> None:
+    store = FeatureStore(write_store(tmp_path / "s", {"train/1.jpg": random_regions(0)}))
+    assert open_regions(store, ["1", "train/1.jpg", "all/train/1"]).rows.keys() == {
+        "1", "train/1.jpg", "all/train/1",
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"has one image for both 'train/1\.jpg' and 'rain/1\.jpg'; add"):
+        open_regions(store, ["1", "train/1.jpg", "rain/1.jpg"])
 
 
 def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:

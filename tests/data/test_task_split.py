@@ -202,6 +202,59 @@ def test_pairs_have_left_and_right_and_a_truth_value(tmp_path: Path) -> None:
     assert list(reader.vocabulary([], 9)) == ["False", "True"]
 
 
+def test_pictures_of_one_file_name_in_several_folders_are_refused(tmp_path: Path) -> None:
+    pairs = [
+        {"identifier": f"dev-{n}-0-0", "sentence": "Two.", "left_url": f"images/p{n}/left.png",
+         "right_url": f"images/p{n}/right{n}.png"}
+        for n in range(3)
+    ]  # fmt: skip
+    write(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
+    told = r"nlvr2_dev\.json: images/p0/left.png and images/p1/left.png are both called 'left'.*; rename one"
+    with pytest.raises(DataError, match=told):
+        TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read()
+    for number, pair in enumerate(pairs):  # The same picture again, written in two ways.
+        pair["left_url"] = ("images/p0/left.png", "./images/p0/left.png")[number % 2]
+    write(tmp_path / "annotations/nlvr2_dev.json", "\n".join(map(json.dumps, pairs)))
+    split = TaskSplit(Nlvr2Reader(tmp_path, Nlvr2Files()), "dev").read()
+    assert split.image_names() == ["left", "right0", "right1", "right2"]
+
+
+def instances(folder: Path, split: str, *names: str) -> None:
+    images = [{"id": n, "file_name": name, "height": 20, "width": 30} for n, name in enumerate(names)]
+    content = {"images": images, "annotations": [], "categories": []}
+    write(folder / f"annotations/instances_{split}.json", content)
+
+
+def test_an_instances_file_names_each_image_asked_about_once(tmp_path: Path) -> None:
+    instances(tmp_path, "one", "cam0/1.jpg", "cam1/1.jpg", "cam1/2.jpg", "cam2/2.jpg")
+    vqa_files(tmp_path, "one", 0, [1, 3])
+    split = TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
+    paths = {name: str(file.path) for name, file in split.image_files(with_boxes=False).items()}
+    assert paths == {
+        "1": f"{tmp_path}/images/one/cam1/1.jpg",
+        "2": f"{tmp_path}/images/one/cam2/2.jpg",
+    }
+    told = r"instances_one\.json: cam0/1.jpg and cam1/1.jpg are both called '1'"
+    with pytest.raises(DataError, match=told):
+        split.image_files(with_boxes=True)
+    vqa_files(tmp_path, "one", 0, [3, 1, 2])
+    with pytest.raises(DataError, match=r"cam2/2.jpg and cam1/2.jpg are both called '2'"):
+        TaskSplit(VqaReader(tmp_path, VqaFiles()), "one").read()
+
+
+def test_joined_splits_may_share_a_picture_but_not_a_name_of_two(tmp_path: Path) -> None:
+    for number, split in enumerate(("one", "two")):
+        questions = {f"{number}{n}": {"question": "Who?", "imageId": n} for n in ("n1", f"n{split}")}
+        write(tmp_path / f"annotations/gqa_{split}_questions.json", questions)
+        write(tmp_path / f"images/{split}/n1.png", "a picture")
+    reader = GqaReader(tmp_path, GqaFiles())
+    assert TaskSplit(reader, "one,two").read().image_names() == ["n1", "none", "ntwo"]
+    write(tmp_path / "images/two/n1.png", "a pictura")
+    with pytest.raises(DataError, match=r"images/one/n1.png and .*images/two/n1.png are both called 'n1'"):
+        TaskSplit(reader, "one,two").read()
+    assert TaskSplit(reader, "two").read().image_names() == ["n1", "ntwo"]
+
+
 def test_an_example_counts_among_the_first_images_only_with_all_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files())

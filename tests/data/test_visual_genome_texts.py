@@ -56,8 +56,18 @@ def test_ids_of_the_same_images_in_coco(tmp_path: Path) -> None:
         (read_region_phrases, [{"id": 5, "regions": [region(3)]}], r"\[0\].regions\[0\].phrase is int 3"),
         (
             read_region_phrases,
+            [{"id": 5, "regions": [region("\ud83d")]}],
+            r"regions\[0\].phrase is .* half of",
+        ),
+        (
+            read_region_phrases,
             [{"id": 5, "regions": []}, {"id": 5, "regions": []}],
             r"\[1\] is about image 5, which occurs twice",
+        ),
+        (
+            read_question_answers,
+            [{"id": 5, "qas": [{"question": "?\udc00"}]}],
+            r"qas\[0\].question is .* half of",
         ),
         (read_question_answers, [{"id": 5, "qas": [{"question": "?"}]}], r"qas\[0\].answer is missing"),
         (read_coco_ids, [{"image_id": 1, "coco_id": "7"}], r"\[0\].coco_id is str '7', expected int"),

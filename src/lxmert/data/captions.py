@@ -44,7 +44,7 @@ def read_captions(path: str | Path, *, progress: StartProgress = no_progress) ->
                 raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
             names[image_id] = record.optional("file_name", str)
         elif field == "annotations":
-            found.append((record.get("image_id", int), record.get("caption", str)))
+            found.append((record.get("image_id", int), record.sentence("caption")))
     for number, (image_id, _) in enumerate(found):
         if image_id not in names:
             raise DataError(

@@ -4,7 +4,7 @@ Source: paper section 3.3 and table 1 (which data sets); how each becomes senten
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from lxmert.data.answer_targets import answer_finder
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus_readers import SourceReader
 from lxmert.data.corpus_sections import CorpusSection, SourceSection
+from lxmert.data.image_names import ImageList
 from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.region_source import StoredNames, missing_images
+from lxmert.data.region_source import StoredNames
 from lxmert.errors import DataError
 
 __all__ = ["Corpus", "CorpusReport", "CorpusSection", "SourceReport", "SourceSection", "read_corpus"]
@@ -55,11 +56,14 @@ class CorpusReport:
         sources: by name of the source.
         images: images that the used sentences are about.
         images_without_regions: images that were left out.
+        names_of_no_image: by setting, `only_images` or `without_images`, how many names of its list are of no
+            image of the sentences; without lists where all are of one.
     """
 
     sources: Mapping[str, SourceReport]
     images: int
     images_without_regions: int = 0
+    names_of_no_image: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All counts, ready for JSON."""
@@ -69,6 +73,10 @@ class CorpusReport:
         """One line for each source and one for all, for people."""
         total = sum(source.texts for source in self.sources.values())
         told = [f"{name}: {_told(source)}" for name, source in self.sources.items()]
+        told += [
+            f"{setting}: {count:,} listed names are of no image of the sentences"
+            for setting, count in self.names_of_no_image.items()
+        ]
         return [*told, f"together: {total:,} sentences about {self.images:,} images"]
 
 
@@ -77,7 +85,8 @@ class Corpus:
     """Sentences about images.
 
     Attributes:
-        texts: the sentences, source after source in the order of the files.
+        texts: the sentences, source after source in the order of the files. With a store, each image goes
+            by the first of the names that the sources give it.
         report: what became of all that was read.
     """
 
@@ -127,44 +136,53 @@ def read_corpus(
         progress: shows how far each file is read.
 
     Raises:
-        DataError: A file is missing or malformed, nothing is left, or images have no regions and the section
-            does not say to leave them out.
+        DataError: A file is missing or malformed, nothing is left, none of the names of a list is that of an
+            image, two names lead to one image of the store though their folders differ, or images have no
+            regions and the section does not say to leave them out.
     """
     directory = Path(directory)
     reports: dict[str, SourceReport] = {}
-    texts = list(_wanted(section, directory, store, reports, progress))
-    missing: set[str] = set()
-    if store is not None:
-        missing = set(missing_images(store, (text.image for text in texts)))
-        if missing and section.missing_images == "error":
-            raise DataError(
-                f"{store.path}: {len(missing):,} images of the sentences are not in it, the first is "
-                f"{min(missing)}; `lxmert extract` adds them, `missing_images: skip` leaves them out"
-            )
+    lists = {
+        setting: ImageList(directory / file)
+        for setting, file in (
+            ("only_images", section.only_images),
+            ("without_images", section.without_images),
+        )
+        if file is not None
+    }
+    stored = None if store is None else StoredNames(store)
+    texts = list(_wanted(section, directory, stored, lists, reports, progress))
+    unknown = _names_of_no_image(lists)
+    names = _stored_names(texts, stored)
+    missing = {text.image for text in texts if text.image not in names}
+    if store is not None and missing and section.missing_images == "error":
+        raise DataError(
+            f"{store.path}: {len(missing):,} images of the sentences are not in it, the first is "
+            f"{min(missing)}; `lxmert extract` adds them, `missing_images: skip` leaves them out"
+        )
     _count_left_out((text for text in texts if text.image in missing), reports)
-    texts = [text for text in texts if text.image not in missing]
+    texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
     if not texts:
         raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
-    return _corpus(texts, CorpusReport(reports, 0, len(missing)))
+    return _corpus(texts, CorpusReport(reports, 0, len(missing), unknown))
 
 
 def _wanted(
     section: CorpusSection,
     directory: Path,
-    store: RegionStore | None,
+    stored: StoredNames | None,
+    lists: Mapping[str, ImageList],
     reports: dict[str, SourceReport],
     progress: StartProgress,
 ) -> Iterator[ImageText]:
     """The sentences about images that the section wants."""
-    is_wanted = _image_filter(section, directory)
-    find = None if store is None else StoredNames(store).find
-    is_stored = None if find is None else lambda name: find(name) is not None
+    is_stored = None if stored is None else lambda name: stored.find(name) is not None
     for source in section.sources:
         for text in SourceReader(source, directory, is_stored, progress).read():
             report = reports.setdefault(text.source, SourceReport())
             if not text.sentence.strip():
                 report.empty += 1
-            elif not is_wanted(text.image):
+            elif not _is_wanted(text.image, lists):
                 report.other_images += 1
             else:
                 yield text
@@ -195,22 +213,39 @@ def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     return Corpus(texts, replace(report, sources=sources, images=everywhere))
 
 
-def _image_filter(section: CorpusSection, directory: Path) -> Callable[[str], bool]:
-    only = None if section.only_images is None else _names(directory / section.only_images)
-    without = set() if section.without_images is None else _names(directory / section.without_images)
-    return lambda image: image not in without and (only is None or image in only)
+def _is_wanted(image: str, lists: Mapping[str, ImageList]) -> bool:
+    # Each list is asked of every image, for it counts the names that it never meets.
+    listed = {setting: image in names for setting, names in lists.items()}
+    return listed.get("only_images", True) and not listed.get("without_images", False)
 
 
-def _names(path: Path) -> set[str]:
-    """Image names, one a line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the list of image names cannot be read ({error})") from error
-    names = {line.strip() for line in lines} - {""}
-    if not names:
-        raise DataError(f"{path}: holds no image name; expected one a line")
-    return names
+def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
+    """How many names of each list are of no image; a list of which all are is a mistake."""
+    counts: dict[str, int] = {}
+    for setting, names in lists.items():
+        unknown = names.never_met
+        if len(unknown) == len(names):
+            raise DataError(
+                f"{names.path}: none of its {len(names):,} names is that of an image of the sentences, the "
+                f"first is {unknown[0]!r}; correct the names, or leave {setting} out"
+            )
+        if unknown:
+            counts[setting] = len(unknown)
+    return counts
+
+
+def _stored_names(texts: Sequence[ImageText], stored: StoredNames | None) -> Mapping[str, str]:
+    """One name for each image by every name that it goes by; without those that are not stored."""
+    written = dict.fromkeys(text.image for text in texts)
+    if stored is None:
+        return {name: name for name in written}
+    places = stored.find_all(written)
+    first: dict[int, str] = {}
+    return {name: first.setdefault(places[name], name) for name in written if name in places}
+
+
+def _renamed(text: ImageText, image: str) -> ImageText:
+    return text if text.image == image else replace(text, image=image)
 
 
 def _told(source: SourceReport) -> str:

@@ -16,7 +16,6 @@ from lxmert.data.jsonl import read_jsonl
 from lxmert.data.labels import SharedLabels
 from lxmert.data.lxmert_json import read_lxmert_pretraining
 from lxmert.data.progress import StartProgress
-from lxmert.data.region_source import plain_name
 from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases
 from lxmert.data.vqa import VqaExample, read_vqa
 from lxmert.errors import DataError
@@ -114,7 +113,7 @@ def _captions(reader: SourceReader) -> Iterator[ImageText]:
         if name is None:
             name = reader.image_name(caption.image_id)
             if caption.file_name is not None and reader.section.image_name is None:
-                name = plain_name(caption.file_name)
+                name = caption.file_name
             names[caption.image_id] = name
         yield ImageText(name, caption.caption, reader.source)
 
@@ -168,7 +167,7 @@ def _jsonl(reader: SourceReader) -> Iterator[ImageText]:
                 f"{reader.path}: the sentence {example.sentence[:40]!r} is about {len(example.images)} "
                 "images; pre-training takes sentences about one"
             )
-        yield ImageText(plain_name(example.image), example.sentence, reader.source, example.answers)
+        yield ImageText(example.image, example.sentence, reader.source, example.answers)
 
 
 _READERS: Mapping[str, Callable[[SourceReader], Iterator[ImageText]]] = {

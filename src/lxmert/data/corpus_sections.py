@@ -107,8 +107,8 @@ class CorpusSection(BaseModel):
     sources: tuple[SourceSection, ...] = Field(min_length=1, description="Where the sentences come from.")
     only_images: str | None = Field(
         default=None,
-        description="Text file with the names of the images that count, one a line, relative to the data "
-        "directory; null: all.",
+        description="Text file with the names of the images that count, one a line, with or without ending "
+        "and folder, relative to the data directory; null: all.",
     )
     without_images: str | None = Field(
         default=None,

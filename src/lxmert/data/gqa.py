@@ -129,7 +129,7 @@ def _records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
 
 def _example(record: Record, shared: Shared, details: bool) -> GqaExample:
     image_id = shared(record.get("imageId", str))
-    question = record.get("question", str)
+    question = record.sentence("question")
     answer = shared.optional(record.optional("answer", str))
     is_balanced = record.optional("isBalanced", bool) is not False
     types = record.record("types") if record.value.get("types") is not None else None

@@ -95,6 +95,28 @@ class Record:
                 raise DataError(f"{self.path}: {self.at(key)}[{number}] is {kind_of(item)}, expected str")
         return tuple(found)
 
+    def sentence(self, key: str) -> str:
+        """The field `key`, which must be a string of whole characters.
+
+        Raises:
+            DataError: The field is missing, of another type, or holds half a character.
+        """
+        return self._whole(self.get(key, str), self.at(key))
+
+    def sentences(self, key: str) -> tuple[str, ...]:
+        """The field `key`, which must be a list of such strings."""
+        place = self.at(key)
+        return tuple(self._whole(text, f"{place}[{n}]") for n, text in enumerate(self.texts(key)))
+
+    def _whole(self, text: str, place: str) -> str:
+        # JSON can hold half of a surrogate pair, which no tokenizer takes.
+        if (start := cut_character(text)) is not None:
+            raise DataError(
+                f"{self.path}: {place} is {kind_of(text)}, whose character {start} is only half of one, "
+                "as of a cut-off emoji; correct the text"
+            )
+        return text
+
     def record(self, key: str) -> "Record":
         """The field `key`, which must be a JSON object."""
         return Record(self.get(key, dict), self.path, self.at(key))
@@ -103,6 +125,17 @@ class Record:
         """The field `key`, which must be a list of JSON objects."""
         place = self.at(key)
         return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
+
+
+def cut_character(text: str) -> int | None:
+    """The place of the first character of which a text holds only one half, or None."""
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
 def one_line(place: str) -> str:

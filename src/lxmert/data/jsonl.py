@@ -96,8 +96,8 @@ def _sentences(record: Record) -> Sequence[str]:
     if ("sentence" in record.value) == ("sentences" in record.value):
         raise DataError(f"{record.path}: {record.place} must have either sentence or sentences")
     if "sentence" in record.value:
-        return (record.get("sentence", str),)
-    return record.texts("sentences")
+        return (record.sentence("sentence"),)
+    return record.sentences("sentences")
 
 
 def _answers(record: Record, labels: SharedLabels) -> Label | None:

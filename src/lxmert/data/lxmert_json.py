@@ -57,7 +57,7 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
         sentences = record.record("sentf")
         scores = record.record("labelf") if record.value.get("labelf") is not None else None
         for source in sentences.value:
-            written = sentences.texts(source)
+            written = sentences.sentences(source)
             known = [None] * len(written) if scores is None else _labels(scores, source, len(written), labels)
             source = labels.shared(source)
             texts += map(ImageText, [image] * len(written), written, [source] * len(written), known)
@@ -101,7 +101,7 @@ def _questions(
         LabelledQuestion(
             record.get("question_id", id_type),
             shared(record.get("img_id", str)),
-            record.get("sent", str),
+            record.sentence("sent"),
             labels.read(record, "label") if record.value.get("label") is not None else None,
             shared.optional(record.optional("question_type", str)),
             shared.optional(record.optional("answer_type", str)),
@@ -147,7 +147,7 @@ def _pair(record: Record) -> Nlvr2Example:
         raise DataError(f"{record.path}: {record.at('label')} is {kind_of(label)}, expected 0 or 1")
     return Nlvr2Example(
         identifier=identifier,
-        sentence=record.get("sent", str),
+        sentence=record.sentence("sent"),
         label=None if label is None else bool(label),
         left_image=record.get("img0", str),
         right_image=record.get("img1", str),

@@ -87,6 +87,11 @@ def read_nlvr2(
     return Nlvr2Data(tuple(examples.values()))
 
 
+def path_of_url(url: str | None) -> PurePosixPath | None:
+    """The path that an image's url is, None where it is an address or missing."""
+    return None if not url or "://" in url or url.startswith("//") else PurePosixPath(url)
+
+
 def identifier_and_group(record: Record) -> tuple[str, str]:
     """The field `identifier`, and the same with its pair left blank, which is what consistency groups by.
 
@@ -107,7 +112,7 @@ def identifier_and_group(record: Record) -> tuple[str, str]:
 def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
     identifier, group = identifier_and_group(record)
     pair = identifier.rpartition("-")[0]
-    sentence = record.optional("sentence", str) or "" if labels_only else record.get("sentence", str)
+    sentence = record.optional("sentence", str) or "" if labels_only else record.sentence("sentence")
     left_url, right_url = record.optional("left_url", str), record.optional("right_url", str)
     return Nlvr2Example(
         identifier=identifier,
@@ -132,4 +137,5 @@ def _label(record: Record) -> bool | None:
 
 
 def _image_name(url: str | None, official: str) -> str:
-    return official if not url or "://" in url or url.startswith("//") else PurePosixPath(url).stem
+    path = path_of_url(url)
+    return official if path is None else path.stem

@@ -7,10 +7,10 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.files import Nlvr2Files
 from lxmert.data.image_files import with_ending
 from lxmert.data.lxmert_json import read_lxmert_nlvr2
-from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
+from lxmert.data.nlvr2 import Nlvr2Example, path_of_url, read_nlvr2
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
-from lxmert.data.task_split import SplitReader
+from lxmert.data.task_split import SplitReader, refuse_shared_names
 
 TRUTH_VALUES = ("False", "True")
 """The two classes in their order, spelled as the data set spells them."""
@@ -25,11 +25,21 @@ class Nlvr2Reader(SplitReader):
         self, split: str, purpose: Purpose, progress: StartProgress = no_progress
     ) -> Sequence[TaskExample]:
         """See `SplitReader.read`; there are no kinds."""
+        path = self.files.sentences_path(self.directory, split)
+        pairs = self._read_file(path, progress)
+        refuse_shared_names(
+            path,
+            (
+                (name, path_of_url(url) or name)
+                for pair in pairs
+                for name, url in ((pair.left_image, pair.left_url), (pair.right_image, pair.right_url))
+            ),
+        )
         return [
             TaskExample(
                 example.identifier, example.sentence, (example.left_image, example.right_image), None, example
             )
-            for example in self._read_file(self.files.sentences_path(self.directory, split), progress)
+            for example in pairs
         ]
 
     def _read_file(self, path: Path, progress: StartProgress) -> Sequence[Nlvr2Example]:
@@ -48,9 +58,9 @@ class Nlvr2Reader(SplitReader):
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
         """The file that the example's url names where it is a path, else the file of the image's name."""
         pair: Nlvr2Example = example.source
-        url = (pair.left_url, pair.right_url)[place]
-        if url and "://" not in url:
-            return self.directory / url
+        path = path_of_url((pair.left_url, pair.right_url)[place])
+        if path is not None:
+            return self.directory / path
         return with_ending(
             self.files.image_path(self.directory, split, pair.directory, example.images[place])
         )

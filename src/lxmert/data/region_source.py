@@ -5,12 +5,12 @@ Shapes: B batch, O the most objects of any image in the batch, D features, K obj
 
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lxmert.data.image_names import may_be_one_image, plain_name
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_table import RegionTable, table_bytes
@@ -19,9 +19,6 @@ from lxmert.errors import DataError
 
 IN_MEMORY_BYTES = 2 * 2**30
 """Regions up to this size are kept in memory as float32; larger ones are read from the disk as needed."""
-
-# What is no part of an image's name; anything else after a dot is.
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 _SEVERAL = -1
 
@@ -110,7 +107,8 @@ def open_regions(
         progress: shows the reading into memory.
 
     Raises:
-        DataError: no names; images that the store lacks, or has twice under such a name.
+        DataError: no names; images that the store lacks, or has twice under such a name; two names of
+            different folders for one image of the store.
     """
     wanted = list(dict.fromkeys(names))
     if not wanted:
@@ -127,13 +125,6 @@ def open_regions(
         return stored
     advance = progress("Reading features", len(wanted))
     return RegionTable.from_store(stored, _IMAGES_AT_A_TIME, advance)
-
-
-def missing_images(store: RegionStore, names: Iterable[str]) -> list[str]:
-    """Those of the images that the store lacks, each once, in their order; see `StoredNames`."""
-    wanted = list(dict.fromkeys(names))
-    positions = StoredNames(store).find_all(wanted)
-    return [name for name in wanted if name not in positions]
 
 
 class StoredNames:
@@ -167,9 +158,27 @@ class StoredNames:
         return found
 
     def find_all(self, names: Iterable[str]) -> dict[Hashable, int]:
-        """The positions of those that there are."""
-        found = ((name, self.find(name)) for name in names)
-        return {name: position for name, position in found if position is not None}
+        """The positions of those that there are.
+
+        Raises:
+            DataError: several images are called as one of them but for folder and ending, or two of them lead
+                to one image, though their folders differ.
+        """
+        positions: dict[Hashable, int] = {}
+        fullest: dict[int, str] = {}
+        for name in names:
+            position = self.find(name)
+            if position is None:
+                continue
+            known = fullest.get(position, name)
+            if not may_be_one_image(known, name):
+                raise DataError(
+                    f"{self._store.path}: has one image for both {known!r} and {name!r}; add the other with "
+                    "`lxmert extract`, or write both names alike if they are the same picture"
+                )
+            fullest[position] = max(known, name, key=len)
+            positions[name] = position
+        return positions
 
     @cached_property
     def _plain(self) -> dict[str, int]:
@@ -181,9 +190,3 @@ class StoredNames:
                 key = plain_name(name)
                 plain[key] = _SEVERAL if key in plain else position
         return plain
-
-
-def plain_name(name: str) -> str:
-    """An image's name without folder and ending."""
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in _ENDINGS else path.name

@@ -4,10 +4,11 @@ A task's own reader says what its files hold (`vqa_split`, `gqa_split`, `nlvr2_s
 is done here: splits are joined, cut to a part, and their images looked at or looked up.
 """
 
+import filecmp
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from lxmert.data.answers import AnswerVocabulary
@@ -23,6 +24,9 @@ from lxmert.errors import DataError
 _Content = TypeVar("_Content")
 
 _LARGE_BYTES = 50_000_000
+
+Home = tuple[str, TaskExample, int]
+"""One use of an image: the file's split, an example, and the image's place in it."""
 
 
 class SplitReader(ABC):
@@ -83,12 +87,13 @@ class SplitReader(ABC):
         """The objects of a split's images by the images' names, None where the layout has no such file.
 
         Raises:
-            DataError: The file is missing or malformed.
+            DataError: The file is missing or malformed, or two images have one name.
         """
         path = self.files.instances_path(self.directory, split)
         if path is None:
             return None
         found = self.read_once(read_instances, path)
+        refuse_shared_names(path, ((Path(image.file_name).stem, image.file_name) for image in found.values()))
         return {Path(image.file_name).stem: image for image in found.values()}
 
 
@@ -120,7 +125,8 @@ class TaskSplit:
             progress: Shows the reading of large files.
 
         Raises:
-            DataError: A file is missing or malformed, an example occurs twice, or none is wanted.
+            DataError: A file is missing or malformed, an example occurs twice, none is wanted, or two
+                different images have one name.
         """
         check_directory(self.reader.directory)
         shown = _large_only(progress)
@@ -130,14 +136,25 @@ class TaskSplit:
         wanted = self.part.of(joined, origin)
         if len(by_split) > 1:
             _refuse_repeated(wanted, f"{self.reader.directory}: {self.name}")
-        homes: dict[str, tuple[str, TaskExample, int]] = {}
         chosen = {example.identifier for example in wanted}
+        homes: dict[str, Home] = {}
         for name, examples in by_split.items():
+            own: dict[str, Home] = {}
             for example in examples:
                 if example.identifier in chosen:
                     for place, image in enumerate(example.images):
-                        homes.setdefault(image, (name, example, place))
+                        own.setdefault(image, (name, example, place))
+            self._refuse_other_images(homes, own)
+            homes |= {image: home for image, home in own.items() if image not in homes}
         return SplitExamples(self, wanted, homes)
+
+    def _refuse_other_images(self, homes: Mapping[str, Home], others: Mapping[str, Home]) -> None:
+        """Refuse a split with another picture of a name that a split before has; copies may be there."""
+        for image in filter(homes.__contains__, others):
+            one, other = (self.reader.image_path(*found[image]) for found in (homes, others))
+            is_read = one != other and one.is_file() and other.is_file()
+            if is_read and not filecmp.cmp(one, other, shallow=False):
+                refuse_shared_names(self.reader.directory, ((image, one), (image, other)))
 
 
 @dataclass(frozen=True)
@@ -147,12 +164,12 @@ class SplitExamples:
     Attributes:
         split: Where they are from.
         examples: The examples, in the order of the files.
-        homes: Image name to one use of it: the file's split, an example and the image's place in it.
+        homes: Image name to one use of it.
     """
 
     split: TaskSplit
     examples: Sequence[TaskExample] = field(repr=False)
-    homes: Mapping[str, tuple[str, TaskExample, int]] = field(repr=False)
+    homes: Mapping[str, Home] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -215,6 +232,26 @@ class SplitExamples:
                 f"not in the instances file, the first is {unknown[0]}"
             )
         return found
+
+
+def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | PurePath]]) -> None:
+    """Refuse two image files of one name, for one would be taken for the other.
+
+    Args:
+        origin: Where they come from, for the message.
+        images: Name and file of each; the same may come several times.
+
+    Raises:
+        DataError: Two files have the same name.
+    """
+    files: dict[str, str | PurePath] = {}
+    for name, file in images:
+        first = files.setdefault(name, file)
+        if first != file:
+            raise DataError(
+                f"{origin}: {first} and {file} are both called {name!r}, as folders and endings do not "
+                "count; rename one of them"
+            )
 
 
 def _large_only(progress: StartProgress) -> StartProgress:

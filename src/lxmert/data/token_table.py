@@ -10,7 +10,9 @@ from itertools import chain, islice
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from lxmert.data.json_files import cut_character, kind_of
 from lxmert.data.progress import Advance
+from lxmert.errors import DataError
 
 # Sentences tokenised in one call: bounds the memory of its intermediate lists.
 _SENTENCES_AT_A_TIME = 50_000
@@ -26,6 +28,9 @@ class TokenTable:
         tokenizer: Turns them into ids.
         max_length: Most tokens of a sentence with its special tokens.
         advance: Called with the number of sentences just done, for a progress bar.
+
+    Raises:
+        DataError: A sentence holds half a character, which cannot be tokenised.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class TokenTable:
         # The authors only strip a sentence before they tokenise it.
         stripped = (sentence.strip() for sentence in sentences)
         while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
+            _check_characters(part)
             encoded = tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
             ids.append(np.fromiter(chain.from_iterable(encoded), dtype))
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
@@ -60,6 +66,15 @@ class TokenTable:
         """Number of tokens of each sentence."""
         lengths: list[int] = np.diff(self._starts).tolist()
         return lengths
+
+
+def _check_characters(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        if (start := cut_character(sentence)) is not None:
+            raise DataError(
+                f"sentence {kind_of(sentence)}: character {start} is only half of one, as of a cut-off "
+                "emoji; correct the text"
+            )
 
 
 def pad_token_ids(

@@ -54,7 +54,7 @@ def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progre
     shared = Shared()
     return [
         RegionPhrases(
-            image_id, tuple(shared(region.get("phrase", str)) for region in record.records("regions"))
+            image_id, tuple(shared(region.sentence("phrase")) for region in record.records("regions"))
         )
         for image_id, record in _images(path, progress)
     ]
@@ -74,7 +74,7 @@ def read_question_answers(
         QuestionAnswers(
             image_id,
             tuple(
-                (shared(question.get("question", str)), shared(question.get("answer", str)))
+                (shared(question.sentence("question")), shared(question.get("answer", str)))
                 for question in record.records("qas")
             ),
         )

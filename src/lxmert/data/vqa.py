@@ -141,7 +141,7 @@ def _joined(
     """The question of one entry of a questions file with what is known of it."""
     question_id = record.get("question_id", int)
     image_id = record.get("image_id", int)
-    question = record.get("question", str)
+    question = record.sentence("question")
     if known is None:
         return VqaExample(question_id, image_id, question)
     annotated = known.get(question_id)

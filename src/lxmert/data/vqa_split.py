@@ -9,7 +9,7 @@ from lxmert.data.files import VqaFiles
 from lxmert.data.image_files import with_ending
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
-from lxmert.data.task_split import SplitReader
+from lxmert.data.task_split import SplitReader, refuse_shared_names
 from lxmert.data.vqa import VqaExample, read_vqa
 from lxmert.errors import DataError
 
@@ -64,12 +64,15 @@ class VqaReader(SplitReader):
     def _image_names(self, split: str, image_ids: Sequence[int]) -> dict[int, str]:
         instances = self._by_id(split)
         if instances is not None:
+            path = self.files.instances_path(self.directory, split)
             unknown = [image_id for image_id in image_ids if image_id not in instances]
             if unknown:
                 raise DataError(
-                    f"{self.files.instances_path(self.directory, split)}: {len(unknown)} of the "
-                    f"{len(image_ids)} images asked about are not in it, the first is {unknown[0]}"
+                    f"{path}: {len(unknown)} of the {len(image_ids)} images asked about are not in it, the "
+                    f"first is {unknown[0]}"
                 )
+            files = (instances[image_id].file_name for image_id in image_ids)
+            refuse_shared_names(path, ((Path(file).stem, file) for file in files))
         names = {}
         for image_id in image_ids:
             name = None if instances is None else instances[image_id].file_name

@@ -59,9 +59,10 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     Raises:
         DataError: a file is shorter than what was once on the disk, as after an incomplete copy.
     """
+    # In this order, the reverse of a writer's: what it adds meanwhile is beyond what is looked for.
+    synced = files.synced()
     sizes = {kind: _size(files.file(kind)) for kind in ("index", "data", "names")}
     entries = sizes["index"] // ENTRY_BYTES
-    synced = files.synced()
     if synced > entries:
         raise DataError(
             f"{files.file('index')}: holds {entries} images, {synced} were written; get the file again, "
