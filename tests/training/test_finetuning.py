@@ -11,12 +11,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lxmert.data.coco import read_instances
+from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
+from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., FinetuneRecipe]
@@ -102,6 +105,50 @@ def test_checkpoint_cut_short_is_passed_over(
     resumed = finetune(recipe, tmp_path / "broken", resume=True)
     assert resumed.metrics["training"]["resumed_at_step"] == 7
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_only_a_cut_checkpoint_starts_anew_with_a_word(
+    tiny_recipe: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None})
+    half = tmp_path / "out" / "checkpoints" / "checkpoint-7"
+    half.mkdir(parents=True)
+    (tmp_path / "out" / "recipe.resolved.yaml").write_text(recipe.to_yaml())
+    with pytest.raises(ConfigurationError, match="add --resume"):
+        finetune(recipe, tmp_path / "out")
+    result = finetune(recipe, tmp_path / "out", resume=True)
+    assert result.metrics["training"]["resumed_at_step"] is None
+    assert "no checkpoint was written to its end; the run starts anew" in caplog.text
+
+
+def test_another_number_of_processes_cannot_resume_a_run(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(data={"test_split": None})
+    interrupt_at(9)
+    with pytest.raises(Interrupted):
+        finetune(recipe, tmp_path / "out")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigurationError, match="a run of 1 process, so it cannot be resumed with 2"):
+        finetune(recipe, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint-7" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("every_steps", [2, 3, 50])
+def test_training_loss_of_an_epoch_is_the_mean_of_its_steps(
+    tiny_recipe: Make, tmp_path: Path, every_steps: int
+) -> None:
+    each = finetune(
+        tiny_recipe(saving={"log_every_steps": 1, "select": "last"}, data={"test_split": None}),
+        tmp_path / "each",
+    ).metrics["epochs"]
+    log = json.loads((tmp_path / "each/checkpoints/checkpoint-14/trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in log["log_history"] if "loss" in entry]
+    assert len(losses) == 14
+    expected = [sum(losses[:7]) / 7, sum(losses[7:]) / 7]
+    some = finetune(tiny_recipe(saving={"log_every_steps": every_steps}), tmp_path / "some").metrics["epochs"]
+    for epochs in (each, some):
+        assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -214,14 +261,80 @@ def test_a_start_that_is_not_there_is_not_looked_for_on_the_hub(
         finetune(tiny_recipe(), tmp_path / "out")
 
 
-def test_a_start_that_failed_leaves_the_folder_free(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_a_start_that_failed_leaves_the_folder_free(
+    tiny_recipe: Make, tmp_path: Path, scenes_folder: Path
+) -> None:
     with pytest.raises(DataError, match="no such data directory"):
         finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")
     with pytest.raises(DataError, match="other"):
         finetune(tiny_recipe(data={"directory": str(tmp_path / "other")}), tmp_path / "out")
-    (tmp_path / "out" / "checkpoints").mkdir()
-    with pytest.raises(ConfigurationError, match="is not empty"):
-        finetune(tiny_recipe(), tmp_path / "out")
+    data, half = {"directory": str(scenes_folder)}, {"batch_size": 32, "optimizer": "bert_adam"}
+    # Found once the Trainer has made the folder of checkpoints.
+    with pytest.raises(ConfigurationError, match="warm"):
+        finetune(tiny_recipe(data=data, optimisation=half | {"warmup": 1000}), tmp_path / "out")
+    assert (tmp_path / "out" / "checkpoints").is_dir()
+    finetune(tiny_recipe(optimisation=half | {"warmup": 2, "epochs": 1}), tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        ("vqa", {"test_split": "nothere"}, "vqa_nothere_annotations.json: no such file"),
+        ("nlvr2", {"test_split": "nothere"}, "nlvr2_nothere.json: no such file"),
+        ("gqa", {"test_split": "nothere"}, "gqa_nothere_questions.json: no such file"),
+        ("gqa", {"files": {"choices": "none_{split}.json"}}, "none_test.json: no such file"),
+        (
+            "gqa",
+            {"files": {"choices": "none_{split}.json"}, "test_split": None},
+            "none_val.json: no such file",
+        ),
+    ],
+)
+def test_what_scoring_lacks_is_told_before_the_first_step(
+    tiny_recipe: Make,
+    tiny_values: dict[str, Any],
+    tmp_path: Path,
+    interrupt_at: Callable[[int], None],
+    task: str,
+    data: dict[str, Any],
+    message: str,
+) -> None:
+    tiny_values["task"] = task
+    if task == "nlvr2":
+        del tiny_values["data"]["answers"], tiny_values["optimisation"]["loss"]
+    if task == "gqa":
+        tiny_values["data"]["answers"] = {"source": "annotations"}
+    interrupt_at(0)
+    with pytest.raises(DataError, match=message):
+        finetune(tiny_recipe(data=data), tmp_path / "out")
+
+
+def test_a_store_without_the_test_images_is_told_before_the_first_step(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
+) -> None:
+    with FeatureStoreWriter(tmp_path / "store", StoreManifest(4, "float32", "test/4")) as writer:
+        for split in ("train", "val"):
+            for image in read_instances(scenes_folder / f"annotations/instances_{split}.json").values():
+                boxes = image.boxes_xyxy_px
+                writer.add(
+                    image.file_name, Regions(boxes, torch.ones(len(boxes), 4), image.size_hw, "test/4")
+                )
+    interrupt_at(0)
+    data = {"features": str(tmp_path / "store"), "extractor": None}
+    with pytest.raises(DataError, match=r"4 of 4 images are not in it, the first is scenes_test_"):
+        finetune(tiny_recipe(data=data), tmp_path / "out")
+
+
+def test_lower_case_other_than_that_of_the_start_is_refused(
+    tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
+    tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
+    with pytest.raises(
+        ConfigurationError, match=r"lower_case is false, but the tokenizer of .*first has true"
+    ):
+        finetune(tiny_recipe(text={"lower_case": False}), tmp_path / "second")
 
 
 def test_missing_data_directory_is_one_clear_error(tiny_recipe: Make, tmp_path: Path) -> None:

@@ -41,5 +41,7 @@ def test_losses_and_figures_are_told(
     metrics = finetune(tiny_recipe(data={"test_split": None}), tmp_path / "run").metrics
     [folder] = Listener.folders
     assert Path(folder).is_relative_to(tmp_path / "run" / "checkpoints" / "runs")
-    assert len(Listener.told["train/loss"]) == metrics["training"]["steps"] // 2
+    # Every second of 14 steps, and before the validation at the seventh.
+    assert metrics["training"]["steps"] == 14
+    assert len(Listener.told["train/loss"]) == 8
     assert Listener.told["eval/accuracy"] == [epoch["validation_accuracy"] for epoch in metrics["epochs"]]

@@ -10,6 +10,10 @@ from typing import Any
 
 from transformers import set_seed
 
+from lxmert.data.image_files import look_up
+from lxmert.data.joined_stores import open_stores
+from lxmert.data.nlvr2_split import TRUTH_VALUES
+from lxmert.data.progress import StartProgress
 from lxmert.training.arguments import training_arguments
 from lxmert.training.log_figures import ACCURACY
 from lxmert.training.object_prediction import ObjectPrediction
@@ -25,7 +29,7 @@ from lxmert.training.running import (
     use_processor,
 )
 from lxmert.training.task_list import task_named
-from lxmert.training.tasks import PreparedTask
+from lxmert.training.tasks import PreparedTask, Task
 from lxmert.training.trainer import FinetuneTrainer, figures_of
 
 
@@ -67,7 +71,8 @@ def finetune(
         progress: True shows progress bars on standard error.
 
     Raises:
-        ConfigurationError: The folder is not empty and `resume` is False, or holds another recipe's run.
+        ConfigurationError: The folder is not empty and `resume` is False, or holds the run of another recipe
+            or of another number of processes.
         LxmertError: The data or the model is wrong.
     """
     folder = RunFolder(Path(output_dir))
@@ -91,9 +96,12 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         compile_model=optimisation.compile,
     )
     task = task_named(recipe.task)
+    _check_test(task, recipe, display.start)
     # The model's first weights are drawn while preparing: the seed comes before.
     set_seed(optimisation.seed)
     prepared = prepare(task, recipe, display.start)
+    # What scoring needs and lacks is told now, not after an epoch.
+    prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
     facts = train_to_the_end(trainer, folder, optimisation, "questions")
     figures = figures_of(trainer.state, prepared.facts) | {"training": facts}
@@ -105,6 +113,23 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         split = recipe.data.test_split
         figures["test"] = score_folder(task, recipe, str(folder.path), split, display.start).to_dict()
     return figures
+
+
+def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> None:
+    """Refuse a test split that cannot be scored, before anything is trained.
+
+    Raises:
+        DataError: A file that it takes is missing or malformed, or features of its images are.
+    """
+    data = recipe.data
+    if data.test_split is None or not is_main_process():
+        return
+    examples = task.split(data.directory, data.test_split, data.files).read(progress)
+    # What is answered does not matter; a truth value may stand in every task.
+    predictions = {example.identifier: TRUTH_VALUES[0] for example in examples.examples}
+    task.score(examples, predictions, **recipe.evaluation.model_dump(exclude={"batch_size"}))
+    if data.stores:
+        look_up(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
 
 
 def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_dtype: str) -> None:

@@ -24,17 +24,30 @@ def validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
 
 
 def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, Any]]:
-    """For each validation with this score: "epoch", "step", "validation", and the last "train" before it."""
+    """For each validation with this score: "epoch", "step", "validation", "train".
+
+    "train" has the means of the training figures since the validation before, each over the steps for which
+    it was logged.
+    """
     epochs: list[dict[str, Any]] = []
-    train: dict[str, float] = {}
+    sums: dict[str, float] = {}
+    steps: dict[str, float] = {}
+    logged_step = 0.0
     for entry in log:
         if "loss" in entry:
-            train = {name: value for name, value in entry.items() if name.startswith(_TRAINING)}
+            # An entry has the means over the steps since the one before.
+            covered, logged_step = entry["step"] - logged_step, entry["step"]
+            for name, value in entry.items():
+                if name.startswith(_TRAINING):
+                    sums[name] = sums.get(name, 0.0) + covered * value
+                    steps[name] = steps.get(name, 0.0) + covered
         validation = validation_figures(entry)
         if score in validation:
+            train = {name: total / steps[name] for name, total in sums.items()}
             epochs.append(
                 {"epoch": entry["epoch"], "step": entry["step"], "train": train, "validation": validation}
             )
+            sums, steps = {}, {}
     return epochs
 
 

@@ -54,36 +54,45 @@ class RunFolder:
 
         Args:
             recipe: What will run.
-            resume: True goes on with what lies in the folder; with an empty one the run simply starts.
+            resume: True goes on with what lies in the folder; where no run has begun it simply starts.
 
         Raises:
             ConfigurationError: The folder holds something and `resume` is False, or it holds a run of another
-                recipe. Nothing in it is changed then. The recipe alone, left by a start that failed, counts
-                as nothing.
+                recipe or of another number of processes. Nothing in it is changed then. What a start leaves
+                that came to no checkpoint counts as nothing.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; give a folder for the run's output")
-        if self.path.is_dir() and any(path != self.recipe_path for path in self.path.iterdir()):
+        if self.path.is_dir() and self._is_begun():
             if not resume:
                 raise ConfigurationError(
                     f"{self.path} is not empty; add --resume to go on with its run, or give another folder"
                 )
             self._refuse_another_recipe(recipe)
+            self._refuse_other_processes()
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.recipe_path, recipe.to_yaml())
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end, None where there is none."""
+        processes = _processes_here()
+        return next((folder for folder in self.all_checkpoints() if _is_whole(folder, processes)), None)
+
+    def all_checkpoints(self) -> list[Path]:
+        """The checkpoints, newest first, also those that were cut short."""
         if not self.checkpoints.is_dir():
-            return None
+            return []
         found = {
             int(match.group(1)): folder
             for folder in self.checkpoints.iterdir()
             if (match := _CHECKPOINT.fullmatch(folder.name))
         }
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        whole = [step for step, folder in found.items() if _is_whole(folder, processes)]
-        return found[max(whole)] if whole else None
+        return [found[step] for step in sorted(found, reverse=True)]
+
+    def note_processes(self) -> None:
+        """Save how many processes share the run, which cannot be changed when it is resumed."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._processes_path, json.dumps({"processes": _processes_here()}) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:
         """The figures saved so far, empty where there are none."""
@@ -95,6 +104,36 @@ class RunFolder:
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the run's figures."""
         write_atomically(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def _processes_path(self) -> Path:
+        return self.checkpoints / "processes.json"
+
+    def _is_begun(self) -> bool:
+        """False where nothing is there but what a start leaves that came to no checkpoint."""
+        own = {self.recipe_path, self.metrics_path, self.checkpoints}
+        return (
+            any(path not in own for path in self.path.iterdir())
+            or bool(self.all_checkpoints())
+            or bool(self.read_metrics().get("finished"))
+        )
+
+    def _processes(self) -> int | None:
+        """How many processes the run had, None where it is not known."""
+        if self._processes_path.is_file():
+            return int(json.loads(self._processes_path.read_text(encoding="utf-8"))["processes"])
+        # Runs from before that was noted.
+        return next((count for folder in self.all_checkpoints() if (count := _processes_of(folder))), None)
+
+    def _refuse_other_processes(self) -> None:
+        before, here = self._processes(), _processes_here()
+        if before in (None, here) or not self.all_checkpoints() or self.read_metrics().get("finished"):
+            return
+        name = "1 process" if before == 1 else f"{before} processes"
+        raise ConfigurationError(
+            f"{self.path} holds a run of {name}, so it cannot be resumed with {here}; "
+            f"start {name}, or give another folder"
+        )
 
     def _refuse_another_recipe(self, recipe: Recipe) -> None:
         if not self.recipe_path.is_file():
@@ -120,12 +159,30 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def _processes_here() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _random_states(checkpoint: Path, processes: int) -> list[Path]:
+    """The files of random numbers that so many processes write, each its own."""
+    if processes == 1:
+        return [checkpoint / "rng_state.pth"]
+    return [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
+
+
+def _processes_of(checkpoint: Path) -> int | None:
+    """How many processes wrote a checkpoint, None where files of some are missing."""
+    several = len(list(checkpoint.glob("rng_state_*.pth")))
+    for processes in (several, 1):
+        if processes and all(path.is_file() for path in _random_states(checkpoint, processes)):
+            return processes
+    return None
+
+
 def _is_whole(checkpoint: Path, processes: int) -> bool:
-    # Each of several processes writes its own random numbers, and does not wait for the others.
-    if processes > 1:
-        random_states = [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
-        if not all(path.exists() for path in random_states):
-            return False
+    # Each process writes its own random numbers, and does not wait for the others.
+    if not all(path.is_file() for path in _random_states(checkpoint, processes)):
+        return False
     try:
         json.loads((checkpoint / _WRITTEN_LAST).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):

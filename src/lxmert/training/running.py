@@ -1,5 +1,6 @@
 """What every training run does around its trainer: open the folder, resume, keep figures, write weights."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.resuming import correct_paths, restore_stopped
 from lxmert.training.run_folder import RunFolder
 from lxmert.weights.report import quiet_transformers
+
+logger = logging.getLogger(__name__)
 
 _WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -43,7 +46,8 @@ def run_in_folder(
         What metrics.json holds.
 
     Raises:
-        ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run.
+        ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another
+            recipe or of another number of processes.
     """
     if is_main_process():
         folder.open(recipe, resume=resume)
@@ -95,6 +99,10 @@ def train_to_the_end(
         How the weights came about; the speed is that of this start, validation included.
     """
     checkpoint = folder.newest_checkpoint()
+    if is_main_process():
+        if checkpoint is None and folder.all_checkpoints():
+            logger.warning("%s: no checkpoint was written to its end; the run starts anew", folder.path)
+        folder.note_processes()
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     start = time.perf_counter()
     if checkpoint is not None and is_main_process():
@@ -143,6 +151,8 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
 class SaveFigures(TrainerCallback):
     """Writes metrics.json after each evaluation, so that an interrupted run shows how far it came.
 
+    The training loss is logged before each evaluation and checkpoint, so that the figures have all of it.
+
     Args:
         folder: where.
         figures: from the Trainer's state to what metrics.json holds.
@@ -151,6 +161,14 @@ class SaveFigures(TrainerCallback):
     def __init__(self, folder: RunFolder, figures: Callable[[Any], dict[str, Any]]) -> None:
         self._folder = folder
         self._figures = figures
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log the loss where an evaluation or a checkpoint follows."""
+        control.should_log = control.should_log or control.should_evaluate or control.should_save
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The same."""
+        self.on_step_end(args, state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write what is known so far."""

@@ -50,9 +50,24 @@ def answers_for(
 
 
 def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of the model that is started from, or of the recipe's vocabulary."""
+    """The tokenizer of the model that is started from, or of the recipe's vocabulary.
+
+    Args:
+        model: Names one of them.
+        lower_case: True lower-cases the text; a model that is started from says itself whether it does.
+
+    Raises:
+        ConfigurationError: The model's tokenizer differs from `lower_case`.
+    """
     if model.from_pretrained is not None:
-        return LxmertTokenizerFast.from_pretrained(model.from_pretrained)
+        tokenizer = LxmertTokenizerFast.from_pretrained(model.from_pretrained)
+        if tokenizer.do_lower_case != lower_case:
+            its, ours = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
+            raise ConfigurationError(
+                f"text.lower_case is {ours}, but the tokenizer of {model.from_pretrained} has {its}; "
+                f"give text.lower_case: {its}"
+            )
+        return tokenizer
     if model.vocabulary == SCENES:
         from lxmert.scenes.vocabulary import scene_vocabulary
 

@@ -33,10 +33,7 @@ ALL_TASKS = (
 
 
 def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The figures without the training loss since the last log, of which an interruption loses a part."""
-    return [
-        {"step": epoch["step"], "validation": epoch["validation"] | {"runtime": None}} for epoch in epochs
-    ]
+    return [epoch | {"validation": epoch["validation"] | {"runtime": None}} for epoch in epochs]
 
 
 def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(

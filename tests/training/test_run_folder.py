@@ -1,0 +1,104 @@
+"""Which checkpoint a run goes on from, and with how many processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lxmert.errors import ConfigurationError
+from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def recipe() -> FinetuneRecipe:
+    return FinetuneRecipe.from_dict(
+        {"task": "nlvr2", "model": {"from_pretrained": "first"}, "data": {"directory": "data"}}
+    )
+
+
+def begun(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[str]]) -> RunFolder:
+    """A run with whole checkpoints: by step the names of their files of random numbers."""
+    run = RunFolder(folder)
+    run.open(recipe, resume=False)
+    for step, names in checkpoints.items():
+        checkpoint = run.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        for name in ("trainer_state.json", *names):
+            (checkpoint / name).write_text("{}")
+    return run
+
+
+ONE, TWO = ["rng_state.pth"], ["rng_state_0.pth", "rng_state_1.pth"]
+
+
+@pytest.mark.parametrize(
+    ("names", "here", "told"),
+    [
+        (ONE, 2, "holds a run of 1 process, so it cannot be resumed with 2; start 1 process"),
+        (TWO, 1, "holds a run of 2 processes, so it cannot be resumed with 1; start 2 processes"),
+        (TWO, 4, "holds a run of 2 processes, so it cannot be resumed with 4"),
+    ],
+)
+def test_files_of_random_numbers_tell_the_processes_of_a_run_without_a_note(
+    recipe: FinetuneRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    here: int,
+    told: str,
+) -> None:
+    run = begun(tmp_path, recipe, {5: names, 10: names})
+    monkeypatch.setenv("WORLD_SIZE", str(here))
+    with pytest.raises(ConfigurationError, match=told):
+        run.open(recipe, resume=True)
+    monkeypatch.setenv("WORLD_SIZE", str(len(names)))
+    run.open(recipe, resume=True)
+    newest = run.newest_checkpoint()
+    assert newest is not None
+    assert newest.name == "checkpoint-10"
+
+
+def test_a_newest_checkpoint_that_one_process_did_not_finish_is_passed_over(
+    recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(tmp_path, recipe, {5: TWO, 10: TWO[:1]})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run.open(recipe, resume=True)
+    assert run.newest_checkpoint() == run.checkpoints / "checkpoint-5"
+
+
+def test_the_note_tells_more_than_files(
+    recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(tmp_path, recipe, {5: TWO})
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    run.note_processes()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigurationError, match="a run of 3 processes, so it cannot be resumed with 2"):
+        run.open(recipe, resume=True)
+
+
+def test_a_finished_run_is_returned_to_any_number_of_processes(
+    recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(tmp_path, recipe, {5: ONE})
+    run.write_metrics({"finished": True})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run.open(recipe, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_without_a_checkpoint_has_not_begun(
+    recipe: FinetuneRecipe, tmp_path: Path, resume: bool
+) -> None:
+    run = begun(tmp_path, recipe, {})
+    run.note_processes()
+    run.write_metrics({"epochs": []})
+    values = recipe.model_dump(mode="json")
+    other = FinetuneRecipe.from_dict(values | {"optimisation": values["optimisation"] | {"seed": 7}})
+    run.open(other, resume=resume)
+    assert FinetuneRecipe.from_yaml(run.recipe_path) == other
+    run.metrics_path.write_text(json.dumps({"finished": True}))
+    with pytest.raises(ConfigurationError, match="another recipe" if resume else "is not empty"):
+        run.open(recipe, resume=resume)
