@@ -1,10 +1,12 @@
 """LXMERT: questions about pictures, answered by three Transformer encoders.
 
 The public names are imported when first used, so that `import lxmert` costs neither torch nor transformers.
-Keras is needed by those that begin with TF alone.
+Keras is needed by those that begin with TF alone: without it they are left out of `from lxmert import *`, and
+asking for one of them raises an error that names the `pip install`.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lxmert._version import __version__
@@ -71,6 +73,9 @@ __all__ = [
     "TFLxmertPreTrainedModel",
     "__version__",
 ]
+_KERAS_NAMES = frozenset(name for name in __all__ if name.startswith("TF"))
+if find_spec("keras") is None:
+    __all__[:] = [name for name in __all__ if name not in _KERAS_NAMES]
 
 _HOMES = {
     "LxmertConfig": "lxmert.configuration",
@@ -80,13 +85,15 @@ _HOMES = {
     "LxmertTokenizerFast": "lxmert.tokenization",
     "Regions": "lxmert.vision.regions",
 }
-_KERAS_PREFIX = "TF"
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name in _KERAS_NAMES:
+        home = "lxmert.model_keras"
+    elif name in __all__:
+        home = _HOMES.get(name, "lxmert.model")
+    else:
         raise AttributeError(f"module 'lxmert' has no attribute {name!r}")
-    home = "lxmert.model_keras" if name.startswith(_KERAS_PREFIX) else _HOMES.get(name, "lxmert.model")
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

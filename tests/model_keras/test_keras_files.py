@@ -1,6 +1,8 @@
 """The files of Keras: `.keras`, weights alone, and models for serving."""
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +37,41 @@ def test_a_keras_file_keeps_precision_and_resizing(tmp_path: Path) -> None:
     assert again.lxmert.encoder.layer[0].dtype_policy.name == "mixed_bfloat16"
     assert again.config.vocab_size == 64
     np.testing.assert_array_equal(scores(again(batch(""))), scores(model(batch(""))))
+
+
+@pytest.mark.parametrize("own_loss", [True, False])
+def test_training_goes_on_from_a_keras_file_as_if_never_interrupted(own_loss: bool, tmp_path: Path) -> None:
+    config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = lxmert.TFLxmertForQuestionAnswering(config)
+    loss = None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss=loss, metrics=["accuracy"], jit_compile=False)
+    given = {"x": batch(""), "y": np.array([4, 0, 8])}
+    model.fit(**given, epochs=2, verbose=0)
+    model.optimizer.learning_rate = 1e-3
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = keras.models.load_model(tmp_path / "model.keras")
+    assert int(again.optimizer.iterations) == 2
+    for one, other in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (other, one)), err_msg=one.path)
+    further = [each.fit(**given, epochs=2, verbose=0).history for each in (model, again)]
+    assert further[1]["loss"] == pytest.approx(further[0]["loss"], rel=1e-6)
+    assert further[1]["accuracy"] == further[0]["accuracy"]
+    for name, array in arrays_of(model).items():
+        np.testing.assert_allclose(arrays_of(again)[name], array, atol=1e-7, err_msg=name)
+
+
+def test_a_class_with_a_compile_of_its_own_is_left_to_its_user(tmp_path: Path) -> None:
+    class Own(lxmert.TFLxmertForQuestionAnswering):
+        def compile(self, optimizer: str, temperature: float, **kwargs: Any) -> None:
+            super().compile(optimizer, **kwargs)
+
+    model = Own(small_config(l_layers=1, x_layers=1))
+    model.compile("sgd", 2.0)
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=r"`compile\(\)` was not called"):
+        keras.models.load_model(tmp_path / "model.keras")
 
 
 def test_weights_alone_go_through_the_files_of_keras(tmp_path: Path) -> None:

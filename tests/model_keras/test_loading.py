@@ -1,5 +1,6 @@
 """Reading and writing folders of either half."""
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertConfig
+from transformers.models.lxmert.configuration_lxmert import LxmertConfig as TheirConfig
 
 keras = pytest.importorskip("keras")
 
 import lxmert  # noqa: E402
-from lxmert.errors import IncompleteWeightsError, WeightsError  # noqa: E402
+from lxmert.errors import ConfigurationError, IncompleteWeightsError, WeightsError  # noqa: E402
 from lxmert.weights import load_complete, load_report  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
 from tests.model_keras.kinds import CLASSES, batch, of_keras, of_torch, scores, stirred  # noqa: E402
@@ -161,6 +164,32 @@ def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
     assert changed.name == "mine"
     with pytest.raises(TypeError, match="unknown argument 'hiden_size'"):
         load(tmp_path / "a", hiden_size=3)
+
+
+def test_the_configuration_of_transformers_is_taken(tmp_path: Path) -> None:
+    stirred("Model").save_pretrained(tmp_path)
+    theirs = TheirConfig.from_pretrained(tmp_path, hidden_dropout_prob=0.4)
+    model = lxmert.TFLxmertModel.from_pretrained(tmp_path, config=theirs)
+    assert type(model.config) is lxmert.LxmertConfig
+    assert model.config.hidden_dropout_prob == 0.4
+    with pytest.raises(ConfigurationError, match="is a BertConfig, expected an LxmertConfig"):
+        lxmert.TFLxmertModel.from_pretrained(tmp_path, config=BertConfig())
+
+
+@pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
+def test_precision_goes_by_both_names(argument: str, tmp_path: Path) -> None:
+    stirred("Model").to(torch.bfloat16).save_pretrained(tmp_path)
+    load = lxmert.TFLxmertModel.from_pretrained
+    assert load(tmp_path, **{argument: "float16"}).dtype_policy.name == "float16"
+    assert load(tmp_path, **{argument: "auto"}).dtype_policy.name == "bfloat16"
+
+
+def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: Path) -> None:
+    stirred("Model").to(torch.float16).save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    del settings["dtype"]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert lxmert.TFLxmertModel.from_pretrained(tmp_path, dtype="auto").dtype_policy.name == "float16"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,18 @@ def test_a_text_that_is_hidden_altogether_is_as_in_pytorch() -> None:
     )
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16", "float16"])
+def test_what_is_hidden_altogether_is_attended_to_alike(precision: str) -> None:
+    model = TFLxmertModel(small_config(l_layers=1, x_layers=1, initializer_range=0.6), dtype=precision)
+    given = batch()
+    given["attention_mask"][1] = given["visual_attention_mask"][1] = 0
+    found = model(given, output_attentions=True)
+    for maps, keys in ((found.language_attentions, 7), (found.vision_attentions, 5)):
+        weights = keras.ops.convert_to_numpy(keras.ops.cast(maps[0], "float32"))
+        np.testing.assert_allclose(weights[1], 1 / keys, rtol=4e-3)
+        assert weights[0].std() > 0.01
+
+
 def test_a_call_without_attentions_wins_over_the_configuration() -> None:
     config = small_config(l_layers=1, x_layers=1, r_layers=1, output_attentions=True)
     model = TFLxmertModel(config)

@@ -18,6 +18,8 @@ CHOSEN = (
     "test_outputs.py",
     "test_training.py::test_pretraining_with_its_own_loss",
     "test_training.py::test_dropout_acts_in_training_only",
+    "test_training.py::test_a_configuration_that_asks_for_tuples_does_not_hinder_training",
+    "test_keras_files.py::test_training_goes_on_from_a_keras_file_as_if_never_interrupted",
     "test_inputs.py::test_wrong_inputs_are_refused_as_in_pytorch",
     "test_inputs.py::test_fit_refuses_wrong_arrays_before_it_compiles",
     "test_checked_data.py",

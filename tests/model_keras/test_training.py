@@ -124,6 +124,52 @@ def test_what_cannot_be_learnt_is_told() -> None:
         heads.fit(batch(), labels()["ans"])
 
 
+def test_weights_of_examples_and_classes_need_a_loss_of_the_user() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    model.compile("sgd", run_eagerly=True)
+    given, weights = batch() | {"labels": labels()["ans"]}, np.ones(EXAMPLES)
+    for run in (
+        lambda: model.fit(given, sample_weight=weights, verbose=0),
+        lambda: model.fit(given, class_weight={0: 2.0}, verbose=0),
+        lambda: model.fit(given, validation_data=(given, None, weights), verbose=0),
+        lambda: model.evaluate(given, sample_weight=weights, verbose=0),
+        lambda: model.train_on_batch(given, sample_weight=weights),
+        lambda: model.train_on_batch(given, class_weight={0: 2.0}),
+        lambda: model.test_on_batch(given, sample_weight=weights),
+    ):
+        with pytest.raises(TensorError, match="no use for sample or class weights"):
+            run()
+    model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    plain = model.test_on_batch(batch(), labels()["ans"])
+    doubled = model.test_on_batch(batch(), labels()["ans"], sample_weight=2 * weights)
+    assert doubled == pytest.approx(2 * plain, rel=1e-5)
+
+
+def test_compiling_again_forgets_the_loss_and_the_metrics() -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+    model.compile("sgd", loss=loss, metrics=["accuracy"], run_eagerly=True)
+    assert model.test_on_batch(batch(), labels()["ans"])[0] > 7
+    model.compile("sgd", run_eagerly=True)
+    own = float(keras.ops.convert_to_numpy(model(batch() | {"labels": labels()["ans"]}).loss))
+    assert model.test_on_batch(batch(), labels()["ans"]) == pytest.approx(own, rel=1e-5)
+    assert model.loss is None
+
+
+@pytest.mark.parametrize("own_loss", [True, False])
+def test_a_configuration_that_asks_for_tuples_does_not_hinder_training(own_loss: bool) -> None:
+    config = small_config(l_layers=1, x_layers=1, return_dict=False)
+    model = TFLxmertForQuestionAnswering(config)
+    loss = None if own_loss else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss=loss, metrics=["accuracy"], jit_compile=False)
+    history = model.fit(batch(), labels()["ans"], batch_size=7, epochs=2, verbose=0).history
+    assert history["loss"][1] < history["loss"][0]
+    if own_loss:
+        assert model.train_on_batch(batch() | {"labels": labels()["ans"]})[0] < history["loss"][1]
+    assert isinstance(model.predict(batch(), batch_size=7, verbose=0), tuple)
+    assert model.config.return_dict is False
+
+
 def test_dropout_acts_in_training_only() -> None:
     config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.5)
     model = TFLxmertModel(config)

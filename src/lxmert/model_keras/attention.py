@@ -1,7 +1,7 @@
 """Multi-head attention, and the residual layers built on it (paper section 3.2, equations 1 to 8).
 
-Masks are additive: 0 where a key may be seen, the lowest number of the type where not. A query that may see
-no key then attends to all keys alike instead of giving NaN.
+Scores are at least float32, and the lowest number of float32 is added to those of hidden keys. A query that
+may see no key then attends to all keys alike, at any precision, instead of giving NaN.
 
 Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
 """
@@ -14,16 +14,14 @@ from keras import ops
 from lxmert.configuration import LxmertConfig
 from lxmert.model_keras.layers import TFLxmertLayerBase, layer_norm, linear
 
-_LOWEST = {"float16": -65504.0, "bfloat16": -3.3895313892515355e38, "float32": -3.4028234663852886e38}
-"""The lowest finite number of each type; that of float32 serves float64 too."""
+_LOWEST = -3.4028234663852886e38
+"""The lowest finite number of float32; it serves float64 too."""
 
 
-def additive_mask(mask: Any, dtype: str) -> Any:
-    """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one to add to scores, (B, 1, 1, K)."""
-    if mask is None:
-        return None
-    hidden = 1.0 - ops.cast(mask, dtype)[:, None, None, :]
-    return hidden * _LOWEST.get(dtype, _LOWEST["float32"])
+def hidden_keys(mask: Any, dtype: str) -> Any:
+    """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one of 1 (hidden) and 0, (B, 1, 1, K)."""
+    # The lowest number itself would not pass through layers of half precision.
+    return None if mask is None else 1.0 - ops.cast(mask, dtype)[:, None, None, :]
 
 
 class TFLxmertAttention(TFLxmertLayerBase):
@@ -50,7 +48,7 @@ class TFLxmertAttention(TFLxmertLayerBase):
         Args:
             hidden_states: (B, Q, H), the queries.
             context: (B, K, H), the keys and values.
-            attention_mask: additive (B, 1, 1, K), or None.
+            attention_mask: (B, 1, 1, K), see `hidden_keys`, or None.
             output_attentions: also return the weights.
 
         Returns:
@@ -60,10 +58,9 @@ class TFLxmertAttention(TFLxmertLayerBase):
         key = ops.transpose(self._heads(self.key(context)), (0, 2, 3, 1))  # (B, A, d, K)
         value = ops.transpose(self._heads(self.value(context)), (0, 2, 1, 3))  # (B, A, K, d)
         scores = ops.matmul(query * self.scaling, key)  # (B, A, Q, K)
-        # At least float32: in float16 the sum of a score and the lowest number can overflow to -inf.
         scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
         if attention_mask is not None:
-            scores = scores + ops.cast(attention_mask, scores.dtype)
+            scores = scores + ops.cast(attention_mask, scores.dtype) * _LOWEST
         weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         weights = self.dropout(weights)
         mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, Q, A, d)

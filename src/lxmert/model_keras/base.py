@@ -9,7 +9,7 @@ from typing import Any
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.faults import STATES_LEFT_OUT
-from lxmert.model_keras.attention import additive_mask
+from lxmert.model_keras.attention import hidden_keys
 from lxmert.model_keras.checks import check_inputs, check_objects
 from lxmert.model_keras.embeddings import TFLxmertEmbeddings
 from lxmert.model_keras.encoder import TFLxmertEncoder
@@ -63,7 +63,7 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
             "visual_attention_mask": visual_attention_mask,
         }
         check_objects(self.config, None, {name: value for name, value in given.items() if value is not None})
-        mask = additive_mask(visual_attention_mask, self.compute_dtype)
+        mask = hidden_keys(visual_attention_mask, self.compute_dtype)
         return self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
 
     def call(
@@ -123,10 +123,10 @@ class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds, training=training)  # (B, W, H)
         encoded = self.encoder(
             words,
-            additive_mask(attention_mask, self.compute_dtype),
+            hidden_keys(attention_mask, self.compute_dtype),
             visual_feats,
             visual_pos,
-            additive_mask(visual_attention_mask, self.compute_dtype),
+            hidden_keys(visual_attention_mask, self.compute_dtype),
             output_attentions=output_attentions,
             output_all_attentions=output_all_attentions,
             first_word_only=pooled_only and not every_layer,

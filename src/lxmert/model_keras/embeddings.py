@@ -40,8 +40,9 @@ class NormalWithPaddingRow(keras.initializers.RandomNormal):
 class TFLxmertEmbeddings(TFLxmertLayerBase):
     """Word, position and segment embeddings, summed and normalised.
 
-    Only the word [PAD] has a padding row, which no training changes. Position 0 ([CLS]) and segment 0 (the
-    only one of a single sentence) are ordinary rows.
+    Only the word [PAD] has a padding row: it learns nothing from texts that hold it, though the masked-word
+    head of pre-training, where it is tied to the word embedding, moves it still. Position 0 ([CLS]) and
+    segment 0 (the only one of a single sentence) are ordinary rows.
     """
 
     parts = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm", "dropout")

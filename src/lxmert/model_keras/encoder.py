@@ -107,9 +107,9 @@ class TFLxmertXLayer(TFLxmertLayerBase):
 
         Args:
             lang_feats: (B, W, H).
-            lang_attention_mask: additive (B, 1, 1, W), or None.
+            lang_attention_mask: (B, 1, 1, W), see `hidden_keys`, or None.
             visual_feats: (B, O, H).
-            visual_attention_mask: additive (B, 1, 1, O), or None.
+            visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
             first_word_only: compute the first word alone; gives it, (B, 1, H), and the objects as they were.
@@ -195,10 +195,10 @@ class TFLxmertEncoder(TFLxmertLayerBase):
 
         Args:
             lang_feats: (B, W, H), embedded words.
-            lang_attention_mask: additive (B, 1, 1, W), or None.
+            lang_attention_mask: (B, 1, 1, W), see `hidden_keys`, or None.
             visual_feats: (B, O, visual_feat_dim), object features.
             visual_pos: (B, O, visual_pos_dim), object positions.
-            visual_attention_mask: additive (B, 1, 1, O), or None.
+            visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: return attention maps.
             output_all_attentions: return all attention maps of the cross-modality layers.
             first_word_only: of the last cross-modality layer compute the first word alone, without maps; the

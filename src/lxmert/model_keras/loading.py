@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from lxmert.configuration import LxmertConfig
+from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
 from lxmert.weights.files import check_config, read_folder_arrays
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder_with, is_hub_name
@@ -26,7 +27,7 @@ logger = logging.get_logger(__name__)
 
 ModelT = TypeVar("ModelT", bound="TFLxmertPreTrainedModel")
 
-_MODEL_ARGUMENTS = frozenset({"name", "dtype", "trainable"})
+_MODEL_ARGUMENTS = frozenset({"name", "dtype", "torch_dtype", "trainable"})
 _FORMATS = frozenset({"from_pt", "from_tf", "use_safetensors"})
 """Arguments by which `transformers` is told what lies in a folder; here the files tell."""
 
@@ -35,7 +36,7 @@ def load_model(
     model_class: type[ModelT],
     name_or_folder: str | PathLike[str],
     *,
-    config: LxmertConfig | str | PathLike[str] | None = None,
+    config: PreTrainedConfig | str | PathLike[str] | None = None,
     **kwargs: Any,
 ) -> tuple[ModelT, LoadReport]:
     """Make a model and fill what the checkpoint has of it.
@@ -44,14 +45,15 @@ def load_model(
         model_class: one of the TFLxmert classes.
         name_or_folder: a local model folder or a hub name.
         config: the configuration, or where it lies; None takes that of the checkpoint.
-        **kwargs: arguments of the model class, of the hub, and configuration values that override the
-            checkpoint's.
+        **kwargs: arguments of the model class, among which `dtype` may be "auto" and be called `torch_dtype`;
+            of the hub; and configuration values that override the checkpoint's.
 
     Returns:
         The model, and what was filled.
 
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read.
+        ConfigurationError: `config` is none of LXMERT.
         TypeError: an argument is none of these.
     """
     options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
@@ -59,8 +61,14 @@ def load_model(
     overrides = {key: value for key, value in kwargs.items() if key not in _FORMATS}
     folder = _folder(str(name_or_folder), options)
     config = _configuration(model_class, folder, config, overrides)
+    arrays = read_folder_arrays(folder)
+    under_former_name = arguments.pop("torch_dtype", None)
+    if under_former_name is not None:
+        arguments.setdefault("dtype", under_former_name)
+    if arguments.get("dtype") == "auto":
+        arguments["dtype"] = _precision(config, arrays)
     model = model_class(config, **arguments)
-    return model, fill(model, read_folder_arrays(folder), str(name_or_folder))
+    return model, fill(model, arrays, str(name_or_folder))
 
 
 def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], source: str) -> LoadReport:
@@ -115,15 +123,22 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
     return hub_folder_with(name, options)
 
 
+def _precision(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The Keras dtype of a checkpoint: what the configuration says, else of its first array of numbers."""
+    if config.dtype is not None:
+        return str(config.dtype).removeprefix("torch.")
+    return next((array.dtype.name for array in arrays.values() if array.dtype.kind == "f"), None)
+
+
 def _configuration(
     model_class: type[Any],
     folder: Path,
-    config: LxmertConfig | str | PathLike[str] | None,
+    config: PreTrainedConfig | str | PathLike[str] | None,
     overrides: dict[str, Any],
 ) -> LxmertConfig:
     """The configuration to build from; an override that it does not know is a TypeError."""
-    if isinstance(config, LxmertConfig):
-        made, unused = config, overrides
+    if isinstance(config, PreTrainedConfig):
+        made, unused = as_lxmert_config(config), overrides
     else:
         place = folder if config is None else Path(config)
         if place.is_file():

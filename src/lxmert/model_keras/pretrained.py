@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
+from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError, WeightsError
@@ -128,7 +129,7 @@ class TFLxmertPreTrainedModel(keras.Model):
         cls,
         pretrained_model_name_or_path: str | PathLike[str],
         *,
-        config: LxmertConfig | str | PathLike[str] | None = None,
+        config: PreTrainedConfig | str | PathLike[str] | None = None,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         **kwargs: Any,
@@ -142,18 +143,20 @@ class TFLxmertPreTrainedModel(keras.Model):
 
         Args:
             pretrained_model_name_or_path: a local model folder or a hub name.
-            config: the configuration, or where it lies; None takes that of the checkpoint.
+            config: the configuration, also `transformers`' own of LXMERT, or where it lies; None takes that
+                of the checkpoint.
             ignore_mismatched_sizes: True leaves variables of another shape than in the checkpoint at random
                 values; False makes them an error.
             output_loading_info: True returns the model and a dict of `missing_keys`, `unexpected_keys`,
                 `mismatched_keys` and `error_msgs`.
-            **kwargs: `name`, `dtype` (a Keras dtype or policy) and `trainable` of the model; `revision`,
-                `token`, `subfolder`, `cache_dir`, `force_download`, `local_files_only` for the hub; values of
-                the configuration that override the checkpoint's. `from_pt` and `use_safetensors` are allowed
-                and not needed.
+            **kwargs: `name`, `dtype` (a Keras dtype or policy, or "auto": that of the checkpoint; also under
+                its former name `torch_dtype`) and `trainable` of the model; `revision`, `token`, `subfolder`,
+                `cache_dir`, `force_download`, `local_files_only` for the hub; values of the configuration
+                that override the checkpoint's. `from_pt` and `use_safetensors` are allowed and not needed.
 
         Raises:
             WeightsError: there is no checkpoint, it cannot be read, or a shape differs.
+            ConfigurationError: `config` is none of LXMERT.
             TypeError: an argument is none of these.
         """
         model, report = load_model(cls, pretrained_model_name_or_path, config=config, **kwargs)

@@ -11,10 +11,11 @@ Source: the training steps of Keras 3; those of JAX take and return state beside
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
+from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.checked_data import CheckedData, are_arrays, nothing_lost
 from lxmert.model_keras.inputs import FlexibleInputs
@@ -31,13 +32,34 @@ class Trainable(FlexibleInputs):
     """The tasks, where there are several: besides their sum, the loss of each is logged under its name."""
 
     _task_losses: tuple[keras.metrics.Mean, ...] = ()
+    if TYPE_CHECKING:  # attributes of keras.Model
+        config: LxmertConfig
+        optimizer: Any
+        trainable_variables: list[keras.Variable]
+        loss: Any
+        _compile_loss: Any
+        _compile_metrics: Any
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """See `keras.Model.compile`."""
+        """See `keras.Model.compile`; a loss and metrics of an earlier call are forgotten."""
+        self._compile_loss = self._compile_metrics = self.loss = None  # Keras keeps what is not given anew
         super().compile(*args, **kwargs)  # type: ignore[misc]
         # Past Keras' tracking, as the mean of the total is: they are no part of the model.
         trackers = tuple(keras.metrics.Mean(name=task) for task in self.task_names)
         object.__setattr__(self, "_task_losses", trackers)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """See `keras.Model.compile_from_config`; the optimizer is ready for its state to be read.
+
+        Keras leaves this out, with a warning, where `compile` is not its own; so it does here for the
+        `compile` of a class derived from this one.
+        """
+        if type(self).compile is not Trainable.compile:
+            super().compile_from_config(config)  # type: ignore[misc]
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -57,18 +79,22 @@ class Trainable(FlexibleInputs):
         Raises:
             TensorError: no labels, or sample weights with the model's own loss.
         """
-        if self._compile_loss is not None:  # type: ignore[attr-defined]
+        if self._compile_loss is not None:
             scores = self._scores(y_pred, y)
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
-        if sample_weight is not None:
-            raise TensorError(
-                f"{type(self).__name__} has no use for sample or class weights in its own loss: give a loss "
-                "to compile(), or leave the examples out by the label -100"
-            )
+        self._refuse_weights(sample_weight)
         loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
         if loss is None:
             raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
         return sum((self._aggregate_additional_loss(more) for more in self.losses), start=loss)  # type: ignore[attr-defined]
+
+    def _refuse_weights(self, *weights: Any) -> None:
+        """Raise a TensorError for sample or class weights with the model's own loss."""
+        if self._compile_loss is None and any(weight is not None for weight in weights):
+            raise TensorError(
+                f"{type(self).__name__} has no use for sample or class weights in its own loss: give a loss "
+                "to compile(), or leave the examples out by the label -100"
+            )
 
     def _what_to_give(self) -> str:
         if not self.label_names:
@@ -90,12 +116,12 @@ class Trainable(FlexibleInputs):
         return {name: value for name, value in found.items() if name not in without_targets}
 
     def _compiled_metrics_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
-        if self._compile_metrics is None:  # type: ignore[attr-defined]
+        if self._compile_metrics is None:
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
             inputs = self.arguments_by_name((x,), {})
             y = {score: inputs[name] for score, name in self.label_of_score.items() if name in inputs}
-            if len(self.label_of_score) == 1 and not isinstance(self._compile_metrics._user_metrics, dict):  # type: ignore[attr-defined]
+            if len(self.label_of_score) == 1 and not isinstance(self._compile_metrics._user_metrics, dict):
                 y = next(iter(y.values()), None)
         return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
 
@@ -119,14 +145,17 @@ class Trainable(FlexibleInputs):
         """See `keras.Model.fit`; arrays are checked before anything is compiled, other data batch by batch.
 
         Raises:
-            TensorError: an input is missing, or has a wrong shape, dtype or value.
+            TensorError: an input is missing, or has a wrong shape, dtype or value; or weights of examples
+                or classes with the model's own loss.
         """
         given = _by_name("fit", x, y, *args, **kwargs)
+        self._refuse_weights(given.get("sample_weight"), given.get("class_weight"))
         with ExitStack() as stack:
             stack.enter_context(nothing_lost(self))
             if given.get("validation_data") is not None:
                 names = ("x", "y", "sample_weight")
                 parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                self._refuse_weights(parts[2])
                 held_out = self._checked(stack, dict(zip(names, parts, strict=True)))
                 given["validation_data"] = tuple(held_out[name] for name in names)
             given.setdefault("shuffle", True)
@@ -137,6 +166,7 @@ class Trainable(FlexibleInputs):
         if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which knows them already
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
         given = _by_name("evaluate", x, y, *args, **kwargs)
+        self._refuse_weights(given.get("sample_weight"))
         wants_names = given.pop("return_dict", False)
         with ExitStack() as stack:
             stack.enter_context(nothing_lost(self))
@@ -154,6 +184,7 @@ class Trainable(FlexibleInputs):
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
         given = _by_name("train_on_batch", x, y, *args, **kwargs)
+        self._refuse_weights(given.get("sample_weight"), given.get("class_weight"))
         wants_names = given.pop("return_dict", False)
         told = super().train_on_batch(**given, return_dict=True)  # type: ignore[misc]
         return told if wants_names else self._without_tasks(told)
@@ -162,6 +193,7 @@ class Trainable(FlexibleInputs):
         """See `keras.Model.test_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
         given = _by_name("test_on_batch", x, y, *args, **kwargs)
+        self._refuse_weights(given.get("sample_weight"))
         wants_names = given.pop("return_dict", False)
         told = super().test_on_batch(**given, return_dict=True)  # type: ignore[misc]
         return told if wants_names else self._without_tasks(told)
@@ -215,6 +247,14 @@ class Trainable(FlexibleInputs):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.check(self.arguments_by_name((x,), {}))
 
+    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' way to the shapes of outputs, before the first step, on some backends."""
+        kept, self.config.return_dict = self.config.return_dict, True
+        try:
+            super()._symbolic_build(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.config.return_dict = kept
+
     def train_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels given beside the inputs are put among them."""
         return super().train_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
@@ -233,13 +273,15 @@ class Trainable(FlexibleInputs):
 
     def _with_labels(self, *state_and_data: Any) -> tuple[Any, ...]:
         *state, data = state_and_data
-        return (*state, self._with_labels_among(data))
+        inputs, y, sample_weight = self._with_labels_among(data)
+        # Losses and scores are found by name, whatever form of outputs the configuration chooses.
+        return (*state, (inputs | {"return_dict": True}, y, sample_weight))
 
     def _with_labels_among(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
         """Inputs by name, targets and sample weights; targets of the internal loss are among the inputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         inputs = self.arguments_by_name((x,), {})
-        if y is not None and self._compile_loss is None:  # type: ignore[attr-defined]
+        if y is not None and self._compile_loss is None:
             inputs = self.arguments_by_name((inputs,), self._labels_by_name(y))
             y = None
         return inputs, y, sample_weight

@@ -58,7 +58,8 @@ def pretrain(
         progress: True shows progress bars on standard error.
 
     Raises:
-        ConfigurationError: the folder is not empty and `resume` is False, or holds another recipe's run.
+        ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another recipe
+            or of another number of processes.
         LxmertError: the data or the model is wrong.
     """
     folder = RunFolder(Path(output_dir))
