@@ -28,6 +28,7 @@ CHOSEN = (
     "test_object_states.py::test_pairs_of_images_encoded_once",
     "test_loading.py::test_a_folder_of_pytorch_gives_the_same_model_and_back",
     "test_inputs.py::test_functional_models_from_symbolic_inputs",
+    "test_resizing.py::test_a_resized_model_learns_as_one_that_was_made_so",
     "test_old_bugs.py::test_labels_work_in_mixed_precision",
 )
 

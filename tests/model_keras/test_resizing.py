@@ -176,3 +176,20 @@ def test_frozen_and_narrow_stay_so() -> None:
     assert variable.dtype == "bfloat16"
     assert not variable.trainable
     assert all(one is not variable for one in model.trainable_variables)
+
+
+def test_a_resized_model_learns_as_one_that_was_made_so(tmp_path: Path) -> None:
+    resized_one = TFLxmertForQuestionAnswering(small(attention_probs_dropout_prob=0.0))
+    resized_one.resize_token_embeddings(70)
+    resized_one.resize_num_qa_labels(4)
+    resized_one.save_pretrained(tmp_path)
+    given = batch() | {"labels": np.array([1, 0, 2])}
+    learnt = []
+    for model in (resized_one, TFLxmertForQuestionAnswering.from_pretrained(tmp_path)):
+        model.compile(optimizer=keras.optimizers.SGD(0.1))
+        learnt.append([float(model.train_on_batch(given)) for _ in range(4)])
+    np.testing.assert_allclose(learnt[0], learnt[1], rtol=1e-5)
+    assert learnt[0][-1] < learnt[0][0]
+    if keras.backend.backend() == "torch":
+        parameters = {id(parameter) for parameter in resized_one.parameters()}
+        assert {id(variable.value) for variable in resized_one.trainable_variables} == parameters

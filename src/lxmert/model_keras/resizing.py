@@ -37,6 +37,7 @@ def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray
     """
     holders = list(_holders(model, old))
     new = keras.Variable(values, trainable=old.trainable, dtype=old.dtype, name=old.name)
+    new._path = old.path  # Some backends tell variables apart by it.
     for layer, attribute in holders:
         layer._untrack_variable(old)
         # Keras locks a layer that is built; its own layers open the lock in this way where they quantize.
@@ -47,6 +48,10 @@ def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray
             layer.units = int(layer.kernel.shape[-1])
         elif isinstance(layer, keras.layers.Embedding):
             layer.input_dim = int(layer.embeddings.shape[0])
+    if keras.backend.backend() == "torch":
+        # Each layer of that backend is a module too, and has a list of the parameters of all layers in it.
+        for part in (model, *model._flatten_layers()):
+            part._track_variables()
     _forget_compiled(model)
     return new
 
