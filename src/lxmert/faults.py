@@ -44,6 +44,28 @@ def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
     return []
 
 
+def cut_character(text: str) -> int | None:
+    """The place of the first character of which a text holds only half, which no tokenizer takes, or None."""
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def padding_word_fault(new_num_tokens: int, size: int, pad_token_id: int | None) -> str | None:
+    """The fault of a vocabulary that comes to `size` words and has none of the id of [PAD]; None without."""
+    pad = pad_token_id or 0
+    if size > pad:
+        return None
+    return (
+        f"new_num_tokens is {new_num_tokens}, which drops the padding word of id {pad}; "
+        f"give at least {pad + 1}"
+    )
+
+
 def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
     """Raise the TypeError for arguments that the model does not have, naming the nearest that it has."""
     names = [name for name in known if name not in ("self", "unknown")]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lxmert.errors import ConfigurationError, InputError, TextError
+from lxmert.faults import cut_character
 
 _ENCODING = Lock()
 """Tokenizers keep padding and truncation in themselves, where another thread would change them amid a call.
@@ -106,12 +107,10 @@ def encode_texts(
 
 def _check_characters(text: str, which: str) -> None:
     # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer takes.
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
+    if (start := cut_character(text)) is not None:
         raise TextError(
-            f"{which} is no valid Unicode at character {error.start}: {_shown(text)}; write it in UTF-8"
-        ) from error
+            f"{which} is no valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
+        )
 
 
 def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str, max_length: int) -> None:

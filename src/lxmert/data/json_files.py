@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lxmert.errors import DataError
+from lxmert.faults import cut_character
 
 _Value = TypeVar("_Value")
 
@@ -125,17 +126,6 @@ class Record:
         """The field `key`, which must be a list of JSON objects."""
         place = self.at(key)
         return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
-
-
-def cut_character(text: str) -> int | None:
-    """The place of the first character of which a text holds only one half, or None."""
-    if text.isascii():
-        return None
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
 
 
 def one_line(place: str) -> str:

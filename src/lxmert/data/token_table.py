@@ -10,9 +10,10 @@ from itertools import chain, islice
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from lxmert.data.json_files import cut_character, kind_of
+from lxmert.data.json_files import kind_of
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
+from lxmert.faults import cut_character
 
 # Sentences tokenised in one call: bounds the memory of its intermediate lists.
 _SENTENCES_AT_A_TIME = 50_000

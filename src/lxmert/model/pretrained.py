@@ -10,7 +10,7 @@ from transformers import initialization as init
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
-from lxmert.faults import refuse_unknown_arguments
+from lxmert.faults import padding_word_fault, refuse_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
@@ -61,12 +61,10 @@ class LxmertPreTrainedModel(PreTrainedModel):
             ConfigurationError: the new number is not above `pad_token_id`.
         """
         if new_num_tokens is not None:
-            multiple, pad = pad_to_multiple_of or 1, self.config.pad_token_id or 0
-            if -(-new_num_tokens // multiple) * multiple <= pad:
-                raise ConfigurationError(
-                    f"new_num_tokens is {new_num_tokens}, which drops the padding word of id {pad}; "
-                    f"give at least {pad + 1}"
-                )
+            multiple = pad_to_multiple_of or 1
+            size = -(-new_num_tokens // multiple) * multiple
+            if fault := padding_word_fault(new_num_tokens, size, self.config.pad_token_id):
+                raise ConfigurationError(fault)
         embedding: nn.Embedding = super().resize_token_embeddings(
             new_num_tokens, pad_to_multiple_of, mean_resizing
         )

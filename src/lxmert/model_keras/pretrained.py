@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError, WeightsError
-from lxmert.faults import count_fault
+from lxmert.faults import count_fault, padding_word_fault
 from lxmert.model_keras.loading import announce, load_model, loading_info
 from lxmert.model_keras.resizing import replace_variable, resized
 from lxmert.model_keras.saving import save_model, serving_signature
@@ -214,11 +214,8 @@ class TFLxmertPreTrainedModel(keras.Model):
         """
         if new_num_tokens is not None and new_num_tokens != self.config.vocab_size:
             _check_count("new_num_tokens", new_num_tokens)
-            if new_num_tokens <= (self.config.pad_token_id or 0):
-                raise ConfigurationError(
-                    f"new_num_tokens is {new_num_tokens}, which drops the padding word of id "
-                    f"{self.config.pad_token_id or 0}; keep at least one word more"
-                )
+            if fault := padding_word_fault(new_num_tokens, new_num_tokens, self.config.pad_token_id):
+                raise ConfigurationError(fault)
             self._resize("embeddings.word_embeddings.weight", new_num_tokens)
             self._resize("cls.predictions.decoder.weight", new_num_tokens)
             self._resize("cls.predictions.bias", new_num_tokens, deviation=0.0)
