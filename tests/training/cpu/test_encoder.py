@@ -137,6 +137,24 @@ def test_it_steps_aside(case: str, passes: list[str]) -> None:
     assert (ours.cross_encoder_attentions is None) == (case != "maps")
 
 
+@pytest.mark.parametrize("states", ["object_states", "word_states"])
+def test_it_steps_aside_for_states_that_are_encoded_already(states: str, passes: list[str]) -> None:
+    objects = {name: value for name, value in batch().items() if name.startswith("visual")}
+    words = {name: value for name, value in batch().items() if not name.startswith("visual")}
+    scores = []
+    for packed in (True, False):
+        lxmert = model(packed, **NO_DROPOUT).lxmert
+        if states == "object_states":
+            encoded = {states: lxmert.encode_objects(**objects)}
+            given = words | encoded | {"visual_attention_mask": objects["visual_attention_mask"]}
+        else:
+            encoded = {states: lxmert.encode_words(**words)}
+            given = objects | encoded | {"attention_mask": words["attention_mask"]}
+        scores.append(lxmert(**given, output_hidden_states=False).pooled_output)
+    assert passes == []
+    assert torch.equal(*scores)
+
+
 def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
     given = batch()
     ours, theirs = (

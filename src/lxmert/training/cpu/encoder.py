@@ -135,8 +135,9 @@ class PackedEncoder(LxmertEncoder):
     ) -> LxmertEncoderOutput:
         """See `LxmertEncoder.forward`."""
         by_layer = bool(named_options.get("output_hidden_states", True))
-        others = named_options.keys() - {"output_hidden_states"}
-        asks_more = any(options) or any(named_options[name] for name in others)
+        others = [asked for name, asked in named_options.items() if name != "output_hidden_states"]
+        # By identity: states of objects are asked for too, and a tensor has no truth of its own.
+        asks_more = any(asked is not None and asked is not False for asked in (*options, *others))
         if visual_feats is not None and visual_pos is not None and not asks_more and self._may_pack():
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
