@@ -125,11 +125,11 @@ def test_a_write_that_is_interrupted_leaves_nothing_behind(
 ) -> None:
     server.answers["/data/table.json"] = plain()
 
-    def killed(self: Path, target: Path) -> None:
+    def killed(source: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", killed)
+        patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             table(server).fetch()
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []

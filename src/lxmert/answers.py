@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lxmert.errors import InputError, TensorError, VocabularyError
+from lxmert.whole_files import write_whole
 
 ANSWERS_FILE = "answers.json"
 
@@ -61,7 +62,7 @@ def read_answers(path: str | Path) -> list[str]:
 
 def write_answers(path: str | Path, answers: Sequence[str]) -> None:
     """Write answers.json, one answer a line."""
-    Path(path).write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n")
 
 
 def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[list[Answer]]:

@@ -9,7 +9,6 @@ import os
 import time
 import urllib.error
 import urllib.request
-import uuid
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lxmert.errors import DownloadError, first_line
+from lxmert.whole_files import write_whole
 
 CACHE_VARIABLE = "LXMERT_HOME"
 """Environment variable: the folder for fetched files instead of ~/.cache/lxmert."""
@@ -179,14 +179,7 @@ def _keep(content: bytes, path: Path) -> None:
     """Write all or nothing: another process never sees half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by `tempfile`, whose files no other user may read: the folder may be shared.
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
     except OSError as error:
         raise DownloadError(
             f"{path}: cannot be kept here ({error}); set {CACHE_VARIABLE} to a folder that can be written"

@@ -63,6 +63,7 @@ def vqa(
     from lxmert.data.submissions import read_submission
     from lxmert.data.vqa import read_vqa_annotations
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
+    from lxmert.whole_files import write_whole
 
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission("vqa", predictions, progress=progress)
@@ -85,7 +86,7 @@ def vqa(
         allow_missing=allow_missing,
     )
     if per_question is not None:
-        per_question.write_text(json.dumps(scores.per_question, indent=0) + "\n", encoding="utf-8")
+        write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
     facts = {"task": "vqa", "evaluator": evaluator}
     report_scores(predictions, submission, faults, scores, None if as_json else vqa_table, facts)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.feature_sources import FeatureSource
+from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.vision.geometry import iou
 from lxmert.vision.regions import Regions
@@ -23,8 +24,6 @@ from lxmert.vision.regions import Regions
 DEFAULT_IOU = 0.5
 
 _IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".avif", ".heic"}
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)

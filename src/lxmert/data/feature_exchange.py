@@ -1,7 +1,5 @@
 """Feature files of the original into stores, and stores into such files."""
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +8,9 @@ from lxmert.data.feature_store.layout import LABELS
 from lxmert.data.feature_store.manifest import MANIFEST_NAME
 from lxmert.data.feature_store.skipped import Skipped, SkippedList
 from lxmert.data.feature_tsv import FIELDS, IMPORTED, TsvLine, format_row, parse_row, read_lines
+from lxmert.data.progress import Advance
 from lxmert.errors import DataError, RegionsError
-
-Advance = Callable[[int], None]
+from lxmert.whole_files import written_whole
 
 
 @dataclass(frozen=True)
@@ -94,20 +92,16 @@ def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images
     Raises:
         DataError: an image's name holds a tab or a line end, or the file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     unlabelled = 0
     try:
-        with partial.open("wb") as file:
+        with written_whole(path) as file:
             for position in range(len(store)):
                 arrays = store.arrays_at(position)
                 file.write(format_row(store.name_at(position), arrays))
                 unlabelled += any(getattr(arrays, label) is None for label in LABELS)
                 advance(1)
-        os.replace(partial, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return unlabelled
 
 

@@ -5,7 +5,6 @@ Source: the leaderboards' formats. VQA: JSON list of {"question_id": int, "answe
 """
 
 import json
-import os
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lxmert.data.json_stream import stream_json
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_of, quoted
 from lxmert.errors import DataError
+from lxmert.whole_files import written_whole
 
 SubmissionTask = Literal["vqa", "gqa", "nlvr2"]
 
@@ -82,8 +82,7 @@ def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> No
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
-    with _written(path) as file:
-        file.writelines(_json_text(path, _JSON_FORMS["vqa"], predictions))
+    _write(path, _json_text(path, _JSON_FORMS["vqa"], predictions))
 
 
 def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> None:
@@ -92,8 +91,7 @@ def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> No
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
-    with _written(path) as file:
-        file.writelines(_json_text(path, _JSON_FORMS["gqa"], predictions))
+    _write(path, _json_text(path, _JSON_FORMS["gqa"], predictions))
 
 
 def write_nlvr2_submission(path: str | Path, predictions: Mapping[str, bool]) -> None:
@@ -102,18 +100,7 @@ def write_nlvr2_submission(path: str | Path, predictions: Mapping[str, bool]) ->
     Raises:
         DataError: An identifier or a prediction is of a wrong type, or the file cannot be written.
     """
-    with _written(path) as file:
-        for identifier, truth in predictions.items():
-            if not isinstance(truth, bool):
-                raise DataError(
-                    f"{path}: the prediction for {identifier} is {quoted(truth)}, expected a bool"
-                )
-            if not isinstance(identifier, str) or "," in identifier or identifier.split() != [identifier]:
-                raise DataError(
-                    f"{path}: the identifier {quoted(identifier)} cannot stand in a line; "
-                    "expected a string without commas and white space"
-                )
-            file.write(f"{identifier},{truth}\n")
+    _write(path, _csv_text(path, predictions))
 
 
 def read_submission(
@@ -225,6 +212,18 @@ def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _
     return identifier, answer
 
 
+def _csv_text(path: str | Path, predictions: Mapping[str, bool]) -> Iterator[str]:
+    for identifier, truth in predictions.items():
+        if not isinstance(truth, bool):
+            raise DataError(f"{path}: the prediction for {identifier} is {quoted(truth)}, expected a bool")
+        if not isinstance(identifier, str) or "," in identifier or identifier.split() != [identifier]:
+            raise DataError(
+                f"{path}: the identifier {quoted(identifier)} cannot stand in a line; "
+                "expected a string without commas and white space"
+            )
+        yield f"{identifier},{truth}\n"
+
+
 def _csv_rows(path: str | Path, counter: FaultCounter) -> Iterator[_Row]:
     """Split as the official script does: the line is stripped, its fields are not."""
     with _opened(path) as file:
@@ -277,15 +276,9 @@ def _opened(path: str | Path) -> Iterator[IO[str]]:
         raise unreadable(path, error) from None
 
 
-@contextmanager
-def _written(path: str | Path) -> Iterator[IO[str]]:
-    """A file that gets its name only when it is complete."""
-    partial = Path(f"{path}.partial")
+def _write(path: str | Path, pieces: Iterable[str]) -> None:
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        os.replace(partial, path)
+        with written_whole(path) as file:
+            file.writelines(piece.encode() for piece in pieces)
     except OSError as error:
         raise DataError(f"{path}: the predictions cannot be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

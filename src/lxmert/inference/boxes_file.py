@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lxmert.errors import DataError
+from lxmert.whole_files import write_whole
 
 _LARGEST = 1e9
 """No picture is larger; an integer of 400 digits would overflow."""
@@ -42,7 +43,7 @@ def read_boxes(path: Path) -> Tensor:
 def write_boxes(path: Path, boxes_xyxy_px: Tensor) -> None:
     """Write boxes (N, 4) so that `read_boxes` reads them back."""
     rows = [[round(float(value), 2) for value in row] for row in boxes_xyxy_px]
-    path.write_text(json.dumps({"boxes": rows}) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps({"boxes": rows}) + "\n")
 
 
 def _is_number(value: object) -> bool:

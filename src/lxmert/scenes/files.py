@@ -3,7 +3,6 @@
 Pictures are complete or absent; annotation files get their names when all of them are complete.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,9 @@ from typing import IO, Any, Final, Self
 
 from lxmert.scenes.naming import SPLITS
 from lxmert.scenes.records import CATEGORIES, ImageRecords, to_json
+from lxmert.whole_files import write_whole
 
 _LICENSE: Final = {"name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
-
-
-def write_atomically(path: Path, content: bytes | dict[str, Any]) -> None:
-    """Write a file that is there completely or not at all; a dictionary is written as JSON."""
-    data = content if isinstance(content, bytes) else (json.dumps(content, indent=1) + "\n").encode()
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,7 @@ class DataSetFiles:
 
     def write(self, records: ImageRecords) -> None:
         """Write one image and its records."""
-        write_atomically(self._folder / records.path, records.png)
+        write_whole(self._folder / records.path, records.png)
         self._images[records.split].extend(records.lines["images"])
         for kind, split in self._layouts:
             if split == records.split:

@@ -25,10 +25,11 @@ from typing import Any, Final
 
 from lxmert.errors import InputError
 from lxmert.scenes.counts import SceneCounts
-from lxmert.scenes.files import DataSetFiles, write_atomically
+from lxmert.scenes.files import DataSetFiles
 from lxmert.scenes.generation import generate
 from lxmert.scenes.naming import SPLITS
 from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
+from lxmert.whole_files import write_whole
 
 FORMAT: Final = "lxmert-scenes"
 GENERATOR_VERSION: Final = 1
@@ -80,7 +81,7 @@ def make_scenes(
             counts.add(records)
         files.finish()
     _remove_left_over(folder, images)
-    write_atomically(folder / SUMMARY_FILE, _summary(arguments, counts))
+    _write_json(folder / SUMMARY_FILE, _summary(arguments, counts))
     (folder / UNFINISHED_FILE).unlink()
     return counts
 
@@ -103,7 +104,7 @@ def _claim(folder: Path, arguments: dict[str, int]) -> None:
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
     (folder / "annotations").mkdir(exist_ok=True)
-    write_atomically(folder / UNFINISHED_FILE, {"format": FORMAT, **arguments})
+    _write_json(folder / UNFINISHED_FILE, {"format": FORMAT, **arguments})
     (folder / SUMMARY_FILE).unlink(missing_ok=True)
 
 
@@ -133,6 +134,10 @@ def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:
             known: round(share, 4) for known, share in counts.nlvr2_blind_accuracy.items()
         },
     }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _remove_left_over(folder: Path, images: int) -> None:

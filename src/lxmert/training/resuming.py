@@ -5,9 +5,9 @@ from pathlib import Path
 
 from transformers import Trainer, TrainerState
 
-from lxmert.training.run_folder import write_atomically
 from lxmert.training.stopping import StopEarly
 from lxmert.weights.files import read_folder
+from lxmert.whole_files import write_whole
 
 _STATE = "trainer_state.json"
 _BEST = "best_model_checkpoint"
@@ -25,7 +25,7 @@ def correct_paths(checkpoint: Path) -> None:
         return
     here = str((checkpoint.parent / Path(state[_BEST]).name).absolute())
     if state[_BEST] != here:
-        write_atomically(path, json.dumps(state | {_BEST: here}, indent=2) + "\n")
+        write_whole(path, json.dumps(state | {_BEST: here}, indent=2) + "\n")
 
 
 def restore_stopped(trainer: Trainer, checkpoint: Path) -> bool:

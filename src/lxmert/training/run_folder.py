@@ -13,6 +13,7 @@ from typing import Any
 
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_base import Recipe
+from lxmert.whole_files import write_whole
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -71,7 +72,7 @@ class RunFolder:
             self._refuse_another_recipe(recipe)
             self._refuse_other_processes()
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.recipe_path, recipe.to_yaml())
+        write_whole(self.recipe_path, recipe.to_yaml())
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end, None where there is none."""
@@ -92,7 +93,7 @@ class RunFolder:
     def note_processes(self) -> None:
         """Save how many processes share the run, which cannot be changed when it is resumed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._processes_path, json.dumps({"processes": _processes_here()}) + "\n")
+        write_whole(self._processes_path, json.dumps({"processes": _processes_here()}) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:
         """The figures saved so far, empty where there are none."""
@@ -103,7 +104,7 @@ class RunFolder:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the run's figures."""
-        write_atomically(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        write_whole(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
     @property
     def _processes_path(self) -> Path:
@@ -150,13 +151,6 @@ class RunFolder:
                 f"{self.path} holds a run of another recipe, so it cannot be resumed with this one: "
                 + "; ".join(differences)
             )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a kill at any moment leaves the old or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _processes_here() -> int:

@@ -3,7 +3,6 @@
 Shapes: N objects of one image, D features per object.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from lxmert.data.feature_store.layout import (
 )
 from lxmert.data.feature_store.manifest import StoreManifest
 from lxmert.data.feature_store.parts import Extent, image_faults, map_file, measure
+from lxmert.data.progress import Advance
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.geometry import validate_boxes
-
-Advance = Callable[[int], None]
 
 
 @dataclass

@@ -1,0 +1,44 @@
+"""Files that are there completely or not at all."""
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write into, which gets its name when all has gone well and else vanishes.
+
+    A kill at any moment leaves what was there before, and two processes that write the same file never mix.
+    What is no ordinary file, as /dev/stdout or a named pipe, is written to as it is.
+
+    Args:
+        path: the file; its folder exists. A link stays a link, and where it points is written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        with path.open("wb") as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    # Not by `tempfile`, whose files no other user may read: the folder may be shared.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("xb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file as `written_whole` does; text as UTF-8, with lines that end as given."""
+    with written_whole(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
