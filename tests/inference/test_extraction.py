@@ -15,7 +15,8 @@ from PIL import Image
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store
 from lxmert.data.feature_store.skipped import SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError, RegionsError
-from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, describe_store, extract_images
+from lxmert.inference.boxes_of_images import BoxesOfImages
+from lxmert.inference.extraction import ExtractionOptions, describe_store, extract_images
 from lxmert.inference.image_list import NamedImage, Naming, list_images
 from lxmert.inference.ranks import Ranks
 from lxmert.vision.build import build_extractor
@@ -90,7 +91,8 @@ def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> 
     for number in range(30):  # More than the processes take at once.
         (photos / f"copy {number}.png").hardlink_to(photos / f"{number % 7}.png")
     given = {path.name: [[0, 0, 1, 1], [0, 0, 1, 0.5]] for path in sorted(photos.iterdir())[1:]}
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    unknown = dict.fromkeys(given, (0, 0))
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, unknown))
     extractor = build_extractor(GIVEN)
     here = _extract(photos, tmp_path / "here", extractor, boxes=boxes)
     there = _extract(photos, tmp_path / "there", extractor, boxes=boxes, workers=2)
@@ -239,10 +241,15 @@ def test_an_extractor_that_fails_for_every_image_is_the_error(photos: Path, tmp_
         _extract(photos, tmp_path / "other", Faulty(16, MemoryError()))  # type: ignore[arg-type]
 
 
-def _instances(path: Path, boxes: dict[str, list[list[float]]]) -> Path:
+def _instances(
+    path: Path, boxes: dict[str, list[list[float]]], sizes: dict[str, tuple[int, int]] | None = None
+) -> Path:
+    """An instances file of boxes x, y, width, height; images are 9 wide and 7 high where `sizes` has none."""
+    known = {name: (sizes or {}).get(name, (9, 7)) for name in boxes}
     content = {
         "images": [
-            {"id": number, "file_name": name, "width": 9, "height": 7} for number, name in enumerate(boxes)
+            {"id": number, "file_name": name, "width": width, "height": height}
+            for number, (name, (width, height)) in enumerate(known.items())
         ],
         "annotations": [
             {"id": 1, "image_id": number, "category_id": 1, "bbox": box}
@@ -262,7 +269,7 @@ def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None
         "5.png": [[0, 0, 2, 2]],
         "3.png": [[2, 2, 9, 9]],
     }
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, {"3.png": (3, 11)}))
     with pytest.raises(ConfigurationError, match="--boxes"):
         _extract(photos, tmp_path / "store", build_extractor(GIVEN))
     assert not (tmp_path / "store").exists()
@@ -283,12 +290,41 @@ def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Pa
 
     def find(path: str) -> list[list[float]] | None:
         found = boxes.find(NamedImage("n", Path(path)))
-        return None if found is None else found.tolist()
+        return None if found is None else found.boxes_xyxy_px.tolist()
 
     assert find("/data/photos/b/1.png") == [[0, 0, 2, 2]]
     assert find("a/1.png") == [[0, 0, 1, 1]]
     assert find("/data/1.png") is None
     assert find("/data/2.png") == [[0, 0, 3, 3]]
+
+
+def test_of_paths_that_end_alike_the_longest_counts(tmp_path: Path) -> None:
+    given = {"1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "a/b/1.png": [[0, 0, 3, 3]]}
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    for path, side in (("/data/1.png", 1), ("/data/b/1.png", 2), ("b/1.png", 2), ("x/a/b/1.png", 3)):
+        found = boxes.find(NamedImage("1.png", Path(path)))
+        assert found is not None
+        assert found.boxes_xyxy_px.tolist() == [[0, 0, side, side]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_boxes_of_a_picture_of_another_size_are_refused(photos: Path, tmp_path: Path, workers: int) -> None:
+    # All these boxes lie inside the pictures: nothing but the size tells that they are for others.
+    given = {name: [[0, 0, 3, 2]] for name in ("0.png", "1.png", "2.png", "3.png")}
+    sizes = {"0.png": (4, 3), "1.png": (5, 16), "2.png": (9, 7), "3.png": (0, 0)}
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, sizes))
+    report = _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes, workers=workers)
+    assert sorted(FeatureStore(tmp_path / "store").names) == ["2.png", "3.png"]
+    reasons = {item.name: item.reason for item in report.skipped}
+    assert "9×7 pixels (width×height), but its annotations are for 4×3; scale the boxes" in reasons["0.png"]
+    assert "annotations are for 5×16; turn the boxes" in reasons["1.png"]
+
+
+def test_boxes_without_area_are_left_out_as_in_the_files_of_coco(photos: Path, tmp_path: Path) -> None:
+    given = {"0.png": [[1, 2, 3, 4], [1, 2, 3, 0], [1, 2, 0, 4]]}
+    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes)
+    assert FeatureStore(tmp_path / "store")["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6]]
 
 
 def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) -> None:

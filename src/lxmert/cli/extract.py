@@ -89,7 +89,8 @@ def extract(
     store; the exit status is then 3. Several processes started by `accelerate launch` or `torchrun` share the
     images.
     """
-    from lxmert.inference.extraction import BoxesOfImages, ExtractionOptions, extract_images
+    from lxmert.inference.boxes_of_images import BoxesOfImages
+    from lxmert.inference.extraction import ExtractionOptions, extract_images
     from lxmert.inference.image_list import Naming, list_images
     from lxmert.inference.ranks import Ranks
 

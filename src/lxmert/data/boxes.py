@@ -218,6 +218,28 @@ def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Pa
     return numbered
 
 
+def require_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:
+    """Do nothing where a picture has the size that its annotations are for.
+
+    Args:
+        path: the picture's file, for the error.
+        size_hw: its height and width in pixels, upright.
+        annotated_hw: those that the annotations state.
+
+    Raises:
+        DataError: it has another size, so that its boxes would lie elsewhere.
+    """
+    if size_hw == annotated_hw:
+        return
+    is_turned = size_hw == annotated_hw[::-1]
+    remedy = "turn" if is_turned else "scale"
+    reason = ", upright by its EXIF orientation" if is_turned else ""
+    raise DataError(
+        f"{path}: the image is {size_hw[1]}×{size_hw[0]} pixels (width×height){reason}, but its annotations "
+        f"are for {annotated_hw[1]}×{annotated_hw[0]}; {remedy} the boxes and sizes in the annotations"
+    )
+
+
 def _known(names: Iterable[str], ids: Mapping[str, int]) -> tuple[int, ...]:
     """Ids of the names that have one, each once: two names may be synonyms."""
     return tuple(dict.fromkeys(ids[name] for name in names if name in ids))

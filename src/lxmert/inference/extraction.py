@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.data.feature_store.layout import fingerprint_of_file, name_from_bytes
 from lxmert.data.feature_store.skipped import Skipped, SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError
+from lxmert.inference.boxes_of_images import BoxesOfImages
 from lxmert.inference.image_list import NamedImage
 from lxmert.inference.looking_at_files import (
     ImageJob,
@@ -69,41 +67,8 @@ class ExtractionOptions:
     dtype: str | None = None
     batch_size: int = 1
     workers: int = 1
-    boxes: "BoxesOfImages | None" = None
+    boxes: BoxesOfImages | None = None
     ranks: Ranks = field(default_factory=Ranks)
-
-
-class BoxesOfImages:
-    """The objects' boxes of a COCO instances file, found by an image's path.
-
-    Args:
-        path: the file.
-
-    Raises:
-        DataError: no such file, or it is malformed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        images = read_instances(path).values()
-        self._by_path = {image.file_name: image.boxes_xyxy_px.numpy() for image in images}
-        self._by_name: dict[str, np.ndarray | None] = {}
-        for image in images:
-            name = PurePosixPath(image.file_name).name
-            # Two images of one name in different folders: only the whole path tells which is meant.
-            self._by_name[name] = None if name in self._by_name else self._by_path[image.file_name]
-
-    def find(self, image: NamedImage) -> np.ndarray | None:
-        """The boxes (N, 4) float32 of an image, or None where the file does not know it."""
-        for key in (image.path.as_posix(), image.name):
-            if key in self._by_path:
-                return self._by_path[key]
-        parts = image.path.parts
-        for start in range(1, len(parts) - 1):
-            key = "/".join(parts[start:])
-            if key in self._by_path:
-                return self._by_path[key]
-        return self._by_name.get(image.path.name)
 
 
 def extract_images(
@@ -199,11 +164,12 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     jobs: list[ImageJob] = []
     for image in images:
-        boxes = None if options.boxes is None else options.boxes.find(image)
-        if options.boxes is not None and boxes is None:
+        if options.boxes is None:
+            jobs.append(ImageJob(image.name, image.path))
+        elif (found := options.boxes.find(image)) is None:
             yield Skipped(image.name, str(image.path), f"{options.boxes.path} has no such image, so no boxes")
         else:
-            jobs.append(ImageJob(image.name, image.path, boxes))
+            jobs.append(ImageJob(image.name, image.path, found.boxes_xyxy_px, found.size_hw))
     if options.workers == 1 or not jobs:
         yield from look_here(Looker(extractor, manifest), jobs, options.batch_size)
         return

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lxmert.data.boxes import require_annotated_size
 from lxmert.data.feature_store import EncodedImage, StoreManifest, encode_image
 from lxmert.data.feature_store.skipped import Skipped
 from lxmert.errors import ImageError, InputError, LxmertError
@@ -35,12 +36,16 @@ _TASKS_PER_WORKER = 3
 
 
 class ImageJob(NamedTuple):
-    """An image to look at; boxes (N, 4) float32 in its pixels where the caller knows them."""
+    """An image to look at; boxes (N, 4) float32 in its pixels where the caller knows them.
+
+    `annotated_hw` is the height and width of the image that the boxes were drawn on, where that is known.
+    """
 
     name: str
     path: Path
     # No tensor: each would take a file descriptor on its way to another process.
     boxes_xyxy_px: np.ndarray | None = None
+    annotated_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,14 @@ class Looker:
 
 
 def load(job: ImageJob) -> Image.Image | Skipped:
-    """Decode an image file."""
+    """Decode an image file, and see that it has the size that its boxes are for."""
     try:
         if job.path.exists() and not job.path.is_file():
             raise ImageError(f"{job.path}: neither a file nor a link to one (a pipe, a socket, a device)")
-        return load_image(job.path)
+        image = load_image(job.path)
+        if job.annotated_hw is not None:
+            require_annotated_size(job.path, (image.height, image.width), job.annotated_hw)
+        return image
     except (InputError, OSError, ValueError) as error:
         return Skipped(job.name, str(job.path), str(error))
 

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from lxmert.data.boxes import AnnotatedImage
-from lxmert.errors import DataError
+from lxmert.data.boxes import AnnotatedImage, require_annotated_size
 from lxmert.training.detection.augmentation import draw_variation, mirror
 from lxmert.training.detection.collation import DetectionExample
 from lxmert.training.detection.losses import NO_ATTRIBUTE
@@ -105,15 +104,7 @@ def load_annotated(annotated: AnnotatedImage) -> Image.Image:
         DataError: it has another size than its annotations say, so that its boxes would lie elsewhere.
     """
     image = load_image(annotated.path)
-    if (image.height, image.width) != annotated.size_hw:
-        height, width = annotated.size_hw
-        is_turned = (image.width, image.height) == annotated.size_hw
-        remedy = "turn" if is_turned else "scale"
-        reason = ", upright by its EXIF orientation" if is_turned else ""
-        raise DataError(
-            f"{annotated.path}: the image is {image.width}×{image.height} pixels (width×height){reason}, but "
-            f"its annotations are for {width}×{height}; {remedy} the boxes and sizes in the annotations"
-        )
+    require_annotated_size(annotated.path, (image.height, image.width), annotated.size_hw)
     return image
 
 
