@@ -102,6 +102,17 @@ def test_clipped_boxes_lie_inside_and_clipping_twice_changes_nothing(boxes, righ
     assert torch.equal(inside, geometry.area(boxes))
 
 
+def test_given_boxes_that_are_fractions_of_the_image_are_refused():
+    fractions = [[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]
+    with pytest.raises(RegionsError, match=r"fractions .* multiply x by 53 and y by 37") as caught:
+        geometry.validate_given_boxes(fractions, SIZE_HW)
+    assert "box 0 is (0.1, 0.2, 0.5, 0.6)" in str(caught.value)
+    for boxes, size_hw in (([*fractions, [0, 0, 1, 2]], SIZE_HW), (fractions, (2, 53)), ([], SIZE_HW)):
+        assert torch.equal(
+            geometry.validate_given_boxes(boxes, size_hw), geometry.validate_boxes(boxes, size_hw)
+        )
+
+
 @given(boxes_inside())
 def test_boxes_inside_pass_unchanged(boxes):
     before = boxes.clone()

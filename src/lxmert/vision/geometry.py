@@ -20,6 +20,9 @@ BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 OVERSHOOT_TOLERANCE_PX = 1.0
 """Detectors and annotators round; a box may leave the image by this much before it is a mistake."""
 
+_LEAST_SIDE_OF_FRACTIONS_PX = 16
+"""In images with a shorter side, a box may well lie inside the first pixel."""
+
 _EDGES = ("left", "top", "right", "bottom")
 
 
@@ -193,6 +196,22 @@ def validate_boxes(
         f"nothing of it lies inside the image, which is {width} px wide and {height} px high",
     )
     return clipped
+
+
+def validate_given_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
+    """`validate_boxes` for boxes that somebody drew, who may have given fractions of the image by mistake.
+
+    Raises:
+        RegionsError: see `validate_boxes`; or all boxes of a large image lie inside its first pixel.
+    """
+    checked = validate_boxes(boxes, size_hw)
+    height, width = size_hw
+    if len(checked) and min(size_hw) >= _LEAST_SIDE_OF_FRACTIONS_PX and float(checked.max()) <= 1:
+        raise RegionsError(
+            f"no box reaches beyond the first pixel of the image, box 0 is {_show(checked[0])}: these seem "
+            f"to be fractions of it; expected pixels, so multiply x by {width} and y by {height}"
+        )
+    return checked
 
 
 def _reject_exchanged(boxes: Tensor) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lxmert.errors import RegionsError
 from lxmert.vision.extractor import BoxEncoder
-from lxmert.vision.geometry import BoxesLike, validate_boxes
+from lxmert.vision.geometry import BoxesLike, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 
@@ -70,7 +70,7 @@ class GivenBoxes:
 def encode(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
     """Check the boxes (N, 4) against the RGB image, encode them with `extractor.encoder`, sign the result."""
     size_hw = (image.height, image.width)
-    boxes = validate_boxes(boxes_xyxy_px, size_hw)
+    boxes = validate_given_boxes(boxes_xyxy_px, size_hw)
     return Regions(
         boxes_xyxy_px=boxes,
         features=extractor.encoder(image, boxes),

@@ -27,7 +27,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_network_pixels,
 )
 from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
-from lxmert.vision.geometry import BoxesLike, validate_boxes
+from lxmert.vision.geometry import BoxesLike, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import hash_weights, require_weights
@@ -154,7 +154,7 @@ class FasterRcnnExtractor:
         given: list[Tensor | None] = [None] * len(upright)
         if boxes_xyxy_px is not None:
             pairs = zip(boxes_xyxy_px, upright, strict=True)
-            given = [validate_boxes(boxes, (image.height, image.width)) for boxes, image in pairs]
+            given = [validate_given_boxes(boxes, (image.height, image.width)) for boxes, image in pairs]
         found: dict[int, Regions] = {}
         for positions in self._batches(upright):
             batch = self._look([upright[i] for i in positions], [given[i] for i in positions])
