@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import ResNetBackbone, ResNetConfig, ResNetModel, ViTConfig, ViTModel
+from transformers import (
+    ResNetBackbone,
+    ResNetConfig,
+    ResNetModel,
+    ViTConfig,
+    ViTMAEConfig,
+    ViTMAEModel,
+    ViTModel,
+)
 
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision import (
@@ -19,6 +27,7 @@ from lxmert.vision import (
     build_encoder,
     build_extractor,
 )
+from lxmert.vision.vision_model import VisionModel, unit_pixels
 
 
 def noise(height, width, seed=0):
@@ -270,6 +279,23 @@ def test_a_backbone_sees_the_normalised_crop_and_its_tokens_are_averaged():
     pixels = torch.tensor([(0 - 0.1) / 0.5, (1 - 0.2) / 0.25, (0.2 - 0.3) / 2.0])
     with torch.no_grad():
         tokens = model.eval()(pixel_values=pixels[None, :, None, None].expand(1, 3, 16, 16)).last_hidden_state
+    assert torch.allclose(found[0], tokens[0].mean(dim=0), atol=1e-5)
+
+
+def test_a_masked_autoencoder_is_refused_and_its_weights_are_taken_without_masks(tmp_path):
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+    masked = ViTMAEModel(ViTMAEConfig(**sizes, image_size=16, patch_size=4, mask_ratio=0.75)).eval()
+    with pytest.raises(ConfigurationError, match="ViTMAEModel hides patches at random"):
+        BackboneEncoder(masked)
+    masked.save_pretrained(tmp_path / "masked")
+    # What the error advises.
+    ViTModel.from_pretrained(tmp_path / "masked", add_pooling_layer=False).save_pretrained(tmp_path / "plain")
+    found = BackboneEncoder(tmp_path / "plain")(noise(20, 30), BOXES[:1])
+    masked.config.mask_ratio = 0.0
+    pixels = VisionModel(tiny_vit()).normalisation(unit_pixels(noise(20, 30), (16, 16), BOXES[0])[None])
+    with torch.no_grad():
+        tokens = masked(pixel_values=pixels, noise=torch.arange(16.0)[None]).last_hidden_state
     assert torch.allclose(found[0], tokens[0].mean(dim=0), atol=1e-5)
 
 

@@ -36,6 +36,9 @@ DEFAULT_SIDE_PX = 224
 
 _PICTURE_HALF = "vision_model"
 _POOLER = "pooler"
+_RANDOM_PATCHES = "noise"
+"""The argument by which masked autoencoders choose the patches that they see; without it they draw them."""
+
 _COUNTER = "num_batches_tracked"
 """Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
 
@@ -52,8 +55,9 @@ class VisionModel:
         channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
 
     Raises:
-        ConfigurationError: no model, mean or std that are not three numbers, another channel order, or an
-            image processor in the model's folder that does more to colours than this.
+        ConfigurationError: no model, one that sees random parts of a picture, mean or std that are not three
+            numbers, another channel order, or an image processor in the model's folder that does more to
+            colours than this.
         WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
@@ -75,6 +79,7 @@ class VisionModel:
             self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
         # A dual encoder such as CLIP: its picture half is what sees.
         self.model = getattr(self.model, _PICTURE_HALF, self.model).eval()
+        self._refuse_random_patches()
         is_whole = None not in (mean, std, channel_order)
         published = Normalisation() if place is None or is_whole else published_normalisation(place)
         self.normalisation = published.but(mean, std, channel_order)
@@ -133,6 +138,14 @@ class VisionModel:
             outputs = self.model(**inputs)
         maps = getattr(outputs, "feature_maps", None)
         return maps[-1] if maps else outputs.last_hidden_state
+
+    def _refuse_random_patches(self) -> None:
+        if _RANDOM_PATCHES in inspect.signature(self.model.forward).parameters:
+            raise ConfigurationError(
+                f"{type(self.model).__name__} hides patches at random, so that its features differ at every "
+                f"look; save its weights as a model that sees all patches, those of a ViTMAEModel with "
+                f"ViTModel.from_pretrained(…).save_pretrained(…), and give that"
+            )
 
     def _interpolates_positions(self) -> bool:
         return "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
