@@ -145,6 +145,18 @@ def test_sixteen_bits_are_scaled_not_clipped():
         assert np.asarray(load_image(source))[:, :, 1].tolist() == expected
 
 
+@pytest.mark.parametrize("file_format", [None, "TIFF"])
+def test_eight_bits_in_pixels_of_32_are_refused_instead_of_shown_black(file_format):
+    picture = Image.fromarray(np.array([[0, 100, 255], [1, 2, 3]], np.int32))
+    one_clear_line(
+        encoded(picture, file_format) if file_format else picture, "up to 255 only; expected 16 bits"
+    )
+    black = Image.fromarray(np.zeros((2, 3), np.int32))
+    assert np.asarray(load_image(black)).max() == 0
+    dark = Image.fromarray(np.array([[0, 256], [3, 4]], np.int32))
+    assert np.asarray(load_image(dark))[:, :, 0].tolist() == [[0, 1], [0, 0]]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_transparent_grey_of_sixteen_bits_is_laid_on_white(turned):
     values = np.array([[0, 40_000, 65_535], [40_000, 39_999, 257 * 254]], np.uint16)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lxmert.errors import ImageError
 
+_LARGEST_8_BIT = 255
 _LARGEST_16_BIT = 65_535
 _WHITE = 255
 
@@ -23,6 +24,8 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
         ImageError: values beyond what the mode stands for, or a mode that has no colours.
     """
     if image.mode.startswith("I"):
+        if image.mode == "I":
+            _refuse_eight_bits(np.asarray(image), name)
         image = _from_sixteen_bit(np.asarray(image), name, image.info.get("transparency"))
     elif image.mode == "F":
         image = Image.fromarray(_bytes_of_unit(np.asarray(image), name))
@@ -70,6 +73,15 @@ def from_tensor(values: Tensor) -> Image.Image:
     if array.dtype != torch.uint8:
         raise ImageError(f"image tensor has dtype {array.dtype}; expected uint8, or floats in 0..1")
     return from_array(array.numpy(), "image tensor")
+
+
+def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
+    # Of 16 bits such a picture would be black; from an array of int32 it is one of 8 bits.
+    high = int(values.max())
+    if 0 < high <= _LARGEST_8_BIT and int(values.min()) >= 0:
+        raise ImageError(
+            f"{name}: 32-bit pixels reach up to {high} only; expected 16 bits, 0..65535 (or uint8 for 0..255)"
+        )
 
 
 def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) -> Image.Image:
