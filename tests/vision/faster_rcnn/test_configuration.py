@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import yaml
 
@@ -54,6 +55,20 @@ def test_stages_that_cannot_be_are_refused(blocks) -> None:
         FasterRcnnConfig(stage_blocks=blocks, feature_stage="res3")
 
 
+def test_one_value_where_several_are_expected_is_a_fault_like_others() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        FasterRcnnConfig(pixel_mean_bgr=103, stage_blocks=3, anchor_sizes_px=None, object_names="sky")  # type: ignore[arg-type]
+    for fault in (
+        "4 fault(s)",
+        "pixel_mean_bgr must be 3 numbers, got 103",
+        "got 3",
+        "anchor_sizes_px must be one or more numbers, got None",
+        "object_names must be a list of 1600 names, got 'sky'",
+    ):
+        assert fault in str(caught.value)
+    assert FasterRcnnConfig(anchor_ratios=np.array([0.5, 1.0])).anchor_ratios == [0.5, 1.0]
+
+
 PUBLISHED = """
 model:
   max_pool: true
@@ -95,12 +110,13 @@ def test_an_empty_published_file_gives_the_published_detector() -> None:
     assert config_from_published({}).to_dict() == FasterRcnnConfig().to_dict()
 
 
-def test_what_the_detector_cannot_be_is_refused_all_at_once() -> None:
+@pytest.mark.parametrize("depth", [18, [101]])
+def test_what_the_detector_cannot_be_is_refused_all_at_once(depth) -> None:
     values = yaml.safe_load(PUBLISHED)
     values["roi_box_head"]["res5halve"] = True
-    values["resnets"]["depth"] = 18
+    values["resnets"]["depth"] = depth
     values["input"]["format"] = "RGB"
     with pytest.raises(ConfigurationError) as caught:
         config_from_published(values)
-    for place in ("roi_box_head.res5halve", "resnets.depth is 18", "input.format is 'RGB'"):
+    for place in ("roi_box_head.res5halve", f"resnets.depth is {depth}", "input.format is 'RGB'"):
         assert place in str(caught.value)

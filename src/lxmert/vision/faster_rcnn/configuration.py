@@ -5,13 +5,15 @@ al. 2018 (arXiv 1707.07998) trained on Visual Genome and whose features LXMERT w
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from transformers import PreTrainedConfig
 
 from lxmert.errors import ConfigurationError
 from lxmert.faults import count_fault, number_fault
+
+_T = TypeVar("_T")
 
 STEM_STRIDE = 4
 """Network pixels per cell of the map behind the stem: a convolution and a pooling of stride 2 each."""
@@ -131,34 +133,34 @@ class FasterRcnnConfig(PreTrainedConfig):
         self.res2_channels = res2_channels
         self.width_per_group = width_per_group
         self.num_groups = num_groups
-        self.stage_blocks = list(stage_blocks)
+        self.stage_blocks = _as_list(stage_blocks)
         self.feature_stage = feature_stage
         self.roi_dilation = roi_dilation
         self.freeze_norms = freeze_norms
         self.freeze_at = freeze_at
-        self.pixel_mean_bgr = list(pixel_mean_bgr)
-        self.pixel_std_bgr = list(pixel_std_bgr)
+        self.pixel_mean_bgr = _as_list(pixel_mean_bgr)
+        self.pixel_std_bgr = _as_list(pixel_std_bgr)
         self.min_size_px = min_size_px
         self.max_size_px = max_size_px
-        self.anchor_sizes_px = list(anchor_sizes_px)
-        self.anchor_ratios = list(anchor_ratios)
+        self.anchor_sizes_px = _as_list(anchor_sizes_px)
+        self.anchor_ratios = _as_list(anchor_ratios)
         self.proposal_channels = proposal_channels
         self.proposals_before_nms = proposals_before_nms
         self.max_proposals = max_proposals
         self.proposal_nms_threshold = proposal_nms_threshold
         self.proposal_min_size_px = proposal_min_size_px
-        self.proposal_delta_weights = list(proposal_delta_weights)
+        self.proposal_delta_weights = _as_list(proposal_delta_weights)
         self.pooling = pooling
         self.pooling_resolution = pooling_resolution
         self.num_object_labels = num_object_labels
         self.num_attr_labels = num_attr_labels
-        self.box_delta_weights = list(box_delta_weights)
-        self.detection_nms_thresholds = list(detection_nms_thresholds)
+        self.box_delta_weights = _as_list(box_delta_weights)
+        self.detection_nms_thresholds = _as_list(detection_nms_thresholds)
         self.min_objects = min_objects
         self.max_objects = max_objects
         self.score_threshold = score_threshold
-        self.object_names = None if object_names is None else list(object_names)
-        self.attribute_names = None if attribute_names is None else list(attribute_names)
+        self.object_names = None if object_names is None else _as_list(object_names)
+        self.attribute_names = None if attribute_names is None else _as_list(attribute_names)
         self.validate()
 
     @property
@@ -215,12 +217,18 @@ class FasterRcnnConfig(PreTrainedConfig):
         sizes = {"object_names": self.num_object_labels, "attribute_names": self.num_attr_labels}
         for names_name, size in sizes.items():
             names = getattr(self, names_name)
-            if names is not None and len(names) != size:
+            if names is not None and not isinstance(names, list):
+                yield f"{names_name} must be a list of {size} names, got {names!r}"
+            elif names is not None and len(names) != size:
                 yield f"{names_name} holds {len(names)} names for {size} classes"
 
     def _stage_fault(self) -> Iterator[str]:
         blocks = self.stage_blocks
-        if len(blocks) != 4 or any(count_fault("", count, 0) for count in blocks):
+        if (
+            not isinstance(blocks, list)
+            or len(blocks) != 4
+            or any(count_fault("", count, 0) for count in blocks)
+        ):
             yield f"stage_blocks must be four integers of at least 0 (res2, res3, res4, res5), got {blocks!r}"
             return
         used = {"res2": blocks[0], "res3": blocks[1], "res5": blocks[3]}
@@ -233,8 +241,13 @@ class FasterRcnnConfig(PreTrainedConfig):
             yield f"stage_blocks gives res4 {blocks[2]} blocks, but feature_stage is res3: give it 0"
 
 
+def _as_list(values: Iterable[_T]) -> list[_T]:
+    is_several = isinstance(values, Iterable) and not isinstance(values, str)
+    return list(values) if is_several else values  # type: ignore[return-value]  # `validate` tells
+
+
 def _numbers_fault(name: str, values: Any, length: int | None, least: float, most: float) -> Iterator[str]:
-    if not values or (length is not None and len(values) != length):
+    if not isinstance(values, list) or not values or (length is not None and len(values) != length):
         yield f"{name} must be {length or 'one or more'} numbers, got {values!r}"
         return
     for value in values:

@@ -92,7 +92,7 @@ def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str
         if found is not None and found not in allowed:
             yield f"{place} is {found!r}, this detector has {' or '.join(map(repr, allowed))}"
     depth = _at(known, "resnets.depth")
-    if depth is not None and depth not in _BLOCKS_OF_DEPTH:
+    if depth is not None and depth not in list(_BLOCKS_OF_DEPTH):  # It may be a list itself.
         yield f"resnets.depth is {depth!r}, known are {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
     for name in _ONE_LEVEL:
         levels = values.get(name, [[1]])
