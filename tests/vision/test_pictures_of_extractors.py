@@ -1,5 +1,6 @@
 """Whatever extractor looks: pictures are turned upright and laid on white first, and may be paths."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -79,6 +80,23 @@ def test_pictures_are_seen_as_they_are_shown(kind, sources, tmp_path):
         assert regions.equals(expected)
     with pytest.raises(ImageError, match=r"absent\.png: no such image file"):
         look(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS)
+def test_a_picture_may_come_alone(kind, tmp_path):
+    extractor = EXTRACTORS[kind]()
+
+    def look(images):
+        return extractor(images, [BOXES]) if extractor.needs_boxes else extractor(images)
+
+    (expected,) = look([picture()])
+    picture().save(tmp_path / "one.png")
+    pixels = np.asarray(picture())
+    alone = (picture(), pixels, torch.from_numpy(pixels.copy()).permute(2, 0, 1), tmp_path / "one.png")
+    for source in (*alone, str(tmp_path / "one.png"), pixels[None]):
+        (regions,) = look(source)
+        assert regions.equals(expected)
+    assert extractor([], [] if extractor.needs_boxes else None) == []
 
 
 def test_network_pixels_are_those_of_the_picture_as_it_is_shown(sources):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.vision.encoders import cell_weights
 from lxmert.vision.grid import checked_grid, grid_tiles
-from lxmert.vision.images import ImageSource, as_rgb
+from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
 
@@ -87,7 +87,7 @@ class BackboneGrid:
         return self._feature_dim
 
     def __call__(
-        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
+        self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
         """Encode each image, whatever `load_image` reads, by itself.
 
@@ -97,7 +97,7 @@ class BackboneGrid:
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
-        return [self._encode(as_rgb(image)) for image in images]
+        return [self._encode(image) for image in as_rgb_list(images)]
 
     def to(self, device: torch.device | str) -> "BackboneGrid":
         """Move the model to `device`; returns itself."""

@@ -29,7 +29,7 @@ from lxmert.vision.foreign_models import (
     require_name,
 )
 from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
-from lxmert.vision.images import ImageSource, as_rgb
+from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import hash_weights, require_weights
 
@@ -118,7 +118,7 @@ class TransformersDetector:
         return None
 
     def __call__(
-        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
+        self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
         """Find the objects of each image, whatever `load_image` reads, best-scored first.
 
@@ -129,7 +129,7 @@ class TransformersDetector:
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} finds its own boxes; leave boxes out, or use given_boxes")
-        return [self._detect(as_rgb(image)) for image in images]
+        return [self._detect(image) for image in as_rgb_list(images)]
 
     def to(self, device: torch.device | str) -> "TransformersDetector":
         """Move the model to `device`; returns itself."""

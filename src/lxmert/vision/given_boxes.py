@@ -11,7 +11,7 @@ from PIL import Image
 from lxmert.errors import RegionsError
 from lxmert.vision.extractor import BoxEncoder
 from lxmert.vision.geometry import BoxesLike, validate_given_boxes
-from lxmert.vision.images import ImageSource, as_rgb
+from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 
 
@@ -38,7 +38,9 @@ class GivenBoxes:
         return self.encoder.feature_dim
 
     def __call__(
-        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        boxes_xyxy_px: Sequence[BoxesLike] | None = None,
     ) -> list[Regions]:
         """Encode the boxes of each image.
 
@@ -54,13 +56,12 @@ class GivenBoxes:
                 f"{self.identity} does not find objects by itself; give boxes=, one (N, 4) set for each "
                 f"image (--boxes FILE on the command line)"
             )
-        if len(boxes_xyxy_px) != len(images):
+        upright = as_rgb_list(images)
+        if len(boxes_xyxy_px) != len(upright):
             raise RegionsError(
-                f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
+                f"{len(boxes_xyxy_px)} sets of boxes for {len(upright)} images; expected one (N, 4) set each"
             )
-        return [
-            encode(self, as_rgb(image), boxes) for image, boxes in zip(images, boxes_xyxy_px, strict=True)
-        ]
+        return [encode(self, image, boxes) for image, boxes in zip(upright, boxes_xyxy_px, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "given_boxes", "encoder": …}`."""

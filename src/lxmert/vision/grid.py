@@ -15,7 +15,7 @@ from torch import Tensor
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.vision.extractor import BoxEncoder
 from lxmert.vision.given_boxes import encode
-from lxmert.vision.images import ImageSource, as_rgb
+from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 
 
@@ -51,7 +51,7 @@ class RegularGrid:
         return self.encoder.feature_dim
 
     def __call__(
-        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
+        self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
         """Cut and encode each image, whatever `load_image` reads.
 
@@ -62,7 +62,7 @@ class RegularGrid:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
         return [
             encode(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
-            for image in map(as_rgb, images)
+            for image in as_rgb_list(images)
         ]
 
     def to_dict(self) -> dict[str, Any]:

@@ -152,15 +152,28 @@ def as_image_list(images: Any) -> list[Any]:
     Raises:
         ImageError: an empty list.
     """
-    if isinstance(images, (np.ndarray, Tensor)):
-        found = list(images) if images.ndim == 4 else [images]
-    elif isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
-        found = list(images)
-    else:
-        found = [images]
+    found = _listed(images)
     if not found:
         raise ImageError("the list of images is empty; give at least one image")
     return found
+
+
+def as_rgb_list(images: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
+    """`as_rgb` of each of the images, of which there may be one alone or none.
+
+    Raises:
+        ImageError: see `load_image`.
+    """
+    return [as_rgb(image) for image in _listed(images)]
+
+
+def _listed(images: Any) -> list[Any]:
+    # The rows of an array or the letters of a path must not be taken for images.
+    if isinstance(images, (np.ndarray, Tensor)):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
+        return list(images)
+    return [images]
 
 
 def _read(source: str | Path, max_pixels: int) -> Image.Image:
@@ -200,7 +213,9 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
         # Pillow only warns about moderately large pictures; here the limit below decides instead.
         opened = _quietly(lambda: _open(file, formats, max_pixels))
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image, or of a format that is not read ({_listed()})") from error
+        raise ImageError(
+            f"{name}: not an image, or of a format that is not read ({_known_formats()})"
+        ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(name, _pixels_of(error), max_pixels) from error
     except MemoryError:  # Nothing is wrong with the image.
@@ -294,5 +309,5 @@ def _too_large(name: str, pixels: int | None, max_pixels: int, size: str = "") -
     )
 
 
-def _listed() -> str:
+def _known_formats() -> str:
     return "JPEG, PNG, GIF, BMP, WebP, TIFF and similar are"

@@ -28,7 +28,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
 )
 from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
 from lxmert.vision.geometry import BoxesLike, validate_given_boxes
-from lxmert.vision.images import ImageSource, as_rgb
+from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import hash_weights, require_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
@@ -130,7 +130,9 @@ class FasterRcnnExtractor:
         return None if names is None else tuple(names)
 
     def __call__(
-        self, images: Sequence[ImageSource], boxes_xyxy_px: Sequence[BoxesLike] | None = None
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        boxes_xyxy_px: Sequence[BoxesLike] | None = None,
     ) -> list[Regions]:
         """Look at each image.
 
@@ -146,11 +148,11 @@ class FasterRcnnExtractor:
             ImageError: no image, or one without pixels.
             RegionsError: not one set of boxes per image, or a box that is not inside its image.
         """
-        if boxes_xyxy_px is not None and len(boxes_xyxy_px) != len(images):
+        upright = as_rgb_list(images)
+        if boxes_xyxy_px is not None and len(boxes_xyxy_px) != len(upright):
             raise RegionsError(
-                f"{len(boxes_xyxy_px)} sets of boxes for {len(images)} images; expected one (N, 4) set each"
+                f"{len(boxes_xyxy_px)} sets of boxes for {len(upright)} images; expected one (N, 4) set each"
             )
-        upright = [as_rgb(image) for image in images]
         given: list[Tensor | None] = [None] * len(upright)
         if boxes_xyxy_px is not None:
             pairs = zip(boxes_xyxy_px, upright, strict=True)
