@@ -257,6 +257,22 @@ def test_what_is_left_out_of_the_file_is_as_its_image_processor_has_it(tmp_path)
     assert normalisation_of(folder, **given) == tuple(given.values())
 
 
+def test_a_model_that_was_loaded_before_sees_the_colours_of_its_folder(tmp_path):
+    folder = save(ViTModel, tmp_path / "vit")
+    ViTImageProcessorPil(image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(folder)
+    loaded = ViTModel.from_pretrained(folder)
+    assert VisionModel(loaded).normalisation.mean == (0.5, 0.5, 0.5)
+    assert BackboneGrid(loaded).identity == BackboneGrid(folder).identity
+    assert VisionModel(ViTModel(ViTConfig(**VIT))).normalisation.mean == IMAGENET_MEAN
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        ConfigurationError, match=r"vit, where its normalisation cannot be .*\(no such folder\)"
+    ):
+        VisionModel(loaded)
+    whole = VisionModel(loaded, mean=(0.1,) * 3, std=(0.2,) * 3, channel_order="bgr")
+    assert whole.normalisation.mean == (0.1, 0.1, 0.1)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.errors import ConfigurationError, WeightsError
+from lxmert.errors import ConfigurationError, WeightsError, first_line
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -30,6 +30,7 @@ from lxmert.vision.foreign_models import (
 )
 from lxmert.vision.normalisation import Normalisation, published_normalisation
 from lxmert.weights.fingerprint import hash_weights, require_weights
+from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.report import load_reported
 
 DEFAULT_SIDE_PX = 224
@@ -48,8 +49,8 @@ class VisionModel:
 
     Args:
         model: a `transformers` vision model or backbone, or the folder or hub name of one.
-        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the model's
-            folder (preprocessor_config.json), else ImageNet's.
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the folder
+            that the model is loaded from, or was (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
         channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
@@ -69,18 +70,18 @@ class VisionModel:
         weights_hash: str | None = None,
         channel_order: str | None = None,
     ) -> None:
-        place: str | None = None
+        is_whole = None not in (mean, std, channel_order)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
-            place = local_place(self.name)
-            self.model = _load_model(self.name, place)
+            place: str | None = local_place(self.name)
+            self.model = _load_model(self.name, str(place))
         else:
             self.model = require_model(model)
             self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
+            place = None if is_whole or self.name is None else _settings_place(self.name)
         # A dual encoder such as CLIP: its picture half is what sees.
         self.model = getattr(self.model, _PICTURE_HALF, self.model).eval()
         self._refuse_random_patches()
-        is_whole = None not in (mean, std, channel_order)
         published = Normalisation() if place is None or is_whole else published_normalisation(place)
         self.normalisation = published.but(mean, std, channel_order)
         self.weights_hash = hash_weights(self.model)
@@ -170,6 +171,26 @@ def checked_side(size: Any) -> int:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ConfigurationError(f"images of size {size!r}; expected a whole number of pixels of at least 1")
     return size
+
+
+def _settings_place(name: str) -> str:
+    """The folder with the settings of a model that was loaded before.
+
+    Raises:
+        ConfigurationError: it is out of reach.
+    """
+    reason = "no such folder"
+    if Path(name).is_dir():
+        return name
+    if is_hub_name(name):
+        try:
+            return str(hub_folder(name, weights=False))
+        except WeightsError as error:
+            reason = first_line(error)
+    raise ConfigurationError(
+        f"the model came from {name}, where its normalisation cannot be looked up ({reason}); give mean, std "
+        f"and channel_order"
+    )
 
 
 def _load_model(name: str, place: str) -> nn.Module:
