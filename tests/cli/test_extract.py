@@ -255,6 +255,16 @@ def test_boxes_come_from_a_coco_file(lxmert: CommandLine, tmp_path: Path) -> Non
     assert FeatureStore(tmp_path / "s")[image["file_name"]].boxes_xyxy_px.tolist() == expected
 
 
+@pytest.mark.parametrize("option", ["--min-objects", "--max-objects"])
+def test_numbers_of_objects_beside_given_boxes_are_refused(
+    lxmert: CommandLine, tmp_path: Path, option: str
+) -> None:
+    words = ["extract", tmp_path, "-o", tmp_path / "s", "--boxes", tmp_path / "boxes.json", option, "4"]
+    status, _, err = lxmert.run(*words)
+    assert status == 2
+    assert "--boxes says what the objects are" in err
+
+
 def test_the_embedded_detector_finds_objects_or_describes_given_ones(
     lxmert: CommandLine, tmp_path: Path
 ) -> None:

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lxmert.inference.extraction import ExtractionOptions, ExtractionReport
+    from lxmert.inference.image_list import NamedImage
     from lxmert.inference.ranks import Ranks
     from lxmert.vision.extractor import RegionExtractor
 
@@ -17,70 +21,86 @@ DEFAULT_DETECTOR = "scenes"
 _ON_ACCELERATOR = 8
 
 
+ImagesArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder (with its sub-folders), a text file with one path per line, or one picture.",
+        show_default=False,
+    ),
+]
+StoreOption = Annotated[
+    Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
+]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        "--model",
+        help="'scenes' (the embedded detector, the default), a detector's folder or hub name, or the "
+        "folder of an LXMERT model: its own extractor.",
+        show_default=False,
+    ),
+]
+ExtractorOption = Annotated[
+    str | None,
+    typer.Option(help="Another extractor: a JSON or YAML file, or JSON itself.", show_default=False),
+]
+PresetOption = Annotated[
+    Literal["published", "butd"] | None,
+    typer.Option(
+        help="How a detector chooses objects; butd: as for LXMERT's own features.", show_default=False
+    ),
+]
+MinObjectsOption = Annotated[
+    int | None, typer.Option(min=0, help="Least objects per image.", show_default=False)
+]
+MaxObjectsOption = Annotated[
+    int | None, typer.Option(min=1, help="Most objects per image.", show_default=False)
+]
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(help="COCO instances file with the objects' boxes.", show_default=False),
+]
+DtypeOption = Annotated[
+    Literal["float16", "float32"] | None,
+    typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
+]
+NamesOption = Annotated[
+    Literal["file", "stem", "path"],
+    typer.Option(help="What images are called; those that would share a name get their path."),
+]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, help="Processes; more than one pays for small detectors on a CPU.")
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Images at once, with one worker; 1 on a CPU, 8 on a GPU if not given.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU where there is one.", show_default=False)
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
 def extract(
-    images: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder (with its sub-folders), a text file with one path per line, or one picture.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
-    ],
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            "--detector",
-            "--model",
-            help="'scenes' (the embedded detector, the default), a detector's folder or hub name, or the "
-            "folder of an LXMERT model: its own extractor.",
-            show_default=False,
-        ),
-    ] = None,
-    extractor: Annotated[
-        str | None,
-        typer.Option(help="Another extractor: a JSON or YAML file, or JSON itself.", show_default=False),
-    ] = None,
-    preset: Annotated[
-        Literal["published", "butd"] | None,
-        typer.Option(
-            help="How a detector chooses objects; butd: as for LXMERT's own features.", show_default=False
-        ),
-    ] = None,
-    min_objects: Annotated[
-        int | None, typer.Option(min=0, help="Least objects per image.", show_default=False)
-    ] = None,
-    max_objects: Annotated[
-        int | None, typer.Option(min=1, help="Most objects per image.", show_default=False)
-    ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(help="COCO instances file with the objects' boxes.", show_default=False),
-    ] = None,
-    dtype: Annotated[
-        Literal["float16", "float32"] | None,
-        typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
-    ] = None,
-    names: Annotated[
-        Literal["file", "stem", "path"],
-        typer.Option(help="What images are called; those that would share a name get their path."),
-    ] = "file",
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes; more than one pays for small detectors on a CPU.")
-    ] = 1,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Images at once, with one worker; 1 on a CPU, 8 on a GPU if not given.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU where there is one.", show_default=False)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    images: ImagesArgument,
+    output: StoreOption,
+    detector: DetectorOption = None,
+    extractor: ExtractorOption = None,
+    preset: PresetOption = None,
+    min_objects: MinObjectsOption = None,
+    max_objects: MaxObjectsOption = None,
+    boxes: BoxesOption = None,
+    dtype: DtypeOption = None,
+    names: NamesOption = "file",
+    workers: WorkersOption = 1,
+    batch_size: BatchSizeOption = None,
+    device: DeviceOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Extract the objects of many images into a feature store.
 
@@ -90,7 +110,7 @@ def extract(
     images.
     """
     from lxmert.inference.boxes_of_images import BoxesOfImages
-    from lxmert.inference.extraction import ExtractionOptions, extract_images
+    from lxmert.inference.extraction import ExtractionOptions
     from lxmert.inference.image_list import Naming, list_images
     from lxmert.inference.ranks import Ranks
 
@@ -98,10 +118,13 @@ def extract(
         raise typer.BadParameter("give --detector or --extractor, not both.")
     if workers > 1 and batch_size not in (None, 1):
         raise typer.BadParameter(f"--workers {workers} take one image at once each; leave --batch-size out.")
+    if boxes is not None and (min_objects is not None or max_objects is not None):
+        raise typer.BadParameter(
+            "--boxes says what the objects are; leave --min-objects and --max-objects out."
+        )
     found = list_images(images, Naming(names), leave_out=[output])
-    spec = _spec(detector, extractor)
     wishes = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
-    spec |= {name: wish for name, wish in wishes.items() if wish is not None}
+    spec = _spec(detector, extractor) | {name: wish for name, wish in wishes.items() if wish is not None}
     ranks = Ranks.from_environment()
     try:
         looking, on_gpu = _build(spec, device, workers, ranks)
@@ -112,19 +135,40 @@ def extract(
             boxes=None if boxes is None else BoxesOfImages(boxes),
             ranks=ranks,
         )
-        from lxmert.cli.rate_progress import RateProgress
-
-        what = "extracting" if ranks.count == 1 else f"extracting, rank 0 of {ranks.count}"
-        with RateProgress(what, enabled=not quiet and ranks.rank == 0) as progress:
-            report = extract_images(found, output, looking, options, progress.start)
-        for item in report.skipped:
-            typer.echo(f"skipped: {item}", err=True)
-        added, before, skipped = ranks.total([report.added, report.found, len(report.skipped)])
+        report = _run(found, output, looking, options, shows_progress=not quiet)
+        totals = ranks.total([report.added, report.found, len(report.skipped)])
     finally:
         ranks.leave()
+    _tell(output, totals, ranks)
+
+
+def _run(
+    images: "Sequence[NamedImage]",
+    store: Path,
+    extractor: "RegionExtractor",
+    options: "ExtractionOptions",
+    *,
+    shows_progress: bool,
+) -> "ExtractionReport":
+    """Extract this rank's share with a progress bar, and list what was skipped."""
+    from lxmert.cli.rate_progress import RateProgress
+    from lxmert.inference.extraction import extract_images
+
+    ranks = options.ranks
+    what = "extracting" if ranks.count == 1 else f"extracting, rank 0 of {ranks.count}"
+    with RateProgress(what, enabled=shows_progress and ranks.rank == 0) as progress:
+        report = extract_images(images, store, extractor, options, progress.start)
+    for item in report.skipped:
+        typer.echo(f"skipped: {item}", err=True)
+    return report
+
+
+def _tell(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
+    """Say what all ranks did, and end with the status of it."""
+    added, before, skipped = totals
     if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
-        typer.echo(f"{output}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
+        typer.echo(f"{store}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
     if skipped:
         raise typer.Exit(SKIPPED_STATUS)
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from lxmert.errors import ConfigurationError
 from lxmert.faults import number_fault
+from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 from lxmert.weights.report import quiet_transformers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-CHANNEL_ORDERS = ("rgb", "bgr")
 
 _BYTE = 255.0
 _ROUNDING = 1e-6

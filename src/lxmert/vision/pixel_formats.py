@@ -12,6 +12,9 @@ from torch import Tensor
 
 from lxmert.errors import ImageError
 
+CHANNEL_ORDERS = ("rgb", "bgr")
+"""Which channel networks see first; pictures are red, green, blue."""
+
 _LARGEST_8_BIT = 255
 _LARGEST_16_BIT = 65_535
 _WHITE = 255

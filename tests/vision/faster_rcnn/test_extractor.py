@@ -352,7 +352,7 @@ def test_a_detector_made_in_memory_cannot_be_described(extract):
     ("settings", "message"),
     [
         ({"preset": "caffe"}, "'caffe'"),
-        ({"channel_order": "gbr"}, "'gbr'; expected bgr or rgb"),
+        ({"channel_order": "gbr"}, "'gbr'; expected rgb or bgr"),
         ({"dtype": "float16"}, "'float16'; expected float32 or bfloat16"),
         ({"min_objects": 9, "max_objects": 8}, "min_objects 9 is more than max_objects 8"),
         ({"max_objects": 0}, "max_objects must be an integer of at least 1, got 0"),

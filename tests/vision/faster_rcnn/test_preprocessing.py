@@ -137,7 +137,7 @@ def test_an_image_without_pixels_is_an_error():
 
 
 def test_an_unknown_channel_order_is_an_error():
-    with pytest.raises(ConfigurationError, match="'gbr'; expected bgr or rgb"):
+    with pytest.raises(ConfigurationError, match="'gbr'; expected rgb or bgr"):
         to_network_pixels(noise(4, 4), plain(4, 4), channel_order="gbr")
 
 

@@ -10,8 +10,8 @@ import torch
 from lxmert.errors import ConfigurationError
 from lxmert.faults import count_fault
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
-from lxmert.vision.faster_rcnn.preprocessing import CHANNEL_ORDERS
 from lxmert.vision.faster_rcnn.selection import SelectionSettings
+from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

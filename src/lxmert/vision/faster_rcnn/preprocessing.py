@@ -17,8 +17,7 @@ from lxmert.errors import ConfigurationError, ImageError
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.geometry import clip
 from lxmert.vision.images import as_rgb
-
-CHANNEL_ORDERS = ("bgr", "rgb")
+from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 
 MIN_NETWORK_SIDE_PX = 3
 """Of fewer pixels the stem's pooling leaves nothing; the published code crashes there."""
