@@ -15,6 +15,7 @@ The tree::
     │   └── IncompleteWeightsError       a checkpoint leaves part of the model at random values
     ├── DownloadError                    a file on the net is out of reach, or not the expected one
     ├── ExportError                      an exported model does not say what its model says
+    ├── TrainingError                    a run has come to where it cannot go on
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each message says what failed, what was got, what was expected and what to do. The command line prints
@@ -72,6 +73,10 @@ class DownloadError(LxmertError):
 
 class ExportError(LxmertError):
     """An exported model does not say what its model says, and was not kept."""
+
+
+class TrainingError(LxmertError):
+    """A training run has come to where it cannot go on: its loss is no number any more."""
 
 
 class MissingExtraError(LxmertError, ImportError):

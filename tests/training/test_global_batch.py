@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lxmert.errors import TrainingError
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.stopping import StopEarly
+from lxmert.training.trainer import FinetuneTrainer
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -67,3 +69,36 @@ def test_a_run_stops_after_so_many_validations_without_a_new_best(
     stop = StopEarly("eval_x", patience, higher_is_better=higher_is_better)
     stop.on_evaluate(None, SimpleNamespace(log_history=log), control)
     assert control.should_training_stop == stops
+
+
+@pytest.mark.parametrize("norm", [0.0, 5.0])
+def test_a_run_whose_gradients_are_no_numbers_ends_with_sound_checkpoints(
+    tiny_recipe: Make, tmp_path: Path, norm: float
+) -> None:
+    # Two steps are sound; the third meets weights that the second has thrown beyond float32.
+    recipe = tiny_recipe(
+        data={"test_split": None},
+        optimisation={"peak_learning_rate": 1e38, "max_gradient_norm": norm, "warmup": 2},
+        saving={"checkpoint_every_steps": 1, "select": "last"},
+    )
+    with pytest.raises(
+        TrainingError, match=r"after step 2 the norm of the gradients is (nan|inf), so the run"
+    ):
+        finetune(recipe, tmp_path / "run")
+    [checkpoint] = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")
+    assert checkpoint.name == "checkpoint-2"
+    assert all(tensor.isfinite().all() for tensor in load_file(checkpoint / "model.safetensors").values())
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_validation_loss_that_is_no_number_ends_a_run(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where float16 leaves out every update, so that no gradient reaches the weights.
+    monkeypatch.setattr(FinetuneTrainer, "_get_grad_norm", lambda self, model, grad_norm=None: grad_norm)
+    recipe = tiny_recipe(
+        data={"test_split": None}, optimisation={"peak_learning_rate": 1e38, "max_gradient_norm": 0}
+    )
+    with pytest.raises(TrainingError, match="the validation loss is nan"):
+        finetune(recipe, tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").glob("checkpoint-*"))

@@ -7,6 +7,7 @@ share of what there is to learn in the whole update, which is counted in the tar
 Shapes: L losses.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PrinterCallback, Trainer, TrainerControl
 
+from lxmert.errors import TrainingError
 from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
 from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.log_figures import LOG_PREFIX
@@ -77,6 +79,27 @@ class OptimisingTrainer(Trainer):
             return clip_gradients(model.parameters(), self.args.max_grad_norm)
         return super()._clip_grad_norm(model)
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """As `transformers.Trainer`; what is no number ends the run before it reaches the weights.
+
+        The norm is that of all processes together, so that all of them end.
+
+        Raises:
+            TrainingError: the norm is not finite. In float16 it may be: the Trainer leaves that update out.
+        """
+        norm = super()._get_grad_norm(model, grad_norm)
+        if not self.args.fp16:
+            self._check_finite("norm of the gradients", float(norm))
+        return norm
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"after step {self.state.global_step} the {what} is {value}, so the run was ended; begin "
+                "anew in another folder with a lower optimisation.peak_learning_rate, a longer warmup or a "
+                "lower max_gradient_norm, and look for NaN in the features"
+            )
+
     def watch(
         self,
         display: ProgressDisplay,
@@ -102,7 +125,12 @@ class OptimisingTrainer(Trainer):
             self.add_callback(StopEarly(score, patience, higher_is_better=bool(self.args.greater_is_better)))
 
     def announce(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Log the figures of an evaluation and tell the callbacks; returns them as the log names them."""
+        """Log the figures of an evaluation and tell the callbacks; returns them as the log names them.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        self._check_finite("validation loss", figures.get("loss", 0.0))
         metrics = {f"{LOG_PREFIX}{name}": value for name, value in figures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
