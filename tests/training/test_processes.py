@@ -27,7 +27,7 @@ def still(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
     answers = {"source": str(folder / "answers.json")}
     return {
         "model": model,
-        "data": {"answers": answers, "test_split": None, "train_images": 20},
+        "data": {"answers": answers, "test_split": None, "train_images": 19},
         "saving": {"log_every_steps": 1},
     }
 
@@ -57,10 +57,14 @@ def test_the_size_of_validation_batches_changes_no_figure(
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_and_weights_of_one(tiny_recipe: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", ["cross_entropy", "soft_bce"])
+def test_two_processes_give_the_losses_and_weights_of_one(
+    tiny_recipe: Make, tmp_path: Path, loss: str
+) -> None:
     changes = still(tiny_recipe, tmp_path)
-    one = tiny_recipe(optimisation={"batch_size": 16, "epochs": 1}, **changes)
-    two = tiny_recipe(optimisation={"batch_size": 8, "epochs": 1}, **changes)
+    objects = {"object_prediction": True, "place_weight": 1.0, "loss": loss, "epochs": 1}
+    one = tiny_recipe(optimisation=objects | {"batch_size": 42}, **changes)
+    two = tiny_recipe(optimisation=objects | {"batch_size": 21}, **changes)
     (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -77,6 +81,8 @@ def test_two_processes_give_the_losses_and_weights_of_one(tiny_recipe: Make, tmp
     expected = finetune(one, tmp_path / "one").metrics
     found = json.loads((tmp_path / "two" / "metrics.json").read_text())
     assert found["training"]["processes"] == 2
+    # The last update has one batch that is not full, and one without any example.
+    assert 0 < found["data"]["train_questions"] % 42 < 21
     for mine, theirs in zip(found["epochs"], expected["epochs"], strict=True):
         for name in FIGURES:
             assert mine[name] == pytest.approx(theirs[name], abs=1e-5), name

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
+from lxmert.training.filling import FilledCollator, FilledDataset, FilledSampler
 from lxmert.training.log_figures import ACCURACY, FAMILY_PREFIX, accuracy_per_family, epochs_of
 from lxmert.training.optimising import GlobalBatchTrainer
 from lxmert.training.progress import ProgressDisplay
@@ -51,9 +52,9 @@ class FinetuneTrainer(GlobalBatchTrainer):
             recipe.optimisation,
             model=prepared.model,
             args=arguments,
-            train_dataset=prepared.train,
+            train_dataset=FilledDataset(prepared.train),
             eval_dataset=prepared.validation,
-            data_collator=prepared.collate_train,
+            data_collator=FilledCollator(prepared.collate_train),
         )
         self.watch(display, folder, lambda state: figures_of(state, prepared.facts), recipe.saving.patience)
 
@@ -65,13 +66,16 @@ class FinetuneTrainer(GlobalBatchTrainer):
         terms = [counts["examples" if name in _EXAMPLE_LOSSES else "objects"] for name in self.loss_names]
         return torch.stack(terms).float()
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> ShuffledSampler:
-        return ShuffledSampler(
+    def _get_train_sampler(self, train_dataset: Any = None) -> FilledSampler:
+        batch_of_all = self.args.train_batch_size * self.args.world_size
+        order = ShuffledSampler(
             self._prepared.train.lengths,
-            self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps,
+            batch_of_all * self.args.gradient_accumulation_steps,
             self._recipe.optimisation.seed,
             group_by_length=self._recipe.optimisation.group_by_length,
         )
+        # One process alone may end an epoch with a short batch.
+        return FilledSampler(order, batch_of_all if self.args.world_size > 1 else 1)
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -1,0 +1,97 @@
+"""Full batches for each of several processes, without an example that counts twice.
+
+Processes wait for one another in every update, so each needs as many batches as any other. Where the examples
+of an epoch do not come to that, Accelerate shows some of them again. Here fillers take these places: examples
+without a label, whose objects are hidden, so that no loss counts them.
+
+Shapes: B batch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from lxmert.data.collation import TaskDataset, TaskItem
+from lxmert.training.sampling import ShuffledSampler
+
+_UNLABELLED = -1
+"""What every loss takes for no label, be labels class ids or scores."""
+
+
+class FilledItem(NamedTuple):
+    """What a place of a batch shows.
+
+    Attributes:
+        item: an example.
+        is_filler: True where it counts for nothing.
+    """
+
+    item: TaskItem
+    is_filler: bool
+
+
+class FilledSampler(Sampler[int]):
+    """The order of a `ShuffledSampler` and then fillers, which have the indices that follow the examples'.
+
+    Args:
+        order: gives the indices.
+        multiple: a number that the indices shall be a multiple of; 1 needs no filler.
+    """
+
+    def __init__(self, order: ShuffledSampler, multiple: int) -> None:
+        self._order = order
+        self._fillers = -len(order) % multiple
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration shows."""
+        self._order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._order) + self._fillers
+
+    def __iter__(self) -> Iterator[int]:
+        indices = list(self._order)
+        # Of the last example, because it is about as long as the others of its batch.
+        return iter(indices + [len(indices) + last for last in indices[-1:] * self._fillers])
+
+
+class FilledDataset(Dataset[FilledItem]):
+    """Examples, and the same once more as fillers.
+
+    Args:
+        examples: the examples.
+    """
+
+    def __init__(self, examples: TaskDataset) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> FilledItem:
+        repeats, row = divmod(index, len(self))
+        return FilledItem(self._examples[row], is_filler=repeats > 0)
+
+
+@dataclass(frozen=True)
+class FilledCollator:
+    """Batches items of a `FilledDataset`.
+
+    Attributes:
+        collate: batches examples, of which the objects may be padded.
+    """
+
+    collate: Callable[[Sequence[TaskItem]], dict[str, Any]]
+
+    def __call__(self, items: Sequence[FilledItem]) -> dict[str, Any]:
+        """The batch of the examples; fillers have no label, (B,) or (B, C), and no visible object."""
+        batch = self.collate([filled.item for filled in items])
+        is_filler = torch.tensor([filled.is_filler for filled in items])  # (B,)
+        if is_filler.any():
+            for name, nothing in (("labels", _UNLABELLED), ("visual_attention_mask", 0)):
+                batch[name] = batch[name].clone()
+                batch[name][is_filler] = nothing
+        return batch
