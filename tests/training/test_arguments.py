@@ -58,3 +58,12 @@ def test_what_is_compiled_keeps_the_plain_encoder(monkeypatch: pytest.MonkeyPatc
     model = LxmertForQuestionAnswering(small_config())
     choose_kernels(model, EncoderLoopSection.model_construct(compile=True))
     assert not isinstance(model.lxmert.encoder, PackedEncoder)
+
+
+@pytest.mark.parametrize(("kept", "limit"), [(1, 2), (2, 2), (3, 3)])
+def test_the_newest_checkpoint_outlives_the_end_beside_the_best(
+    tmp_path: Path, kept: int, limit: int
+) -> None:
+    saving = SavingSection(keep_checkpoints=kept)
+    arguments = training_arguments(DetectorOptimisationSection(), saving, tmp_path, score="map_50")
+    assert arguments.save_total_limit == limit

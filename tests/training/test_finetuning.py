@@ -5,20 +5,23 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
-from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
+from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError, TrainingError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.running import save_weights
 from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
 
@@ -169,6 +172,52 @@ def test_killed_process_resumes_to_the_same_weights(tiny_recipe: Make, tmp_path:
     finetune(recipe, tmp_path / "whole")
     subprocess.run(arguments, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So little is learned that the first epoch stays the best.
+    recipe = tiny_recipe(
+        data={"test_split": None}, optimisation={"epochs": 3, "peak_learning_rate": 1e-9, "warmup": 0}
+    )
+
+    def break_off(*arguments: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.finetuning.save_weights", break_off)
+        with pytest.raises(Interrupted):
+            finetune(recipe, tmp_path)
+    metrics = finetune(recipe, tmp_path, resume=True).metrics
+    steps = metrics["training"]["steps"]
+    assert metrics["training"]["resumed_at_step"] == steps
+    assert [epoch["step"] for epoch in metrics["epochs"]] == [steps // 3, 2 * steps // 3, steps]
+    assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
+
+
+def test_what_cannot_be_written_is_told_in_one_line(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **settings: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(LxmertForQuestionAnswering, "save_pretrained", full)
+    with pytest.raises(TrainingError, match=r"the checkpoint of step \d+ could not be written .*--resume"):
+        finetune(tiny_recipe(data={"test_split": None}), tmp_path)
+    model: Any = SimpleNamespace(state_dict=dict, save_pretrained=full)
+    with pytest.raises(TrainingError, match=r"the model in .* could not be written .*No space left"):
+        save_weights(model, tmp_path, "float32")
+
+
+@pytest.mark.parametrize(("max_length", "multiple", "places"), [(33, 1, 33), (20, 48, 48)])
+def test_texts_longer_than_the_model_reads_are_told_before_images_are_looked_at(
+    tiny_recipe: Make, tmp_path: Path, max_length: int, multiple: int, places: int
+) -> None:
+    recipe = tiny_recipe(text={"max_length": max_length, "pad_to_multiple_of": multiple})
+    with pytest.raises(ConfigurationError, match=f"of {places} word pieces, the model has 32 places"):
+        finetune(recipe, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_folder_with_something_in_it_is_left_alone(tiny_recipe: Make, tmp_path: Path) -> None:

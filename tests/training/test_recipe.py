@@ -59,6 +59,17 @@ def test_contradictory_models_are_refused(model: dict[str, Any], message: str) -
         FinetuneRecipe.from_dict(SMALLEST | {"model": model})
 
 
+@pytest.mark.parametrize("key", ["epochs", "peak_learning_rate", "warmup", "weight_decay"])
+def test_no_number_is_infinite(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"optimisation\.{key}: Input should be a finite number"):
+        FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {key: float("inf")}})
+
+
+def test_places_are_learned_beside_objects_alone() -> None:
+    with pytest.raises(ConfigurationError, match="place_weight works with object_prediction"):
+        FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"place_weight": 1.0}})
+
+
 def test_selecting_the_best_epoch_needs_checkpoints_per_epoch() -> None:
     with pytest.raises(ConfigurationError, match="select: best"):
         FinetuneRecipe.from_dict(SMALLEST | {"saving": {"checkpoint_every_steps": 5}})

@@ -94,7 +94,9 @@ def training_arguments(
         eval_steps=evaluate_every_steps,
         save_strategy="epoch" if save_every_steps is None else "steps",
         save_steps=save_every_steps or 500,
-        save_total_limit=saving.keep_checkpoints,
+        # Of one alone the Trainer would delete the newest at the end, where the best is an older one; a run
+        # that breaks off before its weights are written would have to train on from the best.
+        save_total_limit=max(saving.keep_checkpoints, 2) if best else saving.keep_checkpoints,
         load_best_model_at_end=best,
         metric_for_best_model=score if best else None,
         greater_is_better=higher_is_better if best else None,

@@ -23,7 +23,7 @@ from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.log_figures import LOG_PREFIX
 from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.recipe_sections import LoopSection
-from lxmert.training.run_folder import RunFolder
+from lxmert.training.run_folder import RunFolder, writing
 from lxmert.training.running import SaveFigures
 from lxmert.training.stopping import StopEarly
 
@@ -78,6 +78,15 @@ class OptimisingTrainer(Trainer):
         if self.args.device.type == "cpu":
             return clip_gradients(model.parameters(), self.args.max_grad_norm)
         return super()._clip_grad_norm(model)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As `transformers.Trainer`.
+
+        Raises:
+            TrainingError: it cannot be written; those before it are still there.
+        """
+        with writing(f"the checkpoint of step {self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """As `transformers.Trainer`; what is no number ends the run before it reaches the weights.

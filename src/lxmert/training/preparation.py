@@ -18,7 +18,7 @@ from lxmert.training.arguments import choose_kernels
 from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
 from lxmert.training.object_prediction import with_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.starting import answers_for, check_start, model_for, tokenizer_for
+from lxmert.training.starting import answers_for, check_lengths, check_start, model_for, tokenizer_for
 from lxmert.training.tasks import PreparedTask, Report, Task
 from lxmert.vision.build import build_extractor
 from lxmert.weights.report import load_complete
@@ -44,6 +44,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
     # Before any image is looked at: what does not fit together is told at once.
     feature_dim = _feature_dim(processor, store)
     model, origin = model_for(task, recipe.model, processor.tokenizer, answers, feature_dim)
+    check_lengths(recipe.text, model.config)
     train, validation = (
         TaskDataset(
             examples.examples,

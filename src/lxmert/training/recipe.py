@@ -110,6 +110,12 @@ class OptimisationSection(EncoderLoopSection):
         description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 5).",
     )
 
+    @model_validator(mode="after")
+    def _places_need_objects(self) -> Self:
+        if self.place_weight > 0 and not self.object_prediction:
+            raise ValueError("place_weight works with object_prediction: true; leave it out or set that")
+        return self
+
 
 class AnswerOptimisation(OptimisationSection):
     """How the weights of a model with a closed list of answers move."""

@@ -16,9 +16,9 @@ from lxmert.training.recipe_values import all_faults, apply_override, flattened
 
 
 class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no change after it was read."""
+    """A part of a recipe: no unknown keys, no infinite numbers, no change after it was read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Recipe(Section):

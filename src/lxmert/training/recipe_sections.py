@@ -94,7 +94,11 @@ class SavingSection(Section):
     checkpoint_every_steps: int | None = Field(
         default=None, ge=1, description="Steps between checkpoints; null for one after each epoch."
     )
-    keep_checkpoints: int = Field(default=1, ge=1, description="Newest checkpoints kept while training.")
+    keep_checkpoints: int = Field(
+        default=1,
+        ge=1,
+        description="Checkpoints kept; with select: best no fewer than two, of which one is best.",
+    )
     select: Literal["best", "last"] = Field(
         default="best",
         description="Weights of the best epoch on the validation split (paper), or of the last.",

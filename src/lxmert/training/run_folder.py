@@ -7,11 +7,15 @@ answers.json) with metrics.json and recipe.resolved.yaml; checkpoints/ holds wha
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lxmert.errors import ConfigurationError
+from safetensors import SafetensorError
+
+from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.recipe_base import Recipe
 from lxmert.whole_files import write_whole
 
@@ -151,6 +155,21 @@ class RunFolder:
                 f"{self.path} holds a run of another recipe, so it cannot be resumed with this one: "
                 + "; ".join(differences)
             )
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Tell in one line that something of a run could not be written, as where a disk is full.
+
+    Raises:
+        TrainingError: the writing failed.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch's writer
+        raise TrainingError(
+            f"{what} could not be written ({error}); make room or mend the folder, and go on with --resume"
+        ) from error
 
 
 def _processes_here() -> int:

@@ -17,7 +17,7 @@ from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
 from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.resuming import correct_paths, restore_stopped
-from lxmert.training.run_folder import RunFolder
+from lxmert.training.run_folder import RunFolder, writing
 from lxmert.weights.report import quiet_transformers
 
 logger = logging.getLogger(__name__)
@@ -137,6 +137,9 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
         model: the trained model, float32.
         folder: where to write.
         weights_dtype: "float32", "float16" or "bfloat16".
+
+    Raises:
+        TrainingError: they cannot be written.
     """
     if not is_main_process():
         return
@@ -145,7 +148,8 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
     }
-    model.save_pretrained(folder, state_dict=state)
+    with writing(f"the model in {folder}"):
+        model.save_pretrained(folder, state_dict=state)
 
 
 class SaveFigures(TrainerCallback):

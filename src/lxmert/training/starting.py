@@ -3,6 +3,7 @@
 Source: the authors' `loadLXMERT` and `loadLXMERTQA` (airsplay/lxmert).
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lxmert.data.task_split import SplitReader
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.training.answer_head import known_answers, set_answers
-from lxmert.training.recipe import FinetuneRecipe, ModelSection
+from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.training.tasks import Task
 from lxmert.weights.report import LoadReport, load_reported
@@ -36,6 +37,21 @@ def check_start(name: str | None) -> None:
     if name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir()):
         raise ConfigurationError(
             f"model.from_pretrained: {name}: no such model folder; run the recipe that makes it first"
+        )
+
+
+def check_lengths(text: TextSection, config: LxmertConfig) -> None:
+    """Refuse texts that the model could not read, which might come up late in a run, or only afterwards.
+
+    Raises:
+        ConfigurationError: The longest text that the recipe allows has more places than the model.
+    """
+    longest = math.ceil(text.max_length / text.pad_to_multiple_of) * text.pad_to_multiple_of
+    if longest > config.max_position_embeddings:
+        raise ConfigurationError(
+            f"text.max_length {text.max_length}, padded to a multiple of {text.pad_to_multiple_of}, makes "
+            f"texts of {longest} word pieces, the model has {config.max_position_embeddings} places "
+            "(max_position_embeddings); lower the one or, in a new model, raise the other"
         )
 
 

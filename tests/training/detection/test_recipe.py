@@ -55,6 +55,8 @@ def test_all_faults_are_reported_together() -> None:
         ({"model": {"config": {"num_object_labels": 3}}}, "num_object_labels must not be given"),
         ({"model": {"config": {"object_names": ["a"]}}}, "object_names must not be given"),
         ({"model": {"config": {"stem_chanels": 3}}}, "stem_chanels: no parameter of FasterRcnnConfig"),
+        ({"losses": {"anchors": {"per_image": 1}}}, "0.5 of per_image 1 is not one positive"),
+        ({"losses": {"rois": {"positive_share": 0.01}}}, "0.01 of per_image 64 is not one positive"),
         ({"model": {"config": {"kwargs": 3}}}, "kwargs: no parameter of FasterRcnnConfig"),
         ({"model": {"config": {"anchor_sizes_px": 24}}}, "anchor_sizes_px is 24, expected a list"),
         ({"data": {"directory": "d", "attributes": "none", "attribute_keys": ["color"]}}, "learns none"),

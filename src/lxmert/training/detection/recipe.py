@@ -127,6 +127,14 @@ class AugmentationSection(Section):
     )
 
 
+def _check_positives(per_image: int, positive_share: float) -> None:
+    if int(per_image * positive_share) == 0:
+        raise ValueError(
+            f"positive_share {positive_share} of per_image {per_image} is not one positive: nothing would be "
+            "found; raise one of them"
+        )
+
+
 class AnchorSamplingSection(Section):
     """Which anchors a step looks at."""
 
@@ -143,7 +151,8 @@ class AnchorSamplingSection(Section):
     )
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _sound(self) -> Self:
+        _check_positives(self.per_image, self.positive_share)
         if self.negative_below > self.positive_from:
             raise ValueError(
                 f"negative_below {self.negative_below} is more than positive_from {self.positive_from}"
@@ -162,6 +171,11 @@ class RoiSamplingSection(Section):
         default=0.25, gt=0, le=1, description="Most of them foreground (Fast R-CNN)."
     )
     smooth_l1_beta: float = Field(default=1.0, gt=0, description="Where the box loss becomes linear.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _check_positives(self.per_image, self.positive_share)
+        return self
 
 
 class LossWeights(Section):

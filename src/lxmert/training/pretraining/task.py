@@ -21,6 +21,7 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.starting import model_of, tokenizer_of
 from lxmert.training.pretraining.validation import ValidationData
+from lxmert.training.starting import check_lengths
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 
@@ -68,6 +69,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
     model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train))
+    check_lengths(recipe.text, model.config)
     choose_kernels(model, recipe.optimisation)
     data = ValidationData(
         validation,
