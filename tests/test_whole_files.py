@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.whole_files import write_whole, written_whole
+from lxmert.whole_files import whole_path, write_whole, written_whole
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
@@ -14,6 +14,8 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     with written_whole(path) as file:
         file.write(b"all of it")
         assert not path.exists()
+        (half,) = tmp_path.iterdir()
+        assert (whole_path(half), whole_path(path)) == (path, path)
     assert path.read_bytes() == b"all of it"
     assert list(tmp_path.iterdir()) == [path]
 

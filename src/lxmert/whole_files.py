@@ -1,12 +1,15 @@
 """Files that are there completely or not at all."""
 
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+_HALF = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 
 
 @contextmanager
@@ -42,3 +45,9 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a file as `written_whole` does; text as UTF-8, with lines that end as given."""
     with written_whole(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def whole_path(path: Path) -> Path:
+    """The file that a half one, left behind by a kill, was to become; of any other path itself."""
+    half = _HALF.fullmatch(path.name)
+    return path.with_name(half[1]) if half else path

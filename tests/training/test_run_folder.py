@@ -102,3 +102,14 @@ def test_a_run_without_a_checkpoint_has_not_begun(
     run.metrics_path.write_text(json.dumps({"finished": True}))
     with pytest.raises(ConfigurationError, match="another recipe" if resume else "is not empty"):
         run.open(recipe, resume=resume)
+
+
+def test_half_a_file_of_a_killed_start_leaves_the_folder_free(recipe: FinetuneRecipe, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    (tmp_path / "recipe.resolved.yaml.0123abcd.partial").write_text("task: nl")
+    run.open(recipe, resume=False)
+    assert FinetuneRecipe.from_yaml(run.recipe_path) == recipe
+    # A name that no start leaves is somebody's.
+    (tmp_path / "notes.0123abcd.partial").touch()
+    with pytest.raises(ConfigurationError, match="is not empty"):
+        run.open(recipe, resume=False)

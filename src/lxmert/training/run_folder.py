@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.recipe_base import Recipe
-from lxmert.whole_files import write_whole
+from lxmert.whole_files import whole_path, write_whole
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -118,7 +118,7 @@ class RunFolder:
         """False where nothing is there but what a start leaves that came to no checkpoint."""
         own = {self.recipe_path, self.metrics_path, self.checkpoints}
         return (
-            any(path not in own for path in self.path.iterdir())
+            any(whole_path(path) not in own for path in self.path.iterdir())
             or bool(self.all_checkpoints())
             or bool(self.read_metrics().get("finished"))
         )
