@@ -83,6 +83,27 @@ def test_changed_weights_are_noticed(predictor: LxmertPredictor, looks: list[int
     assert told[2] == pytest.approx(told[0], abs=1e-6)
 
 
+@pytest.mark.parametrize("field", ["features", "boxes_xyxy_px"])
+def test_regions_changed_in_place_are_noticed(
+    predictor: LxmertPredictor, looks: list[int], field: str
+) -> None:
+    regions = regions_of(1)
+    before = predictor.answer(regions, QUESTIONS)
+    getattr(regions, field)[1:] = getattr(regions, field)[0].clone()
+    changed = predictor.answer(regions, QUESTIONS)
+    fresh = predictor.answer(regions.select([0, 1, 2, 3]), QUESTIONS)
+    assert looks == [1, 1, 1]
+    told = [[best.probability for [best] in answers] for answers in (before, changed, fresh)]
+    assert told[1] == pytest.approx(told[2], abs=1e-6)
+    assert told[1] != pytest.approx(told[0], abs=1e-5)
+
+
+def test_regions_made_in_inference_mode_will_do(predictor: LxmertPredictor) -> None:
+    with torch.inference_mode():
+        regions = regions_of(1)
+    assert predictor.answer(regions, QUESTIONS) == predictor.answer(regions_of(1), QUESTIONS)
+
+
 def test_what_was_used_longest_ago_goes_first(predictor: LxmertPredictor, looks: list[int]) -> None:
     size = 4 * (128 * 4 + 8)  # four objects: a float32 state and an int64 mask each
     states = ObjectStates(FastModel(predictor.model), most_bytes=2 * size)

@@ -25,7 +25,7 @@ _Fingerprint = tuple[object, ...]
 class ObjectStates:
     """What a model makes of the objects of the images asked about last; for any number of threads.
 
-    Kept is what was used last, as long as its `Regions` live and the weights stay as they are.
+    Kept is what was used last, as long as its `Regions` live, and these and the weights stay as they are.
 
     Args:
         fast: the model whose layers look at the objects.
@@ -57,18 +57,20 @@ class ObjectStates:
             TensorError: regions of another width than the model reads.
         """
         weights = tuple(self._fingerprint())
+        seen = _state(regions.features), _state(regions.boxes_xyxy_px)
         key = ref(regions, self._forget)
         with self._lock:
             if weights != self._weights:
                 self._kept.clear()
                 self._weights = weights
-            if (kept := self._kept.pop(key, None)) is not None:
+            kept = self._kept.pop(key, None)
+            if kept is not None and kept.seen == seen:
                 self._kept[key] = kept
                 return kept.inputs
         inputs = self._encoded(regions)  # Others need not wait for it.
         with self._lock:
             if weights == self._weights:
-                self._kept[key] = _Kept(inputs, sum(values.nbytes for values in inputs.values()))
+                self._kept[key] = _Kept(inputs, sum(values.nbytes for values in inputs.values()), seen)
                 self._make_room()
         return inputs
 
@@ -97,10 +99,14 @@ class ObjectStates:
         """Changes with the weights that look at objects: other ones, moved, or changed in place."""
         encoder = self._fast.model.lxmert.encoder
         for part in (encoder.visn_fc, encoder.r_layers):
-            for weights in part.parameters():
-                # Tensors made in inference mode cannot be changed in place outside it, and count no changes.
-                changes = None if weights.is_inference() else weights._version
-                yield (weights.data_ptr(), changes, weights.dtype, weights.device)
+            yield from map(_state, part.parameters())
+
+
+def _state(tensor: Tensor) -> _Fingerprint:
+    """Changes when a tensor moves, or is changed in place."""
+    # Tensors made in inference mode cannot be changed in place outside it, and count no changes.
+    changes = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), changes, tensor.dtype, tensor.device
 
 
 class _Kept(NamedTuple):
@@ -109,7 +115,9 @@ class _Kept(NamedTuple):
     Attributes:
         inputs: see `ObjectStates.of`.
         size: its memory in bytes.
+        seen: state of the features and boxes that it was made of.
     """
 
     inputs: _Inputs
     size: int
+    seen: _Fingerprint
