@@ -54,6 +54,17 @@ def test_scores_are_those_of_the_plain_model(model: LxmertForQuestionAnswering) 
     torch.testing.assert_close(fast_scores(FastModel(model), batch), wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("asked", ["output_attentions", "output_hidden_states"])
+def test_states_and_maps_that_the_configuration_asks_for_are_left_out(asked: str) -> None:
+    model, batch = answering(**{asked: True}), inputs()
+    wanted = model(**batch).question_answering_score
+    torch.testing.assert_close(fast_scores(FastModel(model), batch), wanted, rtol=0, atol=1e-6)
+    pairs = LxmertForVisualReasoning(small_config(**{asked: True})).eval()
+    batch = pair_inputs()
+    wanted = pairs(**batch).logits
+    torch.testing.assert_close(fast_scores_of_pairs(FastModel(pairs), batch), wanted, rtol=0, atol=1e-6)
+
+
 def test_pairs_of_images() -> None:
     pairs = LxmertForVisualReasoning(small_config()).eval()
     batch = pair_inputs()

@@ -271,6 +271,9 @@ class _Scorer(nn.Module):
             attention_mask=words_mask,
             object_states=objects,
             visual_attention_mask=objects_mask,
+            # Said explicitly: a configuration may ask for what states encoded earlier do not give.
+            output_attentions=False,
+            output_hidden_states=False,
             return_dict=False,
         )[0]
         return scores.float()
