@@ -17,6 +17,7 @@ from lxmert.inference import code_files, compiling, fast_model
 from lxmert.inference.compiling import compiled_here
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.joined_products import join_products
+from tests.inference.adapters import add_adapters
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
 
@@ -148,6 +149,24 @@ def test_auto_takes_bfloat16_only_where_there_are_units_for_it(
 def test_an_unknown_dtype_is_refused(model: LxmertForQuestionAnswering) -> None:
     with pytest.raises(ConfigurationError, match="dtype is 'int4', expected auto, int8, float32"):
         FastModel(model, dtype="int4")
+
+
+def test_code_of_layers_that_weights_do_not_tell_all_of_is_not_kept(
+    model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another factor of an adapter, as a hook, is another function of equal weights.
+    monkeypatch.setattr(compiling, "compiled_here", lambda part: part)
+    monkeypatch.setattr(compiling, "cache_folder", lambda: pytest.fail("kept as a file"))
+    batch = inputs()
+    add_adapters(model)
+    wanted = model(**batch).question_answering_score
+    fast = FastModel(model, compiled=True)
+    torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-6)
+    hooked = answering()
+    hooked.lxmert.pooler.register_forward_hook(lambda _, __, pooled: -pooled)
+    wanted = hooked(**batch).question_answering_score
+    fast = FastModel(hooked, compiled=True)
+    torch.testing.assert_close(fast_scores(fast, batch), wanted, rtol=0, atol=1e-6)
 
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="compiling needs a C++ compiler")

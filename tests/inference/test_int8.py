@@ -23,6 +23,7 @@ from lxmert.inference.int8 import (
     quantize,
     quantize_rows,
 )
+from tests.inference.adapters import add_adapters
 from tests.inference.test_fast_model import answering, fast_scores, needs_compiler
 from tests.model.small import inputs
 
@@ -195,3 +196,25 @@ def assert_untouched(model: LxmertForQuestionAnswering, before: dict[str, Tensor
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@needs_int8
+def test_layers_that_are_not_plain_are_refused() -> None:
+    model, batch = answering(), inputs()
+    add_adapters(model)
+    wanted = model(**batch).question_answering_score
+    with pytest.raises(
+        ConfigurationError, match=r"encoder\.layer\.0\.attention\.self\.query is a Adapter.* merge"
+    ):
+        quantize(model, torch.bfloat16)
+    assert torch.equal(model(**batch).question_answering_score, wanted)
+
+
+@needs_int8
+def test_what_is_rounded_cannot_be_saved(tmp_path: Path) -> None:
+    model = answering()
+    quantize(model, torch.float32)
+    for one in (model, deepcopy(model)):
+        with pytest.raises(ConfigurationError, match="8 bits cannot be saved"):
+            one.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -9,6 +9,7 @@ from lxmert import LxmertForQuestionAnswering
 from lxmert.inference import joined_products
 from lxmert.inference.joined_products import join_products, part_products
 from lxmert.model.attention import LxmertAttention
+from tests.inference.adapters import add_adapters
 from tests.model.small import inputs, small_config
 
 
@@ -75,6 +76,16 @@ def test_an_own_joint_product_is_kept(model: LxmertForQuestionAnswering) -> None
     attention.joint_product = own
     join_products(model)
     assert attention.joint_product is own
+
+
+def test_layers_that_are_not_plain_are_not_joined(model: LxmertForQuestionAnswering) -> None:
+    add_adapters(model)
+    plain = model.lxmert.encoder.layer[0].attention
+    for name in ("query", "value"):
+        setattr(plain.self, name, getattr(plain.self, name).base_layer)
+    plain.self.key.register_forward_hook(lambda _, __, keys: -keys)
+    wanted, got = (one(**inputs()).question_answering_score for one in (model, joined(model)))
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
 
 
 def test_parted(model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch) -> None:

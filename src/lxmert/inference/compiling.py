@@ -33,8 +33,14 @@ _MAKING = Lock()
 Shapes = Mapping[str, tuple[int | str, ...]]
 
 
+_KNOWN_PACKAGES = ("lxmert", "torch", "transformers")
+"""What their layers do, versions, names and weights tell; of others, such as adapters, they do not."""
+
+
 class CompiledPart:
     """A module of one output, compiled at its first call.
+
+    On a CPU its code is kept as a file, unless it has layers of other packages or hooks.
 
     Args:
         part: in evaluation mode; its weights may not change any more.
@@ -70,8 +76,10 @@ class CompiledPart:
         if device not in self._code:
             with _MAKING:
                 if device not in self._code:
-                    on_cpu = device.type == "cpu"
-                    self._code[device] = self._code_from_file(inputs) if on_cpu else compiled_here(self._part)
+                    is_kept = device.type == "cpu" and is_told_by_weights(self._part)
+                    self._code[device] = (
+                        self._code_from_file(inputs) if is_kept else compiled_here(self._part)
+                    )
         return self._code[device](*inputs)
 
     def _code_from_file(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
@@ -145,6 +153,15 @@ class CompiledPart:
             for source in sorted(package.glob("*.py")):
                 told.update(source.read_bytes())
         return told.hexdigest()[:32]
+
+
+def is_told_by_weights(part: nn.Module) -> bool:
+    """Whether all that a module does follows from versions of packages, kinds of layers and weights."""
+    return all(
+        type(one).__module__.partition(".")[0] in _KNOWN_PACKAGES
+        and not (one._forward_hooks or one._forward_pre_hooks)
+        for one in part.modules()
+    )
 
 
 def _cause(error: Exception) -> str:

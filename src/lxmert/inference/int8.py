@@ -11,7 +11,7 @@ Shapes: N rows, I inputs, U outputs of a layer.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from transformers.activations import GELUActivation
 
 from lxmert.cpu import has_amx, has_int8
 from lxmert.errors import ConfigurationError
+from lxmert.inference.joined_products import is_plain
 from lxmert.model.attention import LxmertAttention
 from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 
@@ -53,10 +54,11 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         dtype: of the states and of all other weights.
 
     Raises:
-        ConfigurationError: see `check_int8`.
+        ConfigurationError: a linear layer that is not plain, such as an adapter; and see `check_int8`.
     """
     check_int8()
     encoder: LxmertEncoder = model.lxmert.encoder
+    _check_plain(encoder)
     linear = [
         (f"{stack}.{name}", part)
         for stack in ("layer", "r_layers", "x_layers")
@@ -73,6 +75,27 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
             part.joint_product = joint_int8_product
         elif isinstance(part, LxmertIntermediate) and isinstance(part.intermediate_act_fn, GELUActivation):
             encoder.set_submodule(name, _Int8Intermediate(layers[f"{name}.dense"]))
+    model.save_pretrained = _refuse_saving
+
+
+def _check_plain(encoder: LxmertEncoder) -> None:
+    """Raise a ConfigurationError for a layer whose weights do not tell all that it does."""
+    for name, part in encoder.named_modules():
+        for inner in ("query", "key", "value", "dense"):
+            layer = getattr(part, inner, None)
+            if isinstance(layer, nn.Module) and not is_plain(layer):
+                raise ConfigurationError(
+                    f"int8 rounds plain linear layers, and encoder.{name}.{inner} is a "
+                    f"{type(layer).__name__}, or has hooks: merge adapters into the weights first, or answer "
+                    "in bfloat16"
+                )
+
+
+def _refuse_saving(*_: Any, **__: Any) -> NoReturn:
+    """In place of `save_pretrained`: what reads model folders would take the rounded steps for weights."""
+    raise ConfigurationError(
+        "a model in 8 bits cannot be saved: it is rounded for answering here; save it before, or load it anew"
+    )
 
 
 def check_int8() -> None:

@@ -20,11 +20,22 @@ _PART_OUTPUTS = 256
 def join_products(model: PreTrainedModel) -> None:
     """Join the projections of a model's attentions, in place.
 
-    An attention with a joint product of its own keeps it.
+    An attention with a joint product of its own keeps it, and one with layers that are not plain has none.
     """
     for part in model.modules():
-        if isinstance(part, LxmertAttention) and part.joint_product is None:
+        if not isinstance(part, LxmertAttention) or part.joint_product is not None:
+            continue
+        if all(map(is_plain, (part.query, part.key, part.value))):
             part.joint_product = joint_product
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a linear layer makes of its inputs what its weights say and nothing else.
+
+    An adapter (LoRA), which shows the weights of the layer that it adds to as its own, is not plain.
+    """
+    has_hooks = layer._forward_hooks or layer._forward_pre_hooks
+    return type(layer) in (nn.Linear, _PartedLinear) and not has_hooks
 
 
 def part_products(model: PreTrainedModel) -> None:
@@ -38,7 +49,7 @@ def part_products(model: PreTrainedModel) -> None:
     outputs: list[Any] = [layer.output for layer in encoder.layer]
     outputs += [layer.lang_output for layer in encoder.x_layers]
     for output in outputs:
-        if type(output.dense) is nn.Linear:
+        if is_plain(output.dense):
             output.dense.__class__ = _PartedLinear
 
 
