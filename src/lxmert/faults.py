@@ -139,6 +139,11 @@ def not_finite(name: str, maker: str) -> str:
     return f"{name} has values that are not finite (NaN or infinity): check {maker}"
 
 
+def wrong_mask(name: str, wrong: float) -> str:
+    """What is said of a mask of other numbers than 0 and 1, as those that are added to scores."""
+    return f"{name} has the value {wrong:g}, expected 1 where something is and 0 for padding"
+
+
 def no_pair_of_images(name: str, given: tuple[int | None, ...], axes: int) -> str:
     """What is said of objects of so many axes that are not those of two images, (any, 2, ...)."""
     wish = ", ".join(("any", "2", *("any",) * (axes - 2)))

@@ -32,6 +32,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"visual_attention_mask": torch.ones(BATCH, WORDS)},
         "visual_attention_mask has shape (3, 7), expected (3, 5)",
     ),
+    # As they are added to scores, as numbers of packed texts, and broken ones.
+    (
+        {"attention_mask": torch.tensor([0.0, 0, 0, 0, -1e4, -1e4, -1e4]).expand(BATCH, WORDS)},
+        "attention_mask has the value -10000, expected 1 where something is and 0 for padding",
+    ),
+    ({"attention_mask": torch.full((BATCH, WORDS), 2)}, "attention_mask has the value 2, expected 1"),
+    (
+        {"visual_attention_mask": torch.full((BATCH, OBJECTS), float("nan"))},
+        "visual_attention_mask has the value nan",
+    ),
     (
         {"visual_feats": torch.zeros(BATCH, OBJECTS, 12)},
         "visual_feats has shape (3, 5, 12), expected (3, any, 13)",

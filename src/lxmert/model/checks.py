@@ -24,6 +24,7 @@ from lxmert.faults import (
     shape_fault,
     text_length_fault,
     words_fault,
+    wrong_mask,
 )
 
 _NAMES_OF_STATES = {
@@ -111,7 +112,7 @@ def check_words(
         raise TensorError(EMPTY_BATCH)
     _raise(text_length_fault(length, config.max_position_embeddings))
     if attention_mask is not None:
-        _check_shape("attention_mask", attention_mask, (batch, length), "batch, words")
+        _check_mask("attention_mask", attention_mask, (batch, length), "batch, words")
     if token_type_ids is not None:
         _check_shape("token_type_ids", token_type_ids, (batch, length), "batch, words")
         check_ids("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size")
@@ -159,7 +160,7 @@ def check_objects(
         "visual_pos", visual_pos, (batch, count, config.visual_pos_dim), "batch, objects, visual_pos_dim"
     )
     if visual_attention_mask is not None:
-        _check_shape("visual_attention_mask", visual_attention_mask, (batch, count), "batch, objects")
+        _check_mask("visual_attention_mask", visual_attention_mask, (batch, count), "batch, objects")
     for name, values in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
         _check_numbers(name, values, "the feature extractor")
 
@@ -212,7 +213,7 @@ def _check_states(
     if 0 in states.shape:
         raise TensorError(f"{name} has shape {tuple(states.shape)}: no axis may be empty")
     if mask is not None:
-        _check_shape(mask_name, mask, tuple(states.shape[:-1]), meaning)
+        _check_mask(mask_name, mask, tuple(states.shape[:-1]), meaning)
 
 
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:
@@ -221,6 +222,16 @@ def _check_numbers(name: str, values: Tensor, maker: str) -> None:
         raise TensorError(no_real_numbers(name, values.dtype, maker))
     if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
         raise TensorError(not_finite(name, maker))
+
+
+def _check_mask(name: str, mask: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
+    """Raise unless `mask` has the `expected` shape and holds nothing but 0 and 1."""
+    _check_shape(name, mask, expected, meaning)
+    if mask.dtype == torch.bool or not values_can_be_read(mask):
+        return
+    wrong = mask[(mask != 0) & (mask != 1)]
+    if wrong.numel():
+        raise TensorError(wrong_mask(name, float(wrong[0])))
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
