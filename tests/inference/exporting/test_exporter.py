@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers import AttentionInterface
 
 from lxmert.errors import ConfigurationError, ExportError, MissingExtraError
 from lxmert.inference.exporting import exporter
@@ -144,6 +145,18 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_the_model_is_left_as_it_was(torch_export: Any) -> None:
     assert torch_export.model.config._attn_implementation == small_model().config._attn_implementation
     assert all(weights.requires_grad for weights in torch_export.model.parameters())
+
+
+def test_the_models_own_attention_has_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("on GPUs alone")
+
+    AttentionInterface.register("of_gpus", refuse)
+    model = files_that_say(monkeypatch, lambda scores: scores)
+    model.set_attn_implementation("of_gpus")
+    report = export_model(model, tmp_path / "exported", options=TORCH)
+    assert report.float32[0].agreement == 1.0
+    assert model.config._attn_implementation == "of_gpus"
 
 
 def test_models_that_cannot_be_exported(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ from lxmert.inference.exporting.parity import (
     random_check,
 )
 from lxmert.inference.exporting.signature import Signature, signature_of
-from lxmert.inference.exporting.tracing import ProgramFile, write_program
+from lxmert.inference.exporting.tracing import ProgramFile, attending, write_program
+from lxmert.model.attention import CPU_ATTENTION
 from lxmert.processing import LxmertProcessor
 from lxmert.weights.dtypes import dtype_name
 
@@ -181,7 +182,9 @@ class _Work:
     def _compared(self, found: Scorer, *, exact: bool) -> list[Parity]:
         self.tell("comparing the file with the model")
         reference = ModelScorer(self.model, self.signature)
-        parities = [compare(reference, found, check, self.signature) for check in self.checks]
+        # Not by the model's own attention, which may be one for GPUs alone.
+        with attending(self.model, CPU_ATTENTION):
+            parities = [compare(reference, found, check, self.signature) for check in self.checks]
         for parity in parities:
             if exact and parity.beyond_tolerance:
                 name = parity.beyond_tolerance[0]

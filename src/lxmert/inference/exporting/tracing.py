@@ -51,7 +51,7 @@ def traced(model: PreTrainedModel, signature: Signature, *, attention: str) -> E
         for spec in signature.inputs
     }
     inputs = random_batch(signature, model, sizes, torch.Generator().manual_seed(0))
-    with torch.no_grad(), _attending(model, attention), quiet():
+    with torch.no_grad(), attending(model, attention), quiet():
         program = torch.export.export(
             ScoringModule(model, signature), (), kwargs=inputs, dynamic_shapes=shapes, strict=False
         )
@@ -94,7 +94,7 @@ class ProgramFile:
 
 
 @contextmanager
-def _attending(model: PreTrainedModel, name: str) -> Iterator[None]:
+def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Have the model compute its attention by this function."""
     before: Any = model.config._attn_implementation
     model.set_attn_implementation(name)
