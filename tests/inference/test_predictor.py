@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.models.lxmert import modeling_lxmert as theirs
 
-from lxmert import LxmertForQuestionAnswering, LxmertPredictor, LxmertProcessor
+from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertPredictor, LxmertProcessor
 from lxmert.answers import Answer
 from lxmert.downloads import PublishedFile
 from lxmert.errors import DataError, InputError, TextError, VocabularyError
@@ -99,6 +100,16 @@ def test_what_does_not_belong_together_is_refused(changes: dict[str, object], to
     model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
     with pytest.raises(InputError, match=told):
         LxmertPredictor(model, LxmertProcessor.from_pretrained(folder, **changes))
+
+
+def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None:
+    config, processor = predictor.model.config, predictor.processor
+    small = theirs.LxmertConfig(hidden_size=24, num_attention_heads=3, l_layers=1, x_layers=1, r_layers=1)
+    for other in (LxmertForVisualReasoning(config), theirs.LxmertForQuestionAnswering(small)):
+        with pytest.raises(InputError, match=r"model is a .*, expected lxmert.LxmertForQuestionAnswering; "):
+            LxmertPredictor(other, processor)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"processor is a .*, expected an LxmertProcessor"):
+        LxmertPredictor(predictor.model, processor.tokenizer)
 
 
 @pytest.fixture(scope="module")

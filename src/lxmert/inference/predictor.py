@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from lxmert.answers import Answer
 from lxmert.data.joined_stores import open_stores
@@ -41,6 +42,9 @@ class LxmertPredictor:
             0 keeps nothing.
         setup: in which dtype it answers, and whether compiled; by default as the model is.
 
+    Raises:
+        InputError: a model of another class, no processor, or two that do not belong together.
+
     Example::
 
         predictor = LxmertPredictor.from_pretrained("unc-nlp/lxmert-vqa-uncased")
@@ -57,6 +61,7 @@ class LxmertPredictor:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         setup: ModelSetup | None = None,
     ) -> None:
+        _check_kinds(model, processor)
         _check_they_belong_together(model, processor)
         self._fast = (setup or ModelSetup()).apply(model)
         self.model = model
@@ -234,6 +239,17 @@ def _texts(questions: Iterable[str]) -> list[str]:
     if not isinstance(questions, Iterable):
         raise InputError(f"questions is a {type(questions).__name__}, expected a list of texts")
     return list(questions)
+
+
+def _check_kinds(model: object, processor: object) -> None:
+    # Others than ours pass: they may be a model of ours inside a wrapper.
+    is_another = isinstance(model, PreTrainedModel) and not isinstance(model, LxmertForQuestionAnswering)
+    if is_another or not isinstance(model, nn.Module):
+        wish = "lxmert.LxmertForQuestionAnswering"
+        got = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
+        raise InputError(f"model is a {got}, expected {wish}; {wish}.from_pretrained reads its folder")
+    if not isinstance(processor, LxmertProcessor):
+        raise InputError(f"processor is a {type(processor).__name__}, expected an LxmertProcessor")
 
 
 def _check_they_belong_together(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
