@@ -1,5 +1,8 @@
 """The predictor: what belongs together, one question or many, answers as the model alone gives them."""
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from transformers.models.lxmert import modeling_lxmert as theirs
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertPredictor, LxmertProcessor
 from lxmert.answers import Answer
 from lxmert.downloads import PublishedFile
 from lxmert.errors import DataError, InputError, TextError, VocabularyError
+from lxmert.inference.bulk_examples import ModelSetup
+from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels
@@ -22,6 +28,11 @@ from tests.stand_ins import write_detecting_model, write_published_model
 def picture(seed: int = 0) -> Image.Image:
     """A noisy picture that is not square."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (60, 91, 3), dtype=np.uint8))
+
+
+def through_pickle(one: LxmertPredictor) -> LxmertPredictor:
+    other: LxmertPredictor = pickle.loads(pickle.dumps(one))  # noqa: S301
+    return other
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +111,34 @@ def test_what_does_not_belong_together_is_refused(changes: dict[str, object], to
     model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
     with pytest.raises(InputError, match=told):
         LxmertPredictor(model, LxmertProcessor.from_pretrained(folder, **changes))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_copies_answer_alike(
+    predictor: LxmertPredictor,
+    copied: Callable[[LxmertPredictor], LxmertPredictor],
+    compiled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def code(part: CompiledPart, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        def run(*given: Tensor) -> Tensor:  # As little to be copied as machine code.
+            made: Tensor = part._part(*given)
+            return made
+
+        return run
+
+    monkeypatch.setattr(CompiledPart, "_code_from_file", code)
+    model = LxmertForQuestionAnswering(predictor.model.config)
+    model.load_state_dict(predictor.model.state_dict())
+    made = LxmertPredictor(model, predictor.processor, setup=ModelSetup("float32", compiled))
+    regions, texts = predictor.regions(picture()), ["how many stars are there?", "what is red?"]
+    wanted = made.answer(regions, texts)
+    other = copied(made)
+    assert other.answer(regions, texts) == wanted
+    with torch.no_grad():
+        other.model.answer_head.logit_fc[-1].bias.mul_(-3)
+    assert other.answer(regions, texts) != wanted == made.answer(regions, texts)
 
 
 def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,10 @@ class CompiledPart:
         self._shapes = shapes
         self._most = most
         self._code: dict[torch.device, Callable[..., Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Loaded code cannot be copied; a copy loads it again.
+        return {**self.__dict__, "_code": {}}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What the part makes of tensors.

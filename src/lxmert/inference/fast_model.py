@@ -4,7 +4,6 @@ Shapes: B examples, N images, W words, O objects, H hidden, C classes, D width o
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +75,7 @@ class FastModel:
         self._encode_objects: Callable[..., Tensor] = objects
         self._encode_words: Callable[..., Tensor] = words
         self._score: Callable[..., Tensor] = scorer
-        self._about = cache(partial(_about, model))  # Of all parts the same: each holds the whole model.
+        self._about = _About(model)  # Of all parts the same: each holds the whole model.
         if compiled:
             join_products(model)
             if self.device.type == "cpu" and model.dtype == torch.bfloat16 and has_amx():
@@ -213,9 +212,18 @@ def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
     return mask.float()
 
 
-def _about(model: TaskModel) -> str:
-    """What a model's code depends on."""
-    return f"{type(model).__name__} {model.config.to_json_string()} {digest_weights(model)}"
+class _About:
+    """What a model's code depends on, found out once, when first asked for."""
+
+    def __init__(self, model: TaskModel) -> None:
+        self._model = model
+        self._told: str | None = None
+
+    def __call__(self) -> str:
+        if self._told is None:
+            model = self._model
+            self._told = f"{type(model).__name__} {model.config.to_json_string()} {digest_weights(model)}"
+        return self._told
 
 
 def _images_axis(model: TaskModel) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ serves every question about it. Shapes: O objects of the image, H hidden.
 
 from collections.abc import Iterator
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from weakref import ref
 
 from torch import Tensor
@@ -46,6 +46,10 @@ class ObjectStates:
                 states._kept.pop(gone, None)
 
         self._forget = forget
+
+    def __reduce__(self) -> tuple[type[Self], tuple[FastModel, int]]:
+        # A copy begins with nothing: what is kept goes by the very `Regions`, and a lock cannot be copied.
+        return type(self), (self._fast, self._most_bytes)
 
     def of(self, regions: Regions) -> _Inputs:
         """What the model's `forward` takes for the objects of one image.

@@ -33,7 +33,7 @@ QUESTIONS_PER_BATCH = 64
 
 
 class LxmertPredictor:
-    """Answers questions about images; one serves any number of threads.
+    """Answers questions about images; one serves any number of threads, and copies of it other processes.
 
     Args:
         model: a question-answering model; it is put into evaluation mode.
