@@ -241,6 +241,19 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     export_original(tmp_path / "ours", path, overwrite=True)
 
 
+def test_a_model_in_shards_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    path, folder = saved(finetuned(), tmp_path), tmp_path / "sharded"
+    convert_original(path, folder, heads=3)
+    model, _ = load_complete(lxmert.LxmertForQuestionAnswering, folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="10KB")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert "model.safetensors" not in before
+    with pytest.raises(WeightsError, match=r"config\.json' exists already"):
+        convert_original(path, folder, heads=1)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize("binary", [False, True], ids=["safetensors", "bin"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_exporting_undoes_converting(tmp_path: Path, kind: str, binary: bool) -> None:

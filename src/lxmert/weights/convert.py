@@ -18,7 +18,14 @@ from lxmert.answers import ANSWERS_FILE, write_answers
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
 from lxmert.weights.dtypes import dtype_name
-from lxmert.weights.files import PT_FORMAT, SAFETENSORS_NAME, check_config, read_folder, read_pytorch_file
+from lxmert.weights.files import (
+    CONFIG_NAME,
+    PT_FORMAT,
+    SAFETENSORS_NAME,
+    check_config,
+    read_folder,
+    read_pytorch_file,
+)
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
     FINETUNED_HEAD,
@@ -68,7 +75,11 @@ def convert_original(
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
-    _check_target(folder / SAFETENSORS_NAME, overwrite)
+    for name in (
+        SAFETENSORS_NAME,
+        CONFIG_NAME,
+    ):  # Of a model in shards or in PyTorch's format only the latter.
+        _check_target(folder / name, overwrite)
     original = _canonical(read_pytorch_file(checkpoint), str(checkpoint))
     architecture = Architecture.ENCODER if encoder_only else _architecture(original, str(checkpoint))
     tensors, unused = _translate(original, architecture)
