@@ -75,10 +75,8 @@ def convert_original(
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
-    for name in (
-        SAFETENSORS_NAME,
-        CONFIG_NAME,
-    ):  # Of a model in shards or in PyTorch's format only the latter.
+    # A model in shards, or in PyTorch's format, has the latter alone.
+    for name in (SAFETENSORS_NAME, CONFIG_NAME):
         _check_target(folder / name, overwrite)
     original = _canonical(read_pytorch_file(checkpoint), str(checkpoint))
     architecture = Architecture.ENCODER if encoder_only else _architecture(original, str(checkpoint))
