@@ -123,6 +123,31 @@ def test_a_cut_that_cannot_be_made_is_one_clear_error(tokenizer_class, small, te
 
 
 @pytest.mark.parametrize(
+    ("texts", "length", "special"),
+    [
+        (("a b c",), 1, 2),
+        ((["a b c", "d"],), -1, 2),
+        (("a b c", "d"), 2, 3),
+        (([("a b c", "d")],), 2, 3),
+        (("a b c", "d"), -1, 0),
+    ],
+)
+def test_a_length_without_room_for_special_tokens_is_no_length(
+    tokenizer_class, small, texts, length, special
+):
+    framed = {} if special else {"add_special_tokens": False}
+    with pytest.raises(InputError, match=f"max_length is {length}, expected at least {special}"):
+        tokenizer_class(small)(*texts, truncation=True, max_length=length, **framed)
+
+
+def test_special_tokens_alone_fit(tokenizer_class, small):
+    tokenizer = tokenizer_class(small)
+    assert tokenizer("a b c", truncation=True, max_length=2)["input_ids"] == [2, 3]
+    assert len(tokenizer("a b", truncation=True, max_length=1, add_special_tokens=False)["input_ids"]) == 1
+    assert tokenizer([("a b", "c")], truncation=True, max_length=3)["input_ids"] == [[2, 3, 3]]
+
+
+@pytest.mark.parametrize(
     ("length", "special", "expected"),
     [(5, True, ["a b c", "b c d", "c d e", "d e f"]), (4, False, ["a b c d", "c d e f"])],
 )

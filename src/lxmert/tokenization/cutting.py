@@ -25,9 +25,14 @@ def impossible_cuts_told(
         stride: word pieces that the next part repeats.
 
     Raises:
-        InputError: a stride that leaves nothing new to a part, or a sequence too short for the strategy.
+        InputError: no room for the special tokens, a stride that leaves nothing new to a part, or a sequence
+            too short for the strategy.
     """
     cuts = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
+    if cuts and max_length is not None and max_length < special:
+        raise InputError(
+            f"max_length is {max_length}, expected at least {special}: what is cut keeps its special tokens"
+        )
     if cuts and stride and max_length is not None and stride >= max_length - special:
         raise InputError(
             f"stride is {stride}, but max_length={max_length} leaves {max(max_length - special, 0)} word "

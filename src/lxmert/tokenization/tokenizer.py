@@ -194,7 +194,10 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         if isinstance(text, list | tuple) and not text and not text_pair and not words_are_given:
             return empty_batch(self.model_input_names, **kwargs)
         framed = kwargs.get("add_special_tokens", True)
-        special = self.num_special_tokens_to_add(pair=bool(text_pair)) if framed else 0
+        first = text[0] if isinstance(text, list) and text else None
+        pairs_are_given = isinstance(first, tuple) and not words_are_given
+        is_pair = bool(text_pair) or pairs_are_given
+        special = self.num_special_tokens_to_add(pair=is_pair) if framed else 0
         with impossible_cuts_told(special, **kwargs):
             return super()._encode_plus(text, text_pair=text_pair, **kwargs)
 
