@@ -66,6 +66,28 @@ def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small) -> None:
     assert _as_lists(pair)["input_ids"] == [[2, 10, 3, 14, 3]]
 
 
+def test_fractions_stay_fractions(tokenizer_class, small) -> None:
+    tf = pytest.importorskip("tensorflow")
+    tokenizer = tokenizer_class(small)
+    rows = [{"input_ids": [2, 10, 3], "labels": 0.5}, {"input_ids": [2, 3], "labels": 1.0}]
+    padded = tokenizer.pad(rows, return_tensors="tf")
+    assert padded["labels"].dtype == tf.float32
+    assert padded["labels"].numpy().tolist() == [0.5, 1.0]
+    assert padded["input_ids"].dtype == tf.int32
+
+
+def test_tensors_are_padded_and_read_back(tokenizer_class, small) -> None:
+    tf = pytest.importorskip("tensorflow")
+    tokenizer = tokenizer_class(small)
+    ids = tf.constant([[2, 10, 3]])
+    assert tokenizer.batch_decode(ids) == ["[CLS] hello [SEP]"]
+    assert tokenizer.decode(ids[0], skip_special_tokens=True) == "hello"
+    together = tokenizer.pad({"input_ids": ids}, padding="max_length", max_length=4, return_tensors="tf")
+    assert _as_lists(together) == {"input_ids": [[2, 10, 3, 0]], "attention_mask": [[1, 1, 1, 0]]}
+    single = tokenizer.pad([{"input_ids": ids[0]}, {"input_ids": ids[0, :2]}], return_tensors="tf")
+    assert _as_lists(single)["input_ids"] == [[2, 10, 3], [2, 10, 0]]
+
+
 def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small) -> None:
     pytest.importorskip("tensorflow")
     with pytest.raises(InputError, match="of different lengths make no tensor: give padding=True"):

@@ -10,7 +10,7 @@ import numpy as np
 from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
 
 from lxmert.errors import InputError
-from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
+from lxmert.tokenization.tensors import TENSORFLOW, as_arrays, in_tensorflow
 
 
 class PreparesIds:
@@ -137,13 +137,14 @@ class PreparesIds:
         """Bring encodings to one length, as every transformers tokenizer does.
 
         Args:
-            encoded_inputs: one encoding, a list of them, or one of a batch.
+            encoded_inputs: one encoding, a list of them, or one of a batch; of lists, or of arrays or tensors
+                of any library.
             padding: as in calling the tokenizer.
             max_length: the length to reach under padding="max_length".
             pad_to_multiple_of: pad the length up to a multiple of this.
             padding_side: "right" or "left"; None means the tokenizer's own.
             return_attention_mask: None means as `model_input_names` says.
-            return_tensors: "pt", "np", "tf", or None for what was given.
+            return_tensors: "pt", "np", "tf", or None for what was given; for TensorFlow's tensors NumPy.
             verbose: see transformers.
 
         Returns:
@@ -151,7 +152,7 @@ class PreparesIds:
         """
         wants_tensorflow = return_tensors == TENSORFLOW
         padded: BatchEncoding = super().pad(  # type: ignore[misc]
-            encoded_inputs,
+            as_arrays(encoded_inputs),
             padding=padding,
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
@@ -161,6 +162,10 @@ class PreparesIds:
             verbose=verbose,
         )
         return in_tensorflow(padded) if wants_tensorflow else padded
+
+    def decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        """Text of ids, as every transformers tokenizer; the ids may also be a tensor of TensorFlow."""
+        return super().decode(as_arrays(token_ids), *args, **kwargs)  # type: ignore[misc]
 
     def truncate_sequences(
         self,

@@ -3,22 +3,26 @@
 Shapes: B texts, W word pieces of a text.
 """
 
-from typing import Any
+import sys
+from collections import UserDict
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
-from transformers.tokenization_utils_base import BatchEncoding
 
 from lxmert.errors import InputError, MissingExtraError
+
+EncodingT = TypeVar("EncodingT", bound=UserDict[str, Any])
 
 TENSORFLOW = "tf"
 """The value of `return_tensors` that asks for TensorFlow."""
 
 
-def in_tensorflow(encoding: BatchEncoding) -> BatchEncoding:
-    """An encoding with every array as a tensor of int32, as transformers 4 made them.
+def in_tensorflow(encoding: EncodingT) -> EncodingT:
+    """An encoding with every array as a tensor, of int32 or float32, as transformers 4 made them.
 
     Args:
-        encoding: arrays of integers, such as `input_ids` (B, W); changed in place.
+        encoding: arrays, such as `input_ids` (B, W); changed in place.
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
@@ -35,5 +39,18 @@ def in_tensorflow(encoding: BatchEncoding) -> BatchEncoding:
     for name, array in arrays.items():
         if array.dtype == object:
             raise InputError(f"{name} of different lengths make no tensor: give padding=True")
-    encoding.update({name: tf.constant(array, tf.int32) for name, array in arrays.items()})
+        dtype = tf.float32 if array.dtype.kind == "f" else tf.int32
+        encoding[name] = tf.constant(array, dtype)
     return encoding
+
+
+def as_arrays(value: Any) -> Any:
+    """Tensors of TensorFlow as arrays of NumPy, within lists and dictionaries too; all else as it is."""
+    tf = sys.modules.get("tensorflow")
+    if tf is None:
+        return value
+    if isinstance(value, Mapping | UserDict):
+        return {name: as_arrays(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], int):
+        return [as_arrays(inner) for inner in value]
+    return value.numpy() if tf.is_tensor(value) else value
