@@ -3,6 +3,7 @@ import copy
 import io
 import json
 import pickle
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from lxmert.errors import (
     DownloadError,
     ImageError,
     InputError,
+    MissingExtraError,
     RegionsError,
     TensorError,
     TextError,
@@ -175,10 +177,32 @@ def test_arrays_and_lists_on_request():
     lists = make()(text=["the cat", "cat"], padding=False, return_tensors=None)
     assert lists["input_ids"] == [[CLS, THE, CAT, SEP], [CLS, CAT, SEP]]
     assert isinstance(make()(images=picture(), boxes=BOXES, return_tensors=None)["visual_pos"], list)
-    with pytest.raises(InputError, match="'tf'"):
-        make()(text="cat", return_tensors="tf")
+    with pytest.raises(InputError, match="return_tensors is 'mlx'"):
+        make()(text="cat", return_tensors="mlx")
     with pytest.raises(InputError, match="different lengths"):
         make()(text=["the cat", "cat"], padding=False)
+
+
+def test_tensors_of_tensorflow_on_request(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    given = {"images": [picture(), picture(40, 40, 1)], "text": ["the cat", "cat"]}
+    arrays = make("grid")(**given, return_tensors="np")
+    tensors = make("grid")(**given, return_tensors="tf")
+    assert set(tensors) == TEXTUAL | VISUAL
+    for name, tensor in tensors.items():
+        assert tf.is_tensor(tensor)
+        assert tensor.dtype == (tf.float32 if name in ("visual_feats", "visual_pos") else tf.int32)
+        np.testing.assert_array_equal(tensor.numpy(), arrays[name])
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[tf-cpu\]"'):
+        make()(text="cat", return_tensors="tf")
+
+
+def test_words_stand_first_whatever_side_the_tokenizer_pads():
+    left = LxmertTokenizerFast(vocab={word: index for index, word in enumerate(WORDS)}, padding_side="left")
+    batch = LxmertProcessor(left)(text=["the red cat", "cat"])
+    assert batch["input_ids"].tolist() == [[CLS, THE, RED, CAT, SEP], [CLS, CAT, SEP, PAD, PAD]]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
 
 
 def in_two_threads(one, other):

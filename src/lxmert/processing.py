@@ -22,6 +22,7 @@ from lxmert.errors import ConfigurationError, InputError, VocabularyError, first
 from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_settings
+from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import Boxes, Images, as_extractor, checked_regions, move, regions_of_images
@@ -118,23 +119,26 @@ class LxmertProcessor(ProcessorMixin):
                 themselves need none; a detector then describes the given ones.
             regions: ready `Regions` instead of images.
             max_length: tokens per text for this call instead of `max_text_length`.
-            padding: True to the longest text, "max_length" to `max_length`, False not at all.
+            padding: True to the longest text, "max_length" to `max_length`, False not at all. Always at the
+                end of the text, whatever `padding_side` the tokenizer has.
             truncation: True cuts longer texts, False leaves them.
-            return_tensors: "pt" for torch, "np" for NumPy, None for lists.
+            return_tensors: "pt" for torch, "np" for NumPy, "tf" for TensorFlow, None for lists.
 
         Returns:
             With text `input_ids`, `attention_mask`, `token_type_ids`, each (B, W) int64; with images or
             regions `visual_feats` (B, O, D) float32, `visual_pos` (B, O, 4) float32 in 0..1 and
-            `visual_attention_mask` (B, O) int64. `model(**batch)` takes it, `.to(device)` moves it.
+            `visual_attention_mask` (B, O) int64. Of TensorFlow, integers are int32. `model(**batch)` takes
+            it, `.to(device)` moves it.
 
         Raises:
             TextError: a text that is empty, has no known word or none within `max_length`.
             ImageError: an image that cannot be read.
             RegionsError: boxes or regions that are malformed.
             InputError: nothing given, or counts that do not match.
+            MissingExtraError: tensors of TensorFlow are asked for, which is not installed.
         """
-        if return_tensors not in ("pt", "np", None):
-            raise InputError(f"return_tensors is {return_tensors!r}; expected 'pt', 'np' or None")
+        if return_tensors not in ("pt", "np", TENSORFLOW, None):
+            raise InputError(f"return_tensors is {return_tensors!r}; expected 'pt', 'np', 'tf' or None")
         found = self._gather_regions(images, boxes, regions)
         texts, pairs = as_texts(text, "text"), as_texts(text_pair, "text_pair")
         check_counts(texts, pairs, None if found is None else len(found))
@@ -148,14 +152,14 @@ class LxmertProcessor(ProcessorMixin):
         if found is not None:
             copies = len(texts) if texts is not None and len(found) == 1 else 1
             batch |= pad_regions(found * copies)
-        if return_tensors == "np":
+        if return_tensors in ("np", TENSORFLOW):
             batch = {name: torch.as_tensor(values).cpu().numpy() for name, values in batch.items()}
         elif return_tensors is None:
             batch = {name: v.tolist() if isinstance(v, Tensor) else v for name, v in batch.items()}
         features = BatchFeature(batch)
         if found is not None and return_tensors == "pt":
             features = features.to(found[0].device)
-        return features
+        return in_tensorflow(features) if return_tensors == TENSORFLOW else features
 
     def regions(self, images: Images, boxes: Boxes | None = None) -> list[Regions]:
         """The objects of each image, by this processor's extractor; see `lxmert.vision.gathering`."""

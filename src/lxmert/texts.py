@@ -90,7 +90,15 @@ def encode_texts(
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
     with _ENCODING:
-        encoded = tokenizer(texts, pairs, return_token_type_ids=True, return_attention_mask=True, **settings)
+        # On the right, whatever the tokenizer prefers: the model looks for [CLS] at the first place.
+        encoded = tokenizer(
+            texts,
+            pairs,
+            padding_side="right",
+            return_token_type_ids=True,
+            return_attention_mask=True,
+            **settings,
+        )
     ids, segments = encoded["input_ids"], encoded["token_type_ids"]
     for segment, sentences in enumerate([texts] if pairs is None else [texts, pairs]):
         for row, sentence in enumerate(sentences):
