@@ -74,6 +74,36 @@ def test_a_class_with_a_compile_of_its_own_is_left_to_its_user(tmp_path: Path) -
         keras.models.load_model(tmp_path / "model.keras")
 
 
+def test_training_goes_on_where_parts_are_frozen(tmp_path: Path) -> None:
+    model = lxmert.TFLxmertForQuestionAnswering(small_config(l_layers=1, x_layers=1))
+    model.lxmert.trainable = False
+    model.lxmert.encoder.x_layers[0].trainable = True
+    model.lxmert.encoder.x_layers[0].lang_inter.dense.trainable = False
+    model.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    model.fit(batch(""), np.array([4, 0, 8]), verbose=0)
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = keras.models.load_model(tmp_path / "model.keras")
+    learning = [[variable.path for variable in each.trainable_variables] for each in (model, again)]
+    assert learning[1] == learning[0]
+    assert 0 < len(learning[0]) < len(model.variables)
+    assert not again.lxmert.trainable
+    assert int(again.optimizer.iterations) == 1
+    for one, other in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (other, one)), err_msg=one.path)
+
+
+def test_a_model_frozen_as_a_whole_stays_so(tmp_path: Path) -> None:
+    model = lxmert.TFLxmertForQuestionAnswering(small_config(l_layers=1, x_layers=1))
+    model.trainable = False
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert not again.trainable_variables
+    again.trainable = True
+    assert len(again.trainable_variables) == len(model.torch_variables())
+
+
 def test_weights_alone_go_through_the_files_of_keras(tmp_path: Path) -> None:
     config = small_config(l_layers=1, x_layers=1)
     one, other = lxmert.TFLxmertForQuestionAnswering(config), lxmert.TFLxmertForQuestionAnswering(config)

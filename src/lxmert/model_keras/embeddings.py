@@ -91,6 +91,13 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
         summed = words + self.position_embeddings(places) + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed), training=training)
 
+    def word_vectors(self) -> Any:
+        """The vectors of all words, (V, H)."""
+        table = self.word_embeddings
+        if table.quantization_mode is None:
+            return ops.convert_to_tensor(table.embeddings)
+        return table(ops.arange(table.input_dim))  # what it holds are whole numbers, which looking up scales
+
 
 class TFLxmertVisualFeatureEncoder(TFLxmertLayerBase):
     """Objects: the mean of the projected, normalised feature and the projected, normalised position."""

@@ -9,13 +9,20 @@ under the path of its parts, and passes its precision down; Keras does neither f
 constructor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import keras
 
 from lxmert.configuration import LxmertConfig
+from lxmert.errors import WeightsError
 from lxmert.model_keras.pretrained import TorchVariable
+
+QUANTIZED = (
+    "a quantized model can predict and be exported, but not be saved, resized or loaded into: do that before "
+    "quantize()"
+)
+"""What is said where whole numbers would be taken for weights."""
 
 
 def linear(config: LxmertConfig, inputs: int, outputs: int, use_bias: bool = True) -> keras.layers.Dense:
@@ -71,6 +78,27 @@ class Parts:
             elif part is not None:
                 yield name, part
 
+    def trainable_parts(self) -> dict[str, bool]:
+        """By path, outer parts first: whether a part learns, where that differs from what holds it."""
+        found: dict[str, bool] = {}
+        self._add_trainable_parts("", True, found)
+        return found
+
+    def _add_trainable_parts(self, prefix: str, holder_learns: bool, found: dict[str, bool]) -> None:
+        for path, part in self.named_parts():
+            if part.trainable != holder_learns:
+                found[prefix + path] = part.trainable
+            if isinstance(part, Parts):
+                part._add_trainable_parts(f"{prefix}{path}.", found.get(prefix + path, holder_learns), found)
+
+    def set_trainable_parts(self, wanted: Mapping[str, bool], prefix: str = "") -> None:
+        """Have the parts of these paths learn or not; see `trainable_parts`."""
+        for path, part in self.named_parts():
+            if prefix + path in wanted:
+                part.trainable = wanted[prefix + path]
+            if isinstance(part, Parts):
+                part.set_trainable_parts(wanted, f"{prefix}{path}.")
+
     def own_variables(self) -> dict[str, TorchVariable]:
         """Variables of this layer that belong to none of its parts, by the name of the PyTorch parameter."""
         return {}
@@ -85,7 +113,13 @@ class Parts:
 
 
 def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
-    """The variables of one of Keras' own layers, by the name of the PyTorch parameter."""
+    """The variables of one of Keras' own layers, by the name of the PyTorch parameter.
+
+    Raises:
+        WeightsError: the layer is quantized.
+    """
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise WeightsError(QUANTIZED)
     if isinstance(layer, keras.layers.Dense):
         found = {"weight": TorchVariable(layer.kernel, transposed=True)}
         return found | ({"bias": TorchVariable(layer.bias, transposed=False)} if layer.use_bias else {})

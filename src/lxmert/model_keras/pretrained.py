@@ -62,6 +62,12 @@ class TFLxmertPreTrainedModel(keras.Model):
         def torch_variables(self) -> dict[str, TorchVariable]:
             """State-dict name of the PyTorch class -> variable; the tied decoder is left out."""
 
+        def trainable_parts(self) -> dict[str, bool]:
+            """By path: whether a part learns, where that differs from what holds it."""
+
+        def set_trainable_parts(self, wanted: Mapping[str, bool]) -> None:
+            """Have the parts of these paths learn or not."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let Keras find the class again when it reads a `.keras` file."""
         super().__init_subclass__(**kwargs)
@@ -107,12 +113,22 @@ class TFLxmertPreTrainedModel(keras.Model):
             kwargs.setdefault("input_signature", serving_signature(self))
         super().export(filepath, *args, **kwargs)
 
+    def save(self, filepath: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write a `.keras` file, as `keras.Model.save` does.
+
+        Raises:
+            WeightsError: the model is quantized.
+        """
+        self.torch_variables()  # Keras would find out when it reads the file.
+        super().save(filepath, *args, **kwargs)
+
     def get_config(self) -> dict[str, Any]:
         """What Keras needs to make the model again."""
         return {
             "config": self.config.to_dict(),
             "name": self.name,
             "trainable": self.trainable,
+            "trainable_parts": self.trainable_parts(),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
@@ -122,7 +138,10 @@ class TFLxmertPreTrainedModel(keras.Model):
         arguments = dict(config)
         arguments["config"] = LxmertConfig.from_dict(arguments["config"])
         arguments["dtype"] = keras.dtype_policies.deserialize(arguments["dtype"])
-        return cls(**arguments)
+        trainable_parts = arguments.pop("trainable_parts", {})
+        model = cls(**arguments)
+        model.set_trainable_parts(trainable_parts)
+        return model
 
     @classmethod
     def from_pretrained(

@@ -6,8 +6,6 @@ Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D featur
 from collections.abc import Mapping
 from typing import Any
 
-from keras import ops
-
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.base import TFLxmertModel
@@ -37,6 +35,7 @@ class TFLxmertForPreTraining(Trainable, Parts, TFQuestionAnsweringMixin, TFLxmer
         "cross_relationship_score": "matched_label",
         "question_answering_score": "ans",
     }
+    former_label_names = {"labels": "masked_lm_labels"}  # noqa: RUF012 -- never changed
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -128,7 +127,7 @@ class TFLxmertForPreTraining(Trainable, Parts, TFQuestionAnsweringMixin, TFLxmer
         )
         config = self.config
         labels = masked_lm_labels if labels is None else labels
-        embeddings = ops.convert_to_tensor(self.lxmert.embeddings.word_embeddings.embeddings)  # (V, H)
+        embeddings = self.lxmert.embeddings.word_vectors()  # (V, H)
         word_scores, match_scores = self.cls(encoded.language_output, encoded.pooled_output, embeddings)
         losses: dict[str, Any] = {}
         if labels is not None and config.task_mask_lm:
