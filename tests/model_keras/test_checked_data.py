@@ -236,6 +236,18 @@ def test_each_task_is_logged() -> None:
     assert history["loss"][0] == pytest.approx(sum(history[task][0] for task in tasks), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["labels", "masked_lm_labels"])
+def test_a_metric_finds_masked_words_under_both_names(name: str) -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile("sgd", metrics={"prediction_logits": ["accuracy"]}, run_eagerly=True)
+    given: dict[str, Any] = as_numpy(inputs(CONFIG))
+    best = keras.ops.convert_to_numpy(model(given).prediction_logits).argmax(axis=-1)
+    truth = best.copy()
+    truth[:2] = (truth[:2] + 1) % CONFIG.vocab_size
+    told = model.evaluate(given | {name: truth}, verbose=0, return_dict=True)
+    assert told["accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+
+
 def test_only_tasks_with_targets_are_logged() -> None:
     model = TFLxmertForPreTraining(CONFIG)
     model.compile(optimizer="sgd", run_eagerly=True)

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
+from keras.src.losses.loss import scale_loss_for_distribution
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
@@ -28,6 +29,8 @@ class Trainable(FlexibleInputs):
     """Inputs that are targets of the internal loss."""
     label_of_score: ClassVar[Mapping[str, str]] = {}
     """Score among the outputs -> its label among the inputs."""
+    former_label_names: ClassVar[Mapping[str, str]] = {}
+    """Label among the inputs -> its other name, where it has two."""
     task_names: ClassVar[tuple[str, ...]] = ()
     """The tasks, where there are several: besides their sum, the loss of each is logged under its name."""
 
@@ -39,6 +42,7 @@ class Trainable(FlexibleInputs):
         loss: Any
         _compile_loss: Any
         _compile_metrics: Any
+        _distribute_strategy: Any
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """See `keras.Model.compile`; a loss and metrics of an earlier call are forgotten."""
@@ -86,7 +90,9 @@ class Trainable(FlexibleInputs):
         loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
         if loss is None:
             raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
-        return sum((self._aggregate_additional_loss(more) for more in self.losses), start=loss)  # type: ignore[attr-defined]
+        # The replicas of `tf.distribute` add up their gradients; Keras scales all losses but this one.
+        mean = scale_loss_for_distribution(loss)
+        return sum((self._aggregate_additional_loss(more) for more in self.losses), start=mean)  # type: ignore[attr-defined]
 
     def _refuse_weights(self, *weights: Any) -> None:
         """Raise a TensorError for sample or class weights with the model's own loss."""
@@ -120,7 +126,11 @@ class Trainable(FlexibleInputs):
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
             inputs = self.arguments_by_name((x,), {})
-            y = {score: inputs[name] for score, name in self.label_of_score.items() if name in inputs}
+            labels = {
+                score: (name, self.former_label_names.get(name))
+                for score, name in self.label_of_score.items()
+            }
+            y = {score: inputs[name] for score, names in labels.items() for name in names if name in inputs}
             if len(self.label_of_score) == 1 and not isinstance(self._compile_metrics._user_metrics, dict):
                 y = next(iter(y.values()), None)
         return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
@@ -246,6 +256,19 @@ class Trainable(FlexibleInputs):
         """Check the inputs alone."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.check(self.arguments_by_name((x,), {}))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """What TensorFlow does before the first step under `tf.distribute`: look at the batch of one replica.
+
+        Keras takes the mean of the replicas, which makes fractions of ids.
+        """
+        strategy = self._distribute_strategy
+        for _, _, batches in iterator or () if strategy is not None else ():
+            data_batch = keras.tree.map_structure(
+                lambda value: strategy.experimental_local_results(value)[0], next(batches)
+            )
+            break
+        super()._maybe_symbolic_build(data_batch=data_batch)  # type: ignore[misc]
 
     def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Keras' way to the shapes of outputs, before the first step, on some backends."""
