@@ -135,6 +135,48 @@ def test_an_incomplete_copy_is_an_error_not_a_smaller_store(tmp_path: Path, kind
     assert len(verify_store(folder).faults) == 1
 
 
+@pytest.mark.parametrize("kind", ["data", "names", "index"])
+@pytest.mark.parametrize("synced", [True, False])
+def test_a_copy_without_one_of_its_files_is_an_error_and_nothing_is_written_over_it(
+    tmp_path: Path, kind: str, synced: bool
+) -> None:
+    folder = write_store(tmp_path / "store", IMAGES)
+    (folder / f"{STEM}.{kind}").unlink()
+    if not synced:
+        (folder / f"{STEM}.synced").unlink()
+    left = {path.name: path.read_bytes() for path in folder.glob("*.[dni]*")}
+    for open_it in (lambda: FeatureStore(folder), lambda: write_store(folder, {"x": random_regions(9)})):
+        with pytest.raises(DataError, match=rf"{kind}: no such file; the copy is incomplete, get it again"):
+            open_it()
+    assert len(verify_store(folder).faults) == 1
+    assert {path.name: path.read_bytes() for path in folder.glob("*.[dni]*")} == left
+
+
+def test_a_part_that_is_missing_between_others_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with FeatureStoreWriter(folder, manifest(), part_bytes=1) as store:
+        for name, regions in IMAGES.items():
+            store.add(name, regions)
+    for path in folder.glob("rank-00000-part-00001.*"):
+        path.unlink()
+    with pytest.raises(
+        DataError, match=r"rank-00000-part-00001\.index: no such file; the copy is incomplete"
+    ):
+        FeatureStore(folder)
+    assert [fault.count("part-00001") for fault in verify_store(folder).faults] == [1]
+
+
+def test_killed_while_it_begins_a_part_it_goes_on(tmp_path: Path) -> None:
+    whole = write_store(tmp_path / "whole", IMAGES)
+    for made in (["data"], ["data", "names"], ["data", "names", "index"]):
+        folder = shutil.copytree(whole, tmp_path / f"killed-{len(made)}")
+        for kind in made:
+            (folder / f"rank-00000-part-00001.{kind}").touch()
+        assert FeatureStore(folder).names == tuple(IMAGES)
+        assert (verify_store(folder).faults, verify_store(folder).unfinished_bytes) == ([], 0)
+        assert FeatureStore(write_store(folder, {"x": random_regions(9)})).names == (*IMAGES, "x")
+
+
 def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

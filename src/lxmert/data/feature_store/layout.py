@@ -59,7 +59,7 @@ LABELS: dict[str, tuple[int, np.dtype]] = {
 _FINGERPRINT_BYTES = 4
 """What an entry has room for; one edit in four thousand million goes unnoticed."""
 
-_PART_NAME = re.compile(r"rank-(\d{5})-part-(\d{5})\.index")
+_PART_FILE = re.compile(r"rank-(\d{5})-part-(\d{5})\.(?:data|names|index|synced)")
 
 
 class Entry(NamedTuple):
@@ -205,6 +205,12 @@ class PartFiles(NamedTuple):
 
 
 def list_parts(folder: Path) -> list[PartFiles]:
-    """All parts of a store, in the order of ranks, then parts."""
-    found = (_PART_NAME.fullmatch(path.name) for path in folder.iterdir())
-    return sorted(PartFiles(folder, int(match[1]), int(match[2])) for match in found if match)
+    """All parts of a store, in the order of ranks, then parts; those too that lack some files, or all.
+
+    A rank counts its parts from 0, so one that is not there is known by a later one.
+    """
+    last: dict[int, int] = {}
+    for match in filter(None, (_PART_FILE.fullmatch(path.name) for path in folder.iterdir())):
+        rank, part = int(match[1]), int(match[2])
+        last[rank] = max(part, last.get(rank, 0))
+    return [PartFiles(folder, rank, part) for rank in sorted(last) for part in range(last[rank] + 1)]

@@ -8,6 +8,7 @@ power failure those beyond `.synced` may be there without their numbers, so they
 import mmap
 import os
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,11 +58,12 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     """How far the whole images of a part reach.
 
     Raises:
-        DataError: a file is shorter than what was once on the disk, as after an incomplete copy.
+        DataError: a file is missing, or shorter than what was once on the disk, as after an incomplete copy.
     """
     # In this order, the reverse of a writer's: what it adds meanwhile is beyond what is looked for.
     synced = files.synced()
     sizes = {kind: _size(files.file(kind)) for kind in ("index", "data", "names")}
+    _refuse_missing(files, sizes)
     entries = sizes["index"] // ENTRY_BYTES
     if synced > entries:
         raise DataError(
@@ -93,6 +95,13 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
             break
         extent = extent.after(entry)
     return extent
+
+
+def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
+    """A writer makes all files of a part before it writes to one; killed meanwhile it leaves empty ones."""
+    missing = [kind for kind in sizes if not files.file(kind).exists()]
+    if missing and (any(sizes.values()) or len(missing) == len(sizes)):
+        raise DataError(f"{files.file(missing[0])}: no such file; the copy is incomplete, get it again")
 
 
 def image_faults(

@@ -164,4 +164,5 @@ def _before(entry: Entry) -> Extent:
 
 def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
     wanted = {"index": extent.images * ENTRY_BYTES, "names": extent.names_end, "data": extent.data_end}
-    return sum(files.file(kind).stat().st_size - size for kind, size in wanted.items())
+    there = ((files.file(kind), size) for kind, size in wanted.items())
+    return sum(path.stat().st_size - size for path, size in there if path.exists())
