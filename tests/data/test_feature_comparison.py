@@ -112,6 +112,15 @@ def test_names_meet_without_folder_and_ending() -> None:
     assert found.only_second == ("x/twice.jpg", "y/twice.jpg")
 
 
+def test_images_of_other_folders_do_not_meet_and_equal_names_come_first() -> None:
+    first = Source({"b/x.jpg": FIRST, "x": FIRST, "cam1/1.jpg": FIRST, "c/y.heic": FIRST})
+    second = Source({"x": FIRST, "cam2/1.jpg": FIRST, "d/y.jpg": FIRST, "all/c/y": FIRST})
+    found = compare_features(first, second)
+    assert [one.name for one in found.per_image] == ["x", "c/y.heic"]
+    assert found.only_first == ("b/x.jpg", "cam1/1.jpg")
+    assert found.only_second == ("cam2/1.jpg", "d/y.jpg")
+
+
 def test_what_cannot_be_compared_is_none() -> None:
     wide = _regions([[0, 0, 10, 10]], [[1, 0, 0]])
     found = compare_features(Source(a=FIRST), Source(a=replace(wide, size_hw=(50, 99))))

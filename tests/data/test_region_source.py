@@ -146,7 +146,7 @@ def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> 
     images = {name: random_regions(n) for n, name in enumerate(names)}
     store = FeatureStore(write_store(tmp_path / "s", images))
     find = StoredNames(store).find
-    assert [find(name) for name in ("a", "a.jpg", "other/a.png", "train/a.jpg")] == [0, 0, 0, 0]
+    assert [find(name) for name in ("a", "a.jpg", "other/train/a.png", "train/a.jpg")] == [0, 0, 0, 0]
     assert [find(name) for name in ("b", "b.jpeg", "c", "2.5", "c.png.png")] == [1, 1, 2, 3, 4]
     assert [find(name) for name in ("2", "d", "", "\ud800")] == [None] * 4
     assert StoredNames(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
@@ -155,7 +155,7 @@ def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> 
 def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
     images = {name: random_regions(n) for n, name in enumerate(["train/1.jpg", "val/1.jpg"])}
     store = FeatureStore(write_store(tmp_path / "s", images))
-    assert StoredNames(store).find("val/1.jpg") == 1
+    assert [StoredNames(store).find(name) for name in ("val/1.jpg", "val/1", "all/train/1.png")] == [1, 1, 0]
     with pytest.raises(DataError, match="several images are called '1'"):
         open_regions(store, ["1"])
 
@@ -165,8 +165,20 @@ def test_one_image_for_names_of_different_folders_is_refused(tmp_path: Path) -> 
     assert open_regions(store, ["1", "train/1.jpg", "all/train/1"]).rows.keys() == {
         "1", "train/1.jpg", "all/train/1",
     }  # fmt: skip
-    with pytest.raises(DataError, match=r"has one image for both 'train/1\.jpg' and 'rain/1\.jpg'; add"):
-        open_regions(store, ["1", "train/1.jpg", "rain/1.jpg"])
+    with pytest.raises(DataError, match=r"has one image for both 'a/train/1\.jpg' and 'b/train/1'; add"):
+        open_regions(store, ["1", "a/train/1.jpg", "b/train/1"])
+
+
+def test_an_image_of_another_folder_is_another_image(tmp_path: Path) -> None:
+    first = write_store(tmp_path / "a", {"cam1/1.jpg": random_regions(0)})
+    second = write_store(tmp_path / "b", {"cam1/2.avif": random_regions(1)})
+    for store in (FeatureStore(first), open_stores([first, second])):
+        for name in ("cam2/1.jpg", "am1/1.jpg", "cam2/1"):
+            with pytest.raises(
+                DataError, match=rf"1 of 1 .*the first is {name} \(cam1/1\.jpg there is of another folder\);"
+            ):
+                open_regions(store, [name])
+    assert StoredNames(open_stores([first, second])).find("2") == 1
 
 
 def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:

@@ -155,10 +155,11 @@ def read_corpus(
     unknown = _names_of_no_image(lists)
     names = _stored_names(texts, stored)
     missing = {text.image for text in texts if text.image not in names}
-    if store is not None and missing and section.missing_images == "error":
+    if stored is not None and missing and section.missing_images == "error":
         raise DataError(
-            f"{store.path}: {len(missing):,} images of the sentences are not in it, the first is "
-            f"{min(missing)}; `lxmert extract` adds them, `missing_images: skip` leaves them out"
+            f"{stored.path}: {len(missing):,} images of the sentences are not in it, the first is "
+            f"{stored.missing(min(missing))}; `lxmert extract` adds them, `missing_images: skip` leaves them "
+            "out"
         )
     _count_left_out((text for text in texts if text.image in missing), reports)
     texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]

@@ -8,7 +8,6 @@ Shapes: N, M boxes of one image in the first and the second set, P pairs of matc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.feature_sources import FeatureSource
+from lxmert.data.image_names import may_be_one_image, plain_name
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.vision.geometry import iou
@@ -23,7 +23,6 @@ from lxmert.vision.regions import Regions
 
 DEFAULT_IOU = 0.5
 
-_IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".avif", ".heic"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def compare_features(
 ) -> FeatureComparison:
     """Match the boxes of each image that both sets have and compare the pairs.
 
-    Names match exactly, or else without folder and ending, so that `photos/a.jpg` meets `a`.
+    Names match exactly, or else without ending and first folders: `photos/a.jpg` meets `a`, not `b/a.jpg`.
 
     Args:
         first: the reference.
@@ -207,26 +206,22 @@ def _pair_names(
     first: Sequence[str], second: Sequence[str]
 ) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
     """Pairs of names, names of the first alone, names of the second alone."""
-    exact = set(second)
-    by_stem: dict[str, list[str]] = {}
+    pairs: dict[str, str] = {name: name for name in set(first).intersection(second)}
+    by_plain_name: dict[str, list[str]] = {}
     for name in second:
-        by_stem.setdefault(_stem(name), []).append(name)
-    pairs: list[tuple[str, str]] = []
-    taken: set[str] = set()
-    alone: list[str] = []
+        by_plain_name.setdefault(plain_name(name), []).append(name)
+    taken = set(pairs)
     for name in first:
-        alike = [name] if name in exact else by_stem.get(_stem(name), [])
-        if len(alike) == 1 and alike[0] not in taken:
-            taken.add(alike[0])
-            pairs.append((name, alike[0]))
-        else:
-            alone.append(name)
-    return pairs, tuple(alone), tuple(name for name in second if name not in taken)
-
-
-def _stem(name: str) -> str:
-    path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in _IMAGE_ENDINGS else path.name
+        alike = [] if name in pairs else by_plain_name.get(plain_name(name), [])
+        found = [other for other in alike if may_be_one_image(name, other)]
+        if len(found) == 1 and found[0] not in taken:
+            pairs[name] = found[0]
+            taken.add(found[0])
+    return (
+        [(name, pairs[name]) for name in dict.fromkeys(first) if name in pairs],
+        tuple(name for name in first if name not in pairs),
+        tuple(name for name in second if name not in taken),
+    )
 
 
 def _example(source: FeatureSource) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 from lxmert.errors import DataError
 
 # What is no part of an image's name; anything else after a dot is.
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif",
+)  # fmt: skip
 
 
 def plain_name(name: str) -> str:

@@ -77,6 +77,11 @@ class JoinedStores:
                 return start + position
         return None
 
+    def name_at(self, position: int) -> str:
+        """See `FeatureStore.name_at`."""
+        store, place = self._locate(position)
+        return store.name_at(place)
+
     def arrays_at(self, position: int) -> StoredArrays:
         """See `FeatureStore.arrays_at`."""
         store, place = self._locate(position)

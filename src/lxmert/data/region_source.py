@@ -3,8 +3,9 @@
 Shapes: B batch, O the most objects of any image in the batch, D features, K objects.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -19,8 +20,6 @@ from lxmert.errors import DataError
 
 IN_MEMORY_BYTES = 2 * 2**30
 """Regions up to this size are kept in memory as float32; larger ones are read from the disk as needed."""
-
-_SEVERAL = -1
 
 # Images read between two looks at the progress bar.
 _IMAGES_AT_A_TIME = 64
@@ -100,7 +99,7 @@ def open_regions(
 
     Args:
         store: the store.
-        names: names of the images, with or without ending and folder; those of the store may have others.
+        names: names of the images, with or without ending and folders; see `StoredNames`.
         in_memory_bytes: the most that may be kept in memory.
         feature_dtype: of the batches' features. float16 of a store of that type takes half the memory and
             time, also on the way to a GPU; models bring features to their own precision.
@@ -113,12 +112,13 @@ def open_regions(
     wanted = list(dict.fromkeys(names))
     if not wanted:
         raise DataError(f"{store.path}: no image is asked for")
-    positions = StoredNames(store).find_all(wanted)
+    stored_names = StoredNames(store)
+    positions = stored_names.find_all(wanted)
     if len(positions) < len(wanted):
         first = next(name for name in wanted if name not in positions)
         raise DataError(
             f"{store.path}: {len(wanted) - len(positions):,} of {len(wanted):,} images are not in it, the "
-            f"first is {first}; `lxmert extract` adds them"
+            f"first is {stored_names.missing(first)}; `lxmert extract` adds them"
         )
     stored = StoredRegions(store, positions, feature_dtype)
     if table_bytes(len(wanted), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
@@ -128,7 +128,8 @@ def open_regions(
 
 
 class StoredNames:
-    """Finds images by the very name that a store gives them, else by their name without folder and ending.
+    """Finds images by the very name that a store gives them, else by a name that differs in its ending or
+    lacks folders: "a", "a.png" and "photos/train/a" are "train/a.jpg", but "val/a.jpg" is not.
 
     Stores that `lxmert extract` makes hold file names, original feature files names without ending.
 
@@ -139,30 +140,34 @@ class StoredNames:
     def __init__(self, store: RegionStore) -> None:
         self._store = store
 
+    @property
+    def path(self) -> str | Path:
+        """Where the store lies, for messages."""
+        return self._store.path
+
     def find(self, name: str) -> int | None:
         """The position of an image, or None.
 
         Raises:
-            DataError: several images are called so but for folder and ending.
+            DataError: it may be one of several images.
         """
         position = self._store.find(name)
         if position is not None:
             return position
-        plain = plain_name(name)
-        found = self._plain.get(plain)
-        if found == _SEVERAL:
+        found = [one for one in self._alike(name) if may_be_one_image(self._store.name_at(one), name)]
+        if len(found) > 1:
             raise DataError(
-                f"{self._store.path}: several images are called {plain!r} there but for folder and ending; "
-                f"give {name!r} as it stands there"
+                f"{self._store.path}: several images are called {plain_name(name)!r} there but for folder "
+                f"and ending; give {name!r} as it stands there"
             )
-        return found
+        return found[0] if found else None
 
     def find_all(self, names: Iterable[str]) -> dict[Hashable, int]:
         """The positions of those that there are.
 
         Raises:
-            DataError: several images are called as one of them but for folder and ending, or two of them lead
-                to one image, though their folders differ.
+            DataError: one may be one of several images, or two of them lead to one image, though their
+                folders differ.
         """
         positions: dict[Hashable, int] = {}
         fullest: dict[int, str] = {}
@@ -180,13 +185,21 @@ class StoredNames:
             positions[name] = position
         return positions
 
+    def missing(self, name: str) -> str:
+        """An image that is not there, for messages: its name, and that of another folder's image if any."""
+        other = next((self._store.name_at(one) for one in self._alike(name)), None)
+        return name if other is None else f"{name} ({other} there is of another folder)"
+
+    def _alike(self, name: str) -> Sequence[int]:
+        """Positions of images whose names differ from this one in nothing but folder and ending."""
+        return self._plain.get(plain_name(name), ())
+
     @cached_property
-    def _plain(self) -> dict[str, int]:
-        plain: dict[str, int] = {}
+    def _plain(self) -> dict[str, list[int]]:
+        plain: dict[str, list[int]] = {}
         seen: set[str] = set()
         for position, name in enumerate(self._store):
             if name not in seen:  # Joined stores may hold an image twice; the first counts.
                 seen.add(name)
-                key = plain_name(name)
-                plain[key] = _SEVERAL if key in plain else position
+                plain.setdefault(plain_name(name), []).append(position)
         return plain
