@@ -23,6 +23,7 @@ from lxmert import LxmertForQuestionAnswering, LxmertProcessor
 from lxmert.cli import task_models
 from lxmert.cli.main import main
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
+from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.data.task_examples import Purpose
 from lxmert.inference import agreement, bulk_examples, fast_model
 from lxmert.inference.agreement import Agreement
@@ -35,6 +36,7 @@ from lxmert.training.evaluation import regions_for, run_model
 from lxmert.training.preparation import prepare
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
+from lxmert.vision.regions import Regions
 from tests.inference.test_int8 import needs_int8
 from tests.training.test_tasks import values_for
 
@@ -293,7 +295,7 @@ def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
         differs = "questions"
     else:
         options = {"--dtype": ["--dtype", "bfloat16"], "--limit": ["--limit", 7]}.get(change, [change, 64])
-        differs = "questions" if change == "--limit" else "settings"
+        differs = "questions, images" if change == "--limit" else "settings"
     answered.clear()
     status, _, err = predict(*words, *options)
     assert status == 1
@@ -305,6 +307,69 @@ def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
     assert predict(*words, *options, "--overwrite")[0] == 0
     assert sum(answered) > 0
     assert output.exists()
+
+
+@pytest.mark.parametrize("change", ["folder", "boxes", "picture"])
+def test_answers_about_other_pictures_are_those_of_another_run(
+    change: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    data = shutil.copytree(scenes_folder, tmp_path / "data")
+    shutil.copytree(data / "images" / "test", data / "others" / "test")
+    instances = data / "annotations" / "instances_test.json"
+    content = json.loads(instances.read_text())
+    content["annotations"][0]["bbox"][2] += 1
+    (data / "annotations" / "others.json").write_text(json.dumps(content))
+    words = [model_of("vqa"), data, "-q", "-o", tmp_path / "out.json", "--batch-size", 2]
+    with interrupted_after(2):
+        assert predict(*words)[0] == 130
+    options: list[object] = []
+    if change == "picture":
+        with next((data / "images" / "test").iterdir()).open("ab") as file:
+            file.write(b" ")
+    else:
+        options = [
+            "--files",
+            "images=others/{split}" if change == "folder" else "instances=annotations/others.json",
+        ]
+    status, _, err = predict(*words, *options)
+    assert status == 1
+    assert "holds the answers of another run (images); finish that one first" in err
+
+
+def test_answers_about_other_features_are_those_of_another_run(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    task = task_named("vqa")
+    examples = task.split(scenes_folder, "test").read()
+    processor = LxmertProcessor.from_pretrained(model_of("vqa"))
+    found = regions_for(examples, processor, None)
+    batch = found.batch(torch.arange(len(found.rows)))
+    stores = []
+    for number, scale in enumerate((1.0, 0.5)):
+        stores.append(tmp_path / f"store-{number}")
+        manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
+        with FeatureStoreWriter(stores[-1], manifest) as writer:
+            for name, row in found.rows.items():
+                count = int(batch["visual_attention_mask"][row].sum())
+                boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
+                writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json", "--batch-size", 2]
+    with interrupted_after(2):
+        assert predict(*words, "--features", stores[0])[0] == 130
+    status, _, err = predict(*words, "--features", stores[1])
+    assert status == 1
+    assert "holds the answers of another run (features); finish that one first" in err
+    moved = shutil.copytree(stores[0], tmp_path / "moved")
+    assert predict(*words, "--features", moved)[0] == 0
 
 
 def test_a_run_that_ended_before_its_file_was_written_writes_it(

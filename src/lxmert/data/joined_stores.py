@@ -100,6 +100,10 @@ class JoinedStores:
             sizes_hw[rows] = self._stores[number].read_batch(inside, features, boxes_xyxy_px, rows)
         return sizes_hw
 
+    def content_hash(self) -> str:
+        """See `FeatureStore.content_hash`; that of all stores in their order."""
+        return "+".join(store.content_hash() for store in self._stores)
+
     def object_counts(self) -> np.ndarray:
         """See `FeatureStore.object_counts`."""
         return np.concatenate([store.object_counts() for store in self._stores])

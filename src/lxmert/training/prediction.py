@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,7 @@ def predict_to_file(
         "questions": _hash_questions(examples, answerer),
         "data": str(Path(data_dir).resolve()),
         "features": _describe_features(processor, features),
+        "images": None if features else _hash_images(examples, processor),
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
@@ -192,11 +194,23 @@ def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
 
 
 def _describe_features(processor: LxmertProcessor, features: Sequence[Path]) -> list[Any]:
-    """Who made the objects, and of how many images a store holds them."""
+    """Who made the objects, and what stores hold."""
     if not features:
         return [None if processor.extractor is None else processor.extractor.identity]
     store = open_stores(features)
-    return [store.extractor, len(store), int(store.object_counts().sum())]
+    return [store.extractor, store.content_hash()]
+
+
+def _hash_images(examples: SplitExamples, processor: LxmertProcessor) -> str:
+    """What is looked at: files, their sizes and the objects' boxes. To read them all would take too long."""
+    digest = hashlib.sha256()
+    with_boxes = processor.extractor is not None and processor.extractor.needs_boxes
+    for file in examples.image_files(with_boxes=with_boxes).values():
+        size = file.path.stat().st_size if file.path.is_file() else None
+        digest.update(json.dumps([os.path.abspath(file.path), size]).encode())
+        if file.boxes_xyxy_px is not None:
+            digest.update(file.boxes_xyxy_px.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _hash(values: Any) -> str:

@@ -6,6 +6,7 @@ Shapes: N objects of one image, D features per object.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -178,6 +179,13 @@ class FeatureStore:
     def fingerprint_at(self, position: int) -> int:
         """What `fingerprint_of_file` said of the picture's file; 0 where that was not noted."""
         return self._locate(position)[1].fingerprint
+
+    def content_hash(self) -> str:
+        """SHA-256 of the index, which holds checksums of all names and numbers: of other content another."""
+        digest = sha256()
+        for part in self._parts:
+            digest.update(part.index)
+        return digest.hexdigest()
 
     def object_counts(self) -> np.ndarray:
         """Number of objects N of each image by position, (len,) uint32; no feature is read."""
