@@ -54,7 +54,7 @@ def read_answers(path: str | Path) -> list[str]:
         VocabularyError: not JSON, or not a list of different strings.
     """
     try:
-        answers = json.loads(Path(path).read_text(encoding="utf-8"))
+        answers = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return checked_answers(answers)
     except (OSError, ValueError, RecursionError) as error:
         raise VocabularyError(f"{path}: no list of answers ({error})") from error

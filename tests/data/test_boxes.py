@@ -135,6 +135,12 @@ def test_a_vocabulary_file_gives_first_names_and_ids_of_all_synonyms(tmp_path: P
     assert len(names) == 3
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("person\r\ndog\r\n", encoding="utf-8-sig", newline="")
+    assert NameList.read(path).names == ("person", "dog")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from lxmert.answers import read_answers
+from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import read_instances
+from lxmert.data.visual_genome import read_image_ids
 from lxmert.data.vqa import read_vqa
 from lxmert.errors import DataError
 
@@ -152,3 +155,13 @@ def test_malformed_boxes_are_reported_with_their_place(
 ) -> None:
     with pytest.raises(DataError, match=message):
         read_instances(write(tmp_path / "i.json", instances(**changes)))
+
+
+def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps(instances()), encoding="utf-8-sig")
+    assert list(read_instances(path)) == [5, 6]
+    path.write_text('["yes", "no"]', encoding="utf-8-sig")
+    assert list(AnswerVocabulary.load(path)) == read_answers(path) == ["yes", "no"]
+    path.write_text("12\n13\n", encoding="utf-8-sig")
+    assert read_image_ids(path) == [12, 13]

@@ -175,6 +175,19 @@ class TestChecking:
         assert found.predictions["d"] == "False"
         assert found.rows == 7
 
+    def test_a_byte_order_mark_is_a_fault_but_no_part_of_the_first_row(self, tmp_path: Path) -> None:
+        rows = {
+            "vqa": ('[{"question_id": 1, "answer": "a"}]', 1),
+            "gqa": ('[{"questionId": "1", "prediction": "a"}]', "1"),
+            "nlvr2": ("e-1-0-0,True\n", "e-1-0-0"),
+        }
+        for task, (content, identifier) in rows.items():
+            path = tmp_path / task
+            path.write_text(content, encoding="utf-8-sig")
+            found = check_submission(task, path, [identifier])  # type: ignore[arg-type]
+            assert kinds(found.faults) == {FaultKind.BYTE_ORDER_MARK: 1}
+            assert list(read_submission(task, path).predictions) == [identifier]  # type: ignore[arg-type]
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What becomes of rows that can be scored although something is wrong with them.
 _CONSEQUENCES = {
+    FaultKind.BYTE_ORDER_MARK: "passed over; the official evaluator would stop there",
     FaultKind.DUPLICATE: "the last row counts, as in the official evaluator",
     FaultKind.MISSING: "they count as wrong",
     FaultKind.UNKNOWN: "ignored",

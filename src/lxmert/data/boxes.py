@@ -97,7 +97,7 @@ class NameList:
             DataError: the file cannot be read, is empty, or has a line without a name or a name twice.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: the vocabulary cannot be read ({error})") from error
         names: list[str] = []

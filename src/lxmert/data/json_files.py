@@ -19,7 +19,7 @@ def read_json(path: str | Path) -> Any:
         DataError: No such file, not JSON, or nested too deeply; the message names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from None
     except json.JSONDecodeError as error:

@@ -14,6 +14,7 @@ class FaultKind(Enum):
     """What is wrong, in words."""
 
     UNREADABLE = "file that cannot be read"
+    BYTE_ORDER_MARK = "byte order mark in front of the first row"
     MALFORMED = "malformed rows"
     ID_TYPE = "ids of a wrong type"
     ANSWER_TYPE = "answers of a wrong type"

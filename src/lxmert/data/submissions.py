@@ -5,6 +5,7 @@ Source: the leaderboards' formats. VQA: JSON list of {"question_id": int, "answe
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ def read_submission(
         DataError: The file is missing, no text, not JSON, or holds no list.
     """
     counter = FaultCounter()
+    if _begins_with_mark(Path(path)):
+        counter.add(FaultKind.BYTE_ORDER_MARK, "U+FEFF")
     if task == "nlvr2":
         found = _csv_rows(path, counter)
     else:
@@ -267,10 +270,20 @@ def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]
     yield "[]" if before == "[" else "\n]"
 
 
+def _begins_with_mark(path: Path) -> bool:
+    if not path.is_file():  # What comes through a pipe can be read only once.
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BOM_UTF8)) == BOM_UTF8
+    except OSError:  # Reading the rows says why.
+        return False
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[IO[str]]:
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with Path(path).open(encoding="utf-8-sig") as file:
             yield file
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from None

@@ -68,7 +68,7 @@ def read_image_ids(path: str | Path) -> list[int]:
         DataError: the file cannot be read, or a line is no number.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list of image ids cannot be read ({error})") from error
     for number, line in enumerate(lines):
