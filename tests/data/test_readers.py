@@ -140,12 +140,22 @@ def test_instances_are_read_per_image(tmp_path: Path) -> None:
     assert (len(empty), empty.boxes_xyxy_px.shape, empty.size_hw) == (0, (0, 4), (50, 60))
 
 
+def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
+    for bbox in ([1, 2, 0, 4], [1, 2, 3.5, 0.0]):
+        image = read_instances(write(tmp_path / "i.json", instances(bbox=bbox)))[5]
+        assert (len(image), image.category_ids.tolist(), image.boxes_xyxy_px.tolist()) == (
+            1,
+            [4],
+            [[0, 0, 1, 2]],
+        )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"bbox": [1, 2, 3]}, r"annotations\[0\].bbox is \[1, 2, 3\], expected four numbers"),
         ({"bbox": [1, 2, float("nan"), 4]}, "expected four numbers"),
-        ({"bbox": [1, 2, 0, 4]}, "positive width"),
+        ({"bbox": [1, 2, 3, -4]}, "positive width"),
         ({"bbox": "1234"}, "bbox is str '1234', expected list"),
         ({"image_id": 9}, "image_id 9 is not among"),
     ],

@@ -143,7 +143,7 @@ def read_coco_boxes(
     Raises:
         DataError: the file is missing or malformed, or an object's category has no name.
     """
-    images = read_instances(path, skip_empty=True).values()
+    images = read_instances(path).values()
     return [_from_coco(image, attributes, keys, path) for image in images]
 
 

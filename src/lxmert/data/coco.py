@@ -46,20 +46,20 @@ class CocoImage:
         return len(self.category_names)
 
 
-def read_instances(path: str | Path, *, skip_empty: bool = False) -> dict[int, CocoImage]:
+def read_instances(path: str | Path) -> dict[int, CocoImage]:
     """Read a COCO instances file.
+
+    Boxes whose width or height is 0, of which COCO's own files have a few, are left out.
 
     Args:
         path: The file.
-        skip_empty: True leaves out boxes whose width or height is 0, of which COCO's own files have a few;
-            False takes them for a mistake.
 
     Returns:
         Image id to image, every image of the file, those without objects too (their N is 0).
 
     Raises:
         DataError: The file is missing or malformed, an id occurs twice, an object names an unknown image, or
-            a box is not four finite numbers with positive width and height.
+            a box is not four finite numbers, or has a negative width or height.
     """
     root = Record(read_json(path), path)
     images: dict[int, Record] = {}
@@ -73,7 +73,7 @@ def read_instances(path: str | Path, *, skip_empty: bool = False) -> dict[int, C
         image_id = record.get("image_id", int)
         if image_id not in objects:
             raise DataError(f"{path}: {record.at('image_id')} {image_id} is not among the file's images")
-        if not (skip_empty and _is_empty(record)):
+        if not _is_empty(record):
             objects[image_id].append(record)
     names = {record.get("id", int): record.get("name", str) for record in root.records("categories")}
     return {image_id: _image(record, objects[image_id], names) for image_id, record in images.items()}
@@ -108,6 +108,6 @@ def _box_xyxy(record: Record) -> tuple[float, float, float, float]:
             f"{record.path}: {record.at('bbox')} is {box}, expected four numbers [x, y, width, height]"
         )
     x, y, width, height = numbers
-    if width <= 0 or height <= 0:
+    if width < 0 or height < 0:
         raise DataError(f"{record.path}: {record.at('bbox')} is {box}, expected a positive width and height")
     return x, y, x + width, y + height
