@@ -32,3 +32,13 @@ def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[s
         main(["eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03"])
     assert ended.value.code == 2
     assert "--evaluator is of the task vqa, this is gqa" in capsys.readouterr().err
+
+
+def test_an_evaluator_that_cannot_score_the_files_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "scenes", str(tmp_path), *words])
+    assert ended.value.code == 2
+    assert "--evaluator is of the official files; those of format lxmert are" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from lxmert.errors import ConfigurationError
 from lxmert.training import recipe as recipe_module
-from lxmert.training.recipe import FinetuneRecipe, GqaRecipe
+from lxmert.training.recipe import FinetuneRecipe, GqaRecipe, VqaRecipe
 
 SMALLEST: dict[str, Any] = {"model": {"vocabulary": "scenes"}, "data": {"directory": "scenes"}}
 CONFIGS = sorted(
@@ -200,6 +200,13 @@ def test_each_task_has_its_own_keys() -> None:
     nlvr2 = {"task": "nlvr2", "optimisation": {"loss": "soft_bce"}, "evaluation": {"evaluator": "present"}}
     with pytest.raises(ConfigurationError, match=r"2 faults: optimisation\.loss.*evaluation\.evaluator"):
         FinetuneRecipe.from_dict(SMALLEST | nlvr2)
+    labelled: dict[str, Any] = {"data": {"directory": "d", "files": {"format": "lxmert"}}}
+    assert isinstance(FinetuneRecipe.from_dict(SMALLEST | labelled), VqaRecipe)
+    labelled["evaluation"] = {"evaluator": "before-2021-03"}
+    with pytest.raises(
+        ConfigurationError, match=r"evaluator before-2021-03 scores the official files; those"
+    ):
+        FinetuneRecipe.from_dict(SMALLEST | labelled)
     with pytest.raises(ConfigurationError, match=r"task: one of vqa, gqa, nlvr2 expected \(got 'vcr'\)"):
         FinetuneRecipe.from_dict(SMALLEST | {"task": "vcr"})
     with pytest.raises(ConfigurationError, match="less than or equal to 1"):

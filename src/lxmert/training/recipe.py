@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_base import Recipe, Section
-from lxmert.training.recipe_data import DataSection, GqaData, Nlvr2Data, VqaData
+from lxmert.training.recipe_data import DataSection, GqaDataSection, Nlvr2DataSection, VqaDataSection
 from lxmert.training.recipe_sections import EncoderLoopSection, SavingSection
 
 # Parameters of LxmertConfig that a recipe does not choose.
@@ -181,16 +181,25 @@ class VqaRecipe(FinetuneRecipe):
     """Fine-tuning on questions with ten annotators' answers."""
 
     task: Literal["vqa"] = Field(default="vqa", description="What is trained.")
-    data: VqaData
+    data: VqaDataSection
     optimisation: AnswerOptimisation = Field(default_factory=AnswerOptimisation)
     evaluation: VqaEvaluation = Field(default_factory=VqaEvaluation)
+
+    @model_validator(mode="after")
+    def _evaluator_scores_these_files(self) -> Self:
+        if self.data.files.format == "lxmert" and self.evaluation.evaluator != "present":
+            raise ValueError(
+                f"evaluation.evaluator {self.evaluation.evaluator} scores the official files; those of "
+                "format lxmert are scored by their soft labels, so leave it out"
+            )
+        return self
 
 
 class GqaRecipe(FinetuneRecipe):
     """Fine-tuning on questions with one answer and a known structure."""
 
     task: Literal["gqa"] = Field(default="gqa", description="What is trained.")
-    data: GqaData
+    data: GqaDataSection
     optimisation: GqaOptimisation = Field(default_factory=GqaOptimisation)
 
 
@@ -198,7 +207,7 @@ class Nlvr2Recipe(FinetuneRecipe):
     """Fine-tuning on sentences that are true or false of two images."""
 
     task: Literal["nlvr2"] = Field(default="nlvr2", description="What is trained.")
-    data: Nlvr2Data
+    data: Nlvr2DataSection
 
 
 _RECIPES: Mapping[str, type[FinetuneRecipe]] = {"vqa": VqaRecipe, "gqa": GqaRecipe, "nlvr2": Nlvr2Recipe}

@@ -101,7 +101,7 @@ class DataSection(Section):
         return self.features if isinstance(self.features, list) else [self.features]
 
 
-class VqaData(DataSection):
+class VqaDataSection(DataSection):
     """Questions in VQA v2's format."""
 
     train_question_types: list[str] | None = Field(
@@ -113,7 +113,7 @@ class VqaData(DataSection):
     answers: AnswersSection = Field(default_factory=AnswersSection)
 
 
-class GqaData(DataSection):
+class GqaDataSection(DataSection):
     """Questions in GQA's format."""
 
     train_question_types: list[str] | None = Field(
@@ -125,7 +125,7 @@ class GqaData(DataSection):
     answers: GqaAnswersSection = Field(default_factory=GqaAnswersSection)
 
 
-class Nlvr2Data(DataSection):
+class Nlvr2DataSection(DataSection):
     """Sentences in NLVR2's format."""
 
     files: Nlvr2Files = Field(default_factory=Nlvr2Files, description="File names in the directory.")
