@@ -152,6 +152,8 @@ CORRUPT = {
     "no number": (_row(1, img_h="tall"), "img_h is 'tall', expected a whole number"),
     "a negative number": (_row(1, num_boxes=-3), "num_boxes is '-3'"),
     "no height": (_row(1, img_h=0), "at least one pixel"),
+    "a number of any length": (_row(1, img_h="1" * 5000), "img_h is '1{40}', expected a whole number"),
+    "features of no box": (_row(1, 0, features=torch.ones(5)), "features holds 20 bytes, .* each of 0 boxes"),
     "a letter too much": (_row(1).replace(b"\t3\t", b"\t3\t*"), "boxes is no base64"),
     "broken base64": (_row(1, boxes="A*=="), "boxes is no base64"),
     "a box more": (_row(1, num_boxes=4), "objects_id holds 24 bytes, expected 1 × 8 for each of 4 boxes"),

@@ -48,6 +48,8 @@ _DTYPES: dict[str, np.dtype] = {
 _LINE_END = b"\r\n"
 """As Python's csv module, which wrote the original files, ends its lines."""
 
+_MOST_DIGITS = 9
+
 _LONGEST_LINE_BYTES = 2**28
 """A thousand boxes of 8,192 features take 44 MB; more than this is no feature file."""
 
@@ -167,7 +169,7 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
 
 
 def _whole_number(fields: dict[str, bytes], key: str) -> int:
-    if not fields[key].isdigit():
+    if not fields[key].isdigit() or len(fields[key]) > _MOST_DIGITS:
         raise DataError(f"{key} is {_shown(fields[key])}, expected a whole number")
     return int(fields[key])
 
@@ -180,7 +182,7 @@ def _array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.ndarray:
     except (binascii.Error, ValueError) as error:
         raise DataError(f"{key} is no base64 ({error})") from error
     per_object = {"boxes": 4, "features": None}.get(key, 1)
-    rest = len(data) % (dtype.itemsize * max(objects, 1))
+    rest = len(data) % (dtype.itemsize * objects) if objects else len(data)
     if rest or (per_object is not None and len(data) != objects * per_object * dtype.itemsize):
         raise DataError(
             f"{key} holds {len(data):,} bytes, expected {per_object or 'D'} × {dtype.itemsize} for each of "

@@ -4,6 +4,7 @@ Source: the GQA evaluator: a JSON list of {"questionId": str, "attention": rows 
 those of a square map of the image, or [x0, y0, x1, y1, attention] of objects with coordinates 0..1.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ def _attention(record: Record) -> Attention:
     for row in rows:
         if not isinstance(row, list) or not all(map(_is_number, row)):
             raise DataError(
-                f"{record.path}: {record.at('attention')} holds {kind_of(row)}, expected lists of numbers"
+                f"{record.path}: {record.at('attention')} holds {kind_of(row)}, expected lists of finite "
+                "numbers"
             )
     return tuple(tuple(map(float, row)) for row in rows)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
