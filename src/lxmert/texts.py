@@ -13,7 +13,7 @@ import torch
 from lxmert.errors import ConfigurationError, InputError, TextError
 from lxmert.faults import cut_character
 
-_ENCODING = Lock()
+ENCODING = Lock()
 """Tokenizers keep padding and truncation in themselves, where another thread would change them amid a call.
 One lock for all: encoding is short, and tokenizers that hold no lock can be copied and pickled."""
 
@@ -89,7 +89,7 @@ def encode_texts(
     length = settings["max_length"]
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
-    with _ENCODING:
+    with ENCODING:
         # On the right, whatever the tokenizer prefers: the model looks for [CLS] at the first place.
         encoded = tokenizer(
             texts,
@@ -127,7 +127,7 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
     if any(token != tokenizer.unk_token_id for token in words):
         return
     # What truncation took away is not the fault of the words, so they are looked at once more uncut.
-    with _ENCODING:
+    with ENCODING:
         whole = tokenizer(sentence, add_special_tokens=False)["input_ids"]
     if any(token != tokenizer.unk_token_id and token not in without_meaning for token in whole):
         raise TextError(

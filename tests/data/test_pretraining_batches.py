@@ -418,3 +418,19 @@ def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
     assert len(TokenTable(["dog \U0001f44d", "\u00e9"], TOKENIZER, 9)) == 2
     with pytest.raises(DataError, match=r"sentence str 'a \\udc4d dog': character 2 is only half of one"):
         TokenTable(["dog", "a \udc4d dog", "dog"], TOKENIZER, 9)
+
+
+def test_other_threads_do_not_change_how_long_sentences_become() -> None:
+    """A tokenizer keeps the last length in itself; here another thread sets its own amid every call."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from lxmert.data.token_table import TokenTable
+    from lxmert.texts import encode_texts
+
+    text = " ".join(["other1"] * 30)
+    with ThreadPoolExecutor(2) as threads:
+        cut = {"tensors": False, "max_length": 5, "padding": True, "truncation": True}
+        others = [threads.submit(encode_texts, TOKENIZER, [text], None, **cut) for _ in range(400)]
+        tables = [TokenTable([text] * 200, TOKENIZER, 20) for _ in range(20)]
+    assert {length for table in tables for length in table.lengths} == {20}
+    assert {len(other.result()["input_ids"][0]) for other in others} == {5}

@@ -14,6 +14,7 @@ from lxmert.data.json_files import kind_of
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.faults import cut_character
+from lxmert.texts import ENCODING
 
 # Sentences tokenised in one call: bounds the memory of its intermediate lists.
 _SENTENCES_AT_A_TIME = 50_000
@@ -47,7 +48,8 @@ class TokenTable:
         stripped = (sentence.strip() for sentence in sentences)
         while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
             _check_characters(part)
-            encoded = tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
+            with ENCODING:
+                encoded = tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
             ids.append(np.fromiter(chain.from_iterable(encoded), dtype))
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
             advance(len(part))
