@@ -199,6 +199,16 @@ class _Sums(Dataset[float]):
         return float(self.store[self.store.name_at(position)].features.sum())
 
 
+def test_a_store_opened_by_a_relative_path_is_read_from_any_folder(
+    three: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(three.path.parent)
+    store = FeatureStore(three.path.name)
+    monkeypatch.chdir("/")
+    assert store.names == three.names
+    assert store[three.names[1]].equals(three.regions_at(1))
+
+
 def test_loader_workers_read_the_same(three: FeatureStore) -> None:
     three["a.jpg"]  # Mapped here before the workers start.
     context = multiprocessing.get_context("fork")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,36 @@ def test_a_full_disk_loses_nothing_and_the_image_may_be_tried_again(
     assert found["a"].equals(random_regions(1))
     assert found["b"].equals(random_regions(3))
     assert verify_store(tmp_path / "store").faults == []
+
+
+def test_a_part_that_cannot_be_begun_is_told_and_the_image_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Path.open
+
+    def full(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "rank-00000-part-00001.names":
+            raise OSError(28, "No space left on device")
+        return plain(path, *arguments, **options)
+
+    folder = tmp_path / "store"
+
+    def write() -> None:
+        with FeatureStoreWriter(folder, manifest(), part_bytes=1) as store:
+            store.add("a", random_regions(1))
+            monkeypatch.setattr(Path, "open", full)
+            with pytest.raises(OSError, match="No space"):
+                store.add("b", random_regions(2))
+            monkeypatch.undo()
+            store.add("b", random_regions(3))
+            monkeypatch.setattr(Path, "open", full)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    monkeypatch.undo()
+    assert FeatureStore(folder)["b"].equals(random_regions(3))
+    assert verify_store(folder).faults == []
 
 
 def _write_for_ever(folder: Path) -> None:

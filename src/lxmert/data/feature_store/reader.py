@@ -53,7 +53,9 @@ class FeatureStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest = StoreManifest.read(self.path)
-        self._extents = [(files, measure(files, self.manifest)) for files in list_parts(self.path)]
+        # Files are mapped when first read, perhaps from another working directory.
+        parts = list_parts(self.path.absolute())
+        self._extents = [(files, measure(files, self.manifest)) for files in parts]
         self._forget_maps()
 
     @classmethod

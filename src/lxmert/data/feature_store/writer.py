@@ -5,6 +5,7 @@ The order of writing and the policy of forcing bytes to the disk are described i
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -145,15 +146,13 @@ class FeatureStoreWriter:
         return mine[-1], extent
 
     def _open_part(self, number: int, extent: Extent) -> None:
+        part = PartFiles(self.path, self.rank, number)
+        with ExitStack() as opened:  # Where one cannot be made, the part before stays as it is.
+            files = {kind: opened.enter_context(_open(part.file(kind))) for kind in _KINDS}
+            opened.pop_all()
         for file in self._files.values():
             file.close()
-        self._extent = extent
-        self._part = PartFiles(self.path, self.rank, number)
-        paths = {kind: self._part.file(kind) for kind in _KINDS}
-        # Unbuffered: what `write` took survives the death of this process.
-        self._files = {
-            kind: path.open("r+b" if path.exists() else "w+b", buffering=0) for kind, path in paths.items()
-        }
+        self._files, self._part, self._extent = files, part, extent
         sync_folder(self.path)
         self._sync()
 
@@ -187,6 +186,11 @@ def _open_folder(folder: Path, manifest: StoreManifest) -> StoreManifest:
             f"{folder}: this store is of {'; '.join(faults)}; continue it as it is, or make another"
         )
     return there
+
+
+def _open(path: Path) -> IO[bytes]:
+    # Unbuffered: what `write` took survives the death of this process.
+    return path.open("r+b" if path.exists() else "w+b", buffering=0)
 
 
 def _write_at(file: IO[bytes], offset: int, data: bytes) -> None:
