@@ -24,7 +24,6 @@ from lxmert.vision.regions import Regions
 DEFAULT_IOU = 0.5
 
 
-
 @dataclass(frozen=True)
 class ImageComparison:
     """One image in both sets.

@@ -33,7 +33,7 @@ class BoxesOfImages:
         self.path = path
         self._by_path: dict[str, AnnotatedBoxes] = {}
         self._by_name: dict[str, AnnotatedBoxes | None] = {}
-        for image in read_instances(path, skip_empty=True).values():
+        for image in read_instances(path).values():
             boxes, name = _annotated(image), PurePosixPath(image.file_name).name
             self._by_path[image.file_name] = boxes
             # Two images of one name in different folders: only the whole path tells which is meant.
