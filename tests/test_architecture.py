@@ -29,6 +29,7 @@ LEVELS = {
     "inference": 6,
     "training": 7,
     "cli": 8,
+    "__main__": 9,
 }
 
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -1,5 +1,6 @@
 """The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
 
+import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -42,3 +43,36 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
         main(["eval", "scenes", str(tmp_path), *words])
     assert ended.value.code == 2
     assert "--evaluator is of the official files; those of format lxmert are" in capsys.readouterr().err
+
+
+def test_python_dash_m_lxmert_is_the_command_line(tmp_path: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lxmert", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert run("ask", "--help").stdout.startswith("Usage: python -m lxmert ask [OPTIONS]")
+    failed = run("ask", "none.png", "What is this?")
+    assert (failed.returncode, failed.stderr) == (1, "lxmert: error: none.png: no such image file\n")
+
+
+@pytest.mark.parametrize("group", [[], ["answers"], ["features"], ["scenes"], ["score"]], ids=" ".join)
+def test_no_line_of_a_list_of_verbs_is_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([*group, "--help"])
+    _, verbs = capsys.readouterr().out.split("Commands:")
+    assert verbs.strip()
+    assert "..." not in verbs
+
+
+def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--output", str(taken)])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"lxmert: error: {taken}: File exists\n"

@@ -31,7 +31,7 @@ def _answers() -> None:
     """Answer vocabularies: build them, see what they cover."""
 
 
-@app.command()
+@app.command(short_help="Collect the frequent answers of questions.")
 def build(
     task: Task,
     annotations: Annotations,
@@ -72,7 +72,7 @@ def build(
     _tell(str(output), vocabulary, covered, as_json)
 
 
-@app.command()
+@app.command(short_help="Tell how many questions a list can answer.")
 def cover(
     task: Task,
     answers: Annotated[

@@ -29,7 +29,7 @@ def _features() -> None:
     """Feature stores: look into, check, compare, import and export them."""
 
 
-@app.command()
+@app.command(short_help="What a store holds, from its index alone.")
 def info(store: Store, as_json: AsJson = False) -> None:
     """What a store holds, from its index alone."""
     from lxmert.data.feature_store import FeatureStore
@@ -45,7 +45,7 @@ def info(store: Store, as_json: AsJson = False) -> None:
     _print(table)
 
 
-@app.command()
+@app.command(short_help="Read every byte of a store and check it.")
 def verify(store: Store, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Read every byte of a store: counts, checksums, ranges of values. Exit status 1 if anything is wrong."""
     from lxmert.cli.rate_progress import RateProgress
@@ -73,7 +73,7 @@ def verify(store: Store, as_json: AsJson = False, quiet: Quiet = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Compare features: boxes, cosines, labels.")
 def compare(
     first: Annotated[Path, typer.Argument(help="The reference: a store or a TSV file.", show_default=False)],
     second: Annotated[
@@ -104,7 +104,7 @@ def compare(
         typer.echo(f"of different height or width ({len(found.other_sizes):,}): {_some(found.other_sizes)}")
 
 
-@app.command("import")
+@app.command("import", short_help="Import an original feature file.")
 def import_(
     file: Annotated[Path, typer.Argument(help="An original feature file, *_obj36.tsv.", show_default=False)],
     output: Annotated[
@@ -149,7 +149,7 @@ def import_(
         raise typer.Exit(SKIPPED_STATUS)
 
 
-@app.command()
+@app.command(short_help="Write a store as an original feature file.")
 def export(
     store: Store,
     file: Annotated[Path, typer.Argument(help="The feature file to write.", show_default=False)],

@@ -43,23 +43,28 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("ask")(ask.ask)
-app.command("look")(look.look)
-app.command("eval")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("pretrain")(pretrain.pretrain)
-app.command("finetune")(finetune.finetune)
-app.command("train-detector")(train_detector.train_detector)
-app.command("eval-detector")(eval_detector.eval_detector)
-app.add_typer(score.app, name="score")
-app.command("validate-submission")(validate_submission.validate_submission)
-app.command("extract")(extract.extract)
-app.command("export")(export.export)
-app.command("convert")(convert.convert)
-app.add_typer(answers.app, name="answers")
-app.add_typer(features.app, name="features")
-app.add_typer(scenes.app, name="scenes")
+# Short enough for a line of the list of verbs each; longer ones would be cut off there.
+app.command("demo", short_help="Draw new pictures and ask about them.")(demo.demo)
+app.command("ask", short_help="Answer a question about a picture.")(ask.ask)
+app.command("look", short_help="Show the objects found in a picture.")(look.look)
+app.command("eval", short_help="Official figures of a model: VQA, GQA, NLVR2.")(evaluate.evaluate)
+app.command("predict", short_help="Write the submission file of a leaderboard.")(predict.predict)
+app.command("pretrain", short_help="Pre-train a model by a recipe.")(pretrain.pretrain)
+app.command("finetune", short_help="Train a model for VQA, GQA or NLVR2 by a recipe.")(finetune.finetune)
+app.command("train-detector", short_help="Train a detector of objects by a recipe.")(
+    train_detector.train_detector
+)
+app.command("eval-detector", short_help="Mean average precision of a detector.")(eval_detector.eval_detector)
+app.command("validate-submission", short_help="Find the faults of a submission file.")(
+    validate_submission.validate_submission
+)
+app.command("extract", short_help="Objects of many pictures, into a feature store.")(extract.extract)
+app.command("export", short_help="Write a model for ONNX Runtime or torch.export.")(export.export)
+app.command("convert", short_help="The authors' checkpoints to folders, and back.")(convert.convert)
+app.add_typer(score.app, name="score", short_help="Official figures of a submission file.")
+app.add_typer(answers.app, name="answers", short_help="Build a list of answers; what it covers.")
+app.add_typer(features.app, name="features", short_help="Look into feature stores; import, export.")
+app.add_typer(scenes.app, name="scenes", short_help="Make a world of pictures and questions.")
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,13 +82,14 @@ def _options(
     """Ask questions about pictures; train, evaluate and convert LXMERT models."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> None:
     """Run the command line and exit with its status.
 
     0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used.
 
     Args:
-        arguments: the words after `lxmert`; those of the process when None.
+        arguments: the words after the program's name; those of the process when None.
+        program: what the help calls the program.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -92,15 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        app([word for word in words if word != "--debug"], prog_name="lxmert")
+        app([word for word in words if word != "--debug"], prog_name=program)
     except (LxmertError, OSError) as error:
         if debug:
             raise
-        _fail(str(error))
+        _fail(_in_words(error))
     except Exception as error:
         if debug:
             raise
         _fail(f"unforeseen {type(error).__name__}: {error} (run it again with --debug to see where)")
+
+
+def _in_words(error: LxmertError | OSError) -> str:
+    """The error's own text; of an error of the system the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(message: str) -> NoReturn:

@@ -21,7 +21,7 @@ def _scenes() -> None:
     """Make a small world of pictures, captions and questions to train and test on."""
 
 
-@app.command()
+@app.command(short_help="Draw pictures and write the files about them.")
 def make(
     directory: Annotated[
         Path,

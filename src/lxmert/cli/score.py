@@ -34,7 +34,7 @@ def _score() -> None:
     """Official figures of a prediction file: VQA, GQA, NLVR2."""
 
 
-@app.command()
+@app.command(short_help="Score a VQA prediction file.")
 def vqa(
     predictions: Predictions,
     annotations: Annotations,
@@ -91,7 +91,7 @@ def vqa(
     report_scores(predictions, submission, faults, scores, None if as_json else vqa_table, facts)
 
 
-@app.command()
+@app.command(short_help="Score a GQA prediction file.")
 def gqa(
     predictions: Predictions,
     annotations: Annotated[
@@ -171,7 +171,7 @@ def gqa(
         typer.echo(f"note: no consistency: {scores.no_consistency} (see --consistency)", err=True)
 
 
-@app.command()
+@app.command(short_help="Score an NLVR2 prediction file.")
 def nlvr2(
     predictions: Predictions,
     annotations: Annotations,
