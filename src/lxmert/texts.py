@@ -3,6 +3,7 @@
 Shapes: B texts, W tokens of the longest.
 """
 
+import string
 import textwrap
 from collections.abc import Sequence
 from threading import Lock
@@ -111,6 +112,24 @@ def encode_texts(
         )
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: torch.tensor(encoded[name]) if tensors else encoded[name] for name in names}
+
+
+def unknown_words(tokenizer: Any, text: str) -> list[str]:
+    """The words of a text that the vocabulary lacks, each once: they become [UNK], or are spelled by letters.
+
+    Args:
+        tokenizer: any tokenizer of BERT's special tokens.
+        text: a sentence; a word is what stands between white space, without punctuation around it.
+    """
+    words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
+    with _ENCODING:
+        return [word for word in words if _is_unknown(tokenizer.tokenize(word), tokenizer.unk_token)]
+
+
+def _is_unknown(pieces: list[str], unk_token: str) -> bool:
+    first, *others = pieces or [""]
+    spelled = len(first) == 1 and all(piece.startswith("##") and len(piece) == 3 for piece in others)
+    return unk_token in pieces or (bool(others) and spelled)
 
 
 def _check_characters(text: str, which: str) -> None:

@@ -310,3 +310,18 @@ def test_every_verb_has_help(lxmert: CommandLine, verb: list[str]) -> None:
     status, out, _ = lxmert.run(*verb, "--help")
     assert status == 0
     assert "Usage: lxmert" in out
+
+
+def test_words_that_the_model_was_never_taught_are_told(
+    lxmert: CommandLine, picture: tuple[Path, Path]
+) -> None:
+    """The embedded model spells them letter by letter, and answers all the same."""
+    status, out, err = lxmert.run("ask", picture[0], "What is the man holding?")
+    assert (status, out.count("\n")) == (0, 1)
+    assert err.startswith("note: the model was never taught 'man', 'holding', so its answer is a guess; ")
+    assert "for photographs: --model unc-nlp/lxmert-vqa-uncased" in err
+
+    told = json.loads(lxmert.run("ask", picture[0], "Is the Man red?", "--json")[1])
+    assert told["unknown_words"] == ["Man"]
+
+    assert lxmert.run("ask", picture[0], QUESTION)[2] == ""

@@ -51,10 +51,14 @@ def ask(
     # Only now: a model takes seconds to load or minutes to fetch, a misspelt name of a picture none to tell.
     from lxmert.inference.looking import in_words
     from lxmert.inference.predictor import LxmertPredictor
+    from lxmert.texts import unknown_words
 
     predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
     predictor.check([question])
     regions = predictor.regions(picture, boxes_xyxy_px)
+    unknown = unknown_words(predictor.processor.tokenizer, question)
+    if unknown:
+        typer.echo(_told_of_unknown_words(unknown, model), err=True)
     if len(regions) == 0:
         typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
     (best,) = predictor.answer(regions, [question], top_k=top_k)
@@ -64,6 +68,7 @@ def ask(
             "image": image,
             "question": question,
             "model": model,
+            "unknown_words": unknown,
             "answers": [{"answer": a.text, "probability": round(a.probability, 6)} for a in best],
             "extractor": regions.extractor,
             "objects": [in_words(regions, row, names).to_dict() for row in range(len(regions))],
@@ -73,3 +78,10 @@ def ask(
     for answer in best:
         # The published VQA table holds the empty answer.
         typer.echo(f"{answer.text or repr('')}  ({answer.probability:.1%})")
+
+
+def _told_of_unknown_words(words: list[str], model: str) -> str:
+    note = f"note: the model was never taught {', '.join(map(repr, words))}, so its answer is a guess"
+    if model == "scenes":
+        note += "; it knows made pictures alone (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
+    return note
