@@ -363,3 +363,17 @@ def test_any_detector_that_look_knows_can_be_extracted_with(lxmert: CommandLine,
     (name,) = store.names
     assert len(store[name]) == 5
     assert store[name].extractor.startswith("detr-")
+
+
+def test_names_are_the_same_where_the_system_does_not_speak_utf_8(tmp_path: Path) -> None:
+    _photo(tmp_path / "photos" / "caf\u00e9.png", 1)
+    (tmp_path / "grid.json").write_text(json.dumps(GRID))
+    words = ["extract", "photos", "-o", "store", "--extractor", "grid.json", "--quiet"]
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for added in (1, 0):
+        done = subprocess.run(
+            [*COMMAND, *words], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"{added} images added, {1 - added} there before".encode() in done.stdout
+    assert FeatureStore(tmp_path / "store").names == ("caf\u00e9.png",)

@@ -69,8 +69,13 @@ def list_images(
         raise DataError(f"{source}: no such folder of images, nor a text file that lists them")
     if not found:
         raise DataError(f"{where}; expected pictures")
-    names = _names([relative for relative, _ in found], naming)
+    names = _names([_in_utf8(relative) for relative, _ in found], naming)
     return [NamedImage(name, path) for name, (_, path) in zip(names, found, strict=True)]
+
+
+def _in_utf8(name: str) -> str:
+    # Stores hold names in UTF-8. Where the system's locale is another, Python gives its bytes as surrogates.
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def _names(relative: Sequence[str], naming: Naming) -> list[str]:
