@@ -211,3 +211,16 @@ def test_each_task_has_its_own_keys() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"task": "vcr"})
     with pytest.raises(ConfigurationError, match="less than or equal to 1"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "train_share": 1.5}})
+
+
+def test_a_section_that_there_is_not_is_named_without_all_that_it_holds() -> None:
+    sources = [{"kind": "captions", "file": "annotations/captions_train.json"}] * 5
+    values = {**SMALLEST, "data": {"directory": "scenes", "train": {"sources": sources}}}
+    with pytest.raises(ConfigurationError) as caught:
+        FinetuneRecipe.from_dict(values, "pretraining.yaml")
+    line = "data.train: Extra inputs are not permitted (got a section of sources)"
+    assert str(caught.value) == f"pretraining.yaml: {line}"
+    with pytest.raises(ConfigurationError) as caught:
+        FinetuneRecipe.from_dict({**SMALLEST, "sources": sources}, "pretraining.yaml")
+    assert str(caught.value).endswith("…)")
+    assert len(str(caught.value)) < 160

@@ -1,5 +1,6 @@
 """Helpers of the recipe that know values but no section: overrides, comparison, the report of faults."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,17 @@ def all_faults(error: ValidationError) -> str:
     for fault in error.errors():
         place = ".".join(map(str, fault["loc"])) or "recipe"
         message = fault["msg"].removeprefix("Value error, ")
-        got = "" if fault["type"] in {"missing", "value_error"} else f" (got {fault['input']!r})"
+        got = "" if fault["type"] in {"missing", "value_error"} else f" (got {_shown(fault['input'])})"
         faults.append(f"{place}: {message}{got}")
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return count + "; ".join(faults)
+
+
+def _shown(value: Any) -> str:
+    """A value of a recipe; of a whole section the names of its keys."""
+    if isinstance(value, dict):
+        return f"a section of {', '.join(map(str, value)) or 'nothing'}"
+    return textwrap.shorten(repr(value), 80, placeholder=" …")
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
