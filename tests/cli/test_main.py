@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lxmert.cli.main import main
+from lxmert.cli.training_options import telling_how_to_go_on
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
@@ -76,3 +77,15 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
         main(["demo", "--output", str(taken)])
     assert ended.value.code == 1
     assert capsys.readouterr().err == f"lxmert: error: {taken}: File exists\n"
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_an_interrupted_training_tells_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], has_checkpoint: bool
+) -> None:
+    if has_checkpoint:
+        (tmp_path / "checkpoints" / "checkpoint-18").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on(tmp_path):
+        raise KeyboardInterrupt
+    kept = f"a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
+    assert capsys.readouterr().err == (f"lxmert: interrupted; {kept}\n" if has_checkpoint else "")

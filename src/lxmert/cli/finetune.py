@@ -13,6 +13,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
+    telling_how_to_go_on,
 )
 
 
@@ -47,7 +48,9 @@ def finetune(
             f"{config} is a recipe of {recipe.task}, not of {task}: run lxmert finetune {recipe.task}, or "
             "give another recipe"
         )
-    result = run(recipe, folder_of(output, config), resume=resume, progress=not quiet)
+    folder = folder_of(output, config)
+    with telling_how_to_go_on(folder):
+        result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation accuracy {result.validation_accuracy:.2f} %"
     if result.test_accuracy is not None:
         line += f", test accuracy {result.test_accuracy:.2f} %"

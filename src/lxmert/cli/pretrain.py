@@ -11,6 +11,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
+    telling_how_to_go_on,
 )
 
 
@@ -33,7 +34,9 @@ def pretrain(
     from lxmert.training.running import is_main_process
 
     recipe = recipe_of(PretrainRecipe, config, data, overrides)
-    result = run(recipe, folder_of(output, config), resume=resume, progress=not quiet)
+    folder = folder_of(output, config)
+    with telling_how_to_go_on(folder):
+        result = run(recipe, folder, resume=resume, progress=not quiet)
     if not is_main_process():
         return
     parts = [

@@ -11,6 +11,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
+    telling_how_to_go_on,
 )
 
 
@@ -30,7 +31,9 @@ def train_detector(
     from lxmert.training.detection.running import train_detector as run
 
     recipe = recipe_of(DetectorRecipe, config, data, overrides)
-    result = run(recipe, folder_of(output, config), resume=resume, progress=not quiet)
+    folder = folder_of(output, config)
+    with telling_how_to_go_on(folder):
+        result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation mAP@0.5 {result.validation_map_50:.2f} %"
     if result.test is not None:
         line += f", test mAP@0.5 {result.test['map_50']:.2f} %"

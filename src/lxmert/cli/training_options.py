@@ -1,7 +1,8 @@
 """What the verbs that train by a recipe share: their options, and how these become a recipe and a folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -49,3 +50,17 @@ def recipe_of(
 def folder_of(output: Path | None, config: Path) -> Path:
     """Where the result goes."""
     return output or Path("runs") / config.stem
+
+
+@contextmanager
+def telling_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Tell, where Ctrl-C ends a run that has a checkpoint, that it can go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from lxmert.training.running import is_main_process
+
+        if is_main_process() and any((folder / "checkpoints").glob("checkpoint-*")):
+            kept = f"a checkpoint is kept in {folder}"
+            typer.echo(f"lxmert: interrupted; {kept}: the same command with --resume goes on", err=True)
+        raise
