@@ -122,7 +122,7 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
         text: a sentence; a word is what stands between white space, without punctuation around it.
     """
     words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
-    with _ENCODING:
+    with ENCODING:
         return [word for word in words if _is_unknown(tokenizer.tokenize(word), tokenizer.unk_token)]
 
 
