@@ -173,6 +173,12 @@ WRONG = {
     r"attention_mask has shape \(3, 6\), expected \(3, 7\)": lambda: changed(
         "attention_mask", lambda words: words[:, 1:]
     ),
+    "attention_mask has the value -10000, expected 1 where something is": lambda: changed(
+        "attention_mask", lambda words: (1.0 - words) * -1e4
+    ),
+    "visual_attention_mask has the value 2, expected 1 where something is": lambda: changed(
+        "visual_attention_mask", lambda objects: 2 * objects
+    ),
     r"visual_attention_mask has shape \(2, 5\), expected \(3, 5\)": lambda: changed(
         "visual_attention_mask", lambda objects: objects[1:]
     ),

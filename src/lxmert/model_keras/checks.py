@@ -28,6 +28,7 @@ from lxmert.faults import (
     shape_fault,
     text_length_fault,
     words_fault,
+    wrong_mask,
 )
 
 Shape = tuple[int | None, ...]
@@ -119,10 +120,10 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
     if length is not None:
         _raise(text_length_fault(length, config.max_position_embeddings))
     # No `:=` here: AutoGraph, which reads these functions inside tf.function, does not know it.
-    for name in ("attention_mask", "token_type_ids"):
-        if arguments.get(name) is not None:
-            check_shape(name, arguments[name], (batch, length), "batch, words")
+    if arguments.get("attention_mask") is not None:
+        _check_mask("attention_mask", arguments["attention_mask"], (batch, length), "batch, words")
     if arguments.get("token_type_ids") is not None:
+        check_shape("token_type_ids", arguments["token_type_ids"], (batch, length), "batch, words")
         check_ids("token_type_ids", arguments["token_type_ids"], config.type_vocab_size, "type_vocab_size")
     return batch
 
@@ -153,7 +154,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
     wish = (batch, count, config.visual_pos_dim)
     check_shape("visual_pos", positions, wish, "batch, objects, visual_pos_dim")
     if arguments.get("visual_attention_mask") is not None:
-        check_shape(
+        _check_mask(
             "visual_attention_mask", arguments["visual_attention_mask"], (batch, count), "batch, objects"
         )
     for name, values in (("visual_feats", features), ("visual_pos", positions)):
@@ -167,7 +168,7 @@ def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[st
     wish: Shape = (batch, None, config.hidden_size)
     batch, count, _ = check_shape("object_states", states, wish, "batch, objects, hidden_size")
     if mask is not None:
-        check_shape("visual_attention_mask", mask, (batch, count), "batch, objects")
+        _check_mask("visual_attention_mask", mask, (batch, count), "batch, objects")
 
 
 def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
@@ -175,6 +176,16 @@ def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
     given = shape_of(name, tensor)
     _raise(shape_fault(name, given, expected, meaning))
     return given
+
+
+def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
+    """Raise unless `mask` has the `expected` shape and, where values can be read, holds 0 and 1 alone."""
+    check_shape(name, mask, expected, meaning)
+    values = values_of(mask)
+    if values is not None:
+        wrong = values[(values != 0) & (values != 1)]
+        if wrong.size:
+            raise TensorError(wrong_mask(name, float(wrong[0])))
 
 
 def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
