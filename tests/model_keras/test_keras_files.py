@@ -154,6 +154,29 @@ def test_a_saved_model_of_fixed_lengths(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, scores(model(part)), atol=1e-5, rtol=1e-5)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Classifier(keras.Model):
+    """A model that holds one of ours; Keras builds it anew by running it on placeholders of float32."""
+
+    def __init__(self, lxmert_model: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lxmert_model = lxmert_model or lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
+        self.head = keras.layers.Dense(3)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.head(self.lxmert_model(inputs, training=training).pooled_output)
+
+
+def test_a_model_that_holds_ours_is_given_back_whole(tmp_path: Path) -> None:
+    model, given = Classifier(), {name: array for name, array in batch("").items() if name != "labels"}
+    expected = keras.ops.convert_to_numpy(model(given))
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(given)), expected)
+
+
 def test_a_class_of_ones_own_is_saved_too(tmp_path: Path) -> None:
     class Mine(lxmert.TFLxmertModel):
         pass

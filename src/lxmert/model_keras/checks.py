@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.errors import TensorError
@@ -191,7 +192,8 @@ def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
 def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
     dtype = dtype_of(ids)
-    if not is_integer(dtype):
+    # Building a model that holds ours, as when it is loaded, Keras has placeholders of its default type.
+    if not is_integer(dtype) and not in_symbolic_scope():
         raise TensorError(f"{name} must be integers, got {dtype}: give int64 or int32")
     values = values_of(ids)
     if values is not None and values.size:

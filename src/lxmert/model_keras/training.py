@@ -42,7 +42,6 @@ class Trainable(FlexibleInputs):
         loss: Any
         _compile_loss: Any
         _compile_metrics: Any
-        _distribute_strategy: Any
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """See `keras.Model.compile`; a loss and metrics of an earlier call are forgotten."""
@@ -256,19 +255,6 @@ class Trainable(FlexibleInputs):
         """Check the inputs alone."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.check(self.arguments_by_name((x,), {}))
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """What TensorFlow does before the first step under `tf.distribute`: look at the batch of one replica.
-
-        Keras takes the mean of the replicas, which makes fractions of ids.
-        """
-        strategy = self._distribute_strategy
-        for _, _, batches in iterator or () if strategy is not None else ():
-            data_batch = keras.tree.map_structure(
-                lambda value: strategy.experimental_local_results(value)[0], next(batches)
-            )
-            break
-        super()._maybe_symbolic_build(data_batch=data_batch)  # type: ignore[misc]
 
     def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Keras' way to the shapes of outputs, before the first step, on some backends."""
