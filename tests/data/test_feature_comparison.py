@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert.data.feature_comparison import compare_features, match_boxes
+from lxmert.data.feature_comparison import compare_features, pair_boxes
 from lxmert.data.feature_sources import open_source
 from lxmert.data.feature_store import FeatureStore
 from lxmert.errors import DataError
@@ -89,7 +89,7 @@ def test_matching_is_greedy_by_overlap(
         shared = max(width, 0) * max(height, 0)
         return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
-    rows, columns, overlaps = match_boxes(regions(first), regions(second), least)
+    rows, columns, overlaps = pair_boxes(regions(first), regions(second), least)
     assert len(set(rows.tolist())) == len(set(columns.tolist())) == len(overlaps)
     expected: list[float] = []
     pairs = {(i, j): overlap(a, b) for i, a in enumerate(first) for j, b in enumerate(second)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from lxmert.data.answer_table import normalise_table_answer
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.masking import Purpose, random_numbers
+from lxmert.data.masking import RandomPurpose, random_numbers
 from lxmert.data.task_examples import IGNORED_LABEL
 
 
@@ -78,5 +78,5 @@ class AnswerTargets:
         if end - start == 1:
             return int(self._ids[start])
         up_to = self._scores[start:end].cumsum(dtype=np.float64)
-        wanted = random_numbers(seed, draw, Purpose.ANSWER).random() * up_to[-1]
+        wanted = random_numbers(seed, draw, RandomPurpose.ANSWER).random() * up_to[-1]
         return int(self._ids[start + int(np.searchsorted(up_to, wanted, side="right"))])

@@ -146,7 +146,7 @@ def compare_features(
     )
 
 
-def match_boxes(first: Regions, second: Regions, min_iou: float) -> tuple[Tensor, Tensor, Tensor]:
+def pair_boxes(first: Regions, second: Regions, min_iou: float) -> tuple[Tensor, Tensor, Tensor]:
     """Pair boxes one to one, those that overlap most first.
 
     Boxes may lie on one another with different labels: among equal overlaps a pair of equal object ids wins.
@@ -177,7 +177,7 @@ def _compare_image(
     name: str, first: Regions, second: Regions, min_iou: float
 ) -> tuple[ImageComparison, Tensor | None]:
     """The comparison, and the cosine (P,) of each pair."""
-    rows, columns, overlaps = match_boxes(first, second, min_iou)
+    rows, columns, overlaps = pair_boxes(first, second, min_iou)
     cosines = differences = None
     if first.feature_dim == second.feature_dim:
         ours, theirs = first.features[rows].double(), second.features[columns].double()  # (P, D)

@@ -18,7 +18,7 @@ from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.errors import ConfigurationError
 
 
-class Purpose(IntEnum):
+class RandomPurpose(IntEnum):
     """What random numbers are for; each purpose has numbers of its own."""
 
     PAIR = 0
@@ -27,7 +27,7 @@ class Purpose(IntEnum):
     OBJECTS = 3
 
 
-def random_numbers(seed: int, draw: int, purpose: Purpose) -> np.random.Generator:
+def random_numbers(seed: int, draw: int, purpose: RandomPurpose) -> np.random.Generator:
     """The random numbers of one example for one purpose: the same for the same arguments, wherever called.
 
     Args:

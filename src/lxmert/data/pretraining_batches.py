@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.data.answer_targets import AnswerTargets
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.image_text import ImageText
-from lxmert.data.masking import Purpose, random_numbers
+from lxmert.data.masking import RandomPurpose, random_numbers
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
@@ -130,7 +130,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         """An example of another image whose sentence is shown in this one's place, or None."""
         if not self.settings.mismatch_probability:
             return None
-        numbers = random_numbers(self.settings.seed, draw, Purpose.PAIR)
+        numbers = random_numbers(self.settings.seed, draw, RandomPurpose.PAIR)
         if numbers.random() >= self.settings.mismatch_probability:
             return None
         while True:
@@ -201,7 +201,7 @@ class PretrainingCollator:
         batch = {}
         if masking is not None:
             lengths = [len(token_ids) for token_ids in sentences]
-            numbers = self._numbers(items, Purpose.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
+            numbers = self._numbers(items, RandomPurpose.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
             # The first and the last token are special.
             inside = np.zeros(ids.shape, bool)
             inside[:, 1:-1] = attention_mask[:, 2:] != 0
@@ -224,7 +224,7 @@ class PretrainingCollator:
         if self._settings.objects is not None:
             counts = is_object.sum(axis=1).tolist()
             shape = (is_object.shape[1], _NUMBERS_PER_OBJECT)
-            numbers = self._numbers(items, Purpose.OBJECTS, shape, counts)
+            numbers = self._numbers(items, RandomPurpose.OBJECTS, shape, counts)
             chosen, blank, random = self._settings.objects.choose(is_object, numbers)
             seen = seen.clone()
             seen[torch.from_numpy(blank)] = 0.0
@@ -256,7 +256,7 @@ class PretrainingCollator:
     def _numbers(
         self,
         items: Sequence[PretrainingItem],
-        purpose: Purpose,
+        purpose: RandomPurpose,
         shape: tuple[int, int],
         used: Sequence[int],
     ) -> np.ndarray:

@@ -33,7 +33,7 @@ from lxmert.vision.images import ImageSource, load_image
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
-DEFAULT_CACHE_BYTES = 256 * 2**20
+_CACHE_BYTES = 256 * 2**20
 """About 2,400 images of 36 objects at full size: questions need not come image by image."""
 
 _LOOKED_AT_ONCE = 16
@@ -116,7 +116,7 @@ def answer_questions(
     images = _Images(processor, features)
     if settings is None:
         limits = LOOKING_WINDOW if features is None else WindowLimits()
-        settings = BulkSettings(windows=limits, cache_bytes=DEFAULT_CACHE_BYTES)
+        settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)
     answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, conclude, settings)
     return _answers(answerer, images, processor, questions, settings.windows, progress)
 

@@ -25,7 +25,7 @@ from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import answerer_of, predictions_of
 from lxmert.training.task_list import task_named
-from lxmert.training.tasks import answers_of
+from lxmert.training.tasks import Task, answers_of
 from lxmert.weights.fingerprint import hash_weights
 
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
@@ -129,21 +129,36 @@ def predict_to_file(
         for places, labels in answerer.answer(mine, journal.holds):
             journal.append(places, labels)
             advance(len(places))
-    is_written = False
     ranks.total([0])  # Until all of them are done.
-    if ranks.is_leader:
-        labels_of = journal.read()
-        if len(labels_of) == len(examples):
-            in_order = [labels_of[place] for place in range(len(examples))]
-            kind.write(output, predictions_of(in_order, examples, answers_of(processor)))
-            journal.remove()
-            is_written = True
-        elif ranks.is_connected:
+    is_written = ranks.is_leader and _write(output, kind, examples, processor, journal, ranks)
+    return PredictionReport(len(mine) - found, found, len(examples), is_written)
+
+
+def _write(
+    output: Path,
+    kind: Task,
+    examples: SplitExamples,
+    processor: LxmertProcessor,
+    journal: AnswerJournal,
+    ranks: Ranks,
+) -> bool:
+    """Write the submission file if all is answered, and return whether it is.
+
+    Raises:
+        DataError: answers are missing although all processes have ended.
+    """
+    labels_of = journal.read()
+    if len(labels_of) < len(examples):
+        if ranks.is_connected:
             raise DataError(
                 f"{journal.folder} holds {len(labels_of):,} of {len(examples):,} answers; let all processes "
                 "write to the same disk, and run the same again"
             )
-    return PredictionReport(len(mine) - found, found, len(examples), is_written)
+        return False
+    in_order = [labels_of[place] for place in range(len(examples))]
+    kind.write(output, predictions_of(in_order, examples, answers_of(processor)))
+    journal.remove()
+    return True
 
 
 def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
