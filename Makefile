@@ -34,7 +34,7 @@ demo: $(DEMO)  ## draw a few made-up pictures, ask about them, print and draw th
 	$(BIN)/lxmert demo
 
 test: $(READY)  ## run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: format lint types test  ## what CI runs: format, lint, types, tests
 

@@ -144,6 +144,7 @@ def test_states_take_another_dtype_and_scales_stay_float32() -> None:
     assert {scale.dtype for scale in scales} == {torch.float32}
 
 
+@pytest.mark.slow
 @needs_int8
 @needs_compiler
 def test_compiled_and_kept_it_scores_as_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
