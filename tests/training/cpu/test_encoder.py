@@ -67,6 +67,14 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes:
     torch.testing.assert_close(gradients, plain_gradients)
 
 
+def test_another_activation_than_gelu_is_that_of_the_plain_encoder(passes: list[str]) -> None:
+    ours, theirs = (
+        learned(model(packed, hidden_act="relu", **NO_DROPOUT), batch()) for packed in (True, False)
+    )
+    assert passes == ["rows"]
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None:
     given = batch(torch.float32)
     by_kind = []

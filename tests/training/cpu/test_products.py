@@ -13,14 +13,19 @@ def layers() -> list[nn.Linear]:
     return [nn.Linear(5, units, dtype=torch.float64) for units in (3, 7)]
 
 
-def test_joined_layers_give_what_each_gives_and_the_same_gradients() -> None:
+@pytest.mark.parametrize("after_gelu", [False, True])
+def test_joined_layers_give_what_each_gives_and_the_same_gradients(after_gelu: bool) -> None:
     generator = torch.Generator().manual_seed(2)
     values = torch.randn(4, 5, dtype=torch.float64, generator=generator)
     factors = torch.randn(4, 10, dtype=torch.float64, generator=generator)
 
     def run(joined: bool) -> list[Tensor]:
         inputs, both = values.clone().requires_grad_(), layers()
-        made = linear(inputs, *both) if joined else torch.cat([layer(inputs) for layer in both], dim=1)
+        if joined:
+            made = linear(inputs, *both, after_gelu=after_gelu)
+        else:
+            seen = nn.functional.gelu(inputs) if after_gelu else inputs
+            made = torch.cat([layer(seen) for layer in both], dim=1)
         (made * factors).sum().backward()
         parameters = [parameter for layer in both for parameter in layer.parameters()]
         return [made, *(one.grad for one in (inputs, *parameters) if one.grad is not None)]

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import gelu
+from transformers.activations import GELUActivation
 
 from lxmert.model.attention import LxmertAttention, LxmertAttentionOutput
 from lxmert.model.encoder import LxmertEncoder, LxmertEncoderOutput, LxmertOutput
@@ -284,14 +286,22 @@ class _Pass:
         return mixed.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
 
     def _feed_forward(self, inner: Any, output: LxmertOutput, states: Tensor) -> Tensor:
-        active = inner.intermediate_act_fn(linear(states.to(self._dtype), inner.dense))
-        return self._residual(output, active, states)
+        hidden = linear(states.to(self._dtype), inner.dense)
+        activation = inner.intermediate_act_fn
+        if isinstance(activation, GELUActivation) and activation.act is gelu:
+            return self._residual(output, hidden, states, after_gelu=True)
+        return self._residual(output, activation(hidden), states)
 
     def _residual(
-        self, output: LxmertAttentionOutput | LxmertOutput, values: Tensor, states: Tensor
+        self,
+        output: LxmertAttentionOutput | LxmertOutput,
+        values: Tensor,
+        states: Tensor,
+        *,
+        after_gelu: bool = False,
     ) -> Tensor:
-        """Linear layer, dropout, residual sum and normalisation."""
-        made = linear(values, output.dense)
+        """Linear layer, after GELU or not, dropout, residual sum and normalisation."""
+        made = linear(values, output.dense, after_gelu=after_gelu)
         dropout = Dropout(output.dropout.p)
         kept = dropout.kept(made)
         if kept is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import gelu
 
 from lxmert.cpu import has_amx, prefers_onednn
 
@@ -22,18 +23,20 @@ _SLOW_COLUMNS = 1024
 _PIECE_ROWS = 384
 
 
-def linear(values: Tensor, *layers: nn.Linear) -> Tensor:
+def linear(values: Tensor, *layers: nn.Linear, after_gelu: bool = False) -> Tensor:
     """What linear layers make of the same rows, side by side.
 
     Args:
         values: (N, I), in the dtype to compute in.
         *layers: of I inputs each, with bias; their weights are cast where `values` have another dtype.
+        after_gelu: the layers see GELU(values), which is computed again for the gradients rather than kept:
+            memory of the largest states for little work.
 
     Returns:
         (N, U), in the dtype of `values`.
     """
     weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-    result: Tensor = _Linear.apply(len(layers), values, *weights, *biases)
+    result: Tensor = _Linear.apply(len(layers), after_gelu, values, *weights, *biases)
     return result
 
 
@@ -41,22 +44,26 @@ class _Linear(torch.autograd.Function):
     """Forward and backward of `linear`, with gradients of weights in the dtype of the weights."""
 
     @staticmethod
-    def forward(ctx: Any, count: int, values: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, count: int, after_gelu: bool, values: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = parameters[:count], parameters[count:]
         weight, bias = _joined(weights, values.dtype), _joined(biases, values.dtype)  # (U, I), (U,)
         ctx.save_for_backward(values, weight)
         ctx.sizes = [len(bias) for bias in biases]
         ctx.dtype = weights[0].dtype
-        return product(values, weight.t(), bias)
+        ctx.after_gelu = after_gelu
+        return product(gelu(values) if after_gelu else values, weight.t(), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         values, weight = ctx.saved_tensors
-        of_values = product(gradient, weight) if ctx.needs_input_grad[1] else None
-        of_weight = gradient.t().mm(values).split(ctx.sizes)
+        of_values = product(gradient, weight) if ctx.needs_input_grad[2] else None
+        if ctx.after_gelu and of_values is not None:
+            of_values = torch.ops.aten.gelu_backward(of_values, values)
+        inputs = gelu(values) if ctx.after_gelu else values
+        of_weight = gradient.t().mm(inputs).split(ctx.sizes)
         of_bias = gradient.sum(dim=0).split(ctx.sizes)
-        return None, of_values, *(part.to(ctx.dtype) for part in (*of_weight, *of_bias))
+        return None, None, of_values, *(part.to(ctx.dtype) for part in (*of_weight, *of_bias))
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
