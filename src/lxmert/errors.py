@@ -76,7 +76,7 @@ class ExportError(LxmertError):
 
 
 class TrainingError(LxmertError):
-    """A training run has come to where it cannot go on: its loss is no number any more."""
+    """A training run cannot go on: its loss is no number any more, or the disk takes nothing."""
 
 
 class MissingExtraError(LxmertError, ImportError):
