@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxmert.vision.extractor import RegionExtractor
 
 SKIPPED_STATUS = 3
-"""Exit status of a run that is complete but for images that could not be used."""
+"""Exit status of a run that is complete but for images or rows that could not be used."""
 
 DEFAULT_DETECTOR = "scenes"
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lxmert.data.feature_comparison import FeatureComparison
-
-SKIPPED_STATUS = 3
 
 _LISTED_NAMES = 10
 
@@ -21,7 +21,6 @@ app = typer.Typer(
 
 Store = Annotated[Path, typer.Argument(help="The feature store.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 @app.callback()
@@ -46,7 +45,7 @@ def info(store: Store, as_json: AsJson = False) -> None:
 
 
 @app.command(short_help="Read every byte of a store and check it.")
-def verify(store: Store, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) -> None:
     """Read every byte of a store: counts, checksums, ranges of values. Exit status 1 if anything is wrong."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_store import FeatureStore, verify_store
@@ -82,7 +81,7 @@ def compare(
     iou: Annotated[float, typer.Option(min=0, max=1, help="Boxes that overlap less are no pair.")] = 0.5,
     worst: Annotated[int, typer.Option(min=0, help="How many of the images that agree least to list.")] = 5,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare features of the same images: boxes by overlap, features by cosine, labels by equality."""
     from lxmert.cli.rate_progress import RateProgress
@@ -120,7 +119,7 @@ def import_(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="List corrupt rows and go on instead of stopping.")
     ] = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Import an original feature file. Run it again to continue; exit status 3 if rows were left out."""
     from lxmert.cli.rate_progress import RateProgress
@@ -154,7 +153,7 @@ def export(
     store: Store,
     file: Annotated[Path, typer.Argument(help="The feature file to write.", show_default=False)],
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
-    quiet: Quiet = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write a store as an original feature file, with the same numbers bit for bit."""
     from lxmert.cli.rate_progress import RateProgress

@@ -58,9 +58,10 @@ def telling_how_to_go_on(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from lxmert.training.run_folder import RunFolder
         from lxmert.training.running import is_main_process
 
-        if is_main_process() and any((folder / "checkpoints").glob("checkpoint-*")):
+        if is_main_process() and RunFolder(folder).all_checkpoints():
             kept = f"a checkpoint is kept in {folder}"
             typer.echo(f"lxmert: interrupted; {kept}: the same command with --resume goes on", err=True)
         raise

@@ -49,7 +49,7 @@ class ImageList:
             raise DataError(f"{path}: holds no image name; expected one a line")
         self._by_end: dict[str, list[str]] = {}
         for name in self._listed:
-            for end in _ends(name):
+            for end in ends_of(name):
                 self._by_end.setdefault(end, []).append(name)
         self._known: dict[str, bool] = {}
         self._met: set[str] = set()
@@ -61,7 +61,7 @@ class ImageList:
         """Whether a listed name may be that of this image; see `may_be_one_image`."""
         if image not in self._known:
             name = _without_ending(image)
-            met = [*self._by_end.get(name, ()), *(end for end in _ends(name) if end in self._listed)]
+            met = [*self._by_end.get(name, ()), *(end for end in ends_of(name) if end in self._listed)]
             self._met.update(met)
             self._known[image] = bool(met)
         return self._known[image]
@@ -77,7 +77,7 @@ def _without_ending(name: str) -> str:
     return str(path.with_suffix("") if path.suffix.lower() in _ENDINGS else path)
 
 
-def _ends(name: str) -> Iterator[str]:
+def ends_of(name: str) -> Iterator[str]:
     """The name, and what is left of it without its first folder, its first two, …."""
     while True:
         yield name

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lxmert.data.coco import CocoImage, read_instances
+from lxmert.data.image_names import ends_of
 from lxmert.inference.image_list import NamedImage
 
 
@@ -44,9 +45,7 @@ class BoxesOfImages:
 
         Of the paths in the file, the one counts that agrees with most of the image's, from its end.
         """
-        parts = image.path.parts
-        endings = ["/".join(parts[start:]) for start in range(len(parts))]
-        for key in (image.path.as_posix(), *endings, image.name):
+        for key in (*ends_of(image.path.as_posix()), image.name):
             if key in self._by_path:
                 return self._by_path[key]
         return self._by_name.get(image.path.name)

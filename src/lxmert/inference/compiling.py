@@ -21,6 +21,7 @@ from lxmert import cpu
 from lxmert.downloads import CACHE_VARIABLE, cache_folder
 from lxmert.errors import ConfigurationError, first_line
 from lxmert.inference.code_files import SUFFIX, load_code, one_process_at_a_time, write_code
+from lxmert.inference.joined_products import has_hooks
 
 logger = logging.getLogger(__name__)
 
@@ -163,8 +164,7 @@ class CompiledPart:
 def is_told_by_weights(part: nn.Module) -> bool:
     """Whether all that a module does follows from versions of packages, kinds of layers and weights."""
     return all(
-        type(one).__module__.partition(".")[0] in _KNOWN_PACKAGES
-        and not (one._forward_hooks or one._forward_pre_hooks)
+        type(one).__module__.partition(".")[0] in _KNOWN_PACKAGES and not has_hooks(one)
         for one in part.modules()
     )
 

@@ -34,8 +34,12 @@ def is_plain(layer: nn.Module) -> bool:
 
     An adapter (LoRA), which shows the weights of the layer that it adds to as its own, is not plain.
     """
-    has_hooks = layer._forward_hooks or layer._forward_pre_hooks
-    return type(layer) in (nn.Linear, _PartedLinear) and not has_hooks
+    return type(layer) in (nn.Linear, _PartedLinear) and not has_hooks(layer)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether others see or change what goes into a module, or comes out of it."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def part_products(model: PreTrainedModel) -> None:

@@ -47,7 +47,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         pad_to_multiple_of: int | None = None,
         mean_resizing: bool = True,
     ) -> nn.Embedding:
-        """Change the number of word pieces.
+        """Change the number of word pieces, of a masked-word head and its bias too.
 
         Args:
             new_num_tokens: the new number; None keeps it.
@@ -68,6 +68,9 @@ class LxmertPreTrainedModel(PreTrainedModel):
         embedding: nn.Embedding = super().resize_token_embeddings(
             new_num_tokens, pad_to_multiple_of, mean_resizing
         )
+        for module in self.modules():
+            if isinstance(module, LxmertLMPredictionHead):
+                module.fit_to_vocabulary(embedding.weight.shape[0])
         return embedding
 
     @torch.no_grad()

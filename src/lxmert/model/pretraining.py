@@ -54,17 +54,6 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.fit_to_vocabulary(new_embeddings.weight.shape[0])
 
-    def resize_token_embeddings(
-        self,
-        new_num_tokens: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        mean_resizing: bool = True,
-    ) -> nn.Embedding:
-        """Change the number of word pieces, in the masked-word head and its bias too; arguments as there."""
-        embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        self.cls.predictions.fit_to_vocabulary(embedding.weight.shape[0])
-        return embedding
-
     def forward(
         self,
         input_ids: Tensor | None = None,

@@ -18,12 +18,6 @@ from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError
 from lxmert.model_keras.pretrained import TorchVariable
 
-QUANTIZED = (
-    "a quantized model can predict and be exported, but not be saved, resized or loaded into: do that before "
-    "quantize()"
-)
-"""What is said where whole numbers would be taken for weights."""
-
 
 def linear(config: LxmertConfig, inputs: int, outputs: int, use_bias: bool = True) -> keras.layers.Dense:
     """A linear layer (..., inputs) -> (..., outputs), initialised as `initializer_range` says."""
@@ -119,7 +113,11 @@ def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
         WeightsError: the layer is quantized.
     """
     if getattr(layer, "quantization_mode", None) is not None:
-        raise WeightsError(QUANTIZED)
+        # Its whole numbers would be taken for weights.
+        raise WeightsError(
+            "a quantized model can predict and be exported, but not be saved, resized or loaded into: do "
+            "that before quantize()"
+        )
     if isinstance(layer, keras.layers.Dense):
         found = {"weight": TorchVariable(layer.kernel, transposed=True)}
         return found | ({"bias": TorchVariable(layer.bias, transposed=False)} if layer.use_bias else {})

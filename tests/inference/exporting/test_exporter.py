@@ -13,7 +13,7 @@ from transformers import AttentionInterface
 from lxmert.errors import ConfigurationError, ExportError, MissingExtraError
 from lxmert.inference.exporting import exporter
 from lxmert.inference.exporting.exporter import ExportOptions, ExportReport, export_model
-from lxmert.inference.exporting.folder import check_folder, written_whole
+from lxmert.inference.exporting.folder import check_folder, written_whole_folder
 from lxmert.inference.exporting.onnx_files import require_onnx
 from lxmert.inference.exporting.parity import Check, Parity, compare, random_check
 from lxmert.inference.exporting.signature import Batch, ScoringModule, signature_of
@@ -113,7 +113,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "far" / "real")
     dangling.symlink_to(tmp_path / "far" / "new")
     for place in (link, dangling):
-        with written_whole(place) as partial:
+        with written_whole_folder(place) as partial:
             (partial / "whole").write_text("whole")
         assert place.is_symlink()
         assert [path.name for path in place.iterdir()] == ["whole"]
@@ -125,18 +125,18 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
 
     def stop_halfway() -> None:
-        with written_whole(folder) as partial:
+        with written_whole_folder(folder) as partial:
             (partial / "half").write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stop_halfway()
     assert not list(folder.parent.iterdir())
-    with written_whole(folder) as partial:
+    with written_whole_folder(folder) as partial:
         (partial / "whole").write_text("whole")
         assert not folder.exists()
     assert (folder / "whole").read_text() == "whole"
-    with written_whole(folder) as partial:
+    with written_whole_folder(folder) as partial:
         (partial / "other").write_text("other")
     assert [path.name for path in folder.iterdir()] == ["other"]
     assert [path.name for path in folder.parent.iterdir()] == ["out"]

@@ -20,7 +20,7 @@ from lxmert.inference.exporting.folder import (
     write_json,
     write_readme,
     write_texts,
-    written_whole,
+    written_whole_folder,
 )
 from lxmert.inference.exporting.parity import (
     LEAST_AGREEMENT,
@@ -141,7 +141,7 @@ def export_model(
     _check_model(model, signature, processor)
     report = ExportReport(folder)
     work = _Work(model, signature, options, [random_check(model, signature), *checks], tell)
-    with written_whole(folder) as partial:
+    with written_whole_folder(folder) as partial:
         report.float32, report.int8 = work.write(partial / _FILES[options.file_format])
         settings = _settings(model, signature, processor, options, task)
         write_json(partial / SETTINGS_FILE, settings)

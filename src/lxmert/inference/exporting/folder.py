@@ -46,7 +46,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def written_whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of `folder` when all has gone well and else vanishes.
 
     Args:
