@@ -327,6 +327,51 @@ def test_boxes_without_area_are_left_out_as_in_the_files_of_coco(photos: Path, t
     assert FeatureStore(tmp_path / "store")["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6]]
 
 
+def test_found_boxes_and_given_ones_do_not_share_a_store(photos: Path, tmp_path: Path) -> None:
+    detector = build_extractor({"kind": "faster_rcnn", "detector": "scenes"})
+    images, store = list_images(photos)[:3], tmp_path / "store"
+    given = BoxesOfImages(_instances(tmp_path / "a.json", {f"{n}.png": [[0, 0, 3, 2]] for n in range(7)}))
+    options = ExtractionOptions(boxes=given)
+    extract_images(images[:1], store, detector)
+    with pytest.raises(DataError, match="boxes 'found', not 'given'"):
+        extract_images(images, store, detector, options)
+    extract_images(images[:1], tmp_path / "given", detector, options)
+    with pytest.raises(DataError, match="boxes 'given', not 'found'"):
+        extract_images(images, tmp_path / "given", detector)
+    # A store of an older version does not tell, and is continued as it was then.
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert manifest.pop("boxes") == "found"
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    report = extract_images(images[:1], store, detector, options)
+    assert (report.found, list(report.skipped)) == (1, [])
+
+
+@pytest.mark.parametrize("spec", [GIVEN, {"kind": "faster_rcnn", "detector": "scenes"}])
+def test_a_picture_that_is_there_with_other_boxes_is_skipped(
+    photos: Path, tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    extractor, store = build_extractor(spec), tmp_path / "store"
+    first = {"0.png": [[0, 0, 3, 2], [1, 1, 8.4, 2]], "2.png": [[0, 0, 2.3, 2.7]], "5.png": []}
+    report = _extract(photos, store, extractor, boxes=BoxesOfImages(_instances(tmp_path / "a.json", first)))
+    assert report.added == 3
+    # The same boxes and more pictures continue it; other boxes, or another number of them, do not.
+    names = [image.name for image in list_images(photos)]
+    more = BoxesOfImages(
+        _instances(tmp_path / "b.json", first | {"6.png": [[0, 0, 1, 9]]}, {"6.png": (1, 50)})
+    )
+    report = _extract(photos, store, extractor, boxes=more)
+    assert (report.added, report.found, len(report.skipped)) == (1, 3, len(names) - 4)
+    others = first | {"2.png": [[0, 0, 2.5, 2.7]], "5.png": [[0, 0, 1, 1]]}
+    report = _extract(photos, store, extractor, boxes=BoxesOfImages(_instances(tmp_path / "c.json", others)))
+    told = [str(item) for item in report.skipped if "with other boxes" in item.reason]
+    assert told == [
+        f"{photos / name}: this picture is in the store with other boxes than {tmp_path / 'c.json'} has; "
+        "begin a new store for them"
+        for name in ("2.png", "5.png")
+    ]
+    assert (report.added, report.found) == (0, 2)
+
+
 def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) -> None:
     images = list_images(photos)
     options = ExtractionOptions(dtype="float16")

@@ -1,10 +1,13 @@
 """Bulk extraction: the regions of any number of image files into a feature store, resumable at any moment."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.data.feature_store.layout import fingerprint_of_file, name_from_bytes
@@ -22,6 +25,7 @@ from lxmert.inference.looking_at_files import (
 )
 from lxmert.inference.ranks import Ranks
 from lxmert.vision.extractor import RegionExtractor
+from lxmert.vision.geometry import clip
 
 _UNFORESEEN_BEFORE_ANY_SUCCESS = 3
 """So many images in a row failing for an unknown reason, and none before them right: it is not the images."""
@@ -31,6 +35,7 @@ _READING_THREADS = 4
 _OTHER_PICTURE = (
     "another picture of this name is in the store, or an older version of it; rename it or begin a new store"
 )
+_OTHER_BOXES = "this picture is in the store with other boxes than {} has; begin a new store for them"
 
 StartProgress = Callable[[int, int], Callable[[int], None]]
 """Called with the number of images and how many are done already; returns what to call with each step."""
@@ -81,7 +86,7 @@ def extract_images(
     """Append the regions of images to a store, leaving out those that are there already.
 
     A run that ended at any moment, however it did, is continued by running it again. An image whose name the
-    store has for a file of other content is skipped.
+    store has for a file of other content, or with other given boxes, is skipped.
 
     Args:
         images: what to look at; under several ranks the same list everywhere.
@@ -93,12 +98,15 @@ def extract_images(
     Raises:
         ConfigurationError: boxes are needed and not given, or given and not taken; or several workers for an
             extractor without description.
-        DataError: the folder holds something else, or a store of another extractor.
+        DataError: the folder holds something else, or a store of another extractor, or of boxes that were
+            found where these are given, or the reverse.
         LxmertError: the extractor fails for every image, or a worker process died.
     """
     options = options or ExtractionOptions()
     _check_boxes(extractor, options.boxes)
-    manifest = describe_store(extractor, options.dtype or _dtype_of(store) or "float32")
+    manifest = describe_store(
+        extractor, options.dtype or _dtype_of(store) or "float32", has_boxes=options.boxes is not None
+    )
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         skipped = SkippedList(store, ranks.rank, ranks.count)
@@ -107,7 +115,7 @@ def extract_images(
         paths = {image.name: image.path for image in missing}
         there = len(mine) - len(missing)
         advance = progress(len(mine), there)
-        for other in _other_pictures(mine, writer):
+        for other in _others(mine, writer, options.boxes):
             skipped.add(other)
         found, added = there - len(skipped.items), 0
         for outcome in _outcomes(missing, extractor, writer.manifest, options):
@@ -123,8 +131,8 @@ def extract_images(
     return ExtractionReport(added, found, skipped.items)
 
 
-def describe_store(extractor: RegionExtractor, dtype: str) -> StoreManifest:
-    """The manifest of a store of this extractor's features."""
+def describe_store(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = False) -> StoreManifest:
+    """The manifest of a store of this extractor's features, of boxes that it finds or that it is given."""
     return StoreManifest(
         feature_dim=extractor.feature_dim,
         feature_dtype=dtype,
@@ -132,6 +140,7 @@ def describe_store(extractor: RegionExtractor, dtype: str) -> StoreManifest:
         description=_description(extractor),
         object_names=getattr(extractor, "object_names", None),
         attribute_names=getattr(extractor, "attribute_names", None),
+        boxes="given" if has_boxes or extractor.needs_boxes else "found",
     )
 
 
@@ -144,6 +153,31 @@ def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> Non
         raise ConfigurationError(
             f"{extractor.identity} lays its own boxes; leave the given ones (--boxes) out"
         )
+
+
+def _others(
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages | None
+) -> Iterable[Skipped]:
+    """Those that are there, but of another file or with other boxes than now; each once."""
+    other_boxes = () if boxes is None else _other_boxes(images, writer, boxes)
+    others = (*other_boxes, *_other_pictures(images, writer))
+    return {other.name: other for other in others}.values()
+
+
+def _other_boxes(
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages
+) -> Iterator[Skipped]:
+    """Those that the store has with other boxes than the file, where its boxes are known to be given ones."""
+    if writer.manifest.boxes != "given":
+        return
+    for image in images:
+        position = writer.before.find(image.name)
+        if position is None or (given := boxes.find(image)) is None:
+            continue
+        stored = writer.before.arrays_at(position)
+        wanted = clip(torch.from_numpy(given.boxes_xyxy_px), stored.size_hw).numpy()
+        if not np.array_equal(wanted, stored.boxes_xyxy_px):
+            yield Skipped(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
 
 
 def _other_pictures(images: Sequence[NamedImage], writer: FeatureStoreWriter) -> Iterator[Skipped]:

@@ -14,6 +14,9 @@ from lxmert.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
 
+BOX_ORIGINS = ("found", "given")
+"""Who chose the boxes: the extractor, or the user."""
+
 
 @dataclass(frozen=True)
 class StoreManifest:
@@ -26,9 +29,11 @@ class StoreManifest:
         description: what `build_extractor` makes the extractor from, where known.
         object_names: name of each object class, where known.
         attribute_names: name of each attribute, where known.
+        boxes: "found" where the extractor chose the boxes, "given" where the user did; None where that is not
+            known, as of imported features.
 
     Raises:
-        DataError: a width below 1, an unknown dtype, or no extractor.
+        DataError: a width below 1, an unknown dtype, no extractor, or boxes of another origin.
     """
 
     feature_dim: int
@@ -37,6 +42,7 @@ class StoreManifest:
     description: Mapping[str, Any] | None = None
     object_names: tuple[str, ...] | None = None
     attribute_names: tuple[str, ...] | None = None
+    boxes: str | None = None
 
     def __post_init__(self) -> None:
         if (
@@ -49,6 +55,8 @@ class StoreManifest:
             raise DataError(f"feature_dtype is {self.feature_dtype!r}; expected {' or '.join(DTYPES)}")
         if not isinstance(self.extractor, str) or not self.extractor:
             raise DataError(f"extractor is {self.extractor!r}; expected the name of what made the features")
+        if self.boxes not in (None, *BOX_ORIGINS):
+            raise DataError(f"boxes are {self.boxes!r}; expected {' or '.join(BOX_ORIGINS)}")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -80,6 +88,7 @@ class StoreManifest:
                 description=record.optional("description", dict),
                 object_names=_names(record, "object_names"),
                 attribute_names=_names(record, "attribute_names"),
+                boxes=record.optional("boxes", str),
             )
         except DataError as error:
             raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
@@ -117,7 +126,9 @@ class StoreManifest:
 
     def differences(self, other: "StoreManifest") -> list[str]:
         """In which points features of `other` would not fit into this store, as readable lines."""
-        points = ("extractor", "feature_dim", "feature_dtype")
+        points = ["extractor", "feature_dim", "feature_dtype"]
+        if None not in (self.boxes, other.boxes):  # Older stores do not tell.
+            points.append("boxes")
         return [
             f"{name} {getattr(self, name)!r}, not {getattr(other, name)!r}"
             for name in points

@@ -11,9 +11,9 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
     """JSON-ready facts about a store; no feature is read.
 
     Returns:
-        images, objects, objects_per_image [fewest, most], feature_dim, feature_dtype, extractor, labels (how
-        many images have each kind), object_names and attribute_names (how many are known), parts, megabytes,
-        skipped (images the newest run could not use), format_version.
+        images, objects, objects_per_image [fewest, most], feature_dim, feature_dtype, extractor, boxes (found
+        or given, where known), labels (how many images have each kind), object_names and attribute_names (how
+        many are known), parts, megabytes, skipped (images the newest run could not use), format_version.
     """
     manifest, counts, flags = store.manifest, store.object_counts(), store.flags()
     files = (path for path in store.path.iterdir() if path.is_file())
@@ -24,6 +24,7 @@ def summarise(store: FeatureStore) -> dict[str, Any]:
         "feature_dim": manifest.feature_dim,
         "feature_dtype": manifest.feature_dtype,
         "extractor": manifest.extractor,
+        "boxes": manifest.boxes,
         "labels": {name: int(((flags & flag) != 0).sum()) for name, (flag, _) in LABELS.items()},
         "object_names": len(manifest.object_names or ()),
         "attribute_names": len(manifest.attribute_names or ()),

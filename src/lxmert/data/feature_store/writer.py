@@ -40,9 +40,12 @@ class FeatureStoreWriter:
         rank: number of this writer among those that write at the same time.
         part_bytes: a data file is closed before it grows beyond this.
 
+    Attributes:
+        before: the store as it was when this writer began.
+
     Raises:
-        DataError: the folder holds something else, a store of another extractor, width or type, or another
-            process writes under this rank.
+        DataError: the folder holds something else, a store of another extractor, width or type, or origin
+            of the boxes, or another process writes under this rank.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class FeatureStoreWriter:
         try:
             number, extent = self._resume()
             self._open_part(number, extent)
-            self._before = FeatureStore(self.path)
+            self.before = FeatureStore(self.path)
         except BaseException:
             self.close()
             raise
@@ -80,16 +83,16 @@ class FeatureStoreWriter:
 
     def __contains__(self, name: str) -> bool:
         """Whether the store has an image of this name (other running writers' newest ones apart)."""
-        return name in self._before or name.encode("utf-8", "surrogateescape") in self._added
+        return name in self.before or name.encode("utf-8", "surrogateescape") in self._added
 
     def fingerprint(self, name: str) -> int:
         """Of the file that an image was made of before this writer began; 0 where that is unknown."""
-        position = self._before.find(name)
-        return 0 if position is None else self._before.fingerprint_at(position)
+        position = self.before.find(name)
+        return 0 if position is None else self.before.fingerprint_at(position)
 
     def __len__(self) -> int:
         """Number of images, as far as this writer knows."""
-        return len(self._before) + len(self._added)
+        return len(self.before) + len(self._added)
 
     def add(self, name: str, regions: Regions) -> None:
         """Append one image.
