@@ -164,10 +164,10 @@ def test_a_store_and_a_file_are_sources(tmp_path: Path, shared_data: Path) -> No
     with pytest.raises(DataError, match="no such feature store"):
         open_source(tmp_path / "absent")
     (tmp_path / "empty.tsv").write_text("\n")
-    for content in ("\n", "a\nb\tc\n", "\t" * 8 + "\n", "\x89PNG\r\n"):
+    for content in ("\n", "a\nb\tc\n", "\t" * 8 + "\n", "\x89PNG\r\n", "\x89PNG" + "\t" * 9):
         (tmp_path / "none.tsv").write_text(content)
         with pytest.raises(DataError, match=r"none\.tsv: neither a feature store nor a feature file"):
             open_source(tmp_path / "none.tsv")
-    (tmp_path / "bad.tsv").write_text("a" + "\t" * 9 + "\nb\tc\n")
+    (tmp_path / "bad.tsv").write_text("a\t3\t4\t\t\t\t\t0\t\t\nb\tc\n")
     with pytest.raises(DataError, match=r"bad\.tsv: line 2: 2 fields"):
         open_source(tmp_path / "bad.tsv")["b"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lxmert.data.feature_store import FeatureStore
-from lxmert.data.feature_tsv import FIELDS, parse_row, read_lines
+from lxmert.data.feature_tsv import FIELDS, may_be_row, parse_row, read_lines
 from lxmert.errors import DataError, LxmertError
 from lxmert.vision.regions import Regions
 
@@ -36,11 +36,11 @@ class TsvSource:
         has_rows = False
         for line in read_lines(path):
             self._places.setdefault(line.name, (line.number, line.offset, len(line.content)))
-            has_rows = has_rows or line.content.count(b"\t") == len(FIELDS) - 1
+            has_rows = has_rows or may_be_row(line.content)
         if not has_rows:
             raise DataError(
-                f"{path}: neither a feature store nor a feature file; no line has {len(FIELDS)} "
-                f"tab-separated fields"
+                f"{path}: neither a feature store nor a feature file; no line is a row of "
+                f"{len(FIELDS)} tab-separated fields"
             )
 
     @property

@@ -48,6 +48,7 @@ _DTYPES: dict[str, np.dtype] = {
 _LINE_END = b"\r\n"
 """As Python's csv module, which wrote the original files, ends its lines."""
 
+_WHOLE_NUMBERS = ("img_h", "img_w", "num_boxes")
 _MOST_DIGITS = 9
 
 _LONGEST_LINE_BYTES = 2**28
@@ -104,6 +105,12 @@ def read_lines(path: Path) -> Iterator[TsvLine]:
         raise DataError(f"{path}: a folder; expected a feature file") from None
 
 
+def may_be_row(content: bytes) -> bool:
+    """Whether a line has the fields of a row and whole numbers where they belong; arrays are not read."""
+    found = content.split(b"\t")
+    return len(found) == len(FIELDS) and all(found[FIELDS.index(key)].isdigit() for key in _WHOLE_NUMBERS)
+
+
 def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -> TsvRow:
     """Parse one line.
 
@@ -120,7 +127,7 @@ def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -
     if len(found) != len(FIELDS):
         raise DataError(f"{len(found)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
     fields = dict(zip(FIELDS, found, strict=True))
-    height, width, boxes = (_whole_number(fields, key) for key in ("img_h", "img_w", "num_boxes"))
+    height, width, boxes = (_whole_number(fields, key) for key in _WHOLE_NUMBERS)
     arrays = {key: _array(fields[key], key, dtype, boxes) for key, dtype in _DTYPES.items()}
     if boxes == 0:
         arrays["features"] = np.zeros((0, feature_dim), np.float32)
