@@ -104,6 +104,20 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     )
 
 
+def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "notes.txt").write_text("buy milk")
+    store = tmp_path / "store"
+    status, out, err = lxmert.run(
+        "extract", tmp_path / "papers", "-o", store, "--extractor", json.dumps(GRID)
+    )
+    assert (status, err.count("\n")) == (3, 1)
+    assert out == (
+        f"{store}: 0 images added, 0 there before, 1 skipped\n{store}: not begun, for want of an image\n"
+    )
+    assert not store.exists()
+
+
 def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_path: Path) -> None:
     store = tmp_path / "days"
     for day in (1, 2):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -206,15 +207,17 @@ def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Pa
 class Faulty:
     """An extractor that fails for pictures of one width."""
 
-    def __init__(self, width: int, error: Exception) -> None:
+    def __init__(self, width: int, error: BaseException) -> None:
         self._plain = build_extractor(GRID)
         self._width = width
         self._error = error
+        self.calls = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
 
     def __call__(self, images: Sequence[Image.Image], boxes: Any = None) -> list[Regions]:
+        self.calls += 1
         if any(self._width in (0, image.width) for image in images):
             raise self._error
         return self._plain(images, boxes)
@@ -233,12 +236,38 @@ def test_an_image_that_the_extractor_fails_for_is_listed(
 
 
 def test_an_extractor_that_fails_for_every_image_is_the_error(photos: Path, tmp_path: Path) -> None:
+    faulty = Faulty(0, RuntimeError("no kernel"))
     with pytest.raises(LxmertError, match=r"no image could be looked at.*RuntimeError: no kernel"):
-        _extract(photos, tmp_path / "store", Faulty(0, RuntimeError("no kernel")))  # type: ignore[arg-type]
+        _extract(photos, tmp_path / "store", faulty)  # type: ignore[arg-type]
     # It stops early: not thousands of images are tried in vain.
-    assert len(SkippedList.read(tmp_path / "store")) == 3
+    assert faulty.calls == 3
     with pytest.raises(MemoryError):
         _extract(photos, tmp_path / "other", Faulty(16, MemoryError()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no kernel"), KeyboardInterrupt()])
+def test_a_store_that_no_image_came_into_is_not_begun(
+    photos: Path, tmp_path: Path, error: BaseException | None
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("buy milk")
+    folder, store = (photos if error else tmp_path / "other"), tmp_path / "store"
+    with pytest.raises(type(error)) if isinstance(error, KeyboardInterrupt) else suppress(LxmertError):
+        _extract(folder, store, Faulty(0, error or RuntimeError()))  # type: ignore[arg-type]
+    assert not store.exists()
+    # Nothing binds the next run, and what is in the store then stays, whatever comes.
+    _extract(photos, store, build_extractor(GRID | {"rows": 3}), dtype="float16")
+    report = _extract(tmp_path / "other", store, build_extractor(GRID | {"rows": 3}))
+    assert (report.added, len(report.skipped), len(FeatureStore(store))) == (0, 1, 7)
+
+
+def test_a_store_begun_before_stays_though_it_is_empty(photos: Path, tmp_path: Path) -> None:
+    with FeatureStoreWriter(tmp_path / "store", describe_store(build_extractor(GRID), "float32")):
+        pass
+    with pytest.raises(LxmertError):
+        _extract(photos, tmp_path / "store", Faulty(0, RuntimeError()))  # type: ignore[arg-type]
+    assert len(FeatureStore(tmp_path / "store")) == 0
+    assert len(SkippedList.read(tmp_path / "store")) == 3
 
 
 def _instances(

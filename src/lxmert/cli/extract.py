@@ -169,6 +169,8 @@ def _tell(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
     if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
         typer.echo(f"{store}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
+        if not store.exists():
+            typer.echo(f"{store}: not begun, for want of an image")
     if skipped:
         raise typer.Exit(SKIPPED_STATUS)
 

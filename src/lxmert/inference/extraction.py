@@ -86,7 +86,8 @@ def extract_images(
     """Append the regions of images to a store, leaving out those that are there already.
 
     A run that ended at any moment, however it did, is continued by running it again. An image whose name the
-    store has for a file of other content, or with other given boxes, is skipped.
+    store has for a file of other content, or with other given boxes, is skipped. One rank alone
+    begins no store that no image came into.
 
     Args:
         images: what to look at; under several ranks the same list everywhere.
@@ -109,25 +110,39 @@ def extract_images(
     )
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
-        skipped = SkippedList(store, ranks.rank, ranks.count)
-        mine = ranks.share(images)
-        missing = [image for image in mine if image.name not in writer]
-        paths = {image.name: image.path for image in missing}
-        there = len(mine) - len(missing)
-        advance = progress(len(mine), there)
-        for other in _others(mine, writer, options.boxes):
-            skipped.add(other)
-        found, added = there - len(skipped.items), 0
-        for outcome in _outcomes(missing, extractor, writer.manifest, options):
-            if isinstance(outcome, Skipped):
-                skipped.add(outcome)
-                _check_it_is_the_image(skipped.items, found + added)
-            else:
-                fingerprint = fingerprint_of_file(paths[name_from_bytes(outcome.name)])
-                writer.append(outcome._replace(fingerprint=fingerprint))
-                added += 1
-            advance(1)
-        _check_it_is_the_image(skipped.items, found + added, is_over=True)
+        try:
+            return _extract(ranks.share(images), writer, extractor, options, progress)
+        finally:
+            if ranks.count == 1:  # Other ranks may be about to write.
+                writer.discard_if_empty()
+
+
+def _extract(
+    images: Sequence[NamedImage],
+    writer: FeatureStoreWriter,
+    extractor: RegionExtractor,
+    options: ExtractionOptions,
+    progress: StartProgress,
+) -> ExtractionReport:
+    """`extract_images` of this rank's share, into a store that is open."""
+    skipped = SkippedList(writer.path, options.ranks.rank, options.ranks.count)
+    missing = [image for image in images if image.name not in writer]
+    paths = {image.name: image.path for image in missing}
+    there = len(images) - len(missing)
+    advance = progress(len(images), there)
+    for other in _others(images, writer, options.boxes):
+        skipped.add(other)
+    found, added = there - len(skipped.items), 0
+    for outcome in _outcomes(missing, extractor, writer.manifest, options):
+        if isinstance(outcome, Skipped):
+            skipped.add(outcome)
+            _check_it_is_the_image(skipped.items, found + added)
+        else:
+            fingerprint = fingerprint_of_file(paths[name_from_bytes(outcome.name)])
+            writer.append(outcome._replace(fingerprint=fingerprint))
+            added += 1
+        advance(1)
+    _check_it_is_the_image(skipped.items, found + added, is_over=True)
     return ExtractionReport(added, found, skipped.items)
 
 

@@ -5,7 +5,7 @@ The order of writing and the policy of forcing bytes to the disk are described i
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -53,7 +53,7 @@ class FeatureStoreWriter:
     ) -> None:
         self.path = Path(path)
         self.rank = rank
-        self.manifest = _open_folder(self.path, manifest)
+        self.manifest, self._is_new = _open_folder(self.path, manifest)
         self._part_bytes = part_bytes
         self._lock = RankLock(self.path, rank)
         self._files: dict[str, IO[bytes]] = {}
@@ -134,10 +134,28 @@ class FeatureStoreWriter:
             if self._files:
                 self._sync()
         finally:
-            for file in self._files.values():
-                file.close()
-            self._files = {}
+            self._close_files()
             self._lock.release()
+
+    def discard_if_empty(self) -> None:
+        """Take the store away again where this writer began it and no image came into it.
+
+        No other writer may be at work.
+        """
+        if not self._is_new or len(self):
+            return
+        self._close_files()
+        for pattern in (MANIFEST_NAME, "skipped*.jsonl", f"rank-{self.rank:05d}*"):
+            for path in self.path.glob(pattern):
+                path.unlink()
+        self._lock.release()
+        with suppress(OSError):  # Somebody laid something into it.
+            self.path.rmdir()
+
+    def _close_files(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
 
     def _resume(self) -> tuple[int, Extent]:
         mine = [files.part for files in list_parts(self.path) if files.rank == self.rank]
@@ -170,8 +188,8 @@ class FeatureStoreWriter:
         self._synced_at = time.monotonic()
 
 
-def _open_folder(folder: Path, manifest: StoreManifest) -> StoreManifest:
-    """Make the store's folder, or check that the manifest fits the store there; returns the latter's."""
+def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, bool]:
+    """Make the store, or check that the manifest fits that there; returns its own, and whether it is new."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; give a folder for the feature store")
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,13 +200,13 @@ def _open_folder(folder: Path, manifest: StoreManifest) -> StoreManifest:
                 f"{folder}: holds {min(foreign)!r} and is no feature store; give a new or empty folder"
             )
         if manifest.write_new(folder):
-            return manifest
+            return manifest, True
     there = StoreManifest.read(folder)
     if faults := there.differences(manifest):
         raise DataError(
             f"{folder}: this store is of {'; '.join(faults)}; continue it as it is, or make another"
         )
-    return there
+    return there, False
 
 
 def _open(path: Path) -> IO[bytes]:
