@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store
+from lxmert.data.feature_store.layout import fingerprint_of_file
 from lxmert.data.feature_store.skipped import SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError, RegionsError
 from lxmert.inference.boxes_of_images import BoxesOfImages
@@ -154,6 +155,47 @@ def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_pa
     again = _extract(photos, tmp_path / "store", extractor, workers=2)
     assert (again.added, again.found, [item.name for item in again.skipped]) == (0, 6, ["1.png"])
     assert verify_store(tmp_path / "store").faults == []
+
+
+def test_files_that_did_not_change_are_not_read_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashed() -> list[str]:
+        """What a further run reads."""
+        read: list[str] = []
+
+        def watched(path: Path) -> int:
+            read.append(path.name)
+            return fingerprint_of_file(path)
+
+        monkeypatch.setattr("lxmert.data.feature_store.seen.fingerprint_of_file", watched)
+        report = _extract(photos, tmp_path / "store", extractor)
+        assert report.added + report.found + len(report.skipped) == len(list(photos.iterdir()))
+        return sorted(read)
+
+    extractor = build_extractor(GRID)
+    for rank in range(2):  # Whoever wrote it.
+        _extract(photos, tmp_path / "store", extractor, ranks=Ranks(rank, 2))
+    assert hashed() == []
+    # Written to, exchanged for a copy of its time and size, and new.
+    times = (photos / "0.png").stat()
+    (photos / "0.png").write_bytes((photos / "0.png").read_bytes())
+    shutil.copy2(photos / "1.png", tmp_path / "1.png")
+    (tmp_path / "1.png").replace(photos / "1.png")
+    shutil.copy(photos / "2.png", photos / "7.png")
+    os.utime(photos / "0.png", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert hashed() == ["0.png", "1.png", "7.png"]
+    assert hashed() == []
+    # A list that is cut off or not there costs no more than reading.
+    mine = tmp_path / "store" / "rank-00000.seen"
+    mine.write_bytes(mine.read_bytes()[:-3])
+    assert hashed() == ["7.png"]
+    assert hashed() == []
+    for path in (tmp_path / "store").glob("*.seen"):
+        path.unlink()
+    assert len(hashed()) == 8
+    assert hashed() == []
+    _assert_holds(tmp_path / "store", photos)
 
 
 def test_a_store_without_fingerprints_is_continued_by_name(photos: Path, tmp_path: Path) -> None:

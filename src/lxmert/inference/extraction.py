@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
-from lxmert.data.feature_store.layout import fingerprint_of_file, name_from_bytes
+from lxmert.data.feature_store.layout import name_from_bytes
+from lxmert.data.feature_store.seen import SeenFiles
 from lxmert.data.feature_store.skipped import Skipped, SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError
 from lxmert.inference.boxes_of_images import BoxesOfImages
@@ -111,7 +112,8 @@ def extract_images(
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         try:
-            return _extract(ranks.share(images), writer, extractor, options, progress)
+            with SeenFiles(store, ranks.rank) as seen:
+                return _extract(ranks.share(images), writer, seen, extractor, options, progress)
         finally:
             if ranks.count == 1:  # Other ranks may be about to write.
                 writer.discard_if_empty()
@@ -120,6 +122,7 @@ def extract_images(
 def _extract(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
+    seen: SeenFiles,
     extractor: RegionExtractor,
     options: ExtractionOptions,
     progress: StartProgress,
@@ -130,7 +133,7 @@ def _extract(
     paths = {image.name: image.path for image in missing}
     there = len(images) - len(missing)
     advance = progress(len(images), there)
-    for other in _others(images, writer, options.boxes):
+    for other in _others(images, writer, seen, options.boxes):
         skipped.add(other)
     found, added = there - len(skipped.items), 0
     for outcome in _outcomes(missing, extractor, writer.manifest, options):
@@ -138,7 +141,7 @@ def _extract(
             skipped.add(outcome)
             _check_it_is_the_image(skipped.items, found + added)
         else:
-            fingerprint = fingerprint_of_file(paths[name_from_bytes(outcome.name)])
+            fingerprint = seen.fingerprint(paths[name_from_bytes(outcome.name)])
             writer.append(outcome._replace(fingerprint=fingerprint))
             added += 1
         advance(1)
@@ -171,11 +174,14 @@ def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> Non
 
 
 def _others(
-    images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages | None
+    images: Sequence[NamedImage],
+    writer: FeatureStoreWriter,
+    seen: SeenFiles,
+    boxes: BoxesOfImages | None,
 ) -> Iterable[Skipped]:
     """Those that are there, but of another file or with other boxes than now; each once."""
     other_boxes = () if boxes is None else _other_boxes(images, writer, boxes)
-    others = (*other_boxes, *_other_pictures(images, writer))
+    others = (*other_boxes, *_other_pictures(images, writer, seen))
     return {other.name: other for other in others}.values()
 
 
@@ -195,11 +201,13 @@ def _other_boxes(
             yield Skipped(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
 
 
-def _other_pictures(images: Sequence[NamedImage], writer: FeatureStoreWriter) -> Iterator[Skipped]:
+def _other_pictures(
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: SeenFiles
+) -> Iterator[Skipped]:
     """Those whose name the store has for a file of other content, where the store knows of what."""
     known = [(image, before) for image in images if (before := writer.fingerprint(image.name))]
     with ThreadPoolExecutor(_READING_THREADS) as threads:
-        found = threads.map(fingerprint_of_file, [image.path for image, _ in known])
+        found = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
         for (image, before), now in zip(known, found, strict=True):
             if now not in (before, 0):
                 yield Skipped(image.name, str(image.path), _OTHER_PICTURE)
