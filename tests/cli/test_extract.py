@@ -118,6 +118,25 @@ def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path
     assert not store.exists()
 
 
+@pytest.mark.parametrize("room", [100, 7_000])  # For less than the manifest, and for some images.
+def test_a_disk_that_is_full_is_named(lxmert: CommandLine, tmp_path: Path, room: int) -> None:
+    resource = pytest.importorskip("resource")
+    for number in range(40):
+        _photo(tmp_path / "photos" / f"{number}.png", number)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    words = ("extract", tmp_path / "photos", "-o", tmp_path / "store", "--extractor", json.dumps(GRID))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        status, _, err = lxmert.run(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, err) == (1, f"lxmert: error: {tmp_path / 'store'}: File too large\n")
+    status, out, _ = lxmert.run(*words)
+    assert (status, out.endswith(" there before, 0 skipped\n")) == (0, True)
+    assert len(FeatureStore(tmp_path / "store")) == 40
+    assert verify_store(tmp_path / "store").faults == []
+
+
 def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_path: Path) -> None:
     store = tmp_path / "days"
     for day in (1, 2):

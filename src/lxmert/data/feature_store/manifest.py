@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -106,7 +107,7 @@ class StoreManifest:
             **asdict(self),
         }
         partial = folder / f"{MANIFEST_NAME}.{os.getpid()}.partial"
-        with partial.open("w", encoding="utf-8") as file:
+        with writing_into(folder), partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -134,6 +135,17 @@ class StoreManifest:
             for name in points
             if getattr(self, name) != getattr(other, name)
         ]
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Errors of a full or broken disk name the folder: an error of writing itself tells no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from lxmert.data.feature_store.layout import fingerprint_of_file
+from lxmert.data.feature_store.manifest import writing_into
 
 _BYTES = 8
 _LARGEST = 2**64 - 1
@@ -25,6 +26,7 @@ class SeenFiles:
     """
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
+        self._folder = folder
         self._known: set[bytes] = set()
         for path in folder.glob("rank-*.seen"):
             content = path.read_bytes()
@@ -50,7 +52,8 @@ class SeenFiles:
         now = fingerprint_of_file(path)
         if now and state and (seen := _hash(now, state)) not in self._known:
             self._known.add(seen)
-            self._file.write(seen)
+            with writing_into(self._folder):
+                self._file.write(seen)
         return now
 
 

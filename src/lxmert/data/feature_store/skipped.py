@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lxmert.data.feature_store.manifest import writing_into
+
 _FIRST = "skipped.jsonl"
 
 
@@ -53,7 +55,7 @@ class SkippedList:
     def add(self, item: Skipped) -> None:
         """Note one more."""
         self.items.append(item)
-        with self._path.open("a", encoding="utf-8") as file:
+        with writing_into(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(item), ensure_ascii=True) + "\n")
 
     @staticmethod

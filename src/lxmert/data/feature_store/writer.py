@@ -13,7 +13,7 @@ from typing import IO, Self
 from lxmert.data.feature_store.encoding import EncodedImage, encode_image
 from lxmert.data.feature_store.layout import ENTRY_BYTES, PartFiles, list_parts, name_from_bytes
 from lxmert.data.feature_store.locking import RankLock
-from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, sync_folder
+from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, sync_folder, writing_into
 from lxmert.data.feature_store.parts import Extent, cut, measure
 from lxmert.data.feature_store.reader import FeatureStore
 from lxmert.errors import DataError
@@ -119,9 +119,10 @@ class FeatureStoreWriter:
         entry = image.entry(extent.next_data_offset, extent.names_end)
         # The entry comes last: without it the image is not there, and its bytes are overwritten by the next.
         padding = bytes(extent.next_data_offset - extent.data_end)
-        _write_at(self._files["data"], extent.data_end, padding + image.record)
-        _write_at(self._files["names"], extent.names_end, image.name + b"\n")
-        _write_at(self._files["index"], extent.images * ENTRY_BYTES, entry.pack())
+        with writing_into(self.path):
+            _write_at(self._files["data"], extent.data_end, padding + image.record)
+            _write_at(self._files["names"], extent.names_end, image.name + b"\n")
+            _write_at(self._files["index"], extent.images * ENTRY_BYTES, entry.pack())
         self._extent = extent.after(entry)
         self._added.add(image.name)
         self._unsynced_bytes += len(image.record)
@@ -178,11 +179,12 @@ class FeatureStoreWriter:
         self._sync()
 
     def _sync(self) -> None:
-        for kind in _KINDS:  # In this order: an entry on the disk has its numbers there.
-            os.fsync(self._files[kind].fileno())
         path = self._part.file("synced")
         partial = path.with_suffix(".synced-partial")
-        partial.write_text(f"{self._extent.images}\n", encoding="ascii")
+        with writing_into(self.path):
+            for kind in _KINDS:  # In this order: an entry on the disk has its numbers there.
+                os.fsync(self._files[kind].fileno())
+            partial.write_text(f"{self._extent.images}\n", encoding="ascii")
         os.replace(partial, path)
         self._unsynced_bytes = 0
         self._synced_at = time.monotonic()
