@@ -343,6 +343,7 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
             "leave --batch-size out",
         ),
         (["--extractor", json.dumps(GRID), "--dtype", "int8"], 2, "dtype"),
+        (["--extractor", json.dumps(GRID), "-o", "./photos"], 2, "--output is the folder of the pictures"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(

@@ -122,6 +122,10 @@ def extract(
         raise typer.BadParameter(
             "--boxes says what the objects are; leave --min-objects and --max-objects out."
         )
+    if images.is_dir() and images.resolve() == output.resolve():
+        raise typer.BadParameter(
+            "--output is the folder of the pictures; give the store a folder of its own."
+        )
     found = list_images(images, Naming(names), leave_out=[output])
     wishes = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
     spec = _spec(detector, extractor) | {name: wish for name, wish in wishes.items() if wish is not None}
