@@ -53,6 +53,20 @@ def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -
     assert table_of("t", scored.scores).row_count == 1 + 2 * 3
 
 
+def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_path: Path) -> None:
+    rows = [row | {"question_type": "other"} if row["answer_type"] == "yes/no" else row for row in ROWS[:3]]
+    (tmp_path / "val.json").write_text(json.dumps(rows))
+    task = task_named("vqa")
+    scored = task.score(
+        task.split(tmp_path, "val", VqaFiles(format="lxmert", questions="{split}.json")).read(), SAID
+    )
+    told = scored.scores.to_dict()
+    assert told["questions_per_answer_type"] == {"other": 2, "yes/no": 1}
+    assert told["questions_per_type"] == {"what": 2, "other": 1}
+    counts = list(table_of("t", scored.scores).columns[1].cells)
+    assert counts == ["3", "", "2", "1", "", "1", "2"]
+
+
 def test_gqa_without_types_has_its_accuracy_and_a_test_file_none(tmp_path: Path) -> None:
     rows = [{"question_id": "07", "img_id": "n1", "sent": "Is it?", "label": {"yes": 1.0}}]
     (tmp_path / "testdev.json").write_text(json.dumps(rows))

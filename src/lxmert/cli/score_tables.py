@@ -17,20 +17,8 @@ _Line = tuple[str, int | None, str]
 
 def vqa_table(title: str, scores: "VqaScores") -> "Table":
     """All figures of VQA, per kind of answer and question."""
-    counts = {"answer type": scores.questions_per_answer_type, "question type": scores.questions_per_type}
-    figures = {"answer type": scores.per_answer_type, "question type": scores.per_question_type}
-    return _table(
-        title,
-        {
-            "": [("accuracy", scores.questions, _percent(scores.overall))],
-            **{
-                section: [
-                    (name, counts[section][name], _percent(value)) for name, value in sorted(values.items())
-                ]
-                for section, values in figures.items()
-            },
-        },
-    )
+    overall = [("accuracy", scores.questions, _percent(scores.overall))]
+    return _table(title, {"": overall, **_per_type(scores)})
 
 
 def gqa_table(title: str, scores: "GqaScores") -> "Table":
@@ -78,18 +66,8 @@ def nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
 
 def labelled_table(title: str, scores: "LabelledScores") -> "Table":
     """Scores by soft labels, per kind of answer and question."""
-    types = {"answer type": scores.per_answer_type, "question type": scores.per_question_type}
-    return _table(
-        title,
-        {
-            "": [("score by soft labels", scores.questions, _percent(scores.overall))],
-            **{
-                section: [(name, scores.counts[name], _percent(one)) for name, one in sorted(values.items())]
-                for section, values in types.items()
-                if values
-            },
-        },
-    )
+    overall = [("score by soft labels", scores.questions, _percent(scores.overall))]
+    return _table(title, {"": overall, **_per_type(scores)})
 
 
 def table_of(title: str, scores: Any) -> "Table":
@@ -101,6 +79,19 @@ def table_of(title: str, scores: Any) -> "Table":
         "LabelledScores": labelled_table,
     }
     return tables[type(scores).__name__](title, scores)
+
+
+def _per_type(scores: "VqaScores | LabelledScores") -> dict[str, list[_Line]]:
+    """Scores by kind of answer and of question, as far as the file tells them."""
+    figures = {
+        "answer type": (scores.per_answer_type, scores.questions_per_answer_type),
+        "question type": (scores.per_question_type, scores.questions_per_type),
+    }
+    return {
+        section: [(name, counts[name], _percent(value)) for name, value in sorted(values.items())]
+        for section, (values, counts) in figures.items()
+        if values
+    }
 
 
 def _groups(groups: "Mapping[Any, GroupAccuracy]") -> list[_Line]:

@@ -24,14 +24,16 @@ class LabelledScores:
         per_answer_type: Per answer type, where the file tells it.
         per_question_type: Per question type, where the file tells it.
         questions: How many questions were scored.
-        counts: How many of each type.
+        questions_per_type: How many of each question type.
+        questions_per_answer_type: How many of each answer type.
     """
 
     overall: float
     per_answer_type: dict[str, float]
     per_question_type: dict[str, float]
     questions: int
-    counts: dict[str, int] = field(repr=False)
+    questions_per_type: dict[str, int] = field(repr=False)
+    questions_per_answer_type: dict[str, int] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Every figure, for JSON."""
@@ -62,6 +64,7 @@ def score_labelled(examples: SplitExamples, predictions: Mapping[Any, str]) -> S
         {kind: mean_percent(values) for kind, values in by_answer_type.items()},
         {kind: mean_percent(values) for kind, values in by_question_type.items()},
         len(overall),
-        {kind: len(values) for kind, values in (by_answer_type | by_question_type).items()},
+        {kind: len(values) for kind, values in by_question_type.items()},
+        {kind: len(values) for kind, values in by_answer_type.items()},
     )
     return Scored(scores.overall, scores.per_answer_type, scores)
