@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from lxmert import LxmertConfig, LxmertForPreTraining, LxmertForVisualReasoning, LxmertProcessor
@@ -277,6 +278,28 @@ def test_the_commands_tell_what_does_not_fit(
     layout = {"gqa": "choices={split}_{part}.json", "nlvr2": "choices=null"}[task]
     assert lxmert("eval", str(folder), str(scenes_folder), "--files", layout) == 1
     assert re.search(r"--files: .*choices", capsys.readouterr().err)
+
+
+def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
+    run: tuple[str, Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, trained = run
+    folder, data = tmp_path / "old", tmp_path / "data"
+    shutil.copytree(trained, folder)
+    shutil.copytree(scenes_folder, data)
+    (data / "annotations").rename(data / "moved")
+    recipe = yaml.safe_load((folder / "recipe.resolved.yaml").read_text())
+    # Without object_prediction it had no effect, and is refused in recipes now.
+    recipe["optimisation"] |= {"place_weight": 0.3, "forgotten": 1}
+    files = recipe["data"]["files"]
+    files |= {key: name.replace("annotations/", "moved/") for key, name in files.items() if name}
+    (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
+    assert lxmert("eval", str(folder), str(data), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "test"
+    files["instances"] = "{part}.json"
+    (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
+    assert lxmert("eval", str(folder), str(data)) == 1
+    assert re.search(r"resolved\.yaml: data\.files: .*instances holds \{part\}", capsys.readouterr().err)
 
 
 def test_a_split_is_not_half_scored(run: tuple[str, Path], scenes_folder: Path) -> None:

@@ -116,15 +116,13 @@ def load_task_model(
 
     from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
-    from lxmert.training.task_list import recipe_of_folder, task_named, task_of_model
+    from lxmert.training.task_list import task_named, task_of_model, trained_for
     from lxmert.weights.report import load_complete
 
     place = place or find_model(name)
     kind = task_of_model(name, place.folder) if task is None else task_named(task)
-    recipe = recipe_of_folder(place.folder)
-    layout: dict[str, Any] = {}
-    if recipe is not None and recipe.task == kind.name:
-        layout = recipe.data.files.model_dump()
+    trained = trained_for(place.folder)
+    layout = trained[1].model_dump() if trained is not None and trained[0] is kind else {}
     files = _files(kind.files_class, layout, file_names)
     model, _ = load_complete(kind.model_class, place.folder, dtype=torch.float32)
     processor = LxmertProcessor.from_pretrained(place.location, **place.hub_options)

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from lxmert.data.files import TaskFiles
 from lxmert.errors import ConfigurationError
 from lxmert.training.gqa_task import GqaTask
 from lxmert.training.nlvr2_task import Nlvr2Task
-from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.recipe_values import all_faults
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.tasks import Task
 from lxmert.training.vqa_task import VqaTask
@@ -42,9 +44,9 @@ def task_of_model(name: str, folder: str | Path) -> Task:
     Raises:
         ConfigurationError: It is no model of any task, such as a pre-trained one.
     """
-    recipe = recipe_of_folder(folder)
-    if recipe is not None:
-        return task_named(recipe.task)
+    trained = trained_for(folder)
+    if trained is not None:
+        return trained[0]
     if published_answers(name) == GQA_ANSWERS:
         return task_named("gqa")
     classes = _architectures(folder)
@@ -57,11 +59,14 @@ def task_of_model(name: str, folder: str | Path) -> Task:
     )
 
 
-def recipe_of_folder(folder: str | Path) -> FinetuneRecipe | None:
-    """The resolved fine-tuning recipe that lies in a model folder, None where there is none.
+def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
+    """What the resolved fine-tuning recipe in a model folder says: the task, and how its data are laid out.
+
+    None where there is none. The rest of it is not looked at, so that a model is used whatever recipes may
+    say by now.
 
     Raises:
-        ConfigurationError: It is malformed.
+        ConfigurationError: The layout is malformed.
     """
     path = RunFolder(Path(folder)).recipe_path
     try:
@@ -69,8 +74,13 @@ def recipe_of_folder(folder: str | Path) -> FinetuneRecipe | None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
     # A folder of pre-training holds a recipe of another kind.
-    is_ours = isinstance(values, dict) and values.get("task") in TASKS
-    return FinetuneRecipe.from_dict(values, str(path)) if is_ours else None
+    if not isinstance(values, dict) or values.get("task") not in list(TASKS):
+        return None
+    task, data = TASKS[values["task"]], values.get("data")
+    try:
+        return task, task.files_class.model_validate(data.get("files", {}) if isinstance(data, dict) else {})
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: data.files: {all_faults(error)}") from None
 
 
 def _architectures(folder: str | Path) -> list[str]:
