@@ -183,6 +183,10 @@ class TestKinds:
         path.write_text(json.dumps({"image": ["a", "b"], "sentence": "Both?"}))
         with pytest.raises(DataError, match="is about 2 images"):
             corpus(tmp_path, source)
+        lines = [{"image": "a", "sentence": f"It is {label}.", "label": label} for label in (True, False)]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        with pytest.raises(DataError, match=r"'It is False\.' has the label false"):
+            corpus(tmp_path, source)
 
 
 def own(folder: Path, *images: str) -> dict[str, Any]:

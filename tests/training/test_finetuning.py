@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -384,6 +385,25 @@ def test_lower_case_other_than_that_of_the_start_is_refused(
         ConfigurationError, match=r"lower_case is false, but the tokenizer of .*first has true"
     ):
         finetune(tiny_recipe(text={"lower_case": False}), tmp_path / "second")
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("train", r"there are 0 training and \d+ validation"),
+        ("val", r"\d+ training and 0 validation examples"),
+    ],
+)
+def test_a_split_without_examples_is_told_by_its_name(
+    tiny_recipe: Make, scenes_folder: Path, tmp_path: Path, split: str, message: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes_folder / "annotations", data / "annotations")
+    for field in ("questions", "annotations"):
+        (data / f"annotations/vqa_{split}_{field}.json").write_text(json.dumps({field: []}))
+    sizes = {"train_images": None, "validation_images": None, "test_split": None}
+    with pytest.raises(DataError, match=message):
+        finetune(tiny_recipe(data={"directory": str(data), **sizes}), tmp_path / "out")
 
 
 def test_missing_data_directory_is_one_clear_error(tiny_recipe: Make, tmp_path: Path) -> None:

@@ -227,7 +227,10 @@ class AnswerVocabulary(Sequence[str]):
         Raises:
             VocabularyError: No answer occurs so often.
         """
-        kept = sorted((-count, answer) for answer, count in Counter(answers).items() if count >= min_count)
+        counts = Counter(answers)
+        if not counts:
+            raise VocabularyError("no question has an answer, so there are none to choose from")
+        kept = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
         if not kept:
             raise VocabularyError(f"no answer is that of {min_count} or more questions; lower the minimum")
         return cls(answer for _, answer in kept)

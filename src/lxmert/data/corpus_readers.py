@@ -167,6 +167,11 @@ def _jsonl(reader: SourceReader) -> Iterator[ImageText]:
                 f"{reader.path}: the sentence {example.sentence[:40]!r} is about {len(example.images)} "
                 "images; pre-training takes sentences about one"
             )
+        if example.label is False:
+            raise DataError(
+                f"{reader.path}: the sentence {example.sentence[:40]!r} has the label false; pre-training "
+                "takes sentences that are true, and makes the others itself"
+            )
         yield ImageText(example.image, example.sentence, reader.source, example.answers)
 
 

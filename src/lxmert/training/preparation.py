@@ -32,6 +32,11 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
     """
     check_start(recipe.model.from_pretrained)
     train_examples, validation_examples = _examples(task, recipe, progress)
+    if not (train_examples.examples and validation_examples.examples):
+        raise DataError(
+            f"{recipe.data.directory}: there are {len(train_examples)} training and "
+            f"{len(validation_examples)} validation examples; both must be more than 0"
+        )
     answers = answers_for(recipe, train_examples.split.reader, train_examples.examples)
     specification, stores = recipe.data.extractor, recipe.data.stores
     store = open_stores(stores) if stores else None
@@ -55,10 +60,9 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         )
         for examples in (train_examples, validation_examples)
     )
-    if not (train.answerable and len(validation)):
+    if not train.answerable:
         raise DataError(
-            f"{recipe.data.directory}: {train.answerable} training examples have a known answer and there "
-            f"are {len(validation)} validation examples; both must be more than 0"
+            f"{recipe.data.directory}: none of the {len(train)} training examples has a known answer"
         )
     facts = _facts(train_examples, train.answerable, answers, model) | origin
     object_labels = None

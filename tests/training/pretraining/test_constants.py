@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxmert.training.pretraining.constants import constant_predictors, smooth_l1_of_best_vector
+from lxmert.training.pretraining.constants import _Classes, constant_predictors, smooth_l1_of_best_vector
 
 
 class _Dataset:
@@ -60,6 +60,14 @@ class _Data:
 
 def entropy(*shares: float) -> float:
     return -sum(share * math.log(share) for share in shares)
+
+
+def test_one_class_alone_has_the_loss_nought_without_a_sign() -> None:
+    classes = _Classes()
+    classes.add(torch.tensor([3, 3]))
+    best = classes.best()
+    assert best is not None
+    assert (str(best.loss), best.accuracy) == ("0.0", 100.0)
 
 
 def test_constants_by_hand() -> None:

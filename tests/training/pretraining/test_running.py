@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForPreTraining
 
-from lxmert.errors import ConfigurationError, DataError
+from lxmert.errors import ConfigurationError, DataError, VocabularyError
 from lxmert.model import LxmertForPreTraining
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
@@ -270,6 +270,23 @@ def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp
 def test_too_few_sentences_for_one_update_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"225 training sentences do not fill one update of 256"):
         pretrain(tiny_pretrain_recipe(optimisation={"batch_size": 256}), tmp_path / "out")
+
+
+def test_data_that_a_task_learns_nothing_from_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+    """Else each validation would have the loss 0, and the weights of the first one would be kept."""
+    questions = tiny_pretrain_recipe().data.train.model_dump()
+    captions = questions | {"sources": questions["sources"][:1]}
+    only_qa = dict.fromkeys(ALL_TASKS, 0.0) | {"qa": 1.0}
+    recipe = tiny_pretrain_recipe(data={"validation": captions}, tasks=only_qa)
+    with pytest.raises(DataError, match=r"the \d+ validation sentences have no target of the tasks"):
+        pretrain(recipe, tmp_path / "a")
+    with pytest.raises(DataError, match=r"no training sentence is a question .* tasks\.qa to 0"):
+        pretrain(tiny_pretrain_recipe(data={"train": captions}), tmp_path / "b")
+    with pytest.raises(VocabularyError, match="no question has an answer"):
+        pretrain(
+            tiny_pretrain_recipe(data={"train": captions, "answers": {"source": "annotations"}}),
+            tmp_path / "c",
+        )
 
 
 def test_half_precision_keeps_weights_and_losses(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class _Classes:
             return None
         shares = [weight / total for weight in self.weights.values() if weight > 0]
         most = max(self.counts.values()) / sum(self.counts.values())
-        return Constant(-sum(share * math.log(share) for share in shares), 100 * most)
+        return Constant(sum(share * math.log(1 / share) for share in shares), 100 * most)
 
 
 @dataclass

@@ -77,7 +77,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         recipe.evaluation.batch_size,
         recipe.optimisation.loader_processes,
     )
-    constants = constant_predictors(data)
+    constants = _constants(data, weights)
     return PreparedPretraining(
         model=model,
         processor=LxmertProcessor(
@@ -93,7 +93,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         factors={
             task: model.config.visual_loss_normalizer if task in OBJECT_TASKS else 1.0 for task in TASKS
         },
-        constants={task: constant for task, constant in constants.items() if weights[task] > 0},
+        constants=constants,
         facts=_facts(corpora, train, validation, answers, model) | origin,
     )
 
@@ -191,7 +191,27 @@ def _datasets(
         )
         for corpus in (corpora.train, corpora.validation)
     )
+    if answers is not None and not train.questions:
+        raise DataError(
+            "no training sentence is a question with an answer of the list; set tasks.qa to 0, or add "
+            "questions or answers"
+        )
     return train, validation
+
+
+def _constants(data: ValidationData, weights: Mapping[str, float]) -> dict[str, Constant]:
+    """What constant predictors reach in the tasks that are learned.
+
+    Raises:
+        DataError: in none of them is there anything to score: all weights would count as equally good.
+    """
+    found = {task: best for task, best in constant_predictors(data).items() if weights[task] > 0}
+    if not found:
+        raise DataError(
+            f"the {len(data):,} validation sentences have no target of the tasks that are learned, so no "
+            "model could be scored on them; add others to data.validation"
+        )
+    return found
 
 
 def _facts(
