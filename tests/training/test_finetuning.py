@@ -94,6 +94,40 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.metrics["test"] == whole.metrics["test"]
 
 
+def test_a_run_is_not_resumed_with_other_data(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(scenes_folder, data)
+    answers = {"source": "annotations", "min_count": 1}
+    recipe = tiny_recipe(data={"directory": str(data), "answers": answers, "test_split": None})
+    interrupt_at(11)
+    with pytest.raises(Interrupted):
+        finetune(recipe, out)
+    interrupt_at(-1)
+    path = data / "annotations/vqa_val_annotations.json"
+    kept = path.read_text()
+    annotations = json.loads(kept)
+    first = annotations["annotations"][0]
+    for answer in first["answers"]:
+        answer["answer"] = "yes" if first["multiple_choice_answer"] != "yes" else "no"
+    path.write_text(json.dumps(annotations))
+    with pytest.raises(ConfigurationError, match=r"with these: changed are the validation examples; restore"):
+        finetune(recipe, out, resume=True)
+    path.write_text(kept)
+    # Without its first question each class of the head may mean another answer.
+    paths = [data / f"annotations/vqa_train_{part}.json" for part in ("questions", "annotations")]
+    before = [path.read_text() for path in paths]
+    for path in paths:
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps(values | {path.stem.split("_")[-1]: values[path.stem.split("_")[-1]][1:]}))
+    with pytest.raises(ConfigurationError, match=r"changed are the answers, the training examples, the"):
+        finetune(recipe, out, resume=True)
+    for path, text in zip(paths, before, strict=True):
+        path.write_text(text)
+    assert finetune(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
+
+
 def test_checkpoint_cut_short_is_passed_over(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
 ) -> None:

@@ -68,7 +68,7 @@ class TaskDataset(Dataset[TaskItem]):
     ) -> None:
         self.examples = examples
         self.regions = regions
-        self._targets = targets
+        self.targets = targets
         self._tokens = TokenTable((example.text for example in examples), tokenizer, max_length)
         self._rows = [tuple(regions.rows[image] for image in example.images) for example in examples]
 
@@ -80,13 +80,13 @@ class TaskDataset(Dataset[TaskItem]):
     @property
     def answerable(self) -> int:
         """Number of examples with at least one answer in the vocabulary."""
-        return sum(bool(target.scores) for target in self._targets)
+        return sum(bool(target.scores) for target in self.targets)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> TaskItem:
-        return TaskItem(self._tokens[index], self._rows[index], *self._targets[index])
+        return TaskItem(self._tokens[index], self._rows[index], *self.targets[index])
 
 
 @dataclass(frozen=True)

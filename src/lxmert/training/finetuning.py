@@ -103,7 +103,7 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
     # What scoring needs and lacks is told now, not after an epoch.
     prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "questions")
+    facts = train_to_the_end(trainer, folder, optimisation, "questions", prepared.fingerprints)
     figures = figures_of(trainer.state, prepared.facts) | {"training": facts}
     if not is_main_process():
         return figures

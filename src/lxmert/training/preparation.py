@@ -18,6 +18,7 @@ from lxmert.training.arguments import choose_kernels
 from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
 from lxmert.training.object_prediction import with_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.resuming import fingerprint
 from lxmert.training.starting import answers_for, check_lengths, check_start, model_for, tokenizer_for
 from lxmert.training.tasks import PreparedTask, Report, Task
 from lxmert.vision.build import build_extractor
@@ -83,7 +84,18 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
             task, labels, validation_examples, answers, validation.answerable, settings=settings
         ),
         facts=facts,
+        fingerprints={
+            "answers": fingerprint(answers),
+            "training examples": _fingerprint_of(train),
+            "validation examples": _fingerprint_of(validation),
+            "extractor of the features": train.regions.extractor,
+        },
     )
+
+
+def _fingerprint_of(data: TaskDataset) -> str:
+    pairs = zip(data.examples, data.targets, strict=True)
+    return fingerprint(repr((example[:3], target[:])) for example, target in pairs)
 
 
 def score_folder(

@@ -7,7 +7,7 @@ answers.json) with metrics.json and recipe.resolved.yaml; checkpoints/ holds wha
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,30 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_whole(self._processes_path, json.dumps({"processes": _processes_here()}) + "\n")
 
+    def note_data(self, fingerprints: Mapping[str, str]) -> None:
+        """Save what tells the run's data from others, which cannot be changed when it is resumed.
+
+        Args:
+            fingerprints: By name of a part of the data.
+        """
+        write_whole(self._data_path, json.dumps(dict(fingerprints), indent=2) + "\n")
+
+    def refuse_other_data(self, fingerprints: Mapping[str, str]) -> None:
+        """Refuse to go on with other data: a checkpoint's place in them, and its answers, would be others.
+
+        Raises:
+            ConfigurationError: A part of the data is another; runs that noted nothing are not looked at.
+        """
+        if not self._data_path.is_file():
+            return
+        before = json.loads(self._data_path.read_text(encoding="utf-8"))
+        changed = [name for name, value in fingerprints.items() if before.get(name, value) != value]
+        if changed:
+            raise ConfigurationError(
+                f"{self.path} holds a run with other data, so it cannot be resumed with these: changed are "
+                f"the {', the '.join(changed)}; restore them, or give another folder"
+            )
+
     def read_metrics(self) -> dict[str, Any]:
         """The figures saved so far, empty where there are none."""
         if not self.metrics_path.is_file():
@@ -109,6 +133,10 @@ class RunFolder:
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the run's figures."""
         write_whole(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def _data_path(self) -> Path:
+        return self.checkpoints / "data.json"
 
     @property
     def _processes_path(self) -> Path:

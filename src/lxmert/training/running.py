@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,11 @@ def use_processor(threads: int | None) -> None:
 
 
 def train_to_the_end(
-    trainer: Trainer, folder: RunFolder, optimisation: LoopSection, examples: str
+    trainer: Trainer,
+    folder: RunFolder,
+    optimisation: LoopSection,
+    examples: str,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Train, from the newest checkpoint where there is one.
 
@@ -94,15 +98,22 @@ def train_to_the_end(
         folder: has the checkpoints.
         optimisation: says how many examples make a step.
         examples: what is counted, as in "questions".
+        fingerprints: of the parts of the data by name, of which a checkpoint goes on with the same only.
 
     Returns:
         How the weights came about; the speed is that of this start, validation included.
+
+    Raises:
+        ConfigurationError: the checkpoint is of other data.
     """
     checkpoint = folder.newest_checkpoint()
+    if checkpoint is not None:
+        folder.refuse_other_data(fingerprints or {})
     if is_main_process():
         if checkpoint is None and folder.all_checkpoints():
             logger.warning("%s: no checkpoint was written to its end; the run starts anew", folder.path)
         folder.note_processes()
+        folder.note_data(fingerprints or {})
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     start = time.perf_counter()
     if checkpoint is not None and is_main_process():

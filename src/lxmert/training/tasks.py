@@ -143,6 +143,7 @@ class PreparedTask:
         collate_validation: The same for validation items.
         score: Predicted class ids, one per validation example, to a report.
         facts: Figures about data and model for metrics.json.
+        fingerprints: What tells the parts of the data from others, by name.
     """
 
     model: PreTrainedModel
@@ -153,6 +154,7 @@ class PreparedTask:
     collate_validation: Callable[[Sequence[Any]], dict[str, Any]]
     score: Callable[[Sequence[int]], Report]
     facts: dict[str, Any]
+    fingerprints: Mapping[str, str]
 
 
 def answers_of(processor: LxmertProcessor) -> AnswerVocabulary:

@@ -1,6 +1,7 @@
 """Whole runs: what they leave behind, that they learn, and that an interrupted one ends the same."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,29 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert without_times(resumed.metrics["epochs"]) == without_times(whole.metrics["epochs"])
     again = pretrain(recipe, tmp_path / "broken", resume=True)
     assert again.metrics == resumed.metrics
+
+
+def test_a_run_is_not_resumed_with_other_sentences(
+    tiny_pretrain_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(scenes_folder / "annotations", data / "annotations")
+    recipe = tiny_pretrain_recipe(data={"directory": str(data)})
+    interrupt_at(11)
+    with pytest.raises(Interrupted):
+        pretrain(recipe, out)
+    interrupt_at(-1)
+    path = data / "annotations/captions_train.json"
+    kept = path.read_text()
+    values = json.loads(kept)
+    values["annotations"][3]["caption"] += " Truly."
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigurationError, match=r"with these: changed are the training sentences; restore"):
+        pretrain(recipe, out, resume=True)
+    path.write_text(kept)
+    # Runs from before this was noted go on.
+    (out / "checkpoints" / "data.json").unlink()
+    assert pretrain(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
 
 
 def test_loader_processes_change_nothing(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
     set_seed(optimisation.seed)
     prepared = prepare_pretraining(recipe, display.start)
     trainer = PretrainingTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "sentences")
+    facts = train_to_the_end(trainer, folder, optimisation, "sentences", prepared.fingerprints)
     if is_main_process():
         save_weights(prepared.model.plain(), folder.path, recipe.saving.weights_dtype)
         prepared.processor.save_pretrained(folder.path)

@@ -21,6 +21,7 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.starting import model_of, tokenizer_of
 from lxmert.training.pretraining.validation import ValidationData
+from lxmert.training.resuming import fingerprint
 from lxmert.training.starting import check_lengths
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
@@ -40,6 +41,7 @@ class PreparedPretraining:
         factors: by task, what the model itself multiplies the loss by.
         constants: by task, what the best constant predictor reaches on the validation sentences.
         facts: figures about data and model for metrics.json.
+        fingerprints: what tells the parts of the data from others, by name.
     """
 
     model: LxmertInPreTraining
@@ -51,6 +53,7 @@ class PreparedPretraining:
     factors: Mapping[str, float]
     constants: Mapping[str, Constant]
     facts: dict[str, Any]
+    fingerprints: Mapping[str, str]
 
 
 def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_progress) -> PreparedPretraining:
@@ -95,7 +98,17 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         },
         constants=constants,
         facts=_facts(corpora, train, validation, answers, model) | origin,
+        fingerprints={
+            "answers": fingerprint(answers or ()),
+            "training sentences": _fingerprint_of(corpora.train),
+            "validation sentences": _fingerprint_of(corpora.validation),
+            "extractor of the features": train.regions.extractor,
+        },
     )
+
+
+def _fingerprint_of(corpus: Corpus) -> str:
+    return fingerprint(repr((text.image, text.sentence, text.answers)) for text in corpus.texts)
 
 
 def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSettings:
