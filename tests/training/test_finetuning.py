@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
+from lxmert.data.vqa import VqaData, read_vqa
 from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError, TrainingError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
@@ -392,6 +394,23 @@ def test_what_scoring_lacks_is_told_before_the_first_step(
     interrupt_at(0)
     with pytest.raises(DataError, match=message):
         finetune(tiny_recipe(data=data), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("images", "readings"), [(None, 2), (3, 3)])
+def test_a_test_split_that_is_the_validation_split_is_read_once_more_only(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int | None, readings: int
+) -> None:
+    read: list[str] = []
+
+    def reading(path: Path, *files: Any, **settings: Any) -> VqaData:
+        read.append(path.name)
+        return read_vqa(path, *files, **settings)
+
+    monkeypatch.setattr("lxmert.data.vqa_split.read_vqa", reading)
+    recipe = tiny_recipe(data={"test_split": "val", "validation_images": images}, optimisation={"epochs": 1})
+    metrics = finetune(recipe, tmp_path / "out").metrics
+    assert Counter(read) == {"vqa_train_questions.json": 1, "vqa_val_questions.json": readings}
+    assert metrics["test"]["split"] == "val"
 
 
 def test_a_store_without_the_test_images_is_told_before_the_first_step(

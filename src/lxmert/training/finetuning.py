@@ -122,7 +122,9 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
         DataError: A file that it takes is missing or malformed, or features of its images are.
     """
     data = recipe.data
-    if data.test_split is None or not is_main_process():
+    is_validation = data.test_split == data.validation_split and data.validation_images is None
+    # The scoring of the validation split is tried anyway: its files are not read twice.
+    if data.test_split is None or is_validation or not is_main_process():
         return
     examples = task.split(data.directory, data.test_split, data.files).read(progress)
     # What is answered does not matter; a truth value may stand in every task.
