@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForPreTraining
 
+from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.errors import ConfigurationError, DataError, VocabularyError
 from lxmert.model import LxmertForPreTraining
 from lxmert.processing import LxmertProcessor
@@ -18,6 +19,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
 from lxmert.training.recipe import FinetuneRecipe
+from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., PretrainRecipe]
@@ -311,6 +313,38 @@ def test_data_that_a_task_learns_nothing_from_are_refused(tiny_pretrain_recipe: 
             tiny_pretrain_recipe(data={"train": captions, "answers": {"source": "annotations"}}),
             tmp_path / "c",
         )
+
+
+@pytest.mark.parametrize("in_memory_gib", [0.0, 1.0])
+def test_validation_images_may_have_classes_that_no_training_image_has(
+    tiny_pretrain_recipe: Make, tmp_path: Path, in_memory_gib: float
+) -> None:
+    """As rare ones of the 1,600, where a few images are trained on and the store does not name classes."""
+    box = torch.tensor([[0.0, 0.0, 5.0, 5.0]])
+    with FeatureStoreWriter(tmp_path / "store", StoreManifest(3, "float32", "test/3")) as writer:
+        for name, number in (("a", 0), ("b", 1), ("c", 6), ("d", 2)):
+            ids = torch.tensor([number])
+            writer.add(name, Regions(box, torch.ones(1, 3), (9, 9), "test/3", ids, None, 2 * ids))
+    sources = {}
+    for split, names in (("train", "ab"), ("val", "cd")):
+        lines = [json.dumps({"image": name, "sentence": f"See {name}."}) for name in names]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+        sources[split] = {"sources": [{"kind": "jsonl", "file": f"{split}.jsonl"}]}
+    recipe = tiny_pretrain_recipe(
+        data={
+            "directory": str(tmp_path),
+            "features": str(tmp_path / "store"),
+            "train": sources["train"],
+            "validation": sources["val"],
+            "in_memory_gib": in_memory_gib,
+        },
+        tasks={"qa": 0.0, "feature_regression": 0.0},
+        optimisation={"batch_size": 2, "epochs": 1},
+    )
+    tasks = pretrain(recipe, tmp_path / "out").metrics["validation"]["tasks"]
+    assert {"object_labels", "attribute_labels"} <= tasks.keys()
+    config = LxmertForPreTraining.from_pretrained(tmp_path / "out").config
+    assert (config.num_object_labels, config.num_attr_labels) == (7, 13)
 
 
 def test_half_precision_keeps_weights_and_losses(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         corpora = corpora.with_answers(answers)
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
-    model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train))
+    model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train, validation))
     check_lengths(recipe.text, model.config)
     choose_kernels(model, recipe.optimisation)
     data = ValidationData(
@@ -128,12 +128,15 @@ def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSet
     )
 
 
-def _sizes(train: PretrainingDataset) -> dict[str, int]:
+def _sizes(*data: PretrainingDataset) -> dict[str, int]:
     """The values of LxmertConfig that follow from the features."""
-    sizes = {"visual_feat_dim": train.regions.feature_dim}
-    labels = train.regions.object_labels
-    if labels is not None:
-        sizes |= {"num_object_labels": labels.object_count, "num_attr_labels": labels.attribute_count}
+    sizes = {"visual_feat_dim": data[0].regions.feature_dim}
+    # A store without names tells the classes of its images alone, which in few images need not be all.
+    labels = [part.regions.object_labels for part in data]
+    known = [one for one in labels if one is not None]
+    if known:
+        sizes["num_object_labels"] = max(one.object_count for one in known)
+        sizes["num_attr_labels"] = max(one.attribute_count for one in known)
     return sizes
 
 
