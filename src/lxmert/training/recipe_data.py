@@ -20,7 +20,7 @@ class AnswersSection(Section):
     source: str = Field(
         default="annotations",
         description='"annotations" collects them from the training split, "scenes" takes the made world\'s '
-        "list, anything else is the path of a published table (JSON).",
+        "list, anything else is the path of a published table (JSON), counted from where the command runs.",
     )
     min_count: int = Field(
         default=DEFAULT_MIN_COUNT,
