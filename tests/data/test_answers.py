@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,10 @@ def test_building_keeps_frequent_top_answers_in_order_of_frequency() -> None:
     assert list(AnswerVocabulary.build(examples, min_count=3)) == ["2"]
     with pytest.raises(VocabularyError, match="4 or more"):
         AnswerVocabulary.build(examples, min_count=4)
+    with pytest.raises(VocabularyError, match="no question has a multiple_choice_answer"):
+        AnswerVocabulary.build([replace(one, multiple_choice_answer=None) for one in examples], min_count=1)
+    with pytest.raises(VocabularyError, match="no question has an answer"):
+        AnswerVocabulary.build([], min_count=1)
 
 
 def test_coverage_counts_what_can_be_answered() -> None:

@@ -213,10 +213,13 @@ class AnswerVocabulary(Sequence[str]):
         Raises:
             VocabularyError: No answer reaches `min_count`.
         """
-        tops = (example.multiple_choice_answer for example in examples)
-        return cls.from_answers(
-            (_vocabulary_form(top) for top in tops if top is not None), min_count=min_count
-        )
+        tops = [example.multiple_choice_answer for example in examples]
+        known = [_vocabulary_form(top) for top in tops if top is not None]
+        if tops and not known:
+            raise VocabularyError(
+                "no question has a multiple_choice_answer, of which the answers are collected"
+            )
+        return cls.from_answers(known, min_count=min_count)
 
     @classmethod
     def from_answers(cls, answers: Iterable[str], *, min_count: int = 1) -> "AnswerVocabulary":
