@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from lxmert import LxmertForQuestionAnswering, LxmertProcessor
 from lxmert.cli import task_models
 from lxmert.cli.main import main
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
-from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.task_examples import Purpose
 from lxmert.inference import agreement, bulk_examples, fast_model
 from lxmert.inference.agreement import Agreement
@@ -341,6 +341,44 @@ def test_answers_about_other_pictures_are_those_of_another_run(
     assert "holds the answers of another run (images); finish that one first" in err
 
 
+def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float]) -> list[Path]:
+    """Feature stores of the test images, their features multiplied by a scale each."""
+    examples = task_named("vqa").split(data, "test").read()
+    found = regions_for(examples, LxmertProcessor.from_pretrained(model), None)
+    batch = found.batch(torch.arange(len(found.rows)))
+    stores = []
+    for number, scale in enumerate(scales):
+        stores.append(folder / f"store-{number}")
+        manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
+        with FeatureStoreWriter(stores[-1], manifest) as writer:
+            for name, row in found.rows.items():
+                count = int(batch["visual_attention_mask"][row].sum())
+                boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
+                writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
+    return stores
+
+
+def test_a_store_is_opened_once_so_that_the_journal_is_of_what_is_answered(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    opened: list[str] = []
+    opening = FeatureStore.__init__
+
+    def noted(self: FeatureStore, path: str | Path) -> None:
+        opened.append(str(path))
+        opening(self, path)
+
+    monkeypatch.setattr(FeatureStore, "__init__", noted)
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json", "--features", store]
+    assert predict(*words)[0] == 0
+    assert opened == [str(store)]
+
+
 def test_answers_about_other_features_are_those_of_another_run(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -348,20 +386,7 @@ def test_answers_about_other_features_are_those_of_another_run(
     predict: Predict,
     interrupted_after: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    task = task_named("vqa")
-    examples = task.split(scenes_folder, "test").read()
-    processor = LxmertProcessor.from_pretrained(model_of("vqa"))
-    found = regions_for(examples, processor, None)
-    batch = found.batch(torch.arange(len(found.rows)))
-    stores = []
-    for number, scale in enumerate((1.0, 0.5)):
-        stores.append(tmp_path / f"store-{number}")
-        manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
-        with FeatureStoreWriter(stores[-1], manifest) as writer:
-            for name, row in found.rows.items():
-                count = int(batch["visual_attention_mask"][row].sum())
-                boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
-                writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
+    stores = write_stores(tmp_path, scenes_folder, model_of("vqa"), (1.0, 0.5))
     words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json", "--batch-size", 2]
     with interrupted_after(2):
         assert predict(*words, "--features", stores[0])[0] == 130

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from lxmert.data.image_files import look_up
-from lxmert.data.joined_stores import open_stores
+from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
@@ -60,7 +59,7 @@ class ExampleAnswerer:
         model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by `settle`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
-        features: feature stores that hold the images' objects already; none to look at the images.
+        features: store of the images' objects; None to look at the images.
         setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
             work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
             taken in any case, and it is told how many were.
@@ -72,7 +71,7 @@ class ExampleAnswerer:
 
     Raises:
         ConfigurationError: there is neither extractor nor feature store, or no such dtype here.
-        DataError: a store is of another extractor or lacks images, or boxes are missing.
+        DataError: the store is of another extractor or lacks images, or boxes are missing.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class ExampleAnswerer:
         model: PreTrainedModel,
         processor: LxmertProcessor,
         examples: SplitExamples,
-        features: Sequence[Path] = (),
+        features: RegionStore | None = None,
         *,
         setup: ModelSetup | None = None,
         batch_size: int | None = None,
@@ -97,7 +96,7 @@ class ExampleAnswerer:
         self._model = model
         self._setup = setup or ModelSetup()
         self._source = source
-        self._looks_at_images = not features
+        self._looks_at_images = features is None
         self._pad_token_id: int = processor.tokenizer.pad_token_id
         self._settings = BulkSettings(
             batches=BatchLimits(questions=batch_size),
@@ -227,11 +226,11 @@ class ExampleAnswerer:
 
 
 def _source(
-    examples: SplitExamples, processor: LxmertProcessor, features: Sequence[Path]
+    examples: SplitExamples, processor: LxmertProcessor, features: RegionStore | None
 ) -> tuple[ObjectSource, WindowLimits]:
     extractor = processor.extractor
-    if features:
-        regions = look_up(open_stores(features), examples.image_names(), extractor, in_memory_bytes=0)
+    if features is not None:
+        regions = look_up(features, examples.image_names(), extractor, in_memory_bytes=0)
         return StoredObjects(regions), WindowLimits()
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return LookedAtObjects(files, extractor), LOOKING_WINDOW

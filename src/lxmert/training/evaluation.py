@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.files import TaskFiles
 from lxmert.data.image_files import look_at, look_up
-from lxmert.data.joined_stores import RegionStore
+from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL, Part
@@ -89,7 +89,8 @@ def run_model(
             extractor nor feature store.
         DataError: There is no example, or an image's regions are missing.
     """
-    answerer = answerer_of(model, processor, examples, features, batch_size, setup)
+    store = open_stores(features) if features else None
+    answerer = answerer_of(model, processor, examples, store, batch_size, setup)
     answerer.settle(lambda: answerer.agreement(progress), tell)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
@@ -104,7 +105,7 @@ def answerer_of(
     model: PreTrainedModel,
     processor: LxmertProcessor,
     examples: SplitExamples,
-    features: Sequence[Path] = (),
+    features: RegionStore | None = None,
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
 ) -> ExampleAnswerer:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lxmert._version import __version__
 from lxmert.data.files import TaskFiles
-from lxmert.data.joined_stores import open_stores
+from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
@@ -107,16 +107,17 @@ def predict_to_file(
         raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
     kind = task_named(task)
     examples = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION).read()
+    store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
-    answerer = answerer_of(model, processor, examples, features, batch_size, setup)
+    answerer = answerer_of(model, processor, examples, store, batch_size, setup)
     run = {
         "weights": weights,
         "configuration": _hash_configuration(model),
         "answers": _hash(answers_of(processor)),
         "questions": _hash_questions(examples, answerer),
         "data": str(Path(data_dir).resolve()),
-        "features": _describe_features(processor, features),
-        "images": None if features else _hash_images(examples, processor),
+        "features": _describe_features(processor, store),
+        "images": None if store is not None else _hash_images(examples, processor),
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
@@ -208,11 +209,10 @@ def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
     return digest.hexdigest()
 
 
-def _describe_features(processor: LxmertProcessor, features: Sequence[Path]) -> list[Any]:
+def _describe_features(processor: LxmertProcessor, store: RegionStore | None) -> list[Any]:
     """Who made the objects, and what stores hold."""
-    if not features:
+    if store is None:
         return [None if processor.extractor is None else processor.extractor.identity]
-    store = open_stores(features)
     return [store.extractor, store.content_hash()]
 
 
