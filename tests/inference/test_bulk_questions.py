@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lxmert import LxmertPredictor
@@ -223,7 +224,7 @@ def test_the_question_at_fault_is_named_and_those_before_are_answered(
         (Question(other, "日本", 6), TextError, "question 6: .*no word"),
         (Question(tmp_path / "no.png", "what is red?", 6), ImageError, "question 6: .*no.png"),
         (
-            Question(other, "what?", boxes_xyxy_px=np.array([[5, 5, 4, 4]])),  # type: ignore[arg-type]
+            Question(other, "what?", boxes_xyxy_px=np.array([[5, 5, 4, 4]])),
             RegionsError,
             "question 'what\\?'",
         ),
@@ -269,6 +270,16 @@ def test_few_images_are_decoded_at_a_time(
         [[expected]] = predictor.answer(regions, [questions[number].text])
         assert found[number].identifier == number
         assert found[number].best.probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_boxes_are_taken_from_any_tensor_array_or_list(predictor: LxmertPredictor, tmp_path: Path) -> None:
+    (path,) = pictures(tmp_path, 1)
+    boxes = torch.tensor([[2.0, 3.0, 50.0, 60.0]])
+    kinds = [boxes, boxes.bfloat16(), boxes.clone().requires_grad_(), boxes.numpy(), boxes.tolist()]
+    found = list(predictor.predict([Question(path, TEXTS[0], boxes_xyxy_px=kind) for kind in kinds]))
+    assert len({prediction.best for prediction in found}) == 1
+    with pytest.raises(RegionsError, match="question 6: boxes cannot be read as numbers"):
+        list(predictor.predict([Question(path, "what?", 6, [[1, 2], [3]])]))
 
 
 def test_boxes_of_ready_regions_are_refused(predictor: LxmertPredictor) -> None:

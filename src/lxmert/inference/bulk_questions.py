@@ -29,6 +29,7 @@ from lxmert.inference.bulk_packing import Asked, WindowLimits, windows
 from lxmert.inference.bulk_sources import LOOKING_WINDOW
 from lxmert.inference.fast_model import FastModel
 from lxmert.processing import LxmertProcessor
+from lxmert.vision.geometry import BoxesLike, as_boxes
 from lxmert.vision.images import ImageSource, load_image
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
@@ -56,7 +57,7 @@ class Question:
     image: ImageSource | Regions
     text: str
     identifier: Hashable = None
-    boxes_xyxy_px: Tensor | None = None
+    boxes_xyxy_px: BoxesLike | None = None
 
 
 class Prediction(NamedTuple):
@@ -170,7 +171,10 @@ class _Images:
             seen: Hashable = sha256(image).digest() if isinstance(image, bytes) else str(image)
         else:
             _, seen = self._things.setdefault(id(image), (image, next(self._numbers)))
-        return seen, None if boxes is None else np.asarray(boxes, np.float32).tobytes()
+        if boxes is None:
+            return seen, None
+        with _naming(question):
+            return seen, as_boxes(boxes).detach().cpu().numpy().tobytes()
 
     def hold(self, window: Sequence[tuple[Hashable, Question]]) -> None:
         """Hold the images of a window, and those of the windows before no longer."""
