@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lxmert.downloads import PublishedFile, cache_folder, fetch_bytes
-from lxmert.errors import DownloadError
+from lxmert.errors import ConfigurationError, DownloadError
 
 CONTENT = b'["yes", "no"]\n'
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -202,6 +202,14 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     assert cache_folder() == tmp_path / "xdg" / "lxmert"
     monkeypatch.setenv("LXMERT_HOME", "~/own")
     assert cache_folder() == tmp_path / "own"
+
+
+@pytest.mark.parametrize("variable", ["LXMERT_HOME", "XDG_CACHE_HOME"])
+def test_a_home_folder_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.delenv("LXMERT_HOME", raising=False)
+    monkeypatch.setenv(variable, "~nobody-of-this-name/cache")
+    with pytest.raises(ConfigurationError, match=r"~nobody-of-this-name/cache.*; set LXMERT_HOME to"):
+        cache_folder()
 
 
 def test_what_is_not_there_is_told_with_the_servers_answer(server: Server) -> None:

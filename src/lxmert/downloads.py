@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lxmert.errors import DownloadError, first_line
+from lxmert.errors import ConfigurationError, DownloadError, first_line
 from lxmert.whole_files import write_whole
 
 CACHE_VARIABLE = "LXMERT_HOME"
@@ -65,6 +65,7 @@ class PublishedFile:
         Raises:
             DownloadError: out of reach, not the pinned version, nowhere to keep it, or a copy that may not be
                 read.
+            ConfigurationError: see `cache_folder`.
         """
         path = cache_folder() / "files" / self.sha256[:16] / self.name
         if self._is_kept(path):
@@ -94,10 +95,19 @@ class PublishedFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files lie: `LXMERT_HOME`, else `lxmert` in the user's cache folder."""
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lxmert"
+    """Where fetched files lie: `LXMERT_HOME`, else `lxmert` in the user's cache folder.
+
+    Raises:
+        ConfigurationError: it lies in a home folder, "~", of which the system knows nothing.
+    """
+    own = os.environ.get(CACHE_VARIABLE)
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lxmert"
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:  # No such user, or one without a home, as in some containers.
+        raise ConfigurationError(
+            f"{folder}: there is no such home folder; set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
 
 
 def fetch_bytes(
