@@ -9,10 +9,14 @@ from lxmert.errors import DataError
 from lxmert.inference.boxes_file import read_boxes, write_boxes
 
 
-@pytest.mark.parametrize("text", ["[[1, 2, 30.5, 40]]", '{"boxes": [[1, 2, 30.5, 40]]}'])
+@pytest.mark.parametrize(
+    "text",
+    ["[[1, 2, 30.5, 40]]", '{"boxes": [[1, 2, 30.5, 40]]}', "\ufeff[[1, 2, 30.5, 40]]"],
+    ids=["list", "object", "byte order mark"],
+)
 def test_both_forms_are_read(tmp_path: Path, text: str) -> None:
     file = tmp_path / "boxes.json"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     boxes = read_boxes(file)
     assert boxes.dtype == torch.float32
     assert boxes.tolist() == [[1.0, 2.0, 30.5, 40.0]]

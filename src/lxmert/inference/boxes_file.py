@@ -26,7 +26,7 @@ def read_boxes(path: Path) -> Tensor:
         DataError: no such file, not JSON, or not a non-empty list of four numbers each.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: the boxes cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
