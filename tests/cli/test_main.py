@@ -1,11 +1,13 @@
 """The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
 
+import json
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lxmert.cli.main import main
 from lxmert.cli.training_options import telling_how_to_go_on
@@ -27,6 +29,26 @@ def test_signs_that_the_output_cannot_show_do_not_end_the_work(
     told = out.getvalue().decode(encoding)
     assert "of 2 right. Seed 3" in told
     assert ("✓" in told) == (encoding == "utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_json_is_json_whatever_the_encoding_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    out = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(out, encoding=encoding))
+    question, picture = (
+        "Is the star größer, 大きい?",
+        tmp_path / "größe-\udce4.png",
+    )  # Not UTF-8, as on old disks.
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "plain.png")
+    (tmp_path / "plain.png").rename(picture)
+    with pytest.raises(SystemExit) as ended:
+        main(["ask", str(picture), question, "--json"])
+    sys.stdout.flush()
+    assert not ended.value.code
+    told = json.loads(out.getvalue().decode("utf-8"))
+    assert (told["question"], told["image"]) == (question, str(picture))
 
 
 def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _tell(name: str, vocabulary: "AnswerVocabulary", covered: "AnswerCoverage", 
             "bestScore": covered.best_score,
             "unknown": [{"answer": answer, "questions": count} for answer, count in covered.unknown],
         }
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(told, indent=2))
         return
     typer.echo(f"{name}: {len(vocabulary):,} answers; {covered.summary()}")
     if covered.unknown:

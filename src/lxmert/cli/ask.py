@@ -73,7 +73,7 @@ def ask(
             "extractor": regions.extractor,
             "objects": [in_words(regions, row, names).to_dict() for row in range(len(regions))],
         }
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(json.dumps(told))
         return
     for answer in best:
         # The published VQA table holds the empty answer.

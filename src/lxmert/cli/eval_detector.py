@@ -43,7 +43,7 @@ def eval_detector(
     with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
         found = evaluate_detector(model, data, split, limit, recipe=config, progress=display.start)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
         return
     from rich.console import Console
 

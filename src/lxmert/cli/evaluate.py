@@ -74,7 +74,7 @@ def evaluate(
             **settings,
         )
     if as_json:
-        typer.echo(json.dumps(report.to_dict() | {"dtype": loaded.dtype}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(report.to_dict() | {"dtype": loaded.dtype}, indent=2))
         return
     from rich.console import Console
 

@@ -36,7 +36,7 @@ def info(store: Store, as_json: AsJson = False) -> None:
 
     summary = summarise(FeatureStore(store))
     if as_json:
-        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(summary, indent=2))
         return
     table = _grid()
     for key, value in summary.items():
@@ -58,7 +58,7 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
     with RateProgress("verifying", enabled=not quiet) as progress:
         report = verify_store(store, progress.start(images))
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
         table = _grid()
         for key, value in report.to_dict().items():
@@ -91,7 +91,7 @@ def compare(
     with RateProgress("comparing", enabled=not quiet) as progress:
         found = compare_features(open_source(first), open_source(second), iou, progress.start)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
         return
     _print(_comparison_table(found, iou))
     if worst and found.matched:

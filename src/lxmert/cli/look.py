@@ -61,7 +61,7 @@ def look(
         _save(sight, drawing)
     if as_json:
         told = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
-        typer.echo(json.dumps(told | sight.to_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(told | sight.to_dict()))
         return
     _print(sight, drawing)
 

@@ -122,7 +122,7 @@ def report_scores(
     if table is None:
         told = facts | scores.to_dict()
         told |= {"rows": submission.rows, "faults": [fault.to_dict() for fault in faults]}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(told, indent=2))
         return
     from rich.console import Console
 

@@ -35,7 +35,7 @@ def validate_submission(
         wanted = question_ids(task, questions, progress=progress)
         check = check_submission(task, file, wanted, progress=progress)
     if as_json:
-        typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2))
     else:
         for fault in check.faults:
             typer.echo(f"fault: {fault}", err=True)
