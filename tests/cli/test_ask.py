@@ -3,6 +3,7 @@
 import json
 import shlex
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -285,6 +286,29 @@ def test_the_command_demo_suggests_works(
     suggested = shlex.split(out[out.index("  lxmert ask ") :])
     assert ("--boxes" in suggested) == (model == "told")
     assert lxmert.run(*suggested[1:])[0] == 0
+
+
+def test_demo_suggests_the_program_that_can_be_started(
+    lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suggested() -> str:
+        _, out, _ = lxmert.run("demo", "--scenes", 1, "--questions", 1, "--seed", 4, "--output", tmp_path)
+        return out.splitlines()[-1].partition(" ask ")[0].strip()
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [".venv/bin/lxmert", "demo"])
+    assert suggested() == ".venv/bin/lxmert"
+    (tmp_path / "lxmert").write_text("#!/bin/sh\n")
+    (tmp_path / "lxmert").chmod(0o755)
+    assert suggested() == "lxmert"
+
+
+@pytest.mark.parametrize("name", ["run [red]", "[/run]", "a" * 100])
+def test_demo_names_its_folder_as_it_is(lxmert: CommandLine, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    status, out, _ = lxmert.run("demo", "--scenes", 1, "--questions", 1, "--seed", 4, "--output", folder)
+    assert status == 0
+    assert f"pictures and boxes in {folder}/\n" in out
 
 
 def test_demo_names_what_the_detector_found(

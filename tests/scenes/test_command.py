@@ -11,11 +11,13 @@ from lxmert.errors import InputError
 
 
 def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
-    command = ["make", str(tmp_path / "data"), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
+    folder = tmp_path / "data [/of] brackets"
+    command = ["make", str(folder), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
     result = CliRunner().invoke(app, [*command, "--workers", "1"])
     assert result.exit_code == 0
-    stored = json.loads((tmp_path / "data" / "scenes.json").read_text())
+    stored = json.loads((folder / "scenes.json").read_text())
     assert (stored["images"], stored["seed"], stored["questions_per_image"]) == (10, 4, 6)
+    assert result.stdout.endswith(f"Scenes of seed 4 in {folder}/\n")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["val", "1", str(stored["splits"]["val"]["objects"]), "5", "6"] in lines
     assert ["val", "10", "18", "0", str(stored["splits"]["val"]["vg_regions"]), "6"] in lines

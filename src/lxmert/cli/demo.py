@@ -2,6 +2,8 @@
 
 import secrets
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def demo(
+    context: typer.Context,
     scenes: Annotated[int, typer.Option(min=1, max=100, help="How many pictures to draw.")] = 2,
     questions: Annotated[int, typer.Option(min=1, max=40, help="How many questions to ask of each.")] = 8,
     seed: Annotated[
@@ -43,17 +46,25 @@ def demo(
         shown.append(demonstration)
     right = sum(one.right for one in shown)
     asked = sum(len(one.asked) for one in shown)
-    console.print(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
+    # Names of folders are told as they are: rich takes brackets for markup, and breaks what is long.
+    typer.echo(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
     first = shown[0]
     console.print("Ask one yourself:", style="bold")
-    command = ["lxmert", "ask", str(output / first.picture_name), first.asked[0].question]
+    command = ["ask", str(output / first.picture_name), first.asked[0].question]
     if predictor.needs_boxes:
         command += ["--boxes", str(output / first.boxes_name)]
     if model != "scenes":
         command += ["--model", model]
-    console.print(
-        f"  {shlex.join([*command, '--top-k', '3'])}", soft_wrap=True, highlight=False, markup=False
-    )
+    typer.echo(f"  {_program(context)} {shlex.join([*command, '--top-k', '3'])}")
+
+
+def _program(context: typer.Context) -> str:
+    """What starts this command line from where the user stands, `.venv/bin/lxmert` before an activation."""
+    called = context.find_root().info_name or "lxmert"
+    started = Path(sys.argv[0])
+    if called == started.stem and shutil.which(called) is None:
+        return shlex.quote(str(started))
+    return called
 
 
 def _found(demonstration: "Demonstration") -> str:

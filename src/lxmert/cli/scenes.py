@@ -61,7 +61,8 @@ def make(
     console.print(_texts_table(counts))
     console.print(_families_table(counts))
     console.print(_blind_table(counts))
-    console.print(f"Scenes of seed {seed} in {directory}/", highlight=False)
+    # Not by rich, which takes brackets in a name for markup.
+    typer.echo(f"Scenes of seed {seed} in {directory}/")
 
 
 def _splits_table(counts: "SceneCounts") -> "Table":
