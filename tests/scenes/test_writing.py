@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -274,6 +275,15 @@ def test_the_files_of_a_seed_do_not_change_between_versions(made):
     }
     assert len(digests) == 34
     assert hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] == "ae4dabcdc18ef354"
+
+
+def test_workers_end_with_the_image_they_are_at_when_no_more_are_wanted():
+    began = time.monotonic()
+    made = writing.generate(3, 10**6, 100, 2)
+    next(made)  # Takes a chunk of images; each worker has begun another, and a third is handed over already.
+    waiting = time.monotonic() - began
+    made.close()
+    assert time.monotonic() - began - waiting < waiting / 2
 
 
 def test_an_interrupted_run_leaves_no_valid_data_set_and_a_second_run_mends_it(

@@ -5,6 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.synchronize import Event
 from typing import Final
 
 from lxmert.scenes.records import ImageRecords, image_records
@@ -24,7 +25,9 @@ def generate(
         return
     # "spawn": a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    # What a worker has begun cannot be cancelled: it asks this one image by image.
+    is_over = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(is_over,))
     waiting: deque[Future[list[ImageRecords]]] = deque()
     try:
         for start in range(0, images, _CHUNK):
@@ -36,13 +39,28 @@ def generate(
         while waiting:
             yield from waiting.popleft().result()
     finally:
+        is_over.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _chunk(seed: int, start: int, stop: int, questions_per_image: int) -> list[ImageRecords]:
-    return [image_records(seed, index, questions_per_image) for index in range(start, stop)]
+    return [
+        image_records(seed, index, questions_per_image)
+        for index in range(start, stop)
+        if not _worker.is_over.is_set()
+    ]
 
 
-def _leave_interrupts_to_the_parent() -> None:
+class _Worker:
+    """What a worker was given when it began."""
+
+    is_over: Event
+
+
+_worker = _Worker()
+
+
+def _begin(is_over: Event) -> None:
+    _worker.is_over = is_over
     # Ctrl-C reaches every process of a terminal; the parent alone ends the work, without tracebacks of all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
