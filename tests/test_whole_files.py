@@ -29,6 +29,13 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_names_the_file_and_not_its_half(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "one.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(path, "after")
+    assert caught.value.filename == str(path)
+
+
 def test_two_at_once_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
     with written_whole(path) as first, written_whole(path) as second:

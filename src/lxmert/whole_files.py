@@ -23,7 +23,7 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
         path: the file; its folder exists. A link stays a link, and where it points is written.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; the error names the file itself.
     """
     path = Path(path)
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -37,6 +37,10 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
         with partial.open("xb") as file:
             yield file
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename == os.fspath(partial):
+            error.filename = os.fspath(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
