@@ -272,3 +272,19 @@ def test_attention_maps_may_be_asked_for_under_every_attention(attention: str | 
     config._attn_implementation = "sdpa"
     config.output_attentions = True
     assert config.output_attentions is True
+
+
+@pytest.mark.parametrize(
+    "argument", [{"is_encoder_decoder": True}, {"return_dict": False}, {"num_labels": 3}]
+)
+def test_arguments_of_every_configuration_are_taken(argument: dict[str, object], tmp_path: Path) -> None:
+    config = LxmertConfig(**argument)  # type: ignore[arg-type]
+    config.save_pretrained(tmp_path)
+    again = LxmertConfig.from_pretrained(tmp_path)
+    assert {name: getattr(again, name) for name in argument} == argument
+    assert again == config
+
+
+def test_an_argument_that_cannot_be_set_is_named() -> None:
+    with pytest.raises(AttributeError, match="use_return_dict"):
+        LxmertConfig(use_return_dict=False)

@@ -164,8 +164,6 @@ class LxmertConfig(PreTrainedConfig):
         # wants the maps runs eagerly by itself, so every setting may ask for them.
         output_attentions = kwargs.pop("output_attentions", False)
         _warn_about_misspelt(kwargs)
-        super().__init__(**kwargs)
-        self._output_attentions = output_attentions
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_attention_heads = num_attention_heads
@@ -197,6 +195,9 @@ class LxmertConfig(PreTrainedConfig):
         self.bos_token_id = bos_token_id
         self.eos_token_id = eos_token_id
         self.tie_word_embeddings = tie_word_embeddings
+        # The base class writes the whole configuration into what it says of its own arguments.
+        super().__init__(**kwargs)
+        self._output_attentions = output_attentions
         self._check(derived)
 
     @property
