@@ -359,6 +359,24 @@ def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
     one_line(error, words, lambda: make()(**arguments))
 
 
+@pytest.mark.parametrize(
+    ("without_numbers", "words"),
+    [
+        (lambda tensor: tensor.to("meta"), "is on the meta device, where tensors hold no numbers"),
+        (lambda tensor: tensor.to_sparse(), "is a sparse_coo tensor; expected a dense one"),
+        (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8), "is a quantized tensor"),
+        (lambda tensor: torch.nested.nested_tensor([tensor[0], tensor[1]]), "is a nested tensor"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
+def test_tensors_whose_numbers_cannot_be_read_are_refused(without_numbers, words):
+    image = without_numbers(torch.rand(3, 8, 8))
+    one_line(ImageError, f"image tensor {words}", lambda: make()(images=image, boxes=BOXES))
+    boxes = without_numbers(torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 4.0]]))
+    for given in (boxes, [boxes]):
+        one_line(RegionsError, f"set of boxes {words}", lambda at=given: make()(images=picture(), boxes=at))
+
+
 def test_images_without_an_extractor_are_refused():
     one_line(InputError, "no extractor", lambda: make(None)(images=picture(), text="cat"))
 
@@ -400,6 +418,11 @@ def test_scores_become_answers_with_softmax_probabilities():
         (["a", "b"], torch.zeros(1, 2, 2), 1, TensorError, "shape"),
         (["a", "b"], torch.tensor([[float("nan"), 0.0]]), 1, TensorError, "NaN"),
         (["a", "b"], torch.tensor([[float("inf"), 0.0]]), 1, TensorError, "infinite"),
+        (["a", "b"], torch.zeros(1, 2, device="meta"), 1, TensorError, "on the meta device"),
+        (["a", "b"], torch.eye(2).to_sparse(), 1, TensorError, "a sparse_coo tensor; expected a dense one"),
+        (["a", "b"], torch.zeros(1, 2, dtype=torch.complex64), 1, TensorError, "complex64; expected real"),
+        (["a", "b"], "yes", 1, TensorError, "cannot be read as numbers"),
+        (["a", "b"], None, 1, TensorError, "cannot be read as numbers"),
         (["a", "b"], torch.zeros(1, 2), 0, InputError, "top_k is 0"),
         (["a", "b"], torch.zeros(1, 2), 1.5, InputError, "top_k is 1.5"),
         (["a", "b"], torch.zeros(1, 2), True, InputError, "top_k is True"),

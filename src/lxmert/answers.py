@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from lxmert.errors import InputError, TensorError, VocabularyError
+from lxmert.errors import InputError, TensorError, VocabularyError, first_line
+from lxmert.faults import unreadable_fault
 from lxmert.whole_files import write_whole
 
 ANSWERS_FILE = "answers.json"
@@ -76,11 +77,11 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
     Raises:
         InputError: `top_k` that is no whole number of at least 1.
         VocabularyError: not as many answers as scores.
-        TensorError: scores of another shape, infinite, or NaN.
+        TensorError: scores of another shape, no real numbers, infinite, or NaN.
     """
     if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
-    values = torch.as_tensor(scores).detach().float().cpu()
+    values = _real_numbers(scores).detach().float().cpu()
     values = values[None] if values.ndim == 1 else values
     if values.ndim != 2:
         raise TensorError(f"scores have shape {tuple(values.shape)}; expected (batch, answers)")
@@ -99,3 +100,14 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
         [Answer(answers[label], chance, label) for chance, label in zip(chances, labels, strict=True)]
         for chances, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
+
+
+def _real_numbers(scores: Any) -> torch.Tensor:
+    try:
+        values = torch.as_tensor(scores)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TensorError(f"scores cannot be read as numbers ({first_line(error)})") from error
+    fault = unreadable_fault("set of scores", values)
+    if fault or values.is_complex():
+        raise TensorError(fault or f"scores have dtype {values.dtype}; expected real numbers")
+    return values

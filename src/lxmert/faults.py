@@ -139,6 +139,16 @@ def not_finite(name: str, maker: str) -> str:
     return f"{name} has values that are not finite (NaN or infinity): check {maker}"
 
 
+def unreadable_fault(name: str, tensor: Any) -> str | None:
+    """The fault of a tensor of PyTorch whose numbers cannot be read one by one; None where they can."""
+    if tensor.is_meta:
+        return f"{name} is on the meta device, where tensors hold no numbers; give one of the CPU or a GPU"
+    kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
+    if kind == "torch.strided":
+        return None
+    return f"{name} is a {kind.removeprefix('torch.')} tensor; expected a dense one of plain numbers"
+
+
 def wrong_mask(name: str, wrong: float) -> str:
     """What is said of a mask of other numbers than 0 and 1, as those that are added to scores."""
     return f"{name} has the value {wrong:g}, expected 1 where something is and 0 for padding"

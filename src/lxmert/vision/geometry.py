@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lxmert.errors import RegionsError
+from lxmert.faults import unreadable_fault
 
 BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 
@@ -95,7 +96,7 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
     """A tensor, array or nested list of N boxes as a (N, 4) float32 tensor; an empty list gives (0, 4).
 
     Raises:
-        RegionsError: not numbers, or not four per box.
+        RegionsError: not numbers, not four per box, or no dense tensor.
     """
     try:
         tensor = torch.as_tensor(_in_numbers(boxes))
@@ -103,6 +104,8 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
         raise RegionsError(
             f"boxes cannot be read as numbers ({error}); give N rows of x1, y1, x2, y2 in pixels"
         ) from error
+    if fault := unreadable_fault("set of boxes", tensor):
+        raise RegionsError(fault)
     if tensor.dtype == torch.bool or tensor.is_complex():
         raise RegionsError(f"boxes have dtype {tensor.dtype}; expected pixels as float32")
     if tensor.ndim == 1 and len(tensor) == 0:
@@ -145,7 +148,7 @@ def _is_one_set(boxes: Any, images: int) -> bool:
 def _depth(boxes: Any) -> int | None:
     """How many indices lead to a number, whatever holds it; None where lists hold nothing at all."""
     if isinstance(boxes, (Tensor, np.ndarray)) and boxes.dtype != object:
-        return None if boxes.shape == (0,) else boxes.ndim
+        return None if boxes.ndim == 1 and len(boxes) == 0 else boxes.ndim
     if not _is_list(boxes) and not isinstance(boxes, np.ndarray):
         return 0
     depths = [depth for depth in map(_depth, boxes) if depth is not None]

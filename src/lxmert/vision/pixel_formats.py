@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import ImageError
+from lxmert.faults import unreadable_fault
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 """Which channel networks see first; pictures are red, green, blue."""
@@ -66,8 +67,10 @@ def from_tensor(values: Tensor) -> Image.Image:
     """A tensor (1, H, W), (3, H, W) or (4, H, W) of uint8, or of floats in 0..1, as a picture.
 
     Raises:
-        ImageError: another shape or dtype, or floats beyond 0..1.
+        ImageError: another shape or dtype, floats beyond 0..1, or no dense tensor.
     """
+    if fault := unreadable_fault("image tensor", values):
+        raise ImageError(fault)
     if values.ndim != 3 or values.shape[0] not in (1, 3, 4) or values.numel() == 0:
         raise ImageError(f"image tensor has shape {tuple(values.shape)}; expected (3, height, width)")
     array = values.detach().cpu().permute(1, 2, 0)
