@@ -1,7 +1,9 @@
 """`lxmert convert` as a person runs it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -87,6 +89,62 @@ def test_faults_are_errors_of_the_package(tmp_path: Path, checkpoint: Path) -> N
     assert isinstance(error, WeightsError)
     assert "30 word pieces but the checkpoint embeds 31" in str(error)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_file_is_no_folder_to_write_and_a_folder_no_file(
+    tmp_path: Path, checkpoint: Path, overwrite: list[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
+    back = ["--to", "original", *overwrite]
+    for words, part in (
+        ([checkpoint, file, "--heads", 3, *overwrite], "file' is a file; expected a folder"),
+        ([checkpoint, file / "ours", "--heads", 3, *overwrite], "file' is a file; expected a folder"),
+        ([tmp_path / "ours", file / "BACK.pth", *back], "file' is a file; expected a folder"),
+        ([tmp_path / "ours", tmp_path, *back], "is a folder; expected the name of a .pth"),
+    ):
+        error = run(*words).exception
+        assert isinstance(error, WeightsError)
+        assert part in str(error)
+    assert file.read_text() == "mine"
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
+    before = checkpoint.read_bytes()
+
+    def full_disk(tensors: object, file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    error = run(tmp_path / "ours", checkpoint, "--to", "original", "--overwrite").exception
+    assert isinstance(error, OSError)
+    assert checkpoint.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda tensor: tensor.to("meta"), "meta device"),
+        (lambda tensor: tensor.to_sparse(), "is a sparse_coo tensor"),
+    ],
+)
+def test_tensors_without_plain_numbers_are_named(
+    tmp_path: Path, checkpoint: Path, change: Callable[[torch.Tensor], torch.Tensor], part: str
+) -> None:
+    tensors = torch.load(checkpoint, weights_only=True)
+    tensors["logit_fc.0.weight"] = change(tensors["logit_fc.0.weight"])
+    torch.save(tensors, checkpoint)
+    error = run(checkpoint, tmp_path / "ours", "--heads", 3).exception
+    assert isinstance(error, WeightsError)
+    assert "logit_fc.0.weight" in str(error)
+    assert part in str(error)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from lxmert.weights.files import (
     check_config,
     read_folder,
     read_pytorch_file,
+    refuse_file,
 )
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
@@ -36,6 +37,7 @@ from lxmert.weights.names import (
 )
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes
+from lxmert.whole_files import written_whole
 
 # The shapes do not tell the number of heads. Models of the paper's width have the paper's number; for any
 # other width a guess would give a model that loads completely and answers wrongly.
@@ -71,10 +73,12 @@ def convert_original(
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
-        WeightsError: the file cannot be read, is no LXMERT checkpoint, or `heads` is needed and not given.
+        WeightsError: the file cannot be read, is no LXMERT checkpoint, `heads` is needed and not given, or
+            `folder` is a file.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
+    refuse_file(folder)
     # A model in shards, or in PyTorch's format, has the latter alone.
     for name in (SAFETENSORS_NAME, CONFIG_NAME):
         _check_target(folder / name, overwrite)
@@ -116,10 +120,14 @@ def export_original(
         A complete report.
 
     Raises:
-        WeightsError: the folder cannot be read, or holds a model that the original code has no class for.
+        WeightsError: the folder cannot be read, holds a model that the original code has no class for, or
+            `checkpoint` is a folder.
         IncompleteWeightsError: the folder lacks tensors that its configuration asks for; nothing is written.
     """
     folder, checkpoint = Path(folder), Path(checkpoint)
+    if checkpoint.is_dir():
+        raise WeightsError(f"{str(checkpoint)!r} is a folder; expected the name of a .pth to write.")
+    refuse_file(checkpoint.parent)
     _check_target(checkpoint, overwrite)
     tensors = read_folder(folder)
     config = read_config(folder)
@@ -136,10 +144,9 @@ def export_original(
     report.require_complete()
     wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched},
-        checkpoint,
-    )
+    original = {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched}
+    with written_whole(checkpoint) as file:
+        torch.save(original, file)
     return report
 
 

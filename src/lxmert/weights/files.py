@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
+from lxmert.faults import unreadable_fault
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
 
 SAFETENSORS_NAME = "model.safetensors"
@@ -68,8 +69,8 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
         device: where the tensors go; "meta" gives names, shapes and dtypes without the numbers.
 
     Raises:
-        WeightsError: no such file, truncated or corrupt, holds Python objects beyond tensors, or is no flat
-            state dict.
+        WeightsError: no such file, truncated or corrupt, holds Python objects beyond tensors, is no flat
+            state dict, or holds a tensor that is not dense.
     """
     path = Path(path)
     if not path.is_file():
@@ -92,6 +93,10 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
             f"{str(path)!r} is no flat state dict: {strangers[0]!r} is {_describe(loaded[strangers[0]])}, "
             "expected a tensor. Save the model's state_dict() alone and try again."
         )
+    if device != "meta":
+        for name, tensor in loaded.items():
+            if fault := unreadable_fault(repr(name), tensor):
+                raise WeightsError(f"{str(path)!r}: {fault}.")
     return dict(loaded)
 
 
@@ -134,6 +139,17 @@ def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
     }
 
 
+def refuse_file(folder: Path) -> None:
+    """Do nothing where a folder can be written into or made.
+
+    Raises:
+        WeightsError: it is a file, or would lie in one.
+    """
+    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    if file is not None:
+        raise WeightsError(f"{str(file)!r} is a file; expected a folder to write into.")
+
+
 def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], config: LxmertConfig) -> None:
     """Write config.json and model.safetensors.
 
@@ -143,11 +159,10 @@ def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], 
         config: the configuration.
 
     Raises:
-        WeightsError: `folder` is a file.
+        WeightsError: `folder` is a file, or would lie in one.
     """
     folder = Path(folder)
-    if folder.is_file():
-        raise WeightsError(f"{str(folder)!r} is a file; expected a folder to write a model into.")
+    refuse_file(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: _as_tensor(array) for name, array in arrays.items()}, folder / SAFETENSORS_NAME, PT_FORMAT
