@@ -123,3 +123,45 @@ def test_the_padding_word_learns_from_a_head_that_shares_its_matrix_only(tied: b
     model(**batch, labels=batch["input_ids"]).loss.backward()
     row = model.lxmert.embeddings.word_embeddings.weight.grad[0]
     assert bool(row.abs().sum() > 0) is learns
+
+
+def test_a_replaced_embedding_takes_the_masked_word_head_along(tmp_path) -> None:
+    model = LxmertForPreTraining(small_config()).eval()
+    with torch.no_grad():
+        model.cls.predictions.bias.copy_(torch.arange(61))
+    model.cls.predictions.bias.requires_grad_(False)
+    model.set_input_embeddings(torch.nn.Embedding(70, 24))
+    head = model.cls.predictions
+    assert head.decoder.weight is model.get_input_embeddings().weight
+    assert head.bias.tolist() == [*range(61), *[0] * 9]
+    assert not head.bias.requires_grad
+    labels = torch.full((3, 7), 69)
+    before = model(**inputs(), labels=labels)
+    assert before.prediction_logits.shape[-1] == model.config.vocab_size == 70
+    model.save_pretrained(tmp_path)
+    after = LxmertForPreTraining.from_pretrained(tmp_path)(**inputs(), labels=labels)
+    torch.testing.assert_close(after.prediction_logits, before.prediction_logits)
+
+
+def test_a_replaced_embedding_leaves_a_head_of_its_own_alone() -> None:
+    model = LxmertForPreTraining(small_config(tie_word_embeddings=False)).eval()
+    own = model.get_output_embeddings().weight
+    model.set_input_embeddings(torch.nn.Embedding(70, 24))
+    assert model.get_output_embeddings().weight is own
+    assert model(**inputs()).prediction_logits.shape[-1] == 61
+
+
+def test_tying_anew_after_a_surgery_fits_the_bias() -> None:
+    model = LxmertForPreTraining(small_config()).eval()
+    model.lxmert.resize_token_embeddings(70)
+    model.tie_weights()
+    assert model(**inputs()).prediction_logits.shape[-1] == 70
+
+
+@pytest.mark.parametrize("model_class", [LxmertModel, *WITH_ANSWERS])
+def test_a_module_around_the_embedding_takes_its_place(model_class: type) -> None:
+    model = model_class(small_config()).eval()
+    before = model(**inputs())[0]
+    model.set_input_embeddings(torch.nn.Sequential(model.get_input_embeddings()))
+    torch.testing.assert_close(model(**inputs())[0], before)
+    assert model.config.vocab_size == 61

@@ -38,8 +38,9 @@ class LxmertModel(LxmertPreTrainedModel):
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word embedding."""
+        """Replace the word embedding; `vocab_size` of the configuration follows it."""
         self.embeddings.word_embeddings = value
+        self.config.vocab_size = getattr(value, "num_embeddings", self.config.vocab_size)
 
     def encode_objects(
         self, visual_feats: Tensor, visual_pos: Tensor, visual_attention_mask: Tensor | None = None

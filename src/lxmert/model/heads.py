@@ -52,12 +52,15 @@ class LxmertLMPredictionHead(nn.Module):
         """(..., H) -> (..., V)."""
         return self.decoder(self.transform(hidden_states)) + self.bias
 
-    def fit_to_vocabulary(self, size: int) -> None:
-        """Give the bias `size` word pieces, as many as the decoder has; new ones get the bias 0.
+    def fit_to_vocabulary(self) -> None:
+        """Give the bias as many word pieces as the decoder has; new ones get the bias 0.
 
         Dtype, device and whether the bias is trained stay as they are.
         """
-        self.bias = _resized(self.bias, torch.zeros(size, dtype=self.bias.dtype, device=self.bias.device))
+        size = self.decoder.weight.shape[0]
+        if len(self.bias) != size:
+            new = torch.zeros(size, dtype=self.bias.dtype, device=self.bias.device)
+            self.bias = _resized(self.bias, new)
 
 
 class LxmertPreTrainingHeads(nn.Module):

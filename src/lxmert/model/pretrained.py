@@ -68,10 +68,14 @@ class LxmertPreTrainedModel(PreTrainedModel):
         embedding: nn.Embedding = super().resize_token_embeddings(
             new_num_tokens, pad_to_multiple_of, mean_resizing
         )
+        return embedding
+
+    def tie_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Share what is to be shared; the bias of a masked-word head follows the size of its matrix."""
+        super().tie_weights(*args, **kwargs)
         for module in self.modules():
             if isinstance(module, LxmertLMPredictionHead):
-                module.fit_to_vocabulary(embedding.weight.shape[0])
-        return embedding
+                module.fit_to_vocabulary()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

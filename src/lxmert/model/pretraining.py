@@ -45,6 +45,12 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             self.answer_head = LxmertVisualAnswerHead(self.config, self.config.num_qa_labels)
         self.post_init()
 
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the word embedding; a masked-word head that shares its matrix shares the new one."""
+        super().set_input_embeddings(value)
+        if isinstance(value, nn.Embedding):  # a module around one has no matrix of its own
+            self.tie_weights()
+
     def get_output_embeddings(self) -> nn.Linear:
         """The layer that scores word pieces; its bias is `cls.predictions.bias`."""
         return self.cls.predictions.decoder
@@ -52,7 +58,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the layer that scores word pieces; the bias follows its size."""
         self.cls.predictions.decoder = new_embeddings
-        self.cls.predictions.fit_to_vocabulary(new_embeddings.weight.shape[0])
+        self.cls.predictions.fit_to_vocabulary()
 
     def forward(
         self,
