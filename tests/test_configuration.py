@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,3 +289,35 @@ def test_arguments_of_every_configuration_are_taken(argument: dict[str, object],
 def test_an_argument_that_cannot_be_set_is_named() -> None:
     with pytest.raises(AttributeError, match="use_return_dict"):
         LxmertConfig(use_return_dict=False)
+
+
+def test_subclasses_take_and_compare_every_parameter(tmp_path: Path) -> None:
+    class Plain(LxmertConfig):
+        model_type = "plain"
+
+    class WithField(LxmertConfig):
+        model_type = "with_field"
+        mine: int = 5
+
+    class WithInit(LxmertConfig):
+        model_type = "with_init"
+
+        def __init__(self, mine: int = 5, **kwargs: Any) -> None:
+            self.mine = mine
+            super().__init__(**kwargs)
+
+    class OfWithInit(WithInit):
+        model_type = "of_with_init"
+
+    for kind in (Plain, WithField, WithInit, OfWithInit):
+        config = kind(l_layers=2)
+        assert config.num_hidden_layers == {"vision": 5, "cross_encoder": 5, "language": 2}
+        assert config == kind(l_layers=2) != kind(l_layers=3)
+        if kind is not Plain:
+            assert config.mine == 5
+            config = kind(l_layers=2, mine=7)
+        config.save_pretrained(tmp_path / kind.model_type)
+        again = kind.from_pretrained(tmp_path / kind.model_type)
+        assert type(again) is kind
+        assert again == config
+        assert vars(again).get("mine") == (None if kind is Plain else 7)

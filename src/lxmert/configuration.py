@@ -200,6 +200,16 @@ class LxmertConfig(PreTrainedConfig):
         self._output_attentions = output_attentions
         self._check(derived)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have subclasses inherit `__init__` and `__eq__`.
+
+        The base class makes a dataclass of each, and gives it methods that know the base's own fields alone.
+        """
+        inherited = {"__init__", "__eq__"} - cls.__dict__.keys()
+        super().__init_subclass__(**kwargs)
+        for name in inherited:
+            delattr(cls, name)
+
     @property
     def num_hidden_layers(self) -> dict[str, int]:
         """Layers per encoder, always those of `l_layers`, `x_layers` and `r_layers`."""
