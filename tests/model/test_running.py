@@ -205,3 +205,28 @@ def test_trainer_trains_pretraining_with_all_targets(tmp_path: Path) -> None:
     model = LxmertForPreTraining(small_config())
     trainer = Trainer(model=model, args=settings, train_dataset=Batches(), data_collator=lambda rows: rows[0])
     assert trainer.train().training_loss > 0
+
+
+class Around(nn.Module):
+    """A module around another, as adapters and tools that look into models put them in."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+
+@pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
+def test_any_part_of_the_encoders_may_have_a_module_around_it(model_class: type) -> None:
+    model = model_class(small_config()).eval()
+    before = model(**inputs())[0]
+    wrapped = 0
+    for parent in list(model.base_model.encoder.modules()):
+        for name, child in list(parent.named_children()):
+            if not isinstance(child, nn.ModuleList):
+                setattr(parent, name, Around(child))
+                wrapped += 1
+    assert wrapped > 100
+    torch.testing.assert_close(model(**inputs())[0], before)

@@ -299,6 +299,12 @@ class LxmertCrossAttentionLayer(nn.Module):
         return _sequences(self.output(_rows(words_mixed, objects_mixed), both), *sizes)
 
 
+def joint_product_of(layer: nn.Module) -> JointProduct | None:
+    """What projects both ways of a cross-attention at once; None by one each, as in a module around it."""
+    joint: JointProduct | None = getattr(getattr(layer, "att", None), "joint_product", None)
+    return joint
+
+
 def _rows(words: Tensor, objects: Tensor) -> Tensor:
     """(B, W, H) and (B, O, H) -> (B*W + B*O, H)."""
     return torch.cat([words.flatten(0, 1), objects.flatten(0, 1)])

@@ -76,8 +76,11 @@ class LxmertVisualFeatureEncoder(nn.Module):
 
 
 def _project(layer: nn.Linear, values: Tensor) -> Tensor:
-    """Apply `layer` after bringing `values` to its precision: features on disk are float32 (or float64)."""
-    return layer(_in_precision_of(layer.weight, values))
+    """Apply `layer` after bringing `values` to its precision: features on disk are float32 (or float64).
+
+    A module around the layer, such as a low-rank adapter, need not tell its precision.
+    """
+    return layer(_in_precision_of(layer.weight, values) if hasattr(layer, "weight") else values)
 
 
 def _in_precision_of(weight: Any, values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lxmert.configuration import LxmertConfig
-from lxmert.model.attention import LxmertCrossAttentionLayer, LxmertSelfAttentionLayer
+from lxmert.model.attention import LxmertCrossAttentionLayer, LxmertSelfAttentionLayer, joint_product_of
 from lxmert.model.embeddings import LxmertVisualFeatureEncoder
 
 Maps = tuple[Tensor, ...]
@@ -109,7 +109,7 @@ class LxmertXLayer(GradientCheckpointingLayer):
             first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
             return self.lang_output(self.lang_inter(first), first), visual_feats
         words_to_objects = objects_to_words = None
-        joint_product = self.visual_attention.att.joint_product
+        joint_product = joint_product_of(self.visual_attention)
         if joint_product is None or maps_of_words:
             words, words_to_objects = self.visual_attention(
                 lang_feats, visual_feats, visual_attention_mask, maps_of_words
