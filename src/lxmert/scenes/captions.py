@@ -3,9 +3,9 @@
 import random
 from typing import Final
 
-from lxmert.scenes.describing import Description, View, phrase
-from lxmert.scenes.lexicon import NUMBER_WORDS, RELATIONS
-from lxmert.scenes.programs import AXES, RELATION_MARGIN
+from lxmert.scenes.describing import Description, View, describe, phrase
+from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS
+from lxmert.scenes.programs import RELATION_MARGIN, offset
 from lxmert.scenes.questions.asking import WORDS_MAX, words_of
 from lxmert.scenes.questions.family import written
 from lxmert.scenes.world import Scene
@@ -23,7 +23,6 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
     "side": ("{a} is {side} {a2}.", "{a} lies {side} {a2}.", "you can see {a} {side} {a2}."),
     "place": ("{a} at the {place}.", "there is {a} at the {place} of the picture.", "at the {place} is {a}."),
 }
-PLACES: Final = ("left", "right", "top", "bottom")
 _PLACE_SHARE: Final = 0.35
 """An object is "at the left" where its centre lies in this share of the picture."""
 _TRIES: Final = 40
@@ -55,9 +54,7 @@ def caption(scene: Scene, rng: random.Random) -> list[str]:
 
 def _pair(view: View, rng: random.Random) -> str:
     first, second = rng.sample(view.scene.objects, 2)
-    names, names2 = rng.choice(_FULL), rng.choice(_FULL)
-    one = tuple((name, first.attribute(name)) for name in names)
-    two = tuple((name, second.attribute(name)) for name in names2)
+    one, two = describe(first, rng.choice(_FULL)), describe(second, rng.choice(_FULL))
     return written(rng.choice(TEMPLATES["pair"]), rng, a=one, a2=two)
 
 
@@ -85,13 +82,9 @@ def _two_groups(view: View, rng: random.Random) -> str | None:
 def _side(view: View, rng: random.Random) -> str | None:
     first, second = rng.sample(view.scene.objects, 2)
     direction = rng.choice(list(RELATIONS))
-    axis, sign = AXES[direction]
-    offset = sign * (first.center_px[axis] - second.center_px[axis]) / view.scene.size_hw[1 - axis]
-    if offset < RELATION_MARGIN:
+    if offset(view.scene, direction, first, second) < RELATION_MARGIN:
         return None
-    names, names2 = rng.choice(_FULL), rng.choice(_FULL)
-    one = tuple((name, first.attribute(name)) for name in names)
-    two = tuple((name, second.attribute(name)) for name in names2)
+    one, two = describe(first, rng.choice(_FULL)), describe(second, rng.choice(_FULL))
     side = rng.choice(RELATIONS[direction])
     return written(rng.choice(TEMPLATES["side"]), rng, a=one, a2=two, side=side)
 
@@ -103,5 +96,5 @@ def _place(view: View, rng: random.Random) -> str | None:
     share = thing.center_px[axis] / view.scene.size_hw[1 - axis]
     if (share if place in ("left", "top") else 1 - share) > _PLACE_SHARE:
         return None
-    described = tuple((name, thing.attribute(name)) for name in rng.choice(_FULL))
+    described = describe(thing, rng.choice(_FULL))
     return written(rng.choice(TEMPLATES["place"]), rng, a=described, place=place)

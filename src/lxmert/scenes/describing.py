@@ -7,7 +7,7 @@ every object.
 import itertools
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from lxmert.scenes.lexicon import ATTRIBUTES, GENERIC_NOUNS, PLURALS, VALUES, WORDS
@@ -80,6 +80,10 @@ class View:
                 return description
         return None
 
+    def maybe(self, rng: random.Random, names: Sequence[str]) -> Description | None:
+        """`present` or `absent` by a fair coin."""
+        return self.present(rng, names) if rng.random() < 0.5 else self.absent(rng, names)
+
     def at_random(self, rng: random.Random, names: Sequence[str]) -> Description:
         """A description by these attributes that may fit any number of objects."""
         if rng.random() < 0.7:
@@ -90,6 +94,11 @@ class View:
 def describe(thing: SceneObject, names: Sequence[str]) -> Description:
     """The description of an object by these attributes, which are in the order of `ATTRIBUTES`."""
     return tuple((name, thing.attribute(name)) for name in names)
+
+
+def in_order(values: Mapping[str, str]) -> Description:
+    """The description by these values, in the order of `ATTRIBUTES`."""
+    return tuple((name, values[name]) for name in ATTRIBUTES if name in values)
 
 
 def phrase(description: Description, rng: random.Random, *, plural: bool = False) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from lxmert.scenes.describing import describe, phrase
-from lxmert.scenes.lexicon import NUMBER_WORDS, RELATIONS, SHAPES, with_article
+from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS, SHAPES, with_article
 from lxmert.scenes.naming import image_id_of, image_path
-from lxmert.scenes.programs import AXES, RELATION_MARGIN
+from lxmert.scenes.programs import RELATION_MARGIN, offset
 from lxmert.scenes.questions import FAMILIES, ask
 from lxmert.scenes.world import Scene, SceneObject
 
@@ -27,7 +27,6 @@ _NAMES: Final = (("shape",), ("color", "shape"), ("size", "color", "shape"), ("f
 _ALONE: Final = ("{a}", "{one}", "the {one}")
 _TOGETHER: Final = ("{a} {side} {a2}", "the {one} is {side} the {one2}", "{one} {side} {a2}")
 TEMPLATES: Final = (*_ALONE, *_TOGETHER)
-PLACE_WORDS: Final = ("left", "right", "top", "bottom")
 
 
 def image_data(scene: Scene, index: int) -> dict[str, Any]:
@@ -68,9 +67,7 @@ def _phrase(scene: Scene, things: Sequence[SceneObject], rng: random.Random) -> 
     if len(things) == 1:
         return rng.choice(_ALONE).format(**words)
     direction = rng.choice(list(RELATIONS))
-    axis, sign = AXES[direction]
-    offset = sign * (things[0].center_px[axis] - things[1].center_px[axis]) / scene.size_hw[1 - axis]
-    if offset < RELATION_MARGIN:
+    if offset(scene, direction, *things) < RELATION_MARGIN:
         return None
     return rng.choice(_TOGETHER).format(**words, side=rng.choice(RELATIONS[direction]))
 
@@ -106,6 +103,6 @@ def free_answer(answer: str) -> str:
         words = NUMBER_WORDS[int(answer)] if int(answer) else answer
     elif answer in SHAPES:
         words = with_article(answer)
-    elif answer in PLACE_WORDS:
+    elif answer in PLACES:
         words = f"the {answer}"
     return f"{words[0].upper()}{words[1:]}."

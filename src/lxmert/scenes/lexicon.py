@@ -51,6 +51,9 @@ PLURALS: Final[dict[str, str]] = {
 
 NUMBER_WORDS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
+PLACES: Final = ("left", "right", "top", "bottom")
+"""Sides and halves of a picture."""
+
 RELATIONS: Final[dict[str, tuple[str, ...]]] = {
     "left": ("left of", "to the left of"),
     "right": ("right of", "to the right of"),

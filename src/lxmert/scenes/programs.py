@@ -159,7 +159,7 @@ def _two(first: SceneObject, second: SceneObject) -> None:
         raise AmbiguousProgramError("an object is compared with itself")
 
 
-def _offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> float:
+def offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> float:
     """How far a thing lies in the direction from the origin, as a share of the picture's side."""
     axis, sign = AXES[direction]
     side = scene.size_hw[1 - axis]
@@ -169,10 +169,10 @@ def _offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObjec
 def is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
     """Whether a thing lies left or right of, above or below the origin; ambiguous where almost level."""
     _two(thing, origin)
-    offset = _offset(scene, direction, thing, origin)
-    if abs(offset) < RELATION_MARGIN:
+    how_far = offset(scene, direction, thing, origin)
+    if abs(how_far) < RELATION_MARGIN:
         raise AmbiguousProgramError(f"two objects are almost level, {direction} is not clear")
-    return offset > 0
+    return how_far > 0
 
 
 def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) -> Objects:
@@ -214,7 +214,7 @@ def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
         return math.dist(thing.center_px, origin.center_px)
 
     def unit(thing: SceneObject) -> float:
-        return math.hypot(_offset(scene, "right", thing, origin), _offset(scene, "below", thing, origin))
+        return math.hypot(offset(scene, "right", thing, origin), offset(scene, "below", thing, origin))
 
     others = sorted((thing for thing in scene.objects if thing is not origin), key=lambda o: sign * pixels(o))
     if len(others) < 2:

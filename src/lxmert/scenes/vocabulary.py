@@ -11,6 +11,7 @@ from lxmert.scenes.lexicon import (
     ATTRIBUTES,
     GENERIC_NOUNS,
     NUMBER_WORDS,
+    PLACES,
     PLURALS,
     RELATIONS,
     VALUES,
@@ -45,7 +46,7 @@ def _words() -> set[str]:
     sentences = [_PLACEHOLDER.sub(" ", pattern) for pattern in patterns]
     sentences += [word for words in WORDS.values() for word in words]
     sentences += [side for sides in RELATIONS.values() for side in sides]
-    sentences += [*GENERIC_NOUNS, *PLURALS, *PLURALS.values(), *NUMBER_WORDS, *ATTRIBUTES, *captions.PLACES]
+    sentences += [*GENERIC_NOUNS, *PLURALS, *PLURALS.values(), *NUMBER_WORDS, *ATTRIBUTES, *PLACES]
     sentences += ["a an", *answer_list()]
     return {word for sentence in sentences for word in words_of(sentence)}
 
@@ -64,4 +65,4 @@ def answer_list() -> list[str]:
     """Every answer that a question can have, position = label; the same list every time."""
     values = [value for name in ATTRIBUTES for value in VALUES[name]]
     numbers = [str(number) for number in range(OBJECTS_MAX + 1)]
-    return ["yes", "no", *numbers, *values, "left", "right", "top", "bottom"]
+    return ["yes", "no", *numbers, *values, *PLACES]

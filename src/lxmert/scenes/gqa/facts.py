@@ -26,6 +26,7 @@ question about it has a clear answer there.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from lxmert.scenes.describing import in_order
 from lxmert.scenes.gqa.things import PROPERTY_VALUES, SCENE, Thing
 from lxmert.scenes.lexicon import ATTRIBUTES
 
@@ -123,7 +124,7 @@ class Knowledge:
     def _learn_side(self, first: Values, relation: str, second: Values) -> None:
         self._facts.add(("beside", second, OPPOSITE[relation], first))
         for near, there, far in ((first, relation, second), (second, OPPOSITE[relation], first)):
-            origin = Thing(tuple(sorted(far, key=_in_order)))
+            origin = Thing(in_order(dict(far)))
             self._some_at.append((near, near, (there, origin)))
             self._none_at.append((near, (OPPOSITE[there], origin)))
 
@@ -148,7 +149,3 @@ class Knowledge:
         if kind == "none at":
             return any(base <= wanted and place == fact[2:] for base, place in self._none_at)
         return False
-
-
-def _in_order(pair: tuple[str, str]) -> int:
-    return ATTRIBUTES.index(pair[0])

@@ -4,13 +4,13 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from lxmert.scenes.describing import Description
+from lxmert.scenes.describing import Description, in_order
 from lxmert.scenes.gqa.existence import Exist, ExistBeside, ExistNot, ExistThat
 from lxmert.scenes.gqa.facts import OPPOSITE, Fact, Knowledge, Values
 from lxmert.scenes.gqa.meaning import Meaning
 from lxmert.scenes.gqa.properties import Choose, Query, Verify
 from lxmert.scenes.gqa.relations import Beside, ChooseSide, Same
-from lxmert.scenes.gqa.things import PROPERTY_VALUES, SAME, SCENE, Thing
+from lxmert.scenes.gqa.things import PROPERTY_VALUES, SAME, SCENE, Thing, other_value
 from lxmert.scenes.lexicon import ATTRIBUTES
 
 _APART_SHARE: Final = 0.3
@@ -52,7 +52,7 @@ def following(meaning: Meaning, answer: str, rng: random.Random) -> list[Meaning
 
 def _from_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
     _, thing, name, value = fact
-    other = _other(name, value, rng)
+    other = other_value(rng, name, value)
     if name != "main shape":
         yield Verify(thing, name, value)
         yield Verify(thing, name, other)
@@ -62,33 +62,33 @@ def _from_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
     if name not in ATTRIBUTES:
         return
     values = dict(thing.description)
-    yield _there(_in_order({**values, name: value}), rng)
+    yield _there(in_order({**values, name: value}), rng)
     if thing.relation is None:
-        yield _there(_in_order({**values, name: other}), rng)
+        yield _there(in_order({**values, name: other}), rng)
         yield ExistNot(thing.description, name, value)
     elif thing.relation in OPPOSITE:
-        yield ExistBeside(_in_order({**values, name: value}), thing.relation, thing.origin)
+        yield ExistBeside(in_order({**values, name: value}), thing.relation, thing.origin)
 
 
 def _from_other_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
     _, thing, name, value = fact
     if thing.relation is None and name in ATTRIBUTES:
         yield ExistNot(thing.description, name, value)
-        yield _there(_in_order({**dict(thing.description), name: value}), rng)
+        yield _there(in_order({**dict(thing.description), name: value}), rng)
 
 
 def _from_presence(values: Mapping[str, str], rng: random.Random) -> Iterator[Meaning]:
     if len(values) > 1:
         name = rng.choice(list(values))
-        rest = _in_order({left: values[left] for left in values if left != name})
+        rest = in_order({left: values[left] for left in values if left != name})
         yield _there(rest, rng)
         if name != "shape":
-            yield ExistNot(rest, name, _other(name, values[name], rng))
+            yield ExistNot(rest, name, other_value(rng, name, values[name]))
 
 
 def _from_absence(values: Mapping[str, str], rng: random.Random) -> Iterator[Meaning]:
     name = rng.choice([name for name in ATTRIBUTES if name not in values])
-    yield _there(_in_order({**values, name: rng.choice(PROPERTY_VALUES[name])}), rng)
+    yield _there(in_order({**values, name: rng.choice(PROPERTY_VALUES[name])}), rng)
 
 
 def _from_sides(meaning: Beside | ChooseSide, answer: str, rng: random.Random) -> Iterator[Meaning]:
@@ -106,7 +106,7 @@ def _from_sides(meaning: Beside | ChooseSide, answer: str, rng: random.Random) -
 def _partly(thing: Thing, rng: random.Random) -> Meaning:
     """Whether there is something with some of a thing's attributes."""
     names = rng.sample(thing.description, rng.randint(1, len(thing.description)))
-    return _there(_in_order(dict(names)), rng)
+    return _there(in_order(dict(names)), rng)
 
 
 def _there(description: Description, rng: random.Random) -> Meaning:
@@ -115,14 +115,6 @@ def _there(description: Description, rng: random.Random) -> Meaning:
     return (ExistThat if apart else Exist)(description)
 
 
-def _other(name: str, value: str, rng: random.Random) -> str:
-    return rng.choice([other for other in PROPERTY_VALUES[name] if other != value])
-
-
 def _ordered(values: Values) -> dict[str, str]:
     """The values of a fact, whose own order is another one in every process."""
-    return dict(_in_order(dict(values)))
-
-
-def _in_order(values: Mapping[str, str]) -> Description:
-    return tuple((name, values[name]) for name in ATTRIBUTES if name in values)
+    return dict(in_order(dict(values)))

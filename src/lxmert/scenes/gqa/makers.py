@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lxmert.scenes.describing import Description, describe
+from lxmert.scenes.describing import describe
 from lxmert.scenes.gqa.conjunctions import VerifyBoth, VerifyTwo
 from lxmert.scenes.gqa.existence import Exist, ExistBeside, ExistNot, ExistThat, ExistTwo
 from lxmert.scenes.gqa.meaning import Meaning
 from lxmert.scenes.gqa.properties import Choose, Query, Verify
 from lxmert.scenes.gqa.relations import AllSame, Beside, ChooseSide, Larger, Same
-from lxmert.scenes.gqa.things import PROPERTY_VALUES, SAME, SCENE, Picture, Thing
+from lxmert.scenes.gqa.things import PLACE_PROPERTIES, SAME, SCENE, Picture, Thing, other_value
 from lxmert.scenes.lexicon import ATTRIBUTES, RELATIONS, VALUES
 
 Names = tuple[str, ...]
@@ -72,16 +72,12 @@ def _same_relate(picture: Picture, rng: random.Random, form: Names) -> Meaning |
     return Query(Thing((), f"{SAME}{form[0]}", origin.description), "shape") if origin else None
 
 
-def _other_value(rng: random.Random, name: str, value: str) -> str:
-    return rng.choice([other for other in PROPERTY_VALUES[name] if other != value])
-
-
 def _verify(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
     thing = _subject(picture, rng, form)
     if thing is None:
         return None
     value = picture.value(thing, form[0])
-    return Verify(thing, form[0], value if rng.random() < 0.5 else _other_value(rng, form[0], value))
+    return Verify(thing, form[0], value if rng.random() < 0.5 else other_value(rng, form[0], value))
 
 
 def _choose(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
@@ -89,7 +85,7 @@ def _choose(picture: Picture, rng: random.Random, form: Names) -> Meaning | None
     if thing is None:
         return None
     value = picture.value(thing, form[0])
-    options = [value, _other_value(rng, form[0], value)]
+    options = [value, other_value(rng, form[0], value)]
     rng.shuffle(options)
     return Choose(thing, form[0], *options)
 
@@ -102,7 +98,7 @@ def _verify_both(picture: Picture, rng: random.Random, form: Names) -> Meaning |
     if rng.random() < 0.5:
         # One wrong value: where both are wrong, either word alone would decide.
         wrong = rng.randrange(2)
-        pairs[wrong] = (form[wrong], _other_value(rng, *pairs[wrong]))
+        pairs[wrong] = (form[wrong], other_value(rng, *pairs[wrong]))
     return VerifyBoth(thing, *pairs)
 
 
@@ -120,17 +116,13 @@ def _two(picture: Picture, rng: random.Random, without: Names) -> tuple[Thing, T
     return (first, second) if first and second else None
 
 
-def _maybe(picture: Picture, rng: random.Random, names: Names) -> Description | None:
-    return picture.view.present(rng, names) if rng.random() < 0.5 else picture.view.absent(rng, names)
-
-
 def _exist(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
-    wanted = _maybe(picture, rng, form)
+    wanted = picture.view.maybe(rng, form)
     return Exist(wanted) if wanted is not None else None
 
 
 def _exist_that(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
-    wanted = _maybe(picture, rng, form)
+    wanted = picture.view.maybe(rng, form)
     return ExistThat(wanted) if wanted is not None else None
 
 
@@ -152,7 +144,7 @@ def _exist_beside(picture: Picture, rng: random.Random, form: Names) -> Meaning 
 
 def _exist_two(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
     operation, *names = form
-    first, second = _maybe(picture, rng, tuple(names)), _maybe(picture, rng, tuple(names))
+    first, second = picture.view.maybe(rng, names), picture.view.maybe(rng, names)
     if first is None or second is None or first == second:
         return None
     # Where one part decides alone, the question is worth little: both absent for "and", both there for "or".
@@ -207,7 +199,6 @@ _BESIDE: Final = (
     ("fill", "beside", "shape"),
     ("size", "beside", "shape"),
 )
-_PLACES: Final = ("hposition", "vposition")
 _DESCRIPTIONS: Final = (
     ("shape",),
     ("shape",),
@@ -226,7 +217,7 @@ MAKERS: Final = (
     Maker(_query, 12, (("shape",), *_NAMED_BESIDE)),
     Maker(_same_relate, 3, _forms(*_SHARED)),
     Maker(_query, 2, _forms("main color", "main shape")),
-    Maker(_verify, 10, (*_forms(*ATTRIBUTES, "color", *_PLACES), *_BESIDE)),
+    Maker(_verify, 10, (*_forms(*ATTRIBUTES, "color", *PLACE_PROPERTIES), *_BESIDE)),
     Maker(_verify, 1, _forms("main color")),
     Maker(_verify_both, 5, (("size", "color"), ("fill", "color"), ("size", "fill"))),
     Maker(_verify_two, 2, _forms(*_SHARED)),
@@ -243,7 +234,9 @@ MAKERS: Final = (
     ),
     Maker(_beside, 6, ((),)),
     Maker(
-        _choose, 7, (*_forms("color", "size", "fill", "shape", *_PLACES), *_BESIDE[:1], *_NAMED_BESIDE[:1])
+        _choose,
+        7,
+        (*_forms("color", "size", "fill", "shape", *PLACE_PROPERTIES), *_BESIDE[:1], *_NAMED_BESIDE[:1]),
     ),
     Maker(_choose, 1, _forms("main color")),
     Maker(_choose_side, 3, ((),)),

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from lxmert.scenes.gqa.facts import Fact
 from lxmert.scenes.gqa.meaning import YES_NO, Meaning, local_name
-from lxmert.scenes.gqa.things import PROPERTY_VALUES, SAME, SCENE, Picture, Steps, Thing
+from lxmert.scenes.gqa.things import PLACE_PROPERTIES, PROPERTY_VALUES, SAME, SCENE, Picture, Steps, Thing
 from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
 from lxmert.scenes.questions.family import predicate
 
-_PLACES = ("hposition", "vposition")
 _STATED = {
     "hposition": "{the} is on the {value} of the picture.",
     "vposition": "{the} is at the {value} of the picture.",
@@ -27,7 +26,7 @@ def _sentence(thing: Thing, name: str, value: str, wording: Wording, start: str 
     if thing == SCENE:
         return worded(f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": value})
     template = start + _STATED.get(name, "{the} is {value}.")
-    shown = value if name in _PLACES else predicate(name, value)
+    shown = value if name in PLACE_PROPERTIES else predicate(name, value)
     return worded(template, {"the": wording.the(thing, relation=False), "value": shown})
 
 
@@ -41,11 +40,11 @@ class _OfOneThing(Meaning):
     def things(self) -> tuple[Thing, ...]:
         return (self.thing,)
 
-    def group(self, start: str, of_scene: str, what: str) -> str:
+    def group(self, start: str, of_scene: str) -> str:
         """GQA's name of a group: a number for the kind of question, the thing, what is asked."""
         if self.thing == SCENE:
-            return f"{of_scene}-{what.removeprefix('main ')}"
-        return f"{start}-{local_name(self.thing)}_{what}"
+            return f"{of_scene}-{self.name.removeprefix('main ')}"
+        return f"{start}-{local_name(self.thing)}_{self.name}"
 
     def words(self, wording: Wording) -> dict[str, Words | str]:
         """Fillers that all of them use."""
@@ -86,11 +85,11 @@ class Query(_OfOneThing):
         if self.thing.relation is not None and self.name == "shape":
             origin = dict(self.thing.origin).get("shape", "object")
             return f"14-{origin}_{self.thing.relation},s"
-        return self.group("10q", "02q", self.name)
+        return self.group("10q", "02q")
 
     @property
     def global_group(self) -> str | None:
-        return None if self.name in _PLACES else self.name.removeprefix("main ")
+        return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
 
     def write(self, steps: Steps) -> None:
         steps.add("query", "name" if self.name == "shape" else self.name, steps.thing(self.thing))
@@ -130,7 +129,7 @@ class Verify(_OfOneThing):
     def kinds(self) -> Sequence[str]:
         if self.thing == SCENE:
             return ("mainVerify",)
-        if self.name in _PLACES:
+        if self.name in PLACE_PROPERTIES:
             return (f"positionVerify.{self.name}",)
         if self.name == "shape":
             return ("categoryVerify",)
@@ -149,7 +148,7 @@ class Verify(_OfOneThing):
         return [("is" if answer == "yes" else "not", self.thing, self.name, self.value)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        own = self.name in _PLACES or self.thing == SCENE
+        own = self.name in PLACE_PROPERTIES or self.thing == SCENE
         value = self.value if own else wording.value(self.name, self.value)
         return {**self.words(wording), "value": value}
 
@@ -171,7 +170,7 @@ class Choose(_OfOneThing):
     def kinds(self) -> Sequence[str]:
         if self.thing == SCENE:
             return ("mainChoose",)
-        if self.name in _PLACES:
+        if self.name in PLACE_PROPERTIES:
             return (f"positionChoose.{self.name}",)
         if self.name == "shape":
             return ("categoryThatChoose",) if self.thing.relation is None else ("categoryRelSChoose",)
@@ -179,11 +178,11 @@ class Choose(_OfOneThing):
 
     @property
     def local_group(self) -> str:
-        return self.group("10c", "02c", self.name)
+        return self.group("10c", "02c")
 
     @property
     def global_group(self) -> str | None:
-        return None if self.name in _PLACES else self.name.removeprefix("main ")
+        return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
 
     def write(self, steps: Steps) -> None:
         found = steps.thing(self.thing)

@@ -4,6 +4,7 @@ A `Thing` is described by attributes and, where wanted, by its relation to anoth
 left of the red heart".
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ from lxmert.scenes.lexicon import VALUES
 from lxmert.scenes.programs import has, only
 from lxmert.scenes.world import Scene, SceneObject
 
+PLACE_PROPERTIES: Final = ("hposition", "vposition")
 PROPERTY_VALUES: Final[dict[str, tuple[str, ...]]] = {
     **VALUES,
     "hposition": ("left", "right"),
@@ -29,6 +31,13 @@ PROPERTY_VALUES: Final[dict[str, tuple[str, ...]]] = {
     "main shape": VALUES["shape"],
 }
 """Values of everything that can be asked for: attributes, places, and properties of the whole scene."""
+
+
+def other_value(rng: random.Random, name: str, value: str) -> str:
+    """A random value of a property, but not this one."""
+    return rng.choice([other for other in PROPERTY_VALUES[name] if other != value])
+
+
 SAME: Final = "same "
 """Start of the relations "same color", "same size" and so on."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lxmert.scenes.describing import Description, View, phrase
+from lxmert.scenes.describing import Description, View, in_order, phrase
 from lxmert.scenes.lexicon import ATTRIBUTES, NUMBER_WORDS, with_article
 from lxmert.scenes.pairs.templates import TEMPLATES
 from lxmert.scenes.programs import AmbiguousProgramError, has, most_common
@@ -162,8 +162,7 @@ def _all(kind: str, first: View, _: View, rng: random.Random) -> Statement | Non
     base, (valued,) = rng.choice(((("shape",), ("fill",)), (("shape",), ("size",)), (("size",), ("fill",))))
     wanted = first.present(rng, base)
     values = dict(first.present(rng, (valued,)))
-    both = dict(wanted) | values
-    described = tuple((name, both[name]) for name in ATTRIBUTES if name in both)
+    described = in_order(dict(wanted) | values)
     text = _worded(kind, rng, wanted, value=predicate(valued, values[valued], plural=True))
 
     def value(view: View, _: int) -> bool | None:

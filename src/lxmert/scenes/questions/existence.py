@@ -1,9 +1,10 @@
 """Families that ask whether something is there, with and, or, not, every."""
 
+import functools
 import random
 from typing import Final
 
-from lxmert.scenes.describing import Description, View
+from lxmert.scenes.describing import Description, View, describe
 from lxmert.scenes.questions.family import Draft, Family, Form, predicate, program, select, written
 
 _DESCRIPTIONS: Final = (
@@ -20,12 +21,8 @@ _DESCRIPTIONS: Final = (
 _SHORT: Final = (("color",), ("shape",), ("color", "shape"))
 
 
-def _maybe(view: View, names: tuple[str, ...], rng: random.Random) -> Description | None:
-    return view.present(rng, names) if rng.random() < 0.5 else view.absent(rng, names)
-
-
 def _exist(view: View, form: Form, rng: random.Random) -> Draft | None:
-    wanted = _maybe(view, form.names, rng)
+    wanted = view.maybe(rng, form.names)
     if wanted is None:
         return None
     text = written(form.template, rng, a=wanted, many=wanted)
@@ -33,7 +30,7 @@ def _exist(view: View, form: Form, rng: random.Random) -> Draft | None:
 
 
 def _two_exist(operation: str, view: View, form: Form, rng: random.Random) -> Draft | None:
-    first, second = _maybe(view, form.names, rng), _maybe(view, form.names2, rng)
+    first, second = view.maybe(rng, form.names), view.maybe(rng, form.names2)
     if first is None or second is None or set(first) <= set(second) or set(second) <= set(first):
         return None
     # Where one part decides alone, the question is worth little: both absent for "and", both there for "or".
@@ -44,20 +41,11 @@ def _two_exist(operation: str, view: View, form: Form, rng: random.Random) -> Dr
     return Draft(text, program(*steps))
 
 
-def _exist_and(view: View, form: Form, rng: random.Random) -> Draft | None:
-    return _two_exist("and", view, form, rng)
-
-
-def _exist_or(view: View, form: Form, rng: random.Random) -> Draft | None:
-    return _two_exist("or", view, form, rng)
-
-
 def _base_and_value(view: View, form: Form, rng: random.Random) -> tuple[Description, tuple[str, str]]:
     """A description and a value of one of its objects; the form names the description's attributes first."""
     *names, valued = form.names
     thing = rng.choice(view.scene.objects)
-    base = tuple((name, thing.attribute(name)) for name in names)
-    return base, (valued, thing.attribute(valued))
+    return describe(thing, names), (valued, thing.attribute(valued))
 
 
 def _exist_not(view: View, form: Form, rng: random.Random) -> Draft | None:
@@ -87,8 +75,8 @@ _BASE_AND_VALUE: Final = (
 
 FAMILIES: Final = (
     Family("exist", "yes/no", 9, _exist, _DESCRIPTIONS),
-    Family("exist_and", "yes/no", 3, _exist_and, _SHORT, _SHORT),
-    Family("exist_or", "yes/no", 3, _exist_or, _SHORT, _SHORT),
+    Family("exist_and", "yes/no", 3, functools.partial(_two_exist, "and"), _SHORT, _SHORT),
+    Family("exist_or", "yes/no", 3, functools.partial(_two_exist, "or"), _SHORT, _SHORT),
     Family("exist_not", "yes/no", 4, _exist_not, _BASE_AND_VALUE),
     Family("universal", "yes/no", 7, _universal, _BASE_AND_VALUE),
 )

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lxmert.scenes.describing import Description, View, phrase
@@ -76,16 +76,13 @@ class Family:
     fill: Callable[[View, Form, random.Random], Draft | None]
     choices: Sequence[tuple[str, ...]] = ((),)
     choices2: Sequence[tuple[str, ...]] = ((),)
-    variants: dict[str, tuple[str, ...]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "variants", TEMPLATES[self.name])
 
     def form(self, rng: random.Random) -> Form:
         """A random form."""
-        variant = rng.choice(list(self.variants))
+        variants = TEMPLATES[self.name]
+        variant = rng.choice(list(variants))
         return Form(
-            rng.choice(self.variants[variant]), variant, rng.choice(self.choices), rng.choice(self.choices2)
+            rng.choice(variants[variant]), variant, rng.choice(self.choices), rng.choice(self.choices2)
         )
 
 

@@ -1,5 +1,6 @@
 """Families with a superlative over the whole picture: leftmost, largest, most common."""
 
+import functools
 import random
 from typing import Final
 
@@ -14,14 +15,6 @@ def _superlative(operation: str, view: View, form: Form, rng: random.Random) -> 
     return Draft(text, program(select(among), (operation, (0,), form.variant), ("query", (1,), asked)))
 
 
-def _outermost(view: View, form: Form, rng: random.Random) -> Draft | None:
-    return _superlative("outermost", view, form, rng)
-
-
-def _extreme(view: View, form: Form, rng: random.Random) -> Draft | None:
-    return _superlative("extreme", view, form, rng)
-
-
 def _most_common(_: View, form: Form, rng: random.Random) -> Draft | None:
     (name,) = form.names
     return Draft(written(form.template, rng, attribute=name), program(("most_common", (), name)))
@@ -30,7 +23,7 @@ def _most_common(_: View, form: Form, rng: random.Random) -> Draft | None:
 _ASKED: Final = (("color",), ("shape",), ("fill",), ("color", "shape"), ("shape", "color"))
 
 FAMILIES: Final = (
-    Family("outermost", "other", 5, _outermost, _ASKED),
-    Family("extreme", "other", 6, _extreme, _ASKED),
+    Family("outermost", "other", 5, functools.partial(_superlative, "outermost"), _ASKED),
+    Family("extreme", "other", 6, functools.partial(_superlative, "extreme"), _ASKED),
     Family("most_common", "other", 2, _most_common, (("color",), ("shape",))),
 )
