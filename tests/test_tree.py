@@ -1,4 +1,4 @@
-"""The tree drawn in README and CONTRIBUTING is the tree on disk."""
+"""The tree drawn in the README is the tree on disk."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def _drawn_names(document: str) -> set[str]:
+def _drawn_names() -> set[str]:
     """The names at the start of the lines of the block that begins with `src/lxmert/`."""
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"^ {4}src/lxmert/\n((?: {4}.+\n)+)", text, re.MULTILINE)
-    assert block, f"{document} draws no tree"
+    assert block, "the README draws no tree"
     inside = re.findall(r"^ {6}([\w.]+/?)", block.group(1), re.MULTILINE)
     beside = re.findall(r"^ {4}([\w.]+/?)", block.group(1), re.MULTILINE)
     return {f"src/lxmert/{name}" for name in inside} | set(beside)
@@ -28,6 +28,5 @@ def _names_on_disk() -> set[str]:
     return {str(path.relative_to(ROOT)) + ("/" if path.is_dir() else "") for path in package + beside}
 
 
-def test_readme_and_contributing_draw_the_tree_on_disk() -> None:
-    assert _drawn_names("README.md") == _names_on_disk()
-    assert _drawn_names("CONTRIBUTING.md") == _names_on_disk()
+def test_the_readme_draws_the_tree_on_disk() -> None:
+    assert _drawn_names() == _names_on_disk()
