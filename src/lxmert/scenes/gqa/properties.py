@@ -40,12 +40,6 @@ class _OfOneThing(Meaning):
     def things(self) -> tuple[Thing, ...]:
         return (self.thing,)
 
-    def group(self, start: str, of_scene: str) -> str:
-        """GQA's name of a group: a number for the kind of question, the thing, what is asked."""
-        if self.thing == SCENE:
-            return f"{of_scene}-{self.name.removeprefix('main ')}"
-        return f"{start}-{local_name(self.thing)}_{self.name}"
-
     def words(self, wording: Wording) -> dict[str, Words | str]:
         """Fillers that all of them use."""
         if self.thing == SCENE:
@@ -57,8 +51,28 @@ class _OfOneThing(Meaning):
         return picture.id(picture.find(self.thing)) if is_name else None
 
 
+class _OfOneValue(_OfOneThing):
+    """What Query and Choose have in common: the answer is a value."""
+
+    def group(self, start: str, of_scene: str) -> str:
+        """GQA's name of a group: a number for the kind of question, the thing, what is asked."""
+        if self.thing == SCENE:
+            return f"{of_scene}-{self.name.removeprefix('main ')}"
+        return f"{start}-{local_name(self.thing)}_{self.name}"
+
+    @property
+    def global_group(self) -> str | None:
+        return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
+
+    def tells(self, answer: str) -> list[Fact]:
+        return [("is", self.thing, self.name, answer)]
+
+    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+        return _sentence(self.thing, self.name, answer, wording)
+
+
 @dataclass(frozen=True)
-class Query(_OfOneThing):
+class Query(_OfOneValue):
     """'What color is the star?'"""
 
     thing: Thing
@@ -87,15 +101,8 @@ class Query(_OfOneThing):
             return f"14-{origin}_{self.thing.relation},s"
         return self.group("10q", "02q")
 
-    @property
-    def global_group(self) -> str | None:
-        return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
-
     def write(self, steps: Steps) -> None:
         steps.add("query", "name" if self.name == "shape" else self.name, steps.thing(self.thing))
-
-    def tells(self, answer: str) -> list[Fact]:
-        return [("is", self.thing, self.name, answer)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         fillers = self.words(wording)
@@ -105,9 +112,6 @@ class Query(_OfOneThing):
             fillers["side"] = wording.side(relation)
             fillers["attribute"] = relation.removeprefix(SAME)
         return fillers
-
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return _sentence(self.thing, self.name, answer, wording)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         values = PROPERTY_VALUES[self.name]
@@ -158,7 +162,7 @@ class Verify(_OfOneThing):
 
 
 @dataclass(frozen=True)
-class Choose(_OfOneThing):
+class Choose(_OfOneValue):
     """'Is the star red or blue?'"""
 
     thing: Thing
@@ -180,25 +184,15 @@ class Choose(_OfOneThing):
     def local_group(self) -> str:
         return self.group("10c", "02c")
 
-    @property
-    def global_group(self) -> str | None:
-        return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
-
     def write(self, steps: Steps) -> None:
         found = steps.thing(self.thing)
         steps.add(operation("choose", self.name), f"{self.value}|{self.value2}", found)
-
-    def tells(self, answer: str) -> list[Fact]:
-        return [("is", self.thing, self.name, answer)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         def shown(value: str) -> str:
             return predicate(self.name, value)
 
         return {**self.words(wording), "value": shown(self.value), "value2": shown(self.value2)}
-
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return _sentence(self.thing, self.name, answer, wording)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         return (self.value, self.value2), (self.value, self.value2)
