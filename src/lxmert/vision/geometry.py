@@ -76,20 +76,10 @@ def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int], least_side_px: flo
     return torch.cat([start, end], dim=1)
 
 
-def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
-    """COCO's left, top, width, height -> x1, y1, x2, y2; (N, 4) -> (N, 4)."""
-    return torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], dim=1)
-
-
 def cxcywh_to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
     """Centre, width, height (DETR's form) -> x1, y1, x2, y2; (N, 4) -> (N, 4)."""
     half = boxes_cxcywh[:, 2:] / 2
     return torch.cat([boxes_cxcywh[:, :2] - half, boxes_cxcywh[:, :2] + half], dim=1)
-
-
-def xyxy_to_xywh(boxes_xyxy: Tensor) -> Tensor:
-    """x1, y1, x2, y2 -> COCO's left, top, width, height; (N, 4) -> (N, 4)."""
-    return torch.cat([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], dim=1)
 
 
 def as_boxes(boxes: BoxesLike) -> Tensor:
