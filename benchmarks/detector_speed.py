@@ -213,9 +213,10 @@ def agreement(found: Regions, expected: Regions) -> str:
     classes = int((matched.object_ids == reference.object_ids).sum())
     attributes = int((matched.attribute_ids == reference.attribute_ids).sum())
     error = float((matched.features - reference.features).norm() / reference.features.norm())
-    counts = [f"{count} of {total}" for count, total in ((int(same.sum()), len(expected)),)]
-    counts += [f"{classes} of {len(reference)}", f"{attributes} of {len(reference)}", f"{error:.1e}"]
-    return " | ".join(counts)
+    return (
+        f"{len(reference)} of {len(expected)} | {classes} of {len(reference)} | "
+        f"{attributes} of {len(reference)} | {error:.1e}"
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring.resident import private_bytes
 from torch.utils.data import DataLoader, Dataset
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
@@ -194,11 +195,6 @@ class Private(Dataset[int]):
     def __getitem__(self, position: int) -> int:
         self.store.regions_at(position)
         return private_bytes() if position % 200 == 0 else 0
-
-
-def private_bytes() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty"))
 
 
 def memory_notes(folder: Path) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from measuring.gemm import GemmRates
 from measuring.machine import facts
-from measuring.models import VQA_ANSWERS, answering_twins, config_of, copied
+from measuring.models import DTYPES, VQA_ANSWERS, answering_twins, config_of, copied
 from measuring.options import Common, parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import Side, in_turns, ratios, usable
-from measuring.settings import DTYPES, OURS, PEERS, dtype_of, fast_models
+from measuring.settings import OURS, PEERS, dtype_of, fast_models
 from measuring.streams import OBJECTS
 from measuring.work import latency_operations
 

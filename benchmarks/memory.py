@@ -15,12 +15,11 @@ from collections.abc import Mapping
 import torch
 import transformers
 from measuring.answering import our_scores, peer_scores
-from measuring.models import VQA_ANSWERS, config_of, peer_config
+from measuring.models import DTYPES, VQA_ANSWERS, config_of, peer_config
 from measuring.options import Common, parsed, parser_of
 from measuring.resident import now_bytes, peak_bytes
 from measuring.results import Goal, Result, Table
 from measuring.rounds import say
-from measuring.settings import DTYPES
 from measuring.streams import made_stream
 from measuring.training import PADDED_WORDS, Step, made_batch, our_model
 

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         say(f"written: {images:,} images, and {rows:,} rows")
         for number in range(common.rounds):
             for side, place in places.items():
-                found[side].append(_in_own_process(side, place, common))
+                found[side].append(_in_own_process(side, place))
                 took = found[side][-1]
                 say(f"round {number + 1}: {side}, {took['seconds']:.2f} s, {took['bytes'] / 1e6:,.0f} MB")
     _result(common, found, images, rows, width).write(common.results)
@@ -120,7 +120,7 @@ def _shown(sizes: Mapping[str, float], times: float) -> tuple[str, ...]:
     return f"{opened:.2f}", f"{ready:.2f}", f"{held / 1e6:,.0f}"
 
 
-def _in_own_process(side: str, place: Path, common: Common) -> dict[str, float]:
+def _in_own_process(side: str, place: Path) -> dict[str, float]:
     command = [sys.executable, "-W", "ignore", __file__, "--threads", "1", "--alone", side, str(place)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)

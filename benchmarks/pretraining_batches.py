@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from feature_store import make_store, private_bytes
+from feature_store import make_store
+from measuring.resident import private_bytes
 from torch.utils.data import DataLoader
 
 from lxmert.data.answers import AnswerVocabulary

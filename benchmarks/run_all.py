@@ -29,17 +29,15 @@ def main(arguments: list[str]) -> None:
     given = _parser().parse_args(arguments)
     results = given.results or (QUICK_RESULTS if given.quick else RESULTS)
     chosen = [name for name in BENCHMARKS if given.only is None or name in given.only]
-    names = list(chosen)
     keep_code_for_now()
     failed = [name for name in chosen if not _run(name, _options(name, given, results))]
     if torch.cuda.is_available():
         for name in ON_GPU:
             if given.only is None or name in given.only:
                 options = [*_options(name, given, results), "--device", "cuda"]
-                names.append(f"{name}_cuda")
                 failed += [] if _run(name, options) else [f"{name} on the GPU"]
     # What was measured before stands in the summary too, when only some are measured now.
-    write_summary(list(dict.fromkeys([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU), *names])), results)
+    write_summary([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU)], results)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

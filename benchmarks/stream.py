@@ -22,11 +22,11 @@ from measuring.answering import PEER_BATCH, equal_answers, our_scores, peer_scor
 from measuring.exported import onnx_sides
 from measuring.gemm import GemmRates
 from measuring.machine import facts
-from measuring.models import VQA_ANSWERS, answering_twins, config_of, copied, peer_of
+from measuring.models import DTYPES, VQA_ANSWERS, answering_twins, config_of, copied, peer_of
 from measuring.options import Common, parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import in_turns, ratios, say, usable
-from measuring.settings import DTYPES, PEERS, best_side, dtype_of, fast_models
+from measuring.settings import PEERS, best_side, dtype_of, fast_models
 from measuring.streams import Stream, made_stream, scenes_stream
 from measuring.work import stream_operations
 

@@ -101,7 +101,7 @@ class Turn:
         steps: measured steps of a turn.
 
     Attributes:
-        operations: floating point operations that the last turn's measured steps needed.
+        kept: words and labels of the last turn's measured batches.
     """
 
     def __init__(self, step: Step, batches: Iterator[Any], common: Common, steps: int) -> None:

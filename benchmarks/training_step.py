@@ -21,6 +21,7 @@ from measuring.models import config_of
 from measuring.options import parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import Side, in_turns, ratios, usable
+from measuring.settings import dtype_of
 from measuring.training import PADDED_WORDS, Step, made_batch, our_model, peer_model
 from measuring.work import training_operations
 
@@ -131,7 +132,7 @@ def _losses_compared(ours: Step, peer: Step, inputs: Mapping[str, Any]) -> str:
 def _table(taken: Mapping[str, list[float]], operations: int, rates: GemmRates, pairs: int) -> Table:
     rows = []
     for name, seconds in taken.items():
-        dtype = _dtype(name)
+        dtype = dtype_of(name)
         times, worst, best = ratios(taken[_peer(dtype, DYNAMIC)], seconds)
         share = operations / median(seconds) / rates.limit(dtype)
         rows.append(
@@ -157,10 +158,6 @@ def _goal(taken: Mapping[str, list[float]], dtype: str, operations: int, rates: 
     work = f"pre-training step, {dtype}, equal batch, same texts"
     measured = f"{times:.2f}× ({padded_too:.2f}× of texts padded to {PADDED_WORDS})"
     return Goal(work, f"{GOALS[dtype]}×", measured, times >= GOALS[dtype], share)
-
-
-def _dtype(side: str) -> str:
-    return "bfloat16" if "bfloat16" in side else "float32"
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from measuring.models import DTYPES
 from measuring.rounds import seconds_of
 
 HIDDEN, INTERMEDIATE = 768, 3072
 ROWS = (720, 1440, 2880)
 """Objects of 20, 40 and 80 images, or words of about 70 to 300 questions."""
 ROWS_ON_GPU = (8192, 16384, 32768)
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _OPERATIONS = 2e10
 """So many a timing takes at least: about 20 ms at a teraflop a second."""

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 import transformers
 
-from lxmert import LxmertConfig, LxmertForPreTraining, LxmertForQuestionAnswering
+from lxmert import LxmertConfig, LxmertForQuestionAnswering
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 VQA_ANSWERS = 3129
 TINY: dict[str, Any] = {
     "vocab_size": 500,
@@ -38,13 +39,6 @@ def answering_twins(config: LxmertConfig) -> tuple[Any, Any]:
     torch.manual_seed(0)
     ours = LxmertForQuestionAnswering(config).eval()
     return ours, peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
-
-
-def training_twins(config: LxmertConfig) -> tuple[Any, Any]:
-    """LxmertForPreTraining, ours and the peer's, with the same random weights, to train."""
-    torch.manual_seed(0)
-    ours = LxmertForPreTraining(config).train()
-    return ours, peer_of(ours, transformers.LxmertForPreTraining).train()
 
 
 def peer_of(ours: Any, kind: Any) -> Any:

@@ -9,7 +9,6 @@ from lxmert.inference.fast_model import FastModel, fast_dtype
 from lxmert.weights.dtypes import dtype_name
 from measuring.models import copied
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PEERS = {"float32": "transformers, float32 (its default)", "bfloat16": "transformers, bfloat16"}
 OURS: Mapping[str, Mapping[str, Any]] = {
     "ours, float32": {"dtype": "float32"},
