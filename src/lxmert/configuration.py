@@ -300,7 +300,7 @@ class LxmertConfig(PreTrainedConfig):
 
     def _padding_fault(self) -> Iterator[str]:
         pad, size = self.pad_token_id, self.vocab_size
-        if pad is None or list(count_fault("vocab_size", size, least=1)):
+        if pad is None or count_fault("vocab_size", size, least=1):
             return
         if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < size:
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"

@@ -145,11 +145,10 @@ def check_objects(
             raise TensorError(OBJECTS_TWICE)
         _check_states(config, (batch,), "objects", object_states, visual_attention_mask)
         return
-    for name, given in (("visual_feats", visual_feats), ("visual_pos", visual_pos)):
-        if given is None:
-            raise TensorError(missing_objects(name))
-    if visual_feats is None or visual_pos is None:  # never true here; lets the type checker know
-        return
+    if visual_feats is None:
+        raise TensorError(missing_objects("visual_feats"))
+    if visual_pos is None:
+        raise TensorError(missing_objects("visual_pos"))
     _check_shape(
         "visual_feats", visual_feats, (batch, None, config.visual_feat_dim), "batch, objects, visual_feat_dim"
     )

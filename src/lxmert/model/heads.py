@@ -76,42 +76,38 @@ class LxmertPreTrainingHeads(nn.Module):
         return self.predictions(sequence_output), self.seq_relationship(pooled_output)
 
 
-class LxmertVisualAnswerHead(nn.Module):
-    """Scores of all answers, from the pooled state."""
+class _Classifier(nn.Module):
+    """Linear layer, GELU, normalisation and linear layer."""
 
-    def __init__(self, config: LxmertConfig, num_labels: int) -> None:
+    def __init__(self, config: LxmertConfig, inputs: int, classes: int) -> None:
         super().__init__()
-        hidden = config.hidden_size
+        inner = 2 * config.hidden_size
         self.logit_fc = nn.Sequential(
-            nn.Linear(hidden, hidden * 2),
+            nn.Linear(inputs, inner),
             nn.GELU(),
-            nn.LayerNorm(hidden * 2, eps=config.layer_norm_eps),
-            nn.Linear(hidden * 2, num_labels),
+            nn.LayerNorm(inner, eps=config.layer_norm_eps),
+            nn.Linear(inner, classes),
         )
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """(B, H) -> (B, C)."""
+        """(B, inputs) -> (B, classes)."""
         return self.logit_fc(hidden_states)
 
 
-class LxmertPairHead(nn.Module):
-    """Scores of "false" and "true" from the pooled states of two images, side by side."""
+class LxmertVisualAnswerHead(_Classifier):
+    """Scores of all answers (B, C), from the pooled state (B, H)."""
+
+    def __init__(self, config: LxmertConfig, num_labels: int) -> None:
+        super().__init__(config, config.hidden_size, num_labels)
+
+
+class LxmertPairHead(_Classifier):
+    """Scores of "false" and "true" (B, 2), from the pooled states (B, 2H) of two images, left image first."""
 
     classes = 2
 
     def __init__(self, config: LxmertConfig) -> None:
-        super().__init__()
-        both = 2 * config.hidden_size
-        self.logit_fc = nn.Sequential(
-            nn.Linear(both, both),
-            nn.GELU(),
-            nn.LayerNorm(both, eps=config.layer_norm_eps),
-            nn.Linear(both, self.classes),
-        )
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """(B, 2H), left image first -> (B, 2): 0 false, 1 true."""
-        return self.logit_fc(hidden_states)
+        super().__init__(config, 2 * config.hidden_size, self.classes)
 
 
 class LxmertVisualObjHead(nn.Module):

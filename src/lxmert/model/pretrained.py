@@ -10,7 +10,7 @@ from transformers import initialization as init
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
-from lxmert.faults import padding_word_fault, refuse_unknown_arguments
+from lxmert.faults import count_fault, padding_word_fault, refuse_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
@@ -122,8 +122,8 @@ class QuestionAnsweringMixin:
         layer = self.get_qa_logit_layer()
         if layer is None or num_labels is None:
             return layer
-        if isinstance(num_labels, bool) or not isinstance(num_labels, int) or num_labels < 1:
-            raise ConfigurationError(f"num_labels must be an integer of at least 1, got {num_labels!r}")
+        if faults := count_fault("num_labels", num_labels, least=1):
+            raise ConfigurationError(faults[0])
         if num_labels != layer.out_features:
             weight = layer.weight
             new = nn.Linear(

@@ -126,9 +126,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
         )
         config = self.config
-        losses: dict[str, Tensor] = {}
-        word_scores, word_losses = self._words(encoded.language_output, labels, return_all_logits)
-        losses |= word_losses
+        word_scores, losses = self._words(encoded.language_output, labels, return_all_logits)
         match_scores = self.cls.seq_relationship(encoded.pooled_output)  # (B, 2)
         if matched_label is not None and config.task_matched:
             losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
@@ -186,4 +184,4 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
 def _total(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:
     """The sum of the losses; without any, a 0 that depends on the model, so that backward() works."""
     nothing = (pooled_output.float() * 0.0).sum()
-    return sum((loss.to(nothing.device) for loss in losses.values()), start=nothing) if losses else nothing
+    return sum((loss.to(nothing.device) for loss in losses.values()), start=nothing)

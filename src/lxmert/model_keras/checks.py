@@ -34,7 +34,6 @@ from lxmert.faults import (
 
 Shape = tuple[int | None, ...]
 
-
 _AXES_OF_PAIRS = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
 """Number of axes of what stands for the objects of two images."""
 
@@ -120,10 +119,9 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
         raise TensorError(EMPTY_BATCH)
     if length is not None:
         _raise(text_length_fault(length, config.max_position_embeddings))
-    # No `:=` here: AutoGraph, which reads these functions inside tf.function, does not know it.
-    if arguments.get("attention_mask") is not None:
+    if "attention_mask" in arguments:
         _check_mask("attention_mask", arguments["attention_mask"], (batch, length), "batch, words")
-    if arguments.get("token_type_ids") is not None:
+    if "token_type_ids" in arguments:
         check_shape("token_type_ids", arguments["token_type_ids"], (batch, length), "batch, words")
         check_ids("token_type_ids", arguments["token_type_ids"], config.type_vocab_size, "type_vocab_size")
     return batch
@@ -144,7 +142,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
         _check_states(config, batch, arguments)
         return
     for name in ("visual_feats", "visual_pos"):
-        if arguments.get(name) is None:
+        if name not in arguments:
             raise TensorError(missing_objects(name))
     features, positions = arguments["visual_feats"], arguments["visual_pos"]
     wish: Shape = (batch, None, config.visual_feat_dim)
@@ -154,7 +152,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
         raise TensorError(NO_OBJECT)
     wish = (batch, count, config.visual_pos_dim)
     check_shape("visual_pos", positions, wish, "batch, objects, visual_pos_dim")
-    if arguments.get("visual_attention_mask") is not None:
+    if "visual_attention_mask" in arguments:
         _check_mask(
             "visual_attention_mask", arguments["visual_attention_mask"], (batch, count), "batch, objects"
         )
@@ -182,6 +180,7 @@ def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
 def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
     """Raise unless `mask` has the `expected` shape and, where values can be read, holds 0 and 1 alone."""
     check_shape(name, mask, expected, meaning)
+    # No `:=` in these functions: AutoGraph, which reads them inside tf.function, does not know it.
     values = values_of(mask)
     if values is not None:
         wrong = values[(values != 0) & (values != 1)]

@@ -93,8 +93,9 @@ class _Classifier(TFLxmertLayerBase):
 
     parts = ("logit_fc",)
 
-    def __init__(self, config: LxmertConfig, inputs: int, inner: int, classes: int, **kwargs: Any) -> None:
+    def __init__(self, config: LxmertConfig, inputs: int, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        inner = 2 * config.hidden_size
         self.logit_fc = [
             linear(config, inputs, inner),
             keras.layers.Activation("gelu"),
@@ -113,7 +114,7 @@ class TFLxmertVisualAnswerHead(_Classifier):
     """Scores of all answers (B, C), from the pooled state (B, H)."""
 
     def __init__(self, config: LxmertConfig, num_labels: int, **kwargs: Any) -> None:
-        super().__init__(config, config.hidden_size, 2 * config.hidden_size, num_labels, **kwargs)
+        super().__init__(config, config.hidden_size, num_labels, **kwargs)
 
 
 class TFLxmertPairHead(_Classifier):
@@ -122,8 +123,7 @@ class TFLxmertPairHead(_Classifier):
     classes = 2
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
-        both = 2 * config.hidden_size
-        super().__init__(config, both, both, self.classes, **kwargs)
+        super().__init__(config, 2 * config.hidden_size, self.classes, **kwargs)
 
 
 class TFLxmertVisualObjHead(TFLxmertLayerBase):

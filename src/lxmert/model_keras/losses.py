@@ -2,7 +2,7 @@
 
 All are computed in at least float32 and are scalars. A target of -100 (torch's mark) or -1 (the authors'
 mark) means "not labelled". Where nothing is labelled a loss is 0. Shapes, dtypes and, where they can be read,
-values of targets are checked in `checks.py`, before a graph runs.
+values of targets are checked in `target_checks.py`, before a graph runs.
 
 Shapes: B batch, O objects, C classes, D feature width, N rows.
 """

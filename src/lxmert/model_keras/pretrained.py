@@ -297,6 +297,5 @@ class TFQuestionAnsweringMixin:
 
 
 def _check_count(name: str, count: object) -> None:
-    faults = list(count_fault(name, count, least=1))
-    if faults:
+    if faults := count_fault(name, count, least=1):
         raise ConfigurationError(faults[0])
