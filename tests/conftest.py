@@ -8,6 +8,7 @@ import torch
 from hypothesis import settings
 
 from lxmert import LxmertConfig, LxmertForPreTraining, LxmertTokenizer
+from tests.command_line import CommandLine
 
 # How long an example takes says something about the machine's load, nothing about the code.
 settings.register_profile("without a clock", deadline=None)
@@ -75,6 +76,11 @@ def hub_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LxmertForPreTraining(config).save_pretrained(folder)
     return folder.parents[1]
+
+
+@pytest.fixture
+def lxmert(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -162,9 +162,7 @@ def test_zero_layers_are_allowed() -> None:
     assert config.num_hidden_layers == {"vision": 0, "cross_encoder": 0, "language": 0}
 
 
-def test_a_published_file_loads_and_its_unknown_keys_are_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_published_file_loads_and_its_unknown_keys_are_kept(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PUBLISHED))
     config = LxmertConfig.from_pretrained(tmp_path)
     assert (config.num_qa_labels, config.pad_token_id) == (3129, 0)

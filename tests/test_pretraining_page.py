@@ -9,9 +9,9 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from lxmert.cli.main import main
 from lxmert.model import LxmertForPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
+from tests.command_line import status_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
@@ -30,9 +30,7 @@ def test_commands_and_recipes_run_as_written(
     # The number of threads is the whole process's, so other tests would have it too.
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     for command in COMMANDS:
-        with pytest.raises(SystemExit) as ended:
-            main(shlex.split(command)[1:])
-        assert ended.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
+        assert status_of(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
     told = capsys.readouterr().out
     for folder in ("words", "first", "mine", "only-words", "further"):
         assert f"{folder}: validation loss" in told

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from lxmert.downloads import PublishedFile
 from lxmert.errors import (
@@ -30,6 +29,7 @@ from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, Regions, RegularGrid
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
 from lxmert.weights.published import PublishedDetector
+from tests.pictures import noise
 from tests.sites import Sites, serving
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
@@ -70,15 +70,15 @@ def make(extractor="boxes", **settings):
 
 
 def picture(width=30, height=20, seed=0):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return noise(height, width, seed)
 
 
-def some_regions(objects=3, width=5, seed=0):
+def some_regions(objects=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(objects, 2, generator=generator) * 10
     return Regions(
         boxes_xyxy_px=torch.cat([corners, corners + 5], dim=1),
-        features=torch.rand(objects, width, generator=generator),
+        features=torch.rand(objects, 5, generator=generator),
         size_hw=(20, 30),
         extractor="by-hand",
     )

@@ -2,9 +2,7 @@
 
 import json
 import shlex
-import struct
 import sys
-import zlib
 from pathlib import Path
 
 import pytest
@@ -16,36 +14,10 @@ from lxmert.inference.boxes_file import write_boxes
 from lxmert.inference.models import embedded_model_folder
 from lxmert.inference.predictor import LxmertPredictor
 from lxmert.scenes import sample
+from tests.command_line import CommandLine
+from tests.pictures import png_header_only
 from tests.sites import Sites, serving
 from tests.stand_ins import write_detecting_model, write_published_model
-
-
-class CommandLine:
-    """Runs `lxmert` in this process and keeps what it printed."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self.capture = capture
-
-    def run(self, *words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = self.capture.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    def error(self, *words: object) -> str:
-        """The one line a failing command prints."""
-        status, out, err = self.run(*words)
-        assert status == 1, err
-        assert out == ""
-        assert err.startswith("lxmert: error: ")
-        assert err.count("\n") == 1, err
-        assert "Traceback" not in err
-        return err
-
-
-@pytest.fixture
-def lxmert(capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
 
 
 @pytest.fixture
@@ -176,17 +148,6 @@ def test_a_picture_can_be_an_address(
     assert address in lxmert.error("ask", address, QUESTION, "--model", models["finding"])
 
 
-def _write_bomb(path: Path) -> None:
-    """A PNG whose header announces 60,000 × 60,000 pixels in 100 bytes of data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 50)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-
-
 @pytest.mark.parametrize("kind", ["text", "truncated", "bomb", "empty", "missing", "folder"])
 def test_what_is_not_an_image_is_one_line(
     lxmert: CommandLine, picture: tuple[Path, Path], tmp_path: Path, kind: str
@@ -197,7 +158,7 @@ def test_what_is_not_an_image_is_one_line(
     elif kind == "truncated":
         image.write_bytes(picture[0].read_bytes()[:400])
     elif kind == "bomb":
-        _write_bomb(image)
+        image.write_bytes(png_header_only(60_000, 60_000))
     elif kind == "empty":
         image.write_bytes(b"")
     elif kind == "folder":

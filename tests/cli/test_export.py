@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.cli.main import main
+from tests.command_line import CommandLine
 from tests.inference.exporting.conftest import small_model, small_processor
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["export", *words])
-    told = capsys.readouterr()
-    code = ended.value.code
-    return code if isinstance(code, int) else 0, told.out + told.err
+    status, out, err = CommandLine(capsys).run("export", *words)
+    return status, out + err
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

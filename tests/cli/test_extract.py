@@ -4,60 +4,30 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from lxmert.cli.main import main
 from lxmert.data.feature_store import FeatureStore, verify_store
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
+from tests.command_line import CommandLine
+from tests.pictures import png_header_only
 from tests.vision.small_detectors import save_detector
 
 GRID = {"kind": "regular_grid", "rows": 2, "columns": 3, "encoder": {"kind": "pooled_pixels", "size": 2}}
 COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
 
 
-class CommandLine:
-    """Runs `lxmert` in this process and keeps what it printed."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self.capture = capture
-
-    def run(self, *words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = self.capture.readouterr()
-        return int(ended.value.code or 0), out, err
-
-
-@pytest.fixture
-def lxmert(capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(capsys)
-
-
 def _photo(path: Path, seed: int, width: int = 12, height: int = 9) -> None:
     pixels = torch.randint(256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.to(torch.uint8).numpy()).save(path)
-
-
-def _bomb() -> bytes:
-    """A PNG that says it has 40,000 × 40,000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
 def _assert_holds(store: Path, photos: dict[str, Path]) -> None:
@@ -77,7 +47,7 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     (folder / "truncated.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:600])
     (folder / "notes.txt").write_text("buy milk")
     (folder / "zero.jpg").touch()
-    (folder / "bomb.png").write_bytes(_bomb())
+    (folder / "bomb.png").write_bytes(png_header_only(40_000, 40_000))
     store = folder / "store"  # Inside the folder: not looked into.
     status, out, err = lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))
     assert status == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.cli.main import main
+from tests.command_line import CommandLine, status_of
 from tests.data.stored import random_regions, write_store
 
 IMAGES = {f"{number}.jpg": random_regions(number, number + 1) for number in range(3)}
@@ -15,9 +15,7 @@ IMAGES = {f"{number}.jpg": random_regions(number, number + 1) for number in rang
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     def run_it(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["features", *(str(word) for word in words)])
-        return int(ended.value.code or 0), *capsys.readouterr()
+        return CommandLine(capsys).run("features", *words)
 
     return run_it
 
@@ -143,9 +141,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encodi
 def test_documented_commands_and_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = command.split()[1:]
     verb = words[:2] if words[0] == "features" else words[:1]
-    with pytest.raises(SystemExit) as ended:
-        main([*verb, "--help"])
-    assert ended.value.code in (0, None)
+    assert status_of(*verb, "--help") == 0
     told = capsys.readouterr().out
     assert all(option in told for option in words if option.startswith("-"))
 

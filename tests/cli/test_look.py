@@ -11,7 +11,7 @@ from PIL import Image
 from lxmert.inference.boxes_file import write_boxes
 from lxmert.scenes import sample
 from lxmert.vision import PooledPixels, RegularGrid
-from tests.cli.test_ask import CommandLine
+from tests.command_line import CommandLine
 from tests.vision.faster_rcnn.random_detectors import random_detector
 from tests.vision.small_detectors import QUERIES, save_detector
 

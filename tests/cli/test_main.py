@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lxmert.cli.main import main
 from lxmert.cli.training_options import telling_how_to_go_on
+from tests.command_line import status_of
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
@@ -21,11 +21,10 @@ def test_signs_that_the_output_cannot_show_do_not_end_the_work(
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(out, encoding=encoding))
     monkeypatch.setattr(sys, "stderr", TextIOWrapper(err, encoding=encoding))
     words = ["--seed", "3", "--scenes", "1", "--questions", "2", "--output", str(tmp_path / "demo")]
-    with pytest.raises(SystemExit) as ended:
-        main(["demo", *words])
+    status = status_of("demo", *words)
     sys.stdout.flush()
     sys.stderr.flush()
-    assert not ended.value.code, err.getvalue()
+    assert status == 0, err.getvalue()
     told = out.getvalue().decode(encoding)
     assert "of 2 right. Seed 3" in told
     assert ("✓" in told) == (encoding == "utf-8")
@@ -52,9 +51,7 @@ def test_json_is_json_whatever_the_encoding_of_the_output(
 
 
 def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03"])
-    assert ended.value.code == 2
+    assert status_of("eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03") == 2
     assert "--evaluator is of the task vqa, this is gqa" in capsys.readouterr().err
 
 
@@ -62,9 +59,7 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", "scenes", str(tmp_path), *words])
-    assert ended.value.code == 2
+    assert status_of("eval", "scenes", str(tmp_path), *words) == 2
     assert "--evaluator is of the official files; those of format lxmert are" in capsys.readouterr().err
 
 
@@ -83,8 +78,7 @@ def test_no_line_of_a_list_of_verbs_is_cut_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: list[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit):
-        main([*group, "--help"])
+    status_of(*group, "--help")
     _, verbs = capsys.readouterr().out.split("Commands:")
     assert verbs.strip()
     assert "..." not in verbs
@@ -95,9 +89,7 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
 ) -> None:
     taken = tmp_path / "taken"
     taken.write_text("")
-    with pytest.raises(SystemExit) as ended:
-        main(["demo", "--output", str(taken)])
-    assert ended.value.code == 1
+    assert status_of("demo", "--output", str(taken)) == 1
     assert capsys.readouterr().err == f"lxmert: error: {taken}: File exists\n"
 
 

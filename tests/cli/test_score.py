@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lxmert.cli.main import main
+from tests.command_line import CommandLine
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -25,9 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
 
     def run_it(line: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(line.split())
-        return int(ended.value.code or 0), *capsys.readouterr()
+        return CommandLine(capsys).run(*line.split())
 
     return run_it
 

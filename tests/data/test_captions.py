@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +5,7 @@ import pytest
 
 from lxmert.data.captions import Caption, read_captions
 from lxmert.errors import DataError
-
-
-def write(path: Path, value: Any) -> Path:
-    path.write_text(json.dumps(value), encoding="utf-8")
-    return path
+from tests.data.written import write
 
 
 def captions(**changes: Any) -> dict[str, Any]:

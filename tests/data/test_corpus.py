@@ -13,11 +13,7 @@ from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
 from lxmert.errors import DataError
 from tests.data.stored import random_regions, write_store
-
-
-def write(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
+from tests.data.written import write
 
 
 def vqa_files(folder: Path) -> None:

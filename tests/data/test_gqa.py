@@ -1,4 +1,3 @@
-import json
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from lxmert.data.gqa import GqaExample, read_gqa
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaObject, read_gqa_choices, read_scene_graphs
 from lxmert.errors import DataError
+from tests.data.written import write
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -30,11 +30,6 @@ def record(**changes: Any) -> dict[str, Any]:
         "types": {"detailed": "relS", "semantic": "rel", "structural": "query"},
         "fullAnswer": "The woman is.",
     } | changes
-
-
-def write(path: Path, value: Any) -> Path:
-    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-    return path
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lxmert.data import json_stream
 from lxmert.data.json_stream import json_lines, stream_json, stream_lists, stream_records
 from lxmert.errors import DataError
+from tests.data.written import write
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -25,11 +26,6 @@ def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     """How many characters are read at a time: borders fall into everything."""
     monkeypatch.setattr(json_stream, "_PIECE", request.param)
     return request.param
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @settings(max_examples=40)

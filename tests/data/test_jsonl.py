@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,11 @@ from hypothesis import strategies as st
 
 from lxmert.data.jsonl import OwnExample, read_jsonl
 from lxmert.errors import DataError
-
-
-def write(path: Path, *records: Any) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    return path
+from tests.data.written import write_lines
 
 
 def read_one(tmp_path: Path, **record: Any) -> OwnExample:
-    (example,) = read_jsonl(write(tmp_path / "own.jsonl", record))
+    (example,) = read_jsonl(write_lines(tmp_path / "own.jsonl", record))
     return example
 
 
@@ -27,7 +22,7 @@ def test_a_caption(tmp_path: Path) -> None:
 
 
 def test_several_sentences_share_what_the_line_says(tmp_path: Path) -> None:
-    path = write(
+    path = write_lines(
         tmp_path / "own.jsonl", {"image": "b", "sentences": ["A dog?", "A pet?"], "answer": "yes", "id": 7}
     )
     assert read_jsonl(path) == [
@@ -107,7 +102,7 @@ def test_remarks_are_passed_over(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_lines_are_reported(tmp_path: Path, record: dict[str, Any], message: str) -> None:
-    path = write(tmp_path / "own.jsonl", {"image": "a", "sentence": "x"}, record)
+    path = write_lines(tmp_path / "own.jsonl", {"image": "a", "sentence": "x"}, record)
     with pytest.raises(DataError, match=r"own\.jsonl: " + message):
         read_jsonl(path)
 
@@ -128,7 +123,7 @@ RECORDS = st.fixed_dictionaries(
 def test_written_records_are_read_again(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
 ) -> None:
-    path = write(tmp_path_factory.getbasetemp() / "any.jsonl", *records)
+    path = write_lines(tmp_path_factory.getbasetemp() / "any.jsonl", *records)
     expected = [
         OwnExample(
             tuple(record["image"]) if isinstance(record["image"], list) else (record["image"],),

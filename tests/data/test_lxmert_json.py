@@ -1,4 +1,3 @@
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,10 @@ from lxmert.data.lxmert_json import (
 )
 from lxmert.data.nlvr2 import Nlvr2Example
 from lxmert.errors import DataError
+from tests.data.written import write
 
 WORDS = st.text(max_size=6)
 LABELS = st.dictionaries(WORDS, st.floats(0, 1), max_size=3)
-
-
-def write(path: Path, value: Any) -> Path:
-    path.write_text(json.dumps(value), encoding="utf-8")
-    return path
 
 
 def test_every_sentence_of_every_source_is_one_text(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,6 +6,7 @@ import pytest
 
 from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
 from lxmert.errors import DataError
+from tests.data.written import write_lines
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -21,13 +21,8 @@ def record(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def write(path: Path, *records: Any) -> Path:
-    path.write_text("\n".join(map(json.dumps, records)) + "\n", encoding="utf-8")
-    return path
-
-
 def test_every_field_is_read(tmp_path: Path) -> None:
-    (example,) = read_nlvr2(write(tmp_path / "train.json", record()))
+    (example,) = read_nlvr2(write_lines(tmp_path / "train.json", record()))
     assert example == Nlvr2Example(
         identifier="train-10171-0-2",
         sentence="Two dogs.",
@@ -45,24 +40,26 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     ("label", "expected"), [("True", True), ("false", False), (True, True), (False, False), (None, None)]
 )
 def test_labels_are_words(tmp_path: Path, label: Any, expected: bool | None) -> None:
-    assert read_nlvr2(write(tmp_path / "a.json", record(label=label)))[0].label is expected
+    assert read_nlvr2(write_lines(tmp_path / "a.json", record(label=label)))[0].label is expected
 
 
 def test_pictures_named_by_path_keep_their_names(tmp_path: Path) -> None:
     pair = record(left_url="images/dev/scenes_dev_000000000004.png", right_url="other.jpeg")
-    example = read_nlvr2(write(tmp_path / "a.json", pair))[0]
+    example = read_nlvr2(write_lines(tmp_path / "a.json", pair))[0]
     assert (example.left_image, example.right_image) == ("scenes_dev_000000000004", "other")
 
 
 def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
-    example = read_nlvr2(write(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."}))[0]
+    example = read_nlvr2(write_lines(tmp_path / "a.json", {"identifier": "test1-0-1-3", "sentence": "One."}))[
+        0
+    ]
     assert (example.left_image, example.right_image) == ("test1-0-1-img0", "test1-0-1-img1")
     assert (example.label, example.left_url, example.directory) == (None, None, None)
     assert example.group == "test1-0--3"
 
 
 def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
-    path = write(
+    path = write_lines(
         tmp_path / "a.json", record(), record(identifier="train-10171-0-1"), record(identifier="train-1-1-0")
     )
     assert read_nlvr2(path).images == [
@@ -91,7 +88,7 @@ def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_lines_are_reported(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    path = write(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
+    path = write_lines(tmp_path / "a.json", record(), record(identifier="train-1-1-1") | changes)
     with pytest.raises(DataError, match=r"a\.json: " + message):
         read_nlvr2(path)
 

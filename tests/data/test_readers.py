@@ -11,11 +11,7 @@ from lxmert.data.coco import read_instances
 from lxmert.data.visual_genome import read_image_ids
 from lxmert.data.vqa import read_vqa
 from lxmert.errors import DataError
-
-
-def write(path: Path, value: Any) -> Path:
-    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-    return path
+from tests.data.written import write
 
 
 def question(number: int, image: int = 7) -> dict[str, Any]:

@@ -17,11 +17,7 @@ from lxmert.data.task_examples import IGNORED_LABEL, Part, Purpose, TaskExample
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
-
-
-def write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content) if not isinstance(content, str) else content, encoding="utf-8")
+from tests.data.written import write
 
 
 def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> None:

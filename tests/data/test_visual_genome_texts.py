@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,7 @@ from lxmert.data.visual_genome_texts import (
     read_region_phrases,
 )
 from lxmert.errors import DataError
-
-
-def write(path: Path, value: Any) -> Path:
-    path.write_text(json.dumps(value), encoding="utf-8")
-    return path
+from tests.data.written import write
 
 
 def region(phrase: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lxmert import LxmertPredictor, LxmertProcessor
-from lxmert.cli.main import main
 from lxmert.errors import InputError, LxmertError, WeightsError
 from lxmert.inference.models import embedded_model_folder
+from tests.command_line import status_of
 from tests.inference.test_predictor import picture
 from tests.sites import Sites, serving
 from tests.stand_ins import DETECTOR, FEATURES, MODEL, write_published_detector, write_published_model
@@ -142,10 +142,9 @@ def test_a_folder_of_the_published_name_is_the_users_own(
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit) as ended:
-        main(list(words))
+    status = status_of(*words)
     out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (1, "")
+    assert (status, out) == (1, "")
     # Bars of files that were fetched before may stand above.
     last = err.splitlines()[-1]
     assert last.startswith("lxmert: error: ")

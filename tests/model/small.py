@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model import LxmertModel
@@ -86,3 +86,9 @@ def encoded(kind: str, model: LxmertModel, given: dict[str, Any]) -> dict[str, A
     states = encode(**{name: given[name] for name in (*RAW[kind], MASKS[kind])})
     others = {name: value for name, value in given.items() if name not in RAW[kind]}
     return others | {f"{kind}_states": states}
+
+
+def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: weights.grad for name, weights in model.named_parameters() if weights.grad is not None}

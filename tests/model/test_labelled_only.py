@@ -4,17 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from lxmert.errors import TensorError
 from lxmert.model import LxmertForPreTraining
-from tests.model.small import inputs, small_config, targets
-
-
-def gradients(model: LxmertForPreTraining, loss: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
-    loss.backward()
-    return {name: weights.grad for name, weights in model.named_parameters() if weights.grad is not None}
+from tests.model.small import gradients, inputs, small_config, targets
 
 
 def uneven_targets() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertModel
 from lxmert.model.encoder import LxmertXLayer
-from tests.model.small import BATCH, inputs, small_config
+from tests.model.small import BATCH, gradients, inputs, small_config
 
 CLASSES = torch.tensor([1, 0, 1])
 
@@ -19,12 +19,6 @@ def batch_for(model: nn.Module) -> dict[str, Tensor]:
         for name in ("visual_feats", "visual_pos", "visual_attention_mask"):
             given[name] = torch.stack([given[name], given[name].roll(1, dims=0)], dim=1)
     return given
-
-
-def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
-    model.zero_grad()
-    loss.backward()
-    return {name: weights.grad for name, weights in model.named_parameters() if weights.grad is not None}
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])

@@ -88,9 +88,7 @@ def random_targets(config: LxmertConfig, batch: dict[str, Any], seed: int) -> di
     }
 
 
-def assert_same_gradients(
-    ours: Any, keras_model: Any, arguments: dict[str, Any], limit: float = 1e-4
-) -> None:
+def assert_same_gradients(ours: Any, keras_model: Any, arguments: dict[str, Any]) -> None:
     loss = ours(**arguments).loss
     loss.backward()
     found_loss, found = gradients(keras_model, as_numpy(arguments))
@@ -100,7 +98,7 @@ def assert_same_gradients(
     for name, array in found.items():
         wanted = parameters[name].grad
         wanted = np.zeros_like(array) if wanted is None else wanted.numpy()
-        np.testing.assert_allclose(array, wanted, rtol=limit, atol=limit, err_msg=name)
+        np.testing.assert_allclose(array, wanted, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.cli.main import main
 from lxmert.training.recipe import FinetuneRecipe
-
-
-def run(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    return int(ended.value.code or 0)
+from tests.command_line import status_of
 
 
 def test_train_then_evaluate(
@@ -35,15 +29,15 @@ def test_train_then_evaluate(
         "-o",
         out,
     ]
-    assert run(*words, "--set", "optimisation.epochs=1") == 0
+    assert status_of(*words, "--set", "optimisation.epochs=1") == 0
     captured = capsys.readouterr()
     assert "test accuracy" in captured.out
     assert "epoch 1: validation accuracy" in captured.err
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]
 
-    assert run("eval", out, str(scenes_folder), "--json") == 0
+    assert status_of("eval", out, str(scenes_folder), "--json") == 0
     assert json.loads(capsys.readouterr().out) == stored | {"dtype": "float32"}
-    assert run("eval", out, str(scenes_folder), "--limit", "30") == 0
+    assert status_of("eval", out, str(scenes_folder), "--limit", "30") == 0
     table = capsys.readouterr().out
     assert "yes/no" in table
     assert "question type" in table
@@ -51,14 +45,16 @@ def test_train_then_evaluate(
     # What is predicted for a leaderboard scores what eval says.
     annotated = [f"{scenes_folder}/annotations/vqa_test_{kind}.json" for kind in ("questions", "annotations")]
     predictions = str(tmp_path / "vqa.json")
-    assert run("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0
-    assert run("validate-submission", "vqa", predictions, "--questions", annotated[0]) == 0
+    assert status_of("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0
+    assert status_of("validate-submission", "vqa", predictions, "--questions", annotated[0]) == 0
     capsys.readouterr()
-    assert run("score", "vqa", "--predictions", predictions, "--annotations", annotated[1], "--json") == 0
+    assert (
+        status_of("score", "vqa", "--predictions", predictions, "--annotations", annotated[1], "--json") == 0
+    )
     assert json.loads(capsys.readouterr().out)["overall"] == stored["overall"]
 
     # Once more into the same folder: refused in one line, nothing lost.
-    assert run(*words) == 1
+    assert status_of(*words) == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("lxmert: error:")
     assert "--resume" in error
@@ -70,7 +66,7 @@ def test_bad_recipe_is_one_line_with_all_faults(tmp_path: Path, capsys: pytest.C
     (tmp_path / "bad.yaml").write_text(
         "model: {vocabulary: scenes}\ndata: {dir: x}\noptimisation: {epochs: 0}\n"
     )
-    assert run("finetune", "vqa", "-c", str(tmp_path / "bad.yaml")) == 1
+    assert status_of("finetune", "vqa", "-c", str(tmp_path / "bad.yaml")) == 1
     error = capsys.readouterr().err.strip()
     assert "3 faults" in error
     assert "\n" not in error

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from lxmert import LxmertProcessor
-from lxmert.cli.main import main
 from lxmert.cli.score_tables import table_of
 from lxmert.data.files import GqaFiles, VqaFiles
 from lxmert.data.labelled_split import LabelledReader
@@ -16,6 +15,7 @@ from lxmert.errors import DataError
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
+from tests.command_line import status_of
 
 ROWS = [
     {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",
@@ -27,12 +27,6 @@ ROWS = [
     {"question_id": 4, "img_id": "c", "sent": "Is that?", "question_type": "is", "answer_type": "yes/no",
      "label": {}},
 ]  # fmt: skip
-
-
-def lxmert(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    return int(ended.value.code or 0)
 
 
 SAID = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
@@ -103,7 +97,7 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
         (data / f"{split}_a.json").write_text(json.dumps(rows[:half]))
         (data / f"{split}_b.json").write_text(json.dumps(rows[half:]))
         images, store = str(scenes_folder / "images" / split), str(tmp_path / f"store_{split}")
-        assert lxmert("extract", images, "-o", store, "--extractor", json.dumps(grid), "-q") == 0
+        assert status_of("extract", images, "-o", store, "--extractor", json.dumps(grid), "-q") == 0
     stores = [str(tmp_path / "store_train"), str(tmp_path / "store_val")]
     values = tiny_values | {
         "data": {
@@ -125,7 +119,7 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
     capsys.readouterr()
     words = ["eval", str(tmp_path / "out"), str(data), "--split", "val_b"]
     # The layout is the recipe's; the features are said anew.
-    assert lxmert(*words, "--features", stores[1], "--json") == 0
+    assert status_of(*words, "--features", stores[1], "--json") == 0
     assert json.loads(capsys.readouterr().out) == result.metrics["test"] | {"dtype": "float32"}
-    assert lxmert(*words) == 1
+    assert status_of(*words) == 1
     assert "no extractor" in capsys.readouterr().err

@@ -13,7 +13,6 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from lxmert import LxmertConfig, LxmertForPreTraining, LxmertForVisualReasoning, LxmertProcessor
-from lxmert.cli.main import main
 from lxmert.data.gqa import read_gqa
 from lxmert.data.nlvr2 import read_nlvr2
 from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError
@@ -26,6 +25,7 @@ from lxmert.training.object_prediction import PairsWithObjectPrediction
 from lxmert.training.preparation import prepare
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named, task_of_model
+from tests.command_line import status_of
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -52,12 +52,6 @@ def run(request: pytest.FixtureRequest, runs: Path, tiny_values: dict[str, Any])
     if not folder.exists():
         finetune(FinetuneRecipe.from_dict(values_for(request.param, tiny_values)), folder)
     return request.param, folder
-
-
-def lxmert(*words: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    return int(ended.value.code or 0)
 
 
 def test_a_run_leaves_a_model_of_its_task_with_all_figures(run: tuple[str, Path]) -> None:
@@ -106,9 +100,9 @@ def test_predictions_scored_by_the_official_metric_are_what_eval_says(
         )
 
     output = tmp_path / "predictions"
-    assert lxmert("predict", str(folder), str(elsewhere), "-o", str(output), "-q") == 0
+    assert status_of("predict", str(folder), str(elsewhere), "-o", str(output), "-q") == 0
     assert f"{output}: " in capsys.readouterr().out
-    assert lxmert("eval", str(folder), str(scenes_folder), "--json") == 0
+    assert status_of("eval", str(folder), str(scenes_folder), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((folder / "metrics.json").read_text())["test"] | {"dtype": "float32"}
 
@@ -123,15 +117,15 @@ def test_predictions_scored_by_the_official_metric_are_what_eval_says(
         assert (told["accuracy"], told["consistency"]) == (figures.accuracy, figures.consistency)
         choices = []
     words = ["score", task, "--predictions", str(output), "--annotations", str(annotations / name)]
-    assert lxmert(*words, *choices, "--json") == 0
+    assert status_of(*words, *choices, "--json") == 0
     scored = json.loads(capsys.readouterr().out)
     assert {key: value for key, value in scored.items() if key in told} == {
         key: value for key, value in told.items() if key in scored
     }
-    assert lxmert("validate-submission", task, str(output), "--questions", str(annotations / name)) == 0
+    assert status_of("validate-submission", task, str(output), "--questions", str(annotations / name)) == 0
 
 
-def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, Any], tmp_path: Path) -> None:
+def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, Any]) -> None:
     task, _ = run
     values = values_for(task, tiny_values)
     values["optimisation"] |= {"epochs": 4, "peak_learning_rate": 1e-2}
@@ -268,15 +262,15 @@ def test_the_commands_tell_what_does_not_fit(
     other = {"gqa": "nlvr2", "nlvr2": "gqa"}[task]
     recipe = FinetuneRecipe.from_dict(values_for(task, tiny_values))
     (tmp_path / "my.yaml").write_text(recipe.to_yaml())
-    assert lxmert("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
+    assert status_of("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
     assert f"is a recipe of {task}, not of {other}" in capsys.readouterr().err
     # The other task's head is not there.
-    assert lxmert("eval", str(folder), str(scenes_folder), "--task", other) == 1
+    assert status_of("eval", str(folder), str(scenes_folder), "--task", other) == 1
     assert "partly random" in capsys.readouterr().err
-    assert lxmert("predict", str(folder), str(scenes_folder), "-o", str(tmp_path / "no" / "file")) == 1
+    assert status_of("predict", str(folder), str(scenes_folder), "-o", str(tmp_path / "no" / "file")) == 1
     assert "cannot be written" in capsys.readouterr().err
     layout = {"gqa": "choices={split}_{part}.json", "nlvr2": "choices=null"}[task]
-    assert lxmert("eval", str(folder), str(scenes_folder), "--files", layout) == 1
+    assert status_of("eval", str(folder), str(scenes_folder), "--files", layout) == 1
     assert re.search(r"--files: .*choices", capsys.readouterr().err)
 
 

@@ -21,10 +21,10 @@ def lattice_boxes(draw, at_most=12, side=6, degenerate=True):
 
 
 @st.composite
-def scored_boxes(draw, at_most=12, side=6, levels=4, degenerate=True):
+def scored_boxes(draw, at_most=12, side=6):
     """Lattice boxes with scores of only a few different values, so that ties are common."""
-    boxes = draw(lattice_boxes(at_most, side, degenerate))
-    scores = draw(st.lists(st.integers(0, levels), min_size=len(boxes), max_size=len(boxes)))
+    boxes = draw(lattice_boxes(at_most, side))
+    scores = draw(st.lists(st.integers(0, 4), min_size=len(boxes), max_size=len(boxes)))
     return boxes, torch.tensor(scores, dtype=torch.float32).reshape(-1) / 8
 
 

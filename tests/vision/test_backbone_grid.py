@@ -1,7 +1,6 @@
 import json
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -35,6 +34,7 @@ from transformers import (
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision import BackboneEncoder, BackboneGrid, RegionExtractor, build_extractor
 from lxmert.vision.backbone_grid import _pooled, _token_grid
+from tests.pictures import blobs
 
 TRANSFORMER = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 DINO = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_ratio": 1}
@@ -98,12 +98,7 @@ def model(name):
     return made
 
 
-def noise(height, width, seed=0):
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-IMAGES = [noise(37, 61), noise(80, 50, 1), noise(64, 64, 2)]
+IMAGES = [blobs(37, 61), blobs(80, 50, 1), blobs(64, 64, 2)]
 
 
 @pytest.mark.parametrize("name", MODELS)

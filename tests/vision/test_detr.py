@@ -1,7 +1,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError
 from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
 from lxmert.vision.detr import _classify
 from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
+from tests.pictures import blobs
 from tests.vision.small_detectors import (
     FAMILIES,
     NAMES,
@@ -25,13 +25,7 @@ from tests.vision.small_detectors import (
 SIZES_HW = ((37, 61), (80, 50), (64, 64))
 
 
-def noise(height, width, seed=0):
-    # Smooth blobs rather than white noise, so that pictures differ in what a network sees of them.
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-IMAGES = [noise(*size_hw, seed=index) for index, size_hw in enumerate(SIZES_HW)]
+IMAGES = [blobs(*size_hw, seed=index) for index, size_hw in enumerate(SIZES_HW)]
 
 
 def detector(family="detr", **settings):

@@ -28,11 +28,7 @@ from lxmert.vision import (
     build_extractor,
 )
 from lxmert.vision.vision_model import VisionModel, unit_pixels
-
-
-def noise(height, width, seed=0):
-    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(values)
+from tests.pictures import noise
 
 
 def mean_under(values, left, top, right, bottom):
@@ -333,7 +329,7 @@ def test_a_backbone_of_a_folder_is_rebuilt_from_its_description(tmp_path):
         build_encoder(spec | {"weights_hash": "0" * 12})
 
 
-def test_a_backbone_of_memory_cannot_be_described(tmp_path):
+def test_a_backbone_of_memory_cannot_be_described():
     with pytest.raises(ConfigurationError, match="made in memory"):
         BackboneEncoder(tiny_vit()).to_dict()
 

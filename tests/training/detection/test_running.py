@@ -79,7 +79,7 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     assert regions.features.shape[1] == model.config.feature_dim
 
 
-def test_scoring_counts_all_that_the_own_selection_leaves(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_scoring_counts_all_that_the_own_selection_leaves() -> None:
     model = FasterRcnn.config_class(
         detection_nms_thresholds=(0.3, 0.6), min_objects=5, max_objects=9, score_threshold=0.4
     )

@@ -14,9 +14,9 @@ from lxmert.training.detection.running import train_detector
 from lxmert.training.detection.saved_detector import evaluate_detector
 from lxmert.vision.faster_rcnn.extractor import detector_folder
 from lxmert.weights import published
+from tests.command_line import status_of
 from tests.stand_ins import DETECTOR, write_published_detector
 from tests.training.detection.genome import visual_genome_from
-from tests.training.test_commands import run
 
 Make = Callable[..., DetectorRecipe]
 
@@ -61,12 +61,12 @@ def test_a_runs_own_figures_come_out_again_by_function_and_by_command(
     annotations = json.loads((scenes_folder / "annotations/instances_test.json").read_text())
     assert sum(found.boxes.values()) == len(annotations["annotations"])
 
-    assert run("eval-detector", str(trained), str(scenes_folder), "--json") == 0
+    assert status_of("eval-detector", str(trained), str(scenes_folder), "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == told
     assert captured.err == ""
 
-    assert run("eval-detector", str(trained), str(scenes_folder), "--limit", "2") == 0
+    assert status_of("eval-detector", str(trained), str(scenes_folder), "--limit", "2") == 0
     captured = capsys.readouterr()
     assert "split test: 2 images" in captured.out
     assert "AP@0.5 circle" in captured.out
@@ -153,6 +153,6 @@ def test_wrong_inputs_are_one_clear_line(
     directory = data or str(scenes_folder)
     with pytest.raises(error, match=message):
         evaluate_detector(detector, directory, split)
-    assert run("eval-detector", detector, directory, "--split", split) == 1
+    assert status_of("eval-detector", detector, directory, "--split", split) == 1
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1].startswith("lxmert: error: ")

@@ -1,7 +1,6 @@
 import itertools
 import json
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,12 +14,8 @@ from lxmert.vision.faster_rcnn.extraction_settings import ExtractionSettings
 from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
 from lxmert.vision.faster_rcnn.selection import SelectionSettings, select_detections
 from lxmert.weights.fingerprint import hash_weights
+from tests.pictures import noise
 from tests.vision.faster_rcnn.random_detectors import random_detector
-
-
-def noise(height, width, seed=0):
-    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(values)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_image_boxes,
     to_network_pixels,
 )
-
-
-def noise(height, width, seed=0):
-    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(values)
+from tests.pictures import noise
 
 
 def plain(min_size, max_size):

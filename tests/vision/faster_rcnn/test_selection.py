@@ -22,7 +22,7 @@ SIZE_HW = (40, 56)
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
 
-def random_predictions(rois=12, classes=5, attributes=4, seed=0):
+def random_predictions(rois=12, classes=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     corners = torch.rand(rois, 2, generator=generator) * 30
     sides = torch.rand(rois, 2, generator=generator) * 18 + 2
@@ -30,7 +30,7 @@ def random_predictions(rois=12, classes=5, attributes=4, seed=0):
         proposals_xyxy=torch.cat([corners, corners + sides], dim=1),
         features=torch.rand(rois, 7, generator=generator),
         object_logits=torch.randn(rois, classes + 1, generator=generator) * 2,
-        attribute_logits=torch.randn(rois, attributes + 1, generator=generator) * 2,
+        attribute_logits=torch.randn(rois, 4 + 1, generator=generator) * 2,
         deltas=torch.randn(rois, 4 * classes, generator=generator),
     )
 
