@@ -288,11 +288,11 @@ def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
     files = recipe["data"]["files"]
     files |= {key: name.replace("annotations/", "moved/") for key, name in files.items() if name}
     (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
-    assert lxmert("eval", str(folder), str(data), "--json") == 0
+    assert status_of("eval", str(folder), str(data), "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "test"
     files["instances"] = "{part}.json"
     (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
-    assert lxmert("eval", str(folder), str(data)) == 1
+    assert status_of("eval", str(folder), str(data)) == 1
     assert re.search(r"resolved\.yaml: data\.files: .*instances holds \{part\}", capsys.readouterr().err)
 
 
