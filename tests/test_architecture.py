@@ -27,6 +27,7 @@ LEVELS = {
     "scenes": 4,
     "data": 5,
     "inference": 6,
+    "explain": 7,
     "training": 7,
     "cli": 8,
     "__main__": 9,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lxmert.errors import RegionsError
-from lxmert.vision.drawing import draw_regions
+from lxmert.vision.drawing import draw_regions, draw_weighted
 from lxmert.vision.drawing.frames import frame_of
 from lxmert.vision.drawing.places import hidden_share, overlap_share, place_tags
 from lxmert.vision.drawing.style import PALETTE, Scale, ink_on
@@ -262,3 +262,52 @@ def test_letters_stand_out_from_every_ground():
     for ground in PALETTE:
         lighter, darker = sorted((luminance(ground), luminance(ink_on(ground))), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) > 3.4  # WCAG 2 asks for 3 of large letters
+
+
+def test_light_falls_on_boxes_by_weight():
+    picture = Image.new("RGB", (1000, 600), (200, 200, 200))
+    boxes = torch.tensor(
+        [[100.0, 100.0, 300.0, 300.0], [500.0, 100.0, 700.0, 300.0], [100.0, 400.0, 300.0, 550.0]]
+    )
+    drawn = np.asarray(draw_weighted(picture, boxes, [1.0, 0.5, -1.0]))
+    assert drawn.shape == (600, 1000, 3)
+    outside, full, half, against = drawn[350, 850], drawn[200, 200], drawn[200, 600], drawn[480, 200]
+    assert full.tolist() == [200] * 3
+    assert half.tolist() == [125] * 3  # Halfway from a quarter of the brightness to all of it.
+    assert outside.tolist() == against.tolist() == [50] * 3
+
+
+def test_where_boxes_overlap_the_weightier_one_gives_the_light():
+    picture = Image.new("RGB", (1000, 600), (200, 200, 200))
+    boxes = torch.tensor([[400.0, 200.0, 600.0, 400.0], [100.0, 50.0, 900.0, 550.0]])
+    drawn = np.asarray(draw_weighted(picture, boxes, [1.0, 0.2]))
+    assert drawn[300, 500].tolist() == [200] * 3
+    assert drawn[300, 800].tolist() == [80] * 3
+
+
+def test_no_weight_frames_nothing_and_no_box_is_fine():
+    picture = Image.new("RGB", (600, 400), (200, 200, 200))
+    dark = np.asarray(draw_weighted(picture, BOXES, [0.0, 0.05]))
+    assert not painted(Image.fromarray(dark), BLUE)[0].size
+    assert (np.asarray(draw_weighted(picture, torch.zeros(0, 4), [])) == 50).all()
+
+
+def test_weighted_words_stand_below_on_grounds_of_their_colour():
+    picture = Image.new("RGB", (600, 400), (200, 200, 200))
+    plain = draw_weighted(picture, torch.zeros(0, 4), [])
+    drawn = draw_weighted(
+        picture, torch.zeros(0, 4), [], words=[("for", 1.0), ("against", -1.0), ("no", 0.0)]
+    )
+    assert drawn.width == plain.width
+    assert drawn.height > plain.height
+    below = Image.fromarray(np.asarray(drawn)[plain.height :])
+    assert painted(below, (213, 94, 0))[0].size > 300
+    assert painted(below, BLUE)[0].size > 300
+    longer = draw_weighted(picture, torch.zeros(0, 4), [], words=[("word", 0.5)] * 40, caption="answer")
+    assert longer.width == plain.width
+    assert longer.height > drawn.height + 60
+
+
+def test_each_box_needs_a_weight():
+    with pytest.raises(RegionsError, match="1 weights for 2 boxes"):
+        draw_weighted(grey(), BOXES, [1.0])

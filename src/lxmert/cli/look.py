@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from lxmert.inference.looking import Sight
 
-_LONGEST_STEM = 60
-"""Letters of a picture's name that its drawing takes over; an address can be longer than a file name may."""
-
 
 def look(
     image: Annotated[
@@ -46,10 +43,11 @@ def look(
     ] = False,
 ) -> None:
     """Show the objects of a picture: boxes, names and scores, as a table and as a drawing."""
+    from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
 
-    drawing = _checked_output(output or (None if as_json else _name_of_drawing(image)), image)
+    drawing = checked_output(output or (None if as_json else name_of_drawing(image, "objects")), image)
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     picture = load_image(image)
     # Only now: the detectors take seconds to import, a misspelt name of a picture none to tell.
@@ -58,44 +56,12 @@ def look(
 
     sight = look_at(picture, extractor_named(detector), boxes_xyxy_px, top=top, min_score=min_score)
     if drawing is not None:
-        _save(sight, drawing)
+        save_drawing(sight.drawn(), drawing)
     if as_json:
         told = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
         typer.echo(json.dumps(told | sight.to_dict()))
         return
     _print(sight, drawing)
-
-
-def _name_of_drawing(image: str) -> Path:
-    return Path(f"{Path(image).stem[:_LONGEST_STEM] or 'picture'}.objects.png")
-
-
-def _checked_output(path: Path | None, image: str) -> Path | None:
-    """The drawing's path, refused before any work where nothing can be written there."""
-    from PIL import Image
-
-    from lxmert.errors import InputError
-    from lxmert.vision.images import typed_path
-
-    if path is None:
-        return None
-    # Pillow opens files of more kinds than it writes.
-    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise InputError(f"{path}: no picture is written with the ending {path.suffix!r}; use .png or .jpg")
-    source = typed_path(image)
-    if path.exists() and source.exists() and path.samefile(source):
-        raise InputError(f"{path} is the picture itself; give another name with --output")
-    return path
-
-
-def _save(sight: "Sight", drawing: Path) -> None:
-    from lxmert.errors import InputError
-
-    try:
-        drawing.parent.mkdir(parents=True, exist_ok=True)
-        sight.drawn().save(drawing)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{drawing}: the drawing cannot be written ({error})") from error
 
 
 def _print(sight: "Sight", drawing: Path | None) -> None:

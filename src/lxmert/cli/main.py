@@ -19,6 +19,7 @@ from lxmert.cli import (
     demo,
     eval_detector,
     evaluate,
+    explain,
     export,
     extract,
     features,
@@ -46,6 +47,7 @@ app = typer.Typer(
 # Short enough for a line of the list of verbs each; longer ones would be cut off there.
 app.command("demo", short_help="Draw new pictures and ask about them.")(demo.demo)
 app.command("ask", short_help="Answer a question about a picture.")(ask.ask)
+app.command("explain", short_help="Which words and objects an answer rests on.")(explain.explain)
 app.command("look", short_help="Show the objects found in a picture.")(look.look)
 app.command("eval", short_help="Official figures of a model: VQA, GQA, NLVR2.")(evaluate.evaluate)
 app.command("predict", short_help="Write the submission file of a leaderboard.")(predict.predict)

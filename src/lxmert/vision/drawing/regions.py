@@ -84,7 +84,7 @@ def _with_name_tags(
     picture: Image.Image, boxes: list[list[float]], tags: list[str], least_side_px: int, *, must: bool
 ) -> Image.Image | None:
     """The picture with a name at each box; None where the names cover one another, unless they must."""
-    picture, factor = _enlarged(picture, least_side_px)
+    picture, factor = enlarged(picture, least_side_px)
     scale = Scale.of(picture.size)
     frames = [frame_of(box, factor, picture.size, scale) for box in boxes]
     tags = [
@@ -108,7 +108,7 @@ def _with_numbers(
     picture: Image.Image, boxes: list[list[float]], names: list[str], chances: list[str], least_side_px: int
 ) -> Image.Image:
     """The picture with a number at each box and the names beside or below it."""
-    picture, factor = _enlarged(picture, least_side_px)
+    picture, factor = enlarged(picture, least_side_px)
     scale = Scale.of(picture.size, is_crowded=True)
     frames = [frame_of(box, factor, picture.size, scale) for box in boxes]
     numbers = [str(row + 1) for row in range(len(boxes))]
@@ -142,7 +142,8 @@ def _tag_size(tag: str, scale: Scale) -> Size:
     return font_of(scale.font).getlength(tag) + 2 * scale.padding, scale.font + 1.2 * scale.padding
 
 
-def _enlarged(picture: Image.Image, least_side_px: int) -> tuple[Image.Image, float]:
+def enlarged(picture: Image.Image, least_side_px: int) -> tuple[Image.Image, float]:
+    """The picture, enlarged where its longer side is shorter than that, and by how much."""
     factor = max(1.0, least_side_px / max(picture.size))
     if factor > 1:
         size = (round(picture.width * factor), round(picture.height * factor))

@@ -1,0 +1,105 @@
+"""What the verbs about one question and one picture share: their options, and what goes before the answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lxmert.inference.predictor import LxmertPredictor
+    from lxmert.vision.regions import Regions
+
+ImageArgument = Annotated[
+    str, typer.Argument(help="The picture: any file Pillow reads, or its address.", show_default=False)
+]
+QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes.", show_default=False)]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="'scenes' (the embedded model), a model folder, or a hub name such as "
+        "unc-nlp/lxmert-vqa-uncased (for photographs).",
+    ),
+]
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes",
+        help="JSON file with the objects' boxes: a list of [x1, y1, x2, y2] in pixels. "
+        "If not given, the model's detector finds the objects.",
+    ),
+]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        help="What finds the objects instead of the model's own: 'scenes', a detector's folder or hub "
+        "name, or a JSON or YAML file that describes an extractor.",
+    ),
+]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--answers", help="Answer table instead of the model's own: a JSON file, or 'vqa' or 'gqa'."
+    ),
+]
+
+
+class Opened(NamedTuple):
+    """A picture and the model that is asked about it.
+
+    Attributes:
+        predictor: the model.
+        picture: upright and RGB.
+        regions: its objects.
+        unknown_words: those of the question that the model was never taught.
+    """
+
+    predictor: "LxmertPredictor"
+    picture: "Image.Image"
+    regions: "Regions"
+    unknown_words: list[str]
+
+
+def open_for_question(
+    image: str,
+    question: str,
+    *,
+    model: str,
+    boxes: Path | None,
+    detector: str | None,
+    answers: str | None,
+) -> Opened:
+    """Load model and picture, and look at it; what makes the answer doubtful is told on standard error."""
+    from lxmert.inference.boxes_file import read_boxes
+    from lxmert.vision.images import load_image
+
+    boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
+    picture = load_image(image)
+    # Only now: a model takes seconds to load or minutes to fetch, a misspelt name of a picture none to tell.
+    from lxmert.inference.predictor import LxmertPredictor
+    from lxmert.texts import unknown_words
+
+    predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
+    predictor.check([question])
+    regions = predictor.regions(picture, boxes_xyxy_px)
+    unknown = unknown_words(predictor.processor.tokenizer, question)
+    if unknown:
+        typer.echo(_told_of_unknown_words(unknown, model), err=True)
+    if len(regions) == 0:
+        typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
+    return Opened(predictor, picture, regions, unknown)
+
+
+def answer_in_words(text: str, probability: float) -> str:
+    """As it is printed; the published VQA table holds the empty answer."""
+    return f"{text or repr('')}  ({probability:.1%})"
+
+
+def _told_of_unknown_words(words: list[str], model: str) -> str:
+    note = f"note: the model was never taught {', '.join(map(repr, words))}, so its answer is a guess"
+    if model == "scenes":
+        note += "; it knows made pictures alone (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
+    return note

@@ -1,0 +1,48 @@
+"""Where verbs write their drawings."""
+
+from pathlib import Path
+
+from PIL import Image
+
+_LONGEST_STEM = 60
+"""Letters of a picture's name that its drawing takes over; an address can be longer than a file name may."""
+
+
+def name_of_drawing(image: str, kind: str) -> Path:
+    """The usual path: IMAGE.KIND.png in the working folder."""
+    return Path(f"{Path(image).stem[:_LONGEST_STEM] or 'picture'}.{kind}.png")
+
+
+def checked_output(path: Path | None, image: str) -> Path | None:
+    """The drawing's path, refused before any work where nothing can be written there.
+
+    Raises:
+        InputError: an ending that stands for no picture, or the picture itself.
+    """
+    from lxmert.errors import InputError
+    from lxmert.vision.images import typed_path
+
+    if path is None:
+        return None
+    # Pillow opens files of more kinds than it writes.
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise InputError(f"{path}: no picture is written with the ending {path.suffix!r}; use .png or .jpg")
+    source = typed_path(image)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path} is the picture itself; give another name with --output")
+    return path
+
+
+def save_drawing(drawing: Image.Image, path: Path) -> None:
+    """Write a drawing, and the folders above it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from lxmert.errors import InputError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawing.save(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the drawing cannot be written ({error})") from error

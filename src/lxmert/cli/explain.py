@@ -1,0 +1,119 @@
+"""`lxmert explain`: which words and which objects an answer rests on."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lxmert.cli.asking import (
+    AnswersOption,
+    BoxesOption,
+    DetectorOption,
+    ImageArgument,
+    ModelOption,
+    QuestionArgument,
+    answer_in_words,
+    open_for_question,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lxmert.explain import Explanation
+
+_MOST_OBJECTS = 10
+_BAR = 20
+"""Letters of a bar of full weight."""
+
+
+def explain(
+    image: ImageArgument,
+    question: QuestionArgument,
+    method: Annotated[
+        Literal["relevance", "removal", "gradient", "attention"],
+        typer.Option(
+            help="relevance: attention of all layers, weighed by gradients; removal: what the answer's "
+            "probability loses without it; gradient: times the input; attention: that of the last layer."
+        ),
+    ] = "relevance",
+    answer: Annotated[
+        str | None,
+        typer.Option(help="Explain this answer instead of the model's own, for example the right one."),
+    ] = None,
+    model: ModelOption = "scenes",
+    boxes: BoxesOption = None,
+    detector: DetectorOption = None,
+    answers: AnswersOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The drawing. IMAGE.explained.png by default.", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object; draw only where --output is given.")
+    ] = False,
+) -> None:
+    """Show which words and objects an answer rests on, as tables and as a drawing."""
+    from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
+
+    drawing = checked_output(output or (None if as_json else name_of_drawing(image, "explained")), image)
+    opened = open_for_question(image, question, model=model, boxes=boxes, detector=detector, answers=answers)
+    from lxmert.explain import explain as explained_by
+
+    predictor, regions = opened.predictor, opened.regions
+    explanation = explained_by(predictor, regions, question, answer=answer, method=method)
+    names = predictor.names()
+    labels = names.describe(regions)
+    if drawing is not None:
+        save_drawing(explanation.drawn(opened.picture, labels), drawing)
+    if as_json:
+        from lxmert.inference.looking import in_words
+
+        told: dict[str, Any] = {"image": image, "model": model}
+        told |= explanation.to_dict()
+        told["objects"] = [
+            in_words(regions, row, names).to_dict() | {"weight": weight}
+            for row, weight in enumerate(told["objects"])
+        ]
+        told["drawing"] = None if drawing is None else str(drawing)
+        typer.echo(json.dumps(told, ensure_ascii=False))
+        return
+    _print(explanation, labels)
+    if drawing is not None:
+        typer.echo(f"by {method}; drawn in {drawing}")
+
+
+def _print(explanation: "Explanation", labels: tuple[str, ...] | None) -> None:
+    from rich.console import Console
+
+    console = Console()
+    typer.echo(answer_in_words(explanation.answer.text, explanation.answer.probability))
+    words = zip(explanation.words, explanation.word_weights, explanation.word_shares(), strict=True)
+    console.print(_table("word", words))
+    ranked = explanation.ranked_objects()[:_MOST_OBJECTS]
+    if ranked:
+        shares = explanation.object_shares()
+        names = [f"object {row + 1}" if labels is None else labels[row] for row in ranked]
+        weights = [explanation.object_weights[row] for row in ranked]
+        console.print(_table("object", zip(names, weights, (shares[row] for row in ranked), strict=True)))
+
+
+def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
+    """Names with their weights, and these as bars."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from lxmert.vision.drawing.weighted import AGAINST, FOR
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(kind)
+    table.add_column("weight", justify="right")
+    table.add_column("")
+    for name, weight, share in rows:
+        colour = "rgb({},{},{})".format(*(FOR if share > 0 else AGAINST))
+        bar = Text("█" * round(abs(share) * _BAR), style=colour)
+        table.add_row(Text(name), f"{weight:.3f}", bar)
+    return table

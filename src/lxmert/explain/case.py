@@ -1,0 +1,170 @@
+"""One question about one image, ready to be looked into: its inputs, its words, and an answer to explain.
+
+Shapes: W word pieces with [CLS] and [SEP], G words, N objects, O = max(N, 1) with padding, B variants,
+C answers, A heads, H hidden, D feature width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lxmert.answers import Answer
+from lxmert.errors import ConfigurationError, InputError
+from lxmert.inference.int8 import is_int8
+from lxmert.inference.predictor import QUESTIONS_PER_BATCH, LxmertPredictor
+from lxmert.vision.regions import Regions
+
+_CONTINUES = "##"
+
+
+class Weights(NamedTuple):
+    """What a method gives; what the numbers measure, the method says.
+
+    Attributes:
+        words: (G,) float32.
+        objects: (N,) float32.
+        full: the weight of something that the answer rests on alone; None where the method knows none, so
+            that weights tell of one another only.
+    """
+
+    words: Tensor
+    objects: Tensor
+    full: float | None = None
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the question, as the tokenizer spells it, and the places of its pieces among the W."""
+
+    text: str
+    places: tuple[int, ...]
+
+
+class Pass(NamedTuple):
+    """A forward pass that can be differentiated.
+
+    Attributes:
+        score: of the answer in question, before the softmax; a scalar.
+        word_vectors: (1, W, H), the looked-up word embeddings.
+        features: (1, O, D).
+        output: what the model returned, with all attention maps.
+    """
+
+    score: Tensor
+    word_vectors: Tensor
+    features: Tensor
+    output: Any
+
+
+class Case:
+    """One question about one image.
+
+    Args:
+        predictor: the model, with its processor.
+        regions: the image's objects.
+        question: the text.
+        answer: the answer to explain, one of the model's; None for the one that it gives.
+
+    Attributes:
+        words: the G words of the question.
+        objects: N.
+        answer: the answer to explain, with its probability.
+
+    Raises:
+        InputError: an answer that the model does not know.
+        ConfigurationError: the model is in 8 bits, which gives no gradients.
+        TextError: a question that is empty, or has no word that the model knows.
+        VocabularyError: the processor has no answers.
+    """
+
+    def __init__(
+        self, predictor: LxmertPredictor, regions: Regions, question: str, answer: str | None = None
+    ) -> None:
+        self._model = predictor.model
+        if is_int8(self._model):
+            raise ConfigurationError("a model in 8 bits cannot be explained; load it without dtype='int8'")
+        answers = predictor.processor.require_answers()
+        if answer is not None and answer not in answers:
+            raise InputError(f"{answer!r} is none of the {len(answers)} answers that the model chooses from")
+        inputs = predictor.processor(text=[question], regions=[regions]).to(self._model.device)
+        self._inputs: dict[str, Tensor] = dict(inputs)
+        for name in ("visual_feats", "visual_pos"):
+            self._inputs[name] = self._inputs[name].to(self._model.dtype)
+        self.words = _words(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())
+        self.objects = len(regions)
+        nothing = torch.zeros(1, len(self.words), dtype=torch.bool)
+        chances = self.chances_without(nothing, torch.zeros(1, self.objects, dtype=torch.bool))[0]  # (C,)
+        label = int(chances.argmax()) if answer is None else answers.index(answer)
+        self.answer = Answer(answers[label], float(chances[label]), label)
+
+    @torch.no_grad()
+    def chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
+        """The probabilities of all answers where words and objects are taken away.
+
+        Words are hidden by the attention mask, the others keep their places. Objects are hidden too, and
+        their features and boxes are 0, so that an image that lost them all is one where none was found.
+
+        Args:
+            words: (B, G) bool, True takes a word away.
+            objects: (B, N) bool, True takes an object away.
+
+        Returns:
+            (B, C) float32, on the CPU.
+        """
+        chances = [
+            self._chances_without(some_words, some_objects)
+            for some_words, some_objects in zip(
+                words.split(QUESTIONS_PER_BATCH), objects.split(QUESTIONS_PER_BATCH), strict=True
+            )
+        ]
+        return torch.cat(chances)
+
+    def _chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
+        inputs = {
+            name: values.repeat(len(words), *[1] * (values.ndim - 1)) for name, values in self._inputs.items()
+        }
+        device = self._model.device
+        for column, word in enumerate(self.words):
+            inputs["attention_mask"][:, list(word.places)] *= ~words[:, column, None].to(device)
+        stay = ~objects.to(device)  # (B, N)
+        inputs["visual_attention_mask"][:, : self.objects] *= stay
+        for name in ("visual_feats", "visual_pos"):
+            inputs[name][:, : self.objects] *= stay[..., None]
+        scores = self._model(**inputs).question_answering_score
+        return scores.float().softmax(dim=-1).cpu()
+
+    def forward(self) -> Pass:
+        """Score the answer with gradients, and with all attention maps, none of which is computed in vain."""
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = {name: values.clone() for name, values in self._inputs.items()}
+            embeddings = self._model.get_input_embeddings()
+            word_vectors = embeddings(inputs.pop("input_ids")).detach().requires_grad_()
+            features = inputs.pop("visual_feats").requires_grad_()
+            output = self._model(
+                inputs_embeds=word_vectors, visual_feats=features, output_all_attentions=True, **inputs
+            )
+            return Pass(output.question_answering_score[0, self.answer.label], word_vectors, features, output)
+
+    def weights(self, pieces: Tensor, objects: Tensor) -> Weights:
+        """Weights of pieces (W,) and padded objects (O,) as those of words, by their sum, and of objects."""
+        pieces = pieces.detach().float().cpu()
+        by_word = [pieces[list(word.places)].sum() for word in self.words]
+        return Weights(torch.stack(by_word), objects.detach().float().cpu()[: self.objects])
+
+
+def _words(tokenizer: Any, token_ids: Sequence[int]) -> tuple[Word, ...]:
+    words: list[Word] = []
+    pieces = tokenizer.convert_ids_to_tokens(token_ids)
+    special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+    for place, (token, piece) in enumerate(zip(token_ids, pieces, strict=True)):
+        if token in special:
+            continue
+        if piece.startswith(_CONTINUES) and words:
+            first = words.pop()
+            words.append(Word(first.text + piece.removeprefix(_CONTINUES), (*first.places, place)))
+        else:
+            words.append(Word(piece, (place,)))
+    return tuple(words)

@@ -1,0 +1,64 @@
+"""`explain`: the methods by name."""
+
+from collections.abc import Callable
+from typing import Final
+
+from lxmert.errors import InputError
+from lxmert.explain.attention import attention
+from lxmert.explain.case import Case, Weights
+from lxmert.explain.explanation import Explanation
+from lxmert.explain.gradient import gradient
+from lxmert.explain.relevance import relevance
+from lxmert.explain.removal import removal
+from lxmert.inference.predictor import LxmertPredictor
+from lxmert.vision.regions import Regions
+
+Method = Callable[[Case], Weights]
+
+METHODS: Final[dict[str, Method]] = {
+    "relevance": relevance,
+    "removal": removal,
+    "gradient": gradient,
+    "attention": attention,
+}
+"""By name. What their numbers measure stands with each; sizes of two methods cannot be compared."""
+
+
+def explain(
+    predictor: LxmertPredictor,
+    regions: Regions,
+    question: str,
+    *,
+    answer: str | None = None,
+    method: str = "relevance",
+) -> Explanation:
+    """Which words and which objects an answer rests on.
+
+    Args:
+        predictor: the model, with its processor; its weights stay as they are.
+        regions: what `predictor.regions` made of an image, or features of your own.
+        question: one question.
+        answer: another answer to explain than the one that the model gives, for example the right one.
+        method: one of `METHODS`.
+
+    Raises:
+        InputError: no such method, or an answer that the model does not know.
+        ConfigurationError: the model is in 8 bits, or lacks what the method looks at.
+        TextError: a question that is empty, or has no word that the model knows.
+        VocabularyError: the processor has no answers.
+        TensorError: regions of another width than the model reads.
+    """
+    if method not in METHODS:
+        raise InputError(f"method is {method!r}, expected {', '.join(METHODS)}")
+    case = Case(predictor, regions, question, answer)
+    weights = METHODS[method](case)
+    return Explanation(
+        question=question,
+        answer=case.answer,
+        method=method,
+        words=tuple(word.text for word in case.words),
+        word_weights=tuple(weights.words.tolist()),
+        object_weights=tuple(weights.objects.tolist()),
+        regions=regions,
+        full=weights.full,
+    )

@@ -1,0 +1,91 @@
+"""What `explain` gives: a weight for each word and each object, in numbers and as a picture.
+
+Shapes: G words, N objects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from lxmert.answers import Answer
+from lxmert.vision.drawing import draw_weighted
+from lxmert.vision.images import ImageSource, load_image
+from lxmert.vision.regions import Regions
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which words and which objects an answer rests on.
+
+    Attributes:
+        question: as it was asked.
+        answer: what is explained, with its probability.
+        method: how; says what the weights measure.
+        words: the G words of the question, as the tokenizer spells them.
+        word_weights: G numbers, the larger the more the answer rests on the word.
+        object_weights: N numbers likewise, in the order of `regions`.
+        regions: the objects.
+        full: the weight of something that the answer rests on alone; None where the method knows none.
+    """
+
+    question: str
+    answer: Answer
+    method: str
+    words: tuple[str, ...]
+    word_weights: tuple[float, ...]
+    object_weights: tuple[float, ...]
+    regions: Regions
+    full: float | None = None
+
+    def ranked_objects(self) -> list[int]:
+        """Places of the objects in `regions`, the one of the greatest weight first."""
+        return sorted(range(len(self.object_weights)), key=lambda row: -self.object_weights[row])
+
+    def word_shares(self) -> list[float]:
+        """The words' weights in -1..1, as shares of the full weight; where none is known, of the largest."""
+        return _shares(self.word_weights, self.full)
+
+    def object_shares(self) -> list[float]:
+        """The objects' weights in -1..1 likewise."""
+        return _shares(self.object_weights, self.full)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: question, answer, method, and the weights of words and objects in their order."""
+        return {
+            "question": self.question,
+            "answer": {"answer": self.answer.text, "probability": round(self.answer.probability, _DIGITS)},
+            "method": self.method,
+            "words": [
+                {"word": word, "weight": round(weight, _DIGITS)}
+                for word, weight in zip(self.words, self.word_weights, strict=True)
+            ],
+            "objects": [round(weight, _DIGITS) for weight in self.object_weights],
+        }
+
+    def drawn(self, image: ImageSource, labels: Sequence[str] | None = None) -> Image.Image:
+        """The picture in which light falls on the objects by weight, with the words below.
+
+        Args:
+            image: the picture that the regions were made of.
+            labels: names of the N objects.
+
+        Raises:
+            RegionsError: a picture too small for the boxes, or not one label for each.
+        """
+        return draw_weighted(
+            load_image(image),
+            self.regions.boxes_xyxy_px,
+            self.object_shares(),
+            labels=labels,
+            words=list(zip(self.words, self.word_shares(), strict=True)),
+            caption=f"{self.answer.text or repr('')} ({self.answer.probability:.0%})",
+        )
+
+
+def _shares(weights: Sequence[float], full: float | None) -> list[float]:
+    largest = full or max(map(abs, weights), default=0.0) or 1.0
+    return [min(1.0, max(-1.0, weight / largest)) for weight in weights]

@@ -1,0 +1,120 @@
+"""What an explanation is worth: how fast answers go wrong as what it names is taken away.
+
+The perturbation test of Chefer, Gur & Wolf 2021 (arXiv 2103.15679, section 4): with the weightiest taken away
+first accuracy should fall soon, with the least first it should stay. Words and objects are tested apart.
+
+Shapes: G words, N objects, S shares, C answers.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from lxmert.errors import InputError
+from lxmert.explain.case import Case
+from lxmert.explain.explaining import Method
+from lxmert.inference.predictor import LxmertPredictor
+from lxmert.vision.regions import Regions
+
+SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+"""Shares that are taken away, as in the paper's code."""
+
+Part = Literal["words", "objects"]
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """A question about an image, with its right answer."""
+
+    regions: Regions
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Accuracy as more is taken away.
+
+    Attributes:
+        shares: S shares of the words or objects, 0..1, rising from 0 to 1.
+        most_first: accuracy in 0..1 at each share, the weightiest gone first; the lower the better.
+        least_first: likewise with the least weighty gone first; the higher the better.
+    """
+
+    shares: tuple[float, ...]
+    most_first: tuple[float, ...]
+    least_first: tuple[float, ...]
+
+    @property
+    def most_first_area(self) -> float:
+        """Area below `most_first` (trapezoids), in 0..1."""
+        return _area(self.most_first, self.shares)
+
+    @property
+    def least_first_area(self) -> float:
+        """Area below `least_first` (trapezoids), in 0..1."""
+        return _area(self.least_first, self.shares)
+
+
+def _area(heights: Sequence[float], places: Sequence[float]) -> float:
+    return float(torch.trapezoid(torch.tensor(heights), torch.tensor(places)))
+
+
+def faithfulness(
+    predictor: LxmertPredictor,
+    asked: Iterable[AskedQuestion],
+    method: Method,
+    part: Part,
+    shares: Sequence[float] = SHARES,
+) -> Faithfulness:
+    """Measure a method on questions whose answers are known.
+
+    The answer that is explained is the model's own, right or wrong.
+
+    Args:
+        predictor: the model, with its processor.
+        asked: at least one; those whose right answer the model does not know count as wrong.
+        method: one of `METHODS`' values, or any function of a `Case`.
+        part: what is taken away.
+        shares: how much of it, rising from 0 to 1; of a share the nearest whole number is taken.
+
+    Raises:
+        InputError: no question.
+    """
+    answers = predictor.processor.require_answers()
+    labels = {answer: label for label, answer in enumerate(answers)}
+    right = [
+        torch.stack([chances.argmax(dim=-1) == labels.get(one.answer, -1) for chances in both])
+        for one in asked
+        for both in [_chances_both_ways(Case(predictor, one.regions, one.text), method, part, shares)]
+    ]
+    if not right:
+        raise InputError("faithfulness of no question at all; give at least one")
+    most_first, least_first = torch.stack(right).double().mean(dim=0).tolist()  # (2, S)
+    return Faithfulness(tuple(shares), tuple(most_first), tuple(least_first))
+
+
+def _chances_both_ways(
+    case: Case, method: Method, part: Part, shares: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (S, C) as the weightiest go first, and as the least weighty do."""
+    found = method(case)
+    weights = found.words if part == "words" else found.objects
+    most_first = weights.sort(descending=True, stable=True).indices
+    return (
+        case.chances_without(*_gone(case, most_first, part, shares)),
+        case.chances_without(*_gone(case, most_first.flip(0), part, shares)),
+    )
+
+
+def _gone(case: Case, order: Tensor, part: Part, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Which words (S, G) and objects (S, N) are gone at each share."""
+    words = torch.zeros(len(shares), len(case.words), dtype=torch.bool)
+    objects = torch.zeros(len(shares), case.objects, dtype=torch.bool)
+    gone = words if part == "words" else objects
+    for row, share in enumerate(shares):
+        gone[row, order[: round(share * len(order))]] = True
+    return words, objects

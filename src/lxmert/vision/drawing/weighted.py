@@ -1,0 +1,109 @@
+"""`draw_weighted`: a picture in which light falls on its boxes by weight, with weighted words below.
+
+Shapes: N boxes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from lxmert.errors import RegionsError
+from lxmert.vision.drawing.regions import draw_regions, enlarged
+from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, font_of, ink_on
+from lxmert.vision.drawing.words import with_bar
+from lxmert.vision.geometry import validate_boxes
+
+FOR: Colour = PALETTE[1]
+"""Ground of words that speak for the answer."""
+AGAINST: Colour = PALETTE[0]
+"""Ground of words that speak against it."""
+
+_DARKEST = 0.25
+"""Brightness of what has no weight, as a share of the picture's own."""
+_MOST_FRAMES = 5
+"""Boxes that are framed and named; more say no more."""
+_LEAST_SHARE = 0.1
+"""Light below which a box is not framed."""
+_LEAST_SIDE_PX = 560
+
+
+def draw_weighted(
+    image: Image.Image,
+    boxes_xyxy_px: Tensor,
+    weights: Sequence[float],
+    labels: Sequence[str] | None = None,
+    words: Sequence[tuple[str, float]] = (),
+    caption: str | None = None,
+) -> Image.Image:
+    """Darken a picture but where boxes of weight lie, frame the weightiest, and write words below.
+
+    Args:
+        image: RGB image.
+        boxes_xyxy_px: (N, 4) x1, y1, x2, y2 in pixels of the image.
+        weights: a number in -1..1 for each box, shown as a percentage: 1 is full light, 0 and less is none.
+        labels: a name for each box.
+        words: each with its weight in -1..1; their ground is the redder the larger that is, blue below 0.
+        caption: words below those.
+
+    Returns:
+        A new RGB image; small pictures are enlarged.
+
+    Raises:
+        RegionsError: boxes outside the image, or not one weight and label for each.
+    """
+    boxes = validate_boxes(boxes_xyxy_px, (image.height, image.width))
+    for name, given in (("weights", weights), ("labels", labels)):
+        if given is not None and len(given) != len(boxes):
+            raise RegionsError(f"{len(given)} {name} for {len(boxes)} boxes; expected one for each")
+    picture, factor = enlarged(image, _LEAST_SIDE_PX)
+    light = [max(0.0, weight) for weight in weights]
+    lit = _lit(picture, (boxes * factor).tolist(), light)
+    order = sorted(range(len(light)), key=lambda row: -light[row])[:_MOST_FRAMES]
+    framed = [row for row in order if light[row] >= _LEAST_SHARE]
+    names = [labels[row] if labels is not None else "" for row in framed]
+    drawn = draw_regions(lit, boxes[framed] * factor, names, [light[row] for row in framed], legend=False)
+    return with_bar(_with_words(drawn, words), None, caption, Scale.of(drawn.size).font)
+
+
+def _lit(picture: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
+    """The picture, each pixel as bright as the weightiest box that it lies in."""
+    brightness = np.full((picture.height, picture.width, 1), _DARKEST)
+    for row in sorted(range(len(boxes)), key=lambda row: light[row]):
+        x1, y1, x2, y2 = (round(corner) for corner in boxes[row])
+        brightness[y1:y2, x1:x2] = _DARKEST + (1 - _DARKEST) * light[row]
+    return Image.fromarray((np.asarray(picture) * brightness).round().astype(np.uint8))
+
+
+def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
+    """The picture on a sheet, the words below it on grounds of their weight; itself without words."""
+    if not words:
+        return picture
+    scale = Scale.of(picture.size)
+    size = round(scale.font * 1.25)
+    font, margin, gap, line = font_of(size), round(scale.font * 1.1), 0.3 * size, 1.7 * size
+    places, x, y = [], float(margin), 0.0
+    for word, _ in words:
+        width = font.getlength(word) + 2 * gap
+        if x > margin and x + width > picture.width - margin:
+            x, y = float(margin), y + line
+        places.append((x, y, width))
+        x += width + gap
+    top = picture.height + 0.85 * margin
+    sheet = Image.new("RGB", (picture.width, round(top + y + line)), PAPER)
+    sheet.paste(picture)
+    draw = ImageDraw.Draw(sheet)
+    for (word, weight), (x, y, width) in zip(words, places, strict=True):
+        ground = _ground(weight)
+        place = (x, top + y, x + width, top + y + 1.4 * size)
+        draw.rounded_rectangle(place, radius=scale.radius, fill=ground)
+        draw.text((x + gap, top + y + 0.7 * size), word, fill=ink_on(ground), font=font, anchor="lm")
+    return sheet
+
+
+def _ground(weight: float) -> Colour:
+    """From paper at 0 to full colour at 1 and -1."""
+    colour, part = (FOR, weight) if weight > 0 else (AGAINST, -weight)
+    red, green, blue = (round(paper + (ink - paper) * part) for paper, ink in zip(PAPER, colour, strict=True))
+    return red, green, blue

@@ -1,0 +1,84 @@
+"""`lxmert explain`: tables and a drawing for good input, one clear line for bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lxmert.scenes import sample
+from tests.cli.test_ask import CommandLine
+
+
+@pytest.fixture
+def lxmert(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    sample(5, 0, questions=1)[0].save("scene.png")
+    return CommandLine(capsys)
+
+
+QUESTION = "How many triangles are not red?"
+
+
+def test_explain_prints_words_and_objects_and_draws(lxmert: CommandLine) -> None:
+    status, out, err = lxmert.run("explain", "scene.png", QUESTION)
+    assert (status, err) == (0, "")
+    answer, *rows, last = out.splitlines()
+    _, asked, _ = lxmert.run("ask", "scene.png", QUESTION)
+    assert answer == asked.strip()
+    heading = next(row for row, text in enumerate(rows) if text.startswith("object"))
+    words, objects = rows[1:heading], rows[heading + 1 :]
+    assert [row.split()[0] for row in words] == ["how", "many", "triangles", "are", "not", "red", "?"]
+    weights = [float(row.replace("█", "").split()[-1]) for row in objects]
+    assert len(weights) == 6
+    assert weights == sorted(weights, reverse=True)
+    assert all(row.split()[0] in {"small", "large"} for row in objects)
+    assert max(row.count("█") for row in objects) == max(row.count("█") for row in words) == 20
+    assert last == "by relevance; drawn in scene.explained.png"
+    with Image.open("scene.explained.png") as drawn:
+        assert drawn.mode == "RGB"
+        assert min(drawn.size) > 400
+
+
+def test_json_tells_the_same_and_draws_nothing_unasked(lxmert: CommandLine) -> None:
+    status, out, _ = lxmert.run(
+        "explain", "scene.png", QUESTION, "--method", "removal", "--answer", "1", "--json"
+    )
+    assert status == 0
+    told = json.loads(out)
+    assert (told["method"], told["answer"]["answer"], told["drawing"]) == ("removal", "1", None)
+    assert [one["word"] for one in told["words"]][:2] == ["how", "many"]
+    assert all({"box", "name", "weight"} <= one.keys() for one in told["objects"])
+    assert not Path("scene.explained.png").exists()
+
+
+def test_the_drawing_goes_where_it_is_asked_to(lxmert: CommandLine) -> None:
+    status, out, _ = lxmert.run("explain", "scene.png", QUESTION, "-o", "new/why.jpg", "--json")
+    assert status == 0
+    assert json.loads(out)["drawing"] == str(Path("new/why.jpg"))
+    with Image.open("new/why.jpg") as drawn:
+        assert drawn.format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-o", "scene.png"], "is the picture itself"),
+        (["-o", "why.txt"], "no picture is written with the ending '.txt'"),
+        (["--answer", "chartreuse"], "'chartreuse' is none of the"),
+    ],
+)
+def test_wrong_input_is_one_line(lxmert: CommandLine, options: list[str], told: str) -> None:
+    status, out, err = lxmert.run("explain", "scene.png", QUESTION, *options)
+    assert (status, out) == (1, "")
+    assert told in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unknown_method_is_wrong_usage(lxmert: CommandLine) -> None:
+    status, _, err = lxmert.run("explain", "scene.png", QUESTION, "--method", "magic")
+    assert status == 2
+    assert "relevance" in err

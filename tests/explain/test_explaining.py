@@ -1,0 +1,232 @@
+"""Explanations of a trained model: each method gives what its definition says, for any question and image."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from PIL import Image
+
+from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertPredictor, Regions
+from lxmert.errors import ConfigurationError, InputError, TextError
+from lxmert.explain import METHODS, Explanation, explain
+from lxmert.explain.case import Case
+from lxmert.inference.int8 import quantize
+from lxmert.scenes import sample
+
+QUESTION = "What color is the largest purply item?"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> LxmertPredictor:
+    return LxmertPredictor.from_pretrained("scenes", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return sample(11, 0, questions=1)[0]
+
+
+@pytest.fixture(scope="module")
+def regions(predictor: LxmertPredictor, picture: Image.Image) -> Regions:
+    found = predictor.regions(picture)
+    assert len(found) >= 3
+    return found
+
+
+def nothing(predictor: LxmertPredictor) -> Regions:
+    return Regions(
+        torch.zeros(0, 4), torch.zeros(0, predictor.model.config.visual_feat_dim), (60, 91), "none"
+    )
+
+
+@pytest.fixture
+def untouched(predictor: LxmertPredictor) -> Iterator[None]:
+    """Weights and their settings are as before."""
+    before = {name: weight.clone() for name, weight in predictor.model.named_parameters()}
+    yield
+    for name, weight in predictor.model.named_parameters():
+        assert torch.equal(weight, before[name])
+        assert weight.grad is None
+        assert weight.requires_grad
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("untouched")
+def test_every_method_weighs_each_word_and_object(
+    predictor: LxmertPredictor, regions: Regions, method: str
+) -> None:
+    explanation = explain(predictor, regions, QUESTION, method=method)
+    assert explanation.words[:5] == ("what", "color", "is", "the", "largest")
+    assert explanation.words[-2:] == ("item", "?")
+    assert len(explanation.word_weights) == len(explanation.words)
+    assert len(explanation.object_weights) == len(regions)
+    assert any(explanation.object_weights)
+    [[best]] = predictor.answer(regions, [QUESTION])
+    assert explanation.answer.text == best.text
+    assert explanation.answer.probability == pytest.approx(best.probability, abs=1e-5)
+    ranked = [explanation.object_weights[row] for row in explanation.ranked_objects()]
+    assert ranked == sorted(explanation.object_weights, reverse=True)
+
+
+def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regions) -> None:
+    case = Case(predictor, regions, "Is it purplexyz?")
+    pieces = predictor.processor.tokenizer.tokenize("Is it purplexyz?")
+    assert "".join(word.text for word in case.words) == "".join(pieces).replace("##", "")
+    assert sorted(place for word in case.words for place in word.places) == list(range(1, len(pieces) + 1))
+    weights = case.weights(torch.arange(len(pieces) + 2.0), torch.zeros(len(regions)))
+    assert weights.words.tolist() == [float(sum(word.places)) for word in case.words]
+
+
+def test_removal_is_the_fall_of_the_answer_when_the_object_was_never_there(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    explanation = explain(predictor, regions, QUESTION, method="removal")
+    for row, weight in enumerate(explanation.object_weights):
+        others = regions.select(torch.tensor([other for other in range(len(regions)) if other != row]))
+        [answers] = predictor.answer(others, [QUESTION], top_k=len(predictor.processor.require_answers()))
+        left = next(one for one in answers if one.text == explanation.answer.text)
+        assert weight == pytest.approx(explanation.answer.probability - left.probability, abs=1e-5)
+
+
+def test_an_image_that_lost_its_only_object_is_one_without_any(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    alone = regions.select(torch.tensor([1]))
+    explanation = explain(predictor, alone, QUESTION, method="removal")
+    [answers] = predictor.answer(
+        nothing(predictor), [QUESTION], top_k=len(predictor.processor.require_answers())
+    )
+    left = next(one for one in answers if one.text == explanation.answer.text)
+    assert explanation.object_weights[0] == pytest.approx(
+        explanation.answer.probability - left.probability, abs=1e-5
+    )
+
+
+def test_a_removed_word_is_hidden_with_all_its_pieces(predictor: LxmertPredictor, regions: Regions) -> None:
+    question = "Is it purplexyz?"
+    explanation = explain(predictor, regions, question, method="removal")
+    case = Case(predictor, regions, question)
+    inputs = predictor.processor(text=[question], regions=[regions])
+    for word, weight in zip(case.words, explanation.word_weights, strict=True):
+        mask = inputs["attention_mask"].clone()
+        mask[0, list(word.places)] = 0
+        with torch.no_grad():
+            scores = predictor.model(**{**inputs, "attention_mask": mask}).question_answering_score[0]
+        chance = float(scores.softmax(dim=0)[explanation.answer.label])
+        assert weight == pytest.approx(explanation.answer.probability - chance, abs=1e-5)
+
+
+def test_attention_is_that_of_the_first_word_in_the_last_layer(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    explanation = explain(predictor, regions, QUESTION, method="attention")
+    inputs = predictor.processor(text=[QUESTION], regions=[regions])
+    with torch.no_grad():
+        maps = predictor.model(**inputs, output_attentions=True).cross_encoder_attentions
+    expected = maps[-1][0].mean(dim=0)[0]
+    assert list(explanation.object_weights) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert sum(explanation.object_weights) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_gradient_times_input_is_the_slope_along_the_features(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    """By finite differences of the model in float64: how the score moves as one object's features grow."""
+    explanation = explain(predictor, regions, QUESTION, method="gradient")
+    inputs = dict(predictor.processor(text=[QUESTION], regions=[regions]))
+    precise = _in_float64(predictor.model)
+    for row in range(len(regions)):
+        scores = []
+        for step in (-1e-5, 1e-5):
+            features = inputs["visual_feats"].double()
+            features[0, row] *= 1 + step
+            given = {**inputs, "visual_feats": features, "visual_pos": inputs["visual_pos"].double()}
+            with torch.no_grad():
+                scores.append(float(precise(**given).question_answering_score[0, explanation.answer.label]))
+        slope = (scores[1] - scores[0]) / 2e-5
+        assert explanation.object_weights[row] == pytest.approx(slope, rel=1e-3, abs=1e-5)
+
+
+def _in_float64(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering:
+    copy = LxmertForQuestionAnswering(model.config)
+    copy.load_state_dict(model.state_dict())
+    return copy.double().eval()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frozen_models_and_inference_mode_are_explained_alike(regions: Regions, method: str) -> None:
+    predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
+    expected = explain(predictor, regions, QUESTION, method=method)
+    predictor.model.requires_grad_(False)
+    with torch.inference_mode():
+        found = explain(predictor, predictor.regions(sample(11, 0, questions=1)[0]), QUESTION, method=method)
+    assert list(found.object_weights) == pytest.approx(list(expected.object_weights), abs=1e-6)
+    assert list(found.word_weights) == pytest.approx(list(expected.word_weights), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_without_objects_leaves_the_words(
+    predictor: LxmertPredictor, picture: Image.Image, method: str
+) -> None:
+    explanation = explain(predictor, nothing(predictor), QUESTION, method=method)
+    assert explanation.object_weights == ()
+    assert explanation.ranked_objects() == []
+    assert any(explanation.word_weights)
+    explanation.drawn(Image.new("RGB", (91, 60)))
+
+
+def test_another_answer_than_the_models_can_be_explained(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    own = explain(predictor, regions, QUESTION, method="gradient")
+    other = "red" if own.answer.text != "red" else "blue"
+    explanation = explain(predictor, regions, QUESTION, method="gradient", answer=other)
+    assert explanation.answer.text == other
+    assert explanation.answer.probability < own.answer.probability
+    assert explanation.word_weights != own.word_weights
+
+
+def test_shares_are_of_the_full_weight_or_of_the_largest(
+    regions: Regions, predictor: LxmertPredictor
+) -> None:
+    answer = explain(predictor, regions, QUESTION).answer
+    three = regions.select(torch.arange(3))
+    known = Explanation("q", answer, "m", ("a", "b"), (0.25, -0.5), (0.1, 0.2, 0.0), three, full=1.0)
+    assert known.word_shares() == [0.25, -0.5]
+    assert known.object_shares() == [0.1, 0.2, 0.0]
+    unknown = Explanation("q", answer, "m", ("a", "b"), (1.0, -4.0), (0.0, 0.0, 0.0), three)
+    assert unknown.word_shares() == [0.25, -1.0]
+    assert unknown.object_shares() == [0.0, 0.0, 0.0]
+
+
+def test_half_precision_is_explained_about_alike(regions: Regions) -> None:
+    expected = explain(LxmertPredictor.from_pretrained("scenes", device="cpu"), regions, QUESTION)
+    half = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="bfloat16")
+    found = explain(half, regions, QUESTION)
+    assert found.ranked_objects()[0] == expected.ranked_objects()[0]
+
+
+def test_what_cannot_be_explained_is_refused(predictor: LxmertPredictor, regions: Regions) -> None:
+    with pytest.raises(
+        InputError, match=r"method is 'magic', expected relevance, removal, gradient, attention"
+    ):
+        explain(predictor, regions, QUESTION, method="magic")
+    with pytest.raises(InputError, match=r"'chartreuse' is none of the \d+ answers"):
+        explain(predictor, regions, QUESTION, answer="chartreuse")
+    with pytest.raises(TextError, match="is empty"):
+        explain(predictor, regions, " ")
+
+
+def test_a_model_in_8_bits_is_refused(regions: Regions) -> None:
+    predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
+    quantize(predictor.model, torch.float32)
+    with pytest.raises(ConfigurationError, match="8 bits"):
+        explain(predictor, regions, QUESTION)
+
+
+def test_attention_needs_a_layer_that_looks_across(predictor: LxmertPredictor, regions: Regions) -> None:
+    config = LxmertConfig(**{**predictor.model.config.to_dict(), "x_layers": 0})
+    blind = LxmertPredictor(LxmertForQuestionAnswering(config), predictor.processor)
+    with pytest.raises(ConfigurationError, match="no cross-modality layer"):
+        explain(blind, regions, QUESTION, method="attention")
+    assert not any(explain(blind, regions, QUESTION, method="relevance").object_weights)

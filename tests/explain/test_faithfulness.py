@@ -1,0 +1,91 @@
+"""Faithfulness: accuracy as words or objects are taken away, counted by hand with answers laid down."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lxmert import LxmertPredictor
+from lxmert.errors import InputError
+from lxmert.explain import METHODS
+from lxmert.explain import faithfulness as room
+from lxmert.explain.case import Case, Weights
+from lxmert.explain.faithfulness import AskedQuestion, Faithfulness, faithfulness
+from lxmert.scenes import sample
+
+
+class LaidDown:
+    """In place of a `Case`: 2 words, 4 objects; the answer is class 1 while word 1 and object 2 are there."""
+
+    words = ("a", "b")
+    objects = 4
+
+    def __init__(self, *_: Any) -> None:
+        self.asked: list[tuple[Tensor, Tensor]] = []
+
+    def chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
+        lost = objects[:, 2] | words[:, 1]  # (S,)
+        return torch.stack([lost.float(), 1 - lost.float()], dim=1)
+
+
+def knows(_: Any) -> Weights:
+    return Weights(torch.tensor([0.0, 1.0]), torch.tensor([0.1, 0.2, 0.9, 0.3]))
+
+
+PREDICTOR: Any = SimpleNamespace(processor=SimpleNamespace(require_answers=lambda: ["no", "yes"]))
+REGIONS: Any = None
+
+
+def test_the_weightiest_goes_first_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "Case", LaidDown)
+    asked = [AskedQuestion(REGIONS, "?", "yes"), AskedQuestion(REGIONS, "?", "yes")]
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    found = faithfulness(PREDICTOR, asked, knows, "objects", shares)
+    assert found.most_first == (1, 0, 0, 0, 0)
+    assert found.least_first == (1, 1, 1, 1, 0)
+    assert found.most_first_area == pytest.approx(0.125)
+    assert found.least_first_area == pytest.approx(0.875)
+    words = faithfulness(PREDICTOR, asked, knows, "words", (0.0, 0.5, 1.0))
+    assert (words.most_first, words.least_first) == ((1, 0, 0), (1, 1, 0))
+
+
+def test_accuracy_is_of_the_right_answer_and_the_mean_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "Case", LaidDown)
+    asked = [AskedQuestion(REGIONS, "?", answer) for answer in ("yes", "no", "unheard of", "yes")]
+    found = faithfulness(PREDICTOR, asked, knows, "objects", (0.0, 0.25, 1.0))
+    assert found.most_first == (0.5, 0.25, 0.25)
+
+
+def test_areas_are_trapezoids_between_uneven_shares() -> None:
+    found = Faithfulness((0.0, 0.5, 0.6, 1.0), (1.0, 0.5, 0.5, 0.0), (1.0, 1.0, 1.0, 0.0))
+    assert found.most_first_area == pytest.approx(0.375 + 0.05 + 0.1)
+    assert found.least_first_area == pytest.approx(0.5 + 0.1 + 0.2)
+
+
+def test_no_question_is_refused() -> None:
+    with pytest.raises(InputError, match="no question at all"):
+        faithfulness(PREDICTOR, [], knows, "objects")
+
+
+def test_explanations_of_the_embedded_model_beat_chance() -> None:
+    """Of relevance and removal, on 40 questions, against an order by lot; figures stand in the docs."""
+    predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
+    asked = []
+    for index in range(8):
+        picture, _, questions = sample(31, index, questions=5)
+        regions = predictor.regions(picture)
+        asked += [AskedQuestion(regions, one.text, one.answer) for one in questions]
+    generator = torch.Generator().manual_seed(0)
+
+    def by_lot(case: Case) -> Weights:
+        return Weights(
+            torch.rand(len(case.words), generator=generator), torch.rand(case.objects, generator=generator)
+        )
+
+    chance = faithfulness(predictor, asked, by_lot, "objects")
+    for method in ("relevance", "removal"):
+        found = faithfulness(predictor, asked, METHODS[method], "objects")
+        assert found.most_first_area < chance.most_first_area < found.least_first_area
+        assert found.most_first[0] == chance.most_first[0]
