@@ -115,5 +115,5 @@ def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
     for name, weight, share in rows:
         colour = "rgb({},{},{})".format(*(FOR if share > 0 else AGAINST))
         bar = Text("█" * round(abs(share) * _BAR), style=colour)
-        table.add_row(Text(name), f"{weight:.3f}", bar)
+        table.add_row(Text(name), f"{weight:z.3f}", bar)
     return table
