@@ -34,7 +34,10 @@ def test_commands_run_as_written(
     assert first is not None
     assert "striped orange star" in first[1]
     assert "hollow orange cross" in first[2]
-    with Image.open("scene-7-0.explained.png") as drawn, Image.open(ROOT / "docs/images/explanation.png") as shown:
+    with (
+        Image.open("scene-7-0.explained.png") as drawn,
+        Image.open(ROOT / "docs/images/explanation.png") as shown,
+    ):
         assert drawn.size == shown.size
 
 
@@ -54,7 +57,9 @@ def test_python_runs_as_written_from_top_to_bottom(tmp_path: Path) -> None:
 
 def test_all_methods_and_only_those_are_told_and_measured() -> None:
     described = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", TEXT.split("## What they")[0], re.MULTILINE)
-    measured = re.findall(r"^\| (\w+) \|", TEXT.split("## What they")[1].split("## In Python")[0], re.MULTILINE)
+    measured = re.findall(
+        r"^\| (\w+) \|", TEXT.split("## What they")[1].split("## In Python")[0], re.MULTILINE
+    )
     assert described == list(METHODS)
     assert measured == ["method", *METHODS, "chance"]
 

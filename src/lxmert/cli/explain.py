@@ -79,7 +79,7 @@ def explain(
             for row, weight in enumerate(told["objects"])
         ]
         told["drawing"] = None if drawing is None else str(drawing)
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        typer.echo(json.dumps(told, ensure_ascii=True))
         return
     _print(explanation, labels)
     if drawing is not None:
