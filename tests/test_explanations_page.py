@@ -1,4 +1,4 @@
-"""What docs/explanations.md shows works, from top to bottom, and tells of the methods and options that exist."""
+"""What docs/explanations.md shows works, from top to bottom, and its figures are those measured."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lxmert.cli.main import main
 from lxmert.explain import METHODS
 from lxmert.model.outputs import LxmertModelOutput
+from tests.command_line import status_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
@@ -26,9 +26,7 @@ def test_commands_run_as_written(
     assert len(COMMANDS) == 2
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        with pytest.raises(SystemExit) as ended:
-            main(shlex.split(command)[1:])
-        assert ended.value.code in (0, None), f"{command}: {capsys.readouterr().err}"
+        assert status_of(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
     first = re.search(r"^object +weight *\n(.*)\n(.*)$", capsys.readouterr().out, re.MULTILINE)
     # The page says what the model looked at most.
     assert first is not None

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lxmert.scenes import sample
-from tests.cli.test_ask import CommandLine
+from tests.command_line import CommandLine
 
 
 @pytest.fixture

@@ -72,14 +72,14 @@ def explain(
     if as_json:
         from lxmert.inference.looking import in_words
 
-        told: dict[str, Any] = {"image": image, "model": model}
+        told: dict[str, Any] = {"image": image, "model": model, "unknown_words": opened.unknown_words}
         told |= explanation.to_dict()
         told["objects"] = [
             in_words(regions, row, names).to_dict() | {"weight": weight}
             for row, weight in enumerate(told["objects"])
         ]
         told["drawing"] = None if drawing is None else str(drawing)
-        typer.echo(json.dumps(told, ensure_ascii=True))
+        typer.echo(json.dumps(told))
         return
     _print(explanation, labels)
     if drawing is not None:
