@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lxmert.data.feature_store import FeatureStore, verify_store
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_store
+from lxmert.data.feature_store.encoding import EncodedImage
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
 from tests.command_line import CommandLine
@@ -35,6 +36,33 @@ def _assert_holds(store: Path, photos: dict[str, Path]) -> None:
     assert sorted(found.names) == sorted(photos)
     assert all(found[name].equals(extractor([load_image(path)])[0]) for name, path in photos.items())
     assert verify_store(store).faults == []
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_an_interrupted_run_tells_how_to_go_on(
+    lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(4)}
+    for number, path in enumerate(photos.values()):
+        _photo(path, number)
+    store = tmp_path / "store"
+    words = ("extract", tmp_path / "photos", "-o", store, "--extractor", json.dumps(GRID), "-q")
+    append = FeatureStoreWriter.append
+
+    def interrupted(writer: FeatureStoreWriter, image: EncodedImage) -> None:
+        if len(writer) == kept:
+            raise KeyboardInterrupt
+        append(writer, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureStoreWriter, "append", interrupted)
+        status, _, err = lxmert.run(*words)
+    assert status == 130
+    how = f"lxmert: interrupted; what is extracted is kept in {store}: run the same again to go on\n"
+    assert err == (how if kept else "")
+    status, out, _ = lxmert.run(*words)
+    assert (status, out) == (0, f"{store}: {4 - kept} images added, {kept} there before, 0 skipped\n")
+    _assert_holds(store, photos)
 
 
 def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: Path) -> None:

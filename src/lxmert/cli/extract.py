@@ -141,6 +141,11 @@ def extract(
         )
         report = _run(found, output, looking, options, shows_progress=not quiet)
         totals = ranks.total([report.added, report.found, len(report.skipped)])
+    except KeyboardInterrupt:
+        if ranks.is_leader and output.is_dir():
+            kept = f"what is extracted is kept in {output}"
+            typer.echo(f"lxmert: interrupted; {kept}: run the same again to go on", err=True)
+        raise
     finally:
         ranks.leave()
     _tell(output, totals, ranks)
