@@ -90,16 +90,21 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
             f"{values.shape[1]} scores per item for {len(answers)} answers; "
             f"these are not the answers that the model was trained with"
         )
-    if not values.isfinite().all():
-        kind = "NaN" if values.isnan().any() else "infinite numbers"
-        raise TensorError(
-            f"scores hold {kind}; expected finite numbers, check the model's weights and inputs"
-        )
+    check_finite(values)
     best = values.softmax(dim=1).topk(min(top_k, len(answers)), dim=1)
     return [
         [Answer(answers[label], chance, label) for chance, label in zip(chances, labels, strict=True)]
         for chances, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
+
+
+def check_finite(scores: torch.Tensor) -> None:
+    """Raise a TensorError where scores of any shape are infinite or NaN."""
+    if not scores.isfinite().all():
+        kind = "NaN" if scores.isnan().any() else "infinite numbers"
+        raise TensorError(
+            f"scores hold {kind}; expected finite numbers, check the model's weights and inputs"
+        )
 
 
 def _real_numbers(scores: Any) -> torch.Tensor:

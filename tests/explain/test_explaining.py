@@ -1,13 +1,14 @@
 """Explanations of a trained model: each method gives what its definition says, for any question and image."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
 from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertPredictor, Regions
-from lxmert.errors import ConfigurationError, InputError, TextError
+from lxmert.errors import ConfigurationError, InputError, TensorError, TextError
 from lxmert.explain import METHODS, Explanation, explain
 from lxmert.explain.case import Case
 from lxmert.inference.int8 import quantize
@@ -37,6 +38,12 @@ def nothing(predictor: LxmertPredictor) -> Regions:
     return Regions(
         torch.zeros(0, 4), torch.zeros(0, predictor.model.config.visual_feat_dim), (60, 91), "none"
     )
+
+
+def predictor_like(predictor: LxmertPredictor, **settings: Any) -> LxmertPredictor:
+    """With random weights and these settings of its configuration."""
+    config = LxmertConfig(**{**predictor.model.config.to_dict(), **settings})
+    return LxmertPredictor(LxmertForQuestionAnswering(config), predictor.processor)
 
 
 @pytest.fixture
@@ -225,8 +232,38 @@ def test_a_model_in_8_bits_is_refused(regions: Regions) -> None:
 
 
 def test_attention_needs_a_layer_that_looks_across(predictor: LxmertPredictor, regions: Regions) -> None:
-    config = LxmertConfig(**{**predictor.model.config.to_dict(), "x_layers": 0})
-    blind = LxmertPredictor(LxmertForQuestionAnswering(config), predictor.processor)
     with pytest.raises(ConfigurationError, match="no cross-modality layer"):
-        explain(blind, regions, QUESTION, method="attention")
-    assert not any(explain(blind, regions, QUESTION, method="relevance").object_weights)
+        explain(predictor_like(predictor, x_layers=0), regions, QUESTION, method="attention")
+
+
+@pytest.mark.parametrize("method", ["relevance", "removal", "gradient"])
+@pytest.mark.parametrize("layers", [{"x_layers": 0}, {"l_layers": 0, "r_layers": 0, "x_layers": 0}])
+def test_objects_weigh_nothing_where_no_layer_looks_at_them(
+    predictor: LxmertPredictor, regions: Regions, method: str, layers: dict[str, int]
+) -> None:
+    explanation = explain(predictor_like(predictor, **layers), regions, QUESTION, method=method)
+    assert list(explanation.object_weights) == pytest.approx([0.0] * len(regions), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_models_that_return_tuples_are_explained(
+    predictor: LxmertPredictor, regions: Regions, method: str
+) -> None:
+    assert any(
+        explain(predictor_like(predictor, return_dict=False), regions, QUESTION, method=method).word_weights
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_that_are_no_numbers_are_refused_as_by_the_predictor(
+    predictor: LxmertPredictor, regions: Regions, method: str
+) -> None:
+    broken = predictor_like(predictor)
+    with torch.no_grad():
+        broken.model.answer_head.logit_fc[0].weight.fill_(float("nan"))
+    for asked in (
+        lambda: broken.answer(regions, [QUESTION]),
+        lambda: explain(broken, regions, QUESTION, method=method),
+    ):
+        with pytest.raises(TensorError, match="scores hold NaN"):
+            asked()

@@ -150,3 +150,22 @@ def test_carrying_is_the_equations_entry_by_entry(words: int, objects: int, laye
     found, expected = carried(given, words, objects), by_definition(given, words, objects)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_defaults_of_torch_change_nothing() -> None:
+    given = maps(
+        words=[tensor([[0.0, 0.5], [0.25, 0.0]])],
+        words_to_objects=[tensor([[0.5], [0.0]])],
+        objects_to_words=[torch.zeros(1, 2)],
+        words_to_words=[torch.zeros(2, 2)],
+        objects_to_objects=[torch.zeros(1, 1)],
+    )
+    expected = carried(given, 2, 1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = carried(given, 2, 1)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lxmert.answers import Answer
+from lxmert.answers import Answer, check_finite
 from lxmert.errors import ConfigurationError, InputError
 from lxmert.inference.int8 import is_int8
 from lxmert.inference.predictor import QUESTIONS_PER_BATCH, LxmertPredictor
@@ -78,6 +78,7 @@ class Case:
         ConfigurationError: the model is in 8 bits, which gives no gradients.
         TextError: a question that is empty, or has no word that the model knows.
         VocabularyError: the processor has no answers.
+        TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
     """
 
     def __init__(
@@ -113,6 +114,9 @@ class Case:
 
         Returns:
             (B, C) float32, on the CPU.
+
+        Raises:
+            TensorError: scores that are infinite or NaN.
         """
         chances = [
             self._chances_without(some_words, some_objects)
@@ -133,8 +137,9 @@ class Case:
         inputs["visual_attention_mask"][:, : self.objects] *= stay
         for name in ("visual_feats", "visual_pos"):
             inputs[name][:, : self.objects] *= stay[..., None]
-        scores = self._model(**inputs).question_answering_score
-        return scores.float().softmax(dim=-1).cpu()
+        scores = self._model(**inputs, return_dict=True).question_answering_score.float().cpu()
+        check_finite(scores)
+        return scores.softmax(dim=-1)
 
     def forward(self) -> Pass:
         """Score the answer with gradients, and with all attention maps, none of which is computed in vain."""
@@ -144,7 +149,11 @@ class Case:
             word_vectors = embeddings(inputs.pop("input_ids")).detach().requires_grad_()
             features = inputs.pop("visual_feats").requires_grad_()
             output = self._model(
-                inputs_embeds=word_vectors, visual_feats=features, output_all_attentions=True, **inputs
+                inputs_embeds=word_vectors,
+                visual_feats=features,
+                output_all_attentions=True,
+                return_dict=True,
+                **inputs,
             )
             return Pass(output.question_answering_score[0, self.answer.label], word_vectors, features, output)
 

@@ -46,7 +46,7 @@ def explain(
         ConfigurationError: the model is in 8 bits, or lacks what the method looks at.
         TextError: a question that is empty, or has no word that the model knows.
         VocabularyError: the processor has no answers.
-        TensorError: regions of another width than the model reads.
+        TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
     """
     if method not in METHODS:
         raise InputError(f"method is {method!r}, expected {', '.join(METHODS)}")

@@ -17,8 +17,9 @@ def gradient(case: Case) -> Weights:
     """
     made = case.forward()
     inputs = (made.word_vectors, made.features)
+    # Without cross-modality layers no object has a part in the answer.
+    slopes = torch.autograd.grad(made.score, inputs, materialize_grads=True)
     of_words, of_objects = (
-        (slope * values)[0].float().sum(dim=-1)
-        for slope, values in zip(torch.autograd.grad(made.score, inputs), inputs, strict=True)
+        (slope * values)[0].float().sum(dim=-1) for slope, values in zip(slopes, inputs, strict=True)
     )
     return case.weights(of_words, of_objects)

@@ -52,8 +52,8 @@ def relevance(case: Case) -> Weights:
         output.cross_vision_self_attentions,
     )
     maps = [weights for group in groups for weights in group]
-    # The last layer's objects have no part in the answer.
-    slopes = torch.autograd.grad(made.score, maps, allow_unused=True)
+    # The last layer's objects have no part in the answer; a model may have no layer at all.
+    slopes = torch.autograd.grad(made.score, maps, materialize_grads=True) if maps else ()
     raising = iter([_raising(weights, slope) for weights, slope in zip(maps, slopes, strict=True)])
     by_kind = (list(islice(raising, len(group))) for group in groups)
     words, objects = made.word_vectors.shape[1], made.features.shape[1]
@@ -64,7 +64,7 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
     """Carry relevance through all layers.
 
     Args:
-        maps: of each layer.
+        maps: of each layer, float32, on the CPU.
         words: W.
         objects: O.
 
@@ -72,8 +72,8 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
         relevance of words (W,) to the first word, its own left out (0), and of objects (O,) to it.
     """
     # (8): at first each is relevant to itself alone. "wo": of objects to words, (W, O).
-    ww, oo = torch.eye(words), torch.eye(objects)
-    wo, ow = torch.zeros(words, objects), torch.zeros(objects, words)
+    ww, oo = (torch.eye(count, dtype=torch.float32, device="cpu") for count in (words, objects))
+    wo, ow = ww.new_zeros(words, objects), ww.new_zeros(objects, words)
     for attention in maps.words:
         ww = ww + attention @ ww  # (6)
     for attention in maps.objects:
@@ -103,14 +103,12 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
 
 def _mixed(relevance: Tensor) -> Tensor:
     """(9): each row's relevance from layers, scaled to sum to 1, besides that of each to itself."""
-    identity = torch.eye(len(relevance))
+    identity = torch.eye(len(relevance), dtype=relevance.dtype, device=relevance.device)
     gained = relevance - identity
     total = gained.sum(dim=1, keepdim=True)
     return torch.where(total > 0, gained / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0) + identity
 
 
-def _raising(weights: Tensor, slope: Tensor | None) -> Tensor:
+def _raising(weights: Tensor, slope: Tensor) -> Tensor:
     """(5): (1, A, Q, K) and its gradient -> (Q, K)."""
-    if slope is None:
-        return torch.zeros(weights.shape[2:])
     return (weights * slope)[0].detach().float().clamp(min=0).mean(dim=0).cpu()
