@@ -311,3 +311,35 @@ def test_weighted_words_stand_below_on_grounds_of_their_colour():
 def test_each_box_needs_a_weight():
     with pytest.raises(RegionsError, match="1 weights for 2 boxes"):
         draw_weighted(grey(), BOXES, [1.0])
+
+
+def test_pictures_of_every_kind_are_lit_alike(tmp_path):
+    coloured = grey(1000, 600)
+    coloured.save(tmp_path / "saved.png")
+    expected = np.asarray(draw_weighted(coloured, BOXES, [1.0, 0.5]))
+    for image in (coloured.convert("L"), coloured.convert("RGBA"), tmp_path / "saved.png"):
+        assert (np.asarray(draw_weighted(image, BOXES, [1.0, 0.5])) == expected).all()
+
+
+@pytest.mark.parametrize("weight", [1.5, -2.0, float("nan")])
+def test_weights_that_are_no_shares_are_refused(weight):
+    with pytest.raises(RegionsError, match=f"a weight is {weight:g}; expected -1..1"):
+        draw_weighted(grey(), BOXES, [weight, 0.5])
+    with pytest.raises(RegionsError, match=r"expected -1\.\.1"):
+        draw_weighted(grey(), BOXES, [0.5, 0.5], words=[("word", weight)])
+
+
+def test_words_of_a_narrow_picture_are_whole():
+    picture = Image.new("RGB", (40, 600), (200, 200, 200))
+    drawn = np.asarray(draw_weighted(picture, torch.zeros(0, 4), [], words=[("counterrevolution", 1.0)]))
+    ground = painted(Image.fromarray(drawn), VERMILION)[1]
+    # The word's ground ends before the sheet does, as it begins.
+    assert 0 < ground.min() < ground.max() < drawn.shape[1] - 1
+
+
+def test_names_of_weighted_boxes_that_have_no_room_stand_beside_the_picture():
+    boxes = torch.tensor([[10.0, 10.0, 60.0, 30.0]] * 4)
+    alone = draw_weighted(grey(), boxes[:1], [1.0], ["a name of some length"])
+    crowded = draw_weighted(grey(), boxes, [1.0, 0.9, 0.8, 0.7], ["a name of some length"] * 4)
+    assert alone.size == (640, 400)
+    assert crowded.width >= 900

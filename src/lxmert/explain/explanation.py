@@ -11,7 +11,7 @@ from PIL import Image
 
 from lxmert.answers import Answer
 from lxmert.vision.drawing import draw_weighted
-from lxmert.vision.images import ImageSource, load_image
+from lxmert.vision.images import ImageSource
 from lxmert.vision.regions import Regions
 
 _DIGITS = 6
@@ -77,7 +77,7 @@ class Explanation:
             RegionsError: a picture too small for the boxes, or not one label for each.
         """
         return draw_weighted(
-            load_image(image),
+            image,
             self.regions.boxes_xyxy_px,
             self.object_shares(),
             labels=labels,

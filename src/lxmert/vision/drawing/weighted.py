@@ -5,7 +5,6 @@ Shapes: N boxes.
 
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from lxmert.vision.drawing.regions import draw_regions, enlarged
 from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, font_of, ink_on
 from lxmert.vision.drawing.words import with_bar
 from lxmert.vision.geometry import validate_boxes
+from lxmert.vision.images import ImageSource, load_image
 
 FOR: Colour = PALETTE[1]
 """Ground of words that speak for the answer."""
@@ -30,7 +30,7 @@ _LEAST_SIDE_PX = 560
 
 
 def draw_weighted(
-    image: Image.Image,
+    image: ImageSource,
     boxes_xyxy_px: Tensor,
     weights: Sequence[float],
     labels: Sequence[str] | None = None,
@@ -40,7 +40,7 @@ def draw_weighted(
     """Darken a picture but where boxes of weight lie, frame the weightiest, and write words below.
 
     Args:
-        image: RGB image.
+        image: any image that `load_image` takes.
         boxes_xyxy_px: (N, 4) x1, y1, x2, y2 in pixels of the image.
         weights: a number in -1..1 for each box, shown as a percentage: 1 is full light, 0 and less is none.
         labels: a name for each box.
@@ -51,29 +51,34 @@ def draw_weighted(
         A new RGB image; small pictures are enlarged.
 
     Raises:
-        RegionsError: boxes outside the image, or not one weight and label for each.
+        RegionsError: boxes outside the image, not one weight and label for each, or a weight beyond -1..1.
+        ImageError: the image cannot be read.
     """
-    boxes = validate_boxes(boxes_xyxy_px, (image.height, image.width))
+    picture = load_image(image)
+    boxes = validate_boxes(boxes_xyxy_px, (picture.height, picture.width))
     for name, given in (("weights", weights), ("labels", labels)):
         if given is not None and len(given) != len(boxes):
             raise RegionsError(f"{len(given)} {name} for {len(boxes)} boxes; expected one for each")
-    picture, factor = enlarged(image, _LEAST_SIDE_PX)
+    for weight in (*weights, *(weight for _, weight in words)):
+        if not -1 <= weight <= 1:
+            raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as shares of the largest")
+    picture, factor = enlarged(picture, _LEAST_SIDE_PX)
     light = [max(0.0, weight) for weight in weights]
     lit = _lit(picture, (boxes * factor).tolist(), light)
     order = sorted(range(len(light)), key=lambda row: -light[row])[:_MOST_FRAMES]
     framed = [row for row in order if light[row] >= _LEAST_SHARE]
     names = [labels[row] if labels is not None else "" for row in framed]
-    drawn = draw_regions(lit, boxes[framed] * factor, names, [light[row] for row in framed], legend=False)
+    drawn = draw_regions(lit, boxes[framed] * factor, names, [light[row] for row in framed])
     return with_bar(_with_words(drawn, words), None, caption, Scale.of(drawn.size).font)
 
 
 def _lit(picture: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
     """The picture, each pixel as bright as the weightiest box that it lies in."""
-    brightness = np.full((picture.height, picture.width, 1), _DARKEST)
+    brightness = Image.new("L", picture.size, round(255 * _DARKEST))
     for row in sorted(range(len(boxes)), key=lambda row: light[row]):
         x1, y1, x2, y2 = (round(corner) for corner in boxes[row])
-        brightness[y1:y2, x1:x2] = _DARKEST + (1 - _DARKEST) * light[row]
-    return Image.fromarray((np.asarray(picture) * brightness).round().astype(np.uint8))
+        brightness.paste(round(255 * (_DARKEST + (1 - _DARKEST) * light[row])), (x1, y1, x2, y2))
+    return Image.composite(picture, Image.new("RGB", picture.size), brightness)
 
 
 def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
@@ -83,15 +88,16 @@ def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Ima
     scale = Scale.of(picture.size)
     size = round(scale.font * 1.25)
     font, margin, gap, line = font_of(size), round(scale.font * 1.1), 0.3 * size, 1.7 * size
+    widths = [font.getlength(word) + 2 * gap for word, _ in words]
+    sheet_width = max(picture.width, round(max(widths)) + 2 * margin)
     places, x, y = [], float(margin), 0.0
-    for word, _ in words:
-        width = font.getlength(word) + 2 * gap
-        if x > margin and x + width > picture.width - margin:
+    for width in widths:
+        if x > margin and x + width > sheet_width - margin:
             x, y = float(margin), y + line
         places.append((x, y, width))
         x += width + gap
     top = picture.height + 0.85 * margin
-    sheet = Image.new("RGB", (picture.width, round(top + y + line)), PAPER)
+    sheet = Image.new("RGB", (sheet_width, round(top + y + line)), PAPER)
     sheet.paste(picture)
     draw = ImageDraw.Draw(sheet)
     for (word, weight), (x, y, width) in zip(words, places, strict=True):
