@@ -69,6 +69,12 @@ def test_no_question_is_refused() -> None:
         faithfulness(PREDICTOR, [], knows, "objects")
 
 
+def test_a_part_that_is_neither_words_nor_objects_is_refused() -> None:
+    part: Any = "word"
+    with pytest.raises(InputError, match="part is 'word', expected words, objects"):
+        faithfulness(PREDICTOR, [AskedQuestion(REGIONS, "?", "yes")], knows, part)
+
+
 def test_explanations_of_the_embedded_model_beat_chance() -> None:
     """Of relevance and removal, on 40 questions, against an order by lot; figures stand in the docs."""
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")

@@ -8,7 +8,7 @@ Shapes: G words, N objects, S shares, C answers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -82,8 +82,10 @@ def faithfulness(
         shares: how much of it, rising from 0 to 1; of a share the nearest whole number is taken.
 
     Raises:
-        InputError: no question.
+        InputError: no question, or no such part.
     """
+    if part not in get_args(Part):
+        raise InputError(f"part is {part!r}, expected {', '.join(get_args(Part))}")
     answers = predictor.processor.require_answers()
     labels = {answer: label for label, answer in enumerate(answers)}
     right = [
