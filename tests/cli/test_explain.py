@@ -1,13 +1,16 @@
 """`lxmert explain`: tables and a drawing for good input, one clear line for bad input."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from lxmert.explain import Explanation
 from lxmert.scenes import sample
 from tests.command_line import CommandLine
+from tests.stand_ins import write_published_model
 
 
 @pytest.fixture
@@ -76,6 +79,26 @@ def test_wrong_input_is_one_line(lxmert: CommandLine, options: list[str], told: 
     assert (status, out) == (1, "")
     assert told in err
     assert len(err.splitlines()) == 1
+
+
+def test_objects_without_names_are_called_alike_in_table_and_drawing(
+    lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_published_model(tmp_path / "told", answers=2, features=48)
+    extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
+    (tmp_path / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
+    (tmp_path / "told" / "answers.json").write_text('["no", "yes"]')
+    (tmp_path / "boxes.json").write_text("[[1, 2, 30, 40], [20, 5, 60, 50], [9, 9, 19, 19]]")
+    drawn: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        Explanation, "drawn", lambda *given: drawn.append(given[2]) or Image.new("RGB", (9, 9))
+    )
+    status, out, err = lxmert.run(
+        "explain", "scene.png", QUESTION, "--model", "told", "--boxes", "boxes.json"
+    )
+    assert status == 0, err
+    assert drawn == [("object 1", "object 2", "object 3")]
+    assert sorted(re.findall(r"^object \d", out, re.MULTILINE)) == list(drawn[0])
 
 
 def test_an_unknown_method_is_wrong_usage(lxmert: CommandLine) -> None:

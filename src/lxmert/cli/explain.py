@@ -66,7 +66,8 @@ def explain(
     predictor, regions = opened.predictor, opened.regions
     explanation = explained_by(predictor, regions, question, answer=answer, method=method)
     names = predictor.names()
-    labels = names.describe(regions)
+    # Where objects have no names, the table and the drawing call them alike.
+    labels = names.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
     if drawing is not None:
         save_drawing(explanation.drawn(opened.picture, labels), drawing)
     if as_json:
@@ -86,7 +87,7 @@ def explain(
         typer.echo(f"by {method}; drawn in {drawing}")
 
 
-def _print(explanation: "Explanation", labels: tuple[str, ...] | None) -> None:
+def _print(explanation: "Explanation", labels: tuple[str, ...]) -> None:
     from rich.console import Console
 
     console = Console()
@@ -96,7 +97,7 @@ def _print(explanation: "Explanation", labels: tuple[str, ...] | None) -> None:
     ranked = explanation.ranked_objects()[:_MOST_OBJECTS]
     if ranked:
         shares = explanation.object_shares()
-        names = [f"object {row + 1}" if labels is None else labels[row] for row in ranked]
+        names = [labels[row] for row in ranked]
         weights = [explanation.object_weights[row] for row in ranked]
         console.print(_table("object", zip(names, weights, (shares[row] for row in ranked), strict=True)))
 
