@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_is_something_to_run() -> None:
     assert len(SNIPPETS) == 2
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
 
 
 def test_python_runs_as_written_from_top_to_bottom(sites: Sites, place: Path) -> None:
