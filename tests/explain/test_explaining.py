@@ -220,6 +220,8 @@ def test_what_cannot_be_explained_is_refused(predictor: LxmertPredictor, regions
         explain(predictor, regions, QUESTION, method="magic")
     with pytest.raises(InputError, match=r"'chartreuse' is none of the \d+ answers"):
         explain(predictor, regions, QUESTION, answer="chartreuse")
+    with pytest.raises(InputError, match=r"predictor is a LxmertForQuestionAnswering, expected LxmertPred"):
+        explain(predictor.model, regions, QUESTION)  # type: ignore[arg-type]
     with pytest.raises(TextError, match="is empty"):
         explain(predictor, regions, " ")
 

@@ -35,7 +35,7 @@ def explain(
         Literal["relevance", "removal", "gradient", "attention"],
         typer.Option(
             help="relevance: attention of all layers, weighed by gradients; removal: what the answer's "
-            "probability loses without it; gradient: times the input; attention: that of the last layer."
+            "probability loses without it; gradient: gradient times input; attention: that of the last layer."
         ),
     ] = "relevance",
     answer: Annotated[

@@ -42,12 +42,15 @@ def explain(
         method: one of `METHODS`.
 
     Raises:
-        InputError: no such method, or an answer that the model does not know.
+        InputError: no predictor, no such method, or an answer that the model does not know.
         ConfigurationError: the model is in 8 bits, or lacks what the method looks at.
         TextError: a question that is empty, or has no word that the model knows.
         VocabularyError: the processor has no answers.
         TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
     """
+    if not isinstance(predictor, LxmertPredictor):
+        got = type(predictor).__name__
+        raise InputError(f"predictor is a {got}, expected LxmertPredictor(model, processor)")
     if method not in METHODS:
         raise InputError(f"method is {method!r}, expected {', '.join(METHODS)}")
     case = Case(predictor, regions, question, answer)
