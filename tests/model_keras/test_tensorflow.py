@@ -1,5 +1,6 @@
 """What users of TensorFlow do around a model: tf.function, XLA, tf.data, mixed precision."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -111,3 +112,19 @@ def test_an_unknown_number_of_axes_is_told() -> None:
     run = tf.function(model, input_signature=[tf.TensorSpec(None, tf.int32)])
     with pytest.raises(Exception, match="unknown number of axes"):
         run.get_concrete_function()
+
+
+def test_a_checkpoint_of_tensorflow_holds_every_variable_and_trains_on(tmp_path: Path) -> None:
+    models = [TFLxmertForPreTraining(CONFIG), TFLxmertForPreTraining(CONFIG)]
+    for model in models:
+        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+        model.optimizer.build(model.trainable_variables)
+    kept, other = models
+    kept.train_on_batch(arguments())
+    place = tf.train.Checkpoint(model=kept, optimizer=kept.optimizer).save(str(tmp_path / "of_tensorflow"))
+    restored = tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(place)
+    restored.assert_consumed()
+    for left, right in zip(kept.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=left.path)
+    for left, right in zip(kept.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(left, right, err_msg=left.path)

@@ -93,6 +93,11 @@ class Parts:
             if isinstance(part, Parts):
                 part.set_trainable_parts(wanted, f"{prefix}{path}.")
 
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> Mapping[str, Any]:
+        """What TensorFlow finds below: to `tf.train.Checkpoint` Keras does not show layers in lists."""
+        children: Mapping[str, Any] = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
+        return {**children, **dict(self.named_parts())} if save_type == "checkpoint" else children
+
     def own_variables(self) -> dict[str, TorchVariable]:
         """Variables of this layer that belong to none of its parts, by the name of the PyTorch parameter."""
         return {}
