@@ -37,6 +37,9 @@ Shape = tuple[int | None, ...]
 _AXES_OF_PAIRS = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
 """Number of axes of what stands for the objects of two images."""
 
+_NOT_DENSE = ("RaggedTensor", "SparseTensor")
+"""Tensors of TensorFlow that are no single block of numbers."""
+
 
 class _Given(NamedTuple):
     """What is known of a tensor, to be checked in its place."""
@@ -236,11 +239,13 @@ def shape_of(name: str, tensor: Any) -> Shape:
     """The shape of a tensor or a NumPy array, None for an axis that is not known yet.
 
     Raises:
-        TensorError: it is neither, or has an unknown number of axes.
+        TensorError: it is neither, is not dense, or has an unknown number of axes.
     """
-    shape = getattr(tensor, "shape", None)
+    shape, kind = getattr(tensor, "shape", None), type(tensor).__name__
+    if kind in _NOT_DENSE:
+        raise TensorError(f"{name} is a {kind}, expected a dense tensor: pad it, and give a mask")
     if shape is None or isinstance(tensor, keras.Variable) or not hasattr(tensor, "dtype"):
-        raise TensorError(f"{name} must be a tensor or a NumPy array, got {type(tensor).__name__}")
+        raise TensorError(f"{name} must be a tensor or a NumPy array, got {kind}")
     try:
         # Exporting, JAX has symbols for sizes.
         return tuple(size if isinstance(size, int) else None for size in shape)
