@@ -106,6 +106,15 @@ def test_not_given_masks_and_segments_are_ones_and_zeros(model: TFLxmertModel) -
     )
 
 
+def test_word_vectors_may_be_whole_numbers(model: TFLxmertModel) -> None:
+    vectors = np.arange(3 * 7 * 24).reshape(3, 7, 24) % 5
+    given = {name: batch()[name] for name in ORDER[1:3]}
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(model(inputs_embeds=vectors, **given).pooled_output),
+        keras.ops.convert_to_numpy(model(inputs_embeds=vectors.astype(np.float32), **given).pooled_output),
+    )
+
+
 @pytest.mark.parametrize("form", ["dictionary", "list", "keywords"])
 def test_functional_models_from_symbolic_inputs(model: TFLxmertModel, form: str) -> None:
     symbols = {

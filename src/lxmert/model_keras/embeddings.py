@@ -81,7 +81,7 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
             is_padding = ops.equal(input_ids, self.pad)[:, :, None]
             words = ops.where(is_padding, ops.stop_gradient(words), words)
         else:
-            words = inputs_embeds
+            words = ops.cast(inputs_embeds, self.compute_dtype)  # Keras leaves whole numbers as they are
         places = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
         if token_type_ids is None:
             token_type_ids = ops.zeros_like(places)  # (1, W)
