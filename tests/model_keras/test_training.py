@@ -107,6 +107,19 @@ def test_a_loss_of_the_user_sees_the_answer_scores(named: bool) -> None:
     assert found == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_loss_of_the_user_finds_labels_among_the_inputs(named: bool) -> None:
+    model = TFLxmertForQuestionAnswering(CONFIG)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss={"question_answering_score": loss} if named else loss, run_eagerly=True)
+    given = batch() | {"labels": labels()["ans"]}
+    found = model.evaluate(given, batch_size=7, verbose=0)
+    own = model(given).loss  # the same formula
+    assert found == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
+    with pytest.raises(TensorError, match="nothing to learn: give targets for the loss of compile"):
+        model.train_on_batch(batch())
+
+
 def test_what_cannot_be_learnt_is_told() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile(optimizer="sgd", run_eagerly=True)

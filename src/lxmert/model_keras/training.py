@@ -3,7 +3,7 @@
 A model with labels computes its own loss: labels lie among the inputs,
 `fit({"input_ids": ..., "labels": ...})`, or are given beside them, `fit(inputs, labels)`. A loss given to
 `compile` replaces it; then it and its targets go by the names of the scores,
-`compile(loss={"question_answering_score": ...})`.
+`compile(loss={"question_answering_score": ...})`, whether they lie among the inputs or beside them.
 
 Source: the training steps of Keras 3; those of JAX take and return state besides the data.
 """
@@ -83,6 +83,9 @@ class Trainable(FlexibleInputs):
             TensorError: no labels, or sample weights with the model's own loss.
         """
         if self._compile_loss is not None:
+            y = self._labels_among(x, by_score=isinstance(self.loss, Mapping)) if y is None else y
+            if y is None or (isinstance(y, Mapping) and not y):
+                raise TensorError("there is nothing to learn: give targets for the loss of compile()")
             scores = self._scores(y_pred, y)
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
         self._refuse_weights(sample_weight)
@@ -124,15 +127,17 @@ class Trainable(FlexibleInputs):
         if self._compile_metrics is None:
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
-            inputs = self.arguments_by_name((x,), {})
-            labels = {
-                score: (name, self.former_label_names.get(name))
-                for score, name in self.label_of_score.items()
-            }
-            y = {score: inputs[name] for score, names in labels.items() for name in names if name in inputs}
-            if len(self.label_of_score) == 1 and not isinstance(self._compile_metrics._user_metrics, dict):
-                y = next(iter(y.values()), None)
+            y = self._labels_among(x, by_score=isinstance(self._compile_metrics._user_metrics, Mapping))
         return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
+
+    def _labels_among(self, x: Any, by_score: bool) -> Any:
+        """The labels among the inputs; a single one by itself unless it is wanted by its score."""
+        inputs = self.arguments_by_name((x,), {})
+        names = {
+            score: (name, self.former_label_names.get(name)) for score, name in self.label_of_score.items()
+        }
+        y = {score: inputs[name] for score, both in names.items() for name in both if name in inputs}
+        return y if by_score or len(self.label_of_score) != 1 else next(iter(y.values()), None)
 
     def _scores(self, y_pred: Any, y: Any) -> Any:
         """The outputs that have a target, in the form of the targets."""
