@@ -49,8 +49,9 @@ def explain(
         TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
     """
     if not isinstance(predictor, LxmertPredictor):
-        got = type(predictor).__name__
-        raise InputError(f"predictor is a {got}, expected LxmertPredictor(model, processor)")
+        raise InputError(
+            f"predictor is a {type(predictor).__name__}, expected LxmertPredictor(model, processor)"
+        )
     if method not in METHODS:
         raise InputError(f"method is {method!r}, expected {', '.join(METHODS)}")
     case = Case(predictor, regions, question, answer)
