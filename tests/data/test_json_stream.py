@@ -154,6 +154,23 @@ def test_progress_is_told_in_megabytes(tmp_path: Path) -> None:
     assert sum(done) == 5
 
 
+@pytest.mark.parametrize("text", ["x" * 10, "é" * 1_200_000], ids=["less than one", "letters of two bytes"])
+def test_the_bar_of_a_file_read_to_its_end_is_full(tmp_path: Path, text: str) -> None:
+    totals: list[int] = []
+    done: list[int] = []
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        totals.append(total)
+        return done.append
+
+    # UTF-8, "é" in two bytes: 2.4 MB are three begun, 1.2 million letters one whole.
+    path = write(tmp_path / "own.jsonl", json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    assert len(list(json_lines(path, progress=start))) == 1
+    assert totals == [sum(done)]
+    assert len(list(stream_json(path, progress=start))) == 1
+    assert sum(totals) == sum(done)
+
+
 def test_records_know_their_place(tmp_path: Path) -> None:
     path = write(tmp_path / "r.json", '[{"a": 1}, {"a": "x"}]')
     first, second = stream_records(path)

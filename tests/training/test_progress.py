@@ -19,3 +19,16 @@ def test_families_of_questions_are_shown_as_they_are_called(family: str) -> None
             None, state, None, metrics={"eval_accuracy": 50.0, f"eval_accuracy/{family}": 40.0}
         )
     assert f"epoch 1: validation accuracy 50.00 %  {family} 40.0" in told.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_numbers_of_all_bars_stay_whole_on_a_narrow_terminal(width: int) -> None:
+    told = StringIO()
+    with ProgressDisplay(console=Console(file=told, width=width)) as display:
+        display.start("Reading v2_OpenEnded_mscoco_train2014_questions.json (MB)", 36)(36)
+        display.start("Tokenising own[0].jsonl", 658_000)(658_000)
+        display.start_steps("Training", 186_000, 0)(12_345, "epoch 12.34  loss 24.2826")
+    reading, tokenising, training = told.getvalue().splitlines()
+    assert reading.startswith("Reading v2_OpenEnded") and " 36/36 " in reading
+    assert tokenising.startswith("Tokenising own[0].jsonl ") and " 658000/658000 0:00:00" in tokenising
+    assert training.startswith("Training  epoch 12.34  loss 24.2826 ") and " 12345/186000 0:00:00" in training

@@ -15,8 +15,11 @@ def reading_bars(*, enabled: bool = True) -> Iterator[StartProgress]:
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    # Only the bar shrinks where the terminal is narrow.
+    time_left = TimeRemainingColumn(table_column=Column(no_wrap=True))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), time_left)
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not (enabled and console.is_terminal)

@@ -45,8 +45,8 @@ def stream_json(path: str | Path, *, progress: StartProgress = no_progress) -> I
         DataError: No such file, not UTF-8, not JSON, or neither list nor object at its top; the message names
             the file and the place.
     """
-    with _opened(path) as file:
-        stream = _Stream(file, path, started(progress, path))
+    with _opened(path, progress) as (file, advance):
+        stream = _Stream(file, path, advance)
         yield from _top(stream, is_object=stream.top() == "{")
 
 
@@ -58,8 +58,8 @@ def stream_records(
     Raises:
         DataError: As `stream_json`, or another kind of top or element than expected.
     """
-    with _opened(path) as file:
-        stream = _Stream(file, path, started(progress, path))
+    with _opened(path, progress) as (file, advance):
+        stream = _Stream(file, path, advance)
         if keyed != (stream.top() == "{"):
             found, expected = ("a list", "an object") if keyed else ("an object", "a list")
             raise DataError(f"{path}: the file is {found}, expected {expected} of records")
@@ -79,8 +79,8 @@ def stream_lists(
         DataError: As `stream_json`, or one of these fields is missing, no list, or there twice.
     """
     found: set[str] = set()
-    with _opened(path) as file:
-        stream = _Stream(file, path, started(progress, path))
+    with _opened(path, progress) as (file, advance):
+        stream = _Stream(file, path, advance)
         if stream.top() == "[":
             raise DataError(f"{path}: the file is a list, expected an object with {', '.join(sorted(lists))}")
         for key in _keys(stream):
@@ -107,8 +107,7 @@ def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> It
     Raises:
         DataError: No such file, not UTF-8, or a line that is no JSON object; the message names file and line.
     """
-    with _opened(path) as file:
-        advance = started(progress, path)
+    with _opened(path, progress) as (file, advance):
         for number, line in enumerate(file, 1):
             advance(len(line))
             if not line.strip():
@@ -127,26 +126,25 @@ def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> It
             yield Record(value, path, f"line {number}")
 
 
-def started(progress: StartProgress, path: str | Path) -> Advance:
-    """Start a bar for reading a file, in megabytes; returns what to call with each number of characters."""
-    total = Path(path).stat().st_size
-    advance = progress(f"Reading {Path(path).name} (MB)", -(-total // _MEGABYTE))
-    waiting = 0
-
-    def read(characters: int) -> None:
-        nonlocal waiting
-        whole, waiting = divmod(waiting + characters, _MEGABYTE)
-        if whole:
-            advance(whole)
-
-    return read
-
-
 @contextmanager
-def _opened(path: str | Path) -> Iterator[IO[str]]:
+def _opened(path: str | Path, progress: StartProgress) -> Iterator[tuple[IO[str], Advance]]:
+    """The file and its bar, in megabytes, told of each number of characters; read to the end, it is full."""
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
-            yield file
+            total = -(-Path(path).stat().st_size // _MEGABYTE)
+            advance = progress(f"Reading {Path(path).name} (MB)", total)
+            read = 0
+
+            def told(characters: int) -> None:
+                nonlocal read
+                before, read = read, read + characters
+                if whole := read // _MEGABYTE - before // _MEGABYTE:
+                    advance(whole)
+
+            yield file, told
+            # The last part of a megabyte, and what letters of several bytes have more than one.
+            if rest := total - read // _MEGABYTE:
+                advance(rest)
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from None
 

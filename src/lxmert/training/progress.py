@@ -13,9 +13,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from transformers import TrainerCallback
 
 from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
+
+
+# What the longest numbers and a short bar take of a line; the rest is for the words in front of them.
+_NUMBERS_WIDTH = 40
 
 
 class ProgressDisplay:
@@ -29,13 +34,15 @@ class ProgressDisplay:
     def __init__(self, *, enabled: bool = True, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._enabled = enabled
+        # On a narrow terminal the bar shrinks first, then the words are cut; the numbers stay whole.
+        words = Column(no_wrap=True, max_width=max(self._console.width - _NUMBERS_WIDTH, 10))
+        whole = Column(no_wrap=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=words, markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            MofNCompleteColumn(table_column=whole),
+            TimeElapsedColumn(table_column=whole),
+            TimeRemainingColumn(table_column=whole),
             console=self._console,
             disable=not enabled,
             refresh_per_second=2,
@@ -50,13 +57,17 @@ class ProgressDisplay:
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
         """A new bar; returns what to call with each number of things done."""
-        task = self._bars.add_task(description, total=total, note="")
+        task = self._bars.add_task(description, total=total)
         return lambda done: self._bars.update(task, advance=done)
 
     def start_steps(self, description: str, total: int, done: int) -> Callable[[int, str], None]:
         """A new bar for steps; returns what to call with the steps done so far and a note."""
-        task = self._bars.add_task(description, total=total, completed=done, note="")
-        return lambda completed, note: self._bars.update(task, completed=completed, note=note)
+        task = self._bars.add_task(description, total=total, completed=done)
+
+        def show(completed: int, note: str) -> None:
+            self._bars.update(task, completed=completed, description=f"{description}  {note}".rstrip())
+
+        return show
 
     def print(self, thing: RenderableType) -> None:
         """Print above the bars."""
