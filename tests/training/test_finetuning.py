@@ -18,13 +18,15 @@ from safetensors.torch import save_file
 from lxmert.data.coco import read_instances
 from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.data.vqa import VqaData, read_vqa
-from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError, TrainingError
+from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError, TrainingError, WeightsError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
+from lxmert.scenes.vocabulary import scene_vocabulary
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
-from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.recipe import FinetuneRecipe, ModelSection
 from lxmert.training.running import save_weights
+from lxmert.training.starting import tokenizer_for
 from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
 
@@ -345,6 +347,19 @@ def test_a_start_that_is_not_there_is_not_looked_for_on_the_hub(
     tiny_values["model"] = {"from_pretrained": name}
     with pytest.raises(ConfigurationError, match="no such model folder"):
         finetune(tiny_recipe(), tmp_path / "out")
+
+
+def test_a_start_whose_name_is_no_hub_name_is_not_looked_for_there(
+    tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny_values["model"] = {"from_pretrained": "pretrainde"}
+    with pytest.raises(WeightsError, match="no model 'pretrainde'"):
+        finetune(tiny_recipe(), tmp_path / "out")
+
+
+def test_the_embedded_model_is_a_start() -> None:
+    tokenizer = tokenizer_for(ModelSection(from_pretrained="scenes"), lower_case=True)
+    assert len(tokenizer) == len(scene_vocabulary())
 
 
 def test_a_start_that_failed_leaves_the_folder_free(

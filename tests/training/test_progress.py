@@ -29,6 +29,9 @@ def test_the_numbers_of_all_bars_stay_whole_on_a_narrow_terminal(width: int) -> 
         display.start("Tokenising own[0].jsonl", 658_000)(658_000)
         display.start_steps("Training", 186_000, 0)(12_345, "epoch 12.34  loss 24.2826")
     reading, tokenising, training = told.getvalue().splitlines()
-    assert reading.startswith("Reading v2_OpenEnded") and " 36/36 " in reading
-    assert tokenising.startswith("Tokenising own[0].jsonl ") and " 658000/658000 0:00:00" in tokenising
-    assert training.startswith("Training  epoch 12.34  loss 24.2826 ") and " 12345/186000 0:00:00" in training
+    assert reading.startswith("Reading v2_OpenEnded")
+    assert " 36/36 " in reading
+    assert tokenising.startswith("Tokenising own[0].jsonl ")
+    assert " 658000/658000 0:00:00" in tokenising
+    assert training.startswith("Training  epoch 12.34  loss 24.2826 ")
+    assert " 12345/186000 0:00:00" in training

@@ -19,7 +19,7 @@ from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
 from lxmert.training.object_prediction import with_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.resuming import fingerprint
-from lxmert.training.starting import answers_for, check_lengths, check_start, model_for, tokenizer_for
+from lxmert.training.starting import answers_for, check_lengths, model_for, start_folder, tokenizer_for
 from lxmert.training.tasks import PreparedTask, Report, Task
 from lxmert.vision.build import build_extractor
 from lxmert.weights.report import load_complete
@@ -31,7 +31,8 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
     Raises:
         LxmertError: The data or the recipe's references are wrong.
     """
-    check_start(recipe.model.from_pretrained)
+    if recipe.model.from_pretrained is not None:
+        start_folder(recipe.model.from_pretrained)
     train_examples, validation_examples = _examples(task, recipe, progress)
     if not (train_examples.examples and validation_examples.examples):
         raise DataError(

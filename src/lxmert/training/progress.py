@@ -18,7 +18,6 @@ from transformers import TrainerCallback
 
 from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
 
-
 # What the longest numbers and a short bar take of a line; the rest is for the words in front of them.
 _NUMBERS_WIDTH = 40
 

@@ -27,7 +27,8 @@ class ModelSection(Section):
 
     from_pretrained: str | None = Field(
         default=None,
-        description="Folder or hub name to start from, with its tokenizer; null starts from random weights.",
+        description='"scenes" (the embedded model), folder or hub name to start from, with its tokenizer; '
+        "null starts from random weights.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict,

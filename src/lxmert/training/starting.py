@@ -17,6 +17,7 @@ from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.task_examples import TaskExample
 from lxmert.data.task_split import SplitReader
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
+from lxmert.inference.models import locate_model
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.training.answer_head import known_answers, set_answers
 from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
@@ -25,19 +26,22 @@ from lxmert.training.tasks import Task
 from lxmert.weights.report import LoadReport, load_reported
 
 
-def check_start(name: str | None) -> None:
-    """Refuse a folder that is not there; as the name of a hub model it would be waited for for minutes.
+def start_folder(name: str) -> str:
+    """What `from_pretrained` takes of the model that a run starts from: a folder's path or a hub name.
+
+    A folder that is not there is told at once; as the name of a hub model it would be waited for for minutes.
 
     Raises:
         ConfigurationError: The folder is not there.
+        WeightsError: It is the name of no model, or of a folder that holds none.
     """
-    if name is None or Path(name).is_dir():
-        return
     first, *rest = Path(name).parts or (".",)
-    if name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir()):
+    is_path = name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir())
+    if is_path and not Path(name).exists():
         raise ConfigurationError(
             f"model.from_pretrained: {name}: no such model folder; run the recipe that makes it first"
         )
+    return locate_model(name)
 
 
 def check_lengths(text: TextSection, config: LxmertConfig) -> None:
@@ -76,7 +80,7 @@ def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokeniz
         ConfigurationError: The model's tokenizer differs from `lower_case`.
     """
     if model.from_pretrained is not None:
-        tokenizer = LxmertTokenizerFast.from_pretrained(model.from_pretrained)
+        tokenizer = LxmertTokenizerFast.from_pretrained(start_folder(model.from_pretrained))
         if tokenizer.do_lower_case != lower_case:
             its, ours = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
             raise ConfigurationError(
@@ -124,16 +128,17 @@ def model_for(
 
 
 def _pretrained(
-    task: Task, folder: str, answers: AnswerVocabulary, feature_dim: int
+    task: Task, name: str, answers: AnswerVocabulary, feature_dim: int
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
+    folder = start_folder(name)
     model, report = load_reported(task.model_class, folder, dtype=torch.float32)
     _refuse_random_encoder(report, task.head)
     if feature_dim != model.config.visual_feat_dim:
         raise ConfigurationError(
-            f"{folder} takes {model.config.visual_feat_dim} features per object, the data have "
+            f"{name} takes {model.config.visual_feat_dim} features per object, the data have "
             f"{feature_dim}; choose the extractor that it was trained with"
         )
-    facts: dict[str, Any] = {"started_from": folder}
+    facts: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):
         head_is_new = any(name.startswith(task.head) for name in (*report.missing, *report.reshaped))
         old = None if head_is_new else known_answers(folder)

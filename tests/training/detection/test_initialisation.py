@@ -13,6 +13,7 @@ from lxmert.training.detection.initialisation import make_detector
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.vision.faster_rcnn import FasterRcnn
+from lxmert.vision.faster_rcnn.extractor import detector_folder
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 PREDICTOR = "roi_heads.box_predictor"
@@ -38,7 +39,7 @@ def vocabulary(objects: list[str], attributes: list[str]) -> BoxVocabulary:
 
 
 def detector(
-    objects: list[str], attributes: list[str], folder: Path | None = None, **config: Any
+    objects: list[str], attributes: list[str], folder: Path | str | None = None, **config: Any
 ) -> DetectorInTraining:
     model = {"from_pretrained": None if folder is None else str(folder), "config": config}
     recipe = DetectorRecipe.from_dict({"model": model, "data": {"directory": "d"}})
@@ -64,6 +65,12 @@ SMALL = {
     "feature_stage": "res3",
     "proposal_channels": 8,
 }
+
+
+def test_the_embedded_detector_is_a_start() -> None:
+    model = detector(["cup"], ["red"], "scenes")
+    embedded = Path(detector_folder("scenes"))
+    assert not any(name.startswith("backbone.") for name in changed(model, embedded))
 
 
 def test_a_fresh_detector_is_all_in_motion_and_knows_its_names() -> None:

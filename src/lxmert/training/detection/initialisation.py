@@ -7,6 +7,7 @@ from lxmert.errors import ConfigurationError
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
+from lxmert.vision.faster_rcnn.extractor import detector_folder
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 
 _PREDICTOR = "roi_heads.box_predictor."
@@ -37,7 +38,7 @@ def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> Detector
         # Fresh weights need every layer and every statistic to move.
         values = {"freeze_norms": False, "freeze_at": 0} | given | names
         return DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
-    trained = FasterRcnn.from_pretrained(source, dtype=torch.float32)
+    trained = FasterRcnn.from_pretrained(detector_folder(source), dtype=torch.float32)
     values = trained.config.to_dict() | given | names
     model = DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
     begun_anew = _layers_of_other_names(trained.config, model.config)

@@ -31,8 +31,8 @@ class DetectorSection(Section):
 
     from_pretrained: str | None = Field(
         default=None,
-        description="Folder or hub name to start from; null starts from random weights. Heads whose classes "
-        "or attributes are not those of the data start anew.",
+        description='"scenes" (the embedded detector), folder or hub name to start from; null starts from '
+        "random weights. Heads whose classes or attributes are not those of the data start anew.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict,

@@ -13,7 +13,7 @@ from lxmert.training.answer_head import known_answers, set_answers
 from lxmert.training.pretraining.amounts import OBJECT_TASKS
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainModelSection
-from lxmert.training.starting import check_start, tokenizer_for
+from lxmert.training.starting import start_folder, tokenizer_for
 from lxmert.weights.bert import bert_folder, load_bert
 from lxmert.weights.report import load_reported
 
@@ -83,8 +83,8 @@ def _pretrained(
     weights: Mapping[str, float],
     wanted: Mapping[str, Any],
 ) -> tuple[LxmertInPreTraining, dict[str, Any]]:
-    check_start(name)
-    config = LxmertConfig.from_pretrained(name)
+    folder = start_folder(name)
+    config = LxmertConfig.from_pretrained(folder)
     if config.visual_feat_dim != wanted["visual_feat_dim"]:
         raise ConfigurationError(
             f"{name} takes {config.visual_feat_dim} features per object, the data have "
@@ -93,7 +93,7 @@ def _pretrained(
     # Heads that it has stay, also those of tasks that are not learned now.
     config.update({field: value for field, value in wanted.items() if value is not False})
     model, report = load_reported(
-        LxmertInPreTraining, name, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
+        LxmertInPreTraining, folder, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
     )
     anew = (*report.missing, *report.reshaped)
     if any(not part.startswith(_HEADS) for part in anew):
@@ -106,6 +106,6 @@ def _pretrained(
         "begun_anew": sorted({part.split(".")[0] for part in anew}),
     }
     if answers is not None:
-        old = None if "answer_head" in facts["begun_anew"] else known_answers(name)
+        old = None if "answer_head" in facts["begun_anew"] else known_answers(folder)
         facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
     return model, facts
