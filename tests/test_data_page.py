@@ -40,6 +40,7 @@ False
 ('beach_002',) What is the man holding? {'surfboard': 1.0, 'board': 0.6} None
 ('beach_002',) What color is it? {'red': 1.0, 'orange': 0.6} None
 ('beach_001', 'beach_002') Both pictures show a dog. None False
+{'red': 1.0, 'orange': 0.6} own-5--0
 ['down'] {0: 0.6}
 1 of 1 questions (100.0 %) have an answer in the vocabulary; the best possible score is 100.00 %
 1 {'2': 0.8999999999999999}
@@ -57,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_is_something_to_run() -> None:
     assert len(FILES) == TEXT.count("```json")
-    assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (16, 9, 2, 3)
+    assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (16, 10, 2, 3)
 
 
 def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
