@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from lxmert.errors import (
     TensorError,
     TextError,
     VocabularyError,
+    WeightsError,
 )
 from lxmert.processing import Answer, LxmertProcessor
 from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
@@ -679,3 +681,17 @@ def test_a_processor_of_published_parts_is_saved_whole(tmp_path, monkeypatch):
     assert loaded.answers == ["yes", "no"]
     assert loaded.extractor.identity == processor.extractor.identity
     assert loaded.to_dict()["extractor"]["detector"] == str(detector)
+
+
+def test_a_folder_whose_detector_is_elsewhere_says_where_it_is_named(tmp_path: Path) -> None:
+    tokenizer = LxmertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red"])
+    LxmertProcessor(tokenizer).save_pretrained(tmp_path / "moved")
+    file = tmp_path / "moved" / "processor_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["extractor"] = {"kind": "faster_rcnn", "detector": "mine"}
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(
+        WeightsError, match=r"no detector 'mine'.*processor_config.json of .*moved.*--detector"
+    ):
+        LxmertProcessor.from_pretrained(tmp_path / "moved")
+    assert LxmertProcessor.from_pretrained(tmp_path / "moved", extractor=None).extractor is None

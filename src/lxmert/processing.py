@@ -18,7 +18,7 @@ from transformers.utils import cached_file
 
 from lxmert.answers import ANSWERS_FILE, Answer, best_answers, checked_answers, read_answers, write_answers
 from lxmert.downloads import PublishedFile
-from lxmert.errors import ConfigurationError, InputError, VocabularyError, first_line
+from lxmert.errors import ConfigurationError, InputError, VocabularyError, WeightsError, first_line
 from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_settings
@@ -255,7 +255,7 @@ class LxmertProcessor(ProcessorMixin):
 
         Raises:
             InputError: no such folder, and no such name on the hub.
-            WeightsError: a hub name that is out of reach and not in the cache.
+            WeightsError: a hub name that is out of reach and not in the cache, or the extractor's is.
             VocabularyError: no vocabulary there, or malformed answers.
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
@@ -283,7 +283,15 @@ class LxmertProcessor(ProcessorMixin):
         known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
         if published is not None:
             known = published.completed(known)
-        return cls(tokenizer, **(known | own))
+        try:
+            return cls(tokenizer, **(known | own))
+        except WeightsError as error:
+            if "extractor" in own or published is not None:
+                raise
+            raise type(error)(
+                f"{error}. It is named in processor_config.json of {name}, a folder as seen from where the "
+                "command runs; correct it there, or give another one (--detector, extractor=)"
+            ) from error
 
     @classmethod
     def get_processor_dict(
