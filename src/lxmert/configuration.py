@@ -207,7 +207,7 @@ class LxmertConfig(PreTrainedConfig):
         """
         inherited = {"__init__", "__eq__"} - cls.__dict__.keys()
         super().__init_subclass__(**kwargs)
-        for name in inherited:
+        for name in inherited & cls.__dict__.keys():
             delattr(cls, name)
 
     @property
