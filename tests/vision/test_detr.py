@@ -371,3 +371,16 @@ def test_configuration_and_weights_are_of_the_same_revision(monkeypatch):
     monkeypatch.setattr("lxmert.weights.report.load_complete", weights)
     TransformersDetector("someone/detr", revision="no_timm", image_processor=small_processor())
     assert asked == ["no_timm", "no_timm"]
+
+
+def test_the_image_processor_is_found_where_transformers_keeps_its_automatic_one_for_torchvision(
+    tmp_path, monkeypatch
+):
+    class NeedsTorchvision:  # what transformers 5.16 and older put in its place
+        @classmethod
+        def from_pretrained(cls, *args, **settings):
+            raise ImportError("AutoImageProcessor requires the Torchvision library")
+
+    folder = save_detector(tmp_path / "small")
+    monkeypatch.setattr("transformers.AutoImageProcessor", NeedsTorchvision)
+    assert len(TransformersDetector(folder)(IMAGES)) == len(IMAGES)

@@ -269,7 +269,7 @@ def _image_processor(given: Any, place: str | None, revision: str | None) -> Any
         raise ConfigurationError(
             "a detector made in memory needs image_processor=, such as transformers' DetrImageProcessorPil()"
         )
-    from transformers import AutoImageProcessor
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     with one_line_loading(place, "image processor (preprocessor_config.json)"):
         return AutoImageProcessor.from_pretrained(

@@ -143,7 +143,8 @@ def _of_each_channel(processor: Any, name: str, default: tuple[float, ...]) -> t
 
 def _published_processor(place: str) -> Any:
     """The image processor beside a model, its settings as attributes; something without any for none."""
-    from transformers import AutoImageProcessor, ImageProcessingMixin
+    from transformers import ImageProcessingMixin
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     try:
         with quiet_transformers():
