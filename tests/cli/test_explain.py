@@ -13,14 +13,11 @@ from tests.command_line import CommandLine
 from tests.stand_ins import write_published_model
 
 
-@pytest.fixture
-def lxmert(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> CommandLine:
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     sample(5, 0, questions=1)[0].save("scene.png")
-    return CommandLine(capsys)
 
 
 QUESTION = "How many triangles are not red?"

@@ -18,13 +18,10 @@ from tests.vision.small_detectors import QUERIES, save_detector
 EMBEDDED = Path(str(files("lxmert") / "assets" / "scenes_detector"))
 
 
-@pytest.fixture
-def lxmert(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> CommandLine:
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    return CommandLine(capsys)
 
 
 @pytest.fixture
