@@ -123,13 +123,21 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
     """
     words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
     with ENCODING:
-        return [word for word in words if _is_unknown(tokenizer.tokenize(word), tokenizer.unk_token)]
+        return [word for word in words if _is_unknown(tokenizer, word)]
 
 
-def _is_unknown(pieces: list[str], unk_token: str) -> bool:
+def pieces_prefix(tokenizer: Any) -> str:
+    """What pieces begin with that continue a word: "##" unless the tokenizer has another."""
+    prefix: str = getattr(tokenizer, "wordpieces_prefix", "##")
+    return prefix
+
+
+def _is_unknown(tokenizer: Any, word: str) -> bool:
+    pieces, prefix = tokenizer.tokenize(word), pieces_prefix(tokenizer)
     first, *others = pieces or [""]
-    spelled = len(first) == 1 and all(piece.startswith("##") and len(piece) == 3 for piece in others)
-    return unk_token in pieces or (bool(others) and spelled)
+    letter = len(prefix) + 1
+    spelled = len(first) == 1 and all(piece.startswith(prefix) and len(piece) == letter for piece in others)
+    return tokenizer.unk_token in pieces or (bool(others) and spelled)
 
 
 def _check_characters(text: str, which: str) -> None:

@@ -7,12 +7,21 @@ import pytest
 import torch
 from PIL import Image
 
-from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertPredictor, Regions
+from lxmert import (
+    LxmertConfig,
+    LxmertForQuestionAnswering,
+    LxmertPredictor,
+    LxmertProcessor,
+    LxmertTokenizerFast,
+    Regions,
+)
 from lxmert.errors import ConfigurationError, InputError, TensorError, TextError
 from lxmert.explain import METHODS, Explanation, explain
 from lxmert.explain.case import Case
 from lxmert.inference.int8 import quantize
+from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import sample
+from lxmert.texts import unknown_words
 
 QUESTION = "What color is the largest purply item?"
 
@@ -82,6 +91,20 @@ def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regi
     assert sorted(place for word in case.words for place in word.places) == list(range(1, len(pieces) + 1))
     weights = case.weights(torch.arange(len(pieces) + 2.0), torch.zeros(len(regions)))
     assert weights.words.tolist() == [float(sum(word.places)) for word in case.words]
+
+
+def test_pieces_may_have_another_prefix_than_berts(predictor: LxmertPredictor, regions: Regions) -> None:
+    folder = embedded_model_folder()
+    words = (folder / "vocab.txt").read_text().replace("\n##", "\n@@").splitlines()
+    tokenizer = LxmertTokenizerFast(
+        vocab={word: number for number, word in enumerate(words)}, wordpieces_prefix="@@"
+    )
+    processor = LxmertProcessor(tokenizer, answers=predictor.processor.answers)
+    other = LxmertPredictor(predictor.model, processor)
+    expected = [word.text for word in Case(predictor, regions, "Is it purplexyz?").words]
+    assert [word.text for word in Case(other, regions, "Is it purplexyz?").words] == expected
+    asked = "Is it purple, qwx?"
+    assert unknown_words(tokenizer, asked) == unknown_words(predictor.processor.tokenizer, asked) != []
 
 
 def test_removal_is_the_fall_of_the_answer_when_the_object_was_never_there(

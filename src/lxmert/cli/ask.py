@@ -5,32 +5,25 @@ from typing import Annotated
 
 import typer
 
-from lxmert.cli.asking import (
-    AnswersOption,
-    BoxesOption,
-    DetectorOption,
-    ImageArgument,
-    ModelOption,
-    QuestionArgument,
-    answer_in_words,
-    open_for_question,
-)
+from lxmert.cli import asking
 
 
 def ask(
-    image: ImageArgument,
-    question: QuestionArgument,
-    model: ModelOption = "scenes",
-    boxes: BoxesOption = None,
-    detector: DetectorOption = None,
-    answers: AnswersOption = None,
+    image: asking.ImageArgument,
+    question: asking.QuestionArgument,
+    model: asking.ModelOption = "scenes",
+    boxes: asking.BoxesOption = None,
+    detector: asking.DetectorOption = None,
+    answers: asking.AnswersOption = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers to print, most probable first.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: answers, and the objects they rest on.")
     ] = False,
 ) -> None:
     """Answer a question about a picture."""
-    opened = open_for_question(image, question, model=model, boxes=boxes, detector=detector, answers=answers)
+    opened = asking.open_for_question(
+        image, question, model=model, boxes=boxes, detector=detector, answers=answers
+    )
     predictor, regions = opened.predictor, opened.regions
     (best,) = predictor.answer(regions, [question], top_k=top_k)
     if as_json:
@@ -49,4 +42,4 @@ def ask(
         typer.echo(json.dumps(told))
         return
     for answer in best:
-        typer.echo(answer_in_words(answer.text, answer.probability))
+        typer.echo(asking.answer_in_words(answer.text, answer.probability))

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lxmert.cli.asking import (
-    AnswersOption,
-    BoxesOption,
-    DetectorOption,
-    ImageArgument,
-    ModelOption,
-    QuestionArgument,
-    answer_in_words,
-    open_for_question,
-)
+from lxmert.cli import asking
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,8 +20,8 @@ _BAR = 20
 
 
 def explain(
-    image: ImageArgument,
-    question: QuestionArgument,
+    image: asking.ImageArgument,
+    question: asking.QuestionArgument,
     method: Annotated[
         Literal["relevance", "removal", "gradient", "attention"],
         typer.Option(
@@ -42,10 +33,10 @@ def explain(
         str | None,
         typer.Option(help="Explain this answer instead of the model's own, for example the right one."),
     ] = None,
-    model: ModelOption = "scenes",
-    boxes: BoxesOption = None,
-    detector: DetectorOption = None,
-    answers: AnswersOption = None,
+    model: asking.ModelOption = "scenes",
+    boxes: asking.BoxesOption = None,
+    detector: asking.DetectorOption = None,
+    answers: asking.AnswersOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +51,9 @@ def explain(
     from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
 
     drawing = checked_output(output or (None if as_json else name_of_drawing(image, "explained")), image)
-    opened = open_for_question(image, question, model=model, boxes=boxes, detector=detector, answers=answers)
+    opened = asking.open_for_question(
+        image, question, model=model, boxes=boxes, detector=detector, answers=answers
+    )
     from lxmert.explain import explain as explained_by
 
     predictor, regions = opened.predictor, opened.regions
@@ -91,7 +84,7 @@ def _print(explanation: "Explanation", labels: tuple[str, ...]) -> None:
     from rich.console import Console
 
     console = Console()
-    typer.echo(answer_in_words(explanation.answer.text, explanation.answer.probability))
+    typer.echo(asking.answer_in_words(explanation.answer.text, explanation.answer.probability))
     words = zip(explanation.words, explanation.word_weights, explanation.word_shares(), strict=True)
     console.print(_table("word", words))
     ranked = explanation.ranked_objects()[:_MOST_OBJECTS]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lxmert.cli.interrupts import tell_interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -143,8 +145,7 @@ def extract(
         totals = ranks.total([report.added, report.found, len(report.skipped)])
     except KeyboardInterrupt:
         if ranks.is_leader and output.is_dir():
-            kept = f"what is extracted is kept in {output}"
-            typer.echo(f"lxmert: interrupted; {kept}: run the same again to go on", err=True)
+            tell_interrupted(f"what is extracted is kept in {output}")
         raise
     finally:
         ranks.leave()

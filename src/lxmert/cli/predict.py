@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lxmert.cli.interrupts import tell_interrupted
 from lxmert.cli.task_models import (
     BatchSizeOption,
     CompileOption,
@@ -83,8 +84,7 @@ def predict(
         answered, found = ranks.total([report.answered, report.found])
     except KeyboardInterrupt:
         if ranks.rank == 0 and journal_folder(output).is_dir():
-            kept = f"what is answered is kept in {journal_folder(output)}"
-            typer.echo(f"lxmert: interrupted; {kept}: run the same again to go on", err=True)
+            tell_interrupted(f"what is answered is kept in {journal_folder(output)}")
         raise typer.Exit(INTERRUPTED_STATUS) from None
     finally:
         ranks.leave()

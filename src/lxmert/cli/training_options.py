@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from lxmert.cli.interrupts import tell_interrupted
+
 if TYPE_CHECKING:
     from lxmert.training.recipe_base import Recipe
 
@@ -62,6 +64,5 @@ def telling_how_to_go_on(folder: Path) -> Iterator[None]:
         from lxmert.training.running import is_main_process
 
         if is_main_process() and RunFolder(folder).all_checkpoints():
-            kept = f"a checkpoint is kept in {folder}"
-            typer.echo(f"lxmert: interrupted; {kept}: the same command with --resume goes on", err=True)
+            tell_interrupted(f"a checkpoint is kept in {folder}", "the same command with --resume goes on")
         raise

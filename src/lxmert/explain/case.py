@@ -15,9 +15,8 @@ from lxmert.answers import Answer, check_finite
 from lxmert.errors import ConfigurationError, InputError
 from lxmert.inference.int8 import is_int8
 from lxmert.inference.predictor import QUESTIONS_PER_BATCH, LxmertPredictor
+from lxmert.texts import pieces_prefix
 from lxmert.vision.regions import Regions
-
-_CONTINUES = "##"
 
 
 class Weights(NamedTuple):
@@ -166,14 +165,14 @@ class Case:
 
 def _words(tokenizer: Any, token_ids: Sequence[int]) -> tuple[Word, ...]:
     words: list[Word] = []
-    pieces = tokenizer.convert_ids_to_tokens(token_ids)
+    pieces, prefix = tokenizer.convert_ids_to_tokens(token_ids), pieces_prefix(tokenizer)
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     for place, (token, piece) in enumerate(zip(token_ids, pieces, strict=True)):
         if token in special:
             continue
-        if piece.startswith(_CONTINUES) and words:
+        if piece.startswith(prefix) and words:
             first = words.pop()
-            words.append(Word(first.text + piece.removeprefix(_CONTINUES), (*first.places, place)))
+            words.append(Word(first.text + piece.removeprefix(prefix), (*first.places, place)))
         else:
             words.append(Word(piece, (place,)))
     return tuple(words)

@@ -72,12 +72,17 @@ def draw_regions(
 def _texts(
     boxes: int, labels: Sequence[str] | None, scores: Sequence[float] | Tensor | None
 ) -> tuple[list[str], list[str]]:
-    for name, given in (("labels", labels), ("scores", scores)):
-        if given is not None and len(given) != boxes:
-            raise RegionsError(f"{len(given)} {name} for {boxes} boxes; expected one for each")
+    check_one_for_each(boxes, labels=labels, scores=scores)
     names = [str(label) for label in labels] if labels is not None else [""] * boxes
     chances = [f"{float(score):.0%}" for score in scores] if scores is not None else [""] * boxes
     return names, chances
+
+
+def check_one_for_each(boxes: int, **given: Sequence[object] | Tensor | None) -> None:
+    """Raise a RegionsError where not as many are given, by name, as there are boxes; None is none at all."""
+    for name, values in given.items():
+        if values is not None and len(values) != boxes:
+            raise RegionsError(f"{len(values)} {name} for {boxes} boxes; expected one for each")
 
 
 def _with_name_tags(

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lxmert.errors import RegionsError
-from lxmert.vision.drawing.regions import draw_regions, enlarged
+from lxmert.vision.drawing.regions import check_one_for_each, draw_regions, enlarged
 from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, font_of, ink_on
 from lxmert.vision.drawing.words import with_bar
 from lxmert.vision.geometry import validate_boxes
@@ -56,9 +56,7 @@ def draw_weighted(
     """
     picture = load_image(image)
     boxes = validate_boxes(boxes_xyxy_px, (picture.height, picture.width))
-    for name, given in (("weights", weights), ("labels", labels)):
-        if given is not None and len(given) != len(boxes):
-            raise RegionsError(f"{len(given)} {name} for {len(boxes)} boxes; expected one for each")
+    check_one_for_each(len(boxes), weights=weights, labels=labels)
     for weight in (*weights, *(weight for _, weight in words)):
         if not -1 <= weight <= 1:
             raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as shares of the largest")
