@@ -1,8 +1,11 @@
 """`lxmert ask` and `lxmert demo`: answers for good input, one clear line and exit status 1 for bad input."""
 
 import json
+import os
 import shlex
+import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -220,6 +223,77 @@ def test_what_was_not_foreseen_is_one_line_too(
 def test_debug_shows_the_traceback(picture: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="question"):
         main(["ask", str(picture[0]), "", "--boxes", str(picture[1]), "--debug"])
+
+
+def lines_given(monkeypatch: pytest.MonkeyPatch, given: bytes) -> None:
+    """Standard input that is no terminal."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(given), encoding="utf-8"))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_without_a_question_each_line_of_standard_input_is_one(
+    lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    image, boxes = picture
+    other = "is there a circle?"
+    options = ["--boxes", boxes] + ["--json"] * as_json
+    alone = [lxmert.run("ask", image, question, *options)[1] for question in (QUESTION, other)]
+    lines_given(monkeypatch, f"{QUESTION}\n\n  {other}".encode())
+    status, out, err = lxmert.run("ask", image, *options)
+    assert (status, err) == (0, "")
+    assert out == ("".join(alone) if as_json else f"{QUESTION}\n{alone[0]}{other}\n{alone[1]}")
+
+
+@pytest.mark.parametrize(
+    ("last", "wrong"), [("😀🎉".encode(), "no word that the model knows"), (b"wh\xe9re?", "no valid Unicode")]
+)
+def test_a_line_that_is_no_question_is_named_after_the_answers_before_it(
+    lxmert: CommandLine,
+    picture: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    last: bytes,
+    wrong: str,
+) -> None:
+    lines_given(monkeypatch, QUESTION.encode() + b"\n\n" + last + b"\nis there a circle?\n")
+    status, out, err = lxmert.run("ask", picture[0], "--boxes", picture[1])
+    assert (status, len(out.splitlines())) == (1, 2)
+    assert err.startswith("lxmert: error: line 3 of standard input: the text ")
+    assert wrong in err
+
+
+def test_neither_a_question_nor_a_line_is_one_line(
+    lxmert: CommandLine, picture: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines_given(monkeypatch, b"\n  \n")
+    assert "no question was given" in lxmert.error("ask", picture[0], "--boxes", picture[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_questions_are_typed_at_a_terminal_until_its_input_ends(picture: tuple[Path, Path]) -> None:
+    import pty
+
+    image, boxes = picture
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "lxmert", "ask", str(image), "--boxes", str(boxes)]
+    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there) as asking:
+        os.close(there)
+        told = ""
+        for typed in (f"{QUESTION}\n", "\n", "😀\n", f"{QUESTION}\n", "\x04"):
+            told += until_prompted(here)
+            os.write(here, typed.encode())
+        assert asking.wait(60) == 0
+    os.close(here)
+    assert "objects found; ask a question a line" in told
+    assert told.count("%)") == 2
+    assert "no word that the model knows" in told
+
+
+def until_prompted(terminal: int) -> str:
+    """What a terminal shows up to the next prompt."""
+    shown = b""
+    while not shown.endswith(b"? "):
+        shown += os.read(terminal, 4096)
+    return shown.decode()
 
 
 def test_demo_prints_a_summary_and_writes_the_pictures(lxmert: CommandLine, tmp_path: Path) -> None:

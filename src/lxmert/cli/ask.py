@@ -1,45 +1,107 @@
-"""`lxmert ask`: one question about one picture."""
+"""`lxmert ask`: questions about one picture, given with the command or line by line."""
 
 import json
-from typing import Annotated
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lxmert.cli import asking
+from lxmert.errors import InputError, TextError
+
+if TYPE_CHECKING:
+    from lxmert.answers import Answer
+
+_PROMPT = "? "
 
 
 def ask(
     image: asking.ImageArgument,
-    question: asking.QuestionArgument,
+    question: Annotated[
+        str | None,
+        typer.Argument(
+            help="The question, in quotes. If not given, questions are read from standard input, one a line, "
+            "until it ends.",
+            show_default=False,
+        ),
+    ] = None,
     model: asking.ModelOption = "scenes",
     boxes: asking.BoxesOption = None,
     detector: asking.DetectorOption = None,
     answers: asking.AnswersOption = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers to print, most probable first.")] = 1,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: answers, and the objects they rest on.")
+        bool,
+        typer.Option("--json", help="Print one JSON object a question: answers, objects they rest on."),
     ] = False,
 ) -> None:
-    """Answer a question about a picture."""
-    opened = asking.open_for_question(
+    """Answer a question about a picture, or one after the other."""
+    opened = asking.open_picture(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
-    predictor, regions = opened.predictor, opened.regions
-    (best,) = predictor.answer(regions, [question], top_k=top_k)
-    if as_json:
-        from lxmert.inference.looking import in_words
 
-        names = predictor.names()
-        told = {
-            "image": image,
-            "question": question,
-            "model": model,
-            "unknown_words": opened.unknown_words,
-            "answers": [{"answer": a.text, "probability": round(a.probability, 6)} for a in best],
-            "extractor": regions.extractor,
-            "objects": [in_words(regions, row, names).to_dict() for row in range(len(regions))],
-        }
-        typer.echo(json.dumps(told))
-        return
-    for answer in best:
-        typer.echo(asking.answer_in_words(answer.text, answer.probability))
+    def answered(asked: str, *, is_repeated: bool) -> None:
+        (best,) = opened.predictor.answer(opened.regions, [asked], top_k=top_k)
+        unknown_words = opened.unknown_words(asked)
+        if as_json:
+            told = {"image": image, "question": asked, "model": model, "unknown_words": unknown_words}
+            typer.echo(json.dumps(told | _told(best, opened)))
+            return
+        if is_repeated:
+            typer.echo(asked)
+        for answer in best:
+            typer.echo(asking.answer_in_words(answer.text, answer.probability))
+
+    if question is not None:
+        answered(question, is_repeated=False)
+    elif sys.stdin.isatty():
+        typer.echo(f"{len(opened.regions)} objects found; ask a question a line, Ctrl-D ends", err=True)
+        for asked in filter(None, _typed_lines()):
+            try:
+                answered(asked, is_repeated=False)
+            except TextError as fault:
+                typer.echo(str(fault), err=True)
+    else:
+        number = 0
+        for number, asked in _given_lines():
+            try:
+                answered(asked, is_repeated=True)
+            except TextError as fault:
+                raise InputError(f"line {number} of standard input: {fault}") from None
+        if not number:
+            raise InputError("no question was given, neither with the command nor on standard input")
+
+
+def _told(best: "Sequence[Answer]", opened: asking.Opened) -> dict[str, object]:
+    from lxmert.inference.looking import in_words
+
+    names = opened.predictor.names()
+    return {
+        "answers": [{"answer": one.text, "probability": round(one.probability, 6)} for one in best],
+        "extractor": opened.regions.extractor,
+        "objects": [in_words(opened.regions, row, names).to_dict() for row in range(len(opened.regions))],
+    }
+
+
+def _typed_lines() -> Iterator[str]:
+    """What is typed at a terminal after the prompt, until the end of input."""
+    with suppress(ImportError):  # Windows' terminals do by themselves what it is for.
+        import readline  # noqa: F401  (lets lines be edited and called back)
+    while True:
+        try:
+            yield input(_PROMPT).strip()
+        except EOFError:
+            typer.echo(err=True)
+            return
+
+
+def _given_lines() -> Iterator[tuple[int, str]]:
+    """The lines of standard input that are not empty, with their numbers from 1."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is told with its line
+    for number, line in enumerate(sys.stdin, start=1):
+        if asked := line.strip():
+            yield number, asked

@@ -51,28 +51,40 @@ class Opened(NamedTuple):
     """A picture and the model that is asked about it.
 
     Attributes:
+        model: the model's name.
         predictor: the model.
         picture: upright and RGB.
         regions: its objects.
-        unknown_words: those of the question that the model was never taught.
     """
 
+    model: str
     predictor: "LxmertPredictor"
     picture: "Image.Image"
     regions: "Regions"
-    unknown_words: list[str]
+
+    def unknown_words(self, question: str) -> list[str]:
+        """The words of a question that the model was never taught; a note on standard error tells them."""
+        from lxmert.texts import unknown_words
+
+        found = unknown_words(self.predictor.processor.tokenizer, question)
+        if found:
+            typer.echo(_told_of_unknown_words(found, self.model), err=True)
+        return found
 
 
-def open_for_question(
+def open_picture(
     image: str,
-    question: str,
+    question: str | None,
     *,
     model: str,
     boxes: Path | None,
     detector: str | None,
     answers: str | None,
 ) -> Opened:
-    """Load model and picture, and look at it; what makes the answer doubtful is told on standard error."""
+    """Load model and picture, and look at it, once a question that is known already was checked.
+
+    Where nothing is found, standard error tells so.
+    """
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
 
@@ -80,17 +92,16 @@ def open_for_question(
     picture = load_image(image)
     # Only now: a model takes seconds to load or minutes to fetch, a misspelt name of a picture none to tell.
     from lxmert.inference.predictor import LxmertPredictor
-    from lxmert.texts import unknown_words
 
     predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
-    predictor.check([question])
+    if question is None:
+        predictor.processor.require_answers()
+    else:
+        predictor.check([question])
     regions = predictor.regions(picture, boxes_xyxy_px)
-    unknown = unknown_words(predictor.processor.tokenizer, question)
-    if unknown:
-        typer.echo(_told_of_unknown_words(unknown, model), err=True)
     if len(regions) == 0:
         typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
-    return Opened(predictor, picture, regions, unknown)
+    return Opened(model, predictor, picture, regions)
 
 
 def answer_in_words(text: str, probability: float) -> str:

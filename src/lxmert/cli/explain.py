@@ -51,9 +51,10 @@ def explain(
     from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
 
     drawing = checked_output(output or (None if as_json else name_of_drawing(image, "explained")), image)
-    opened = asking.open_for_question(
+    opened = asking.open_picture(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
+    unknown_words = opened.unknown_words(question)
     from lxmert.explain import explain as explained_by
 
     predictor, regions = opened.predictor, opened.regions
@@ -66,7 +67,7 @@ def explain(
     if as_json:
         from lxmert.inference.looking import in_words
 
-        told: dict[str, Any] = {"image": image, "model": model, "unknown_words": opened.unknown_words}
+        told: dict[str, Any] = {"image": image, "model": model, "unknown_words": unknown_words}
         told |= explanation.to_dict()
         told["objects"] = [
             in_words(regions, row, names).to_dict() | {"weight": weight}
