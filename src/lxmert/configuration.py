@@ -60,8 +60,9 @@ _FLAGS = (
     "visual_feat_loss",
     "tie_word_embeddings",
 )
-_OTHERS = ("hidden_act", "initializer_range", "layer_norm_eps", "visual_loss_normalizer", "pad_token_id")
-_PARAMETERS = (*_SIZES, *_LAYER_COUNTS, *_PROBABILITIES, *_FLAGS, *_OTHERS, "bos_token_id", "eos_token_id")
+_FRACTIONS = ("initializer_range", "layer_norm_eps", "visual_loss_normalizer")
+_OTHERS = ("hidden_act", "pad_token_id", "bos_token_id", "eos_token_id")
+_PARAMETERS = (*_SIZES, *_LAYER_COUNTS, *_PROBABILITIES, *_FLAGS, *_FRACTIONS, *_OTHERS)
 
 # Keys of published config.json files that look like a misspelt parameter and are none.
 _LEGACY_KEYS = frozenset({"max_2d_position_embeddings"})
@@ -236,7 +237,9 @@ class LxmertConfig(PreTrainedConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """All values as plain data, the derived `num_hidden_layers` included for other readers."""
-        return {**super().to_dict(), "num_hidden_layers": self.num_hidden_layers}
+        values = {**super().to_dict(), "num_hidden_layers": self.num_hidden_layers}
+        # `transformers` refuses a file in which one of these is a whole number, such as 1.
+        return values | {name: float(values[name]) for name in _FRACTIONS if type(values[name]) is int}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write config.json into `save_directory`, after a check."""

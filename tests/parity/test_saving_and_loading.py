@@ -146,3 +146,15 @@ def test_a_published_folder_of_2020_loads_completely(tmp_path: Path) -> None:
     loaded.save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "config.json").read_text())["mult_qa_loss"] == 1
     assert load_report(lxmert.LxmertForQuestionAnswering, tmp_path).complete is ("answer_head" in dir(peer))
+
+
+@pytest.mark.parametrize("name", ["initializer_range", "visual_loss_normalizer"])
+@pytest.mark.parametrize("later", [False, True], ids=["given", "assigned"])
+def test_a_whole_number_where_they_want_a_fraction_loads_there(
+    tmp_path: Path, name: str, later: bool
+) -> None:
+    config = lxmert.LxmertConfig(**({} if later else {name: 1}))
+    setattr(config, name, 1)
+    config.save_pretrained(tmp_path)
+    assert getattr(transformers.LxmertConfig.from_pretrained(tmp_path), name) == 1.0
+    assert lxmert.LxmertConfig.from_pretrained(tmp_path) == config
