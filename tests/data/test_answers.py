@@ -87,6 +87,13 @@ def test_coverage_of_labels_counts_the_best_answer_and_names_unknown_ones() -> N
     assert vocabulary.coverage_of(labels).best_score == pytest.approx(0.9 / 6)
 
 
+def test_as_published_an_answer_must_be_the_best_one_of_nine_questions() -> None:
+    examples = [
+        example(number, answer, *[answer] * 10) for number, answer in enumerate(["cat"] * 8 + ["dog"] * 9)
+    ]
+    assert list(AnswerVocabulary.build(examples)) == ["dog"]
+
+
 def test_answers_as_they_are_spelled_make_a_vocabulary() -> None:
     answers = ["Left", "left", "yes", "yes", "no", "no", "a lot"]
     assert list(AnswerVocabulary.from_answers(answers)) == ["no", "yes", "Left", "a lot", "left"]

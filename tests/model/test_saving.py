@@ -127,3 +127,15 @@ def test_a_device_map_places_the_model(tmp_path: Path) -> None:
         offload_folder=tmp_path / "offload",
     )
     torch.testing.assert_close(offloaded(**inputs()).to_tuple(), model(**inputs()).to_tuple())
+
+
+def test_the_bias_of_a_word_head_that_a_checkpoint_lacks_begins_at_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LxmertModel(small_config()).save_pretrained(tmp_path)
+    made = torch.empty_like
+    # What is not in the file lies in memory that nobody has written to.
+    monkeypatch.setattr(torch, "empty_like", lambda *args, **kwargs: made(*args, **kwargs).fill_(3))
+    model = LxmertForPreTraining.from_pretrained(tmp_path)
+    assert not model.cls.predictions.bias.any()
+    assert not model.cls.seq_relationship.bias.any()

@@ -21,13 +21,26 @@ def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
     optimisation = DetectorOptimisationSection(
-        epochs=3, batch_size=5, accumulation_steps=2, warmup=7, schedule="linear", weight_decay=0.25, seed=11
+        epochs=3,
+        batch_size=5,
+        accumulation_steps=2,
+        warmup=7,
+        schedule="linear",
+        weight_decay=0.25,
+        seed=11,
+        peak_learning_rate=0.5,
+        adam_beta2=0.75,
+        adam_epsilon=0.125,
+        max_gradient_norm=3.5,
     )
     saving = SavingSection(select="last", checkpoint_every_steps=9, keep_checkpoints=4, log_every_steps=6)
     arguments = training_arguments(optimisation, saving, tmp_path, score="map_50", loader_processes=2)
     assert (arguments.num_train_epochs, arguments.per_device_train_batch_size) == (3, 5)
     assert (arguments.gradient_accumulation_steps, arguments.warmup_steps) == (2, 7)
     assert (arguments.lr_scheduler_type, arguments.weight_decay, arguments.seed) == ("linear", 0.25, 11)
+    assert (arguments.learning_rate, arguments.max_grad_norm) == (0.5, 3.5)
+    # The trainer's own first beta is the original's too.
+    assert (arguments.adam_beta1, arguments.adam_beta2, arguments.adam_epsilon) == (0.9, 0.75, 0.125)
     assert (arguments.save_strategy, arguments.save_steps, arguments.save_total_limit) == ("steps", 9, 4)
     assert (arguments.logging_steps, arguments.dataloader_num_workers) == (6, 2)
     assert arguments.load_best_model_at_end is False

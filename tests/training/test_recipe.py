@@ -188,8 +188,20 @@ def test_the_recipes_of_the_paper_have_its_numbers() -> None:
         loop = recipes[f"paper_{task}"].optimisation
         assert (loop.peak_learning_rate, loop.epochs, loop.batch_size, loop.warmup) == (rate, 4, 32, 0.1)
         assert (loop.max_gradient_norm, loop.weight_decay, loop.seed) == (5.0, 0.01, 9595)
+        assert (loop.optimizer, loop.schedule) == ("bert_adam", "linear")
+        assert (loop.adam_beta2, loop.adam_epsilon) == (0.999, 1e-6)
         assert getattr(loop, "loss", "soft_bce") == "soft_bce"
         assert recipes[f"paper_{task}"].text.max_length == 20
+
+
+@pytest.mark.parametrize(("task", "rate"), [("vqa", 5e-5), ("gqa", 1e-5), ("nlvr2", 5e-5)])
+def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper(task: str, rate: float) -> None:
+    recipe = FinetuneRecipe.from_dict(SMALLEST | {"task": task})
+    loop = recipe.optimisation
+    assert (loop.peak_learning_rate, loop.epochs, loop.batch_size, loop.warmup) == (rate, 4, 32, 0.1)
+    assert (loop.max_gradient_norm, loop.weight_decay, loop.schedule) == (5.0, 0.01, "linear")
+    assert getattr(loop, "loss", None) == (None if task == "nlvr2" else "soft_bce")
+    assert (recipe.evaluation.batch_size, recipe.saving.select) == (512, "best")
 
 
 def test_each_task_has_its_own_keys() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.pretraining.recipe import PretrainRecipe
+from lxmert.training.pretraining.recipe import PretrainOptimisationSection, PretrainRecipe
 
 Make = Callable[..., PretrainRecipe]
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*pretrain*.yaml"))
@@ -26,9 +26,21 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     optimisation = recipe.optimisation
     assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
     assert (optimisation.warmup, optimisation.max_gradient_norm, optimisation.seed) == (0.05, 1.0, 9595)
-    assert optimisation.optimizer == "bert_adam"
+    assert (optimisation.optimizer, optimisation.schedule) == ("bert_adam", "linear")
+    assert (optimisation.adam_beta2, optimisation.adam_epsilon) == (0.999, 1e-6)
+    assert optimisation.weight_decay == 0.01
+    tasks = recipe.tasks
+    assert (tasks.word_mask_rate, tasks.object_mask_rate, tasks.mismatch_probability) == (0.15, 0.15, 0.5)
+    assert (tasks.object_label_loss, tasks.qa_from) == ("all_confidence", 0.0)
+    assert recipe.model.config == {"visual_loss_normalizer": pytest.approx(1 / 0.15)}
     assert recipe.text.max_length == 20
     assert set(recipe.tasks.weights.values()) == {1.0, 0.0}
+
+
+def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper() -> None:
+    optimisation = PretrainOptimisationSection()
+    assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
+    assert (optimisation.warmup, optimisation.max_gradient_norm, optimisation.seed) == (0.05, 1.0, 9595)
 
 
 @pytest.mark.parametrize(
