@@ -11,6 +11,15 @@ def test_the_defaults_are_the_published_detector() -> None:
     config = FasterRcnnConfig()
     assert (config.stride, config.feature_dim, config.anchors_per_cell) == (16, 2048, 12)
     assert (config.num_object_labels, config.num_attr_labels) == (1600, 400)
+    assert (config.min_size_px, config.max_size_px, config.pooling_resolution) == (800, 1333, 14)
+    assert (config.pixel_mean_bgr, config.pixel_std_bgr) == ([102.9801, 115.9465, 122.7717], [1.0, 1.0, 1.0])
+    assert (config.stage_blocks, config.stem_channels, config.res2_channels) == ([3, 4, 23, 3], 64, 256)
+    assert (config.anchor_sizes_px, config.anchor_ratios) == ([64, 128, 256, 512], [0.5, 1.0, 2.0])
+    assert (config.proposal_channels, config.proposals_before_nms, config.max_proposals) == (512, 6000, 300)
+    assert (config.proposal_nms_threshold, config.proposal_min_size_px) == (0.7, 0.0)
+    assert (config.proposal_delta_weights, config.box_delta_weights) == ([1.0] * 4, [10.0, 10.0, 5.0, 5.0])
+    assert config.detection_nms_thresholds == [0.5, 0.6, 0.7]
+    assert (config.min_objects, config.max_objects, config.score_threshold) == (36, 36, None)
 
 
 def test_features_from_res3_have_half_the_stride() -> None:
@@ -120,3 +129,51 @@ def test_what_the_detector_cannot_be_is_refused_all_at_once(depth) -> None:
         config_from_published(values)
     for place in ("roi_box_head.res5halve", f"resnets.depth is {depth}", "input.format is 'RGB'"):
         assert place in str(caught.value)
+
+
+def with_value(place: str, value: object) -> dict[str, object]:
+    """A published file that says nothing but this, its sections parted by dots."""
+    for key in reversed(place.split(".")):
+        value = {key: value}
+    return value  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "field"),
+    [
+        ("backbone.freeze_at", 3, "freeze_at"),
+        ("resnets.num_groups", 2, "num_groups"),
+        ("model.pixel_mean", [1.0, 2.0, 3.0], "pixel_mean_bgr"),
+        ("model.pixel_std", [2.0, 3.0, 4.0], "pixel_std_bgr"),
+        ("proposal_generator.hidden_channels", 96, "proposal_channels"),
+        ("proposal_generator.min_size", 16.0, "proposal_min_size_px"),
+        ("rpn.nms_thresh", 0.6, "proposal_nms_threshold"),
+        ("rpn.bbox_reg_weights", [2.0, 2.0, 1.0, 1.0], "proposal_delta_weights"),
+        ("roi_box_head.bbox_reg_weights", [1.0, 1.0, 2.0, 2.0], "box_delta_weights"),
+        ("roi_box_head.pooler_resolution", 7, "pooling_resolution"),
+    ],
+)
+def test_what_the_published_file_says_counts(place: str, value: object, field: str) -> None:
+    assert getattr(config_from_published(with_value(place, value)), field) == value
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("model.max_pool", False),
+        ("backbone.out_features", ["res3"]),
+        ("resnets.out_features", ["res5"]),
+        ("resnets.norm", "GN"),
+        ("resnets.stride_in_1x1", False),
+        ("anchor_generator.offset", 0.5),
+        ("rpn.in_features", ["res3"]),
+        ("roi_heads.in_features", ["res5"]),
+        ("roi_box_head.attr", False),
+        ("roi_box_head.cls_agnostic_bbox_reg", True),
+        ("size_divisibility", 32),
+        ("pad_value", 1.0),
+    ],
+)
+def test_a_switch_that_this_detector_lacks_is_refused(place: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{place} is .*, this detector has"):
+        config_from_published(with_value(place, value))

@@ -45,6 +45,13 @@ def test_golden_sizes(shared_specs):
         assert network_size((height, width), low, high) == (new_height, new_width)
 
 
+def test_half_a_pixel_is_rounded_up():
+    assert network_size((4, 3), 6, 100) == (8, 6)
+    # 1.5 times 3 is 4.5, which Python's round would make 4.
+    assert network_size((2, 3), 3, 100) == (3, 5)
+    assert network_size((3, 2), 3, 100) == (5, 3)
+
+
 def test_golden_pixels(shared_specs):
     golden = np.load(shared_specs / "faster_rcnn" / "units" / "resize.npz")
     for case in range(5):
