@@ -31,3 +31,14 @@ def test_the_published_size_agrees() -> None:
     for name, layers in (("language_hidden_states", 14), ("vision_hidden_states", 10)):
         assert len(mine[name]) == layers
         torch.testing.assert_close(mine[name][-1], theirs[name][-1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("answers", "weights"),
+    [(3129, 5_993_529), (1842, 4_015_410), (9500, 15_785_756)],
+    ids=["vqa", "gqa", "all"],
+)
+def test_an_answer_head_has_the_size_of_the_authors(answers: int, weights: int) -> None:
+    with torch.device("meta"):
+        model = lxmert.LxmertForQuestionAnswering(lxmert.LxmertConfig(num_qa_labels=answers, l_layers=0))
+    assert sum(weight.numel() for weight in model.answer_head.parameters()) == weights
