@@ -160,6 +160,16 @@ def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
         open_regions(store, ["1"])
 
 
+def test_an_image_is_that_of_its_ending_where_the_store_left_its_folder_out(tmp_path: Path) -> None:
+    """As of day1/1.gif and day2/1.png, which `lxmert extract` calls by their file names."""
+    store = FeatureStore(
+        write_store(tmp_path / "s", {"1.gif": random_regions(0), "1.png": random_regions(1)})
+    )
+    assert [StoredNames(store).find(name) for name in ("day2/1.png", "day1/1.gif")] == [1, 0]
+    with pytest.raises(DataError, match=r"called '1' .* such as '1\.gif' and '1\.png'; give 'day1/1' as"):
+        open_regions(store, ["day1/1"])
+
+
 def test_one_image_for_names_of_different_folders_is_refused(tmp_path: Path) -> None:
     store = FeatureStore(write_store(tmp_path / "s", {"train/1.jpg": random_regions(0)}))
     assert open_regions(store, ["1", "train/1.jpg", "all/train/1"]).rows.keys() == {

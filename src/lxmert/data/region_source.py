@@ -5,7 +5,7 @@ Shapes: B batch, O the most objects of any image in the batch, D features, K obj
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import torch
@@ -156,9 +156,14 @@ class StoredNames:
             return position
         found = [one for one in self._alike(name) if may_be_one_image(self._store.name_at(one), name)]
         if len(found) > 1:
+            # "day/a.png" is "a.png" rather than "a.jpg".
+            file = PurePosixPath(name).name
+            found = [one for one in found if PurePosixPath(self._store.name_at(one)).name == file] or found
+        if len(found) > 1:
+            one, other = (self._store.name_at(place) for place in found[:2])
             raise DataError(
                 f"{self._store.path}: several images are called {plain_name(name)!r} there but for folder "
-                f"and ending; give {name!r} as it stands there"
+                f"and ending, such as {one!r} and {other!r}; give {name!r} as it stands there"
             )
         return found[0] if found else None
 
