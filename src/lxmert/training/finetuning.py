@@ -20,6 +20,7 @@ from lxmert.training.object_prediction import ObjectPrediction
 from lxmert.training.preparation import prepare, score_folder
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.recipe_data import ANNOTATIONS
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.running import (
     is_main_process,
@@ -100,6 +101,7 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
     # The model's first weights are drawn while preparing: the seed comes before.
     set_seed(optimisation.seed)
     prepared = prepare(task, recipe, display.start)
+    _tell_left_out(recipe, prepared, display)
     # What scoring needs and lacks is told now, not after an epoch.
     prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
@@ -113,6 +115,20 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         split = recipe.data.test_split
         figures["test"] = score_folder(task, recipe, str(folder.path), split, display.start).to_dict()
     return figures
+
+
+def _tell_left_out(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
+    """Say how many questions the model cannot answer rightly, whatever it learns."""
+    section = getattr(recipe.data, "answers", None)
+    if section is None:
+        return
+    kept = f"the {prepared.facts['answers']:,} answers that there are to choose from"
+    if section.source == ANNOTATIONS and section.min_count > 1:
+        kept += f", those of at least {section.min_count} training questions (data.answers.min_count)"
+    for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
+        if data.answerable < len(data):
+            left_out = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
+            display.print(f"note: {left_out} have none of {kept}")
 
 
 def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> None:

@@ -14,11 +14,15 @@ SCENES = "scenes"
 """Names the made world's own word list or answer list, which no file need hold."""
 
 
+ANNOTATIONS = "annotations"
+"""Names the answers of the training split."""
+
+
 class AnswersSection(Section):
     """The closed list of answers."""
 
     source: str = Field(
-        default="annotations",
+        default=ANNOTATIONS,
         description='"annotations" collects them from the training split, "scenes" takes the made world\'s '
         "list, anything else is the path of a published table (JSON), counted from where the command runs.",
     )
@@ -37,7 +41,7 @@ class AnswersSection(Section):
         Raises:
             LxmertError: A table is missing or malformed, or no answer is frequent enough.
         """
-        if self.source == "annotations":
+        if self.source == ANNOTATIONS:
             return collect(self.min_count)
         if self.source == SCENES:
             from lxmert.scenes.vocabulary import answer_list
