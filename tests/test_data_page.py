@@ -15,7 +15,7 @@ from tests.command_line import status_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```json\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE))
+FILES = dict(re.findall(r"^`([\w.]+)`:\n\n```(?:json|csv)\n(.*?)```", TEXT, re.DOTALL | re.MULTILINE))
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 RECIPES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = re.findall(r"^ {4}(lxmert .+)$", TEXT, re.MULTILINE)
@@ -40,7 +40,7 @@ False
 ('beach_002',) What is the man holding? {'surfboard': 1.0, 'board': 0.6} None
 ('beach_002',) What color is it? {'red': 1.0, 'orange': 0.6} None
 ('beach_001', 'beach_002') Both pictures show a dog. None False
-{'red': 1.0, 'orange': 0.6} own-5--0
+{'red': 1.0}
 ['down'] {0: 0.6}
 1 of 1 questions (100.0 %) have an answer in the vocabulary; the best possible score is 100.00 %
 1 {'2': 0.8999999999999999}
@@ -57,8 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(FILES) == TEXT.count("```json")
-    assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (16, 10, 2, 3)
+    assert len(FILES) == TEXT.count("```json") + TEXT.count("```csv")
+    assert (len(FILES), len(SNIPPETS), len(RECIPES), len(COMMANDS)) == (17, 10, 2, 3)
 
 
 def test_python_runs_as_written_from_top_to_bottom(place: Path) -> None:
@@ -89,7 +89,7 @@ def test_recipe_keys_exist() -> None:
     assert set(re.findall(r"[Ss]ources? `(\w+)`", TEXT)) | {"visual_genome_questions"} == kinds
     fields = {name for files in (VqaFiles, GqaFiles, Nlvr2Files) for name in files.model_fields}
     keys = set(re.findall(r"`data\.files\.(\w+)", TEXT))
-    assert keys == {"questions", "annotations", "choices", "sentences", "format"}
+    assert keys == {"questions", "annotations", "choices", "sentences", "format", "images"}
     assert keys <= fields
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,10 +34,23 @@ def publish_as_gqa(made: Path, folder: Path) -> None:
             path.write_text(json.dumps(chosen), encoding="utf-8")
 
 
+def write_own(made: Path, folder: Path) -> None:
+    """Lay three questions about each of some pictures out as lines of one's own."""
+    for split in ("train", "val", "test"):
+        lines = []
+        for picture in sorted((made / "images" / split).iterdir())[:2]:
+            (folder / "photos" / split).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, folder / "photos" / split)
+            for number, answer in enumerate(("yes", "2", "un été")):
+                line = {"image": f"{split}/{picture.name}", "sentence": f"What {number}?", "answer": answer}
+                lines.append(json.dumps(line))
+        (folder / f"own_{split}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
 def test_commands_recipes_and_python_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (14, 4, 1)
+    assert (len(COMMANDS), len(RECIPES), len(SNIPPETS)) == (20, 5, 1)
     monkeypatch.chdir(tmp_path)
     for name, text in RECIPES:
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -46,12 +60,14 @@ def test_commands_recipes_and_python_run_as_written(
     for command in COMMANDS:
         if "gqa.yaml" in command:
             publish_as_gqa(tmp_path / "scenes-data" / "annotations", tmp_path / "gqa")
+        if "extract own" in command:
+            write_own(tmp_path / "scenes-data", tmp_path / "own")
         status = status_of(*shlex.split(command)[1:])
         out, errors = capsys.readouterr()
         assert status == 0, f"{command}: {errors}"
         told[command] = out
     everything = "".join(told.values())
-    for folder in ("questions", "pairs", "official", "balanced", "again"):
+    for folder in ("questions", "pairs", "official", "mine", "balanced", "again"):
         assert f"{folder}: validation accuracy" in everything
     learned = json.loads((tmp_path / "balanced" / "metrics.json").read_text(encoding="utf-8"))["data"]
     # Ten balanced questions about each of the 36 pictures of train and val.
@@ -59,6 +75,7 @@ def test_commands_recipes_and_python_run_as_written(
     [of_all_questions] = (out for command, out in told.items() if "testdev_all" in command)
     assert "consistency" in of_all_questions
     assert "gqa.json: valid" in everything
+    assert "answers.json: valid; 6 predictions" in everything
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(True|False) \d+%$", done.stdout, re.MULTILINE)

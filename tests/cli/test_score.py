@@ -295,6 +295,51 @@ class TestValidating:
         assert err.startswith("fault: file that cannot be read: 1 (absent.json: no such file")
 
 
+def write_own(**said: str) -> None:
+    """Questions of one's own, the last of which has no id, and predictions for them."""
+    lines = [
+        {"image": "x", "sentence": "?", "answer": "Red", "id": "a"},
+        {"image": "x", "sentence": "?", "answers": ["red"] * 4 + ["pink"], "id": "b"},
+    ]
+    write("own.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write("own.json", [{"question_id": one, "answer": answer} for one, answer in said.items()])
+
+
+class TestOwn:
+    def test_own_questions_are_scored_by_their_soft_labels(self, run: Run) -> None:
+        write_own(a="red", b="pink")
+        status, out, err = run("score vqa -p own.json -a own.jsonl --per-question each.json")
+        assert (status, err) == (0, "")
+        assert "30.00 %" in out  # 0, for it is spelled otherwise, and 0.6 for one of five people
+        assert json.loads(Path("each.json").read_text()) == {"a": 0.0, "b": pytest.approx(60)}
+        told = json.loads(run("score vqa -p own.json -a own.jsonl --json")[1])
+        assert (told["task"], told["overall"], told["questions"]) == ("vqa", pytest.approx(30), 2)
+        assert "per_question" not in told
+
+    def test_own_questions_without_a_prediction_are_told(self, run: Run) -> None:
+        write_own(b="red")
+        status, _, err = run("score vqa -p own.json -a own.jsonl")
+        assert (status, "questions without a prediction: 1 (a)" in err) == (1, True)
+        assert "50.00 %" in run("score vqa -p own.json -a own.jsonl --allow-missing")[1]
+        status, _, err = run("validate-submission vqa own.json -q own.jsonl")
+        assert (status, "fault: questions without a prediction: 1 (a)" in err) == (1, True)
+        write_own(a="red", b="red")
+        assert run("validate-submission vqa own.json -q own.jsonl")[0] == 0
+
+    def test_an_evaluator_is_of_the_official_files(self, run: Run) -> None:
+        write_own(a="red", b="red")
+        status, _, err = run("score vqa -p own.json -a own.jsonl --evaluator before-2021-03")
+        assert (status, "--evaluator is of the official files" in err) == (2, True)
+
+    def test_own_answers_are_listed_and_covered_as_they_are_spelled(self, run: Run) -> None:
+        write_own()
+        assert run("answers build vqa own.jsonl -o answers.json --min-count 1")[0] == 0
+        assert json.loads(Path("answers.json").read_text()) == ["Red", "red"]
+        write("answers.json", ["pink"])
+        found = json.loads(run("answers cover vqa answers.json own.jsonl --json")[1])
+        assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(0.3))
+
+
 class TestAnswers:
     def test_vqa_answers_are_normalised_and_counted(self, run: Run) -> None:
         write_vqa()
@@ -346,10 +391,13 @@ def test_no_library_that_takes_seconds_to_import_is_needed(run: Run) -> None:
     write("gqa.json", [{"questionId": "01", "prediction": "red"}])
     write("dev.json", json.dumps({"identifier": "dev-1-0-0", "label": "True"}))
     write("nlvr2.csv", "dev-1-0-0,True\n")
+    write_own(a="red", b="red")
     lines = (
         "score gqa -p gqa.json -a questions.json",
         "score nlvr2 -p nlvr2.csv -a dev.json",
         "validate-submission nlvr2 nlvr2.csv -q dev.json",
+        "score vqa -p own.json -a own.jsonl",
+        "validate-submission vqa own.json -q own.jsonl",
     )
     done = subprocess.run([sys.executable, "-c", PROBE, *lines], capture_output=True, text=True, check=True)
-    assert [line for line in done.stdout.splitlines() if line.startswith("PROBE")] == ["PROBE 0"] * 3
+    assert [line for line in done.stdout.splitlines() if line.startswith("PROBE")] == ["PROBE 0"] * len(lines)

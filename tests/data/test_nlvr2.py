@@ -106,3 +106,40 @@ def test_published_sentences_are_read(
     assert len(sizes) == groups
     assert set(sizes.values()) == {1, 2, 3, 4}
     assert sum(example.label is True for example in data) / len(data) == pytest.approx(true, abs=5e-5)
+
+
+def test_own_lines_are_pairs_whose_sentence_is_their_group(tmp_path: Path) -> None:
+    both = {"image": ["day 1/a.png", "day 2/a"], "sentence": "Both are open.", "label": True}
+    path = write_lines(
+        tmp_path / "own val.jsonl",
+        both,
+        {**both, "image": ["c", "d"], "label": False, "id": 7},
+        {"image": ["c", "d"], "sentences": ["One?", "Two?"]},
+        record(),
+    )
+    first, second, third, fourth, official = read_nlvr2(path)
+    assert (first.left_image, first.right_image) == ("day 1/a.png", "day 2/a")
+    assert [one.identifier for one in (first, second, third, fourth)] == [
+        "own_val-1", "7", "own_val-3", "own_val-4",
+    ]  # fmt: skip
+    assert (first.label, second.label, third.label) == (True, False, None)
+    assert first.group == second.group != third.group
+    assert official.identifier == record()["identifier"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"id": "a b"}, r"line 2\.id is 'a b', expected no white space and no comma"),
+        ({"id": "a,b"}, r"line 2\.id is 'a,b'"),
+        ({"id": 1}, r"line 2\.id '1' occurs twice"),
+        ({"image": "a"}, r"line 2\.image names one image, expected left and right"),
+        ({"answer": "yes"}, r"line 2 has answers; a sentence about two images has a label"),
+        ({"label": "True"}, r"line 2\.label is str 'True', expected bool"),
+    ],
+)
+def test_own_lines_that_are_no_pairs_are_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    line = {"image": ["a", "b"], "sentence": "Both.", "label": True}
+    path = write_lines(tmp_path / "own.jsonl", {**line, "id": "1"}, line | changes)
+    with pytest.raises(DataError, match=r"own\.jsonl: " + told):
+        read_nlvr2(path)

@@ -17,6 +17,7 @@ from lxmert.data.submissions import (
     read_submission,
     write_gqa_submission,
     write_nlvr2_submission,
+    write_own_submission,
     write_vqa_submission,
 )
 from lxmert.errors import DataError
@@ -67,6 +68,20 @@ class TestWriting:
         assert path.read_text(encoding="ascii") == json.dumps(rows, indent=4, sort_keys=True)
         assert read_submission("gqa", path).predictions == answers
 
+    def test_own_questions_keep_ids_of_either_type(self, tmp_path: Path) -> None:
+        path = tmp_path / "answers.json"
+        write_own_submission(path, {7: "red", "q/1 é": "été"})
+        assert json.loads(path.read_text()) == [
+            {"question_id": 7, "answer": "red"},
+            {"question_id": "q/1 é", "answer": "été"},
+        ]
+        assert check_submission("own", path, [7, "q/1 é"]).faults == ()
+        found = check(
+            "own", path, [{"question_id": 7.5, "answer": "red"}, {"question_id": "7", "answer": " "}], [7]
+        )
+        assert found[FaultKind.ID_TYPE] == ("[0] 7.5 instead of an integer or a string",)
+        assert (found[FaultKind.MISSING], found[FaultKind.UNKNOWN]) == (("7",), ("7",))
+
     def test_nlvr2_has_a_line_per_example_and_no_header(self, tmp_path: Path) -> None:
         path = tmp_path / "predictions.csv"
         write_nlvr2_submission(path, {"dev-1-0-0": True, "dev-1-1-0": False})
@@ -79,6 +94,7 @@ class TestWriting:
             (write_vqa_submission, {"1": "yes"}, "the id '1' is not of type int"),
             (write_vqa_submission, {True: "yes"}, "the id True is not of type int"),
             (write_vqa_submission, {1: 2}, "the answer to 1 is 2, expected a string"),
+            (write_own_submission, {1.5: "yes"}, "the id 1.5 is not of type int or str"),
             (write_gqa_submission, {7333408: "yes"}, "the id 7333408 is not of type str"),
             (write_gqa_submission, {"07333408": None}, "the answer to 07333408 is None"),
             (write_nlvr2_submission, {"dev-1-0-0": "True"}, "is 'True', expected a bool"),
@@ -281,6 +297,8 @@ def test_ids_of_the_questions_of_each_data_set(tmp_path: Path) -> None:
     assert question_ids("vqa", path) == [5, 3]
     path.write_text(json.dumps({one: {"imageId": "1", "question": "?"} for one in ("05", "5")}))
     assert question_ids("gqa", path) == ["05", "5"]
+    path.write_text('{"image": "a", "sentence": "?", "id": "5"}\n{"image": "a", "sentence": "?"}\n')
+    assert question_ids("own", path) == ["5", "questions-2"]
     path.write_text('{"identifier": "test1-1-0-0"}\n{"identifier": "test1-1-1-0"}\n')
     assert question_ids("nlvr2", path) == ["test1-1-0-0", "test1-1-1-0"]
 

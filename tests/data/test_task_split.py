@@ -17,7 +17,7 @@ from lxmert.data.task_examples import IGNORED_LABEL, Part, Purpose, TaskExample
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
-from tests.data.written import write
+from tests.data.written import write, write_lines
 
 
 def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> None:
@@ -316,3 +316,75 @@ def test_placeholders_of_pairs_are_their_own() -> None:
         Nlvr2Files(image_name="{image_id}.png")
     with pytest.raises(ValueError, match=r"images holds \{directory\}"):
         GqaFiles(images="{directory}")
+
+
+OWN = [
+    {"image": "day 1/a.png", "sentence": "Quelle couleur ?", "answer": "été", "id": "q/1"},
+    {
+        "image": "day 2/a.png",
+        "sentences": ["何色?", "Nobody knows?"],
+        "answers": ["Red", "red", "red", "red"],
+    },
+    {"image": "b", "sentence": "Warum?", "answers": {}, "id": 7},
+]
+
+
+def own_reader(folder: Path, split: str = "val", lines: list[dict[str, Any]] = OWN) -> LabelledReader:
+    write_lines(folder / f"own_{split}.jsonl", *lines)
+    return LabelledReader(folder, VqaFiles(questions="own_{split}.jsonl", images="photos"))
+
+
+def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_path: Path) -> None:
+    reader = own_reader(tmp_path)
+    split = TaskSplit(reader, "val").read()
+    assert ids(split) == ["q/1", "own_val-2", "own_val-3", 7]
+    assert [example.text for example in split.examples][1:3] == ["何色?", "Nobody knows?"]
+    assert split.image_names() == ["day 1/a.png", "day 2/a.png", "b"]
+    write(tmp_path / "photos/b.png", "a picture")
+    files = split.image_files(with_boxes=False)
+    assert files["day 2/a.png"].path == tmp_path / "photos/day 2/a.png"
+    assert files["b"].path == tmp_path / "photos/b.png"
+    # As they are spelled; one of four counts as two or three of ten.
+    targets = split.targets(AnswerVocabulary(["red", "Red", "été"]))
+    assert [(target.label, dict(target.scores)) for target in targets] == [
+        (2, {2: 1.0}),
+        (0, {0: 1.0, 1: 0.6}),
+        (0, {0: 1.0, 1: 0.6}),
+        (IGNORED_LABEL, {}),
+    ]
+    assert list(reader.vocabulary(split.examples, 1)) == ["red", "été"]
+
+
+def test_own_lines_need_answers_but_for_prediction(tmp_path: Path) -> None:
+    reader = own_reader(tmp_path, lines=[*OWN, {"image": "b", "sentence": "Who?"}])
+    for purpose in (Purpose.TRAINING, Purpose.SCORING):
+        with pytest.raises(DataError, match=r"own_val\.jsonl: line 4 has neither answer nor answers"):
+            TaskSplit(reader, "val", purpose=purpose).read()
+    assert ids(TaskSplit(reader, "val", purpose=Purpose.PREDICTION).read())[-1] == "own_val-5"
+
+
+def test_own_lines_of_several_splits_without_ids_are_told_apart(tmp_path: Path) -> None:
+    own_reader(tmp_path, "more", [OWN[1]])
+    reader = own_reader(tmp_path)
+    assert ids(TaskSplit(reader, "val,more").read())[-2:] == ["own_more-1", "own_more-2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({**OWN[0], "id": 7}, r"line 4\.id 7 occurs twice; each question needs its own"),
+        ({**OWN[1], "id": "x"}, r"line 4\.id 'x' occurs twice"),
+        ({**OWN[0], "id": "x", "image": ["a", "b"]}, r"line 4\.image names two images"),
+        ({**OWN[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is no known field"),
+    ],
+)
+def test_own_lines_that_are_no_questions_are_named(tmp_path: Path, line: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=r"own_val\.jsonl: " + told):
+        TaskSplit(own_reader(tmp_path, lines=[*OWN, line]), "val").read()
+
+
+def test_own_lines_are_no_questions_of_gqa() -> None:
+    with pytest.raises(
+        ValueError, match=r"own_\{split\}\.jsonl: questions of one's own, \.jsonl, are of .* vqa"
+    ):
+        GqaFiles(questions="own_{split}.jsonl")

@@ -11,7 +11,8 @@ from lxmert.data.answer_normalisation import (
     process_digits_and_articles,
     process_punctuation,
 )
-from lxmert.data.answers import AnswerVocabulary, annotator_score
+from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.labels import annotator_score
 from lxmert.data.vqa import VqaExample
 from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
 from tests.command_line import status_of

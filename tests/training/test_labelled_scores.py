@@ -1,10 +1,12 @@
-"""The authors' re-distributed files: scored by their soft labels, trained on like the official ones."""
+"""The authors' files and own lines: scored by their soft labels, trained on like the official files."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lxmert import LxmertProcessor
 from lxmert.cli.score_tables import table_of
@@ -16,6 +18,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
 from tests.command_line import status_of
+from tests.data.written import write_lines
 
 ROWS = [
     {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",
@@ -123,3 +126,102 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
     assert json.loads(capsys.readouterr().out) == result.metrics["test"] | {"dtype": "float32"}
     assert status_of(*words) == 1
     assert "no extractor" in capsys.readouterr().err
+
+
+def write_own(scenes_folder: Path, data: Path) -> None:
+    """The questions of made scenes as lines of one's own, every other with an id; "some" are rare answers."""
+    for split in ("train", "val", "test"):
+        questions = read_vqa(
+            scenes_folder / f"annotations/vqa_{split}_questions.json",
+            scenes_folder / f"annotations/vqa_{split}_annotations.json",
+        )
+        lines = [
+            {
+                "image": f"{split}/scenes_{split}_{one.image_id:012d}.png",
+                "sentence": one.question,
+                "answer": "rare \u00e9" if number == 0 else one.multiple_choice_answer,
+            }
+            | ({"id": f"q/{number}"} if number % 2 else {})
+            for number, one in enumerate(questions.examples[:60])
+        ]
+        write_lines(data / f"own_{split}.jsonl", *lines)
+
+
+def test_own_lines_train_predict_and_score_by_the_command_line_alone(
+    scenes_folder: Path,
+    tiny_values: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_own(scenes_folder, tmp_path / "data")
+    grid = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
+    data = {
+        "directory": "data",
+        "files": {"questions": "own_{split}.jsonl", "images": str(scenes_folder / "images")},
+        "answers": {"min_count": 2},
+        "extractor": grid,
+    }
+    Path("own.yaml").write_text(yaml.safe_dump(tiny_values | {"task": "vqa", "data": data}))
+    assert status_of("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    [left_out] = re.findall(r"note: (\d+) of 60 training questions have none of the (\d+) answers", told)
+    answers = json.loads(Path("out/answers.json").read_text(encoding="utf-8"))
+    facts = json.loads(Path("out/metrics.json").read_text())["data"]
+    assert left_out == (str(60 - facts["train_questions_with_known_answer"]), str(len(answers)))
+    assert "those of at least 2 training questions (data.answers.min_count)" in told
+    assert "of 60 validation questions have none of" in told
+    assert "rare \u00e9" not in answers
+
+    assert status_of("eval", "out", "data", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert status_of("predict", "out", "data", "-o", "said.json", "-q") == 0
+    said = json.loads(Path("said.json").read_text())
+    assert [row["question_id"] for row in said[:4]] == ["own_test-1", "q/1", "own_test-3", "q/3"]
+    capsys.readouterr()
+    assert status_of("score", "vqa", "-p", "said.json", "-a", "data/own_test.jsonl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["overall"] == figures["score"]
+
+
+def test_own_pairs_train_predict_and_score(
+    scenes_folder: Path,
+    tiny_values: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        pictures = sorted((scenes_folder / "images" / split).iterdir())[:4]
+        lines = [
+            {
+                "image": [left.name, right.name],
+                "sentence": "Both are alike.",
+                "label": left.name == right.name,
+            }
+            for left in pictures
+            for right in pictures
+        ]
+        write_lines(tmp_path / "data" / f"own_{split}.jsonl", *lines)
+    data = {
+        "directory": "data",
+        "test_split": None,
+        "files": {"sentences": "own_{split}.jsonl", "images": f"{scenes_folder / 'images'}/{{split}}"},
+        "extractor": {
+            "kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}
+        },
+    }  # fmt: skip
+    optimisation = {name: value for name, value in tiny_values["optimisation"].items() if name != "loss"}
+    values = tiny_values | {"task": "nlvr2", "data": data, "optimisation": optimisation}
+    Path("own.yaml").write_text(yaml.safe_dump(values))
+    assert status_of("finetune", "nlvr2", "--config", "own.yaml", "-o", "out", "-q") == 0
+    assert status_of("eval", "out", "data", "--split", "val", "--json") == 0
+    figures = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert status_of("predict", "out", "data", "--split", "val", "-o", "said.csv", "-q") == 0
+    assert Path("said.csv").read_text().splitlines()[15].startswith("own_val-16,")
+    capsys.readouterr()
+    assert status_of("score", "nlvr2", "-p", "said.csv", "-a", "data/own_val.jsonl", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["accuracy"] == figures["accuracy"]
+    assert (told["examples"], told["groups"]) == (16, 1)

@@ -216,7 +216,7 @@ def test_each_task_has_its_own_keys() -> None:
     assert isinstance(FinetuneRecipe.from_dict(SMALLEST | labelled), VqaRecipe)
     labelled["evaluation"] = {"evaluator": "before-2021-03"}
     with pytest.raises(
-        ConfigurationError, match=r"evaluator before-2021-03 scores the official files; those"
+        ConfigurationError, match=r"evaluator before-2021-03 scores the official files; others"
     ):
         FinetuneRecipe.from_dict(SMALLEST | labelled)
     with pytest.raises(ConfigurationError, match=r"task: one of vqa, gqa, nlvr2 expected \(got 'vcr'\)"):

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from lxmert.data.answers import AnswerCoverage, AnswerVocabulary
+    from lxmert.data.labels import Label
     from lxmert.data.progress import StartProgress
     from lxmert.data.vqa import VqaExample
 
@@ -18,7 +19,10 @@ TaskName = Literal["vqa", "gqa"]
 Task = Annotated[TaskName, typer.Argument(help="Whose format the annotations have.", show_default=False)]
 Annotations = Annotated[
     list[Path],
-    typer.Argument(help="VQA annotation files, or GQA question files (or folders).", show_default=False),
+    typer.Argument(
+        help="VQA annotation files, GQA question files (or folders), or for vqa files of your own, .jsonl.",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 
@@ -51,16 +55,21 @@ def build(
 ) -> None:
     """Collect the frequent answers of annotated questions, the most frequent first.
 
-    VQA's are normalised as by its official evaluator; GQA's are taken as they are spelled.
+    VQA's are normalised as by its official evaluator; GQA's and your own are taken as they are spelled.
     """
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
+    from lxmert.data.labels import best_answer
     from lxmert.errors import DataError
 
     if output.exists() and not overwrite:
         raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
     with reading_bars(enabled=not as_json) as progress:
-        if task == "vqa":
+        if task == "vqa" and (own := _own_labels(annotations, progress)) is not None:
+            best = map(best_answer, filter(None, own))
+            vocabulary = AnswerVocabulary.from_answers(best, min_count=min_count or DEFAULT_MIN_COUNT)
+            covered = vocabulary.coverage_of(own)
+        elif task == "vqa":
             vqa = _vqa_examples(annotations, progress)
             vocabulary = AnswerVocabulary.build(vqa, min_count=min_count or DEFAULT_MIN_COUNT)
             covered = vocabulary.coverage(vqa, normalise=True)
@@ -91,7 +100,9 @@ def cover(
 
     vocabulary = AnswerVocabulary.load(answers)
     with reading_bars(enabled=not as_json) as progress:
-        if task == "vqa":
+        if task == "vqa" and (own := _own_labels(annotations, progress)) is not None:
+            covered = vocabulary.coverage_of(own)
+        elif task == "vqa":
             covered = vocabulary.coverage(_vqa_examples(annotations, progress), normalise=not raw)
         else:
             covered = vocabulary.coverage_of(
@@ -104,6 +115,17 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
     from lxmert.data.vqa import read_vqa_annotations
 
     return [example for path in annotations for example in read_vqa_annotations(path, progress=progress)]
+
+
+def _own_labels(annotations: Sequence[Path], progress: "StartProgress") -> "list[Label] | None":
+    """The scored answers of one's own questions; None where the files are VQA's."""
+    from lxmert.data.jsonl import is_own_lines
+    from lxmert.data.own_questions import read_own_questions
+
+    if not all(map(is_own_lines, annotations)):
+        return None
+    questions = (one for path in annotations for one in read_own_questions(path, progress=progress))
+    return [question.label or {} for question in questions]
 
 
 def _gqa_answers(annotations: Sequence[Path], progress: "StartProgress") -> list[str]:

@@ -53,9 +53,9 @@ def evaluate(
         loaded = load_task_model(model, task, files or ())
         if evaluator is not None and loaded.task != "vqa":
             raise typer.BadParameter(f"--evaluator is of the task vqa, this is {loaded.task}.")
-        if evaluator is not None and loaded.files.format == "lxmert":
+        if evaluator is not None and loaded.files.is_labelled:
             raise typer.BadParameter(
-                "--evaluator is of the official files; those of format lxmert are scored by soft labels."
+                "--evaluator is of the official files; others are scored by soft labels."
             )
         settings: dict[str, Any] = {} if evaluator is None else {"evaluator": evaluator}
         report = evaluate_model(

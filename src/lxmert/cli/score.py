@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -55,20 +55,31 @@ def vqa(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score [{"question_id": 1, "answer": "..."}, ...] with v2_mscoco_*_annotations.json."""
+    """Score [{"question_id": 1, "answer": "..."}, ...] with v2_mscoco_*_annotations.json, or with own lines.
+
+    Annotations whose name ends in .jsonl are questions and answers of your own, scored by their soft labels.
+    """
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.cli.score_tables import vqa_table
+    from lxmert.cli.score_tables import table_of
+    from lxmert.data.jsonl import is_own_lines
+    from lxmert.data.own_questions import read_own_questions
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import read_submission
     from lxmert.data.vqa import read_vqa_annotations
+    from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
     from lxmert.whole_files import write_whole
 
+    is_own = is_own_lines(annotations)
+    if is_own and evaluator != "present":
+        raise typer.BadParameter("--evaluator is of the official files; others are scored by soft labels.")
+    form: Literal["own", "vqa"] = "own" if is_own else "vqa"
+    read: Any = read_own_questions if is_own else read_vqa_annotations
     with reading_bars(enabled=not as_json) as progress:
-        submission = read_submission("vqa", predictions, progress=progress)
-        examples = read_vqa_annotations(annotations, progress=progress)
-        chosen = None if questions is None else question_ids("vqa", questions, progress=progress)
+        submission = read_submission(form, predictions, progress=progress)
+        examples = read(annotations, progress=progress)
+        chosen = None if questions is None else question_ids(form, questions, progress=progress)
     known = dict.fromkeys(example.question_id for example in examples)
     wanted = wanted_ids(known, known, chosen, questions, annotations)
     faults = check_usable(
@@ -79,16 +90,17 @@ def vqa(
         allow_missing=allow_missing,
         allow_unknown=ignore_unknown,
     )
-    scores = vqa_accuracy(
-        {one: answer for one, answer in submission.predictions.items() if one in wanted},
-        [example for example in examples if example.question_id in wanted],
-        VqaEvaluator(evaluator),
-        allow_missing=allow_missing,
+    said = {one: answer for one, answer in submission.predictions.items() if one in wanted}
+    asked = [example for example in examples if example.question_id in wanted]
+    scores = (
+        labelled_scores(said, asked)
+        if is_own
+        else vqa_accuracy(said, asked, VqaEvaluator(evaluator), allow_missing=allow_missing)
     )
     if per_question is not None:
         write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
-    facts = {"task": "vqa", "evaluator": evaluator}
-    report_scores(predictions, submission, faults, scores, None if as_json else vqa_table, facts)
+    facts = {"task": "vqa"} if is_own else {"task": "vqa", "evaluator": evaluator}
+    report_scores(predictions, submission, faults, scores, None if as_json else table_of, facts)
 
 
 @app.command(short_help="Score a GQA prediction file.")

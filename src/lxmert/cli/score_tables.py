@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lxmert.training.labelled_scores import LabelledScores
     from lxmert.training.metrics.gqa import GqaScores, GroupAccuracy
+    from lxmert.training.metrics.labelled import LabelledScores
     from lxmert.training.metrics.nlvr2 import Nlvr2Scores
     from lxmert.training.metrics.vqa import VqaScores
 

@@ -17,7 +17,8 @@ def validate_submission(
         typer.Option(
             "--questions",
             "-q",
-            help="Official file of the questions that it must answer, each once.",
+            help="File of the questions that it must answer, each once: the official one, or for vqa your "
+            "own, .jsonl.",
             show_default=False,
         ),
     ],
@@ -28,12 +29,14 @@ def validate_submission(
     Exit status 1 if anything is wrong; every kind of fault is told with its number and first places.
     """
     from lxmert.cli.reading_bars import reading_bars
+    from lxmert.data.jsonl import is_own_lines
     from lxmert.data.question_ids import question_ids
-    from lxmert.data.submissions import check_submission
+    from lxmert.data.submissions import SubmissionTask, check_submission
 
+    form: SubmissionTask = "own" if task == "vqa" and is_own_lines(questions) else task
     with reading_bars(enabled=not as_json) as progress:
-        wanted = question_ids(task, questions, progress=progress)
-        check = check_submission(task, file, wanted, progress=progress)
+        wanted = question_ids(form, questions, progress=progress)
+        check = check_submission(form, file, wanted, progress=progress)
     if as_json:
         typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2))
     else:

@@ -19,23 +19,15 @@ from torch import Tensor
 from lxmert.answers import checked_answers, write_answers
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
 from lxmert.data.json_files import read_json
+from lxmert.data.labels import annotator_score
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError, VocabularyError
-
-# Score of an answer given by n annotators; four or more give 1. Equals the official leave-one-out accuracy
-# for ten annotators.
-SCORE_BY_ANNOTATORS = (0.0, 0.3, 0.6, 0.9, 1.0)
 
 # The published VQA vocabulary keeps answers that are the most frequent answer of nine questions or more.
 DEFAULT_MIN_COUNT = 9
 
 # A coverage names so many of the answers it does not know.
 _UNKNOWN_SHOWN = 20
-
-
-def annotator_score(annotators: int) -> float:
-    """The soft score of an answer that this many annotators gave: 0, 0.3, 0.6, 0.9, then 1."""
-    return SCORE_BY_ANNOTATORS[min(annotators, len(SCORE_BY_ANNOTATORS) - 1)]
 
 
 @dataclass(frozen=True)

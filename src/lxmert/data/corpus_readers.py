@@ -7,13 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
-from lxmert.data.answers import annotator_score
 from lxmert.data.captions import read_captions
 from lxmert.data.corpus_sections import SourceSection
 from lxmert.data.gqa import read_gqa
 from lxmert.data.image_text import ImageText
 from lxmert.data.jsonl import read_jsonl
-from lxmert.data.labels import SharedLabels
+from lxmert.data.labels import SharedLabels, annotator_score
 from lxmert.data.lxmert_json import read_lxmert_pretraining
 from lxmert.data.progress import StartProgress
 from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases

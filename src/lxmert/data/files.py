@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lxmert.data.jsonl import is_own_lines
 from lxmert.errors import DataError
 
 # Only the name of an image can depend on the image.
@@ -51,6 +52,11 @@ class TaskFiles(FileNames):
         description="Objects in COCO's instances format; null: there is none.",
     )
 
+    @property
+    def is_labelled(self) -> bool:
+        """True where answers come with scores, in the questions' file."""
+        return self.format == "lxmert"
+
     def instances_path(self, directory: Path, split: str) -> Path | None:
         """The instances file of a split, None where the layout has none."""
         return None if self.instances is None else directory / self.instances.format(split=split)
@@ -60,7 +66,9 @@ class VqaFiles(TaskFiles):
     """File names of questions about images; `{split}` stands for the split's name."""
 
     questions: str = Field(
-        default="annotations/vqa_{split}_questions.json", description="Questions in VQA v2's format."
+        default="annotations/vqa_{split}_questions.json",
+        description="Questions in VQA v2's format; ending in .jsonl: questions and answers of one's own, "
+        "scored by their soft labels.",
     )
     annotations: str = Field(
         default="annotations/vqa_{split}_annotations.json", description="Answers in VQA v2's format."
@@ -74,6 +82,16 @@ class VqaFiles(TaskFiles):
         default="COCO_{split}_{image_id:012d}.jpg",
         description="File name of an image, used only without an instances file.",
     )
+
+    @property
+    def is_own(self) -> bool:
+        """True where the questions are lines of one's own."""
+        return is_own_lines(self.questions)
+
+    @property
+    def is_labelled(self) -> bool:
+        """True where answers come with scores, in the questions' file."""
+        return self.is_own or super().is_labelled
 
     def questions_path(self, directory: Path, split: str) -> Path:
         """The questions file of a split."""
@@ -105,6 +123,14 @@ class GqaFiles(TaskFiles):
         default="{image_id}",
         description="File name of an image; without an ending, .jpg, .png and .jpeg are tried.",
     )
+
+    @model_validator(mode="after")
+    def _no_own_lines(self) -> Self:
+        if is_own_lines(self.questions):
+            raise ValueError(
+                f"questions is {self.questions}: questions of one's own, .jsonl, are of the task vqa"
+            )
+        return self
 
     def questions_path(self, directory: Path, split: str) -> Path:
         """The questions file, or folder, of a split."""

@@ -8,7 +8,8 @@ and may have
     answers   {answer: score}, or a list of strings, one per person asked
     label     true or false: whether the sentence is true
     id        a string or a whole number
-A field of any other name is a mistake, but one whose name begins with "_" is a remark.
+A field of any other name is a mistake, but one whose name begins with "_" is a remark. Fine-tuning takes the
+lines as questions (`labelled_split`) or as sentences about pairs (`nlvr2`).
 """
 
 from collections import Counter
@@ -16,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.answers import annotator_score
 from lxmert.data.json_files import Record, kind_of
 from lxmert.data.json_stream import json_lines
-from lxmert.data.labels import Label, SharedLabels
+from lxmert.data.labels import Label, SharedLabels, annotator_score
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 
@@ -61,11 +61,21 @@ def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> li
     """
     labels = SharedLabels()
     return [
-        example for record in json_lines(path, progress=progress) for example in _examples(record, labels)
+        example for record in json_lines(path, progress=progress) for example in own_examples(record, labels)
     ]
 
 
-def _examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
+def is_own_lines(path: str | Path) -> bool:
+    """Whether a file of questions is one of own lines, as its ending says; no data set's own file has it."""
+    return str(path).lower().endswith(".jsonl")
+
+
+def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
+    """What one line says, one value per sentence.
+
+    Raises:
+        DataError: The line is malformed.
+    """
     for field in record.value:
         if field not in _FIELDS and not field.startswith("_"):
             raise DataError(
@@ -80,6 +90,20 @@ def _examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
             f"{record.path}: {record.at('id')} is {kind_of(identifier)}, expected a string or a whole number"
         )
     return [OwnExample(images, sentence, answers, label, identifier) for sentence in _sentences(record)]
+
+
+def own_identifier(example: OwnExample, path: str | Path, number: int) -> str | int:
+    """What predictions of a sentence go by: its line's id, else the file's name and its number in the file.
+
+    Args:
+        example: The sentence.
+        path: The file.
+        number: The sentence's number in it, from 1.
+    """
+    if example.identifier is not None:
+        return example.identifier
+    # Lines of a submission hold neither white space nor commas in an identifier.
+    return "_".join(Path(path).stem.replace(",", " ").split()) + f"-{number}"
 
 
 def _images(record: Record) -> Sequence[str]:

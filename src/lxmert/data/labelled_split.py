@@ -1,4 +1,4 @@
-"""The splits of VQA and GQA in the JSON files that the authors of LXMERT re-distribute."""
+"""Questions with scored answers in one file a split: the authors' JSON files of VQA and GQA, or own lines."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.files import GqaFiles, VqaFiles
 from lxmert.data.image_files import with_ending
-from lxmert.data.lxmert_json import LabelledQuestion, read_lxmert_gqa, read_lxmert_vqa
+from lxmert.data.labels import LabelledQuestion, best_answer
+from lxmert.data.lxmert_json import read_lxmert_gqa, read_lxmert_vqa
+from lxmert.data.own_questions import read_own_questions
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader
@@ -23,13 +25,18 @@ class LabelledReader(SplitReader):
     ) -> Sequence[TaskExample]:
         """See `SplitReader.read`; the kind is the question type, which only VQA's files tell."""
         path = self.files.questions_path(self.directory, split)
-        read_file: Any = read_lxmert_vqa if isinstance(self.files, VqaFiles) else read_lxmert_gqa
         return [
             TaskExample(
                 question.question_id, question.question, (question.image,), question.question_type, question
             )
-            for question in read_file(path, progress=progress)
+            for question in self._read_file(path, purpose, progress)
         ]
+
+    def _read_file(self, path: Path, purpose: Purpose, progress: StartProgress) -> list[LabelledQuestion]:
+        if isinstance(self.files, VqaFiles) and self.files.is_own:
+            return read_own_questions(path, annotated=purpose is not Purpose.PREDICTION, progress=progress)
+        read: Any = read_lxmert_vqa if isinstance(self.files, VqaFiles) else read_lxmert_gqa
+        return read(path, progress=progress)
 
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
         """All scored answers, and the best of them."""
@@ -39,9 +46,8 @@ class LabelledReader(SplitReader):
 
     def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
         """See `SplitReader.vocabulary`; each question counts for its best answer."""
-        labels = [example.source.label for example in examples if example.source.label]
-        best = (max(label, key=lambda answer: label[answer]) for label in labels)
-        return AnswerVocabulary.from_answers(best, min_count=min_count)
+        labels = (example.source.label for example in examples)
+        return AnswerVocabulary.from_answers(map(best_answer, filter(None, labels)), min_count=min_count)
 
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
         """See `SplitReader.image_path`."""

@@ -9,38 +9,16 @@ Files of test splits have no labels.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lxmert.data.image_text import ImageText
 from lxmert.data.json_files import Record, kind_of
 from lxmert.data.json_stream import stream_records
-from lxmert.data.labels import Label, SharedLabels
+from lxmert.data.labels import Label, LabelledQuestion, SharedLabels
 from lxmert.data.nlvr2 import Nlvr2Data, Nlvr2Example, identifier_and_group
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared
 from lxmert.errors import DataError
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledQuestion:
-    """One question about one image with scored answers.
-
-    Attributes:
-        question_id: An int in VQA's files, a str in GQA's.
-        image: The image's name without extension.
-        question: The question as written.
-        label: Answer to score; None in a file without answers.
-        question_type: The question's family; None where the file does not say.
-        answer_type: "yes/no", "number" or "other"; None where the file does not say.
-    """
-
-    question_id: int | str
-    image: str
-    question: str
-    label: Label | None = None
-    question_type: str | None = None
-    answer_type: str | None = None
 
 
 def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_progress) -> list[ImageText]:

@@ -3,7 +3,8 @@
 Source: Suhr et al. 2019 (arXiv 1811.00491) and the published files (lil-lab/nlvr), a JSON object a line:
 {identifier, sentence, label: "True" | "False", left_url, right_url, ...; directory in the training split}.
 An identifier is "<split>-<set>-<pair>-<sentence>", its images are called "<split>-<set>-<pair>-img0" (left)
-and "-img1" (right).
+and "-img1" (right). Lines of one's own (see `jsonl`) are read too: those that have an `image` and no
+`identifier`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from lxmert.data.examples import Examples
 from lxmert.data.json_files import Record, kind_of
 from lxmert.data.json_stream import json_lines
+from lxmert.data.jsonl import own_examples, own_identifier
+from lxmert.data.labels import SharedLabels
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared
 from lxmert.errors import DataError
@@ -26,12 +29,13 @@ class Nlvr2Example:
     """One sentence about one pair of images.
 
     Attributes:
-        identifier: "<split>-<set>-<pair>-<sentence>", unique in its file.
+        identifier: "<split>-<set>-<pair>-<sentence>", or what an own line calls itself; unique in its file.
         sentence: The sentence as written.
         label: True where the sentence is true of the pair; None where the file does not say.
-        left_image: Name of the left image, without extension.
-        right_image: Name of the right image, without extension.
-        group: The identifier with the pair left blank: the same sentence about other pairs of its set.
+        left_image: Name of the left image, without extension but in an own line.
+        right_image: Name of the right image, likewise.
+        group: The identifier with the pair left blank: the same sentence about other pairs of its set. Of an
+            own line the sentence.
         left_url: Where the left image was found; None where the file does not say.
         right_url: Where the right image was found; None where the file does not say.
         directory: Folder of the training images, 0 to 99; None in other splits.
@@ -65,7 +69,7 @@ def read_nlvr2(
     """Read a file in NLVR2's format.
 
     Where `left_url` or `right_url` is a path and no address (made scenes have that), the image is called as
-    the file it names.
+    the file it names. Lines of one's own may stand there, too.
 
     Args:
         path: The file.
@@ -77,13 +81,18 @@ def read_nlvr2(
         DataError: The file is missing or malformed, or an identifier occurs twice; the message names file and
             line.
     """
-    shared = Shared()
+    shared, labels = Shared(), SharedLabels()
     examples: dict[str, Nlvr2Example] = {}
     for record in json_lines(path, progress=progress):
-        example = _example(record, shared, labels_only)
-        if example.identifier in examples:
-            raise DataError(f"{path}: {record.at('identifier')} {example.identifier!r} occurs twice")
-        examples[example.identifier] = example
+        is_own = "image" in record.value and "identifier" not in record.value
+        found = (
+            _own_pairs(record, labels, len(examples)) if is_own else [_example(record, shared, labels_only)]
+        )
+        for example in found:
+            if example.identifier in examples:
+                place = record.at("id" if is_own else "identifier")
+                raise DataError(f"{path}: {place} {example.identifier!r} occurs twice")
+            examples[example.identifier] = example
     return Nlvr2Data(tuple(examples.values()))
 
 
@@ -125,6 +134,28 @@ def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
         right_url=right_url,
         directory=record.optional("directory", int),
     )
+
+
+def _own_pairs(record: Record, labels: SharedLabels, before: int) -> list[Nlvr2Example]:
+    """The sentences of a line of one's own, `before` being how many the file has in front of it."""
+    pairs = []
+    for number, own in enumerate(own_examples(record, labels), before + 1):
+        identifier = str(own_identifier(own, record.path, number))
+        if identifier.split() != [identifier] or "," in identifier:
+            raise DataError(
+                f"{record.path}: {record.at('id')} is {identifier!r}, expected no white space and no "
+                "comma, for which a line of predictions has no room"
+            )
+        left, *right = own.images
+        if not right:
+            raise DataError(f"{record.path}: {record.at('image')} names one image, expected left and right")
+        if own.answers is not None:
+            raise DataError(
+                f"{record.path}: {record.place} has answers; a sentence about two images has a "
+                "label, true or false"
+            )
+        pairs.append(Nlvr2Example(identifier, own.sentence, own.label, left, right[0], own.sentence))
+    return pairs
 
 
 def _label(record: Record) -> bool | None:

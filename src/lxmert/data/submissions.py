@@ -19,7 +19,8 @@ from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_o
 from lxmert.errors import DataError
 from lxmert.whole_files import written_whole
 
-SubmissionTask = Literal["vqa", "gqa", "nlvr2"]
+SubmissionTask = Literal["vqa", "gqa", "nlvr2", "own"]
+"""Whose format a file has; "own" is VQA's with ids that may be strings, for questions of one's own."""
 
 # An id and its answer; None for a row that holds no such thing.
 _Row = tuple[Any, str] | None
@@ -67,14 +68,17 @@ class SubmissionCheck:
 @dataclass(frozen=True)
 class _JsonForm:
     id_key: str
-    id_type: type
+    id_types: tuple[type, ...]
     answer_key: str
 
 
 _JSON_FORMS = {
-    "vqa": _JsonForm("question_id", int, "answer"),
-    "gqa": _JsonForm("questionId", str, "prediction"),
+    "vqa": _JsonForm("question_id", (int,), "answer"),
+    "gqa": _JsonForm("questionId", (str,), "prediction"),
+    "own": _JsonForm("question_id", (int, str), "answer"),
 }
+
+_IN_WORDS = {int: "an integer", str: "a string"}
 
 
 def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> None:
@@ -84,6 +88,15 @@ def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> No
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
     _write(path, _json_text(path, _JSON_FORMS["vqa"], predictions))
+
+
+def write_own_submission(path: str | Path, predictions: Mapping[str | int, str]) -> None:
+    """Write predictions for questions of one's own in the form of VQA's, under ids of either type.
+
+    Raises:
+        DataError: An id or an answer is of a wrong type, or the file cannot be written.
+    """
+    _write(path, _json_text(path, _JSON_FORMS["own"], predictions))
 
 
 def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> None:
@@ -110,7 +123,7 @@ def read_submission(
     """Read a prediction file; what is wrong with single rows becomes faults.
 
     Args:
-        task: Whose format it has: ids are int for VQA, str for the others.
+        task: Whose format it has: ids are int for VQA, either for own questions, str for the others.
         path: The file.
         progress: Shows how far it is read.
 
@@ -150,7 +163,7 @@ def check_submission(
     Args:
         task: Whose format it should have.
         path: The file.
-        questions: The ids it must answer, each once: int for VQA, str for the others.
+        questions: The ids it must answer, each once.
         progress: Shows how far the file is read.
     """
     try:
@@ -205,8 +218,8 @@ def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _
         counter.add(FaultKind.MALFORMED, f"{place} lacks {' and '.join(lacking)}")
         return None
     identifier, answer = row[form.id_key], row[form.answer_key]
-    if type(identifier) is not form.id_type:
-        expected = "an integer" if form.id_type is int else "a string"
+    if type(identifier) not in form.id_types:
+        expected = " or ".join(_IN_WORDS[kind] for kind in form.id_types)
         counter.add(FaultKind.ID_TYPE, f"{place} {quoted(identifier)} instead of {expected}")
         return None
     if not isinstance(answer, str):
@@ -257,8 +270,9 @@ def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]
     """The text of json.dumps(rows, indent=4, sort_keys=True), row by row: GQA's files have millions."""
     before = "["
     for identifier, answer in predictions.items():
-        if type(identifier) is not form.id_type:
-            raise DataError(f"{path}: the id {quoted(identifier)} is not of type {form.id_type.__name__}")
+        if type(identifier) not in form.id_types:
+            kinds = " or ".join(kind.__name__ for kind in form.id_types)
+            raise DataError(f"{path}: the id {quoted(identifier)} is not of type {kinds}")
         if not isinstance(answer, str):
             raise DataError(
                 f"{path}: the answer to {name_of(identifier)} is {quoted(answer)}, expected a string"

@@ -32,7 +32,7 @@ class GqaTask(Task):
 
     def reader(self, directory: Path, files: GqaFiles) -> SplitReader:
         """See `Task.reader`."""
-        return (LabelledReader if files.format == "lxmert" else GqaReader)(directory, files)
+        return (LabelledReader if files.is_labelled else GqaReader)(directory, files)
 
     def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
         """See `Task.score`; validity and plausibility where the layout has a choices file."""
@@ -44,7 +44,7 @@ class GqaTask(Task):
         known = {name: value for name in _SHOWN if (value := getattr(scores, name)) is not None}
         return Scored(scores.accuracy, known, scores)
 
-    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """See `Task.write`."""
         write_gqa_submission(path, predictions)
 

@@ -35,6 +35,6 @@ class Nlvr2Task(Task):
         shown = {"consistency": scores.consistency_percent, "predicted True": 100 * scores.predicted_true}
         return Scored(scores.accuracy_percent, shown, scores)
 
-    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """See `Task.write`."""
         write_nlvr2_submission(path, {name: truth == "True" for name, truth in predictions.items()})

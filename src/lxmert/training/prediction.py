@@ -157,7 +157,7 @@ def _write(
             )
         return False
     in_order = [labels_of[place] for place in range(len(examples))]
-    kind.write(output, predictions_of(in_order, examples, answers_of(processor)))
+    kind.write(output, examples, predictions_of(in_order, examples, answers_of(processor)))
     journal.remove()
     return True
 

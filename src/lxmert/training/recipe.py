@@ -188,10 +188,10 @@ class VqaRecipe(FinetuneRecipe):
 
     @model_validator(mode="after")
     def _evaluator_scores_these_files(self) -> Self:
-        if self.data.files.format == "lxmert" and self.evaluation.evaluator != "present":
+        if self.data.files.is_labelled and self.evaluation.evaluator != "present":
             raise ValueError(
-                f"evaluation.evaluator {self.evaluation.evaluator} scores the official files; those of "
-                "format lxmert are scored by their soft labels, so leave it out"
+                f"evaluation.evaluator {self.evaluation.evaluator} scores the official files; others "
+                "are scored by their soft labels, so leave it out"
             )
         return self
 

@@ -106,8 +106,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """Write the leaderboard's submission file, whole or not at all.
+
+        Args:
+            path: The file.
+            examples: What was asked.
+            predictions: Example id to answer.
 
         Raises:
             DataError: It cannot be written.

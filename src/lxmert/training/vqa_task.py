@@ -1,4 +1,4 @@
-"""The VQA task: official question files, the question answering head, the official accuracy.
+"""The VQA task: question files, the question answering head, the official accuracy.
 
 Source: paper section 3.3 and the fine-tuning code of airsplay/lxmert.
 """
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lxmert.data.files import VqaFiles
 from lxmert.data.labelled_split import LabelledReader
-from lxmert.data.submissions import write_vqa_submission
+from lxmert.data.submissions import write_own_submission, write_vqa_submission
 from lxmert.data.task_split import SplitExamples, SplitReader
 from lxmert.data.vqa_split import VqaReader
 from lxmert.model import LxmertForQuestionAnswering
@@ -28,7 +28,7 @@ class VqaTask(Task):
 
     def reader(self, directory: Path, files: VqaFiles) -> SplitReader:
         """See `Task.reader`."""
-        return (LabelledReader if files.format == "lxmert" else VqaReader)(directory, files)
+        return (LabelledReader if files.is_labelled else VqaReader)(directory, files)
 
     def score(
         self,
@@ -46,6 +46,7 @@ class VqaTask(Task):
         )
         return Scored(scores.overall, scores.per_question_type, scores)
 
-    def write(self, path: Path, predictions: Mapping[Any, str]) -> None:
+    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """See `Task.write`."""
-        write_vqa_submission(path, predictions)
+        files: Any = examples.split.reader.files
+        (write_own_submission if files.is_own else write_vqa_submission)(path, predictions)

@@ -1,0 +1,48 @@
+"""Questions with scored answers out of data of one's own (see `jsonl`), for fine-tuning and for scoring."""
+
+from pathlib import Path
+
+from lxmert.data.json_stream import json_lines
+from lxmert.data.jsonl import own_examples, own_identifier
+from lxmert.data.labels import LabelledQuestion, SharedLabels
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.errors import DataError
+
+
+def read_own_questions(
+    path: str | Path, *, annotated: bool = True, progress: StartProgress = no_progress
+) -> list[LabelledQuestion]:
+    """Read questions in the file's order.
+
+    Args:
+        path: The file.
+        annotated: True wants answers to each; False takes what there is.
+        progress: Shows how far it is read.
+
+    Returns:
+        Questions under the ids of their lines; those of lines without one are called as the file and their
+        number in it, such as "val-3".
+
+    Raises:
+        DataError: The file is missing, a line is malformed, about two images or without answers, or an id
+            occurs twice; the message names file and line.
+    """
+    labels = SharedLabels()
+    questions: dict[str | int, LabelledQuestion] = {}
+    number = 0
+    for record in json_lines(path, progress=progress):
+        for own in own_examples(record, labels):
+            number += 1
+            identifier = own_identifier(own, path, number)
+            if identifier in questions:
+                raise DataError(
+                    f"{path}: {record.at('id')} {identifier!r} occurs twice; each question needs its own"
+                )
+            if len(own.images) != 1:
+                raise DataError(
+                    f"{path}: {record.at('image')} names two images, expected the one asked about"
+                )
+            if annotated and own.answers is None:
+                raise DataError(f"{path}: {record.place} has neither answer nor answers")
+            questions[identifier] = LabelledQuestion(identifier, own.image, own.sentence, own.answers)
+    return list(questions.values())
