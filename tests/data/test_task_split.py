@@ -356,11 +356,14 @@ def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_p
 
 
 def test_own_lines_need_answers_but_for_prediction(tmp_path: Path) -> None:
-    reader = own_reader(tmp_path, lines=[*OWN, {"image": "b", "sentence": "Who?"}])
+    lines = [*OWN, {"image": "b", "sentence": "Who?"}, {"image": "b", "sentence": "Where?", "answer": ""}]
+    reader = own_reader(tmp_path, lines=lines)
     for purpose in (Purpose.TRAINING, Purpose.SCORING):
         with pytest.raises(DataError, match=r"own_val\.jsonl: line 4 has neither answer nor answers"):
             TaskSplit(reader, "val", purpose=purpose).read()
-    assert ids(TaskSplit(reader, "val", purpose=Purpose.PREDICTION).read())[-1] == "own_val-5"
+    assert ids(TaskSplit(reader, "val", purpose=Purpose.PREDICTION).read())[-2:] == [
+        "own_val-5", "own_val-6",
+    ]  # fmt: skip
 
 
 def test_own_lines_of_several_splits_without_ids_are_told_apart(tmp_path: Path) -> None:
@@ -375,6 +378,8 @@ def test_own_lines_of_several_splits_without_ids_are_told_apart(tmp_path: Path) 
         ({**OWN[0], "id": 7}, r"line 4\.id 7 occurs twice; each question needs its own"),
         ({**OWN[1], "id": "x"}, r"line 4\.id 'x' occurs twice"),
         ({**OWN[0], "id": "x", "image": ["a", "b"]}, r"line 4\.image names two images"),
+        ({**OWN[0], "id": "x", "answer": " "}, r"line 4 has an empty answer; write what is right"),
+        ({**OWN[1], "answers": ["red", ""]}, r"line 4 has an empty answer"),
         ({**OWN[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is no known field"),
     ],
 )

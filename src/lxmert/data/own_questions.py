@@ -16,7 +16,7 @@ def read_own_questions(
 
     Args:
         path: The file.
-        annotated: True wants answers to each; False takes what there is.
+        annotated: True wants answers to each, none of them empty; False takes what there is.
         progress: Shows how far it is read.
 
     Returns:
@@ -24,8 +24,8 @@ def read_own_questions(
         number in it, such as "val-3".
 
     Raises:
-        DataError: The file is missing, a line is malformed, about two images or without answers, or an id
-            occurs twice; the message names file and line.
+        DataError: The file is missing, a line is malformed, about two images or, if annotated, without
+            answers or with an empty one, or an id occurs twice; the message names file and line.
     """
     labels = SharedLabels()
     questions: dict[str | int, LabelledQuestion] = {}
@@ -44,5 +44,9 @@ def read_own_questions(
                 )
             if annotated and own.answers is None:
                 raise DataError(f"{path}: {record.place} has neither answer nor answers")
+            if annotated and any(not answer.strip() for answer in own.answers or ()):
+                raise DataError(
+                    f"{path}: {record.place} has an empty answer; write what is right, or leave it out"
+                )
             questions[identifier] = LabelledQuestion(identifier, own.image, own.sentence, own.answers)
     return list(questions.values())
