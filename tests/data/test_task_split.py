@@ -344,6 +344,8 @@ def test_own_lines_are_questions_under_their_ids_with_images_of_any_folder(tmp_p
     files = split.image_files(with_boxes=False)
     assert files["day 2/a.png"].path == tmp_path / "photos/day 2/a.png"
     assert files["b"].path == tmp_path / "photos/b.png"
+    (tmp_path / "photos/b.png").rename(tmp_path / "photos/b.JPG")
+    assert split.image_files(with_boxes=False)["b"].path == tmp_path / "photos/b.JPG"
     # As they are spelled; one of four counts as two or three of ten.
     targets = split.targets(AnswerVocabulary(["red", "Red", "été"]))
     assert [(target.label, dict(target.scores)) for target in targets] == [

@@ -121,7 +121,7 @@ class GqaFiles(TaskFiles):
     images: str = Field(default="images/{split}", description="Folder of the images.")
     image_name: str = Field(
         default="{image_id}",
-        description="File name of an image; without an ending, .jpg, .png and .jpeg are tried.",
+        description="File name of an image; without an ending, .jpg, .png, .jpeg are tried, then .JPG, …",
     )
 
     @model_validator(mode="after")
@@ -161,7 +161,7 @@ class Nlvr2Files(TaskFiles):
     )
     image_name: str = Field(
         default="{image}",
-        description="File name of an image; without an ending, .jpg, .png and .jpeg are tried.",
+        description="File name of an image; without an ending, .jpg, .png, .jpeg are tried, then .JPG, …",
     )
 
     def sentences_path(self, directory: Path, split: str) -> Path:

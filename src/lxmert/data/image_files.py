@@ -23,8 +23,9 @@ from lxmert.vision.regions import Regions
 # Images decoded ahead of the extractor: bounds memory while both cores have work.
 _IMAGES_AT_A_TIME = 32
 
-# What an image may be called whose name is given without ending.
+# What an image may be called whose name is given without ending; cameras write them in upper case.
 _ENDINGS = (".jpg", ".png", ".jpeg")
+_SPELLINGS = (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def with_ending(path: Path) -> Path:
     """The file of this name with one of the usual endings; the name itself where it has one, or none fits."""
     if path.suffix.lower() in _ENDINGS:
         return path
-    candidates = (path.with_name(path.name + ending) for ending in _ENDINGS)
+    candidates = (path.with_name(path.name + ending) for ending in _SPELLINGS)
     return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
