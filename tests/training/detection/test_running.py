@@ -48,7 +48,7 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     epochs = result.metrics["epochs"]
     # 12 images in batches of 5: three steps an epoch.
     assert [(epoch["epoch"], epoch["step"]) for epoch in epochs] == [(n, 3 * n) for n in range(1, 21)]
-    assert epochs[-1]["train"]["loss"] < 0.5 * epochs[0]["train"]["loss"]
+    assert epochs[-1]["train"]["loss"] < 0.7 * epochs[0]["train"]["loss"]
     parts = {name: value for name, value in epochs[0]["train"].items() if name != "loss"}
     assert sorted(parts) == [
         f"loss_{name}"

@@ -29,7 +29,7 @@ def run_folder(scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "model": {"from_pretrained": detector_folder("scenes")},
         "data": {
             "directory": str(scenes_folder),
-            "attribute_keys": ["fill", "color"],
+            "attribute_keys": ["fill", "size"],
             "train_images": 12,
             "validation_images": 1,
         },

@@ -19,17 +19,13 @@ from transformers import initialization as init
 from lxmert.vision.faster_rcnn.anchors import grid_anchors
 from lxmert.vision.faster_rcnn.backbone import Backbone
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
-from lxmert.vision.faster_rcnn.heads import BoxPredictor, ProposalGenerator, ProposalHead, RoiHeads
+from lxmert.vision.faster_rcnn.heads import ProposalGenerator, RoiHeads
 from lxmert.vision.faster_rcnn.proposals import ProposalSettings, select_proposals
 from lxmert.vision.faster_rcnn.selection import RoiPredictions
 from lxmert.vision.pooling import MaxPoolTables, roi_align
 
 ROIS_AT_ONCE = 16
 """RoIs that go through res5 together without gradients: all 300 at once would take 2 GB, and longer."""
-
-# Standard deviations of new heads: Ren et al. 2015, and a tenth for the box deltas (Girshick 2015).
-_HEAD_STD = 0.01
-_DELTA_STD = 0.001
 
 
 class FasterRcnn(PreTrainedModel):
@@ -186,15 +182,20 @@ class FasterRcnn(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            return
+        # Layer by layer: what holds them comes later, when transformers leaves their weights alone.
+        if std := self._initial_stds().get(module):
+            init.normal_(module.weight, std=std)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if isinstance(module, ProposalHead):
-            for layer in (module.conv, module.objectness_logits, module.anchor_deltas):
-                init.normal_(layer.weight, std=_HEAD_STD)
-                init.zeros_(layer.bias)
-        if isinstance(module, BoxPredictor):
-            init.normal_(module.cls_score.weight, std=_HEAD_STD)
-            init.normal_(module.bbox_pred.weight, std=_DELTA_STD)
+
+    def _initial_stds(self) -> dict[nn.Module, float]:
+        """Standard deviations of the heads' new weights: Ren et al. 2015, box deltas Girshick 2015."""
+        head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor
+        drawn_alike = (head.conv, head.objectness_logits, head.anchor_deltas, predictor.cls_score)
+        return dict.fromkeys(drawn_alike, 0.01) | {predictor.bbox_pred: 0.001}
 
 
 def _four(values: Sequence[float]) -> tuple[float, float, float, float]:
