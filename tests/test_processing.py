@@ -26,10 +26,12 @@ from lxmert.errors import (
     VocabularyError,
     WeightsError,
 )
+from lxmert.inference.extractors import extractor_spec
 from lxmert.processing import Answer, LxmertProcessor
 from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, Regions, RegularGrid
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
+from lxmert.vision.saved_extractor import as_found, as_kept
 from lxmert.weights.published import PublishedDetector
 from tests.pictures import noise
 from tests.sites import Sites, serving
@@ -684,14 +686,94 @@ def test_a_processor_of_published_parts_is_saved_whole(tmp_path, monkeypatch):
 
 
 def test_a_folder_whose_detector_is_elsewhere_says_where_it_is_named(tmp_path: Path) -> None:
-    tokenizer = LxmertTokenizerFast(vocab=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red"])
-    LxmertProcessor(tokenizer).save_pretrained(tmp_path / "moved")
+    LxmertProcessor(tokenizer()).save_pretrained(tmp_path / "moved")
     file = tmp_path / "moved" / "processor_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
     settings["extractor"] = {"kind": "faster_rcnn", "detector": "mine"}
     file.write_text(json.dumps(settings), encoding="utf-8")
+    loaded = LxmertProcessor.from_pretrained(tmp_path / "moved")
+    assert set(loaded(text="the cat")) == TEXTUAL  # Words need no detector.
+    assert "extractor=faster_rcnn" in repr(loaded)
     with pytest.raises(
         WeightsError, match=r"no detector 'mine'.*processor_config.json of .*moved.*--detector"
     ):
-        LxmertProcessor.from_pretrained(tmp_path / "moved")
+        loaded.regions(picture())
     assert LxmertProcessor.from_pretrained(tmp_path / "moved", extractor=None).extractor is None
+
+
+def saved_with_detector(folder: Path, detector: Path) -> str:
+    """A processor saved in `folder` whose detector is in `detector`; returns how the file names that."""
+    random_detector().save_pretrained(detector)
+    processor = LxmertProcessor(tokenizer(), FasterRcnnExtractor(detector, max_objects=7))
+    processor.save_pretrained(folder)
+    settings = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
+    assert settings["extractor_identity"] == processor.extractor.identity
+    return settings["extractor"]["detector"]
+
+
+@pytest.mark.parametrize(("place", "named"), [("model/eyes", "./eyes"), ("eyes", "../eyes")])
+def test_a_detector_in_the_folder_or_beside_it_is_found_after_both_moved(
+    place: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert saved_with_detector(Path("model"), Path(place)) == named
+    (tmp_path / "here").rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path)
+    loaded = LxmertProcessor.from_pretrained("there/model")
+    assert len(loaded.regions(picture())[0]) == 7
+    loaded.save_pretrained(tmp_path / "elsewhere" / "copy")
+    copy_of_it = LxmertProcessor.from_pretrained(tmp_path / "elsewhere" / "copy")
+    assert copy_of_it.to_dict()["extractor"]["detector"] == str(tmp_path / "there" / place)
+    assert extractor_spec("there/model")["detector"] == str(tmp_path / "there" / place)
+
+
+def test_a_detector_elsewhere_is_kept_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert saved_with_detector(Path("runs/model"), Path("detectors/eyes")) == str(tmp_path / "detectors/eyes")
+    monkeypatch.chdir("/")
+    assert len(LxmertProcessor.from_pretrained(tmp_path / "runs/model").regions(picture())[0]) == 7
+
+
+def test_a_detector_named_as_seen_from_the_command_is_still_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+    file = tmp_path / "model" / "processor_config.json"
+    monkeypatch.chdir(tmp_path)
+    for name in ("eyes", "./eyes"):
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings["extractor"]["detector"] = name
+        file.write_text(json.dumps(settings), encoding="utf-8")
+        assert len(LxmertProcessor.from_pretrained("model").regions(picture())[0]) == 7
+
+
+def test_the_embedded_detector_is_kept_by_its_name_whatever_folders_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scenes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    LxmertProcessor(tokenizer(), FasterRcnnExtractor("scenes")).save_pretrained("model")
+    settings = json.loads(Path("model/processor_config.json").read_text(encoding="utf-8"))
+    assert settings["extractor"]["detector"] == "scenes"
+
+
+def test_the_model_of_an_encoder_is_kept_from_the_folder_too(tmp_path: Path) -> None:
+    spec = {"kind": "given_boxes", "encoder": {"kind": "backbone", "model": str(tmp_path)}}
+    assert as_kept(spec, tmp_path / "model") == spec
+    beside = tmp_path.parent / "model"
+    kept = as_kept(spec, beside)
+    assert kept["encoder"]["model"] == f"../{tmp_path.name}"
+    assert as_found(kept, beside) == spec
+
+
+def test_what_made_features_is_known_without_loading_the_extractor(tmp_path: Path) -> None:
+    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+    identity = LxmertProcessor.from_pretrained(tmp_path / "model").extractor.identity
+    (tmp_path / "eyes").rename(tmp_path / "gone")
+    loaded = LxmertProcessor.from_pretrained(tmp_path / "model")
+    assert loaded.extractor_unless(identity) is None
+    with pytest.raises(WeightsError, match="eyes"):
+        loaded.extractor_unless("another")

@@ -7,6 +7,7 @@ by `vision.padding`, nowhere else.
 Shapes: B items of the batch, W tokens, O the most objects of any image, D features per object, C answers.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,7 @@ from transformers.utils import cached_file
 
 from lxmert.answers import ANSWERS_FILE, Answer, best_answers, checked_answers, read_answers, write_answers
 from lxmert.downloads import PublishedFile
-from lxmert.errors import ConfigurationError, InputError, VocabularyError, WeightsError, first_line
+from lxmert.errors import ConfigurationError, InputError, VocabularyError, first_line
 from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_settings
@@ -28,6 +29,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import Boxes, Images, as_extractor, checked_regions, move, regions_of_images
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
+from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
@@ -36,7 +38,9 @@ DEFAULT_TEXT_LENGTH = 20
 
 _VISUAL_NAMES = ["visual_feats", "visual_pos", "visual_attention_mask"]
 _OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
-_STORED = {"extractor", "answers", "max_text_length", "processor_class", "auto_map"}
+_STORED = {"extractor", "extractor_identity", "answers", "max_text_length", "processor_class", "auto_map"}
+# Extractors that are kept elsewhere and not made yet.
+_NOT_MADE = (SavedExtractor, PublishedDetector)
 
 
 class LxmertProcessor(ProcessorMixin):
@@ -57,15 +61,15 @@ class LxmertProcessor(ProcessorMixin):
     def __init__(
         self,
         tokenizer: Any,
-        extractor: RegionExtractor | PublishedDetector | Mapping[str, Any] | None = None,
+        extractor: RegionExtractor | SavedExtractor | PublishedDetector | Mapping[str, Any] | None = None,
         answers: Sequence[str] | PublishedFile | None = None,
         max_text_length: int = DEFAULT_TEXT_LENGTH,
     ) -> None:
         super().__init__(tokenizer)
         self._device: torch.device | str | None = None
-        # What is published elsewhere is fetched when first asked for, so that text alone needs no detector.
-        self._extractor: RegionExtractor | PublishedDetector | None = (
-            extractor if isinstance(extractor, PublishedDetector) else as_extractor(extractor)
+        # What is kept elsewhere is loaded when first asked for, so that text alone needs no detector.
+        self._extractor: RegionExtractor | SavedExtractor | PublishedDetector | None = (
+            extractor if isinstance(extractor, _NOT_MADE) else as_extractor(extractor)
         )
         self._answers: list[str] | PublishedFile | None = (
             answers if answers is None or isinstance(answers, PublishedFile) else checked_answers(answers)
@@ -74,12 +78,28 @@ class LxmertProcessor(ProcessorMixin):
 
     @property
     def extractor(self) -> RegionExtractor | None:
-        """What makes `Regions` of images."""
-        if isinstance(self._extractor, PublishedDetector):
-            self._extractor = build_extractor(self._extractor.to_dict())
-            if self._device is not None:
-                move(self._extractor, self._device)
-        return self._extractor
+        """What makes `Regions` of images; that of a saved processor is made when first asked for.
+
+        Raises:
+            ConfigurationError: its saved settings are impossible.
+            WeightsError: its network is not where the processor's folder says, or is another.
+        """
+        kept = self._extractor
+        if not isinstance(kept, _NOT_MADE):
+            return kept
+        made = kept.build() if isinstance(kept, SavedExtractor) else build_extractor(kept.to_dict())
+        if self._device is not None:
+            move(made, self._device)
+        self._extractor = made
+        return made
+
+    def extractor_unless(self, identity: str) -> RegionExtractor | None:
+        """The extractor, to be compared with what made features; None if it is known to be what made them.
+
+        A saved processor knows without making it.
+        """
+        kept = self._extractor
+        return None if isinstance(kept, SavedExtractor) and kept.identity == identity else self.extractor
 
     @property
     def answers(self) -> list[str] | None:
@@ -91,7 +111,7 @@ class LxmertProcessor(ProcessorMixin):
     def to(self, device: torch.device | str) -> Self:
         """Have the extractor's network, where it has one, run on `device`; returns itself."""
         self._device = device
-        if not isinstance(self._extractor, PublishedDetector):
+        if not isinstance(self._extractor, _NOT_MADE):
             move(self._extractor, device)
         return self
 
@@ -212,18 +232,28 @@ class LxmertProcessor(ProcessorMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """What processor_config.json holds; answers and words have files of their own."""
-        made = self._extractor
+        kept = self._extractor
+        identity = getattr(kept, "identity", None)
         return {
             "processor_class": type(self).__name__,
-            "extractor": None if made is None else made.to_dict(),
+            "extractor": None if kept is None else kept.to_dict(),
+            **({} if identity is None else {"extractor_identity": identity}),
             "answers": None if self._answers is None else ANSWERS_FILE,
             "max_text_length": self.max_text_length,
         }
 
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write `to_dict`, its extractor as a file keeps it; see `lxmert.vision.saved_extractor`."""
+        settings = self.to_dict()
+        if settings["extractor"] is not None:
+            settings["extractor"] = as_kept(settings["extractor"], Path(json_file_path).parent)
+        text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+        Path(json_file_path).write_text(text, encoding="utf-8")
+
     def __repr__(self) -> str:
         # What was not fetched yet is named: printing must not reach for the net.
         answers = self._answers
-        shown = getattr(self._extractor, "identity", getattr(self._extractor, "name", None))
+        shown = getattr(self._extractor, "identity", None) or getattr(self._extractor, "name", None)
         count = answers.name if isinstance(answers, PublishedFile) else answers and len(answers)
         return (
             f"{type(self).__name__}(tokenizer={type(self.tokenizer).__name__}, extractor={shown}, "
@@ -255,7 +285,8 @@ class LxmertProcessor(ProcessorMixin):
 
         Raises:
             InputError: no such folder, and no such name on the hub.
-            WeightsError: a hub name that is out of reach and not in the cache, or the extractor's is.
+            WeightsError: a hub name that is out of reach and not in the cache. The extractor is loaded when
+                it is first asked for.
             VocabularyError: no vocabulary there, or malformed answers.
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
@@ -283,15 +314,13 @@ class LxmertProcessor(ProcessorMixin):
         known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
         if published is not None:
             known = published.completed(known)
-        try:
-            return cls(tokenizer, **(known | own))
-        except WeightsError as error:
-            if "extractor" in own or published is not None:
-                raise
-            raise type(error)(
-                f"{error}. It is named in processor_config.json of {name}, a folder as seen from where the "
-                "command runs; correct it there, or give another one (--detector, extractor=)"
-            ) from error
+        merged = known | own
+        if "extractor" not in own and isinstance(merged.get("extractor"), Mapping):
+            origin = f"processor_config.json of {pretrained_model_name_or_path}"
+            merged["extractor"] = SavedExtractor(
+                merged["extractor"], origin, settings.get("extractor_identity")
+            )
+        return cls(tokenizer, **merged)
 
     @classmethod
     def get_processor_dict(
@@ -304,6 +333,8 @@ class LxmertProcessor(ProcessorMixin):
         if file is not None:
             _check_stored(file, read_settings(file))
         settings, unused = super().get_processor_dict(name, **kwargs)
+        if file is not None and isinstance(settings.get("extractor"), Mapping):
+            settings["extractor"] = as_found(settings["extractor"], Path(file).parent)
         if settings.get("answers", ANSWERS_FILE) is not None:
             path = cached_file(name, ANSWERS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
             settings["answers"] = None if path is None else read_answers(path)

@@ -376,6 +376,29 @@ def test_a_store_is_opened_once_so_that_the_journal_is_of_what_is_answered(
     assert opened == [str(store)]
 
 
+def test_stored_features_need_no_detector(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    model = shutil.copytree(model_of("vqa"), tmp_path / "model")
+    file = model / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["extractor"] = {"kind": "faster_rcnn", "detector": "../gone"}
+    file.write_text(json.dumps(settings))
+    run = CommandLine(capsys).run
+    stored = [scenes_folder, "--features", store]
+    assert run("predict", model, *stored, "-q", "-o", tmp_path / "out.json")[0] == 0
+    assert run("eval", model, *stored, "--json")[0] == 0
+    status, _, err = run("predict", model, scenes_folder, "-q", "-o", tmp_path / "looked.json")
+    assert status == 1
+    assert "no detector '../gone'" in err
+    settings["extractor_identity"] = "another"  # Only the detector itself can tell then.
+    file.write_text(json.dumps(settings))
+    status, _, err = run("eval", model, *stored, "--json")
+    assert status == 1
+    assert "no detector '../gone'" in err
+
+
 def test_answers_about_other_features_are_those_of_another_run(
     model_of: Callable[[str], Path],
     scenes_folder: Path,

@@ -228,9 +228,10 @@ class ExampleAnswerer:
 def _source(
     examples: SplitExamples, processor: LxmertProcessor, features: RegionStore | None
 ) -> tuple[ObjectSource, WindowLimits]:
-    extractor = processor.extractor
     if features is not None:
-        regions = look_up(features, examples.image_names(), extractor, in_memory_bytes=0)
+        maker = processor.extractor_unless(features.extractor)
+        regions = look_up(features, examples.image_names(), maker, in_memory_bytes=0)
         return StoredObjects(regions), WindowLimits()
+    extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return LookedAtObjects(files, extractor), LOOKING_WINDOW

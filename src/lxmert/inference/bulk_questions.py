@@ -153,7 +153,7 @@ class _Images:
         self._names = None if store is None else StoredNames(store)
         self._stored = None if store is None else StoredRegions(store, {})
         if store is not None:
-            check_maker(store, processor.extractor)
+            check_maker(store, processor.extractor_unless(store.extractor))
 
     def key(self, question: Question) -> Hashable:
         """What a question's image is known by: the same for what needs to be looked at only once."""

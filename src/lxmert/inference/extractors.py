@@ -14,6 +14,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR
 from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
 from lxmert.vision.gathering import move
+from lxmert.vision.saved_extractor import as_found
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
 
@@ -57,7 +58,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         return known.detector.to_dict()
     folder = path if name and path.is_dir() else _folder_of(name)
     if (folder / _PROCESSOR).is_file() and (extractor := _read(folder / _PROCESSOR).get("extractor")):
-        return dict(extractor)
+        return as_found(extractor, folder)
     if is_published_layout(lambda file: (folder / file).is_file()):
         return detector_spec(name)
     if not (folder / _CONFIG).is_file():

@@ -141,9 +141,10 @@ def regions_for(
         DataError: The store is of another extractor or lacks images, or boxes are missing.
         ImageError: An image cannot be read.
     """
-    extractor = processor.extractor
     if store is not None:
-        return look_up(store, examples.image_names(), extractor, progress)
+        maker = processor.extractor_unless(store.extractor)
+        return look_up(store, examples.image_names(), maker, progress)
+    extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return look_at(files, extractor, progress(f"Looking at {examples.split.name} images", len(files)))
 

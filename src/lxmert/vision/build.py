@@ -38,6 +38,15 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
     return extractor
 
 
+def check_description(spec: Mapping[str, Any]) -> None:
+    """Refuse what `build_extractor` would refuse at once, without making anything.
+
+    Raises:
+        ConfigurationError: unknown kind, or settings that are unknown or missing.
+    """
+    _maker(spec, _EXTRACTORS, "extractor")
+
+
 def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
     """Make the box encoder that `spec` describes; see `build_extractor`."""
     encoder: BoxEncoder = _build(spec, _ENCODERS, "encoder")
@@ -45,6 +54,14 @@ def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
 
 
 def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
+    maker, settings = _maker(spec, makers, what)
+    if "encoder" in settings:
+        settings["encoder"] = build_encoder(settings["encoder"])
+    return maker(**settings)
+
+
+def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What a description is of, and the settings to call it with."""
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)
@@ -64,6 +81,4 @@ def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
     if unknown or missing:
         faults = [f"unknown {name!r}" for name in unknown] + [f"missing {name!r}" for name in missing]
         raise ConfigurationError(f"{what} {kind!r}: {', '.join(faults)}; it takes {', '.join(parameters)}")
-    if "encoder" in settings:
-        settings["encoder"] = build_encoder(settings["encoder"])
-    return maker(**settings)
+    return maker, settings
