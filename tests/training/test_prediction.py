@@ -443,6 +443,36 @@ def test_a_run_that_ended_before_its_file_was_written_writes_it(
     )
 
 
+def test_a_finished_file_is_replaced_only_where_that_is_allowed(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("precious")
+    words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", 2, "-o", output]
+    status, out, err = predict(*words)
+    assert (status, out, answered) == (1, "", [])
+    assert f"{output} is there already; give --overwrite to replace it, or another name" in err
+    assert not Path(f"{output}.journal").exists()
+    with interrupted_after(3):
+        status, _, err = predict(*words, "--overwrite")
+    assert status == 130
+    assert err.endswith(f"kept in {output}.journal: the same without --overwrite goes on\n")
+    assert output.read_text() == "precious"
+    status, out, err = predict(*words)  # Replacing it was allowed when the run began.
+    assert status == 0, err
+    assert "of them before" in out
+    assert len(json.loads(output.read_text())) > 3
+    assert predict(*words)[0] == 1
+    answered.clear()
+    assert predict(*words, "--overwrite")[0] == 0
+    assert answered
+
+
 def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:

@@ -40,7 +40,10 @@ def predict(
     dtype: DtypeOption = "auto",
     compiled: CompileOption = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew instead of going on with an earlier run.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a file, and begin anew instead of going on with an earlier run."
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
 ) -> None:
@@ -55,7 +58,7 @@ def predict(
     from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.inference.bulk_journal import journal_folder
     from lxmert.inference.ranks import Ranks
-    from lxmert.training.prediction import predict_to_file
+    from lxmert.training.prediction import check_output, predict_to_file
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers
 
@@ -63,6 +66,7 @@ def predict(
     shows = not quiet and ranks.rank == 0
     try:
         with ProgressDisplay(enabled=shows) as display, quiet_transformers(warnings_too=False):
+            check_output(output, overwrite=overwrite)  # Before the model is loaded, which takes longer.
             loaded = load_task_model(model, task, files or (), local_rank=ranks.local_rank)
             report = predict_to_file(
                 loaded.model,
@@ -84,7 +88,8 @@ def predict(
         answered, found = ranks.total([report.answered, report.found])
     except KeyboardInterrupt:
         if ranks.rank == 0 and journal_folder(output).is_dir():
-            tell_interrupted(f"what is answered is kept in {journal_folder(output)}")
+            how = ["the same without --overwrite goes on"] if overwrite else []
+            tell_interrupted(f"what is answered is kept in {journal_folder(output)}", *how)
         raise typer.Exit(INTERRUPTED_STATUS) from None
     finally:
         ranks.leave()

@@ -72,8 +72,7 @@ def predict_to_file(
 ) -> PredictionReport:
     """Answer every example of a split and write the leaderboard's submission file.
 
-    The answers are those that `evaluate_model` scores. The file appears when it is complete, in place of an
-    older one. Until then a journal beside it keeps what is answered: a run that ended at any moment, however
+    The answers are those that `evaluate_model` scores. The file appears when it is complete. Until then a journal beside it keeps what is answered: a run that ended at any moment, however
     it did, is continued by running it again, and ends with the file of an uninterrupted run.
 
     Args:
@@ -90,21 +89,19 @@ def predict_to_file(
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
             `ExampleAnswerer`). All processes answer in that of the first, and a continued run in its own.
         ranks: This process among several that share the examples; the first of them writes the file.
-        overwrite: True begins anew where a journal is of another run, or of this one; refused for several
-            processes that cannot reach one another.
+        overwrite: True replaces a file that is there, and begins anew where a journal is of another run, or
+            of this one; refused for several processes that cannot reach one another.
         progress: Shows how far it is.
         tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
-        DataError: A file is missing or malformed, the journal is of another run, or the output cannot be
-            written.
+        DataError: A file is missing or malformed, the journal is of another run, or the output is there
+            already or cannot be written.
         ImageError: An image cannot be read.
     """
     output, ranks = Path(output), ranks or Ranks()
-    # Hours of work should not end with a folder that is not there.
-    if not output.absolute().parent.is_dir() or output.is_dir():
-        raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
+    check_output(output, overwrite=overwrite)
     kind = task_named(task)
     examples = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION).read()
     store = open_stores(features) if features else None
@@ -133,6 +130,23 @@ def predict_to_file(
     ranks.total([0])  # Until all of them are done.
     is_written = ranks.is_leader and _write(output, kind, examples, processor, journal, ranks)
     return PredictionReport(len(mine) - found, found, len(examples), is_written)
+
+
+def check_output(output: Path, *, overwrite: bool = False) -> None:
+    """Refuse an output before hours of work: one that cannot be written, or that is there already.
+
+    Args:
+        output: The file to write.
+        overwrite: True lets a file be replaced. Where a run has begun, as its journal shows, that was allowed
+            when it began.
+
+    Raises:
+        DataError: It is refused.
+    """
+    if not output.absolute().parent.is_dir() or output.is_dir():
+        raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
+    if output.exists() and not overwrite and not journal_folder(output).is_dir():
+        raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
 
 
 def _write(
