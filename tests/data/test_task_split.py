@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import GqaFiles, Nlvr2Files, VqaFiles
+from lxmert.data.files import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.data.gqa_split import GqaReader
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.nlvr2_split import TRUTH_VALUES, Nlvr2Reader
@@ -395,3 +395,24 @@ def test_own_lines_are_no_questions_of_gqa() -> None:
         ValueError, match=r"own_\{split\}\.jsonl: questions of one's own, \.jsonl, are of .* vqa"
     ):
         GqaFiles(questions="own_{split}.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        (VqaFiles, {"questions": "{split!z}.json"}),
+        (VqaFiles, {"images": "{split:d}"}),
+        (VqaFiles, {"image_name": "{image_id:zz}.jpg"}),
+        (GqaFiles, {"image_name": "{image_id:06d}.jpg"}),  # GQA's ids are texts.
+        (Nlvr2Files, {"image_name": "{image:d}"}),
+    ],
+)
+def test_names_that_cannot_be_filled_in_are_refused(layout: type[TaskFiles], name: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(name))} is '.*', which cannot be filled in"):
+        layout.model_validate(name)
+
+
+@pytest.mark.parametrize("name", ["one,one", " one , one", ",one", "one,", "", " "])
+def test_splits_without_a_name_or_named_twice_are_refused(vqa: Path, name: str) -> None:
+    with pytest.raises(DataError, match="expected the name of a split, or different ones joined by commas"):
+        vqa_split(vqa, name)

@@ -14,16 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lxmert.data.jsonl import is_own_lines
 from lxmert.errors import DataError
 
+# What may stand for a placeholder, to try a name before any file is read.
+_SPLIT: Mapping[str, object] = {"split": "val"}
+
 # Only the name of an image can depend on the image.
-_PLACEHOLDERS = {"image_name": {"split", "image_id"}}
-_PLACEHOLDERS_OF_PAIRS = {"images": {"split", "directory"}, "image_name": {"split", "image"}}
+_PLACEHOLDERS = {"image_name": {**_SPLIT, "image_id": 1}}
+_PLACEHOLDERS_OF_GQA = {"image_name": {**_SPLIT, "image_id": "1"}}
+_PLACEHOLDERS_OF_PAIRS = {
+    "images": {**_SPLIT, "directory": 1},
+    "image_name": {**_SPLIT, "image": "dev-1-0-img0"},
+}
 
 
 class FileNames(BaseModel):
     """File names relative to the data directory; `{split}` stands for the split's name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    placeholders: ClassVar[Mapping[str, set[str]]] = _PLACEHOLDERS
+    placeholders: ClassVar[Mapping[str, Mapping[str, object]]] = _PLACEHOLDERS
 
     @model_validator(mode="after")
     def _only_known_placeholders(self) -> Self:
@@ -31,10 +38,16 @@ class FileNames(BaseModel):
             found = {
                 field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
             }
-            allowed = self.placeholders.get(name, {"split"})
-            if found - allowed:
+            allowed = self.placeholders.get(name, _SPLIT)
+            if found - allowed.keys():
                 exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-                raise ValueError(f"{name} holds {{{min(found - allowed)}}}, only {exist} may stand there")
+                raise ValueError(
+                    f"{name} holds {{{min(found - allowed.keys())}}}, only {exist} may stand there"
+                )
+            try:
+                (template or "").format(**allowed)
+            except ValueError as error:
+                raise ValueError(f"{name} is {template!r}, which cannot be filled in: {error}") from None
         return self
 
 
@@ -110,6 +123,8 @@ class VqaFiles(TaskFiles):
 class GqaFiles(TaskFiles):
     """File names of GQA's questions; `{split}` stands for the split's name."""
 
+    placeholders: ClassVar[Mapping[str, Mapping[str, object]]] = _PLACEHOLDERS_OF_GQA
+
     questions: str = Field(
         default="annotations/gqa_{split}_questions.json",
         description="Questions in GQA's format: a file, or a folder of its chunks.",
@@ -149,7 +164,7 @@ class GqaFiles(TaskFiles):
 class Nlvr2Files(TaskFiles):
     """File names of NLVR2's sentences; `{split}` stands for the split's name."""
 
-    placeholders: ClassVar[Mapping[str, set[str]]] = _PLACEHOLDERS_OF_PAIRS
+    placeholders: ClassVar[Mapping[str, Mapping[str, object]]] = _PLACEHOLDERS_OF_PAIRS
 
     sentences: str = Field(
         default="annotations/nlvr2_{split}.json", description="Sentences in NLVR2's format, JSON lines."

@@ -115,8 +115,17 @@ class TaskSplit:
 
     @property
     def names(self) -> list[str]:
-        """The splits that are joined."""
-        return [name.strip() for name in self.name.split(",")]
+        """The splits that are joined.
+
+        Raises:
+            DataError: One has no name, or is named twice.
+        """
+        names = [name.strip() for name in self.name.split(",")]
+        if not all(names) or len(set(names)) < len(names):
+            raise DataError(
+                f"split {self.name!r}: expected the name of a split, or different ones joined by commas"
+            )
+        return names
 
     def read(self, progress: StartProgress = no_progress) -> "SplitExamples":
         """Read the wanted examples.
@@ -125,8 +134,8 @@ class TaskSplit:
             progress: Shows the reading of large files.
 
         Raises:
-            DataError: A file is missing or malformed, an example occurs twice, none is wanted, or two
-                different images have one name.
+            DataError: A file is missing or malformed, a split or an example occurs twice, none is wanted, or
+                two different images have one name.
         """
         check_directory(self.reader.directory)
         shown = _large_only(progress)

@@ -72,8 +72,9 @@ def predict_to_file(
 ) -> PredictionReport:
     """Answer every example of a split and write the leaderboard's submission file.
 
-    The answers are those that `evaluate_model` scores. The file appears when it is complete. Until then a journal beside it keeps what is answered: a run that ended at any moment, however
-    it did, is continued by running it again, and ends with the file of an uninterrupted run.
+    The answers are those that `evaluate_model` scores. The file appears when it is complete. Until then a
+    journal beside it keeps what is answered: a run that ended at any moment, however it did, is continued by
+    running it again, and ends with the file of an uninterrupted run.
 
     Args:
         model: A model of the task; set up for answering in place (see `FastModel`), used on its device.
