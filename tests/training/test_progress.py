@@ -35,3 +35,16 @@ def test_the_numbers_of_all_bars_stay_whole_on_a_narrow_terminal(width: int) -> 
     assert " 658000/658000 0:00:00" in tokenising
     assert training.startswith("Training  epoch 12.34  loss 24.2826 ")
     assert " 12345/186000 0:00:00" in training
+
+
+def test_what_is_done_again_and_again_has_one_bar() -> None:
+    told = StringIO()
+    with ProgressDisplay(console=Console(file=told, width=120)) as display:
+        display.start("Reading", 3)(3)
+        for images in (5, 6, 7):
+            display.start("Validation", images)(images)
+        display.start("Test", 4)(2)
+        display.start("Test", 4)(4)  # One that is not full stays.
+    lines = [line.split()[0] for line in told.getvalue().splitlines()]
+    assert lines == ["Reading", "Validation", "Test", "Test"]
+    assert " 7/7 " in told.getvalue()

@@ -55,7 +55,10 @@ class ProgressDisplay:
         self._bars.stop()
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
-        """A new bar; returns what to call with each number of things done."""
+        """A new bar, in place of a full one of the same words; returns what to call with each number done."""
+        for earlier in self._bars.tasks:
+            if earlier.finished and earlier.description == description:
+                self._bars.remove_task(earlier.id)
         task = self._bars.add_task(description, total=total)
         return lambda done: self._bars.update(task, advance=done)
 
