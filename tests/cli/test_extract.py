@@ -198,11 +198,8 @@ def _is_running(process: int) -> bool:
         return False
 
 
-def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Path) -> None:
-    photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(9)}
-    for number, path in enumerate(photos.values()):
-        _photo(path, number)
-    (tmp_path / "photos" / "0.txt").write_text("")  # The second in order: that of rank 1.
+def _by_two_processes(tmp_path: Path) -> tuple[list[int | None], list[tuple[str, str]]]:
+    """Exit statuses of two connected processes that extract photos into a store, and what they printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -226,14 +223,36 @@ def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Pat
         for rank in (0, 1)
     ]
     told = [run.communicate(timeout=120) for run in runs]
+    return [run.returncode for run in runs], told
+
+
+def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Path) -> None:
+    photos = {f"{number}.png": tmp_path / "photos" / f"{number}.png" for number in range(9)}
+    for number, path in enumerate(photos.values()):
+        _photo(path, number)
+    (tmp_path / "photos" / "0.txt").write_text("")  # The second in order: that of rank 1.
+    statuses, told = _by_two_processes(tmp_path)
     # Both end with the status of the whole: a launcher kills the others when one ends with an error.
-    assert [run.returncode for run in runs] == [3, 3], told
+    assert statuses == [3, 3], told
     assert told[0][0] == f"{tmp_path / 'store'}: 9 images added, 0 there before, 1 skipped\n"
     assert told[1][0] == ""
     assert "0.txt: the file is empty" in told[1][1]
     assert len(list((tmp_path / "store").glob("rank-*.data"))) == 2
     assert (tmp_path / "store" / "skipped-rank-00001.jsonl").exists()
     _assert_holds(tmp_path / "store", photos)
+
+
+def test_processes_of_a_launcher_that_find_no_image_leave_no_store(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        (tmp_path / "photos" / f"{number}.png").write_text("no picture")
+    statuses, told = _by_two_processes(tmp_path)
+    assert statuses == [3, 3], told
+    store = tmp_path / "store"
+    summary = f"{store}: 0 images added, 0 there before, 3 skipped\n"
+    assert told[0][0] == f"{summary}{store}: not begun, for want of an image\n"
+    assert told[1][0] == ""
+    assert not store.exists()
 
 
 @pytest.mark.parametrize("name", ["extractor.json", "extractor.yaml"])

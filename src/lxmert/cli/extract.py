@@ -112,7 +112,7 @@ def extract(
     images.
     """
     from lxmert.inference.boxes_of_images import BoxesOfImages
-    from lxmert.inference.extraction import ExtractionOptions
+    from lxmert.inference.extraction import ExtractionOptions, discard_if_empty
     from lxmert.inference.image_list import Naming, list_images
     from lxmert.inference.ranks import Ranks
 
@@ -143,6 +143,8 @@ def extract(
         )
         report = _run(found, output, looking, options, shows_progress=not quiet)
         totals = ranks.total([report.added, report.found, len(report.skipped)])
+        if ranks.is_connected and ranks.rank == 0:  # One process alone has done so already.
+            discard_if_empty(output)
     except KeyboardInterrupt:
         if ranks.is_leader and output.is_dir():
             tell_interrupted(f"what is extracted is kept in {output}")

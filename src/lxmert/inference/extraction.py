@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.feature_store.layout import name_from_bytes
 from lxmert.data.feature_store.seen import SeenFiles
 from lxmert.data.feature_store.skipped import Skipped, SkippedList
+from lxmert.data.feature_store.writer import discard_store
 from lxmert.errors import ConfigurationError, DataError, LxmertError
 from lxmert.inference.boxes_of_images import BoxesOfImages
 from lxmert.inference.image_list import NamedImage
@@ -117,6 +118,12 @@ def extract_images(
         finally:
             if ranks.count == 1:  # Other ranks may be about to write.
                 writer.discard_if_empty()
+
+
+def discard_if_empty(store: Path) -> None:
+    """Take a store away into which no image came, once all processes that wrote it have ended their share."""
+    if not len(FeatureStore(store)):
+        discard_store(store)
 
 
 def _extract(

@@ -146,12 +146,8 @@ class FeatureStoreWriter:
         if not self._is_new or len(self):
             return
         self._close_files()
-        for pattern in (MANIFEST_NAME, "skipped*.jsonl", f"rank-{self.rank:05d}*"):
-            for path in self.path.glob(pattern):
-                path.unlink()
+        discard_store(self.path)
         self._lock.release()
-        with suppress(OSError):  # Somebody laid something into it.
-            self.path.rmdir()
 
     def _close_files(self) -> None:
         for file in self._files.values():
@@ -188,6 +184,15 @@ class FeatureStoreWriter:
         os.replace(partial, path)
         self._unsynced_bytes = 0
         self._synced_at = time.monotonic()
+
+
+def discard_store(folder: Path) -> None:
+    """Delete a store that nobody writes, and its folder where nothing else lies in it."""
+    for pattern in (MANIFEST_NAME, "skipped*.jsonl", "rank-*"):
+        for path in folder.glob(pattern):
+            path.unlink()
+    with suppress(OSError):  # Somebody laid something into it.
+        folder.rmdir()
 
 
 def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, bool]:
