@@ -100,6 +100,7 @@ Nothing of that package is needed to run it.
 
 ## Inputs
 Axes called batch, words and objects may have any size from 1; words at most {most_words}.
+An axis has the same size in all inputs of a call, masks included: not every runtime refuses another.
 
 | name | type | shape | what |
 |---|---|---|---|
