@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -68,6 +70,19 @@ def test_words_are_padded_to_the_longest_of_the_batch(dataset: TaskDataset) -> N
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]
     assert batch["token_type_ids"].sum() == 0
     assert collator(dataset, TargetKind.CLASS)([dataset[1]])["input_ids"].shape == (1, 4)
+
+
+def test_tokenising_is_shown(dataset: TaskDataset) -> None:
+    bars: list[tuple[str, int]] = []
+    done: list[int] = []
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        bars.append((name, total))
+        return done.append
+
+    TaskDataset(dataset.examples, dataset.targets, TOKENIZER, 6, dataset.regions, progress=start)
+    assert bars == [("Tokenising", 4)]
+    assert sum(done) == 4
 
 
 def test_sentences_are_cut_at_the_maximum(dataset: TaskDataset) -> None:

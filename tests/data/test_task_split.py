@@ -1,6 +1,7 @@
 """Splits of fine-tuning tasks: joined, cut, their images found, their right answers told."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -416,3 +417,16 @@ def test_names_that_cannot_be_filled_in_are_refused(layout: type[TaskFiles], nam
 def test_splits_without_a_name_or_named_twice_are_refused(vqa: Path, name: str) -> None:
     with pytest.raises(DataError, match="expected the name of a split, or different ones joined by commas"):
         vqa_split(vqa, name)
+
+
+def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: Path) -> None:
+    bars: list[tuple[str, int]] = []
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        bars.append((name, total))
+        return lambda done: None
+
+    with (vqa / "annotations/vqa_one_annotations.json").open("a", encoding="utf-8") as file:
+        file.writelines(" " * 1_000_000 for _ in range(60))
+    assert len(TaskSplit(VqaReader(vqa, VqaFiles(instances=None)), "one").read(start)) == 6
+    assert bars == [("Reading vqa_one_annotations.json (MB)", 61)]

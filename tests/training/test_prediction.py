@@ -32,6 +32,7 @@ from lxmert.inference.bulk_packing import Asked
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import regions_for, run_model
+from lxmert.training.prediction import predict_to_file
 from lxmert.training.preparation import prepare
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
@@ -643,6 +644,24 @@ def test_how_many_answers_agree_chooses_the_precision(
     assert is_same == (chosen == "bfloat16")
 
 
+def test_reading_and_tokenising_are_shown_before_the_first_answer(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lxmert.data.task_split._LARGE_MEGABYTES", 0)
+    model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
+    processor = LxmertProcessor.from_pretrained(model_of("vqa"))
+    shown: list[str] = []
+
+    def progress(description: str, total: int) -> Callable[[int], None]:
+        shown.append(description)
+        return lambda done: None
+
+    output = tmp_path / "out.json"
+    predict_to_file(model, processor, scenes_folder, "test", output, task="vqa", progress=progress)
+    assert "Reading vqa_test_questions.json (MB)" in shown[:-2]
+    assert shown[-2:] == ["Tokenising", "Answering test questions in float32"]
+
+
 @pytest.mark.parametrize("reason", ["small", "no units"])
 def test_where_comparing_cannot_pay_answers_stay_exact(
     reason: str,
@@ -880,6 +899,7 @@ def test_evaluation_chooses_as_prediction_does(
         auto = ModelSetup("auto")
         labels, _ = run_model(model, processor, examples, (), None, auto, progress, told.append)
         assert shown == [
+            f"Tokenising: {len(examples)}",
             "Comparing bfloat16 with float32: 128",
             f"Answering train questions in {chosen}: {len(examples)}",
         ]

@@ -10,6 +10,7 @@ anew. A list built here is ordered by falling frequency, then alphabetically.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,6 +29,9 @@ DEFAULT_MIN_COUNT = 9
 
 # A coverage names so many of the answers it does not know.
 _UNKNOWN_SHOWN = 20
+
+# The answers of VQA v2, millions, have fewer spellings than this.
+_SPELLINGS_KEPT = 2**18
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,7 @@ class AnswerVocabulary(Sequence[str]):
             raise DataError(f"{path}: the answer vocabulary cannot be written ({error})") from error
 
 
+@lru_cache(_SPELLINGS_KEPT)
 def _normalised(answer: str) -> str:
     return normalise_answer(clean_white_space(answer))
 

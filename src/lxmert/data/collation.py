@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
 from lxmert.data.task_examples import Target, TaskExample
 from lxmert.data.token_table import TokenTable, pad_token_ids
@@ -56,6 +57,7 @@ class TaskDataset(Dataset[TaskItem]):
         tokenizer: Turns sentences into ids.
         max_length: Most tokens of a sentence with its special tokens.
         regions: The images' regions; holds every image that the sentences are about.
+        progress: Shows the tokenising.
     """
 
     def __init__(
@@ -65,11 +67,18 @@ class TaskDataset(Dataset[TaskItem]):
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         regions: RegionSource,
+        *,
+        progress: StartProgress = no_progress,
     ) -> None:
         self.examples = examples
         self.regions = regions
         self.targets = targets
-        self._tokens = TokenTable((example.text for example in examples), tokenizer, max_length)
+        self._tokens = TokenTable(
+            (example.text for example in examples),
+            tokenizer,
+            max_length,
+            progress("Tokenising", len(examples)),
+        )
         self._rows = [tuple(regions.rows[image] for image in example.images) for example in examples]
 
     @property

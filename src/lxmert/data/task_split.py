@@ -23,7 +23,8 @@ from lxmert.errors import DataError
 
 _Content = TypeVar("_Content")
 
-_LARGE_BYTES = 50_000_000
+# Readers tell how long a file is in megabytes; shorter ones take no time to speak of.
+_LARGE_MEGABYTES = 50
 
 Home = tuple[str, TaskExample, int]
 """One use of an image: the file's split, an example, and the image's place in it."""
@@ -264,8 +265,10 @@ def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | P
 
 
 def _large_only(progress: StartProgress) -> StartProgress:
-    """Shows the reading of files that take seconds, by their bytes."""
-    return lambda description, total: (progress if total >= _LARGE_BYTES else no_progress)(description, total)
+    """Shows the reading of files that take seconds, by their length."""
+    return lambda description, total: (progress if total >= _LARGE_MEGABYTES else no_progress)(
+        description, total
+    )
 
 
 def _refuse_repeated(examples: Sequence[TaskExample], origin: str) -> None:

@@ -49,7 +49,13 @@ class TokenTable:
         while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
             _check_characters(part)
             with ENCODING:
-                encoded = tokenizer(part, truncation=True, max_length=max_length)["input_ids"]
+                encoded = tokenizer(
+                    part,
+                    truncation=True,
+                    max_length=max_length,
+                    return_token_type_ids=False,
+                    return_attention_mask=False,
+                )["input_ids"]
             ids.append(np.fromiter(chain.from_iterable(encoded), dtype))
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
             advance(len(part))

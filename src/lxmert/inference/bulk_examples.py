@@ -64,6 +64,7 @@ class ExampleAnswerer:
             work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
             taken in any case, and it is told how many were.
         batch_size: most examples at once; None for what suits model and device.
+        progress: shows the tokenising.
 
     Attributes:
         tokens: token ids of the sentences.
@@ -83,11 +84,13 @@ class ExampleAnswerer:
         *,
         setup: ModelSetup | None = None,
         batch_size: int | None = None,
+        progress: StartProgress = no_progress,
     ) -> None:
         source, self._windows = _source(examples, processor, features)
         self._images = [example.images for example in examples.examples]
         texts = (example.text for example in examples.examples)
-        self.tokens = TokenTable(texts, processor.tokenizer, processor.max_text_length)
+        advance = progress("Tokenising", len(self._images))
+        self.tokens = TokenTable(texts, processor.tokenizer, processor.max_text_length, advance)
         first_seen = {image: place for place, image in enumerate(examples.image_names())}
         self.order = sorted(
             range(len(self._images)),

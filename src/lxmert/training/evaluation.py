@@ -90,7 +90,7 @@ def run_model(
         DataError: There is no example, or an image's regions are missing.
     """
     store = open_stores(features) if features else None
-    answerer = answerer_of(model, processor, examples, store, batch_size, setup)
+    answerer = answerer_of(model, processor, examples, store, batch_size, setup, progress)
     answerer.settle(lambda: answerer.agreement(progress), tell)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
@@ -108,6 +108,7 @@ def answerer_of(
     features: RegionStore | None = None,
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
+    progress: StartProgress = no_progress,
 ) -> ExampleAnswerer:
     """What answers the examples, once it is sure that it can.
 
@@ -125,7 +126,9 @@ def answerer_of(
         raise DataError(
             f"split {examples.split.name} of {examples.split.reader.directory} has no question to score"
         )
-    return ExampleAnswerer(model, processor, examples, features, setup=setup, batch_size=batch_size)
+    return ExampleAnswerer(
+        model, processor, examples, features, setup=setup, batch_size=batch_size, progress=progress
+    )
 
 
 def regions_for(

@@ -104,10 +104,11 @@ def predict_to_file(
     output, ranks = Path(output), ranks or Ranks()
     check_output(output, overwrite=overwrite)
     kind = task_named(task)
-    examples = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION).read()
+    wanted = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION)
+    examples = wanted.read(progress)
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
-    answerer = answerer_of(model, processor, examples, store, batch_size, setup)
+    answerer = answerer_of(model, processor, examples, store, batch_size, setup, progress)
     run = {
         "weights": weights,
         "configuration": _hash_configuration(model),

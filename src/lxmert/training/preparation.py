@@ -59,6 +59,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
             processor.tokenizer,
             processor.max_text_length,
             regions_for(examples, processor, store, progress),
+            progress=progress,
         )
         for examples in (train_examples, validation_examples)
     )
