@@ -1,4 +1,6 @@
+import gc
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,14 @@ import torch
 
 from lxmert.answers import read_answers
 from lxmert.data.answers import AnswerVocabulary
+from lxmert.data.captions import read_captions
 from lxmert.data.coco import read_instances
+from lxmert.data.gqa import read_gqa
+from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
+from lxmert.data.lxmert_json import read_lxmert_gqa, read_lxmert_pretraining, read_lxmert_vqa
 from lxmert.data.visual_genome import read_image_ids
-from lxmert.data.vqa import read_vqa
+from lxmert.data.visual_genome_texts import read_question_answers, read_region_phrases
+from lxmert.data.vqa import read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
 from tests.data.written import write
 
@@ -171,3 +178,37 @@ def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     assert list(AnswerVocabulary.load(path)) == read_answers(path) == ["yes", "no"]
     path.write_text("12\n13\n", encoding="utf-8-sig")
     assert read_image_ids(path) == [12, 13]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_captions,
+        read_gqa,
+        read_gqa_choices,
+        read_lxmert_gqa,
+        read_lxmert_pretraining,
+        read_lxmert_vqa,
+        read_question_answers,
+        read_region_phrases,
+        read_scene_graphs,
+        read_vqa,
+        read_vqa_annotations,
+    ],
+)
+def test_cycles_are_looked_for_again_after_a_file_was_read_but_not_meanwhile(
+    read: Callable[..., object], tmp_path: Path
+) -> None:
+    looked_for: list[bool] = []
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        looked_for.append(gc.isenabled())
+        return lambda done: None
+
+    # The mistakes of the files are found with their first record.
+    path = write(tmp_path / "wrong.json", "[1]")
+    assert gc.isenabled()
+    with pytest.raises(DataError):
+        read(path, progress=start)
+    assert looked_for == [False]
+    assert gc.isenabled()

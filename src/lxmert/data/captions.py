@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lxmert.data.json_stream import stream_lists
 from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 
 
@@ -28,6 +29,7 @@ class Caption:
     file_name: str | None = None
 
 
+@keeping_all()
 def read_captions(path: str | Path, *, progress: StartProgress = no_progress) -> list[Caption]:
     """Read a captions file, in its order.
 

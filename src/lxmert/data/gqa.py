@@ -16,7 +16,7 @@ from lxmert.data.examples import Examples
 from lxmert.data.json_files import Record, one_line
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
+from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 # Shared by the many questions without; whoever gets it may not change it.
@@ -74,6 +74,7 @@ class GqaData(Examples[GqaExample]):
         return {example.question_id: example for example in self.examples}
 
 
+@keeping_all()
 def read_gqa(
     path: str | Path,
     *,

@@ -14,7 +14,7 @@ from lxmert.data.gqa import json_parts
 from lxmert.data.json_files import Record, one_line
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
+from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 
@@ -61,6 +61,7 @@ class GqaSceneGraph:
     objects: Mapping[str, GqaObject]
 
 
+@keeping_all()
 def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaChoices]:
     """Read a choices file, or all of a folder, by question id.
 
@@ -78,6 +79,7 @@ def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress)
     return choices
 
 
+@keeping_all()
 def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaSceneGraph]:
     """Read a scene graphs file by image id.
 

@@ -17,10 +17,11 @@ from lxmert.data.json_stream import stream_records
 from lxmert.data.labels import Label, LabelledQuestion, SharedLabels
 from lxmert.data.nlvr2 import Nlvr2Data, Nlvr2Example, identifier_and_group
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
+from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 
+@keeping_all()
 def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_progress) -> list[ImageText]:
     """Read an aggregated pre-training file: every sentence of every source of every image, in its order.
 
@@ -71,6 +72,7 @@ def read_lxmert_nlvr2(path: str | Path, *, progress: StartProgress = no_progress
     return Nlvr2Data(tuple(_pair(record) for record in _once(path, "identifier", progress)))
 
 
+@keeping_all()
 def _questions(
     path: str | Path, id_type: type[int] | type[str], progress: StartProgress
 ) -> list[LabelledQuestion]:

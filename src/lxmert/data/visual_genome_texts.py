@@ -14,7 +14,7 @@ from pathlib import Path
 from lxmert.data.json_files import Record
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
+from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 
@@ -44,6 +44,7 @@ class QuestionAnswers:
     pairs: tuple[tuple[str, str], ...]
 
 
+@keeping_all()
 def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progress) -> list[RegionPhrases]:
     """Read region_descriptions.json, one value per image, in the file's order.
 
@@ -60,6 +61,7 @@ def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progre
     ]
 
 
+@keeping_all()
 def read_question_answers(
     path: str | Path, *, progress: StartProgress = no_progress
 ) -> list[QuestionAnswers]:

@@ -14,7 +14,7 @@ from lxmert.data.examples import Examples
 from lxmert.data.json_files import Record
 from lxmert.data.json_stream import stream_lists
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
+from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 # Stands for the image where an annotation does not name one.
@@ -66,6 +66,7 @@ class VqaData(Examples[VqaExample]):
         return list(dict.fromkeys(example.image_id for example in self.examples))
 
 
+@keeping_all()
 def read_vqa(
     questions: str | Path,
     annotations: str | Path | None = None,
@@ -99,6 +100,7 @@ def read_vqa(
     return VqaData(tuple(examples.values()), **told)
 
 
+@keeping_all()
 def read_vqa_annotations(
     path: str | Path, *, progress: StartProgress = no_progress
 ) -> tuple[VqaExample, ...]:
