@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
+from tests.training.interruption import assert_same, weights
 
 Make = Callable[..., FinetuneRecipe]
 FIGURES = ("step", "train_loss", "validation_loss", "validation_accuracy")
@@ -30,6 +31,23 @@ def still(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
         "data": {"answers": answers, "test_split": None, "train_images": 19},
         "saving": {"log_every_steps": 1},
     }
+
+
+def finetune_by_two(recipe: FinetuneRecipe, folder: Path, *options: str) -> None:
+    """Runs a recipe into a folder by two processes."""
+    path = folder.with_suffix(".yaml")
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command = ["-m", "lxmert.cli.main", "finetune", "vqa", "--quiet", "--config", str(path)]
+    done = subprocess.run(
+        [sys.executable, *launcher, *settings, *command, "--output", str(folder), *options],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("objects", [False, True])
@@ -65,18 +83,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(
     objects = {"object_prediction": True, "place_weight": 1.0, "loss": loss, "epochs": 1}
     one = tiny_recipe(optimisation=objects | {"batch_size": 42}, **changes)
     two = tiny_recipe(optimisation=objects | {"batch_size": 21}, **changes)
-    (tmp_path / "two.yaml").write_text(two.to_yaml(), encoding="utf-8")
-    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    settings = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command = ["-m", "lxmert.cli.main", "finetune", "vqa", "--quiet", "--config", str(tmp_path / "two.yaml")]
-    done = subprocess.run(
-        [sys.executable, *launcher, *settings, *command, "--output", str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    finetune_by_two(two, tmp_path / "two")
 
     expected = finetune(one, tmp_path / "one").metrics
     found = json.loads((tmp_path / "two" / "metrics.json").read_text())
@@ -86,7 +93,29 @@ def test_two_processes_give_the_losses_and_weights_of_one(
     for mine, theirs in zip(found["epochs"], expected["epochs"], strict=True):
         for name in FIGURES:
             assert mine[name] == pytest.approx(theirs[name], abs=1e-5), name
-    weights = load_file(tmp_path / "two" / "model.safetensors")
-    for name, tensor in load_file(tmp_path / "one" / "model.safetensors").items():
+    found_weights = weights(tmp_path / "two")
+    for name, tensor in weights(tmp_path / "one").items():
         # Adam makes whole steps of what rounding leaves of a gradient that is zero, such as a key's bias.
-        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=1e-4)
+        torch.testing.assert_close(found_weights[name], tensor, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_cut_off_within_an_epoch_end_with_the_same_weights(
+    tiny_recipe: Make, tmp_path: Path
+) -> None:
+    saving = {"select": "last", "checkpoint_every_steps": 1, "keep_checkpoints": 100}
+    recipe = tiny_recipe(optimisation={"batch_size": 16}, saving=saving)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finetune_by_two(recipe, whole)
+    steps = json.loads((whole / "metrics.json").read_text())["training"]["steps"]
+    shutil.copytree(whole, broken)
+    for name in ("metrics.json", "model.safetensors"):
+        (broken / name).unlink()
+    kept = steps // 2 + 1  # of the second epoch one step
+    for step in range(kept + 1, steps + 1):
+        shutil.rmtree(broken / "checkpoints" / f"checkpoint-{step}")
+
+    finetune_by_two(recipe, broken, "--resume")
+    assert json.loads((broken / "metrics.json").read_text())["training"]["resumed_at_step"] == kept
+    assert kept < steps - 1
+    assert_same(weights(broken), weights(whole))

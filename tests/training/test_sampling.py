@@ -1,8 +1,13 @@
+import pytest
 import torch
+from accelerate import PartialState
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+from transformers import TrainerControl, TrainerState
 
-from lxmert.training.sampling import DrawSampler, ShuffledSampler
+from lxmert.training.sampling import DrawSampler, ShuffledSampler, TellEpoch
 
 
 @given(
@@ -60,3 +65,27 @@ def test_draw_numbers_tell_example_and_epoch_in_whole_steps() -> None:
         seen.append([number % 11 for number in numbers])
     # Other examples wait each time.
     assert len({frozenset(epoch) for epoch in seen}) > 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_left_of_an_epoch_is_in_its_order(processes: int) -> None:
+    """For each of several processes too, from whose loaders Accelerate then does not pass the epoch on."""
+    PartialState()
+    draws = DrawSampler(ShuffledSampler([1] * 12, 2 * processes, 3, group_by_length=False), 2 * processes)
+    draws.set_epoch(4)
+    expected = list(draws)
+    draws.set_epoch(0)
+
+    loader = prepare_data_loader(
+        DataLoader(range(100), batch_size=2, sampler=draws),  # type: ignore[arg-type]
+        num_processes=processes,
+        process_index=processes - 1,
+        put_on_device=False,
+    )
+    rest = skip_first_batches(loader, 1)
+    state = TrainerState(epoch=4 + processes / 6)
+    TellEpoch().on_epoch_begin(None, state, TrainerControl(), train_dataloader=loader)
+    rest.set_epoch(4)
+    shown = torch.cat(list(rest)).tolist()
+    batches = [expected[first : first + 2] for first in range(0, 12, 2)][processes - 1 :: processes]
+    assert shown == [index for batch in batches[1:] for index in batch]

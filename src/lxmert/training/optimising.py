@@ -25,6 +25,7 @@ from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.run_folder import RunFolder, writing
 from lxmert.training.running import SaveFigures
+from lxmert.training.sampling import TellEpoch
 from lxmert.training.stopping import StopEarly
 
 
@@ -47,6 +48,7 @@ class OptimisingTrainer(Trainer):
             betas = (0.9, optimisation.adam_beta2)
             settings["optimizer_cls_and_kwargs"] = (BertAdam, kwargs | {"betas": betas})
         super().__init__(**settings)
+        self.add_callback(TellEpoch)
 
     @property
     def _uses_bert_adam(self) -> bool:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
+from transformers import TrainerCallback
 
 # Batches sorted by length together. Large enough for little padding, small enough to stay well mixed.
 _BATCHES_PER_GROUP = 50
@@ -78,3 +80,15 @@ class DrawSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         first = self._epoch * len(self._order)
         return (first + index for index in islice(self._order, self._kept))
+
+
+class TellEpoch(TrainerCallback):
+    """Tells the sampler of a Trainer its epoch.
+
+    The Trainer tells the batches that it reads. Where a run of several processes goes on in the middle of an
+    epoch, these are what is left of the loader's, and Accelerate passes the epoch on to the loader's alone.
+    """
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell it by the loader of whole epochs."""
+        kwargs["train_dataloader"].set_epoch(int(state.epoch or 0))
