@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
@@ -17,6 +19,17 @@ def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     optimisation = DetectorOptimisationSection(precision="float16")
     with pytest.raises(ConfigurationError, match="float16, which needs a GPU"):
         training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
+
+
+@pytest.mark.parametrize(("precision", "computed_in"), [("float32", "no"), ("bfloat16", "bf16")])
+def test_the_recipe_decides_the_precision_however_accelerate_is_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, computed_in: str
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no" if computed_in == "bf16" else "bf16")
+    optimisation = DetectorOptimisationSection(precision=precision)
+    arguments = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
+    trainer = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[])  # type: ignore[arg-type]
+    assert trainer.accelerator.mixed_precision == computed_in
 
 
 def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def training_arguments(
     best = saving.select == "best"
     # The best weights are looked for among the checkpoints, so there is one for each evaluation.
     save_every_steps = evaluate_every_steps if best else saving.checkpoint_every_steps
-    return TrainingArguments(
+    arguments = TrainingArguments(
         # Absolute, so that a run may be resumed from another working directory.
         output_dir=str(checkpoints.absolute()),
         num_train_epochs=optimisation.epochs,
@@ -111,3 +111,7 @@ def training_arguments(
         log_level_replica="error",
         ddp_find_unused_parameters=leaves_weights_unused,
     )
+    if optimisation.precision == "float32":
+        # Else half precision where `accelerate launch` is set up for it, whatever the recipe says.
+        arguments.mixed_precision = "no"
+    return arguments
