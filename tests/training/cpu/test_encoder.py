@@ -4,12 +4,27 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lxmert import LxmertForPreTraining
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.training.cpu.encoder import PackedEncoder, Rows, _Pass
 from tests.model.small import inputs, small_config, targets
+
+DROPOUTS = (
+    "embeddings",
+    "encoder.visn_fc",
+    "encoder.layer.0.attention.output",
+    "encoder.layer.0.output",
+    "encoder.r_layers.0.attention.output",
+    "encoder.r_layers.0.output",
+    "encoder.x_layers.0.visual_attention.output",
+    "encoder.x_layers.0.lang_self_att.output",
+    "encoder.x_layers.0.visn_self_att.output",
+    "encoder.x_layers.0.lang_output",
+    "encoder.x_layers.0.visn_output",
+)
+"""What drops states: as in BERT the embeddings and what each residual sum adds (the authors' code)."""
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -65,6 +80,28 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes:
     assert gradients.keys() == plain_gradients.keys()
     torch.testing.assert_close(losses, plain_losses)
     torch.testing.assert_close(gradients, plain_gradients)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("place", DROPOUTS)
+def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list[str]) -> None:
+    layers = {"l_layers": 1, "x_layers": 1, "r_layers": 1}
+    rates = {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.0}
+    trained = model(packed, **layers, **rates).lxmert
+    rate_of = {name: part for name, part in trained.named_modules() if isinstance(part, nn.Dropout)}
+    assert {name.removesuffix(".dropout") for name in rate_of} == set(DROPOUTS)
+    assert {part.p for part in rate_of.values()} == {0.5}
+    for name, part in rate_of.items():
+        part.p *= name == f"{place}.dropout"
+
+    def states() -> Tensor:
+        output = trained(**batch())
+        return torch.cat([output.language_output, output.vision_output], dim=1)
+
+    assert not torch.equal(states(), states())
+    assert len(passes) == 2 * packed
+    trained.eval()
+    assert torch.equal(states(), states())
 
 
 def test_another_activation_than_gelu_is_that_of_the_plain_encoder(passes: list[str]) -> None:
