@@ -1,13 +1,21 @@
 """Loading and saving: names, files, exchange with transformers, initialisation."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
 from lxmert.errors import ConfigurationError
-from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
+from lxmert.model import (
+    LxmertForPreTraining,
+    LxmertForQuestionAnswering,
+    LxmertForVisualReasoning,
+    LxmertModel,
+)
+from lxmert.training.object_prediction import LxmertWithObjectPrediction
+from lxmert.training.pretraining.model import LxmertInPreTraining
 from tests.model.small import SIZES, inputs, small_config, targets
 
 PEERS = [
@@ -99,6 +107,30 @@ def test_new_weights_are_normal_and_biases_zero() -> None:
         elif weight.numel() > 2000:
             assert weight.std().item() == pytest.approx(0.1, rel=0.1), name
             assert abs(weight.mean().item()) < 0.01, name
+    words = model.get_input_embeddings().weight
+    assert [row for row in range(500) if not words[row].any()] == [0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        (LxmertForQuestionAnswering, "answer_head"),
+        (LxmertForVisualReasoning, "pair_head"),
+        (LxmertInPreTraining, "place_predict_head"),
+        (LxmertWithObjectPrediction, "place_predict_head"),
+    ],
+)
+def test_heads_that_a_checkpoint_lacks_are_drawn_as_new_ones(kind: Any, head: str, tmp_path: Path) -> None:
+    config = small_config(hidden_size=192, num_qa_labels=50, initializer_range=0.1)
+    LxmertModel(config).save_pretrained(tmp_path)
+    options = {"predicts_places": True} if kind is LxmertInPreTraining else {}
+    drawn = dict(kind.from_pretrained(tmp_path, **options).get_submodule(head).named_parameters())
+    assert drawn
+    for name, weight in drawn.items():
+        if name.endswith("bias"):
+            assert not weight.any(), name
+        elif weight.ndim > 1:
+            assert weight.std().item() == pytest.approx(0.1, rel=0.1), name
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
