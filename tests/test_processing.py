@@ -728,6 +728,30 @@ def test_a_detector_in_the_folder_or_beside_it_is_found_after_both_moved(
     assert extractor_spec("there/model")["detector"] == str(tmp_path / "there" / place)
 
 
+def test_a_detector_beside_a_folder_is_found_when_a_link_leads_to_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "links").mkdir()
+    assert saved_with_detector(tmp_path / "runs" / "model", tmp_path / "runs" / "eyes") == "../eyes"
+    (tmp_path / "links" / "model").symlink_to(tmp_path / "runs" / "model")
+    assert len(LxmertProcessor.from_pretrained(tmp_path / "links" / "model").regions(picture())[0]) == 7
+
+
+def test_what_a_saved_folder_says_of_its_detector_holds_whatever_links_led_to_both(tmp_path: Path) -> None:
+    for folder in ("runs", "disk/model", "bench"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "short").symlink_to(tmp_path / "runs")
+    assert saved_with_detector(tmp_path / "short" / "model", tmp_path / "runs" / "eyes") == "../eyes"
+    # Beside the link is not beside the folder.
+    (tmp_path / "bench" / "model").symlink_to(tmp_path / "disk" / "model")
+    saved_with_detector(tmp_path / "bench" / "model", tmp_path / "bench" / "eyes")
+    for place in ("bench/model", "disk/model"):
+        assert len(LxmertProcessor.from_pretrained(tmp_path / place).regions(picture())[0]) == 7
+    # A link beside the folder is: it may lead elsewhere tomorrow.
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "bench" / "eyes")
+    spec = {"kind": "faster_rcnn", "detector": str(tmp_path / "runs" / "linked")}
+    assert as_kept(spec, tmp_path / "runs" / "model")["detector"] == "../linked"
+
+
 def test_a_detector_elsewhere_is_kept_by_its_whole_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

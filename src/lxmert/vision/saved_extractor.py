@@ -77,7 +77,10 @@ def as_kept(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     def kept(name: str) -> str:
         if not Path(name).is_dir():
             return name
-        path, home = (Path(os.path.abspath(one)) for one in (name, folder))
+        path, home = Path(os.path.abspath(name)), Path(os.path.realpath(folder))
+        path = Path(
+            os.path.realpath(path.parent), path.name
+        )  # A link beside the folder is as good as a copy.
         if path.is_relative_to(home):
             return _HERE + path.relative_to(home).as_posix()
         return _BESIDE + path.name if path.parent == home.parent else str(path)
@@ -89,7 +92,8 @@ def as_found(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The inverse of `as_kept`; a name that leads to no folder from there stays as it is."""
 
     def found(name: str) -> str:
-        path = os.path.abspath(folder / name)
+        # From where the folder really is, whatever links lead to it.
+        path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
         return path if name.startswith((_HERE, _BESIDE)) and os.path.isdir(path) else name
 
     return _renamed(spec, found)
