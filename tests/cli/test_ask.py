@@ -238,7 +238,7 @@ def test_without_a_question_each_line_of_standard_input_is_one(
     other = "is there a circle?"
     options = ["--boxes", boxes] + ["--json"] * as_json
     alone = [lxmert.run("ask", image, question, *options)[1] for question in (QUESTION, other)]
-    lines_given(monkeypatch, f"{QUESTION}\n\n  {other}".encode())
+    lines_given(monkeypatch, f"\ufeff{QUESTION}\r\n\n  {other}".encode())
     status, out, err = lxmert.run("ask", image, *options)
     assert (status, err) == (0, "")
     assert out == ("".join(alone) if as_json else f"{QUESTION}\n{alone[0]}{other}\n{alone[1]}")
@@ -286,6 +286,26 @@ def test_questions_are_typed_at_a_terminal_until_its_input_ends(picture: tuple[P
     assert "objects found; ask a question a line" in told
     assert told.count("%)") == 2
     assert "no word that the model knows" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_the_prompt_of_a_terminal_does_not_go_among_answers_that_go_to_a_file(
+    picture: tuple[Path, Path], tmp_path: Path
+) -> None:
+    import pty
+
+    image, boxes = picture
+    here, there = pty.openpty()
+    command = [sys.executable, "-m", "lxmert", "ask", str(image), "--boxes", str(boxes), "--json"]
+    with (tmp_path / "answers.jsonl").open("wb") as file:
+        asking = subprocess.Popen(command, stdin=there, stdout=file, stderr=there)
+    os.close(there)
+    for typed in (f"{QUESTION}\n", "\x04"):
+        until_prompted(here)
+        os.write(here, typed.encode())
+    assert asking.wait(60) == 0
+    os.close(here)
+    assert json.loads((tmp_path / "answers.jsonl").read_bytes())["question"] == QUESTION
 
 
 def until_prompted(terminal: int) -> str:

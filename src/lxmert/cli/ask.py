@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _PROMPT = "? "
 
+# Stands in front of the text in files of some editors.
+_BYTE_ORDER_MARK = "\ufeff"
+
 
 def ask(
     image: asking.ImageArgument,
@@ -91,8 +94,11 @@ def _typed_lines() -> Iterator[str]:
     with suppress(ImportError):  # Windows' terminals do by themselves what it is for.
         import readline  # noqa: F401  (lets lines be edited and called back)
     while True:
+        # `input` would write it among the answers where these go to a file.
+        if not (is_shown := sys.stdout.isatty()):
+            typer.echo(_PROMPT, nl=False, err=True)
         try:
-            yield input(_PROMPT).strip()
+            yield input(_PROMPT if is_shown else "").strip()
         except EOFError:
             typer.echo(err=True)
             return
@@ -103,5 +109,5 @@ def _given_lines() -> Iterator[tuple[int, str]]:
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is told with its line
     for number, line in enumerate(sys.stdin, start=1):
-        if asked := line.strip():
+        if asked := line.removeprefix(_BYTE_ORDER_MARK).strip():
             yield number, asked
