@@ -296,7 +296,7 @@ class TestValidating:
 
 
 def write_own(**said: str) -> None:
-    """Questions of one's own, the last of which has no id, and predictions for them."""
+    """Questions of one's own, and predictions for them."""
     lines = [
         {"image": "x", "sentence": "?", "answer": "Red", "id": "a"},
         {"image": "x", "sentence": "?", "answers": ["red"] * 4 + ["pink"], "id": "b"},
@@ -338,6 +338,17 @@ class TestOwn:
         write("answers.json", ["pink"])
         found = json.loads(run("answers cover vqa answers.json own.jsonl --json")[1])
         assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(0.3))
+
+    def test_own_files_and_official_ones_do_not_go_together(self, run: Run) -> None:
+        write_own(a="red", b="red")
+        write_vqa()
+        write("answers.json", ["pink"])
+        for verb in ("build vqa -o new.json", "cover vqa answers.json"):
+            status, _, err = run(f"answers {verb} own.jsonl annotations.json")
+            assert (status, "own.jsonl holds questions of your own" in err) == (1, True), err
+        for one, other in (("own.jsonl", "questions.json"), ("annotations.json", "own.jsonl")):
+            status, _, err = run(f"score vqa -p own.json -a {one} -q {other}")
+            assert (status, "the two files do not belong together" in err) == (1, True), err
 
 
 class TestAnswers:

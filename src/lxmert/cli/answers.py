@@ -62,21 +62,20 @@ def build(
     from lxmert.data.labels import best_answer
     from lxmert.errors import DataError
 
+    least = min_count or (_LEAST_GQA if task == "gqa" else DEFAULT_MIN_COUNT)
     if output.exists() and not overwrite:
         raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
     with reading_bars(enabled=not as_json) as progress:
-        if task == "vqa" and (own := _own_labels(annotations, progress)) is not None:
-            best = map(best_answer, filter(None, own))
-            vocabulary = AnswerVocabulary.from_answers(best, min_count=min_count or DEFAULT_MIN_COUNT)
-            covered = vocabulary.coverage_of(own)
-        elif task == "vqa":
+        if _are_vqas(task, annotations):
             vqa = _vqa_examples(annotations, progress)
-            vocabulary = AnswerVocabulary.build(vqa, min_count=min_count or DEFAULT_MIN_COUNT)
+            vocabulary = AnswerVocabulary.build(vqa, min_count=least)
             covered = vocabulary.coverage(vqa, normalise=True)
         else:
-            gqa = _gqa_answers(annotations, progress)
-            vocabulary = AnswerVocabulary.from_answers(gqa, min_count=min_count or _LEAST_GQA)
-            covered = vocabulary.coverage_of([{answer: 1.0} for answer in gqa])
+            labels = _labels(task, annotations, progress)
+            vocabulary = AnswerVocabulary.from_answers(
+                map(best_answer, filter(None, labels)), min_count=least
+            )
+            covered = vocabulary.coverage_of(labels)
     vocabulary.save(output)
     _tell(str(output), vocabulary, covered, as_json)
 
@@ -100,14 +99,10 @@ def cover(
 
     vocabulary = AnswerVocabulary.load(answers)
     with reading_bars(enabled=not as_json) as progress:
-        if task == "vqa" and (own := _own_labels(annotations, progress)) is not None:
-            covered = vocabulary.coverage_of(own)
-        elif task == "vqa":
+        if _are_vqas(task, annotations):
             covered = vocabulary.coverage(_vqa_examples(annotations, progress), normalise=not raw)
         else:
-            covered = vocabulary.coverage_of(
-                [{answer: 1.0} for answer in _gqa_answers(annotations, progress)]
-            )
+            covered = vocabulary.coverage_of(_labels(task, annotations, progress))
     _tell(str(answers), vocabulary, covered, as_json)
 
 
@@ -117,13 +112,25 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
     return [example for path in annotations for example in read_vqa_annotations(path, progress=progress)]
 
 
-def _own_labels(annotations: Sequence[Path], progress: "StartProgress") -> "list[Label] | None":
-    """The scored answers of one's own questions; None where the files are VQA's."""
-    from lxmert.data.jsonl import is_own_lines
+def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
+    """True for annotation files of VQA, False for files whose answers count as they are spelled."""
+    from lxmert.data.submissions import form_of
+    from lxmert.errors import DataError
+
+    forms = {form_of(task, path): path for path in annotations}
+    if len(forms) > 1:
+        raise DataError(
+            f"{forms['own']} holds questions of your own, {forms['vqa']} those of VQA; give files of one kind"
+        )
+    return "vqa" in forms
+
+
+def _labels(task: TaskName, annotations: Sequence[Path], progress: "StartProgress") -> "list[Label]":
+    """The scored answers of each question of GQA or of one's own."""
     from lxmert.data.own_questions import read_own_questions
 
-    if not all(map(is_own_lines, annotations)):
-        return None
+    if task == "gqa":
+        return [{answer: 1.0} for answer in _gqa_answers(annotations, progress)]
     questions = (one for path in annotations for one in read_own_questions(path, progress=progress))
     return [question.label or {} for question in questions]
 

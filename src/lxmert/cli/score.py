@@ -1,6 +1,8 @@
 """`lxmert score`: official figures of any prediction file, without a model."""
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,24 +64,29 @@ def vqa(
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.cli.score_tables import table_of
-    from lxmert.data.jsonl import is_own_lines
     from lxmert.data.own_questions import read_own_questions
     from lxmert.data.question_ids import question_ids
-    from lxmert.data.submissions import read_submission
+    from lxmert.data.submissions import form_of, read_submission
     from lxmert.data.vqa import read_vqa_annotations
     from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
     from lxmert.whole_files import write_whole
 
-    is_own = is_own_lines(annotations)
-    if is_own and evaluator != "present":
-        raise typer.BadParameter("--evaluator is of the official files; others are scored by soft labels.")
-    form: Literal["own", "vqa"] = "own" if is_own else "vqa"
-    read: Any = read_own_questions if is_own else read_vqa_annotations
+    form, facts = form_of("vqa", annotations), {"task": "vqa", "evaluator": evaluator}
+    read: Callable[..., Sequence[Any]] = read_vqa_annotations
+    score: Callable[..., Any] = partial(
+        vqa_accuracy, evaluator=VqaEvaluator(evaluator), allow_missing=allow_missing
+    )
+    if form == "own":
+        if facts.pop("evaluator") != "present":
+            raise typer.BadParameter(
+                "--evaluator is of the official files; others are scored by soft labels."
+            )
+        read, score = read_own_questions, labelled_scores
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission(form, predictions, progress=progress)
         examples = read(annotations, progress=progress)
-        chosen = None if questions is None else question_ids(form, questions, progress=progress)
+        chosen = None if questions is None else question_ids("vqa", questions, progress=progress)
     known = dict.fromkeys(example.question_id for example in examples)
     wanted = wanted_ids(known, known, chosen, questions, annotations)
     faults = check_usable(
@@ -92,14 +99,9 @@ def vqa(
     )
     said = {one: answer for one, answer in submission.predictions.items() if one in wanted}
     asked = [example for example in examples if example.question_id in wanted]
-    scores = (
-        labelled_scores(said, asked)
-        if is_own
-        else vqa_accuracy(said, asked, VqaEvaluator(evaluator), allow_missing=allow_missing)
-    )
+    scores = score(said, asked)
     if per_question is not None:
         write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
-    facts = {"task": "vqa"} if is_own else {"task": "vqa", "evaluator": evaluator}
     report_scores(predictions, submission, faults, scores, None if as_json else table_of, facts)
 
 

@@ -29,14 +29,12 @@ def validate_submission(
     Exit status 1 if anything is wrong; every kind of fault is told with its number and first places.
     """
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.data.jsonl import is_own_lines
     from lxmert.data.question_ids import question_ids
-    from lxmert.data.submissions import SubmissionTask, check_submission
+    from lxmert.data.submissions import check_submission, form_of
 
-    form: SubmissionTask = "own" if task == "vqa" and is_own_lines(questions) else task
     with reading_bars(enabled=not as_json) as progress:
-        wanted = question_ids(form, questions, progress=progress)
-        check = check_submission(form, file, wanted, progress=progress)
+        wanted = question_ids(task, questions, progress=progress)
+        check = check_submission(form_of(task, questions), file, wanted, progress=progress)
     if as_json:
         typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2))
     else:

@@ -14,6 +14,7 @@ from typing import IO, Any, Literal
 
 from lxmert.data.json_files import unreadable
 from lxmert.data.json_stream import stream_json
+from lxmert.data.jsonl import is_own_lines
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_of, quoted
 from lxmert.errors import DataError
@@ -79,6 +80,11 @@ _JSON_FORMS = {
 }
 
 _IN_WORDS = {int: "an integer", str: "a string"}
+
+
+def form_of(task: SubmissionTask, questions: str | Path) -> SubmissionTask:
+    """The format of predictions for a file of questions: that of the task, or "own" for one's own."""
+    return "own" if task == "vqa" and is_own_lines(questions) else task
 
 
 def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> None:
