@@ -126,6 +126,17 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
         return [word for word in words if _is_unknown(tokenizer, word)]
 
 
+def pieces_of_unknown_words(tokenizer: Any) -> set[int]:
+    """Ids of what words that the vocabulary lacks become: [UNK], and single characters that go on a word."""
+    prefix = pieces_prefix(tokenizer)
+    spelling = {
+        number
+        for piece, number in tokenizer.get_vocab().items()
+        if prefix and piece.startswith(prefix) and len(piece) == len(prefix) + 1
+    }
+    return spelling | {tokenizer.unk_token_id}
+
+
 def pieces_prefix(tokenizer: Any) -> str:
     """What pieces begin with that continue a word: "##" unless the tokenizer has another."""
     prefix: str = getattr(tokenizer, "wordpieces_prefix", "##")

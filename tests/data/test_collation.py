@@ -9,9 +9,11 @@ from lxmert.data.files import VqaFiles
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.region_table import RegionTable
 from lxmert.data.task_examples import IGNORED_LABEL, Target, TaskExample
+from lxmert.data.token_table import TokenTable
 from lxmert.data.vqa import VqaExample
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError
+from lxmert.texts import pieces_of_unknown_words
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
@@ -47,6 +49,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> TaskDataset:
     reader = VqaReader(tmp_path_factory.mktemp("data"), VqaFiles())
     targets = [reader.target(one, ANSWERS) for one in examples]
     return TaskDataset(examples, targets, TOKENIZER, 6, RegionTable.from_regions(IMAGES))
+
+
+def test_the_share_of_pieces_that_unknown_words_become_is_over_all_but_the_special_tokens() -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "к", "##о", "##т", "cat", "##s", "##fish"]
+    tokenizer = LxmertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    tokens = TokenTable(["кот", "cats catfish dog", ""], tokenizer, 20)
+    # ##о and ##т, ##s and [UNK]; neither к, cat twice, nor ##fish.
+    assert tokens.share_of(pieces_of_unknown_words(tokenizer)) == 4 / 8
+    assert TokenTable([], tokenizer, 20).share_of({1}) == 0
 
 
 @pytest.fixture

@@ -129,7 +129,10 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
 
 
 def write_own(scenes_folder: Path, data: Path) -> None:
-    """The questions of made scenes as lines of one's own, every other with an id; "some" are rare answers."""
+    """The questions of made scenes as lines of one's own, every other with an id; "some" are rare answers.
+
+    Those of "val" are in a language that the model does not know.
+    """
     for split in ("train", "val", "test"):
         questions = read_vqa(
             scenes_folder / f"annotations/vqa_{split}_questions.json",
@@ -138,7 +141,7 @@ def write_own(scenes_folder: Path, data: Path) -> None:
         lines = [
             {
                 "image": f"{split}/scenes_{split}_{one.image_id:012d}.png",
-                "sentence": one.question,
+                "sentence": "Какого цвета?" if split == "val" else one.question,
                 "answer": "rare \u00e9" if number == 0 else one.multiple_choice_answer,
             }
             | ({"id": f"q/{number}"} if number % 2 else {})
@@ -173,6 +176,8 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
     assert "those of at least 2 training questions (data.answers.min_count)" in told
     assert "of 60 validation questions have none of" in told
     assert "rare \u00e9" not in answers
+    assert "note: 67 % of the pieces of the validation sentences are [UNK]" in told  # but for "?"
+    assert "of the pieces of the training" not in told
 
     assert status_of("eval", "out", "data", "--json") == 0
     figures = json.loads(capsys.readouterr().out)

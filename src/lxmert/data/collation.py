@@ -58,6 +58,9 @@ class TaskDataset(Dataset[TaskItem]):
         max_length: Most tokens of a sentence with its special tokens.
         regions: The images' regions; holds every image that the sentences are about.
         progress: Shows the tokenising.
+
+    Attributes:
+        tokens: The sentences' token ids.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class TaskDataset(Dataset[TaskItem]):
         self.examples = examples
         self.regions = regions
         self.targets = targets
-        self._tokens = TokenTable(
+        self.tokens = TokenTable(
             (example.text for example in examples),
             tokenizer,
             max_length,
@@ -84,7 +87,7 @@ class TaskDataset(Dataset[TaskItem]):
     @property
     def lengths(self) -> list[int]:
         """Number of tokens of each sentence."""
-        return self._tokens.lengths
+        return self.tokens.lengths
 
     @property
     def answerable(self) -> int:
@@ -95,7 +98,7 @@ class TaskDataset(Dataset[TaskItem]):
         return len(self.examples)
 
     def __getitem__(self, index: int) -> TaskItem:
-        return TaskItem(self._tokens[index], self._rows[index], *self.targets[index])
+        return TaskItem(self.tokens[index], self._rows[index], *self.targets[index])
 
 
 @dataclass(frozen=True)

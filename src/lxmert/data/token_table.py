@@ -4,7 +4,7 @@ Shapes: S sentences, B of them in a batch, W words of one of them or of the batc
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -69,6 +69,11 @@ class TokenTable:
     def __getitem__(self, index: int) -> np.ndarray:
         """The ids of one sentence, (W,) int64."""
         return self._ids[self._starts[index] : self._starts[index + 1]].astype(np.int64)
+
+    def share_of(self, token_ids: Collection[int]) -> float:
+        """How many of all tokens but the special ones around each sentence are among these, 0..1."""
+        found = np.isin(self._ids, list(token_ids)).sum()
+        return float(found) / max(1, len(self._ids) - 2 * len(self))
 
     @property
     def lengths(self) -> list[int]:

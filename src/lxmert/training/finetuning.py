@@ -14,6 +14,7 @@ from lxmert.data.image_files import look_up
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.progress import StartProgress
+from lxmert.texts import pieces_of_unknown_words
 from lxmert.training.arguments import training_arguments
 from lxmert.training.log_figures import ACCURACY
 from lxmert.training.object_prediction import ObjectPrediction
@@ -32,6 +33,9 @@ from lxmert.training.running import (
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import PreparedTask, Task
 from lxmert.training.trainer import FinetuneTrainer, figures_of
+
+# Of English with BERT's vocabulary hardly any piece is unknown, of Russian or Japanese more than half.
+_MUCH_UNKNOWN = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
     set_seed(optimisation.seed)
     prepared = prepare(task, recipe, display.start)
     _tell_left_out(recipe, prepared, display)
+    _tell_unknown_words(prepared, display)
     # What scoring needs and lacks is told now, not after an epoch.
     prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
@@ -129,6 +134,18 @@ def _tell_left_out(recipe: FinetuneRecipe, prepared: PreparedTask, display: Prog
         if data.answerable < len(data):
             left_out = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
             display.print(f"note: {left_out} have none of {kept}")
+
+
+def _tell_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> None:
+    """Say that the vocabulary is not that of the sentences, such as an English one for another script."""
+    unknown = pieces_of_unknown_words(prepared.processor.tokenizer)
+    for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
+        if (share := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
+            display.print(
+                f"note: {100 * share:.0f} % of the pieces of the {kind} sentences are [UNK] or single "
+                "letters of words that the vocabulary lacks: it was made for other texts, and little can be "
+                "learned of these"
+            )
 
 
 def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> None:
