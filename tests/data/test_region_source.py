@@ -263,6 +263,8 @@ class TestJoinedStores:
             open_stores([first, tmp_path / "second"])
         with pytest.raises(DataError, match="no feature store"):
             open_stores([])
+        with pytest.raises(DataError, match="one of them is given twice"):
+            open_stores([first, tmp_path / "second", first / ".." / "first"])
 
     def test_a_position_beyond_them_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no image at position 8"):

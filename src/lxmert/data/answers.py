@@ -231,7 +231,10 @@ class AnswerVocabulary(Sequence[str]):
             raise VocabularyError("no question has an answer, so there are none to choose from")
         kept = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
         if not kept:
-            raise VocabularyError(f"no answer is that of {min_count} or more questions; lower the minimum")
+            raise VocabularyError(
+                f"no answer is that of {min_count} or more questions; lower the minimum (min_count, in a "
+                "recipe data.answers.min_count)"
+            )
         return cls(answer for _, answer in kept)
 
     @classmethod

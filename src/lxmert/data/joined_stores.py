@@ -127,8 +127,11 @@ def open_stores(paths: Sequence[str | Path]) -> RegionStore:
     """One store, or several as one.
 
     Raises:
-        DataError: No path, no store there, or stores that do not belong together.
+        DataError: No path, one given twice, no store there, or stores that do not belong together.
     """
+    if len({Path(path).resolve() for path in paths}) < len(paths):
+        named = " + ".join(map(str, paths))
+        raise DataError(f"{named}: one of them is given twice; expected different feature stores")
     stores = [FeatureStore(path) for path in paths]
     return stores[0] if len(stores) == 1 else JoinedStores(stores)
 
