@@ -115,6 +115,16 @@ def test_missing_file_is_reported(tmp_path: Path) -> None:
         read_vqa(tmp_path / "none.json")
 
 
+def test_own_lines_under_another_ending_are_told_what_ending_they_need(tmp_path: Path) -> None:
+    line = '{"image": "x", "sentence": "?", "answer": "red"}\n'
+    for name, lines in (("own.json", line * 2), ("own.csv", "photo,question,answer\nx,?,red\n")):
+        with pytest.raises(DataError, match=r"a\.json: no such file.* ends in \.jsonl"):
+            read_vqa(write(tmp_path / name, lines), tmp_path / "a.json")
+    for read in (read_vqa, read_vqa_annotations):
+        with pytest.raises(DataError, match=r"object a line .* ends in \.jsonl"):
+            read(tmp_path / "own.json")
+
+
 def instances(**changes: Any) -> dict[str, Any]:
     box = {"id": 1, "image_id": 5, "category_id": 3, "bbox": [10, 20.5, 30, 40], "iscrowd": 1}
     return {

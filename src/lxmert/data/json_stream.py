@@ -95,7 +95,8 @@ def stream_lists(
                 Record({key: stream.value()}, path).get(key, list)
             for place, value in _elements(stream, key):
                 yield key, Record(value, path, place)
-        stream.expect("")
+        if stream.peek():
+            stream.fail("something follows the end (of an object a line the file's name ends in .jsonl)")
     for key in lists:
         if key not in found:
             raise DataError(f"{path}: {key} is missing")

@@ -84,6 +84,11 @@ def read_vqa(
         DataError: A file is missing or malformed, a question id occurs twice, or the two files do not hold
             the same questions. The message names file and place.
     """
+    if annotations is not None and Path(questions).is_file() and not Path(annotations).exists():
+        raise DataError(
+            f"{annotations}: no such file; check the data directory, the split and the file names (questions "
+            "of your own have their answers beside them, in a file that ends in .jsonl)"
+        )
     known = None if annotations is None else _annotations_by_question(annotations, progress)
     examples: dict[int, VqaExample] = {}
     told: dict[str, str | None] = {}
