@@ -73,7 +73,9 @@ def test_splits_are_joined_with_their_own_images(vqa: Path) -> None:
     files = split.image_files(with_boxes=False)
     assert files["COCO_two_000000000005"].path.parent == vqa / "images/two"
     vqa_files(vqa, "three", 4, [6])
-    with pytest.raises(DataError, match=r"one,three: 4 is in more than one of these splits"):
+    with pytest.raises(
+        DataError, match=r"one,three: 4 is in more than one of these splits; expected another id"
+    ):
         vqa_split(vqa, "one,three")
 
 
@@ -402,6 +404,7 @@ def test_own_lines_are_no_questions_of_gqa() -> None:
     ("layout", "name"),
     [
         (VqaFiles, {"questions": "{split!z}.json"}),
+        (VqaFiles, {"questions": "own_{split.json"}),
         (VqaFiles, {"images": "{split:d}"}),
         (VqaFiles, {"image_name": "{image_id:zz}.jpg"}),
         (GqaFiles, {"image_name": "{image_id:06d}.jpg"}),  # GQA's ids are texts.

@@ -35,20 +35,26 @@ class FileNames(BaseModel):
     @model_validator(mode="after")
     def _only_known_placeholders(self) -> Self:
         for name, template in self.model_dump().items():
-            found = {
-                field for _, field, _, _ in string.Formatter().parse(template or "") if field is not None
-            }
             allowed = self.placeholders.get(name, _SPLIT)
-            if found - allowed.keys():
-                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-                raise ValueError(
-                    f"{name} holds {{{min(found - allowed.keys())}}}, only {exist} may stand there"
-                )
             try:
-                (template or "").format(**allowed)
+                unknown = _fields_of(template or "") - allowed.keys()
+                if not unknown:
+                    (template or "").format(**allowed)
             except ValueError as error:
                 raise ValueError(f"{name} is {template!r}, which cannot be filled in: {error}") from None
+            if unknown:
+                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
+                raise ValueError(f"{name} holds {{{min(unknown)}}}, only {exist} may stand there")
         return self
+
+
+def _fields_of(template: str) -> set[str]:
+    """What stands between braces.
+
+    Raises:
+        ValueError: A brace has no partner.
+    """
+    return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
 
 
 class TaskFiles(FileNames):

@@ -29,11 +29,9 @@ def read_own_questions(
     """
     labels = SharedLabels()
     questions: dict[str | int, LabelledQuestion] = {}
-    number = 0
     for record in json_lines(path, progress=progress):
         for own in own_examples(record, labels):
-            number += 1
-            identifier = own_identifier(own, path, number)
+            identifier = own_identifier(own, path, len(questions) + 1)
             if identifier in questions:
                 raise DataError(
                     f"{path}: {record.at('id')} {identifier!r} occurs twice; each question needs its own"

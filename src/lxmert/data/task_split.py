@@ -275,5 +275,8 @@ def _refuse_repeated(examples: Sequence[TaskExample], origin: str) -> None:
     seen: set[int | str] = set()
     for example in examples:
         if example.identifier in seen:
-            raise DataError(f"{origin}: {example.identifier} is in more than one of these splits")
+            raise DataError(
+                f"{origin}: {example.identifier} is in more than one of these splits; expected another id "
+                "for each question (own lines without one are called as their file, whatever its folder)"
+            )
         seen.add(example.identifier)
