@@ -21,7 +21,7 @@ from lxmert.training.object_prediction import ObjectPrediction
 from lxmert.training.preparation import prepare, score_folder
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.recipe_data import ANNOTATIONS
+from lxmert.training.recipe_data import ANNOTATIONS, AnswersSection
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.running import (
     is_main_process,
@@ -124,11 +124,9 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
 
 def _tell_left_out(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
     """Say how many questions the model cannot answer rightly, whatever it learns."""
-    section = getattr(recipe.data, "answers", None)
-    if section is None:
-        return
+    section: AnswersSection | None = getattr(recipe.data, "answers", None)
     kept = f"the {prepared.facts['answers']:,} answers that there are to choose from"
-    if section.source == ANNOTATIONS and section.min_count > 1:
+    if section is not None and section.source == ANNOTATIONS and section.min_count > 1:
         kept += f", those of at least {section.min_count} training questions (data.answers.min_count)"
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
         if data.answerable < len(data):
