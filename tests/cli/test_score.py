@@ -339,6 +339,12 @@ class TestOwn:
         found = json.loads(run("answers cover vqa answers.json own.jsonl --json")[1])
         assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(0.3))
 
+    def test_own_lines_without_a_question_cannot_be_scored(self, run: Run) -> None:
+        write_own()
+        write("own.jsonl", "\n")
+        status, _, err = run("score vqa -p own.json -a own.jsonl")
+        assert (status, "no question" in err) == (1, True), err
+
     def test_own_files_and_official_ones_do_not_go_together(self, run: Run) -> None:
         write_own(a="red", b="red")
         write_vqa()

@@ -34,9 +34,10 @@ def test_a_model_with_a_processor_gives_the_extractor_of_the_processor(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert"}))
     (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": extractor.to_dict()}))
     assert extractor_named(str(tmp_path)).identity == extractor.identity
-    (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": None}))
-    with pytest.raises(WeightsError, match="no extractor"):
-        extractor_named(str(tmp_path))
+    for none in (None, "scenes"):  # A name alone is no description.
+        (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": none}))
+        with pytest.raises(WeightsError, match="no extractor"):
+            extractor_named(str(tmp_path))
     assert extractor_named(str(embedded_model_folder())).identity
 
 

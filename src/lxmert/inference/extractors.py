@@ -57,7 +57,8 @@ def extractor_spec(name: str) -> dict[str, Any]:
     if (known := published_model(name)) is not None:
         return known.detector.to_dict()
     folder = path if name and path.is_dir() else _folder_of(name)
-    if (folder / _PROCESSOR).is_file() and (extractor := _read(folder / _PROCESSOR).get("extractor")):
+    extractor = _read(folder / _PROCESSOR).get("extractor") if (folder / _PROCESSOR).is_file() else None
+    if isinstance(extractor, Mapping):
         return as_found(extractor, folder)
     if is_published_layout(lambda file: (folder / file).is_file()):
         return detector_spec(name)
