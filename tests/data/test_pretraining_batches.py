@@ -412,6 +412,42 @@ def test_token_ids_of_a_large_vocabulary_do_not_wrap() -> None:
     assert np.issubdtype(table[0].dtype, np.int64)
 
 
+def test_sentences_have_the_ids_that_the_tokenizer_itself_gives_them() -> None:
+    from lxmert.data.token_table import TokenTable
+
+    texts = ["Other1 otHer2, word3!", " [MASK] other5 [SEP] \u00e9", "other4 " * 9, "", "w\u00f6rd1\tother9"]
+    # Of the last call, which neither length nor padding may be taken from.
+    TOKENIZER("other1 other2", truncation=True, max_length=4, padding="max_length")
+    shown: list[int] = []
+    table = TokenTable(texts * 1500, TOKENIZER, 7, shown.append)
+    expected = [TOKENIZER(text, truncation=True, max_length=7)["input_ids"] for text in texts]
+    assert [table[n].tolist() for n in range(len(table))] == expected * 1500
+    assert sum(shown) == 7500
+    assert len(shown) > 3
+
+
+def test_tokenizers_written_in_python_are_taken_too() -> None:
+    from transformers import PreTrainedTokenizer
+
+    from lxmert.data.token_table import TokenTable
+
+    class Letters(PreTrainedTokenizer):
+        vocab_size = 9
+        model_input_names = ("input_ids",)
+
+        def get_vocab(self) -> dict[str, int]:
+            return {str(number): number for number in range(9)}
+
+        def _tokenize(self, text: str) -> list[str]:
+            return list(text)
+
+        def _convert_token_to_id(self, token: str) -> int:
+            return int(token)
+
+    table = TokenTable(["123", "45678"], Letters(), 4)
+    assert [table[n].tolist() for n in range(2)] == [[1, 2, 3], [4, 5, 6, 7]]
+
+
 def test_half_a_character_is_refused_and_a_whole_one_is_not() -> None:
     from lxmert.data.token_table import TokenTable
 

@@ -16,8 +16,8 @@ from lxmert.errors import DataError
 from lxmert.faults import cut_character
 from lxmert.texts import ENCODING
 
-# Sentences tokenised in one call: bounds the memory of its intermediate lists.
-_SENTENCES_AT_A_TIME = 50_000
+# Sentences tokenised in one call: enough for every core, and what is made meanwhile stays in the caches.
+_SENTENCES_AT_A_TIME = 2_000
 
 _SMALL_VOCABULARY = 2**16
 
@@ -49,13 +49,7 @@ class TokenTable:
         while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
             _check_characters(part)
             with ENCODING:
-                encoded = tokenizer(
-                    part,
-                    truncation=True,
-                    max_length=max_length,
-                    return_token_type_ids=False,
-                    return_attention_mask=False,
-                )["input_ids"]
+                encoded = _encode(part, tokenizer, max_length)
             ids.append(np.fromiter(chain.from_iterable(encoded), dtype))
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
             advance(len(part))
@@ -80,6 +74,18 @@ class TokenTable:
         """Number of tokens of each sentence."""
         lengths: list[int] = np.diff(self._starts).tolist()
         return lengths
+
+
+def _encode(sentences: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[list[int]]:
+    """The ids of each sentence. In half the time of the tokenizer's own call, where it is one of the library
+    `tokenizers`, which here gives ids alone: neither masks nor where in the text each word piece stands.
+    """
+    settings = {"truncation": True, "max_length": max_length}
+    if not tokenizer.is_fast:
+        return list(tokenizer(sentences, **settings)["input_ids"])
+    # A call tells the library how to cut, and refuses what cannot be.
+    tokenizer("", **settings)
+    return [encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch_fast(sentences)]
 
 
 def _check_characters(sentences: Sequence[str]) -> None:
