@@ -1,5 +1,6 @@
 """Every kind of file becomes sentences about images by name, and what is left out is counted."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,23 @@ class TestImages:
         (tmp_path / "without.txt").write_text("a")
         with pytest.raises(DataError, match="no sentence about a wanted image"):
             corpus(tmp_path, source, without_images="without.txt")
+
+
+def test_cycles_are_not_looked_for_while_sentences_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[bool] = []
+
+    def is_wanted(image: str, lists: object) -> bool:
+        looked_for.append(gc.isenabled())
+        return True
+
+    write(tmp_path / "own.jsonl", {"image": "a", "sentences": ["a dog", "a cat"]})
+    monkeypatch.setattr("lxmert.data.corpus._is_wanted", is_wanted)
+    assert len(corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"}).texts) == 2
+    # Of many sentences about an image, it is asked about once.
+    assert looked_for == [False]
+    assert gc.isenabled()
 
 
 class TestReport:

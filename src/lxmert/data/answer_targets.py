@@ -48,8 +48,11 @@ class AnswerTargets:
         scores: list[float] = []
         counts = [0]
         for label in labels:
+            if not label:  # Most sentences are no questions.
+                counts.append(0)
+                continue
             known: dict[int, float] = {}
-            for answer, score in (label or {}).items():
+            for answer, score in label.items():
                 number = class_id(answer)
                 if number is not None and score > 0:
                     known[number] = min(1.0, known.get(number, 0.0) + score)

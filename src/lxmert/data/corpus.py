@@ -6,6 +6,7 @@ Source: paper section 3.3 and table 1 (which data sets); how each becomes senten
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import StoredNames
+from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 
 __all__ = ["Corpus", "CorpusReport", "CorpusSection", "SourceReport", "SourceSection", "read_corpus"]
@@ -120,6 +122,7 @@ class Corpus:
         return replace(self, report=replace(self.report, sources=sources))
 
 
+@keeping_all()
 def read_corpus(
     section: CorpusSection,
     directory: str | Path = ".",
@@ -153,16 +156,20 @@ def read_corpus(
     stored = None if store is None else StoredNames(store)
     texts = list(_wanted(section, directory, stored, lists, reports, progress))
     unknown = _names_of_no_image(lists)
-    names = _stored_names(texts, stored)
-    missing = {text.image for text in texts if text.image not in names}
+    written = dict.fromkeys(text.image for text in texts)
+    names = _stored_names(written, stored)
+    missing = written.keys() - names.keys()
     if stored is not None and missing and section.missing_images == "error":
         raise DataError(
             f"{stored.path}: {len(missing):,} images of the sentences are not in it, the first is "
             f"{stored.missing(min(missing))}; `lxmert extract` adds them, `missing_images: skip` leaves them "
             "out"
         )
-    _count_left_out((text for text in texts if text.image in missing), reports)
-    texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
+    # Most often all are right as they are, nine million of them.
+    if missing:
+        _count_left_out((text for text in texts if text.image in missing), reports)
+    if missing or any(image != name for image, name in names.items()):
+        texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
     if not texts:
         raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
     return _corpus(texts, CorpusReport(reports, 0, len(missing), unknown))
@@ -178,13 +185,15 @@ def _wanted(
 ) -> Iterator[ImageText]:
     """The sentences about images that the section wants."""
     is_stored = None if stored is None else lambda name: stored.find(name) is not None
+    is_wanted = cache(lambda image: _is_wanted(image, lists))
     for source in section.sources:
         for text in SourceReader(source, directory, is_stored, progress).read():
-            report = reports.setdefault(text.source, SourceReport())
+            if text.source not in reports:
+                reports[text.source] = SourceReport()
             if not text.sentence.strip():
-                report.empty += 1
-            elif not _is_wanted(text.image, lists):
-                report.other_images += 1
+                reports[text.source].empty += 1
+            elif not is_wanted(text.image):
+                reports[text.source].other_images += 1
             else:
                 yield text
 
@@ -201,16 +210,15 @@ def _count_left_out(texts: Iterable[ImageText], reports: Mapping[str, SourceRepo
 
 def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     """These sentences, and the report with the counts of what is used taken anew."""
-    counts, questions = Counter(text.source for text in texts), Counter[str]()
-    images: dict[str, set[str]] = {name: set() for name in report.sources}
-    for text in texts:
-        questions[text.source] += text.answers is not None
-        images[text.source].add(text.image)
+    counts = Counter(text.source for text in texts)
+    questions = Counter(text.source for text in texts if text.answers is not None)
+    pairs = {(text.source, text.image) for text in texts}
+    images = Counter(source for source, _ in pairs)
     sources = {
-        name: replace(source, texts=counts[name], images=len(images[name]), questions=questions[name])
+        name: replace(source, texts=counts[name], images=images[name], questions=questions[name])
         for name, source in report.sources.items()
     }
-    everywhere = len({text.image for text in texts})
+    everywhere = len({image for _, image in pairs})
     return Corpus(texts, replace(report, sources=sources, images=everywhere))
 
 
@@ -235,9 +243,8 @@ def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
     return counts
 
 
-def _stored_names(texts: Sequence[ImageText], stored: StoredNames | None) -> Mapping[str, str]:
+def _stored_names(written: Iterable[str], stored: StoredNames | None) -> Mapping[str, str]:
     """One name for each image by every name that it goes by; without those that are not stored."""
-    written = dict.fromkeys(text.image for text in texts)
     if stored is None:
         return {name: name for name in written}
     places = stored.find_all(written)

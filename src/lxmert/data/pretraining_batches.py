@@ -98,7 +98,8 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         self._answers = AnswerTargets((text.answers for text in texts), answers)
         self.sources = sorted({text.source for text in texts})
         places = {source: place for place, source in enumerate(self.sources)}
-        self.source_ids = torch.tensor([places[text.source] for text in texts])
+        found = (places[text.source] for text in texts)
+        self.source_ids = torch.from_numpy(np.fromiter(found, np.int64, len(texts)))
 
     @property
     def lengths(self) -> list[int]:
@@ -279,4 +280,4 @@ def _rows(texts: Sequence[ImageText], regions: RegionSource) -> np.ndarray:
             f"{len(missing):,} of {len(found):,} images have no regions, the first is {missing[0]}; "
             "`lxmert extract` adds them to a feature store"
         )
-    return np.array([found[text.image] for text in texts], np.int32)
+    return np.fromiter((found[text.image] for text in texts), np.int32, len(texts))
