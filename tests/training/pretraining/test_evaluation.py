@@ -1,5 +1,6 @@
 """Validation: the figures of batches against those of single examples, counted in plain Python."""
 
+import gc
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -85,6 +86,18 @@ def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict
 def prepared(tiny_pretrain_recipe: Make) -> PreparedPretraining:
     torch.manual_seed(0)
     return prepare_pretraining(tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3}))
+
+
+def test_cycles_are_not_looked_for_while_sentences_are_prepared(tiny_pretrain_recipe: Make) -> None:
+    looked_for: dict[str, bool] = {}
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        looked_for[name] = gc.isenabled()
+        return lambda done: None
+
+    prepare_pretraining(tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3}), start)
+    assert looked_for["Tokenising"] is False
+    assert gc.isenabled()
 
 
 def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> None:

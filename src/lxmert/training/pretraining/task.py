@@ -12,6 +12,7 @@ from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingData
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import open_regions
+from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
@@ -56,6 +57,8 @@ class PreparedPretraining:
     fingerprints: Mapping[str, str]
 
 
+# Until the sentences have become a few arrays, each look for cycles would pass through all of them.
+@keeping_all()
 def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_progress) -> PreparedPretraining:
     """Read sentences and regions, and make the model.
 
