@@ -16,17 +16,18 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 def test_the_python_runs_as_written(hub_stand_in: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 4
     shutil.copytree(hub_stand_in, tmp_path, dirs_exist_ok=True)
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    shape, same, losses, answers, kind = done.stdout.strip().splitlines()[-5:]
+    shape, same, losses, answers, kind, missing = done.stdout.strip().splitlines()[-6:]
     assert shape == "(2, 11)"
     assert same == "True"
     assert len(losses.split(",")) == 2
     assert answers.startswith("[")
     assert kind == "TFLxmertForQuestionAnswering"
+    assert missing == "set()"
 
 
 @pytest.mark.parametrize("extra", re.findall(r"lxmert\[([\w-]+)\]", TEXT))

@@ -218,3 +218,36 @@ def test_a_file_in_the_way_of_saving_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(WeightsError, match="is a file"):
         lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1)).save_pretrained(tmp_path / "x")
+
+
+def test_options_of_transformers_that_change_nothing_are_taken(tmp_path: Path) -> None:
+    model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
+    model.save_pretrained(
+        tmp_path,
+        safe_serialization=True,
+        max_shard_size="5GB",
+        push_to_hub=False,
+        saved_model=False,
+        token=None,
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"safe_serialization": False}, "only safetensors are written"),
+        ({"push_to_hub": True}, "upload_folder"),
+        ({"saved_model": True}, r"export\(\)"),
+        ({"variant": "fp16"}, "a folder of its own"),
+    ],
+)
+def test_options_of_saving_that_ask_for_more_say_what_to_do(
+    option: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    model = lxmert.TFLxmertModel(small_config(l_layers=1, x_layers=1))
+    with pytest.raises(ConfigurationError, match=said):
+        model.save_pretrained(tmp_path / "folder", **option)
+    with pytest.raises(TypeError, match="unknown argument 'safe'"):
+        model.save_pretrained(tmp_path / "folder", safe=True)
+    assert not (tmp_path / "folder").exists()

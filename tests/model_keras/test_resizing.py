@@ -137,6 +137,28 @@ def test_the_padding_word_cannot_be_dropped() -> None:
     model.resize_token_embeddings(31)
 
 
+@pytest.mark.parametrize("as_layer", [True, False])
+def test_word_vectors_given_take_the_number_of_words_along(as_layer: bool) -> None:
+    model = TFLxmertForPreTraining(small())
+    vectors = np.random.default_rng(0).normal(size=(70, 24)).astype(np.float32)
+    layer = keras.layers.Embedding(70, 24, weights=[vectors])
+    layer.build()
+    model.set_input_embeddings(layer if as_layer else vectors)
+    np.testing.assert_array_equal(values(model, WORD_KEY), vectors)
+    assert model.config.vocab_size == 70
+    assert keras.ops.shape(model(batch()).prediction_logits) == (BATCH, WORDS, 70)
+    with pytest.raises(ConfigurationError, match=r"has shape \(70, 3\), expected \(words, 24\)"):
+        model.set_input_embeddings(vectors[:, :3])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_output_embeddings_are_the_layer_that_scores_words(tied: bool) -> None:
+    model = TFLxmertForPreTraining(small(tie_word_embeddings=tied))
+    layer = model.get_output_embeddings()
+    assert layer is (model.get_input_embeddings() if tied else model.cls.predictions.decoder)
+    assert TFLxmertModel(small()).get_output_embeddings() is None
+
+
 def test_a_resized_model_is_saved_and_loaded(tmp_path: Path) -> None:
     model = TFLxmertForPreTraining(small())
     model.resize_token_embeddings(70)

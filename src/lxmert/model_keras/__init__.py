@@ -5,13 +5,14 @@ from lxmert.model_keras.requirements import require_keras
 require_keras()
 
 from lxmert.model_keras.base import TFLxmertModel  # noqa: E402
+from lxmert.model_keras.layers import TorchVariable  # noqa: E402
 from lxmert.model_keras.outputs import (  # noqa: E402
     TFLxmertForPreTrainingOutput,
     TFLxmertForQuestionAnsweringOutput,
     TFLxmertForVisualReasoningOutput,
     TFLxmertModelOutput,
 )
-from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TorchVariable  # noqa: E402
+from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel  # noqa: E402
 from lxmert.model_keras.pretraining import TFLxmertForPreTraining  # noqa: E402
 from lxmert.model_keras.question_answering import TFLxmertForQuestionAnswering  # noqa: E402
 from lxmert.model_keras.visual_reasoning import TFLxmertForVisualReasoning  # noqa: E402

@@ -14,13 +14,11 @@ from lxmert.model_keras.checks import check_inputs, check_objects
 from lxmert.model_keras.embeddings import TFLxmertEmbeddings
 from lxmert.model_keras.encoder import TFLxmertEncoder
 from lxmert.model_keras.heads import TFLxmertPooler
-from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.outputs import TFLxmertModelOutput
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
-from lxmert.model_keras.training import Trainable
 
 
-class TFLxmertModel(Trainable, Parts, TFLxmertPreTrainedModel):
+class TFLxmertModel(TFLxmertPreTrainedModel):
     """LXMERT without a head: words and objects in, hidden states out.
 
     Args:

@@ -10,8 +10,7 @@ from keras import ops
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model_keras.activations import activation
-from lxmert.model_keras.layers import TFLxmertLayerBase, layer_norm, linear
-from lxmert.model_keras.pretrained import TorchVariable
+from lxmert.model_keras.layers import TFLxmertLayerBase, TorchVariable, layer_norm, linear
 
 
 class TFLxmertPooler(TFLxmertLayerBase):

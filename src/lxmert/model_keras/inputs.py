@@ -3,6 +3,9 @@
 Accepted: keywords; positions in the order of `call`; a list or tuple in that order (None for what is left
 out); a dictionary by name ("inputs" stands for input_ids); any of these with further keywords. Tensors may be
 of the backend, of NumPy, or symbolic (`keras.Input`).
+
+A class of the user's whose `call` has no `input_ids`, `call(self, inputs, training=False)` as is common in
+Keras, gets its inputs as they come.
 """
 
 import inspect
@@ -28,6 +31,8 @@ class FlexibleInputs:
             TensorError: an input is missing, given twice, or has a wrong shape, dtype or value.
             TypeError: an input that the model does not have.
         """
+        if not self.takes_names():
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
         arguments = self.arguments_by_name(args, kwargs)
         self.check(arguments)
         return super().__call__(**arguments)  # type: ignore[misc]
@@ -41,16 +46,21 @@ class FlexibleInputs:
         **kwargs: Any,
     ) -> Any:
         """See `keras.Model.stateless_call`; takes inputs in any of the accepted forms."""
-        arguments = self.arguments_by_name(args, kwargs)
-        self.check(arguments)
-        return super().stateless_call(  # type: ignore[misc]
-            trainable_variables, non_trainable_variables, return_losses=return_losses, **arguments
-        )
+        state = (trainable_variables, non_trainable_variables)
+        if self.takes_names():
+            args, kwargs = (), self.arguments_by_name(args, kwargs)
+            self.check(kwargs)
+        return super().stateless_call(*state, *args, return_losses=return_losses, **kwargs)  # type: ignore[misc]
 
     @classmethod
     def argument_names(cls) -> list[str]:
         """The names of the arguments of `call`, in order."""
         return [name for name in inspect.signature(cls.call).parameters if name != "self"]  # type: ignore[attr-defined]
+
+    @classmethod
+    def takes_names(cls) -> bool:
+        """True where `call` takes inputs each under its name, False where it takes them as they come."""
+        return "input_ids" in cls.argument_names()
 
     def arguments_by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """What a caller gave, by name of the argument of `call`; None is left out.
@@ -94,7 +104,8 @@ class FlexibleInputs:
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Check the inputs, by name; values only where they can be read without running the model.
 
+        Here nothing is checked: a class of the user's has inputs of its own, and the model within it checks.
+
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
-        raise NotImplementedError

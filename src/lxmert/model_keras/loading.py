@@ -21,7 +21,8 @@ from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER
 
 if TYPE_CHECKING:
-    from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TorchVariable
+    from lxmert.model_keras.layers import TorchVariable
+    from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 
 logger = logging.get_logger(__name__)
 
@@ -144,7 +145,7 @@ def _configuration(
         if place.is_file():
             place = place.parent
         check_config(place)
-        made, unused = LxmertConfig.from_pretrained(place, return_unused_kwargs=True, **overrides)
+        made, unused = model_class.config_class.from_pretrained(place, return_unused_kwargs=True, **overrides)
     if unused:
         raise TypeError(
             f"{model_class.__name__}.from_pretrained got an unknown argument {next(iter(unused))!r}; "

@@ -9,7 +9,7 @@ Shapes: V vocabulary, H hidden, C answers, D feature width, P position width.
 import copy
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -18,25 +18,15 @@ from transformers import PreTrainedConfig
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.faults import count_fault, padding_word_fault
+from lxmert.model_keras.layers import OpenParts, TorchVariable, refuse_quantized
 from lxmert.model_keras.loading import announce, load_model, loading_info
 from lxmert.model_keras.resizing import replace_variable, resized
-from lxmert.model_keras.saving import save_model, serving_signature
+from lxmert.model_keras.saving import refuse_options, save_model, serving_signature
+from lxmert.model_keras.training import Trainable
 from lxmert.weights.report import LoadReport
 
 
-class TorchVariable(NamedTuple):
-    """The Keras variable behind a name of the PyTorch state dict.
-
-    Attributes:
-        variable: the variable.
-        transposed: True where the variable is the transpose of the PyTorch tensor (kernels of Dense layers).
-    """
-
-    variable: keras.Variable
-    transposed: bool
-
-
-class TFLxmertPreTrainedModel(keras.Model):
+class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
     """Base of the LXMERT models in Keras 3.
 
     A model owns a copy of the configuration it is given, so that resizing never changes the caller's.
@@ -57,17 +47,6 @@ class TFLxmertPreTrainedModel(keras.Model):
 
     config: LxmertConfig
 
-    if TYPE_CHECKING:
-
-        def torch_variables(self) -> dict[str, TorchVariable]:
-            """State-dict name of the PyTorch class -> variable; the tied decoder is left out."""
-
-        def trainable_parts(self) -> dict[str, bool]:
-            """By path: whether a part learns, where that differs from what holds it."""
-
-        def set_trainable_parts(self, wanted: Mapping[str, bool]) -> None:
-            """Have the parts of these paths learn or not."""
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let Keras find the class again when it reads a `.keras` file."""
         super().__init_subclass__(**kwargs)
@@ -80,9 +59,35 @@ class TFLxmertPreTrainedModel(keras.Model):
         self.config = copy.deepcopy(config)
 
     def post_init(self) -> None:
-        """Create all variables; the last line of the constructor of every model."""
+        """Create all variables; the last line of the constructor of every model.
+
+        Layers that a derived class adds later get theirs at the first call, as in Keras, or where a file is
+        read or written.
+        """
         self.get_base_model().config = self.config  # one for the whole model, so that a change reaches all
         self.build()
+        self._tracker.unlock()  # Keras locks a layer that is built.
+
+    def torch_variables(self) -> dict[str, TorchVariable]:
+        """State-dict name of the PyTorch class -> variable; a tied decoder is left out.
+
+        Raises:
+            WeightsError: a layer is quantized, holds a variable where it has no name, or has none yet and the
+                model does not run on its `dummy_inputs`.
+        """
+        self._build_all()
+        return super().torch_variables()
+
+    def _build_all(self) -> None:
+        """Create the variables of layers that have none yet, by a run on `dummy_inputs`."""
+        if not all(layer.built for layer in self._flatten_layers()):
+            try:
+                self(self.dummy_inputs)
+            except Exception as error:  # whatever the user's `call` raises
+                raise WeightsError(
+                    f"{type(self).__name__} has layers without variables, and does not run on its "
+                    f"dummy_inputs ({type(error).__name__}): have these give what it takes, or call it once"
+                ) from error
 
     def get_base_model(self) -> "TFLxmertPreTrainedModel":
         """The TFLxmertModel inside a model with a head; a TFLxmertModel itself."""
@@ -117,9 +122,11 @@ class TFLxmertPreTrainedModel(keras.Model):
         """Write a `.keras` file, as `keras.Model.save` does.
 
         Raises:
-            WeightsError: the model is quantized.
+            WeightsError: the model is quantized, or has layers without variables, see `torch_variables`.
         """
-        self.torch_variables()  # Keras would find out when it reads the file.
+        self._build_all()  # Keras would find out when it reads the file, here as there.
+        for layer in self._flatten_layers():
+            refuse_quantized(layer)
         super().save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
@@ -133,13 +140,18 @@ class TFLxmertPreTrainedModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> "TFLxmertPreTrainedModel":
-        """Make a model from what `get_config` gave; its weights are new."""
+    def from_config(
+        cls, config: Mapping[str, Any] | PreTrainedConfig, custom_objects: Any = None
+    ) -> "TFLxmertPreTrainedModel":
+        """Make a model from its configuration, or from what `get_config` gave; its weights are new."""
+        if isinstance(config, PreTrainedConfig):
+            return cls(config)
         arguments = dict(config)
-        arguments["config"] = LxmertConfig.from_dict(arguments["config"])
+        arguments["config"] = cls.config_class.from_dict(arguments["config"])
         arguments["dtype"] = keras.dtype_policies.deserialize(arguments["dtype"])
         trainable_parts = arguments.pop("trainable_parts", {})
         model = cls(**arguments)
+        model._build_all()  # Keras fills only variables that are there.
         model.set_trainable_parts(trainable_parts)
         return model
 
@@ -194,22 +206,51 @@ class TFLxmertPreTrainedModel(keras.Model):
         """As `from_pretrained`, silent about gaps and other shapes, which the report tells."""
         return load_model(cls, name_or_folder, **kwargs)
 
-    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
+    def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Write a model folder: config.json and model.safetensors under the names of the PyTorch class.
 
         The PyTorch class of the same name without "TF" loads it with nothing missing and nothing left over.
 
         Args:
             save_directory: made where there is none.
+            **kwargs: `safe_serialization=True`, `max_shard_size` (the file is not split), `token`,
+                `create_pr` and `version` are allowed as in `transformers`, and not needed.
 
         Raises:
-            WeightsError: `save_directory` is a file.
+            WeightsError: `save_directory` is a file, or the model cannot be saved, see `torch_variables`.
+            ConfigurationError: an option of `transformers` for what is done by other means here.
+            TypeError: an argument is none of these.
         """
+        refuse_options(kwargs)
         save_model(self, save_directory)
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """The layer of the word embedding."""
         return self.get_base_model().embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: Any) -> None:
+        """Replace the vectors of the words; the number of words follows, see `resize_token_embeddings`.
+
+        Args:
+            value: (V, H) numbers, or a Keras layer Embedding that holds them.
+
+        Raises:
+            ConfigurationError: the vectors are not (V, H), or V is not above `pad_token_id`.
+        """
+        vectors = keras.ops.convert_to_numpy(getattr(value, "embeddings", value))
+        if vectors.ndim != 2 or vectors.shape[1] != self.config.hidden_size:
+            raise ConfigurationError(
+                f"the word embedding has shape {vectors.shape}, expected (words, {self.config.hidden_size})"
+            )
+        self.resize_token_embeddings(len(vectors)).embeddings.assign(vectors)
+
+    def get_output_embeddings(self) -> keras.layers.Layer | None:
+        """The layer whose matrix scores the words: the word embedding, unless not tied; None without such."""
+        head = getattr(getattr(self, "cls", None), "predictions", None)
+        if head is None:
+            return None
+        decoder: keras.layers.Layer | None = getattr(head, "decoder", None)
+        return self.get_input_embeddings() if decoder is None else decoder
 
     def get_bias(self) -> dict[str, keras.Variable] | None:
         """The bias (V,) of the masked-word head as {"bias": variable}; None for a model without that head."""
@@ -238,7 +279,8 @@ class TFLxmertPreTrainedModel(keras.Model):
             self._resize("embeddings.word_embeddings.weight", new_num_tokens)
             self._resize("cls.predictions.decoder.weight", new_num_tokens)
             self._resize("cls.predictions.bias", new_num_tokens, deviation=0.0)
-            self.config.vocab_size = new_num_tokens
+            for model in (self, self.get_base_model()):  # that of a derived class may have a copy of its own
+                model.config.vocab_size = new_num_tokens
         return self.get_input_embeddings()
 
     def _resize(self, name: str, size: int, deviation: float | None = None) -> None:

@@ -10,15 +10,13 @@ from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.heads import TFLxmertPreTrainingHeads, TFLxmertVisualAnswerHead, TFLxmertVisualObjHead
-from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import answer_loss, class_loss, object_losses, total_loss
 from lxmert.model_keras.outputs import TFLxmertForPreTrainingOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
 from lxmert.model_keras.target_checks import check_answers, check_class_ids, check_object_labels
-from lxmert.model_keras.training import Trainable
 
 
-class TFLxmertForPreTraining(Trainable, Parts, TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
+class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
     """LXMERT with heads for masked words, matching, masked objects and question answering.
 
     Args:

@@ -10,15 +10,13 @@ from lxmert.configuration import LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.checks import batch_of
 from lxmert.model_keras.heads import TFLxmertVisualAnswerHead
-from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import answer_loss
 from lxmert.model_keras.outputs import TFLxmertForQuestionAnsweringOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
 from lxmert.model_keras.target_checks import check_answers
-from lxmert.model_keras.training import Trainable
 
 
-class TFLxmertForQuestionAnswering(Trainable, Parts, TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
+class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
     """LXMERT that answers a question about an image by choosing one of `num_qa_labels` answers.
 
     Args:

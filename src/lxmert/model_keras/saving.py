@@ -1,21 +1,56 @@
 """Writing Keras models: as model folders that the PyTorch classes read, and for serving."""
 
+import copy
+from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from lxmert.configuration import LxmertConfig
+from lxmert.errors import ConfigurationError
 from lxmert.weights.files import write_folder
 
 if TYPE_CHECKING:
     from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 
 
+_WITHOUT_EFFECT = frozenset({"create_pr", "max_shard_size", "token", "version"})
+"""Options of `save_pretrained` in `transformers` that say nothing of one file in a local folder."""
+_ELSEWHERE = {
+    "push_to_hub": "send the folder to the hub with huggingface_hub's upload_folder",
+    "saved_model": "export() writes a SavedModel",
+    "signatures": "export() takes a signature, and writes a SavedModel",
+    "variant": "give each variant a folder of its own",
+}
+"""Options there for what is done by other means here."""
+
+
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Do nothing for options of `save_pretrained` in `transformers` that change nothing here.
+
+    Raises:
+        ConfigurationError: an option asks for what `save_pretrained` does not do.
+        TypeError: an option that is not known.
+    """
+    for name, value in options.items():
+        if name == "safe_serialization":
+            if not value:
+                raise ConfigurationError(
+                    "safe_serialization=False: only safetensors are written; leave it out"
+                )
+        elif name in _ELSEWHERE:
+            if value:
+                raise ConfigurationError(
+                    f"{name}={value!r} is nothing that save_pretrained does: {_ELSEWHERE[name]}"
+                )
+        elif name not in _WITHOUT_EFFECT:
+            raise TypeError(f"save_pretrained got an unknown argument {name!r}")
+
+
 def save_model(model: "TFLxmertPreTrainedModel", folder: str | PathLike[str]) -> None:
     """Write config.json and model.safetensors under the names of the PyTorch class."""
-    config = LxmertConfig.from_dict(model.config.to_dict())
+    config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__.removeprefix("TF")]
     config.dtype = model.variable_dtype
     write_folder(folder, torch_arrays(model), config)

@@ -90,6 +90,8 @@ class Trainable(FlexibleInputs):
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
         self._refuse_weights(sample_weight)
         loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
+        if loss is None and not self.takes_names():  # its `call` may have added losses
+            return super().compute_loss(x, y, y_pred, sample_weight, training)  # type: ignore[misc]
         if loss is None:
             raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
         # The replicas of `tf.distribute` add up their gradients; Keras scales all losses but this one.
@@ -132,16 +134,20 @@ class Trainable(FlexibleInputs):
 
     def _labels_among(self, x: Any, by_score: bool) -> Any:
         """The labels among the inputs; a single one by itself unless it is wanted by its score."""
-        inputs = self.arguments_by_name((x,), {})
+        inputs = (
+            self.arguments_by_name((x,), {}) if self.takes_names() else x if isinstance(x, Mapping) else {}
+        )
         names = {
             score: (name, self.former_label_names.get(name)) for score, name in self.label_of_score.items()
         }
-        y = {score: inputs[name] for score, both in names.items() for name in both if name in inputs}
+        y = {score: inputs[name] for score, both in names.items() for name in both if name and name in inputs}
         return y if by_score or len(self.label_of_score) != 1 else next(iter(y.values()), None)
 
     def _scores(self, y_pred: Any, y: Any) -> Any:
         """The outputs that have a target, in the form of the targets."""
         if not isinstance(y_pred, Mapping):
+            if "return_dict" not in self.argument_names():  # a class of the user's
+                return y_pred
             raise TensorError(f"{type(self).__name__} returns a tuple: training needs return_dict=True")
         if isinstance(y, Mapping):
             missing = [name for name in y if name not in y_pred]
@@ -254,12 +260,14 @@ class Trainable(FlexibleInputs):
 
     def _check_batch(self, data: Any) -> None:
         """Check inputs and targets."""
-        self.check(self._with_labels_among(data)[0])
+        if self.takes_names():
+            self.check(self._with_labels_among(data)[0])
 
     def _check_inputs(self, data: Any) -> None:
         """Check the inputs alone."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        self.check(self.arguments_by_name((x,), {}))
+        if self.takes_names():
+            self.check(self.arguments_by_name((x,), {}))
 
     def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
         """Keras' way to the shapes of outputs, before the first step, on some backends."""
@@ -279,6 +287,8 @@ class Trainable(FlexibleInputs):
 
     def predict_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels among the inputs are left out: a loss cannot be joined over batches."""
+        if not self.takes_names():
+            return super().predict_step(*state_and_data)  # type: ignore[misc]
         *state, data = state_and_data
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         inputs = self.arguments_by_name((x,), {})
@@ -288,12 +298,16 @@ class Trainable(FlexibleInputs):
     def _with_labels(self, *state_and_data: Any) -> tuple[Any, ...]:
         *state, data = state_and_data
         inputs, y, sample_weight = self._with_labels_among(data)
-        # Losses and scores are found by name, whatever form of outputs the configuration chooses.
-        return (*state, (inputs | {"return_dict": True}, y, sample_weight))
+        if "return_dict" in self.argument_names():
+            # Losses and scores are found by name, whatever form of outputs the configuration chooses.
+            inputs |= {"return_dict": True}
+        return (*state, (inputs, y, sample_weight))
 
-    def _with_labels_among(self, data: Any) -> tuple[dict[str, Any], Any, Any]:
+    def _with_labels_among(self, data: Any) -> tuple[Any, Any, Any]:
         """Inputs by name, targets and sample weights; targets of the internal loss are among the inputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.takes_names():
+            return x, y, sample_weight
         inputs = self.arguments_by_name((x,), {})
         if y is not None and self._compile_loss is None:
             inputs = self.arguments_by_name((inputs,), self._labels_by_name(y))

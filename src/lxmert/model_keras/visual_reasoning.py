@@ -15,15 +15,13 @@ from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.checks import batch_of, check_inputs_of_pairs
 from lxmert.model_keras.heads import TFLxmertPairHead
-from lxmert.model_keras.layers import Parts
 from lxmert.model_keras.losses import class_loss
 from lxmert.model_keras.outputs import TFLxmertForVisualReasoningOutput, states_and_attentions
 from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 from lxmert.model_keras.target_checks import check_class_ids
-from lxmert.model_keras.training import Trainable
 
 
-class TFLxmertForVisualReasoning(Trainable, Parts, TFLxmertPreTrainedModel):
+class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
     """LXMERT that says whether a sentence about a pair of images is true.
 
     Args:

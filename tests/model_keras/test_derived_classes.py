@@ -1,0 +1,235 @@
+"""Classes that users derive from the Keras models, with layers of their own: files, training, resizing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+keras = pytest.importorskip("keras")
+
+import lxmert  # noqa: E402
+from lxmert.errors import TensorError, WeightsError  # noqa: E402
+from lxmert.model_keras import TFLxmertPreTrainedModel  # noqa: E402
+from tests.model.small import small_config  # noqa: E402
+from tests.model_keras.kinds import arrays_of, batch  # noqa: E402
+
+CONFIG = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+INPUTS = {name: array for name, array in batch("").items() if name != "labels"}
+LABELS = np.array([2, 0, 1])
+
+
+class Gate(keras.layers.Layer):
+    """A layer of the user's, with a variable and a layer inside."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+        self.inner = keras.layers.Dense(shape[-1])
+        self.inner.build(shape)
+
+    def call(self, states: Any) -> Any:
+        return states + self.scale * self.inner(states)
+
+
+class Named(TFLxmertPreTrainedModel):
+    """A head as with the TF classes of `transformers`: inputs by name, a loss from labels."""
+
+    label_names = ("labels",)
+    label_of_score = {"logits": "labels"}  # noqa: RUF012
+
+    def __init__(self, config: Any, *inputs: Any, **kwargs: Any) -> None:
+        super().__init__(config, *inputs, **kwargs)
+        self.lxmert = lxmert.TFLxmertModel(config, name="lxmert")
+        self.steps = [Gate(), keras.layers.BatchNormalization()]
+        self.stack = keras.Sequential([keras.layers.Dense(5, activation="relu"), keras.layers.Dropout(0.1)])
+        self.classifier = keras.layers.Dense(3)
+        self.temperature = self.add_weight(shape=(), initializer="ones", name="temperature")
+
+    def call(
+        self,
+        input_ids: Any = None,
+        visual_feats: Any = None,
+        visual_pos: Any = None,
+        attention_mask: Any = None,
+        visual_attention_mask: Any = None,
+        token_type_ids: Any = None,
+        labels: Any = None,
+        training: bool = False,
+    ) -> Any:
+        given = (input_ids, visual_feats, visual_pos, attention_mask, visual_attention_mask, token_type_ids)
+        states = self.lxmert(*given, training=training).pooled_output
+        for step in self.steps:
+            states = step(states)
+        scores = self.classifier(self.stack(states, training=training)) / self.temperature
+        if labels is None:
+            return {"logits": scores}
+        losses = keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=True)
+        return {"loss": keras.ops.mean(losses), "logits": scores}
+
+
+class Plain(lxmert.TFLxmertModel):
+    """A head as Keras users write one: inputs as they come, layers added to a finished model."""
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.classifier = keras.layers.Dense(3)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.classifier(super().call(**inputs, training=training).pooled_output)
+
+
+class WithHead(lxmert.TFLxmertForQuestionAnswering):
+    """A model that has a head, and gets a further one."""
+
+    def __init__(self, config: Any, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self.kind = keras.layers.Dense(2)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+def values(output: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(output["logits"] if isinstance(output, dict) else output))
+
+
+@pytest.mark.parametrize("kind", [Named, Plain])
+def test_a_head_of_ones_own_goes_through_a_model_folder(kind: type[Any], tmp_path: Path) -> None:
+    model = kind(CONFIG)
+    expected = values(model(INPUTS))
+    model.save_pretrained(tmp_path)
+    again, info = kind.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    np.testing.assert_allclose(values(again(INPUTS)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Named, Plain])
+def test_a_head_of_ones_own_goes_through_a_keras_file(kind: type[Any], tmp_path: Path) -> None:
+    model = kind(CONFIG)
+    expected = values(model(INPUTS))
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Gate": Gate})
+    np.testing.assert_allclose(values(again(INPUTS)), expected, atol=1e-6)
+
+
+def test_variables_of_layers_added_bear_the_names_of_attributes(tmp_path: Path) -> None:
+    Named(CONFIG).save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    added = {name: shape for name, shape in shapes.items() if not name.startswith("lxmert.")}
+    assert added == {
+        "temperature": (),
+        "steps.0.scale": (24,),
+        "steps.0.inner.weight": (24, 24),
+        "steps.0.inner.bias": (24,),
+        "steps.1.gamma": (24,),
+        "steps.1.beta": (24,),
+        "steps.1.moving_mean": (24,),
+        "steps.1.moving_variance": (24,),
+        "stack.layers.0.weight": (5, 24),
+        "stack.layers.0.bias": (5,),
+        "classifier.weight": (3, 5),
+        "classifier.bias": (3,),
+    }
+
+
+def test_a_head_starts_on_the_weights_of_a_model_without_it(tmp_path: Path) -> None:
+    base = lxmert.TFLxmertModel(CONFIG)
+    base.save_pretrained(tmp_path)
+    model, info = Named.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["unexpected_keys"]
+    assert not any(name.startswith("lxmert.") for name in info["missing_keys"])
+    for name, array in arrays_of(base).items():
+        np.testing.assert_array_equal(arrays_of(model)[f"lxmert.{name}"], array)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_loss_in_the_call_of_ones_own_class_is_learnt(beside: bool) -> None:
+    model = Named(CONFIG)
+    model(INPUTS)  # Under JAX, `fit` wants layers that have their variables.
+    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    given = {"x": INPUTS, "y": LABELS} if beside else {"x": INPUTS | {"labels": LABELS}}
+    told = model.fit(**given, epochs=4, verbose=0).history["loss"]
+    assert told[-1] < told[0]
+    assert model.predict(given["x"], verbose=0)["logits"].shape == (3, 3)
+
+
+def test_inputs_come_as_they_are_to_a_call_without_names() -> None:
+    model = Plain(CONFIG)
+    model(INPUTS)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"], run_eagerly=True)
+    told = model.fit(INPUTS, LABELS, epochs=4, verbose=0).history
+    assert told["loss"][-1] < told["loss"][0]
+    assert "accuracy" in told
+    assert model.predict(INPUTS, verbose=0).shape == (3, 3)
+    assert model.evaluate(INPUTS, LABELS, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
+    with pytest.raises(TensorError, match="nothing to learn"):
+        model.train_on_batch(INPUTS)
+
+
+def test_a_finished_model_may_be_given_a_further_head() -> None:
+    model = WithHead(CONFIG)
+    model.kind.build((None, 24))
+    assert any(variable is model.kind.kernel for variable in model.trainable_variables)
+    assert {"kind.weight", "kind.bias", "answer_head.logit_fc.3.weight"} < set(model.torch_variables())
+
+
+def test_frozen_layers_of_ones_own_stay_so_in_a_keras_file(tmp_path: Path) -> None:
+    model = Plain(CONFIG)
+    model.classifier.trainable = False
+    model.save(tmp_path / "model.keras")
+    assert not keras.models.load_model(tmp_path / "model.keras").classifier.trainable
+
+
+def test_words_of_a_model_within_ones_own_are_resized() -> None:
+    model = Named(CONFIG)
+    model.resize_token_embeddings(80)
+    assert (model.config.vocab_size, model.lxmert.config.vocab_size, CONFIG.vocab_size) == (80, 80, 61)
+    ids = INPUTS["input_ids"].copy()
+    ids[0, 0] = 79
+    model(INPUTS | {"input_ids": ids})
+
+
+def test_a_variable_without_a_name_is_refused_instead_of_lost(tmp_path: Path) -> None:
+    model = Plain(CONFIG)
+    model.nested = [[keras.layers.Dense(2)]]
+    model.nested[0][0].build((None, 4))
+    with pytest.raises(WeightsError, match="where it has no name"):
+        model.save_pretrained(tmp_path)
+
+
+def test_a_layer_held_twice_is_saved_once(tmp_path: Path) -> None:
+    model = Plain(CONFIG)
+    model.alias = model.classifier
+    model.save_pretrained(tmp_path)
+    names = set(model.torch_variables())
+    assert {"classifier.weight", "classifier.bias"} < names
+    assert not any(name.startswith("alias") for name in names)
+
+
+def test_a_model_that_does_not_run_on_its_dummy_inputs_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"WithHead has layers .* dummy_inputs \(NotImplementedError"):
+        WithHead(CONFIG).save_pretrained(tmp_path)
+
+
+def test_a_model_is_made_from_a_configuration() -> None:
+    model = Plain.from_config(CONFIG)
+    assert type(model) is Plain
+    assert model.config == CONFIG
+    assert model.config is not CONFIG
+
+
+def test_a_configuration_class_of_ones_own_is_given_back(tmp_path: Path) -> None:
+    class Setting(lxmert.LxmertConfig):
+        pass
+
+    class Set(lxmert.TFLxmertModel):
+        config_class = Setting
+
+    model = Set(Setting.from_dict(CONFIG.to_dict()))
+    model.save_pretrained(tmp_path / "folder")
+    model.save(tmp_path / "model.keras")
+    assert type(Set.from_pretrained(tmp_path / "folder").config) is Setting
+    assert type(keras.models.load_model(tmp_path / "model.keras").config) is Setting
