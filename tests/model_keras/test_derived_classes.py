@@ -147,17 +147,15 @@ def test_a_head_starts_on_the_weights_of_a_model_without_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_loss_in_the_call_of_ones_own_class_is_learnt(beside: bool) -> None:
     model = Named(CONFIG)
-    model(INPUTS)  # Under JAX, `fit` wants layers that have their variables.
     model.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     given = {"x": INPUTS, "y": LABELS} if beside else {"x": INPUTS | {"labels": LABELS}}
-    told = model.fit(**given, epochs=4, verbose=0).history["loss"]
+    told = model.fit(**given, epochs=12, verbose=0).history["loss"]
     assert told[-1] < told[0]
     assert model.predict(given["x"], verbose=0)["logits"].shape == (3, 3)
 
 
 def test_inputs_come_as_they_are_to_a_call_without_names() -> None:
     model = Plain(CONFIG)
-    model(INPUTS)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-2), loss, metrics=["accuracy"], run_eagerly=True)
     told = model.fit(INPUTS, LABELS, epochs=4, verbose=0).history
@@ -167,6 +165,43 @@ def test_inputs_come_as_they_are_to_a_call_without_names() -> None:
     assert model.evaluate(INPUTS, LABELS, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
     with pytest.raises(TensorError, match="nothing to learn"):
         model.train_on_batch(INPUTS)
+
+
+def test_a_first_step_that_fails_loses_no_variable_of_layers_added() -> None:
+    class Interrupted(Plain):
+        def train_step(self, *state_and_data: Any) -> Any:
+            raise KeyboardInterrupt
+
+    model = Interrupted(CONFIG)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(INPUTS, LABELS, verbose=0)
+    kept = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
+    assert all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in kept)
+
+
+class Built(Plain):
+    """A head with a `build` as in Keras, which wants the shapes of inputs."""
+
+    def build(self, input_shape: Any) -> None:
+        self.classifier.build((None, self.config.hidden_size))
+        self.bias = self.add_weight(shape=(3,), initializer="ones")
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return super().call(inputs, training=training) + self.bias
+
+
+def test_a_build_of_ones_own_runs_when_the_model_does(tmp_path: Path) -> None:
+    model = Built(CONFIG)
+    assert not model.classifier.built
+    expected = values(model(INPUTS))
+    model.save_pretrained(tmp_path)
+    model.save(tmp_path / "model.keras")
+    again, info = Built.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    for read in (again, keras.models.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(values(read(INPUTS)), expected, atol=1e-6)
 
 
 def test_a_finished_model_may_be_given_a_further_head() -> None:

@@ -129,26 +129,35 @@ def are_arrays(x: Any) -> bool:
     return x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "dtype")
 
 
-@contextmanager
-def nothing_lost(model: keras.Model) -> Iterator[None]:
-    """Keeps the variables of a model where a loop of Keras ends by an error.
+class Kept:
+    """Keeps the values of a model where a loop of Keras ends by an error; stands before `keras.Model`.
 
     Under JAX Keras takes the values out of the variables while it runs.
     """
-    if keras.config.backend() != "jax":
-        yield
-        return
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer and not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    variables = [*model.variables, *model.metrics_variables, *(optimizer.variables if optimizer else ())]
-    kept = [(variable, variable._value) for variable in variables]
-    try:
-        yield
-    except BaseException:
-        model.jax_state_sync()
-        for variable, value in kept:
-            if variable._value is None:
-                variable._value = value
-        model._jax_state = None
-        raise
+
+    _taken: tuple[tuple[keras.Variable, Any], ...] = ()
+    """Variables with the values that Keras took out of them last."""
+
+    def _purge_model_variables(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' way to take them out, when layers and optimizer have all their variables."""
+        optimizer: Any = getattr(self, "optimizer", None)
+        variables = [*self.variables, *self.metrics_variables, *(optimizer.variables if optimizer else ())]  # type: ignore[attr-defined]
+        # Past Keras' tracking: they are no part of the model.
+        object.__setattr__(self, "_taken", tuple((variable, variable._value) for variable in variables))
+        super()._purge_model_variables(*args, **kwargs)  # type: ignore[misc]
+
+    @contextmanager
+    def _nothing_lost(self) -> Iterator[None]:
+        """Puts the values back where there is an error within."""
+        try:
+            yield
+        except BaseException:
+            if self._taken:
+                self.jax_state_sync()  # type: ignore[attr-defined]
+                for variable, value in self._taken:
+                    if variable._value is None:
+                        variable._value = value
+                self._jax_state = None
+            raise
+        finally:
+            object.__setattr__(self, "_taken", ())

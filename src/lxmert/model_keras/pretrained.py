@@ -62,10 +62,14 @@ class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
         """Create all variables; the last line of the constructor of every model.
 
         Layers that a derived class adds later get theirs at the first call, as in Keras, or where a file is
-        read or written.
+        read or written; then its own `build` runs, too.
         """
         self.get_base_model().config = self.config  # one for the whole model, so that a change reaches all
-        self.build()
+        if type(self).build is OpenParts.build:
+            self.build()
+        else:  # one of the user's wants the shapes of inputs, and layers that are not made yet
+            with self._open_name_scope():
+                OpenParts.build(self)
         self._tracker.unlock()  # Keras locks a layer that is built.
 
     def torch_variables(self) -> dict[str, TorchVariable]:

@@ -18,11 +18,11 @@ from keras.src.losses.loss import scale_loss_for_distribution
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
-from lxmert.model_keras.checked_data import CheckedData, are_arrays, nothing_lost
+from lxmert.model_keras.checked_data import CheckedData, Kept, are_arrays
 from lxmert.model_keras.inputs import FlexibleInputs
 
 
-class Trainable(FlexibleInputs):
+class Trainable(Kept, FlexibleInputs):
     """The training part of a model; stands before `keras.Model` among the bases."""
 
     label_names: ClassVar[tuple[str, ...]] = ()
@@ -171,7 +171,7 @@ class Trainable(FlexibleInputs):
         given = _by_name("fit", x, y, *args, **kwargs)
         self._refuse_weights(given.get("sample_weight"), given.get("class_weight"))
         with ExitStack() as stack:
-            stack.enter_context(nothing_lost(self))
+            stack.enter_context(self._nothing_lost())
             if given.get("validation_data") is not None:
                 names = ("x", "y", "sample_weight")
                 parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
@@ -189,7 +189,7 @@ class Trainable(FlexibleInputs):
         self._refuse_weights(given.get("sample_weight"))
         wants_names = given.pop("return_dict", False)
         with ExitStack() as stack:
-            stack.enter_context(nothing_lost(self))
+            stack.enter_context(self._nothing_lost())
             told = super().evaluate(**self._checked(stack, given), return_dict=True)  # type: ignore[misc]
         return told if wants_names else self._without_tasks(told)
 
@@ -197,7 +197,7 @@ class Trainable(FlexibleInputs):
         """See `keras.Model.predict`; checks as `fit` does."""
         given = _by_name("predict", x, *args, **kwargs)
         with ExitStack() as stack:
-            stack.enter_context(nothing_lost(self))
+            stack.enter_context(self._nothing_lost())
             return super().predict(**self._checked(stack, given, self._check_inputs))  # type: ignore[misc]
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
