@@ -113,6 +113,36 @@ def test_a_head_of_ones_own_goes_through_a_keras_file(kind: type[Any], tmp_path:
     np.testing.assert_allclose(values(again(INPUTS)), expected, atol=1e-6)
 
 
+def test_a_head_not_run_yet_goes_through_a_file_of_weights(tmp_path: Path) -> None:
+    model = Plain(CONFIG)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = Plain(CONFIG)
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(values(again(INPUTS)), values(model(INPUTS)))
+
+
+class Few(Plain):
+    """A head whose `call` names some inputs only."""
+
+    def call(self, input_ids: Any, visual_feats: Any, visual_pos: Any) -> Any:  # type: ignore[override]
+        given = {"input_ids": input_ids, "visual_feats": visual_feats, "visual_pos": visual_pos}
+        return super().call(given)
+
+
+@pytest.mark.parametrize("kind", [Plain, Few])
+def test_a_head_not_run_yet_is_exported(kind: type[Any], tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow")
+    model = kind(CONFIG)
+    model.export(tmp_path, verbose=False)
+    served = tf.saved_model.load(tmp_path)
+    numbers = {
+        name: tf.cast(array, "float32" if "visual" in name else "int32") for name, array in INPUTS.items()
+    }
+    numbers["visual_attention_mask"] = tf.cast(INPUTS["visual_attention_mask"], "int32")
+    given = {name: array for name, array in numbers.items() if kind is Plain or name in Few.argument_names()}
+    np.testing.assert_allclose(served.serve(given), values(model(given)), atol=1e-5)
+
+
 def test_variables_of_layers_added_bear_the_names_of_attributes(tmp_path: Path) -> None:
     Named(CONFIG).save_pretrained(tmp_path)
     with safe_open(tmp_path / "model.safetensors", "np") as file:

@@ -116,8 +116,12 @@ class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
 
         Unless `input_signature` says otherwise, what is written takes one dictionary of input_ids,
         attention_mask and token_type_ids (B, W), visual_attention_mask (B, O), all int32, visual_feats
-        (B, O, D) and visual_pos (B, O, P), float32; B, W and O are free.
+        (B, O, D) and visual_pos (B, O, P), float32, as far as the model takes them; B, W and O are free.
+
+        Raises:
+            WeightsError: the model has layers without variables, see `torch_variables`.
         """
+        self._build_all()
         if not args[2:]:
             kwargs.setdefault("input_signature", serving_signature(self))
         super().export(filepath, *args, **kwargs)
@@ -132,6 +136,20 @@ class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
         for layer in self._flatten_layers():
             refuse_quantized(layer)
         super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """See `keras.Model.save_weights`; layers added get their variables first, not to be left out.
+
+        Raises:
+            WeightsError: the model has layers without variables, see `torch_variables`.
+        """
+        self._build_all()
+        super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args: Any, **kwargs: Any) -> None:
+        """See `keras.Model.load_weights`; as `save_weights`."""
+        self._build_all()
+        super().load_weights(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """What Keras needs to make the model again."""

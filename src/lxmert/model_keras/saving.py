@@ -66,7 +66,10 @@ def torch_arrays(model: "TFLxmertPreTrainedModel") -> dict[str, np.ndarray]:
 
 
 def serving_signature(model: "TFLxmertPreTrainedModel") -> list[dict[str, keras.InputSpec]]:
-    """All inputs that an exported model takes, as one dictionary; None is a free axis."""
+    """All inputs that an exported model takes, as one dictionary; None is a free axis.
+
+    Without those that the `call` of a class of the user's does not name.
+    """
     objects = (None, *model.image_axes, None)
     integers: dict[str, tuple[int | None, ...]] = {"visual_attention_mask": objects}
     integers |= dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), (None, None))
@@ -75,4 +78,6 @@ def serving_signature(model: "TFLxmertPreTrainedModel") -> list[dict[str, keras.
         "visual_pos": (*objects, model.config.visual_pos_dim),
     }
     specs = {name: keras.InputSpec(dtype="int32", shape=shape) for name, shape in integers.items()}
-    return [specs | {name: keras.InputSpec(dtype="float32", shape=shape) for name, shape in numbers.items()}]
+    specs |= {name: keras.InputSpec(dtype="float32", shape=shape) for name, shape in numbers.items()}
+    known = model.argument_names() if model.takes_names() else list(specs)
+    return [{name: spec for name, spec in specs.items() if name in known}]
