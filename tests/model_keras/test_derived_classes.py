@@ -274,6 +274,13 @@ def test_a_layer_held_twice_is_saved_once(tmp_path: Path) -> None:
     assert not any(name.startswith("alias") for name in names)
 
 
+def test_underscores_around_an_attribute_are_no_part_of_a_name() -> None:
+    model = Plain(CONFIG)
+    model._kind_ = keras.layers.Dense(2)
+    model._kind_.build((None, 24))
+    assert {"kind.weight", "kind.bias"} < set(model.torch_variables())
+
+
 def test_a_model_that_does_not_run_on_its_dummy_inputs_says_so(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"WithHead has layers .* dummy_inputs \(NotImplementedError"):
         WithHead(CONFIG).save_pretrained(tmp_path)
