@@ -32,6 +32,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+GRID = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
 SAID = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
 
 
@@ -81,7 +82,6 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
     """As the recipes of the paper do it: their JSON, splits joined, several stores, no extractor at hand."""
     data = tmp_path / "data"
     data.mkdir()
-    grid = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
     for split in ("train", "val"):
         questions = read_vqa(
             scenes_folder / f"annotations/vqa_{split}_questions.json",
@@ -100,7 +100,7 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
         (data / f"{split}_a.json").write_text(json.dumps(rows[:half]))
         (data / f"{split}_b.json").write_text(json.dumps(rows[half:]))
         images, store = str(scenes_folder / "images" / split), str(tmp_path / f"store_{split}")
-        assert status_of("extract", images, "-o", store, "--extractor", json.dumps(grid), "-q") == 0
+        assert status_of("extract", images, "-o", store, "--extractor", json.dumps(GRID), "-q") == 0
     stores = [str(tmp_path / "store_train"), str(tmp_path / "store_val")]
     values = tiny_values | {
         "data": {
@@ -159,12 +159,11 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_own(scenes_folder, tmp_path / "data")
-    grid = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
     data = {
         "directory": "data",
         "files": {"questions": "own_{split}.jsonl", "images": str(scenes_folder / "images")},
         "answers": {"min_count": 2},
-        "extractor": grid,
+        "extractor": GRID,
     }
     Path("own.yaml").write_text(yaml.safe_dump(tiny_values | {"task": "vqa", "data": data}))
     assert status_of("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
@@ -213,9 +212,7 @@ def test_own_pairs_train_predict_and_score(
         "directory": "data",
         "test_split": None,
         "files": {"sentences": "own_{split}.jsonl", "images": f"{scenes_folder / 'images'}/{{split}}"},
-        "extractor": {
-            "kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}
-        },
+        "extractor": GRID,
     }  # fmt: skip
     optimisation = {name: value for name, value in tiny_values["optimisation"].items() if name != "loss"}
     values = tiny_values | {"task": "nlvr2", "data": data, "optimisation": optimisation}

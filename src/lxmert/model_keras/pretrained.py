@@ -1,9 +1,9 @@
-"""TFLxmertPreTrainedModel: what the Keras models share: configuration, loading, saving, resizing.
+"""TFLxmertPreTrainedModel: what the Keras models share: configuration, loading, saving.
 
 The counterpart of `model/pretrained.py`. Weights travel under the names of the PyTorch classes, so that a
 folder saved by either half is a folder of the other.
 
-Shapes: V vocabulary, H hidden, C answers, D feature width, P position width.
+Shapes: D feature width, P position width.
 """
 
 import copy
@@ -16,17 +16,16 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
-from lxmert.errors import ConfigurationError, WeightsError
-from lxmert.faults import count_fault, padding_word_fault
+from lxmert.errors import WeightsError
 from lxmert.model_keras.layers import OpenParts, TorchVariable, refuse_quantized
 from lxmert.model_keras.loading import announce, load_model, loading_info
-from lxmert.model_keras.resizing import replace_variable, resized
 from lxmert.model_keras.saving import refuse_options, save_model, serving_signature
 from lxmert.model_keras.training import Trainable
+from lxmert.model_keras.vocabulary import WithWords
 from lxmert.weights.report import LoadReport
 
 
-class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
+class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     """Base of the LXMERT models in Keras 3.
 
     A model owns a copy of the configuration it is given, so that resizing never changes the caller's.
@@ -245,121 +244,3 @@ class TFLxmertPreTrainedModel(Trainable, OpenParts, keras.Model):
         """
         refuse_options(kwargs)
         save_model(self, save_directory)
-
-    def get_input_embeddings(self) -> keras.layers.Layer:
-        """The layer of the word embedding."""
-        return self.get_base_model().embeddings.word_embeddings
-
-    def set_input_embeddings(self, value: Any) -> None:
-        """Replace the vectors of the words; the number of words follows, see `resize_token_embeddings`.
-
-        Args:
-            value: (V, H) numbers, or a Keras layer Embedding that holds them.
-
-        Raises:
-            ConfigurationError: the vectors are not (V, H), or V is not above `pad_token_id`.
-        """
-        vectors = keras.ops.convert_to_numpy(getattr(value, "embeddings", value))
-        if vectors.ndim != 2 or vectors.shape[1] != self.config.hidden_size:
-            raise ConfigurationError(
-                f"the word embedding has shape {vectors.shape}, expected (words, {self.config.hidden_size})"
-            )
-        self.resize_token_embeddings(len(vectors)).embeddings.assign(vectors)
-
-    def get_output_embeddings(self) -> keras.layers.Layer | None:
-        """The layer whose matrix scores the words: the word embedding, unless not tied; None without such."""
-        head = getattr(getattr(self, "cls", None), "predictions", None)
-        if head is None:
-            return None
-        decoder: keras.layers.Layer | None = getattr(head, "decoder", None)
-        return self.get_input_embeddings() if decoder is None else decoder
-
-    def get_bias(self) -> dict[str, keras.Variable] | None:
-        """The bias (V,) of the masked-word head as {"bias": variable}; None for a model without that head."""
-        entry = self.torch_variables().get("cls.predictions.bias")
-        return None if entry is None else {"bias": entry.variable}
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None) -> keras.layers.Layer:
-        """Change the number of word pieces of the word embedding and of the masked-word head with its bias.
-
-        The first rows stay; new ones are drawn as in a new model. A compiled model keeps its settings, and
-        its optimizer begins anew.
-
-        Args:
-            new_num_tokens: the new number; None keeps it.
-
-        Returns:
-            the layer of the word embedding.
-
-        Raises:
-            ConfigurationError: `new_num_tokens` is not a positive integer, or not above `pad_token_id`.
-        """
-        if new_num_tokens is not None and new_num_tokens != self.config.vocab_size:
-            _check_count("new_num_tokens", new_num_tokens)
-            if fault := padding_word_fault(new_num_tokens, new_num_tokens, self.config.pad_token_id):
-                raise ConfigurationError(fault)
-            self._resize("embeddings.word_embeddings.weight", new_num_tokens)
-            self._resize("cls.predictions.decoder.weight", new_num_tokens)
-            self._resize("cls.predictions.bias", new_num_tokens, deviation=0.0)
-            for model in (self, self.get_base_model()):  # that of a derived class may have a copy of its own
-                model.config.vocab_size = new_num_tokens
-        return self.get_input_embeddings()
-
-    def _resize(self, name: str, size: int, deviation: float | None = None) -> None:
-        """Resize the first axis of what the PyTorch class calls `name`, where this model has it."""
-        variables = self.torch_variables()
-        entry = variables.get(name) or variables.get(f"{self.base_model_prefix}.{name}")
-        if entry is None:
-            return
-        variable, axis = entry.variable, -1 if entry.transposed else 0
-        shape = list(variable.shape)
-        shape[axis] = size
-        deviation = self.config.initializer_range if deviation is None else deviation
-        new = keras.initializers.RandomNormal(stddev=deviation)(shape, dtype="float32")
-        values = keras.ops.convert_to_numpy(variable)
-        replace_variable(self, variable, resized(values, size, axis, keras.ops.convert_to_numpy(new)))
-
-
-class TFQuestionAnsweringMixin:
-    """Reading and resizing the layer that scores the answers; for models with an `answer_head`."""
-
-    config: LxmertConfig
-
-    @property
-    def num_qa_labels(self) -> int:
-        """Number of answers that the model chooses from."""
-        return self.config.num_qa_labels
-
-    def get_qa_logit_layer(self) -> keras.layers.Layer | None:
-        """The layer whose outputs are the answer scores; None when the model has no answer head."""
-        head = getattr(self, "answer_head", None)
-        return None if head is None else head.logit_fc[-1]
-
-    def resize_num_qa_labels(self, num_labels: int | None = None) -> keras.layers.Layer | None:
-        """Change the number of answers.
-
-        The first answers keep their weights; answers beyond them are dropped, new ones are initialised.
-
-        Args:
-            num_labels: the new number of answers; None changes nothing.
-
-        Returns:
-            the layer that scores the answers; None when the model has no answer head.
-
-        Raises:
-            ConfigurationError: `num_labels` is not a positive integer.
-        """
-        layer = self.get_qa_logit_layer()
-        if layer is None or num_labels is None:
-            return layer
-        _check_count("num_labels", num_labels)
-        if num_labels != self.config.num_qa_labels:
-            self._resize("answer_head.logit_fc.3.weight", num_labels)  # type: ignore[attr-defined]
-            self._resize("answer_head.logit_fc.3.bias", num_labels, 0.0)  # type: ignore[attr-defined]
-            self.config.num_qa_labels = num_labels
-        return layer
-
-
-def _check_count(name: str, count: object) -> None:
-    if faults := count_fault(name, count, least=1):
-        raise ConfigurationError(faults[0])

@@ -12,8 +12,9 @@ from lxmert.model_keras.base import TFLxmertModel
 from lxmert.model_keras.heads import TFLxmertPreTrainingHeads, TFLxmertVisualAnswerHead, TFLxmertVisualObjHead
 from lxmert.model_keras.losses import answer_loss, class_loss, object_losses, total_loss
 from lxmert.model_keras.outputs import TFLxmertForPreTrainingOutput, states_and_attentions
-from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
+from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 from lxmert.model_keras.target_checks import check_answers, check_class_ids, check_object_labels
+from lxmert.model_keras.vocabulary import TFQuestionAnsweringMixin
 
 
 class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):

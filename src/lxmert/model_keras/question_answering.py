@@ -12,8 +12,9 @@ from lxmert.model_keras.checks import batch_of
 from lxmert.model_keras.heads import TFLxmertVisualAnswerHead
 from lxmert.model_keras.losses import answer_loss
 from lxmert.model_keras.outputs import TFLxmertForQuestionAnsweringOutput, states_and_attentions
-from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel, TFQuestionAnsweringMixin
+from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 from lxmert.model_keras.target_checks import check_answers
+from lxmert.model_keras.vocabulary import TFQuestionAnsweringMixin
 
 
 class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
