@@ -7,6 +7,7 @@ tensors stand here in words, once for the PyTorch and the Keras half, each of wh
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 EMPTY_BATCH = "the batch is empty: give at least one text with its image"
@@ -209,3 +210,10 @@ def wrong_weight_shape(name: str, given: tuple[int | None, ...], expected: tuple
 def wrong_target_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
     """What is said of features to predict of another shape."""
     return f"{name}: the target has shape {given}, expected {expected}"
+
+
+def replacing_fault(path: Path, *, overwrite: bool) -> str | None:
+    """What is wrong with writing a file: one is there already, and may not be replaced; None for nothing."""
+    if overwrite or not path.exists():
+        return None
+    return f"{path} is there already; give --overwrite to replace it, or another name"

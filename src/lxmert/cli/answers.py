@@ -61,10 +61,11 @@ def build(
     from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
     from lxmert.data.labels import best_answer
     from lxmert.errors import DataError
+    from lxmert.faults import replacing_fault
 
     least = min_count or (_LEAST_GQA if task == "gqa" else DEFAULT_MIN_COUNT)
-    if output.exists() and not overwrite:
-        raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
+    if fault := replacing_fault(output, overwrite=overwrite):
+        raise DataError(fault)
     with reading_bars(enabled=not as_json) as progress:
         if _are_vqas(task, annotations):
             vqa = _vqa_examples(annotations, progress)

@@ -160,9 +160,10 @@ def export(
     from lxmert.data.feature_exchange import export_tsv
     from lxmert.data.feature_store import FeatureStore
     from lxmert.errors import DataError
+    from lxmert.faults import replacing_fault
 
-    if file.exists() and not overwrite:
-        raise DataError(f"{file} is there already; give --overwrite to replace it, or another name")
+    if fault := replacing_fault(file, overwrite=overwrite):
+        raise DataError(fault)
     opened = FeatureStore(store)
     with RateProgress("exporting", enabled=not quiet) as progress:
         unlabelled = export_tsv(opened, file, progress.start(len(opened)))

@@ -17,6 +17,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
+from lxmert.faults import replacing_fault
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
@@ -147,8 +148,9 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     """
     if not output.absolute().parent.is_dir() or output.is_dir():
         raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
-    if output.exists() and not overwrite and not journal_folder(output).is_dir():
-        raise DataError(f"{output} is there already; give --overwrite to replace it, or another name")
+    is_begun = journal_folder(output).is_dir()
+    if fault := replacing_fault(output, overwrite=overwrite or is_begun):
+        raise DataError(fault)
 
 
 def _write(
