@@ -30,7 +30,7 @@ from lxmert.vision.gathering import Boxes, Images, as_extractor, checked_regions
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
-from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
+from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder_with, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
 DEFAULT_TEXT_LENGTH = 20
@@ -298,9 +298,8 @@ class LxmertProcessor(ProcessorMixin):
                 raise InputError(
                     f"{name}: no such model folder, and no name of the hub either; check the path"
                 )
-            if not kwargs.keys() & (HUB_ARGUMENTS - {"local_files_only"}):
-                offline = kwargs.pop("local_files_only", False)
-                name = str(hub_folder(name, weights=False, local_files_only=offline))
+            options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
+            name = str(hub_folder_with(name, options, weights=False))
         try:
             tokenizer = own.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(name, **kwargs)
             settings, _ = cls.get_processor_dict(name, **kwargs)

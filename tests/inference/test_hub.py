@@ -1,5 +1,6 @@
 """Hub names: model, processor and detector come from the hub, here a small local server."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,13 @@ import pytest
 
 from lxmert import LxmertPredictor, LxmertProcessor
 from lxmert.errors import InputError, LxmertError, WeightsError
+from lxmert.inference.extractors import extractor_named
 from lxmert.inference.models import embedded_model_folder
+from lxmert.vision import FasterRcnnExtractor
+from lxmert.vision.faster_rcnn.extractor import detector_folder
 from tests.command_line import status_of
 from tests.inference.test_predictor import picture
-from tests.sites import Sites, serving
+from tests.sites import COMMIT, Sites, serving
 from tests.stand_ins import DETECTOR, FEATURES, MODEL, write_published_detector, write_published_model
 
 RAW = {
@@ -124,6 +128,28 @@ def test_what_the_repository_holds_goes_before_the_table(
         sites.asked.clear()
         LxmertPredictor.from_pretrained(MODEL, device="cpu")
         assert [path for path in sites.asked if MODEL in path] == [f"GET /api/models/{MODEL}"]
+
+
+def test_a_detector_in_a_folder_of_the_models_repository_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copytree(embedded_model_folder(), tmp_path / "own"))
+    shutil.copytree(detector_folder("scenes"), own / "eyes")
+    settings = LxmertProcessor.from_pretrained(own)
+    LxmertProcessor(settings.tokenizer, FasterRcnnExtractor(own / "eyes"), settings.answers).save_pretrained(
+        own
+    )
+    by_name = tmp_path / "home"
+    with serving(Sites({"someone/model": own})) as sites:
+        sites.replace_the_net(monkeypatch, by_name)
+        regions = LxmertPredictor.from_pretrained("someone/model", device="cpu").regions(picture())
+        assert regions.equals(LxmertPredictor.from_pretrained(own, device="cpu").regions(picture()))
+        tagged = LxmertProcessor.from_pretrained("someone/model", revision=COMMIT, cache_dir=tmp_path / "c")
+        assert tagged.regions(picture())[0].equals(regions)
+    # The server is gone now.
+    again = LxmertPredictor.from_pretrained("someone/model", device="cpu")
+    assert again.regions(picture()).equals(regions)
+    assert extractor_named("someone/model", device="cpu").identity == regions.extractor
 
 
 def test_a_folder_of_the_published_name_is_the_users_own(

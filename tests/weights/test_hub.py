@@ -84,6 +84,40 @@ def test_files_of_a_lower_folder_are_left_where_they_are(sites: Sites, repositor
     assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
 
 
+def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, repository: Path) -> None:
+    for folder in ("onnx", "eyes/left", "eyes/left/old", "inner", "inner/eyes"):
+        (repository / folder).mkdir(parents=True)
+        for name in FILES:
+            (repository / folder / name).write_bytes(b"{}")
+    named = b'{"extractor": {"kind": "any", "encoder": {"model": "./eyes/left"}}}'
+    (repository / "processor_config.json").write_bytes(named)
+    (repository / "inner" / "processor_config.json").write_bytes(b'{"extractor": {"detector": "./eyes/"}}')
+    folder = hub_folder(NAME, weights=False)
+    assert names(folder) == {"config.json", "vocab.txt", "processor_config.json", "eyes"}
+    assert names(folder / "eyes" / "left") == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    sites.asked.clear()
+    assert hub_folder(NAME, weights=False) == folder
+    assert [path for path in sites.asked if NAME in path] == [f"GET /api/models/{NAME}"]
+    inner = hub_folder_with(NAME, {"subfolder": "inner/"})
+    assert names(inner / "eyes") == {"config.json", "vocab.txt", "pytorch_model.bin"}
+    (repository / "processor_config.json").write_bytes(b"no JSON")  # The reader of it says so.
+    assert names(hub_folder_with(NAME, {"force_download": True})) >= {"processor_config.json"}
+
+
+@pytest.mark.parametrize("options", [{"revision": COMMIT}, {"subfolder": "inner"}])
+def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
+    options: dict[str, str], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "inner").mkdir()
+    (repository / "inner" / "config.json").write_bytes(b"{}")
+    with serving(Sites({NAME: repository})) as running:
+        running.replace_the_net(monkeypatch, tmp_path / "home")
+        folder = hub_folder_with(NAME, options)
+    assert hub_folder_with(NAME, options) == folder
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_folder_with(NAME, options) == folder
+
+
 def test_out_of_reach_the_cached_copy_serves(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,9 @@ its cache yet. Where the hub is out of reach the cached copy serves, and without
 seconds: left alone, the client tries again for half a minute, file by file.
 """
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ _SETTINGS = ("*.json", "*.txt", "*.yaml")
 _SAFETENSORS = "model*.safetensors"
 _PYTORCH = "pytorch_model*.bin"
 _TENSORFLOW = "tf_model.h5"
+_PROCESSOR = "processor_config.json"
 _MARKERS = ("config.json", "config.yaml")
-"""Files of which every repository of a model or detector holds one."""
+"""Files of which every folder of a model or detector holds one."""
 
 
 def is_hub_name(name: str) -> bool:
@@ -41,87 +43,115 @@ def hub_folder(name: str, *, weights: bool = True, local_files_only: bool = Fals
     Args:
         name: "owner/name".
         weights: True fetches the weights too, as safetensors where there are such; False configuration and
-            vocabulary only.
+            vocabulary only. The folders inside the repository in which a processor keeps its detector are
+            fetched whole in any case.
         local_files_only: True does not ask the hub and takes what the cache holds.
 
     Raises:
         WeightsError: no such repository, no access to it, or out of reach and not in the cache.
     """
+    return hub_folder_with(name, {"local_files_only": local_files_only}, weights=weights)
+
+
+def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = True) -> Path:
+    """As `hub_folder`, under the hub arguments of `from_pretrained`.
+
+    Args:
+        name: "owner/name".
+        options: some of HUB_ARGUMENTS.
+        weights: see `hub_folder`.
+
+    Returns:
+        The folder, or the one inside it that `subfolder` names.
+
+    Raises:
+        WeightsError: no such repository, revision or folder in it, no access to it, or out of reach and not
+            in the cache.
+    """
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import OfflineModeIsEnabled
 
+    told = {key: value for key, value in options.items() if value and key != "proxies"}
+    inner = str(told.pop("subfolder", "")).strip("/")
+    prefix = f"{inner}/" if inner else ""
+    place: dict[str, Any] = {key: told[key] for key in ("revision", "cache_dir") if key in told}
     try:
-        if local_files_only:
+        if told.pop("local_files_only", False):
             raise OfflineModeIsEnabled
-        found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S)
-        wanted = _wanted([one.rfilename for one in found.siblings or ()], weights=weights)
+        asked = {key: told[key] for key in ("revision", "token") if key in told}
+        found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S, **asked)
+        files = [one.rfilename for one in found.siblings or ()]
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
-        return _cached_folder(name, error)
-    cached = [try_to_load_from_cache(name, file, revision=found.sha) for file in wanted]
-    paths = [path for path in cached if isinstance(path, str)]
-    if wanted and len(paths) == len(wanted):
-        return Path(paths[0]).parent
+        return _cached_folder(name, prefix, place, error)
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S))
+        wanted = _wanted(files, prefix, weights=weights)
+        for folder in _folders_of_processor(name, files, prefix, told | {"revision": found.sha}):
+            wanted += _wanted(files, folder, weights=True)
+        at_commit = place | {"revision": found.sha}
+        cached = [try_to_load_from_cache(name, file, **at_commit) for file in wanted]
+        if wanted and "force_download" not in told and all(isinstance(path, str) for path in cached):
+            return _above(str(cached[0]), wanted[0]) / inner
+        return (
+            Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **told)) / inner
+        )
     except Exception as error:
         raise WeightsError(
             f"{name}: cannot be fetched from the hub ({first_line(error)}); try again"
         ) from error
 
 
-def hub_folder_with(name: str, options: Mapping[str, Any]) -> Path:
-    """As `hub_folder`, under the hub arguments of `from_pretrained`.
-
-    Args:
-        name: "owner/name".
-        options: some of HUB_ARGUMENTS.
-
-    Returns:
-        The folder, or the one inside it that `subfolder` names.
-
-    Raises:
-        WeightsError: no such repository or revision, no access to it, or out of reach.
-    """
-    told = {key: value for key, value in options.items() if value}
-    inner = told.pop("subfolder", "")
-    if not inner and not told.keys() - {"local_files_only"}:
-        return hub_folder(name, local_files_only=bool(told))
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-
-    told.pop("proxies", None)
-    prefix = f"{inner.rstrip('/')}/" if inner else ""
-    if told.pop("local_files_only", False):
-        place = {key: told[key] for key in ("revision", "cache_dir") if key in told}
-        path = try_to_load_from_cache(name, f"{prefix}{_MARKERS[0]}", **place)
-        if isinstance(path, str):
-            return Path(path).parent
-        raise WeightsError(f"{name}: the cache of the hub holds no such copy; allow to ask the hub once")
-    try:
-        asked = {key: told[key] for key in ("revision", "token") if key in told}
-        found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S, **asked)
-        files = [one.rfilename for one in found.siblings or ()]
-        inside = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
-        wanted = [prefix + file for file in _wanted(inside, weights=True)]
-        folder = snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **told)
-    except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
-        raise WeightsError(
-            f"{name} on the hub: {first_line(error)}; check name, revision and access, or give a folder"
-        ) from error
-    return Path(folder) / inner
-
-
-def _wanted(files: Iterable[str], *, weights: bool) -> list[str]:
-    """The files of the repository's top folder that we read."""
-    names = [file for file in files if "/" not in file]
+def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
+    """The files that we read of one folder of a repository, "" or "folder/"."""
+    inside = (file.removeprefix(prefix) for file in files if file.startswith(prefix))
+    names = [file for file in inside if "/" not in file]
     patterns = list(_SETTINGS)
     if weights:
         safe = any(fnmatch(name, _SAFETENSORS) for name in names)
         old = any(fnmatch(name, _PYTORCH) for name in names)
         patterns.append(_SAFETENSORS if safe else _PYTORCH if old else _TENSORFLOW)
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _cached_folder(name: str, error: Exception) -> Path:
+def _folders_of_processor(
+    name: str, files: Collection[str], prefix: str, told: Mapping[str, Any]
+) -> list[str]:
+    """The folders inside a repository, as "folder/", that its processor's description names.
+
+    A saved processor names them from where its file is, with "./" in front. Nothing is asked of the hub
+    where there are none.
+    """
+    from huggingface_hub import hf_hub_download
+
+    file = prefix + _PROCESSOR
+    if file not in files or not any("/" in one.removeprefix(prefix) for one in files):
+        return []
+    path = hf_hub_download(name, file, etag_timeout=HUB_TIMEOUT_S, **told)
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return []  # Who reads the settings says what is wrong with them.
+    return [
+        prefix + inner.removeprefix("./").rstrip("/") + "/"
+        for inner in _texts_of(settings)
+        if inner.startswith("./")
+    ]
+
+
+def _texts_of(settings: Any) -> Iterator[str]:
+    """All texts of a JSON value, however deep."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list):
+        for value in settings.values() if isinstance(settings, dict) else settings:
+            yield from _texts_of(value)
+
+
+def _above(path: str, file: str) -> Path:
+    """The folder of a repository, of which a file lies at a path."""
+    return Path(path).parents[file.count("/")]
+
+
+def _cached_folder(name: str, prefix: str, place: Mapping[str, Any], error: Exception) -> Path:
     """What the cache holds of a repository that the hub did not tell of."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -129,13 +159,17 @@ def _cached_folder(name: str, error: Exception) -> Path:
     if isinstance(error, HFValidationError):
         raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
     for marker in _MARKERS:
-        path = try_to_load_from_cache(name, marker)
+        path = try_to_load_from_cache(name, prefix + marker, **place)
         if isinstance(path, str):
             return Path(path).parent
+    what = " or revision" if "revision" in place else ""
     if isinstance(error, OfflineModeIsEnabled):
-        told = "its cache holds no copy, and asking it is switched off (HF_HUB_OFFLINE); switch it on once"
+        told = (
+            "its cache holds no such copy, and asking it is switched off (local_files_only, HF_HUB_OFFLINE); "
+            "switch it on once"
+        )
     elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
-        told = "no such repository, or no access to it, and no such folder here; check the name"
+        told = f"no such repository{what}, or no access to it, and no such folder here; check the name"
     else:
         told = f"cannot be reached ({first_line(error)}), and its cache holds no copy; connect once"
     raise WeightsError(f"{name} on the hub: {told}, or give a folder") from error
