@@ -517,8 +517,8 @@ def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_pa
 def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
     one_line(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
     one_line(
-        InputError,
-        "some/absent-model: no processor .* no such folder",
+        WeightsError,
+        "some/absent-model on the hub: its cache holds no such copy.*or give a folder",
         lambda: LxmertProcessor.from_pretrained(
             "some/absent-model", local_files_only=True, cache_dir=str(tmp_path)
         ),

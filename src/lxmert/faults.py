@@ -22,6 +22,7 @@ WORD_STATES_LEFT_OUT = (
     "word_states leave out states and maps of the language layers: give input_ids, or ask for no states and "
     "maps"
 )
+EVALUATOR_OF_OFFICIAL_FILES = "--evaluator is of the official files; others are scored by soft labels."
 WORDS_TWICE = "word_states stand for input_ids, inputs_embeds and token_type_ids: give them alone"
 
 # Names that arguments had in other versions of LXMERT -> their names here.

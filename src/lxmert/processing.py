@@ -284,9 +284,9 @@ class LxmertProcessor(ProcessorMixin):
                 and the tokenizer.
 
         Raises:
-            InputError: no such folder, and no such name on the hub.
-            WeightsError: a hub name that is out of reach and not in the cache. The extractor is loaded when
-                it is first asked for.
+            InputError: no such folder, and no name that the hub could have; or no processor in the folder.
+            WeightsError: a hub name that is unknown, or out of reach and not in the cache. The extractor is
+                loaded when it is first asked for.
             VocabularyError: no vocabulary there, or malformed answers.
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
@@ -303,12 +303,9 @@ class LxmertProcessor(ProcessorMixin):
         try:
             tokenizer = own.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(name, **kwargs)
             settings, _ = cls.get_processor_dict(name, **kwargs)
-        except (OSError, VocabularyError) as error:
-            if isinstance(error, VocabularyError) and Path(name).is_dir():
-                raise
-            where = "folder" if Path(name).is_dir() else "name: no such folder, and not found on the hub"
+        except OSError as error:
             raise InputError(
-                f"{name}: no processor can be loaded from this {where} ({first_line(error)})"
+                f"{name}: no processor can be loaded from this folder ({first_line(error)})"
             ) from error
         known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
         if published is not None:

@@ -59,6 +59,20 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
     assert "--evaluator is of the official files; others are scored" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("task", "change", "told"),
+    [
+        ("vqa", "questions={part}.json", "--files: questions holds {part}"),
+        ("gqa", "questions=own.jsonl", "--files: questions is own.jsonl: questions of one's own"),
+    ],
+)
+def test_a_file_name_that_cannot_be_is_told_of_the_option(
+    task: str, change: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert status_of("eval", "scenes", str(tmp_path), "--task", task, "--files", change) == 1
+    assert told in capsys.readouterr().err
+
+
 def test_python_dash_m_lxmert_is_the_command_line(tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lxmert", *words]

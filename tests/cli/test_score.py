@@ -339,6 +339,19 @@ class TestOwn:
         found = json.loads(run("answers cover vqa answers.json own.jsonl --json")[1])
         assert (found["answerable"], found["bestScore"]) == (1, pytest.approx(0.3))
 
+    def test_own_questions_are_of_the_task_vqa(self, run: Run) -> None:
+        write_own(a="red", b="red")
+        write("answers.json", ["pink"])
+        for words in (
+            "score gqa -p own.json -a own.jsonl",
+            "score gqa -p own.json -q own.jsonl",
+            "validate-submission gqa own.json -q own.jsonl",
+            "answers build gqa own.jsonl -o new.json",
+            "answers cover gqa answers.json own.jsonl",
+        ):
+            status, _, err = run(words)
+            assert (status, "own.jsonl: " in err, "say vqa instead of gqa" in err) == (1, True, True), err
+
     def test_own_lines_without_a_question_cannot_be_scored(self, run: Run) -> None:
         write_own()
         write("own.jsonl", "\n")

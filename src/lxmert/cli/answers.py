@@ -90,7 +90,11 @@ def cover(
     ],
     annotations: Annotations,
     raw: Annotated[
-        bool, typer.Option("--raw", help="VQA: compare as spelled, as the published labels were made.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="VQA: compare as spelled, as the published labels were made and others always are.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -44,6 +44,7 @@ def evaluate(
 ) -> None:
     """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
     from lxmert.cli.score_tables import table_of
+    from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
     from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay
@@ -54,9 +55,7 @@ def evaluate(
         if evaluator is not None and loaded.task != "vqa":
             raise typer.BadParameter(f"--evaluator is of the task vqa, this is {loaded.task}.")
         if evaluator is not None and loaded.files.is_labelled:
-            raise typer.BadParameter(
-                "--evaluator is of the official files; others are scored by soft labels."
-            )
+            raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
         settings: dict[str, Any] = {} if evaluator is None else {"evaluator": evaluator}
         report = evaluate_model(
             loaded.model,

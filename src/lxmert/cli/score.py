@@ -68,6 +68,7 @@ def vqa(
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import form_of, read_submission
     from lxmert.data.vqa import read_vqa_annotations
+    from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
     from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
     from lxmert.whole_files import write_whole
@@ -79,9 +80,7 @@ def vqa(
     )
     if form == "own":
         if facts.pop("evaluator") != "present":
-            raise typer.BadParameter(
-                "--evaluator is of the official files; others are scored by soft labels."
-            )
+            raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
         read, score = read_own_questions, labelled_scores
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission(form, predictions, progress=progress)

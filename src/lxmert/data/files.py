@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lxmert.data.jsonl import is_own_lines
+from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
 from lxmert.errors import DataError
 
 # What may stand for a placeholder, to try a name before any file is read.
@@ -86,8 +86,8 @@ class VqaFiles(TaskFiles):
 
     questions: str = Field(
         default="annotations/vqa_{split}_questions.json",
-        description="Questions in VQA v2's format; ending in .jsonl: questions and answers of one's own, "
-        "scored by their soft labels.",
+        description="Questions in VQA v2's format; ending in .jsonl, whatever `format` says: questions and "
+        "answers of one's own, scored by their soft labels.",
     )
     annotations: str = Field(
         default="annotations/vqa_{split}_annotations.json", description="Answers in VQA v2's format."
@@ -148,9 +148,7 @@ class GqaFiles(TaskFiles):
     @model_validator(mode="after")
     def _no_own_lines(self) -> Self:
         if is_own_lines(self.questions):
-            raise ValueError(
-                f"questions is {self.questions}: questions of one's own, .jsonl, are of the task vqa"
-            )
+            raise ValueError(f"questions is {self.questions}: {OWN_LINES_OF_GQA}")
         return self
 
     def questions_path(self, directory: Path, split: str) -> Path:

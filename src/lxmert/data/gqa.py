@@ -15,6 +15,7 @@ from pathlib import Path
 from lxmert.data.examples import Examples
 from lxmert.data.json_files import Record, one_line
 from lxmert.data.json_stream import stream_records
+from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
@@ -92,9 +93,11 @@ def read_gqa(
         progress: Shows how far each file is read.
 
     Raises:
-        DataError: A file is missing or malformed, or a question id occurs twice; the message names file and
-            place.
+        DataError: A file is missing, malformed or one of own lines, or a question id occurs twice; the
+            message names file and place.
     """
+    if is_own_lines(path):
+        raise DataError(f"{path}: {OWN_LINES_OF_GQA}")
     shared = Shared()
     seen: set[str] = set()
     examples = []

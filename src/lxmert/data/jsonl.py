@@ -25,6 +25,9 @@ from lxmert.errors import DataError
 
 _FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
 
+OWN_LINES_OF_GQA = "questions of one's own, .jsonl, are of the task vqa; say vqa instead of gqa"
+"""What is said where such a file is given as questions of GQA."""
+
 # VQA asked ten people; the answers of another number count as if there had been ten.
 _PEOPLE = 10
 

@@ -11,13 +11,13 @@ from lxmert.errors import ConfigurationError
 
 
 def all_faults(error: ValidationError) -> str:
-    """One line of all that is wrong, each with its place in the recipe."""
+    """One line of all that is wrong, each with its place, but for what no single key is to blame for."""
     faults = []
     for fault in error.errors():
-        place = ".".join(map(str, fault["loc"])) or "recipe"
+        place = ".".join(map(str, fault["loc"]))
         message = fault["msg"].removeprefix("Value error, ")
         got = "" if fault["type"] in {"missing", "value_error"} else f" (got {_shown(fault['input'])})"
-        faults.append(f"{place}: {message}{got}")
+        faults.append(f"{place}: {message}{got}" if place else message + got)
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return count + "; ".join(faults)
 
