@@ -28,6 +28,14 @@ RAW = {"word": ("input_ids", "token_type_ids"), "object": ("visual_feats", "visu
 MASKS = {"word": "attention_mask", "object": "visual_attention_mask"}
 
 
+def enable_checkpointing(model: Any, settings: dict[str, bool] | None = None) -> None:
+    """Turn checkpointing on under the name that this version of transformers has for it."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(settings)
+    else:
+        model.gradient_checkpointing_enable(settings)
+
+
 def small_config(**changes: Any) -> LxmertConfig:
     return LxmertConfig(**(SIZES | changes))
 

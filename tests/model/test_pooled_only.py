@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertModel
 from lxmert.model.encoder import LxmertXLayer
-from tests.model.small import BATCH, gradients, inputs, small_config
+from tests.model.small import BATCH, enable_checkpointing, gradients, inputs, small_config
 
 CLASSES = torch.tensor([1, 0, 1])
 
@@ -46,7 +46,7 @@ def test_scores_and_gradients_are_the_same(model_class: Any, checkpointing: bool
     torch.manual_seed(1)
     model = model_class(small_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).train()
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        enable_checkpointing(model)
     given = batch_for(model)
     whole = model(**given, labels=CLASSES, output_hidden_states=True)
     first = gradients(model, whole.loss)

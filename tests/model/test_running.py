@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, LxmertModel
-from tests.model.small import BATCH, inputs, small_config, targets
+from tests.model.small import BATCH, enable_checkpointing, inputs, small_config, targets
 
 ONE_LAYER = {"l_layers": 1, "x_layers": 1, "r_layers": 1}  # compiling takes seconds per layer
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -18,14 +18,6 @@ def _gradients(model: nn.Module) -> dict[str, torch.Tensor]:
     return {
         name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None
     }
-
-
-def _enable_checkpointing(model: Any, settings: dict[str, bool]) -> None:
-    """Turn checkpointing on under the name that this version of transformers has for it."""
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(settings)
-    else:
-        model.gradient_checkpointing_enable(settings)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -54,7 +46,7 @@ def test_checkpointing_gives_the_same_gradients(reentrant: bool, maps: bool) -> 
     plain = LxmertForPreTraining(small_config(**NO_DROPOUT))
     saving = LxmertForPreTraining(small_config(**NO_DROPOUT))
     saving.load_state_dict(plain.state_dict())
-    _enable_checkpointing(saving, {"use_reentrant": reentrant})
+    enable_checkpointing(saving, {"use_reentrant": reentrant})
     runs = []
     layer = saving.lxmert.encoder.layer[0].attention
     layer.register_forward_hook(lambda *_: runs.append(1) and None)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from torch import nn
 
 from lxmert.errors import ConfigurationError
 from lxmert.model import (
@@ -94,6 +95,13 @@ def test_a_configuration_broken_after_construction_is_refused() -> None:
     config.num_attention_heads = 5
     with pytest.raises(ConfigurationError, match="num_attention_heads 5"):
         LxmertModel(config)
+
+
+def test_an_initializer_range_of_zero_gives_weights_of_zero() -> None:
+    model = LxmertForPreTraining(small_config(initializer_range=0.0))
+    norms = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)}
+    assert norms
+    assert {name for name, values in model.named_parameters() if values.any()} == norms
 
 
 def test_new_weights_are_normal_and_biases_zero() -> None:

@@ -81,6 +81,8 @@ class LxmertPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Normal weights, zero biases, zero padding row, unit norms; see `initializer_range`."""
         super()._init_weights(module)
+        if self.config.initializer_range == 0 and isinstance(module, nn.Linear | nn.Embedding):
+            init.zeros_(module.weight)  # `transformers` takes 0 for not given, and uses 0.02.
         if isinstance(module, LxmertLMPredictionHead):
             init.zeros_(module.bias)
 

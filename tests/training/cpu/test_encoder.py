@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lxmert import LxmertForPreTraining
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.training.cpu.encoder import PackedEncoder, Rows, _Pass
-from tests.model.small import inputs, small_config, targets
+from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
 DROPOUTS = (
     "embeddings",
@@ -174,7 +174,7 @@ def test_it_steps_aside(case: str, passes: list[str]) -> None:
         if case == "sdpa":
             made.set_attn_implementation("sdpa")
         if case == "checkpointing":
-            made.gradient_checkpointing_enable()
+            enable_checkpointing(made)
         outputs.append(made(**given, output_attentions=case == "maps"))
     assert passes == []
     ours, theirs = outputs
