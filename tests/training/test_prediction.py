@@ -400,6 +400,25 @@ def test_stored_features_need_no_detector(
     assert "no detector '../gone'" in err
 
 
+def test_features_of_an_original_file_are_taken_under_the_name_that_the_refusal_tells(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    original, run = tmp_path / "original.tsv", CommandLine(capsys).run
+    assert run("features", "export", store, original, "-q")[0] == 0
+    assert run("features", "import", original, "-o", tmp_path / "nameless", "-q")[0] == 0
+    status, _, err = run(
+        "eval", model_of("vqa"), scenes_folder, "--features", tmp_path / "nameless", "--json"
+    )
+    assert (status, "was made by imported-tsv" in err) == (1, True), err
+    name = re.search("expected (.*): extract.*--extractor-name", err)[1]
+    assert (
+        run("features", "import", original, "-o", tmp_path / "named", "--extractor-name", name, "-q")[0] == 0
+    )
+    stored = [model_of("vqa"), scenes_folder, "--json", "--features"]
+    assert run("eval", *stored, tmp_path / "named")[:2] == run("eval", *stored, store)[:2]
+
+
 def test_answers_about_other_features_are_those_of_another_run(
     model_of: Callable[[str], Path],
     scenes_folder: Path,

@@ -82,7 +82,8 @@ def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
     if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
             f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the images "
-            "again with the extractor of the recipe or model"
+            "again with the extractor of the recipe or model (an original file that is known to be its work "
+            "is imported under that name, `lxmert features import --extractor-name`)"
         )
 
 
