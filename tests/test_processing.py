@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import ProcessorMixin
 
 from lxmert.downloads import PublishedFile
 from lxmert.errors import (
@@ -518,7 +519,7 @@ def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
     one_line(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
     one_line(
         WeightsError,
-        "some/absent-model on the hub: its cache holds no such copy.*or give a folder",
+        "some/absent-model on the hub: its cache holds no whole copy.*or give a folder",
         lambda: LxmertProcessor.from_pretrained(
             "some/absent-model", local_files_only=True, cache_dir=str(tmp_path)
         ),
@@ -709,6 +710,25 @@ def saved_with_detector(folder: Path, detector: Path) -> str:
     settings = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
     assert settings["extractor_identity"] == processor.extractor.identity
     return settings["extractor"]["detector"]
+
+
+def test_a_processor_whose_detector_stays_behind_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(ProcessorMixin, "push_to_hub", lambda self, name, **kwargs: sent.append(name))
+    for place in (tmp_path / "model" / "eyes", tmp_path / "eyes"):
+        saved_with_detector(tmp_path / "model", place)
+        processor = LxmertProcessor.from_pretrained(tmp_path / "model")
+        with pytest.raises(ConfigurationError, match=r"eyes, a folder of this machine.*upload_folder"):
+            processor.push_to_hub("someone/model")
+        with pytest.raises(ConfigurationError, match="a folder of this machine"):
+            processor.save_pretrained(tmp_path / "other", push_to_hub=True)
+        assert not (tmp_path / "other").exists()
+    assert sent == []
+    for extractor in (None, FasterRcnnExtractor("scenes"), GivenBoxes(PooledPixels(2))):
+        LxmertProcessor(tokenizer(), extractor).push_to_hub("someone/model", private=True)
+    assert len(sent) == 3
 
 
 @pytest.mark.parametrize(("place", "named"), [("model/eyes", "./eyes"), ("eyes", "../eyes")])

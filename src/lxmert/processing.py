@@ -29,7 +29,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import Boxes, Images, as_extractor, checked_regions, move, regions_of_images
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
-from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
+from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept, left_behind
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder_with, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
@@ -261,13 +261,39 @@ class LxmertProcessor(ProcessorMixin):
         )
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """Write processor_config.json, the tokenizer's files and, where there are answers, answers.json."""
+        """Write processor_config.json, the tokenizer's files and, where there are answers, answers.json.
+
+        Raises:
+            ConfigurationError: the extractor cannot be described, or is to be pushed and its model lies
+                elsewhere on this machine.
+        """
         self.to_dict()  # An extractor that cannot be saved must fail before anything is written.
         folder = Path(save_directory)
+        if push_to_hub:
+            self._refuse_left_behind(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if self.answers is not None:
             write_answers(folder / ANSWERS_FILE, self.answers)
         return super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Send what `save_pretrained` writes to a repository of the hub.
+
+        Raises:
+            ConfigurationError: the extractor cannot be described, or its model lies on this machine.
+        """
+        self._refuse_left_behind(None)
+        return super().push_to_hub(repo_id, **kwargs)
+
+    def _refuse_left_behind(self, folder: Path | None) -> None:
+        """Refuse to publish a description that names a model on this machine, where nobody else finds it."""
+        spec = self.to_dict()["extractor"]
+        if spec is not None and (names := left_behind(spec, folder)):
+            raise ConfigurationError(
+                f"the extractor's model is {names[0]}, a folder of this machine that is not sent along; keep "
+                "it in the folder of the processor and send that whole (huggingface_hub's upload_folder), or "
+                "send it to a repository of its own and name that"
+            )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:

@@ -104,12 +104,32 @@ def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, reposit
     assert names(hub_folder_with(NAME, {"force_download": True})) >= {"processor_config.json"}
 
 
+def test_settings_without_the_weights_are_no_copy_of_a_model(
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = hub_folder(NAME, weights=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_folder(NAME, weights=False) == folder
+    one_line(lambda: hub_folder(NAME), NAME, "no whole copy", "HF_HUB_OFFLINE")
+
+
+def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, repository: Path) -> None:
+    (repository / "inner").mkdir()
+    (repository / "config.json").rename(repository / "inner" / "config.json")
+    one_line(
+        lambda: hub_folder(NAME), f"{NAME} on the hub holds no config.json", "there is inner/config.json"
+    )
+    one_line(lambda: hub_folder_with(NAME, {"subfolder": "other"}), "holds no other/config.json")
+    assert names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
+
+
 @pytest.mark.parametrize("options", [{"revision": COMMIT}, {"subfolder": "inner"}])
 def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
     options: dict[str, str], repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repository / "inner").mkdir()
-    (repository / "inner" / "config.json").write_bytes(b"{}")
+    for file in ("config.json", "model.safetensors"):
+        (repository / "inner" / file).write_bytes(b"{}")
     with serving(Sites({NAME: repository})) as running:
         running.replace_the_net(monkeypatch, tmp_path / "home")
         folder = hub_folder_with(NAME, options)
@@ -126,7 +146,7 @@ def test_out_of_reach_the_cached_copy_serves(
         folder = hub_folder(NAME)
     assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
     assert hub_folder(NAME, local_files_only=True) == folder
-    one_line(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no copy")
+    one_line(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no whole copy")
     one_line(lambda: hub_folder("someone/other", local_files_only=True), "switched off")
 
 

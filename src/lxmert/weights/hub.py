@@ -82,7 +82,17 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
         found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S, **asked)
         files = [one.rfilename for one in found.siblings or ()]
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
-        return _cached_folder(name, prefix, place, error)
+        return _cached_folder(name, prefix, place, error, weights=weights)
+    if weights and not any(prefix + marker in files for marker in _MARKERS):
+        others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
+        raise WeightsError(
+            f"{name} on the hub holds no {prefix}{_MARKERS[0]}, so no model or detector"
+            + (
+                f" (there is {others}: fetch that folder, and give it by its path)"
+                if others
+                else "; check the name"
+            )
+        )
     try:
         wanted = _wanted(files, prefix, weights=weights)
         for folder in _folders_of_processor(name, files, prefix, told | {"revision": found.sha}):
@@ -90,7 +100,7 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
         at_commit = place | {"revision": found.sha}
         cached = [try_to_load_from_cache(name, file, **at_commit) for file in wanted]
         if wanted and "force_download" not in told and all(isinstance(path, str) for path in cached):
-            return _above(str(cached[0]), wanted[0]) / inner
+            return Path(str(cached[0])).parents[wanted[0].count("/")] / inner
         return (
             Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **told)) / inner
         )
@@ -146,12 +156,9 @@ def _texts_of(settings: Any) -> Iterator[str]:
             yield from _texts_of(value)
 
 
-def _above(path: str, file: str) -> Path:
-    """The folder of a repository, of which a file lies at a path."""
-    return Path(path).parents[file.count("/")]
-
-
-def _cached_folder(name: str, prefix: str, place: Mapping[str, Any], error: Exception) -> Path:
+def _cached_folder(
+    name: str, prefix: str, place: Mapping[str, Any], error: Exception, *, weights: bool
+) -> Path:
     """What the cache holds of a repository that the hub did not tell of."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
@@ -160,16 +167,22 @@ def _cached_folder(name: str, prefix: str, place: Mapping[str, Any], error: Exce
         raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
     for marker in _MARKERS:
         path = try_to_load_from_cache(name, prefix + marker, **place)
-        if isinstance(path, str):
+        if isinstance(path, str) and (not weights or _has_weights(Path(path).parent)):
             return Path(path).parent
     what = " or revision" if "revision" in place else ""
     if isinstance(error, OfflineModeIsEnabled):
         told = (
-            "its cache holds no such copy, and asking it is switched off (local_files_only, HF_HUB_OFFLINE); "
-            "switch it on once"
+            "its cache holds no whole copy, and asking it is switched off (local_files_only, "
+            "HF_HUB_OFFLINE); switch it on once"
         )
     elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
         told = f"no such repository{what}, or no access to it, and no such folder here; check the name"
     else:
-        told = f"cannot be reached ({first_line(error)}), and its cache holds no copy; connect once"
+        told = f"cannot be reached ({first_line(error)}), and its cache holds no whole copy; connect once"
     raise WeightsError(f"{name} on the hub: {told}, or give a folder") from error
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether weights were fetched into a folder, and not its settings alone."""
+    names = [path.name for path in folder.iterdir()]
+    return _wanted(names, "", weights=True) != _wanted(names, "", weights=False)
