@@ -120,6 +120,7 @@ def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, re
         lambda: hub_folder(NAME), f"{NAME} on the hub holds no config.json", "there is inner/config.json"
     )
     one_line(lambda: hub_folder_with(NAME, {"subfolder": "other"}), "holds no other/config.json")
+    one_line(lambda: hub_folder_with(NAME, {"subfolder": "other"}, weights=False), "no other/config.json")
     assert names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
 
 

@@ -83,7 +83,8 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
         files = [one.rfilename for one in found.siblings or ()]
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
         return _cached_folder(name, prefix, place, error, weights=weights)
-    if weights and not any(prefix + marker in files for marker in _MARKERS):
+    is_empty = not any(file.startswith(prefix) for file in files)
+    if is_empty or (weights and not any(prefix + marker in files for marker in _MARKERS)):
         others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
         raise WeightsError(
             f"{name} on the hub holds no {prefix}{_MARKERS[0]}, so no model or detector"
