@@ -429,7 +429,8 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
         bars.append((name, total))
         return lambda done: None
 
+    # The questions of VQA's training split take 46 MB.
     with (vqa / "annotations/vqa_one_annotations.json").open("a", encoding="utf-8") as file:
-        file.writelines(" " * 1_000_000 for _ in range(60))
+        file.writelines(" " * 1_000_000 for _ in range(20))
     assert len(TaskSplit(VqaReader(vqa, VqaFiles(instances=None)), "one").read(start)) == 6
-    assert bars == [("Reading vqa_one_annotations.json (MB)", 61)]
+    assert bars == [("Reading vqa_one_annotations.json (MB)", 21)]

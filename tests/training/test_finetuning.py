@@ -71,6 +71,17 @@ def test_training_lowers_the_loss(tiny_recipe: Make, tmp_path: Path) -> None:
     assert losses[-1] < losses[0] - 0.1
 
 
+def test_each_validation_shows_how_far_it_is(
+    tiny_recipe: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    finetune(tiny_recipe(), tmp_path / "out", progress=True)
+    # One bar, which the second epoch begins anew.
+    shown = [line.split() for line in capfd.readouterr().err.splitlines() if line.startswith("Validation ")]
+    assert len(shown) == 1
+    done, total = next(word for word in shown[0] if word[0].isdigit()).split("/")
+    assert int(done) == int(total) > 1
+
+
 def test_paper_loss_trains_too(tiny_recipe: Make, tmp_path: Path) -> None:
     metrics = finetune(tiny_recipe(optimisation={"loss": "soft_bce"}), tmp_path / "out").metrics
     losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]

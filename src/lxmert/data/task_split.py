@@ -24,7 +24,7 @@ from lxmert.errors import DataError
 _Content = TypeVar("_Content")
 
 # Readers tell how long a file is in megabytes; shorter ones take no time to speak of.
-_LARGE_MEGABYTES = 50
+_LARGE_MEGABYTES = 10
 
 Home = tuple[str, TaskExample, int]
 """One use of an image: the file's split, an example, and the image's place in it."""

@@ -48,6 +48,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
     ) -> None:
         self._recipe = recipe
         self._prepared = prepared
+        self._display = display
         super().__init__(
             recipe.optimisation,
             model=prepared.model,
@@ -81,6 +82,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the validation examples, which processes share; each loss is the mean over all of them."""
         start = time.perf_counter()
+        advance = self._display.start("Validation", len(self._prepared.validation))
         model = self.accelerator.unwrap_model(self.model)
         was_training = model.training
         model.eval()
@@ -95,6 +97,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
                 terms = self.terms_of(batch).cpu().double()
                 losses = [float(outputs.losses.get(name, 0.0)) for name in self.loss_names]
                 sums += torch.stack([torch.tensor(losses, dtype=torch.float64) * terms, terms])
+                advance(len(rows) * self.args.world_size)
         finally:
             model.train(was_training)
         if self.accelerator.num_processes > 1:
