@@ -434,3 +434,26 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
         file.writelines(" " * 1_000_000 for _ in range(20))
     assert len(TaskSplit(VqaReader(vqa, VqaFiles(instances=None)), "one").read(start)) == 6
     assert bars == [("Reading vqa_one_annotations.json (MB)", 21)]
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_choices_are_read_in_sight_and_once_where_questions_are_to_be_scored(
+    tmp_path: Path, purpose: Purpose
+) -> None:
+    write(tmp_path / "annotations/gqa_val_questions.json", GQA)
+    choices = {key: {"valid": ["yes", "no"], "plausible": ["no"]} for key in GQA}
+    write(tmp_path / "annotations/gqa_val_choices.json", choices)
+    for kind in ("questions", "choices"):
+        with (tmp_path / f"annotations/gqa_val_{kind}.json").open("a", encoding="utf-8") as file:
+            file.writelines(" " * 1_000_000 for _ in range(20))
+    bars: list[str] = []
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        bars.append(name)
+        return lambda done: None
+
+    reader = GqaReader(tmp_path, GqaFiles())
+    TaskSplit(reader, "val", purpose=purpose).read(start)
+    kinds = ["questions", "choices"] if purpose is Purpose.SCORING else ["questions"]
+    assert bars == [f"Reading gqa_val_{kind}.json (MB)" for kind in kinds]
+    assert reader.choices("val") is reader.choices("val")

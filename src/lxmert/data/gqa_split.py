@@ -1,11 +1,12 @@
 """The splits of a GQA-style data directory: official question files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.files import GqaFiles
 from lxmert.data.gqa import read_gqa
+from lxmert.data.gqa_scene_graphs import GqaChoices, read_gqa_choices
 from lxmert.data.image_files import with_ending
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
@@ -22,12 +23,26 @@ class GqaReader(SplitReader):
     ) -> Sequence[TaskExample]:
         """See `SplitReader.read`; kinds are the structural types: query, verify, logical, choose, compare."""
         path = self.files.questions_path(self.directory, split)
-        return [
+        examples = [
             TaskExample(
                 example.question_id, example.question, (example.image_id,), example.structural, example
             )
             for example in read_gqa(path, details=purpose is Purpose.SCORING, progress=progress)
         ]
+        choices = self.files.choices_path(self.directory, split)
+        # Here it is shown how far that is; one that is missing is told where it is needed.
+        if purpose is Purpose.SCORING and choices is not None and choices.exists():
+            self.choices(split, progress)
+        return examples
+
+    def choices(self, split: str, progress: StartProgress = no_progress) -> Mapping[str, GqaChoices] | None:
+        """The valid and plausible answers by question id, None where the layout has no such file.
+
+        Raises:
+            DataError: The file is missing or malformed.
+        """
+        path = self.files.choices_path(self.directory, split)
+        return None if path is None else self.read_once(read_gqa_choices, path, progress=progress)
 
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
         """The one answer, exactly as spelled: GQA's evaluator compares letter by letter."""

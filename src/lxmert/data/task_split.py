@@ -76,11 +76,11 @@ class SplitReader(ABC):
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
         """The file of an example's image number `place`."""
 
-    def read_once(self, read: Callable[[Path], _Content], path: Path) -> _Content:
-        """What a function makes of a file; the file is read the first time only."""
+    def read_once(self, read: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
+        """What a function makes of a file, with these settings; the file is read the first time only."""
         key = (read.__name__, path)
         if key not in self._kept:
-            self._kept[key] = read(path)
+            self._kept[key] = read(path, **settings)
         content: _Content = self._kept[key]
         return content
 

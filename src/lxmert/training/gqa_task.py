@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.data.files import GqaFiles
-from lxmert.data.gqa_scene_graphs import read_gqa_choices
 from lxmert.data.gqa_split import GqaReader
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.submissions import write_gqa_submission
@@ -50,9 +49,5 @@ class GqaTask(Task):
 
     def _choices(self, examples: SplitExamples) -> Any:
         reader: Any = examples.split.reader
-        paths = [reader.files.choices_path(reader.directory, name) for name in examples.split.names]
-        if None in paths:
-            return None
-        return {
-            key: choice for path in paths for key, choice in reader.read_once(read_gqa_choices, path).items()
-        }
+        parts = [reader.choices(name) for name in examples.split.names]
+        return None if None in parts else {key: choice for part in parts for key, choice in part.items()}

@@ -5,7 +5,7 @@ is over the balanced questions of the file, in percent, except `distribution` (a
 is better). Answers are compared as they are: no normalisation, upper and lower case differ.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -232,14 +232,12 @@ def _grounding(
 
 def _distribution(predictions: Mapping[str, str], scored: Sequence[GqaExample]) -> float | None:
     """Chi-square per global group of questions, weighted by the groups' sizes, over 100."""
-    truth: dict[str, Counter[str]] = {}
-    predicted: dict[str, Counter[str | None]] = {}
+    truth: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    predicted: defaultdict[str, Counter[str | None]] = defaultdict(Counter)
     for question in scored:
         if question.groups_global is not None:
-            truth.setdefault(question.groups_global, Counter())[str(question.answer)] += 1
-            predicted.setdefault(question.groups_global, Counter())[
-                predictions.get(question.question_id)
-            ] += 1
+            truth[question.groups_global][str(question.answer)] += 1
+            predicted[question.groups_global][predictions.get(question.question_id)] += 1
     if not truth:
         return None
     weighted = [
