@@ -17,7 +17,7 @@ from lxmert.data.corpus_sections import CorpusSection, SourceSection
 from lxmert.data.image_names import ImageList
 from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore
-from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.data.region_source import StoredNames
 from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
@@ -107,12 +107,12 @@ class Corpus:
         images = set(self.image_names[:count])
         return _corpus([text for text in self.texts if text.image in images], self.report)
 
-    def with_answers(self, answers: AnswerVocabulary) -> "Corpus":
+    def with_answers(self, answers: AnswerVocabulary, progress: StartProgress = no_progress) -> "Corpus":
         """The same sentences; the report also counts the questions without an answer in the vocabulary."""
         find = answer_finder(answers)
         unknown = Counter(
             text.source
-            for text in self.texts
+            for text in in_sight(self.texts, "Looking up answers", progress)
             if text.answers is not None and not any(find(answer) is not None for answer in text.answers)
         )
         sources = {

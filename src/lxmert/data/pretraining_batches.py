@@ -21,7 +21,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.image_text import ImageText
 from lxmert.data.masking import RandomPurpose, random_numbers
 from lxmert.data.pretraining_settings import PretrainingSettings
-from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.data.token_table import TokenTable, pad_token_ids
@@ -95,7 +95,8 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         self._tokens = TokenTable(
             (text.sentence for text in texts), tokenizer, max_length, progress("Tokenising", len(texts))
         )
-        self._answers = AnswerTargets((text.answers for text in texts), answers)
+        labelled = in_sight(texts, "Looking up answers", progress)
+        self._answers = AnswerTargets((text.answers for text in labelled), answers)
         self.sources = sorted({text.source for text in texts})
         places = {source: place for place, source in enumerate(self.sources)}
         found = (places[text.source] for text in texts)

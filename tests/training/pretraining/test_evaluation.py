@@ -2,7 +2,7 @@
 
 import gc
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -98,6 +98,30 @@ def test_cycles_are_not_looked_for_while_sentences_are_prepared(tiny_pretrain_re
     prepare_pretraining(tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3}), start)
     assert looked_for["Tokenising"] is False
     assert gc.isenabled()
+
+
+def test_what_passes_through_all_sentences_shows_how_far_it_is(tiny_pretrain_recipe: Make) -> None:
+    bars: list[tuple[str, int]] = []
+    done: Counter[int] = Counter()
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        number = len(bars)
+        bars.append((name, total))
+        return lambda step: done.update({number: step})
+
+    answers = {"source": "annotations", "min_count": 1}
+    recipe = tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3, "answers": answers})
+    prepared = prepare_pretraining(recipe, start)
+    train, validation = len(prepared.train), len(prepared.validation)
+    both = Counter([train, validation])
+    for name, totals in {
+        "Collecting answers": Counter([train]),
+        "Looking up answers": both + both,  # For the report, and for the targets.
+        "Tokenising": both,
+        "Taking fingerprints": both,
+    }.items():
+        assert Counter(total for bar, total in bars if bar == name) == totals, name
+    assert all(done[number] == total for number, (_, total) in enumerate(bars))
 
 
 def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> None:

@@ -10,7 +10,7 @@ from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
 from lxmert.data.pretraining_settings import PretrainingSettings
-from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.data.region_source import open_regions
 from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
@@ -69,9 +69,9 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
     specification = recipe.data.extractor
     extractor = None if specification is None else build_extractor(specification)
     corpora = _corpora(recipe, extractor, progress)
-    answers = _answers(recipe, corpora.train)
+    answers = _answers(recipe, corpora.train, progress)
     if answers is not None:
-        corpora = corpora.with_answers(answers)
+        corpora = corpora.with_answers(answers, progress)
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
     model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train, validation))
@@ -103,16 +103,17 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         facts=_facts(corpora, train, validation, answers, model) | origin,
         fingerprints={
             "answers": fingerprint(answers or ()),
-            "training sentences": _fingerprint_of(corpora.train),
-            "validation sentences": _fingerprint_of(corpora.validation),
+            "training sentences": _fingerprint_of(corpora.train, progress),
+            "validation sentences": _fingerprint_of(corpora.validation, progress),
             "extractor of the features": train.regions.extractor,
         },
     )
 
 
-def _fingerprint_of(corpus: Corpus) -> str:
+def _fingerprint_of(corpus: Corpus, progress: StartProgress) -> str:
+    texts = in_sight(corpus.texts, "Taking fingerprints", progress)
     # Of nine million sentences: no tuple is made of each.
-    return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in corpus.texts)
+    return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in texts)
 
 
 def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSettings:
@@ -152,10 +153,12 @@ class _Corpora:
     validation: Corpus
     store: RegionStore
 
-    def with_answers(self, answers: AnswerVocabulary) -> "_Corpora":
+    def with_answers(self, answers: AnswerVocabulary, progress: StartProgress) -> "_Corpora":
         """The same, questions without a known answer counted."""
         return replace(
-            self, train=self.train.with_answers(answers), validation=self.validation.with_answers(answers)
+            self,
+            train=self.train.with_answers(answers, progress),
+            validation=self.validation.with_answers(answers, progress),
         )
 
 
@@ -174,11 +177,12 @@ def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress
     return _Corpora(train, validation, store)
 
 
-def _answers(recipe: PretrainRecipe, corpus: Corpus) -> AnswerVocabulary | None:
+def _answers(recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress) -> AnswerVocabulary | None:
     """The closed list of answers; None where questions are not answered."""
     if recipe.tasks.qa == 0:
         return None
-    best = (text.best_answer for text in corpus.texts)
+    texts = in_sight(corpus.texts, "Collecting answers", progress)
+    best = (text.best_answer for text in texts)
     return recipe.data.answers.vocabulary(
         lambda min_count: AnswerVocabulary.from_answers(
             (answer for answer in best if answer is not None), min_count=min_count
