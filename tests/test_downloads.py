@@ -293,6 +293,41 @@ def test_a_server_that_dribbles_does_not_hold_us(server: Server) -> None:
     assert time.perf_counter() - start < 5
 
 
+@pytest.mark.parametrize(
+    "begin", [b"X-Long: ", b"Transfer-Encoding: chunked\r\n\r\n5;"], ids=["head", "piece"]
+)
+def test_a_server_that_never_ends_a_line_does_not_hold_us(server: Server, begin: bytes) -> None:
+    def dribble(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n" + begin)
+        try:
+            for _ in range(100):
+                request.wfile.write(b"a")
+                time.sleep(0.1)
+        except OSError:
+            return
+
+    server.answers["/endless"] = dribble
+    start = time.perf_counter()
+    one_line(lambda: fetch(f"{server.url}/endless", timeout_s=1.5), "too slow")
+    assert time.perf_counter() - start < 5
+
+
+def test_what_comes_with_a_redirection_is_not_read(server: Server) -> None:
+    gone = threading.Event()
+
+    def endless(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n")
+        try:
+            for _ in range(64):
+                request.wfile.write(bytes(2**20))
+        except OSError:
+            gone.set()
+
+    server.answers |= {"/moved": endless, "/there": plain()}
+    assert fetch(f"{server.url}/moved") == CONTENT
+    assert gone.wait(10)
+
+
 def test_a_silent_server_does_not_hold_us(server: Server) -> None:
     done = threading.Event()
     server.answers["/silent"] = lambda request: bool(done.wait(20)) and None

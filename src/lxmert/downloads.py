@@ -6,11 +6,15 @@ that what is once fetched serves without a network and can never be another vers
 
 import hashlib
 import os
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -126,36 +130,84 @@ def fetch_bytes(
     """
     if not url.lower().startswith(("http://", "https://")):
         raise DownloadError(f"{url}: only http:// and https:// addresses are fetched")
-    deadline = time.monotonic() + timeout_s
+    clock = _Clock(timeout_s)
     headers = {"User-Agent": "lxmert", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(quote(url, safe=_RESERVED), headers=headers)
-        with _opener().open(request, timeout=min(CONNECT_TIMEOUT_S, timeout_s)) as answer:
+        timeout = min(CONNECT_TIMEOUT_S, timeout_s)
+        with clock.running(), _opener(clock).open(request, timeout=timeout) as answer:
             kind = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
             if wanted_type is not None and kind.startswith("text/"):
                 raise DownloadError(
                     f"{url}: answers with {kind}, a page instead of an {wanted_type}; "
                     f"give the address of the file itself"
                 )
-            return _read(answer, url, max_bytes, deadline)
+            return _read(answer, url, max_bytes, clock)
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}".rstrip()) from error
     except (OSError, HTTPException, ValueError) as error:
         told = error.reason if isinstance(error, urllib.error.URLError) else error
+        if clock.is_over and not isinstance(told, TimeoutError):
+            raise _too_slow(url) from error
         told = first_line(told if isinstance(told, BaseException) else ValueError(told))
         raise DownloadError(f"{url}: cannot be fetched ({told}); check address and network") from error
 
 
-def _read(answer: Any, url: str, max_bytes: int, deadline: float) -> bytes:
+class _Clock:
+    """Ends the connections of one file when its time is up.
+
+    A server that sends a letter now and then is never silent for long, and without end keeps busy whatever
+    waits for the end of a line: the head of an answer, and each piece of one that comes in pieces.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._sockets: list[socket.socket] = []
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        timer = threading.Timer(self._timeout_s, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def watch(self, connection: HTTPConnection) -> HTTPConnection:
+        connect = connection.connect
+
+        def watched() -> None:
+            connect()
+            self._sockets.append(connection.sock)
+            if self.is_over:  # Those known by now were ended already.
+                raise TimeoutError("timed out")
+
+        connection.connect = watched  # type: ignore[method-assign]
+        return connection
+
+    def _end(self) -> None:
+        for one in list(self._sockets):
+            with suppress(OSError):  # It has ended by itself.
+                # Of the socket below, where another thread is in the midst of reading what is encrypted.
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+
+def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
     announced = answer.headers.get("Content-Length", "")
     expected = int(announced) if announced.isascii() and announced.isdigit() else None
     content = bytearray()
     while True:
         if max(expected or 0, len(content)) > max_bytes:
             raise DownloadError(f"{url}: larger than the {max_bytes:,} bytes that are fetched at most")
-        if time.monotonic() > deadline:
-            raise DownloadError(f"{url}: too slow; {len(content):,} bytes had come when the time was up")
         chunk = answer.read1(_CHUNK_BYTES)  # Returns with what there is, so that the clock is looked at.
+        if clock.is_over:
+            raise _too_slow(url, len(content))
         if not chunk:
             break
         content += chunk
@@ -164,14 +216,43 @@ def _read(answer: Any, url: str, max_bytes: int, deadline: float) -> bytes:
     return bytes(content)
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _too_slow(url: str, size: int = 0) -> DownloadError:
+    return DownloadError(f"{url}: too slow; {size:,} bytes had come when the time was up")
+
+
+class _Watched(urllib.request.AbstractHTTPHandler):
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def do_open(self, http_class: Any, *request: Any, **options: Any) -> Any:
+        return super().do_open(
+            lambda *at, **how: self._clock.watch(http_class(*at, **how)), *request, **options
+        )
+
+
+class _HTTPHandler(_Watched, urllib.request.HTTPHandler):
+    pass
+
+
+class _HTTPSHandler(_Watched, urllib.request.HTTPSHandler):
+    pass
+
+
+class _RedirectHandler(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request: Any, answer: Any, *rest: Any) -> Any:
+        answer.close()  # Left open, all that comes with a redirection would be read, were it without end.
+        return super().redirect_request(request, answer, *rest)
+
+
+def _opener(clock: _Clock) -> urllib.request.OpenerDirector:
     # The usual opener would follow a redirection to ftp:// and open file:// addresses.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _HTTPHandler(clock),
+        _HTTPSHandler(clock),
+        _RedirectHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
