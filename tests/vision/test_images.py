@@ -1,5 +1,6 @@
 import contextlib
 import io
+import os
 import time
 import tracemalloc
 import warnings
@@ -239,6 +240,35 @@ def test_an_empty_file_a_missing_file_and_a_folder_are_refused(tmp_path):
     one_clear_line(str(tmp_path), "a folder")
     one_clear_line("a\0b.png", "no such image file|cannot be read")
     one_clear_line(" ", "the name of the image is empty")
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    one_clear_line(tmp_path / "pipe.jpg", "neither a file nor a link to one")
+
+
+def with_scans_added(data, count):
+    """A progressive JPEG whose last scan comes so many times more."""
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * count + data[-2:]
+
+
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    data = encoded(noise, "JPEG", progressive=True, quality=95)
+    usual = data.count(b"\xff\xda")
+    assert usual > 5
+    load_image(with_scans_added(data, 100 - usual))
+    one_clear_line(with_scans_added(data, 101 - usual), "too slow to decode, it has more than 100 scans")
+    # One that seems to end before, in a comment.
+    ended = with_scans_added(data[:2] + b"\xff\xfe\x00\x04\xff\xd9" + data[2:], 101 - usual)
+    one_clear_line(ended, "too slow to decode")
+    one_clear_line(data[:2] + b"\xff\xfe\x00\x02" * 10_001 + data[2:], "too slow to decode")
+
+
+def test_what_follows_a_jpeg_picture_does_not_count_as_its_scans():
+    data = encoded(two_colours(), "JPEG", comment=b"\xff\xda" * 101)
+    load_image(data + b"\xff\xda" * 101)
 
 
 def test_an_address_is_fetched_and_read_like_a_file():

@@ -22,7 +22,7 @@ from PIL import Image
 from lxmert.data.boxes import require_annotated_size
 from lxmert.data.feature_store import EncodedImage, StoreManifest, encode_image
 from lxmert.data.feature_store.skipped import Skipped
-from lxmert.errors import ImageError, InputError, LxmertError
+from lxmert.errors import InputError, LxmertError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.images import load_image
@@ -92,8 +92,6 @@ class Looker:
 def load(job: ImageJob) -> Image.Image | Skipped:
     """Decode an image file, and see that it has the size that its boxes are for."""
     try:
-        if job.path.exists() and not job.path.is_file():
-            raise ImageError(f"{job.path}: neither a file nor a link to one (a pipe, a socket, a device)")
         image = load_image(job.path)
         if job.annotated_hw is not None:
             require_annotated_size(job.path, (image.height, image.width), job.annotated_hw)

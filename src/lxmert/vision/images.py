@@ -2,8 +2,9 @@
 
 The camera's EXIF orientation is honoured; transparent pixels are laid on white; 16-bit pictures are
 scaled to 8 bits (Pillow alone would clip them); CMYK, palette and grey become RGB; of an animation the
-first frame is taken. The size is checked in the header before a single pixel is decoded, no Pillow
-setting is changed, and only formats that Pillow decodes itself are opened (EPS would start Ghostscript).
+first frame is taken. The size is checked in the header before a single pixel is decoded, a JPEG file that
+would go over its pixels again and again is refused, no Pillow setting is changed, and only formats that
+Pillow decodes itself are opened (EPS would start Ghostscript).
 Addresses are fetched within limits of time and size; who takes sources from strangers must not let them name
 addresses (or paths) that only this machine may see.
 
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from lxmert.downloads import fetch_bytes
 from lxmert.errors import DownloadError, ImageError, first_line
+from lxmert.vision.jpeg_scans import MOST_PARTS, MOST_SCANS, has_too_many_scans
 from lxmert.vision.pixel_formats import from_array, from_tensor, to_rgb
 
 _T = TypeVar("_T")
@@ -56,6 +58,9 @@ _FORMATS = (
     "QOI",
     "HEIF",
 )
+_JPEG_FORMATS = ("JPEG", "MPO")
+"""What Pillow calls JPEG files, those of several pictures too."""
+
 _UPRIGHT = 1
 """The EXIF orientation of a picture that is stored as it is shown."""
 
@@ -80,7 +85,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
         An RGB image of its own memory, upright.
 
     Raises:
-        ImageError: not an image, truncated, empty, missing, a folder, out of reach, too large, or an array
+        ImageError: not an image, truncated, empty, missing, a folder, out of reach, too large, too slow to decode, no
+            file but a pipe or device, or an array
             whose shape, dtype or values are not those of a picture.
     """
     if isinstance(source, np.ndarray):
@@ -188,6 +194,8 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
             raise ImageError(f"{name}: no such image file")
         if path.is_dir():
             raise ImageError(f"{name}: a folder, not an image file; give the path of one picture")
+        if not path.is_file():  # To open a pipe is to wait until something writes to it.
+            raise ImageError(f"{name}: neither a file nor a link to one (a pipe, a socket, a device)")
         with path.open("rb") as file:
             return _decode(file, path.stat().st_size, name, max_pixels)
     except (OSError, ValueError) as error:
@@ -223,7 +231,19 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
     except Exception as error:  # Parsers of broken headers raise whatever they stumble over.
         raise ImageError(f"{name}: the image is broken ({first_line(error)})") from error
     with opened:
+        _refuse_many_scans(opened, file, name)
         return _upright_rgb(opened, name, max_pixels)
+
+
+def _refuse_many_scans(opened: Image.Image, file: Any, name: str) -> None:
+    if opened.format not in _JPEG_FORMATS:
+        return
+    file.seek(0)
+    if has_too_many_scans(file.read()):
+        raise ImageError(
+            f"{name}: too slow to decode, it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} parts in "
+            "all; save it anew"
+        )
 
 
 def _open(file: Any, formats: list[str], max_pixels: int) -> Image.Image:
