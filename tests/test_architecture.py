@@ -17,6 +17,7 @@ LEVELS = {
     "answers": 1,
     "configuration": 1,
     "downloads": 1,
+    "yaml_files": 1,
     "tokenization": 1,
     "texts": 2,
     "weights": 2,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
@@ -17,6 +16,7 @@ from lxmert.vision.gathering import move
 from lxmert.vision.saved_extractor import as_found
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
+from lxmert.yaml_files import parse_yaml
 
 _PROCESSOR = "processor_config.json"
 _CONFIG = "config.json"
@@ -84,10 +84,10 @@ def read_description(text: str) -> dict[str, Any]:
     try:
         # JSON is YAML, so one reader reads both.
         content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
-        found = yaml.safe_load(content)
+        found = parse_yaml(content)
     except FileNotFoundError:
         raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         told = " ".join(str(error).split())
         raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({told})") from error
     if not isinstance(found, dict):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe_values import all_faults, apply_override, flattened
+from lxmert.yaml_files import parse_yaml
 
 
 class Section(BaseModel):
@@ -44,11 +45,11 @@ class Recipe(Section):
             ConfigurationError: The file cannot be read, is no YAML mapping, or breaks the rules.
         """
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = parse_yaml(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path}: the recipe cannot be read ({error})") from error
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from None
         if not isinstance(values, dict):
             raise ConfigurationError(f"{path}: holds {type(values).__name__}, expected sections with keys")
         for override in overrides:

@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lxmert.errors import ConfigurationError
+from lxmert.yaml_files import parse_yaml
 
 
 def all_faults(error: ValidationError) -> str:
@@ -51,9 +51,9 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 def _yaml_value(text: str, override: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"override {override!r}: not YAML: {' '.join(str(error).split())}") from None
+        return parse_yaml(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"override {override!r}: {error}") from None
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

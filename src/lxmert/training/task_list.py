@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lxmert.data.files import TaskFiles
@@ -16,6 +15,7 @@ from lxmert.training.run_folder import RunFolder
 from lxmert.training.tasks import Task
 from lxmert.training.vqa_task import VqaTask
 from lxmert.weights.published import GQA_ANSWERS, published_answers
+from lxmert.yaml_files import parse_yaml
 
 TASKS: dict[str, Task] = {task.name: task for task in (VqaTask(), GqaTask(), Nlvr2Task())}
 
@@ -70,8 +70,8 @@ def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
     """
     path = RunFolder(Path(folder)).recipe_path
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigurationError):
         return None
     # A folder of pre-training holds a recipe of another kind.
     if not isinstance(values, dict) or values.get("task") not in list(TASKS):

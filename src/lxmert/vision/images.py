@@ -85,9 +85,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
         An RGB image of its own memory, upright.
 
     Raises:
-        ImageError: not an image, truncated, empty, missing, a folder, out of reach, too large, too slow to decode, no
-            file but a pipe or device, or an array
-            whose shape, dtype or values are not those of a picture.
+        ImageError: not an image, truncated, empty, missing, a folder, pipe or device, out of reach, too
+            large, too slow to decode, or an array whose shape, dtype or values are not those of a picture.
     """
     if isinstance(source, np.ndarray):
         return _upright_rgb(from_array(source, "image array"), "image array", max_pixels)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import yaml
 from torch import Tensor
 from transformers.utils import cached_file, logging
 
@@ -22,6 +21,7 @@ from lxmert.vision.faster_rcnn.published import config_from_published
 from lxmert.weights.files import CONFIG_NAME, PYTORCH_NAME, SAFETENSORS_NAME, read_folder
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport, quiet_transformers
+from lxmert.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
     from lxmert.vision.faster_rcnn.modeling import FasterRcnn
@@ -189,8 +189,8 @@ def _file(name: str, file: str, hub: Mapping[str, Any]) -> str | None:
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as YAML ({first_line(error)})") from error
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: holds no settings; expected sections such as model and roi_heads")

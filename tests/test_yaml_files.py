@@ -1,0 +1,38 @@
+"""YAML of strangers: plain values, and few of them, whatever aliases and depth promise."""
+
+import pytest
+
+from lxmert.errors import ConfigurationError
+from lxmert.yaml_files import parse_yaml
+
+
+def refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        parse_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_anchors_and_merged_sections_are_read() -> None:
+    text = "base: &base {epochs: 4, rate: 1e-4}\nlong: {<<: *base, epochs: 8}\nsame: *base\n"
+    base = {"epochs": 4, "rate": "1e-4"}
+    assert parse_yaml(text) == {"base": base, "long": {**base, "epochs": 8}, "same": base}
+    assert parse_yaml("") is None
+
+
+@pytest.mark.parametrize(("first", "next_one"), [("[x, x]", "[%s]"), ("{k: x}", "{<<: [%s]}")])
+def test_a_few_lines_that_stand_for_more_than_memory_holds_are_refused(first: str, next_one: str) -> None:
+    lines = [f"n0: &n0 {first}"]
+    for number in range(1, 12):
+        tenfold = next_one % ", ".join([f"*n{number - 1}"] * 10)
+        lines.append(f"n{number}: &n{number} {tenfold}")
+    refused("\n".join(lines), "not YAML of ours: more than 100,000 values")
+
+
+def test_a_value_that_holds_itself_or_is_too_deep_is_refused() -> None:
+    refused("a: &a [*a]", "a value that holds itself")
+    refused("a: " + "[" * 20_000, "nested too deeply")
+
+
+@pytest.mark.parametrize("text", ["!!python/object/apply:os.system [ls]", "a: [", "2026-99-99"])
+def test_what_is_no_plain_value_is_told_in_one_line(text: str) -> None:
+    refused(text, "not YAML: ")
