@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store.layout import ENTRY_BYTES, Entry
 from lxmert.data.feature_store.summary import summarise
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
@@ -378,3 +379,35 @@ def test_the_summary_counts_without_reading_features(three: FeatureStore) -> Non
     assert (found["images"], found["objects"], found["objects_per_image"]) == (3, 7, [0, 5])
     assert found["labels"] == dict.fromkeys(found["labels"], 2)
     assert len(found["labels"]) == 4
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data_offset": 2**62},
+        {"data_offset": 2**64 - 1},
+        {"objects": 2**32 - 1},
+        {"objects": 3},
+        {"height": 0},
+        {"width": 0},
+    ],
+    ids=str,
+)
+def test_an_index_that_points_outside_its_numbers_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+    folder = write_store(tmp_path / "store", THREE)
+    (path,) = folder.glob("*.index")
+    last = path.read_bytes()[-ENTRY_BYTES:]
+    images = memoryview(path.read_bytes())
+    entry = Entry.unpack(images, 2)._replace(**wrong).pack()
+    # In the midst, and with a right checksum, as one who means harm would write it.
+    path.write_bytes(bytes(images[: 2 * ENTRY_BYTES]) + entry + last)
+    next(folder.glob("*.synced")).write_text("4")
+    store = FeatureStore(folder)
+    for read in (
+        lambda: store.regions_at(2),
+        lambda: store["c"],
+        store.object_counts,
+        lambda: store.read_batch(np.arange(1), torch.zeros(1, 9, DIM), np.zeros((1, 9, 4), np.float32)),
+    ):
+        with pytest.raises(DataError, match=r"index: the entry of image 2 is damaged"):
+            read()

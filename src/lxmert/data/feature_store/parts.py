@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from lxmert.data.feature_store.layout import (
     ENTRY_BYTES,
+    ENTRY_DTYPE,
     Entry,
     PartFiles,
     aligned,
@@ -95,6 +98,32 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
             break
         extent = extent.after(entry)
     return extent
+
+
+def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, manifest: StoreManifest) -> None:
+    """See that the numbers of all images lie in the data file, and that no image is without pixels.
+
+    Checksums are not looked at: whoever means harm makes them right.
+
+    Raises:
+        DataError: an entry says otherwise.
+    """
+    entries = np.frombuffer(index, ENTRY_DTYPE)
+    objects_and_flags = entries["objects"].astype(np.uint64) << 32 | entries["flags"]
+    kinds, kind_of_image = np.unique(objects_and_flags, return_inverse=True)
+    most = extent.data_end + 1  # Stands for all that is more, which may be more than numpy can count.
+    layouts = (
+        record_layout(kind >> 32, manifest.feature_dim, manifest.feature_dtype, kind & 0xFFFF_FFFF)
+        for kind in kinds.tolist()
+    )
+    sizes = np.array([min(layout.size, most) for layout in layouts], np.int64)[kind_of_image]
+    ends = np.minimum(entries["data_offset"], most).astype(np.int64) + sizes
+    wrong = (ends > extent.data_end) | (entries["height"] == 0) | (entries["width"] == 0)
+    if wrong.any():
+        raise DataError(
+            f"{files.file('index')}: the entry of image {int(wrong.argmax())} is damaged; get the file "
+            "again, or see what `lxmert features verify` says"
+        )
 
 
 def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:

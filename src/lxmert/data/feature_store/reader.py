@@ -26,7 +26,7 @@ from lxmert.data.feature_store.layout import (
     name_to_bytes,
 )
 from lxmert.data.feature_store.manifest import StoreManifest
-from lxmert.data.feature_store.parts import Extent, map_file, measure
+from lxmert.data.feature_store.parts import Extent, map_file, measure, refuse_wrong_places
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
 
@@ -221,7 +221,7 @@ class FeatureStore:
         return f"FeatureStore({str(self.path)!r}, {len(self)} images, extractor={self.extractor!r})"
 
     def _forget_maps(self) -> None:
-        self._parts = [_MappedPart(files, extent) for files, extent in self._extents]
+        self._parts = [_MappedPart(files, extent, self.manifest) for files, extent in self._extents]
         self._starts = [0]
         for _, extent in self._extents:
             self._starts.append(self._starts[-1] + extent.images)
@@ -249,9 +249,10 @@ class FeatureStore:
 class _MappedPart:
     """The files of one part, each mapped when first used."""
 
-    def __init__(self, files: PartFiles, extent: Extent) -> None:
+    def __init__(self, files: PartFiles, extent: Extent, manifest: StoreManifest) -> None:
         self._files = files
         self._extent = extent
+        self._manifest = manifest
 
     @cached_property
     def data(self) -> memoryview:
@@ -263,7 +264,9 @@ class _MappedPart:
 
     @cached_property
     def index(self) -> memoryview:
-        return map_file(self._files.file("index"), self._extent.images * ENTRY_BYTES)
+        index = map_file(self._files.file("index"), self._extent.images * ENTRY_BYTES)
+        refuse_wrong_places(index, self._extent, self._files, self._manifest)
+        return index
 
     @property
     def entries(self) -> np.ndarray:
