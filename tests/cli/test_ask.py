@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -404,3 +405,22 @@ def test_words_that_the_model_was_never_taught_are_told(
     assert told["unknown_words"] == ["Man"]
 
     assert lxmert.run("ask", picture[0], QUESTION)[2] == ""
+
+
+def test_commands_to_the_terminal_in_the_texts_of_others_are_spelt_out(
+    lxmert: CommandLine, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(embedded_model_folder(), model)
+    evil = "\x1b]0;title\x07\x1b[31m\nlxmert: wrote"
+    answers = [answer + evil for answer in json.loads((model / "answers.json").read_text())]
+    (model / "answers.json").write_text(json.dumps(answers))
+    image = tmp_path / "picture.png"
+    Image.new("RGB", (64, 64), "red").save(image)
+    status, out, _ = lxmert.run("ask", image, "What is there?", "--model", model)
+    assert (status, len(out.splitlines())) == (0, 1)
+    assert r"\x1b]0;title\x07\x1b[31m\nlxmert: wrote  (" in out
+    assert out.rstrip("\n").isprintable()
+    status, _, err = lxmert.run("ask", tmp_path / "no\x1b[2Jpicture\udcff.png", "What is there?")
+    assert (status, err.rstrip("\n").isprintable()) == (1, True)
+    assert r"no\x1b[2Jpicture\udcff.png: no such image file" in err

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from lxmert.data.json_files import one_line
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -106,7 +108,7 @@ def open_picture(
 
 def answer_in_words(text: str, probability: float) -> str:
     """As it is printed; the published VQA table holds the empty answer."""
-    return f"{text or repr('')}  ({probability:.1%})"
+    return f"{one_line(text) or repr('')}  ({probability:.1%})"
 
 
 def _told_of_unknown_words(words: list[str], model: str) -> str:

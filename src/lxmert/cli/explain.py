@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lxmert.cli import asking
+from lxmert.data.json_files import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,5 +111,5 @@ def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
     for name, weight, share in rows:
         colour = "rgb({},{},{})".format(*(FOR if share > 0 else AGAINST))
         bar = Text("█" * round(abs(share) * _BAR), style=colour)
-        table.add_row(Text(name), f"{weight:z.3f}", bar)
+        table.add_row(Text(one_line(name)), f"{weight:z.3f}", bar)
     return table

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lxmert.cli.interrupts import tell_interrupted
+from lxmert.data.json_files import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,7 +172,7 @@ def _run(
     with RateProgress(what, enabled=shows_progress and ranks.rank == 0) as progress:
         report = extract_images(images, store, extractor, options, progress.start)
     for item in report.skipped:
-        typer.echo(f"skipped: {item}", err=True)
+        typer.echo(f"skipped: {one_line(str(item))}", err=True)
     return report
 
 

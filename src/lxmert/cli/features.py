@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
+from lxmert.data.json_files import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,7 +68,7 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
         _print(table)
         typer.echo(f"{store}: {'sound' if not report.faults else f'{len(report.faults):,} faults'}")
     for fault in report.faults:
-        typer.echo(f"fault: {fault}", err=True)
+        typer.echo(f"fault: {one_line(fault)}", err=True)
     if report.faults:
         raise typer.Exit(1)
 
@@ -138,7 +139,7 @@ def import_(
             advance=progress.start(file.stat().st_size),
         )
     for item in report.corrupt:
-        typer.echo(f"skipped: {item}", err=True)
+        typer.echo(f"skipped: {one_line(str(item))}", err=True)
     repeated = f", {report.repeated:,} rows repeat an image" if report.repeated else ""
     typer.echo(
         f"{output}: {report.added:,} images added, {report.found:,} there before, "
@@ -211,7 +212,7 @@ def _worst_table(found: "FeatureComparison", count: int) -> "Table":
     for one in found.worst(count):
         same = "-" if one.same_objects is None else f"{one.same_objects:,}"
         numbers = (_number(one.mean_iou), _number(one.mean_cosine))
-        table.add_row(one.name, f"{one.boxes[0]}, {one.boxes[1]}", f"{one.matched}", *numbers, same)
+        table.add_row(one_line(one.name), f"{one.boxes[0]}, {one.boxes[1]}", f"{one.matched}", *numbers, same)
     return table
 
 
@@ -224,7 +225,7 @@ def _share(value: float | None) -> str:
 
 
 def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_LISTED_NAMES]) + (" …" if len(names) > _LISTED_NAMES else "")
+    return ", ".join(map(one_line, names[:_LISTED_NAMES])) + (" …" if len(names) > _LISTED_NAMES else "")
 
 
 def _shown(value: object) -> str:
@@ -234,7 +235,7 @@ def _shown(value: object) -> str:
         return " to ".join(_shown(one) for one in value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value))
 
 
 def _print(table: "Table") -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lxmert.data.json_files import one_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -73,7 +75,7 @@ def _print(sight: "Sight", drawing: Path | None) -> None:
     count = len(sight.objects)
     found = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
     where = "" if drawing is None else f"; drawn in {drawing}"
-    console.print(f"{found}{where}", soft_wrap=True, highlight=False, markup=False)
+    console.print(one_line(f"{found}{where}"), soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(sight: "Sight") -> "Table":
@@ -92,7 +94,7 @@ def _table(sight: "Sight") -> "Table":
         table.add_column(heading, justify="right", style="dim")
     for number, seen in enumerate(sight.objects, start=1):
         row = [Text(str(number), style="rgb({},{},{})".format(*colour_of(number - 1)))]
-        row += [Text(seen.label or "")] if has_names else []
+        row += [Text(one_line(seen.label or ""))] if has_names else []
         row += [Text("" if seen.score is None else f"{seen.score:.0%}")] if has_scores else []
         table.add_row(*row, *(f"{corner:.0f}" for corner in seen.box_xyxy_px))
     return table

@@ -32,6 +32,7 @@ from lxmert.cli import (
     train_detector,
     validate_submission,
 )
+from lxmert.data.json_files import one_line
 from lxmert.errors import LxmertError
 
 app = typer.Typer(
@@ -119,7 +120,7 @@ def _in_words(error: LxmertError | OSError) -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"lxmert: error: {' '.join(message.split())}", err=True)
+    typer.echo(f"lxmert: error: {one_line(' '.join(message.split()))}", err=True)
     sys.exit(1)
 
 

@@ -128,9 +128,11 @@ class Record:
         return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
 
 
-def one_line(place: str) -> str:
-    """A place as it can stand in a message of one line: a key of JSON may hold any character."""
-    return place if place.isprintable() else repr(place)[1:-1]
+def one_line(text: str) -> str:
+    """A text as it can stand in a line on a terminal: line ends and commands to the terminal are spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def kind_of(value: object) -> str:
