@@ -87,3 +87,10 @@ def first_line(error: BaseException) -> str:
     """The first line of a foreign error, to be told inside a message of ours."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[0].split()).rstrip(".: ")
+
+
+def one_line(text: str) -> str:
+    """A text as it can stand in a line on a terminal: line ends and commands to it are spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -164,3 +164,12 @@ def test_the_table_lists_everything_that_did_not_match() -> None:
     console.print(report.table())
     text = console.export_text()
     assert all(word in text for word in ("gone", "3×4", "bent", "spare"))
+
+
+def test_names_of_tensors_are_shown_as_they_are_and_command_no_terminal(folder: Path) -> None:
+    change(folder, lambda t: t.update({"[/red]\x1b[2J": torch.zeros(2)}))
+    _, report = load_complete(LxmertForQuestionAnswering, folder)
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(report.table())
+    assert r"[/red]\x1b[2J" in shown.get()

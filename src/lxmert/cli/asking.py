@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from lxmert.data.json_files import one_line
+from lxmert.errors import one_line
 
 if TYPE_CHECKING:
     from PIL import Image

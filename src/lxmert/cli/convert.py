@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lxmert.errors import one_line
+
 if TYPE_CHECKING:
     from lxmert.weights.report import LoadReport
 
@@ -59,7 +61,7 @@ def convert(
     console = Console()
     if report.unexpected:
         console.print(report.table())
-    typer.echo(report.summary())
+    typer.echo(one_line(report.summary()))
     typer.echo(f"wrote {destination}")
     if to is Target.ORIGINAL:
         # The file does not hold the number; nothing but this line tells the way back.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lxmert.cli import asking
-from lxmert.data.json_files import one_line
+from lxmert.errors import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lxmert.cli.interrupts import tell_interrupted
-from lxmert.data.json_files import one_line
+from lxmert.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
-from lxmert.data.json_files import one_line
+from lxmert.errors import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lxmert.data.json_files import one_line
+from lxmert.errors import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table

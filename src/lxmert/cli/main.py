@@ -32,8 +32,7 @@ from lxmert.cli import (
     train_detector,
     validate_submission,
 )
-from lxmert.data.json_files import one_line
-from lxmert.errors import LxmertError
+from lxmert.errors import LxmertError, one_line
 
 app = typer.Typer(
     name="lxmert",

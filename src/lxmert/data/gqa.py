@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 
 from lxmert.data.examples import Examples
-from lxmert.data.json_files import Record, one_line
+from lxmert.data.json_files import Record
 from lxmert.data.json_stream import stream_records
 from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
-from lxmert.errors import DataError
+from lxmert.errors import DataError, one_line
 
 # Shared by the many questions without; whoever gets it may not change it.
 _NO_ANNOTATIONS: Mapping[str, Mapping[str, str]] = {"question": {}, "answer": {}, "fullAnswer": {}}

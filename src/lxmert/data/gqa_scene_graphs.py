@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxmert.data.gqa import json_parts
-from lxmert.data.json_files import Record, one_line
+from lxmert.data.json_files import Record
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
-from lxmert.errors import DataError
+from lxmert.errors import DataError, one_line
 
 
 @dataclass(frozen=True, slots=True)

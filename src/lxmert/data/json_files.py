@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lxmert.errors import DataError
+from lxmert.errors import DataError, one_line
 from lxmert.faults import cut_character
 
 _Value = TypeVar("_Value")
@@ -126,13 +126,6 @@ class Record:
         """The field `key`, which must be a list of JSON objects."""
         place = self.at(key)
         return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
-
-
-def one_line(text: str) -> str:
-    """A text as it can stand in a line on a terminal: line ends and commands to the terminal are spelt out."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def kind_of(value: object) -> str:

@@ -15,7 +15,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError
+from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, one_line
 from lxmert.weights.files import REFUSED_PICKLE, check_config, is_refused_pickle, read_folder_shapes
 from lxmert.weights.shapes import Shape
 
@@ -99,11 +99,14 @@ class LoadReport:
     def table(self) -> "Table":
         """The rows as a table for the terminal."""
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table("status", "tensor", "checkpoint", "model", title=f"{self.source} → {self.model}")
+        # As texts, since brackets in a name would be taken for markup.
+        title = Text(one_line(f"{self.source} → {self.model}"))
+        table = Table("status", "tensor", "checkpoint", "model", title=title)
         colours = {"missing": "red", "reshaped": "red", "unexpected": "yellow"}
         for row in self.rows():
-            table.add_row(*row, style=colours[row[0]])
+            table.add_row(*(Text(one_line(cell)) for cell in row), style=colours[row[0]])
         return table
 
     def require_complete(self) -> None:
