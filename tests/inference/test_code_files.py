@@ -13,7 +13,8 @@ from torch import nn
 from torch.export import Dim
 
 from lxmert.inference import code_files, int8
-from lxmert.inference.code_files import load_code, one_process_at_a_time, write_code
+from lxmert.inference.code_files import is_trusted, load_code, one_process_at_a_time, write_code
+from lxmert.inference.compiling import CompiledPart
 from tests.inference.test_fast_model import needs_compiler
 from tests.inference.test_int8 import needs_int8
 
@@ -150,3 +151,51 @@ def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path, compi
         os.utime(folder, (0, time.time() - age))
     written(tmp_path / "one.so")
     assert {path.name for path in tmp_path.iterdir()} == {".partial-young", "one.so"}
+
+
+def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a file or folder belong to another user than the one who runs, who is not the administrator."""
+    if path.stat().st_uid == 0:
+        os.chown(path, 1234, -1)
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+
+
+@pytest.mark.parametrize("who", ["group", "all", "another user"])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_code_that_another_user_may_have_written_is_not_run(
+    what: str, who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "compiled"
+    folder.mkdir(mode=0o700)
+    code = folder / "part.so"
+    code.touch(mode=0o600)
+    ran = []
+    monkeypatch.setattr("lxmert.inference.compiling.load_code", ran.append)
+    CompiledPart._kept(code)
+    assert ran == [code]
+    path = code if what == "file" else folder
+    if who == "another user":
+        make_anothers(path, monkeypatch)
+    else:
+        path.chmod(0o720 if who == "group" else 0o702)
+    assert CompiledPart._kept(code) is None
+    assert ran == [code]
+    assert code.exists()
+
+
+def test_a_folder_of_code_is_for_one_user_alone_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.umask(0)
+    try:
+        with one_process_at_a_time(tmp_path / "compiled"):
+            pass
+    finally:
+        os.umask(before)
+    assert is_trusted(tmp_path / "compiled")
+    make_anothers(tmp_path / "compiled", monkeypatch)
+    with (
+        pytest.raises(PermissionError, match="other users can write there"),
+        one_process_at_a_time(tmp_path / "compiled"),
+    ):
+        pass

@@ -35,6 +35,9 @@ takes 0.9 GB in float32 and half of it in bfloat16."""
 _OF_ALL_INT8_PRODUCTS = {"x_scale": (1.0,), "x_zp": (0, MIDDLE)}
 """Constants that go by one name in the code of all products in 8 bits, and what they may be (`int8.py`)."""
 
+_OTHERS_WRITE = 0o022
+"""The bits of a mode by which a group or all others may write."""
+
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 60 * 60
 
@@ -46,7 +49,7 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_own_folder(folder)
     lock = FileLock(folder / "compiling.lock")
     with suppress(NotImplementedError):  # A file system without locks: each process compiles for itself.
         lock.acquire()
@@ -54,6 +57,29 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def make_own_folder(folder: Path) -> None:
+    """A folder of code, made where there is none, into which no other user can put a file: code is run.
+
+    Raises:
+        PermissionError: it is another user's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_trusted(folder):
+        return
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(folder.stat().st_mode & ~_OTHERS_WRITE)
+        return
+    raise PermissionError("other users can write there")
+
+
+def is_trusted(path: Path) -> bool:
+    """Whether none but this user and the system's administrator can have written a file or folder."""
+    if not hasattr(os, "getuid"):  # Windows keeps what lies in a home from others by itself.
+        return True
+    facts = path.stat()
+    return facts.st_uid in (0, os.getuid()) and not facts.st_mode & _OTHERS_WRITE
 
 
 def write_code(path: Path, program: ExportedProgram) -> None:
@@ -91,6 +117,7 @@ def write_code(path: Path, program: ExportedProgram) -> None:
                     copyfileobj(packed, whole)
                 whole.flush()
                 os.fsync(whole.fileno())
+            code.chmod(code.stat().st_mode & ~_OTHERS_WRITE)
         os.replace(code, path)
     finally:
         rmtree(partial, ignore_errors=True)

@@ -20,7 +20,7 @@ import lxmert.model
 from lxmert import cpu
 from lxmert.downloads import CACHE_VARIABLE, cache_folder
 from lxmert.errors import ConfigurationError, first_line
-from lxmert.inference.code_files import SUFFIX, load_code, one_process_at_a_time, write_code
+from lxmert.inference.code_files import SUFFIX, is_trusted, load_code, one_process_at_a_time, write_code
 from lxmert.inference.joined_products import has_hooks
 
 logger = logging.getLogger(__name__)
@@ -104,8 +104,8 @@ class CompiledPart:
                 return code
         except OSError as error:
             raise ConfigurationError(
-                f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder that "
-                "can be written"
+                f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder of "
+                "your own"
             ) from error
         except Exception as error:  # What compilers raise is of many kinds.
             raise ConfigurationError(
@@ -115,8 +115,11 @@ class CompiledPart:
 
     @staticmethod
     def _kept(path: Path) -> Callable[..., Tensor] | None:
-        """The code of a file; None where there is no such file, or a damaged one, which is removed."""
+        """The code of a file; None where there is none to be trusted, or a damaged one, which is removed."""
         if not path.exists():
+            return None
+        if not (is_trusted(path.parent) and is_trusted(path)):
+            logger.warning("%s is not used, since other users can write it", path)
             return None
         try:
             return load_code(path)
