@@ -227,3 +227,14 @@ def test_padding_refuses_regions_of_different_extractors():
     other = dataclasses.replace(make_regions(2), extractor="other")
     with pytest.raises(RegionsError, match=f"image 1 .* by other and image 0 by {first.extractor}"):
         pad_regions([first, other])
+
+
+@pytest.mark.parametrize(
+    "size", ["[" * 100_000, "[1e999, 5]", f"[{10**400}, 5]", "[NaN, 1]", "[4294967296, 1]"]
+)
+def test_a_file_of_an_impossible_size_is_refused(tmp_path, size):
+    metadata = {"format": "lxmert-regions-1", "size_hw": size, "extractor": "x"}
+    tensors = {"boxes_xyxy_px": torch.zeros(0, 4), "features": torch.zeros(0, 4)}
+    save_file(tensors, tmp_path / "regions", metadata)
+    with pytest.raises(RegionsError, match="size_hw is"):
+        Regions.load(tmp_path / "regions")

@@ -19,6 +19,9 @@ from lxmert.errors import RegionsError
 from lxmert.vision.geometry import validate_boxes
 
 _FORMAT = "lxmert-regions-1"
+_LARGEST_SIDE_PX = 2**32 - 1
+"""What a feature store can say."""
+
 _TENSORS = (
     "boxes_xyxy_px",
     "features",
@@ -183,7 +186,7 @@ class Regions:
             )
         try:
             size_hw = json.loads(metadata["size_hw"])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RegionsError(f"{path}: size_hw is no JSON ({error}); write it again") from error
         return cls(**tensors, size_hw=size_hw, extractor=metadata["extractor"])
 
@@ -219,10 +222,12 @@ def _set(regions: Regions, name: str, value: Any) -> None:
 def _checked_size(size_hw: Any) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in size_hw)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RegionsError(f"size_hw is {size_hw!r}; expected (height, width) in pixels") from error
     if height < 1 or width < 1:
         raise RegionsError(f"size_hw is {size_hw!r}; expected a height and a width of at least one pixel")
+    if max(height, width) > _LARGEST_SIDE_PX:
+        raise RegionsError(f"size_hw is of more than {_LARGEST_SIDE_PX:,} pixels; no picture is as large")
     return height, width
 
 
