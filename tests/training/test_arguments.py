@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
 
 from lxmert import LxmertForQuestionAnswering
 from lxmert.errors import ConfigurationError
@@ -30,6 +30,22 @@ def test_the_recipe_decides_the_precision_however_accelerate_is_set_up(
     arguments = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
     trainer = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[])  # type: ignore[arg-type]
     assert trainer.accelerator.mixed_precision == computed_in
+
+
+def test_a_process_that_sees_several_gpus_trains_on_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up = TrainingArguments.__post_init__
+
+    def set_up_with_two_gpus(arguments: Any) -> None:
+        set_up(arguments)
+        arguments._n_gpu = 2  # As it is where no launcher gave the process a GPU of its own.
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", set_up_with_two_gpus)
+    optimisation = DetectorOptimisationSection(batch_size=5)
+    arguments = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
+    trainer = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[])  # type: ignore[arg-type]
+    assert (trainer.args.n_gpu, trainer.args.train_batch_size) == (1, 5)
 
 
 def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:

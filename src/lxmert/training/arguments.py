@@ -114,4 +114,8 @@ def training_arguments(
     if optimisation.precision == "float32":
         # Else half precision where `accelerate launch` is set up for it, whatever the recipe says.
         arguments.mixed_precision = "no"
+    if arguments.n_gpu > 1:
+        # Else the Trainer would part each batch among all GPUs of a process, make it so many times as large,
+        # and take means of each GPU's part for those of the whole.
+        arguments._n_gpu = 1
     return arguments
