@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     size = given.batch or (4 if common.quick else 256)
     steps = given.steps or (2 if common.quick else 50)
     config = config_of(common.quick)
-    ours = our_model(config).to(common.device)
+    ours = our_model(config, device=common.device).to(common.device)
     peer = peer_model(ours).to(common.device)
     with tempfile.TemporaryDirectory() as folder:
         write_store(Path(folder), given.images or (4 if common.quick else 2000), config.visual_feat_dim)

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     config = config_of(common.quick)
     batch = made_batch(config, given.batch or (4 if common.quick else 32), device=common.device)
     fixed = made_batch(config, len(batch.pairs), length=PADDED_WORDS, device=common.device)
-    ours = our_model(config, given.attention).to(common.device)
+    ours = our_model(config, given.attention, common.device).to(common.device)
     ours_step, peer_step = (
         Step(ours, is_ours=True),
         Step(peer_model(ours).to(common.device), is_ours=False),

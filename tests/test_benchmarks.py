@@ -26,6 +26,7 @@ from lxmert import LxmertForQuestionAnswering  # noqa: E402
 from lxmert.downloads import CACHE_VARIABLE  # noqa: E402
 from lxmert.inference.fast_model import FastModel  # noqa: E402
 from lxmert.training.cpu import products  # noqa: E402
+from lxmert.training.cpu.encoder import PackedEncoder  # noqa: E402
 
 # Odd sizes, all different, so that no two terms of a count can stand in for each other.
 SIZES: dict[str, Any] = models.TINY | {"l_layers": 3, "x_layers": 2, "r_layers": 1, "intermediate_size": 100}
@@ -191,6 +192,21 @@ def test_both_sides_learn_the_same(length: int | None) -> None:
         step.model.eval()  # Without dropout.
         found.append(step.loss(batch.inputs).item())
     assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_training_is_measured_with_the_kernels_of_its_device_whatever_the_machine_has(
+    has_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_gpu)
+    models_by_device = {
+        device: training.our_model(models.config_of(True), None, device) for device in ("cpu", "cuda")
+    }
+    found = {
+        device: (model.config._attn_implementation, isinstance(model.lxmert.encoder, PackedEncoder))
+        for device, model in models_by_device.items()
+    }
+    assert found == {"cpu": ("eager", True), "cuda": ("sdpa", False)}
 
 
 def test_a_step_moves_the_weights() -> None:

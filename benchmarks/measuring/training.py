@@ -126,11 +126,12 @@ def moved(value: Any, device: str) -> Any:
     return {name: moved(one, device) for name, one in value.items()}
 
 
-def our_model(config: Any, attention: str | None = None) -> Any:
-    """Our model as the trainer has it, with the kernels that a recipe names or leaves to the trainer."""
+def our_model(config: Any, attention: str | None = None, device: str = "cpu") -> Any:
+    """Our model as the trainer has it on a device, with the kernels that a recipe names or leaves to it."""
     torch.manual_seed(0)
     model = LxmertInPreTraining(config)
-    choose_kernels(model, PretrainOptimisationSection(attention=attention))
+    optimisation = PretrainOptimisationSection(attention=attention)
+    choose_kernels(model, optimisation, on_cpu=device == "cpu")  # A GPU beside it changes nothing.
     return model.train()
 
 

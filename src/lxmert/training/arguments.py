@@ -13,15 +13,19 @@ from lxmert.training.cpu.encoder import PackedEncoder
 from lxmert.training.recipe_sections import EncoderLoopSection, LoopSection, SavingSection
 
 
-def choose_kernels(model: LxmertPreTrainedModel, optimisation: EncoderLoopSection) -> None:
+def choose_kernels(
+    model: LxmertPreTrainedModel, optimisation: EncoderLoopSection, *, on_cpu: bool | None = None
+) -> None:
     """Set the attention kernel that the recipe names, or the fastest ones where training runs on a CPU.
 
     Args:
         model: a model with `lxmert.encoder`.
         optimisation: names the attention or leaves it out, and says whether the model is compiled.
+        on_cpu: True where training runs on a CPU; None where there is no accelerator.
     """
     attention = optimisation.attention
-    on_cpu = not torch.accelerator.is_available()
+    if on_cpu is None:
+        on_cpu = not torch.accelerator.is_available()
     if attention is None and on_cpu:
         attention = CPU_ATTENTION
     if attention is not None:
