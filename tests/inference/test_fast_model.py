@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, cpu
 from lxmert.errors import ConfigurationError, TensorError
@@ -155,7 +156,7 @@ def test_code_of_layers_that_weights_do_not_tell_all_of_is_not_kept(
     model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another factor of an adapter, as a hook, is another function of equal weights.
-    monkeypatch.setattr(compiling, "compiled_here", lambda part: part)
+    monkeypatch.setattr(compiling, "compiled_here", lambda part, name: part)
     monkeypatch.setattr(compiling, "cache_folder", lambda: pytest.fail("kept as a file"))
     batch = inputs()
     add_adapters(model)
@@ -310,6 +311,21 @@ def test_code_of_one_process_gives_the_same() -> None:
         with torch.no_grad():
             got = scorer(words, masks[0], objects, masks[1])
         torch.testing.assert_close(got, fast.scores(words, masks[0], objects, masks[1]), rtol=0, atol=1e-5)
+
+
+def test_a_part_that_this_process_cannot_compile_is_told_with_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def without_triton(*_: torch.Tensor) -> torch.Tensor:
+        raise TorchDynamoException("Cannot find a working triton installation.\nMore about it.")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: without_triton)
+    hooked = answering()
+    hooked.lxmert.pooler.register_forward_hook(lambda _, __, pooled: -pooled)
+    fast = FastModel(hooked, compiled=True)
+    told = r"the word encoder cannot be compiled here \(Cannot find a working triton installation\)"
+    with pytest.raises(ConfigurationError, match=told):
+        fast.encode_words(torch.ones(BATCH, WORDS, dtype=torch.long))
 
 
 @pytest.mark.parametrize(("dtype", "has_amx", "wanted"), [

@@ -84,7 +84,7 @@ class CompiledPart:
                 if device not in self._code:
                     is_kept = device.type == "cpu" and is_told_by_weights(self._part)
                     self._code[device] = (
-                        self._code_from_file(inputs) if is_kept else compiled_here(self._part)
+                        self._code_from_file(inputs) if is_kept else compiled_here(self._part, self._name)
                     )
         return self._code[device](*inputs)
 
@@ -108,10 +108,7 @@ class CompiledPart:
                 "your own"
             ) from error
         except Exception as error:  # What compilers raise is of many kinds.
-            raise ConfigurationError(
-                f"the {self._name} cannot be compiled here ({_cause(error)}). It takes a C++ compiler, and "
-                f"room in {folder}. Not compiled, the same is computed somewhat slower"
-            ) from error
+            raise _impossible(self._name, error, f"a C++ compiler, and room in {folder}") from error
 
     @staticmethod
     def _kept(path: Path) -> Callable[..., Tensor] | None:
@@ -172,14 +169,27 @@ def is_told_by_weights(part: nn.Module) -> bool:
     )
 
 
+def _impossible(name: str, error: Exception, needs: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the {name} cannot be compiled here ({_cause(error)}). It takes {needs}. "
+        "Not compiled, the same is computed somewhat slower"
+    )
+
+
 def _cause(error: Exception) -> str:
     """What went wrong, in one line: of a C++ compiler's many, the first that tells of an error."""
     found = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
     return found[0].strip() if found else first_line(error)
 
 
-def compiled_here(part: nn.Module) -> Callable[..., Tensor]:
-    """A module as a function that this process compiles at its first call, with its weights frozen."""
+def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]:
+    """A module as a function that this process compiles at its first call, with its weights frozen.
+
+    Args:
+        part: see `CompiledPart`.
+        name: what a message calls it.
+    """
+    from torch._dynamo.exc import TorchDynamoException
     from torch._inductor import config
 
     compiled = torch.compile(part, dynamic=True)
@@ -187,7 +197,10 @@ def compiled_here(part: nn.Module) -> Callable[..., Tensor]:
     def call(*inputs: Tensor) -> Tensor:
         # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
         with config.patch(freezing=True):
-            result: Tensor = compiled(*inputs)
+            try:
+                result: Tensor = compiled(*inputs)
+            except TorchDynamoException as error:
+                raise _impossible(name, error, "a C++ compiler, on a GPU Triton too") from error
         return result
 
     return call
