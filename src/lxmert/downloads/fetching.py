@@ -1,11 +1,5 @@
-"""Files from the net: only http and https, within limits of time and size, checked, and kept.
+"""What lies at an address of the net: only http and https, within limits of time and size."""
 
-Published files (answer tables, vocabularies) are pinned by their SHA-256 and lie in a folder named by it, so
-that what is once fetched serves without a network and can never be another version.
-"""
-
-import hashlib
-import os
 import socket
 import threading
 import time
@@ -13,22 +7,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lxmert.errors import ConfigurationError, DownloadError, first_line
-from lxmert.whole_files import write_whole
-
-CACHE_VARIABLE = "LXMERT_HOME"
-"""Environment variable: the folder for fetched files instead of ~/.cache/lxmert."""
-
-MIRROR_VARIABLE = "LXMERT_MIRROR"
-"""Environment variable: where https://raw.githubusercontent.com is mirrored, for networks that block it."""
-
-MIRRORED_SITE = "https://raw.githubusercontent.com"
+from lxmert.errors import DownloadError, first_line
 
 CONNECT_TIMEOUT_S = 8.0
 """Longest silence of a server, from the first packet on."""
@@ -36,82 +19,9 @@ CONNECT_TIMEOUT_S = 8.0
 WHOLE_TIMEOUT_S = 60.0
 """Longest time for one file."""
 
-MAX_PUBLISHED_BYTES = 16 * 2**20
-"""The largest published file that is fetched here is a hundredth of it."""
-
 _CHUNK_BYTES = 2**16
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
 """Characters of an address that mean something; others than these and letters are escaped."""
-_OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
-_TRUE = {"1", "ON", "YES", "TRUE"}
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """A file that others publish, in exactly one version.
-
-    Attributes:
-        url: where it lies.
-        sha256: what its bytes must hash to, in hexadecimal.
-    """
-
-    url: str
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """Its file name."""
-        return self.url.rpartition("/")[2]
-
-    def fetch(self) -> Path:
-        """Where a checked copy lies on this machine; fetched the first time, kept from then on.
-
-        Raises:
-            DownloadError: out of reach, not the pinned version, nowhere to keep it, or a copy that may not be
-                read.
-            ConfigurationError: see `cache_folder`.
-        """
-        path = cache_folder() / "files" / self.sha256[:16] / self.name
-        if self._is_kept(path):
-            return path
-        if os.environ.get(_OFFLINE_VARIABLE, "").upper() in _TRUE:
-            raise DownloadError(
-                f"{self.name} is not on this machine yet, and {_OFFLINE_VARIABLE} forbids to fetch it; "
-                f"unset it once, or put the file from {self.url} at {path}"
-            )
-        content = fetch_bytes(_mirrored(self.url), max_bytes=MAX_PUBLISHED_BYTES)
-        if (found := _sha256(content)) != self.sha256:
-            raise DownloadError(
-                f"{self.url}: its content has the SHA-256 {found}, expected {self.sha256}; "
-                f"the file has changed or was tampered with, and is not used"
-            )
-        _keep(content, path)
-        return path
-
-    def _is_kept(self, path: Path) -> bool:
-        try:
-            return path.is_file() and _sha256(path.read_bytes()) == self.sha256
-        except OSError as error:
-            raise DownloadError(
-                f"{path}: cannot be read ({error.strerror or error}); mend that, or set {CACHE_VARIABLE} to "
-                "another folder"
-            ) from error
-
-
-def cache_folder() -> Path:
-    """Where fetched files lie: `LXMERT_HOME`, else `lxmert` in the user's cache folder.
-
-    Raises:
-        ConfigurationError: it lies in a home folder, "~", of which the system knows nothing.
-    """
-    own = os.environ.get(CACHE_VARIABLE)
-    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lxmert"
-    try:
-        return folder.expanduser()
-    except RuntimeError as error:  # No such user, or one without a home, as in some containers.
-        raise ConfigurationError(
-            f"{folder}: there is no such home folder; set {CACHE_VARIABLE} to a folder that can be written"
-        ) from error
 
 
 def fetch_bytes(
@@ -146,9 +56,9 @@ def fetch_bytes(
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}".rstrip()) from error
     except (OSError, HTTPException, ValueError) as error:
-        told = error.reason if isinstance(error, urllib.error.URLError) else error
-        if clock.is_over and not isinstance(told, TimeoutError):
+        if clock.is_over:
             raise _too_slow(url) from error
+        told = error.reason if isinstance(error, urllib.error.URLError) else error
         told = first_line(told if isinstance(told, BaseException) else ValueError(told))
         raise DownloadError(f"{url}: cannot be fetched ({told}); check address and network") from error
 
@@ -207,7 +117,7 @@ def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
             raise DownloadError(f"{url}: larger than the {max_bytes:,} bytes that are fetched at most")
         chunk = answer.read1(_CHUNK_BYTES)  # Returns with what there is, so that the clock is looked at.
         if clock.is_over:
-            raise _too_slow(url, len(content))
+            raise _too_slow(url)
         if not chunk:
             break
         content += chunk
@@ -216,8 +126,8 @@ def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
     return bytes(content)
 
 
-def _too_slow(url: str, size: int = 0) -> DownloadError:
-    return DownloadError(f"{url}: too slow; {size:,} bytes had come when the time was up")
+def _too_slow(url: str) -> DownloadError:
+    return DownloadError(f"{url}: too slow; not all of it had come when the time was up")
 
 
 class _Watched(urllib.request.AbstractHTTPHandler):
@@ -259,23 +169,3 @@ def _opener(clock: _Clock) -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
-
-
-def _mirrored(url: str) -> str:
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    return url.replace(MIRRORED_SITE, mirror.rstrip("/"), 1) if mirror else url
-
-
-def _keep(content: bytes, path: Path) -> None:
-    """Write all or nothing: another process never sees half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
-    except OSError as error:
-        raise DownloadError(
-            f"{path}: cannot be kept here ({error}); set {CACHE_VARIABLE} to a folder that can be written"
-        ) from error
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
