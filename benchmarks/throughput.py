@@ -85,7 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="measured steps of a turn (50)")
     parser.add_argument("--images", type=int, help="images of the feature store (2,000)")
     parser.add_argument(
-        "--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="loader processes"
+        "--workers",
+        type=int,
+        default=min(14, max(1, (os.cpu_count() or 2) - 2)),
+        help="loader processes (two less than cores, 14 at most)",
     )
     parser.add_argument("--compiled", action="store_true", help="ours compiled too")
     return parser

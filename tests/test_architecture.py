@@ -16,6 +16,7 @@ LEVELS = {
     "whole_files": 0,
     "answers": 1,
     "configuration": 1,
+    "devices": 1,
     "downloads": 1,
     "yaml_files": 1,
     "tokenization": 1,

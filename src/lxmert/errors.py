@@ -89,8 +89,12 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[0].split()).rstrip(".: ")
 
 
+_HARMLESS = "\u00a0\u200c\u200d"
+"""Invisible, but part of how French, Persian and emoji are written: the no-break space, (non-)joiners."""
+
+
 def one_line(text: str) -> str:
     """A text as it can stand in a line on a terminal: line ends and commands to it are spelt out."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return "".join(one if one.isprintable() or one in _HARMLESS else repr(one)[1:-1] for one in text)

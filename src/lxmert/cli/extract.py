@@ -203,6 +203,7 @@ def _build(
     """The extractor on its device, and whether that is a GPU."""
     import torch
 
+    from lxmert.devices import usable_device
     from lxmert.errors import ConfigurationError
     from lxmert.vision.build import build_extractor
     from lxmert.vision.gathering import move
@@ -211,10 +212,8 @@ def _build(
     if device is None:
         use_gpu = torch.cuda.is_available() and workers == 1
         device = f"cuda:{ranks.local_rank % torch.cuda.device_count()}" if use_gpu else "cpu"
-    if device != "cpu" and workers > 1:
+    if workers > 1 and not device.startswith("cpu"):
         raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
-    try:
-        move(extractor, device)
-    except (RuntimeError, AssertionError) as error:  # A torch without CUDA asserts that there is one.
-        raise ConfigurationError(f"device {device!r} cannot be used: {error}") from error
-    return extractor, device != "cpu"
+    where = usable_device(device)
+    move(extractor, where)
+    return extractor, where.type != "cpu"

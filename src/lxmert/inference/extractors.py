@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lxmert.devices import usable_device
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
@@ -36,10 +37,11 @@ def extractor_named(name: str, *, device: str | torch.device | None = None) -> R
 
     Raises:
         WeightsError: nothing of this name, or nothing that finds objects.
-        ConfigurationError: a malformed description.
+        ConfigurationError: a malformed description, or no such device.
     """
+    where = usable_device(device)
     extractor = build_extractor(extractor_spec(name))
-    move(extractor, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    move(extractor, where)
     return extractor
 
 

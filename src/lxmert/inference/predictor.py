@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from lxmert.answers import Answer
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.progress import StartProgress, no_progress
+from lxmert.devices import usable_device
 from lxmert.errors import InputError
 from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
@@ -99,11 +100,13 @@ class LxmertPredictor:
                 `~/.cache/lxmert/compiled` or below `LXMERT_HOME`; the folder may be deleted at any time.
 
         Raises:
+            ConfigurationError: no such device or dtype, or not here.
             WeightsError: no such model or detector, or its weights cannot be read.
             IncompleteWeightsError: the weights would leave part of the model random.
             DownloadError: a published table that is out of reach.
             InputError: model, detector and answers that do not belong together.
         """
+        where = usable_device(device)
         place = find_model(name)
         own = place.hub_options
         if detector is not None:
@@ -112,7 +115,7 @@ class LxmertPredictor:
             own["answers"] = answer_table(answers)
         processor = LxmertProcessor.from_pretrained(place.location, **own)
         model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
-        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model.to(where)
         return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 
     def to(self, device: str | torch.device) -> Self:

@@ -14,6 +14,7 @@ import torch
 from lxmert.data.boxes import BoxVocabulary, NameList
 from lxmert.data.files import check_directory
 from lxmert.data.progress import StartProgress, no_progress
+from lxmert.devices import usable_device
 from lxmert.errors import ConfigurationError
 from lxmert.training.detection.evaluation import figures, score_detector
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorEvaluationSection, DetectorRecipe
@@ -73,13 +74,15 @@ def evaluate_detector(
 
     Raises:
         WeightsError: no such detector.
-        ConfigurationError: the detector's classes have no names, or not those of the recipe's vocabulary.
+        ConfigurationError: the detector's classes have no names, or not those of the recipe's vocabulary;
+            or there is no such device.
         DataError: a file is missing or malformed, or the split has no box of the detector's classes.
         ImageError: an image cannot be read.
     """
+    where = usable_device(device)
     folder = detector_folder(name)
     model = FasterRcnn.from_pretrained(folder)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(where)
     data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
     vocabulary = _vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit)

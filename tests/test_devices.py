@@ -1,0 +1,29 @@
+"""The device that is named, or the one that suits."""
+
+import pytest
+import torch
+
+from lxmert import LxmertPredictor
+from lxmert.devices import usable_device
+from lxmert.errors import ConfigurationError
+from lxmert.inference.extractors import extractor_named
+
+
+def test_a_device_that_is_there_is_taken() -> None:
+    assert usable_device("cpu") == usable_device(torch.device("cpu")) == torch.device("cpu")
+    assert usable_device("cpu:0").type == "cpu"
+    assert usable_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "toaster", "meta", "cpu:x"])
+def test_a_device_that_cannot_compute_is_told_in_a_line(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"device '{name}' cannot be used: ") as caught:
+        usable_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_device_is_told_before_anything_is_loaded() -> None:
+    with pytest.raises(ConfigurationError, match="cuda:99"):
+        LxmertPredictor.from_pretrained("no/such-model", device="cuda:99")
+    with pytest.raises(ConfigurationError, match="cuda:99"):
+        extractor_named("no/such-detector", device="cuda:99")

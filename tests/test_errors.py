@@ -1,0 +1,18 @@
+"""Texts of others inside our lines."""
+
+import pytest
+
+from lxmert.errors import one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nb\x1b[2J", r"a\nb\x1b[2J"),
+        ("left\u202eto right", r"left\u202eto right"),
+        ("\udcff", r"\udcff"),
+        ("نمی\u200cخواهم 👩\u200d🚀 5\u00a0%", "نمی\u200cخواهم 👩\u200d🚀 5\u00a0%"),
+    ],
+)
+def test_what_commands_a_terminal_is_spelt_out_and_writing_stays(text: str, line: str) -> None:
+    assert one_line(text) == line
