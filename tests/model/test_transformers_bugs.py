@@ -123,6 +123,14 @@ def test_10_an_unknown_argument_is_an_error_that_names_the_nearest(
         model_class(small_config())(**inputs(), **{wrong: torch.ones(3)})
 
 
+@pytest.mark.parametrize("model_class", [LxmertModel, LxmertForPreTraining, LxmertForQuestionAnswering])
+def test_10_an_unknown_argument_that_is_none_was_not_given(model_class: type) -> None:
+    model = model_class(small_config()).eval()
+    # As PEFT's wrapper of question answering models calls them.
+    got = model(**inputs(), start_positions=None, end_positions=None)
+    torch.testing.assert_close(got.to_tuple(), model(**inputs()).to_tuple())
+
+
 def test_11_one_hot_and_soft_answers_are_targets() -> None:
     model = LxmertForPreTraining(small_config()).eval()
     one_hot = nn.functional.one_hot(torch.tensor([4, 0, 8]), 9)

@@ -135,7 +135,7 @@ class LxmertModel(LxmertPreTrainedModel):
                 states and maps cannot be asked for then.
             word_states: (B, W, H), what `encode_words` gave, instead of `input_ids` or `inputs_embeds` and
                 `token_type_ids`; states and maps cannot be asked for then.
-            **unknown: nothing; a name that is not above is a TypeError.
+            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

@@ -87,8 +87,13 @@ class LxmertPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
 
     def _refuse(self, unknown: dict[str, Any]) -> None:
-        """Raise the TypeError for the `unknown` arguments of `forward`."""
-        refuse_unknown_arguments(type(self).__name__, unknown, inspect.signature(self.forward).parameters)
+        """Raise the TypeError for the `unknown` arguments of `forward`.
+
+        Those that are None were not given: modules around a model hand on all arguments that they know.
+        """
+        given = {name: value for name, value in unknown.items() if value is not None}
+        if given:
+            refuse_unknown_arguments(type(self).__name__, given, inspect.signature(self.forward).parameters)
 
 
 class QuestionAnsweringMixin:

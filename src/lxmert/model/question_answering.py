@@ -65,7 +65,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions: see `LxmertModel.forward`.
             object_states: see `LxmertModel.forward`; `lxmert.encode_objects` makes them.
             word_states: see `LxmertModel.forward`; `lxmert.encode_words` makes them.
-            **unknown: nothing; a name that is not above is a TypeError.
+            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

@@ -73,7 +73,7 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
                 instead of `visual_feats` and `visual_pos`.
             word_states: (B, W, H), what `lxmert.encode_words` made of the sentences, each once, instead of
                 `input_ids` or `inputs_embeds` and `token_type_ids`.
-            **unknown: nothing; a name that is not above is a TypeError.
+            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
