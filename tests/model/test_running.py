@@ -102,6 +102,24 @@ def test_exporting_works(attention: str) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("with_gradients", [True, False])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_traced_model_serves_with_and_without_gradients(attention: str, with_gradients: bool) -> None:
+    settings = ONE_LAYER | NO_DROPOUT | {"attn_implementation": attention}
+    model = LxmertForQuestionAnswering(small_config(**settings, return_dict=False)).eval()
+    batch = inputs() | {"attention_mask": torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [0] * 7])}
+    names = ("input_ids", "visual_feats", "visual_pos", "attention_mask", "visual_attention_mask")
+    given = tuple(batch[name] for name in names)
+    with torch.set_grad_enabled(with_gradients):
+        traced = torch.jit.trace(model, given)  # looks whether it makes the same graph again
+    traced(*given)[0].sum().backward()
+    got = _gradients(traced)
+    model.zero_grad()
+    model(*given)[0].sum().backward()
+    torch.testing.assert_close(got, _gradients(model))
+
+
 def test_gradients_of_single_examples_by_vmap() -> None:
     model = LxmertForQuestionAnswering(small_config(**ONE_LAYER, **NO_DROPOUT, attn_implementation="eager"))
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

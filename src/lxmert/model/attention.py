@@ -213,9 +213,11 @@ def _depends_on_hidden_scores(query: Tensor) -> bool:
     """Whether the fused kernels get wrong what queries (B, A, Q, d) that may see no key make.
 
     They take the gradient from a logarithm of the sum of scores, which loses the number of keys beside the
-    lowest number of the type; and the lowest of float16 does not drown the scores.
+    lowest number of the type; and the lowest of float16 does not drown the scores. A traced graph serves with
+    gradients and without, whichever it was made with.
     """
-    return query.requires_grad or query.dtype == torch.float16
+    is_tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return query.requires_grad or query.dtype == torch.float16 or is_tracing
 
 
 def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
