@@ -240,3 +240,15 @@ def test_any_part_of_the_encoders_may_have_a_module_around_it(model_class: type)
                 wrapped += 1
     assert wrapped > 100
     torch.testing.assert_close(model(**inputs())[0], before)
+
+
+def test_every_part_of_a_pretraining_model_is_called_so_that_hooks_on_it_run() -> None:
+    model = LxmertForPreTraining(small_config()).eval()
+    called = set()
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    model(**inputs(), **targets())
+    lists = {
+        name for name, module in model.named_modules() if isinstance(module, nn.ModuleList | nn.ModuleDict)
+    }
+    assert {name for name, _ in model.named_modules()} - called == lists

@@ -105,7 +105,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions: see `LxmertModel.forward`.
             return_all_logits: False scores words and objects only where `labels` and `obj_labels` have
                 something to learn: less time and memory, the same losses.
-            **unknown: nothing; a name that is not above is a TypeError.
+            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -126,8 +126,9 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
         )
         config = self.config
-        word_scores, losses = self._words(encoded.language_output, labels, return_all_logits)
-        match_scores = self.cls.seq_relationship(encoded.pooled_output)  # (B, 2)
+        word_scores, match_scores, losses = self._texts(
+            encoded.language_output, encoded.pooled_output, labels, return_all_logits
+        )
         if matched_label is not None and config.task_matched:
             losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
         object_scores = None
@@ -153,20 +154,21 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
-    def _words(
-        self, states: Tensor, labels: Tensor | None, return_all_logits: bool
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Scores of word pieces for states (B, W, H), (B, W, V) or (L, V), and the loss where it counts."""
+    def _texts(
+        self, words: Tensor, pooled: Tensor, labels: Tensor | None, return_all_logits: bool
+    ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
+        """Scores of word pieces for states (B, W, H), (B, W, V) or (L, V); of the match; the words' loss."""
+        labels = labels if self.config.task_mask_lm else None
         if not return_all_logits:
-            if labels is None or not self.config.task_mask_lm:
-                return None, {}
-            shape = (states.shape[0], states.shape[1])
+            if labels is None:
+                return None, self.cls.seq_relationship(pooled), {}
+            shape = (words.shape[0], words.shape[1])
             rows = labelled_words(labels, shape)
-            states, labels = states[rows], labels.reshape(shape)[rows]  # (L, H), (L,)
-        scores = self.cls.predictions(states)
-        if labels is None or not self.config.task_mask_lm:
-            return scores, {}
-        return scores, {"masked_lm": class_loss(scores, labels, "labels")}
+            words, labels = words[rows], labels.reshape(shape)[rows]  # (L, H), (L,)
+        # As a whole, so that what others hang on the module (hooks, a sharded group) gets its turn.
+        scores, match_scores = self.cls(words, pooled)
+        losses = {} if labels is None else {"masked_lm": class_loss(scores, labels, "labels")}
+        return scores, match_scores, losses
 
     def _objects(
         self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
