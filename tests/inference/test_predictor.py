@@ -144,7 +144,8 @@ def test_copies_answer_alike(
 def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None:
     config, processor = predictor.model.config, predictor.processor
     small = theirs.LxmertConfig(hidden_size=24, num_attention_heads=3, l_layers=1, x_layers=1, r_layers=1)
-    for other in (LxmertForVisualReasoning(config), theirs.LxmertForQuestionAnswering(small)):
+    averaged = torch.optim.swa_utils.AveragedModel(predictor.model)  # keeps the model in .module
+    for other in (LxmertForVisualReasoning(config), theirs.LxmertForQuestionAnswering(small), averaged):
         with pytest.raises(InputError, match=r"model is a .*, expected lxmert.LxmertForQuestionAnswering; "):
             LxmertPredictor(other, processor)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"processor is a .*, expected an LxmertProcessor"):

@@ -245,9 +245,9 @@ def _texts(questions: Iterable[str]) -> list[str]:
 
 
 def _check_kinds(model: object, processor: object) -> None:
-    # Others than ours pass: they may be a model of ours inside a wrapper.
+    # Others than ours pass: they may be a model of ours inside a wrapper, which then tells its configuration.
     is_another = isinstance(model, PreTrainedModel) and not isinstance(model, LxmertForQuestionAnswering)
-    if is_another or not isinstance(model, nn.Module):
+    if is_another or not isinstance(model, nn.Module) or not hasattr(model, "config"):
         wish = "lxmert.LxmertForQuestionAnswering"
         got = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
         raise InputError(f"model is a {got}, expected {wish}; {wish}.from_pretrained reads its folder")
