@@ -181,4 +181,4 @@ def test_what_does_not_fit_is_told(
 
 def test_unknown_arguments_name_the_nearest(model: LxmertForVisualReasoning) -> None:
     with pytest.raises(TypeError, match="nearest known: 'visual_pos'"):
-        model(**pair_inputs(), visual_position=None)
+        model(**pair_inputs(), visual_position=torch.ones(3, 5, 4))
