@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import ProcessorMixin
 
+from lxmert.answers import Answer
 from lxmert.downloads import PublishedFile
 from lxmert.errors import (
     ConfigurationError,
@@ -28,7 +29,7 @@ from lxmert.errors import (
     WeightsError,
 )
 from lxmert.inference.extractors import extractor_spec
-from lxmert.processing import Answer, LxmertProcessor
+from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, Regions, RegularGrid
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
