@@ -48,6 +48,7 @@ def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -
     told = scored.scores.to_dict()
     assert told["per_question_type"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
     assert told["questions"] == 4
+    assert "per_question" not in told
     assert table_of("t", scored.scores).row_count == 1 + 2 * 3
 
 

@@ -33,7 +33,7 @@ FILES = st.dictionaries(
 
 
 def test_a_group_is_a_sentence_with_all_its_pairs() -> None:
-    scores = nlvr2_scores(PERFECT, EXAMPLES)
+    scores = nlvr2_scores(PERFECT, iter(EXAMPLES))
     assert (scores.accuracy, scores.consistency, scores.groups) == (1, 1, 3)
     # One wrong pair of three spoils its group; the groups of one stay right.
     scores = nlvr2_scores(PERFECT | {"dev-1-10-0": False}, EXAMPLES)
