@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lxmert import LxmertConfig, LxmertForQuestionAnswering
+from lxmert.answers import ANSWERS_FILE
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.downloads import PublishedFile
 from lxmert.errors import VocabularyError
@@ -49,6 +50,13 @@ def test_a_published_models_answers_are_known_by_its_name(
     assert known_answers("somebody/else") is None
     (tmp_path / "unc-nlp/lxmert-base-uncased").mkdir(parents=True)
     assert known_answers("unc-nlp/lxmert-base-uncased") is None
+
+
+def test_a_folders_answers_are_known_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / ANSWERS_FILE).write_text('["yes", "no", "cat"]')
+    answers = known_answers(str(tmp_path))
+    assert answers is not None
+    assert list(answers) == ["yes", "no", "cat"]
 
 
 def small_model(answers: int) -> LxmertForQuestionAnswering:

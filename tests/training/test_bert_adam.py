@@ -55,6 +55,19 @@ def test_one_update_by_hand() -> None:
     assert weights.item() == pytest.approx(2.0 - 0.1 * (first / (math.sqrt(second) + 0.5) + 0.01 * 2.0))
 
 
+def test_a_closure_gives_the_gradients_and_the_loss() -> None:
+    weights = nn.Parameter(torch.tensor([2.0]))
+    optimizer = BertAdam([weights], lr=0.1, betas=(0.9, 0.999), eps=0.5, weight_decay=0.0)
+
+    def closure() -> float:
+        loss = (3 * weights).sum()
+        loss.backward()
+        return loss.item()
+
+    assert optimizer.step(closure) == 6.0
+    assert weights.item() == pytest.approx(2.0 - 0.1 * 0.3 / (math.sqrt(0.009) + 0.5))
+
+
 def test_a_parameter_without_gradient_stays() -> None:
     weights = nn.Parameter(torch.tensor([2.0]))
     BertAdam([weights], lr=0.1).step()
@@ -85,6 +98,7 @@ def test_every_schedule_rises_and_ends(schedule: Any) -> None:
     assert course(1) == pytest.approx(0.5)
     assert course(2) == pytest.approx(1.0)
     assert course(10) == pytest.approx(1.0 if schedule == "constant_with_warmup" else 0.0)
+    assert course(12) == pytest.approx(course(10))
     assert schedule != "cosine" or course(6) == pytest.approx(0.5)
 
 

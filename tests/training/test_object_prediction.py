@@ -22,7 +22,7 @@ def plain() -> LxmertForQuestionAnswering:
         intermediate_size=24,
         l_layers=1,
         x_layers=1,
-        r_layers=1,
+        r_layers=2,
         visual_feat_dim=6,
         num_qa_labels=4,
         visual_feat_loss=False,
@@ -74,8 +74,9 @@ def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswerin
 
 
 def test_the_original_configuration_is_left_as_it_was(plain: LxmertForQuestionAnswering) -> None:
-    LxmertWithObjectPrediction.around(plain, LABELS)
-    assert plain.config.num_object_labels == 1600
+    config = LxmertWithObjectPrediction.around(plain, LABELS).config
+    assert (config.num_object_labels, config.num_attr_labels) == (3, 5)
+    assert (plain.config.num_object_labels, plain.config.num_attr_labels) == (1600, 400)
 
 
 def test_objects_without_any_layer_are_refused_at_once(plain: LxmertForQuestionAnswering) -> None:
