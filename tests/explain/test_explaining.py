@@ -18,6 +18,7 @@ from lxmert import (
 from lxmert.errors import ConfigurationError, InputError, TensorError, TextError
 from lxmert.explain import METHODS, Explanation, explain
 from lxmert.explain.case import Case
+from lxmert.explain.relevance import RaisingMaps, carried, relevance
 from lxmert.inference.int8 import quantize
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import sample
@@ -82,6 +83,35 @@ def test_every_method_weighs_each_word_and_object(
     assert explanation.answer.probability == pytest.approx(best.probability, abs=1e-5)
     ranked = [explanation.object_weights[row] for row in explanation.ranked_objects()]
     assert ranked == sorted(explanation.object_weights, reverse=True)
+
+
+def test_relevance_carries_what_of_each_map_raises_the_answer(
+    predictor: LxmertPredictor, regions: Regions
+) -> None:
+    case = Case(predictor, regions, QUESTION)
+    made = case.forward()
+
+    def raising(layers: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+        slopes = torch.autograd.grad(made.score, layers, retain_graph=True, materialize_grads=True)
+        products = [weights[0] * slope[0] for weights, slope in zip(layers, slopes, strict=True)]
+        return [torch.where(heads > 0, heads, 0.0).sum(dim=0) / len(heads) for heads in products]
+
+    output = made.output
+    words, objects = carried(
+        RaisingMaps(
+            words=raising(output.language_attentions),
+            objects=raising(output.vision_attentions),
+            words_to_objects=raising(output.cross_encoder_attentions),
+            objects_to_words=raising(output.vision_to_language_attentions),
+            words_to_words=raising(output.cross_language_self_attentions),
+            objects_to_objects=raising(output.cross_vision_self_attentions),
+        ),
+        made.word_vectors.shape[1],
+        made.features.shape[1],
+    )
+    found, expected = relevance(case), case.weights(words, objects)
+    torch.testing.assert_close(found.words, expected.words)
+    torch.testing.assert_close(found.objects, expected.objects)
 
 
 def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regions) -> None:
