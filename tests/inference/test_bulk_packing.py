@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert.errors import ConfigurationError
+from lxmert.inference import bulk_packing
 from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, equal_questions, pack, windows
 
 SIZES = st.lists(st.tuples(st.integers(3, 20), st.integers(1, 40)), min_size=1, max_size=120)
@@ -49,6 +50,21 @@ def test_batches_are_as_large_as_they_may_be() -> None:
 
 def limits(**most: int) -> BatchLimits:
     return BatchLimits(**most, fixed_tokens=1)
+
+
+def test_batches_larger_than_the_shortest_questions_would_make_are_not_weighed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = []
+
+    def longest_from(lengths: np.ndarray) -> np.ndarray:
+        most.append(len(lengths))
+        return np.maximum.accumulate(lengths[::-1])[::-1]
+
+    monkeypatch.setattr(bulk_packing, "_longest_from", longest_from)
+    pack([4, 9] * 20, [6] * 40, 2, BatchLimits(tokens=100))
+    assert max(most) == 100 // (2 * (4 + 6))
+    assert pack([], [], 2, BatchLimits(tokens=100)) == []
 
 
 def test_padding_is_weighed_against_a_batch_more() -> None:

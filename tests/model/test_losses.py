@@ -73,8 +73,11 @@ def test_object_loss_is_weighted_and_averaged_over_real_objects() -> None:
     losses = object_losses({"obj": scores}, {"obj": (label, weight)}, None, 2.0)
     assert losses["obj"].item() == pytest.approx(2 * by_hand / 3)
     real = torch.tensor([[1, 1, 0]])
-    losses = object_losses({"obj": scores}, {"obj": (label, weight)}, real, 1.0)
-    assert losses["obj"].item() == pytest.approx(0.5 * math.log(8 / 5) / 2)
+    # What stands under padding is no class, and has no say.
+    for padding in (1, 99):
+        label[0, 2] = padding
+        losses = object_losses({"obj": scores}, {"obj": (label, weight)}, real, 1.0)
+        assert losses["obj"].item() == pytest.approx(0.5 * math.log(8 / 5) / 2)
 
 
 def test_unlabelled_objects_count_in_the_mean_with_zero() -> None:

@@ -139,7 +139,8 @@ def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: Batc
     # Up and down in turns, so that a batch across two groups has like lengths too.
     order = np.lexsort((np.where(group % 2 == 0, lengths, -lengths), group))
     lengths, counts = lengths[order], counts[order]
-    most = limits.most_questions(len(order), images * int((lengths + counts).min(initial=1)))
+    least = int((lengths + counts).min()) if len(order) else 0
+    most = limits.most_questions(len(order), images * least)
     # Of the first questions in order: the least work, and where its last batch starts.
     work, starts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
     for end in range(1, len(order) + 1):
