@@ -1,5 +1,6 @@
 """Explanations of a trained model: each method gives what its definition says, for any question and image."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,18 @@ def test_relevance_carries_what_of_each_map_raises_the_answer(
     found, expected = relevance(case), case.weights(words, objects)
     torch.testing.assert_close(found.words, expected.words)
     torch.testing.assert_close(found.objects, expected.objects)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_in_bfloat16_is_explained_nearly_as_in_float32(
+    predictor: LxmertPredictor, regions: Regions, method: str
+) -> None:
+    model = copy.deepcopy(predictor.model).to(torch.bfloat16)
+    rounded = explain(LxmertPredictor(model, predictor.processor), regions, QUESTION, method=method)
+    exact = explain(predictor, regions, QUESTION, method=method)
+    assert rounded.answer.text == exact.answer.text
+    largest = max(map(abs, exact.object_weights))
+    assert rounded.object_weights == pytest.approx(exact.object_weights, abs=0.3 * largest)
 
 
 def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regions) -> None:
