@@ -79,6 +79,7 @@ def test_every_method_weighs_each_word_and_object(
     assert len(explanation.word_weights) == len(explanation.words)
     assert len(explanation.object_weights) == len(regions)
     assert any(explanation.object_weights)
+    assert explanation.full == (1.0 if method == "removal" else None)
     [[best]] = predictor.answer(regions, [QUESTION])
     assert explanation.answer.text == best.text
     assert explanation.answer.probability == pytest.approx(best.probability, abs=1e-5)

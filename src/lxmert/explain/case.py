@@ -91,8 +91,6 @@ class Case:
             raise InputError(f"{answer!r} is none of the {len(answers)} answers that the model chooses from")
         inputs = predictor.processor(text=[question], regions=[regions]).to(self._model.device)
         self._inputs: dict[str, Tensor] = dict(inputs)
-        for name in ("visual_feats", "visual_pos"):
-            self._inputs[name] = self._inputs[name].to(self._model.dtype)
         self.words = _words(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())
         self.objects = len(regions)
         nothing = torch.zeros(1, len(self.words), dtype=torch.bool)
