@@ -91,6 +91,23 @@ def test_clipped_boxes_lie_inside_and_clipping_twice_changes_nothing(boxes, righ
     assert torch.equal(inside, geometry.area(boxes))
 
 
+@pytest.mark.parametrize(
+    ("box", "filled"),
+    [
+        ([5, 5, 5, 9], [4.5, 5, 5.5, 9]),
+        ([2, 9.75, 6, 10], [2, 9, 6, 10]),
+        ([30, -4, 40, -1], [19, 0, 20, 1]),
+        ([1, 2, 3, 4], [1, 2, 3, 4]),
+    ],
+)
+def test_a_narrow_box_is_widened_about_its_middle_but_inside_the_image(box, filled):
+    assert geometry.clip_filled(torch.tensor([box]), (10, 20)).tolist() == [filled]
+
+
+def test_corners_lie_half_a_side_from_the_centre():
+    assert geometry.cxcywh_to_xyxy(torch.tensor([[5.0, 6.0, 4.0, 2.0]])).tolist() == [[3, 5, 7, 7]]
+
+
 def test_given_boxes_that_are_fractions_of_the_image_are_refused():
     fractions = [[0.1, 0.2, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]
     with pytest.raises(RegionsError, match=r"fractions .* multiply x by 53 and y by 37") as caught:
@@ -110,7 +127,7 @@ def test_boxes_inside_pass_unchanged(boxes):
 
 
 def test_a_tiny_overshoot_is_clamped_and_the_input_is_left_alone():
-    boxes = torch.tensor([[-0.9, -0.5, 53.7, 37.99]])
+    boxes = torch.tensor([[-0.9, -0.5, 53.7, 38.0]])
     assert geometry.validate_boxes(boxes, SIZE_HW).tolist() == [[0.0, 0.0, 53.0, 37.0]]
     assert boxes[0, 0].item() == pytest.approx(-0.9)
 
@@ -120,6 +137,7 @@ def test_a_tiny_overshoot_is_clamped_and_the_input_is_left_alone():
     [
         ([-7.5, 1, 9, 9], "left", "7.5"),
         ([1, -3, 9, 9], "top", "3"),
+        ([-1.25, 1, 9, 9], "left", "1.25"),
         ([1, 1, 60, 9], "right", "7"),
         ([1, 1, 9, 40], "bottom", "3"),
     ],

@@ -84,6 +84,7 @@ def test_features_that_are_not_finite_are_refused_with_row_and_column(value):
         ({"features": torch.zeros(3, 5, dtype=torch.int64)}, "int64"),
         ({"features": [[1.0]]}, "list"),
         ({"size_hw": (0, 10)}, "at least one pixel"),
+        ({"size_hw": (10, 0)}, "at least one pixel"),
         ({"size_hw": 40}, "height, width"),
         ({"extractor": ""}, "extractor"),
         ({"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 200.0, 9.0]] * 3)}, "120 px beyond the right edge"),
