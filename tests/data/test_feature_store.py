@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import pickle
 import struct
 import zlib
@@ -325,6 +326,22 @@ def test_a_store_of_other_features_is_not_continued(
 ) -> None:
     with pytest.raises(DataError, match=told):
         FeatureStoreWriter(three.path, other)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_manifest_is_written_once_on_file_systems_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    narrow = StoreManifest(1, "float32", EXTRACTOR)
+    assert narrow.write_new(tmp_path)
+    assert not StoreManifest(2, "float32", EXTRACTOR).write_new(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    assert StoreManifest.read(tmp_path) == narrow
 
 
 @pytest.mark.parametrize(

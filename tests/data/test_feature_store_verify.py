@@ -1,5 +1,7 @@
 """`verify_store` finds every changed byte, and counts what is there."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,17 @@ def test_a_fault_is_told_with_its_place_and_name(sound: Path) -> None:
     (fault,) = verify_store(sound).faults
     path.write_bytes(content)
     assert fault == f"{STEM}.index, image 3, 'photo-3.jpg': the checksum of its numbers is wrong"
+
+
+def test_a_manifest_of_other_features_makes_every_image_a_fault(tmp_path: Path) -> None:
+    folder = write_store(tmp_path / "store", {"a": random_regions(1, 2)})
+    path = folder / "manifest.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"feature_dim": told["feature_dim"] + 2}))
+    (fault,) = verify_store(folder).faults
+    # Two objects of two float32 numbers more.
+    assert (found := re.search(r"(\d+) bytes of numbers, expected (\d+) for 2 objects$", fault))
+    assert int(found[2]) - int(found[1]) == 2 * 2 * 4
 
 
 def test_images_behind_a_damaged_entry_are_still_checked(sound: Path) -> None:
