@@ -135,8 +135,8 @@ def test_object_labels_come_in_the_form_of_the_objects(dataset: TaskDataset, pai
     ids = torch.tensor([[0, 1, -100, -100], [2, 3, 4, 5], [6, -100, -100, -100]])
     labels = ObjectLabels(ids, ids + 0, 7, 7)
     single = TaskCollator(dataset.regions, 0, 3, TargetKind.CLASS, object_labels=labels)
-    batch = single([dataset[0], dataset[1]])
-    assert batch["obj_labels"]["obj"][0].tolist() == [[6, -100], [0, 1]]
+    batch = single([dataset[0], dataset[1], dataset[2]])
+    assert batch["obj_labels"]["obj"][0].tolist() == [[6, -100], [0, 1], [6, -100]]
     double = TaskCollator(pairs.regions, 0, 2, TargetKind.CLASS, object_labels=labels)
     objects, weights = double([pairs[0], pairs[2]])["obj_labels"]["obj"]
     assert objects[0].tolist() == [[0, 1, -100, -100], [6, -100, -100, -100]]
@@ -153,7 +153,7 @@ def test_soft_targets_hold_all_scores(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.SOFT)([dataset[row] for row in range(4)])
     expected = torch.tensor([[1.0, 0.6, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.6]])
     assert torch.equal(batch["labels"], expected)
-    assert dataset.answerable == 3
+    assert (dataset.answerable, len(dataset)) == (3, 4)
 
 
 def test_batch_holds_nothing_but_model_inputs_and_labels(dataset: TaskDataset) -> None:

@@ -73,8 +73,12 @@ def test_what_the_extractor_is_and_says_can_be_asked(source: RegionSource) -> No
     assert (source.extractor, source.feature_dim, set(source.rows)) == (EXTRACTOR, DIM, set(ORDER))
     labels = source.object_labels
     assert labels is not None
-    ids = [IMAGES[f"{name}.jpg"].object_ids for name in ORDER]
-    assert labels.object_count == max(int(one.max()) for one in ids if one is not None and len(one)) + 1
+    images = [IMAGES[f"{name}.jpg"] for name in ORDER]
+    for count, ids in (
+        (labels.object_count, [image.object_ids for image in images]),
+        (labels.attribute_count, [image.attribute_ids for image in images]),
+    ):
+        assert count == max(int(one.max()) for one in ids if one is not None and len(one)) + 1
 
 
 def test_labels_come_with_confidences_or_all_alike(source: RegionSource) -> None:
@@ -196,6 +200,18 @@ def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore)
         open_regions(store, ["x", "image1", "y"])
     with pytest.raises(DataError, match="no image is asked for"):
         open_regions(store, [])
+
+
+@pytest.mark.parametrize("memory", [0, 2**20])
+def test_images_without_any_object_have_one_place_that_is_padding(tmp_path: Path, memory: int) -> None:
+    images = {name: random_regions(0, 0) for name in "abc"}
+    source = open_regions(
+        FeatureStore(write_store(tmp_path, images)), ["a", "b", "c"], in_memory_bytes=memory
+    )
+    batch = source.batch(torch.tensor([2, 0]))
+    assert (batch["visual_feats"].shape, batch["visual_pos"].shape) == ((2, 1, DIM), (2, 1, 4))
+    assert torch.equal(batch["visual_attention_mask"], torch.tensor([[0], [0]]))
+    assert batch["visual_attention_mask"].dtype == torch.int64
 
 
 def test_an_extractor_that_names_nothing_gives_no_labels(tmp_path: Path) -> None:

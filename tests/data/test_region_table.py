@@ -47,6 +47,7 @@ def test_the_size_of_a_table_is_that_of_its_features_and_boxes() -> None:
     table = RegionTable.from_regions(IMAGES)
     sizes = [table.inputs[name].nbytes for name in ("visual_feats", "visual_pos")]
     assert table_bytes(4, 5, 7) == sum(sizes)
+    assert table_bytes(4, 0, 7) == table_bytes(4, 1, 7)
     assert table_bytes(4, 5, 7, torch.float16) == sizes[0] // 2 + sizes[1]
 
 
