@@ -43,6 +43,7 @@ def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
     assert not report.complete
     assert report.missing["answer_head.logit_fc.3.weight"] == (7, 48)
     assert len(report.missing) == 6
+    assert set(report.matched) == set(load_file(folder / "model.safetensors"))
     with pytest.raises(IncompleteWeightsError) as caught:
         load_complete(LxmertForQuestionAnswering, folder)
     message = str(caught.value)
@@ -61,6 +62,7 @@ def test_reshaped_tensors_are_refused_with_both_shapes(folder: Path) -> None:
         "answer_head.logit_fc.3.weight": ((7, 48), (9, 48)),
     }
     assert not report.missing
+    assert set(report.matched) == set(load_file(folder / "model.safetensors")) - set(report.reshaped)
 
 
 def test_unused_tensors_are_reported_with_their_shapes_and_allowed(folder: Path) -> None:

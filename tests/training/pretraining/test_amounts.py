@@ -46,6 +46,12 @@ def test_amounts_by_hand() -> None:
         "places": 5,
         "qa": 1,
     }
+    # Without a mask every object is real.
+    del batch["visual_attention_mask"]
+    amounts = amounts_of(batch)
+    objects = ("object_labels", "feature_regression", "places")
+    assert [by_task(amounts.terms)[task] for task in objects] == [6, 6, 6]
+    assert [by_task(amounts.weights)[task] for task in objects] == [2.25, 3, 6]
 
 
 def test_losses_of_halves_weighed_by_their_terms_are_that_of_the_whole() -> None:
