@@ -172,3 +172,10 @@ def test_published_tables_load(shared_data: Path, name: str, size: int, first: s
     assert len(vocabulary) == size
     assert first is None or vocabulary[0] == first
     assert all(vocabulary.label(answer) == label for label, answer in enumerate(vocabulary))
+
+
+def test_equal_vocabularies_have_one_hash_and_one_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    assert len({AnswerVocabulary(["yes", "no"]), AnswerVocabulary(["yes", "no"])}) == 1
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="the answer vocabulary cannot be written"):
+        AnswerVocabulary(["yes"]).save(tmp_path / "file" / "answers.json")
