@@ -587,6 +587,13 @@ def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: P
         list_images(Path("https://example.org/b.png"))
 
 
+@pytest.mark.parametrize("content", ["", "<html>\n<b>Not found</b>\n</html>\n"])
+def test_a_picture_by_its_ending_is_none_of_a_list(tmp_path: Path, content: str) -> None:
+    photo = tmp_path / "photo.JPG"
+    photo.write_text(content)
+    assert list_images(photo) == [NamedImage("photo.JPG", photo)]
+
+
 @pytest.mark.parametrize("content", [b"P3\n1 1\n255\n255 0 0\n", b"P6\n1 1\n255\n\xff\xfe\xfd"])
 def test_a_picture_without_zero_bytes_is_no_list_of_paths(tmp_path: Path, content: bytes) -> None:
     picture = tmp_path / "red.ppm"

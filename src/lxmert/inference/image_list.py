@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
+from lxmert.data.image_names import plain_name
 from lxmert.errors import DataError
 from lxmert.vision.images import is_address, typed_path
 
@@ -116,7 +117,9 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
         content = list_file.read_bytes()
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read ({error})") from error
-    if b"\0" in content[:_LOOKED_AT_BYTES] or content.startswith(_PLAIN_PICTURES):  # One picture.
+    # A picture by its ending is none of a list, also where it holds text, such as a page of an error.
+    named_as_picture = plain_name(list_file.name) != list_file.name
+    if named_as_picture or b"\0" in content[:_LOOKED_AT_BYTES] or content.startswith(_PLAIN_PICTURES):
         yield list_file.name, list_file
         return
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
