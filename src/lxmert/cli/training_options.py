@@ -32,7 +32,9 @@ OverridesOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a value, as in --set optimisation.epochs=2. Repeatable."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="The result alone: no bars, epochs and notes.")
+]
 
 
 def recipe_of(
