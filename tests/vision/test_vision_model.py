@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
+    BertConfig,
+    BertModel,
     CLIPConfig,
     CLIPModel,
     EfficientNetImageProcessorPil,
@@ -139,6 +141,11 @@ def test_models_that_see_nothing_are_refused(tmp_path):
     )
     with pytest.raises(WeightsError, match="'funnel', not a vision model"):
         BackboneGrid(tmp_path)
+    sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**sizes, intermediate_size=8)).save_pretrained(tmp_path / "bert")
+    for maker in (BackboneGrid, BackboneEncoder):
+        with pytest.raises(WeightsError, match="'bert', not a vision model"):
+            maker(tmp_path / "bert")
     for maker in (BackboneGrid, BackboneEncoder, TransformersDetector):
         with pytest.raises(ConfigurationError, match="model is 5; expected a model of transformers"):
             maker(5)

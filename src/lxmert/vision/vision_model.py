@@ -206,7 +206,8 @@ def _load_model(name: str, place: str) -> nn.Module:
     is_backbone = any("Backbone" in architecture for architecture in config.architectures or ())
     # Not AutoBackbone: it asks the hub even about local folders, and takes an offline hub for timm.
     kind = (MODEL_FOR_BACKBONE_MAPPING if is_backbone else MODEL_MAPPING).get(type(config), None)
-    if not isinstance(kind, type):
+    is_model = isinstance(kind, type) and issubclass(kind, nn.Module)
+    if not is_model or "pixel_values" not in inspect.signature(kind.forward).parameters:
         raise WeightsError(
             f"{name}: a model of type {config.model_type!r}, not a vision model of transformers"
         )
