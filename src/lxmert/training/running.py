@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import PreTrainedModel, Trainer, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from lxmert._version import __version__
 from lxmert.training.cpu.memory import keep_freed_memory
@@ -166,7 +167,9 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
 class SaveFigures(TrainerCallback):
     """Writes metrics.json after each evaluation, so that an interrupted run shows how far it came.
 
-    The training loss is logged before each evaluation and checkpoint, so that the figures have all of it.
+    The training loss is logged before each evaluation and checkpoint, so that the figures have all of it. A
+    checkpoint of an epoch's last step waits for the evaluation after the epoch: a run that went on from one
+    before it would leave it out, and the random numbers that it draws.
 
     Args:
         folder: where.
@@ -176,14 +179,24 @@ class SaveFigures(TrainerCallback):
     def __init__(self, folder: RunFolder, figures: Callable[[Any], dict[str, Any]]) -> None:
         self._folder = folder
         self._figures = figures
+        self._saves_after_epoch = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Log the loss where an evaluation or a checkpoint follows."""
-        control.should_log = control.should_log or control.should_evaluate or control.should_save
+        ends_epoch = state.epoch.is_integer() or state.global_step >= state.max_steps
+        if control.should_save and ends_epoch and args.eval_strategy == IntervalStrategy.EPOCH:
+            control.should_save, self._saves_after_epoch = False, True
+        self._log_first(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The same."""
-        self.on_step_end(args, state, control)
+        """The same, and the checkpoint that waited."""
+        control.should_save = control.should_save or self._saves_after_epoch
+        self._saves_after_epoch = False
+        self._log_first(control)
+
+    @staticmethod
+    def _log_first(control: Any) -> None:
+        control.should_log = control.should_log or control.should_evaluate or control.should_save
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write what is known so far."""
