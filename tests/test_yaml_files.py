@@ -33,6 +33,16 @@ def test_a_value_that_holds_itself_or_is_too_deep_is_refused() -> None:
     refused("a: " + "[" * 20_000, "nested too deeply")
 
 
-@pytest.mark.parametrize("text", ["!!python/object/apply:os.system [ls]", "a: [", "2026-99-99"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system [ls]",
+        "a: [",
+        "2026-99-99",
+        "!!int ''",
+        "!!bool perhaps",
+        "!!timestamp soon",
+    ],
+)
 def test_what_is_no_plain_value_is_told_in_one_line(text: str) -> None:
     refused(text, "not YAML: ")

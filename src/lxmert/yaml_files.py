@@ -28,7 +28,9 @@ def parse_yaml(text: str) -> Any:
         raise ConfigurationError("not YAML of ours: nested too deeply") from None
     except ConfigurationError:
         raise
-    except (yaml.YAMLError, ValueError) as error:  # The latter of a date that is none.
+    except (
+        Exception
+    ) as error:  # Of a date that is none, or !!int before no number, yaml raises what it meets.
         raise ConfigurationError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
