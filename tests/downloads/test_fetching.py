@@ -40,6 +40,11 @@ def test_a_redirection_is_followed(server: Server) -> None:
     assert fetch(f"{server.url}/there") == CONTENT
 
 
+def test_redirections_without_end_are_told(server: Server) -> None:
+    server.answers["/round"] = plain(b"", 302, Location="/round")
+    one_line(lambda: fetch(f"{server.url}/round"), "/round", "infinite loop")
+
+
 def test_letters_beyond_ascii_and_spaces_are_escaped(server: Server) -> None:
     server.answers["/%C3%A9t%C3%A9%20%25.jpg?a=1&b=%C3%A9"] = plain()
     assert fetch(f"{server.url}/été %25.jpg?a=1&b=é") == CONTENT

@@ -54,7 +54,8 @@ def fetch_bytes(
                 )
             return _read(answer, url, max_bytes, clock)
     except urllib.error.HTTPError as error:
-        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}".rstrip()) from error
+        reason = " ".join(str(error.reason).split())  # Of several lines where redirections go in a circle.
+        raise DownloadError(f"{url}: the server answers {error.code} {reason}".rstrip()) from error
     except (OSError, HTTPException, ValueError) as error:
         if clock.is_over:
             raise _too_slow(url) from error
