@@ -51,6 +51,13 @@ def test_the_weightiest_goes_first_and_last(monkeypatch: pytest.MonkeyPatch) -> 
     assert (words.most_first, words.least_first) == ((1, 0, 0), (1, 1, 0))
 
 
+def test_the_shares_are_those_of_the_papers_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "Case", LaidDown)
+    found = faithfulness(PREDICTOR, [AskedQuestion(REGIONS, "?", "yes")], knows, "objects")
+    assert found.shares == (0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
+    assert found.least_first == (1, 1, 1, 1, 1, 1, 0, 0, 0), "of 4 objects 3 are gone up to 3.5"
+
+
 def test_accuracy_is_of_the_right_answer_and_the_mean_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "Case", LaidDown)
     asked = [AskedQuestion(REGIONS, "?", answer) for answer in ("yes", "no", "unheard of", "yes")]
