@@ -24,7 +24,6 @@ from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
 
 _LONGEST_NAME_BYTES = 65_535
-_LARGEST_COUNT = 2**32 - 1
 
 TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -200,8 +199,6 @@ def _check_fits(name: str, regions: Regions, manifest: StoreManifest) -> None:
         raise RegionsError(
             f"{name}: {regions.feature_dim} features per object, the store holds {manifest.feature_dim}"
         )
-    if max(regions.size_hw) > _LARGEST_COUNT:
-        raise RegionsError(f"{name}: an image of {regions.size_hw} pixels is larger than a store can say")
 
 
 def _converted(what: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
