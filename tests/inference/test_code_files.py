@@ -199,3 +199,16 @@ def test_a_folder_of_code_is_for_one_user_alone_to_write(
         one_process_at_a_time(tmp_path / "compiled"),
     ):
         pass
+
+
+def test_a_folder_whose_mode_stays_open_to_all_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on mounted drives of other systems: else each process would compile anew, for minutes."""
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
+    with (
+        pytest.raises(PermissionError, match="other users can write there"),
+        one_process_at_a_time(tmp_path),
+    ):
+        pass

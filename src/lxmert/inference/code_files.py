@@ -66,12 +66,10 @@ def make_own_folder(folder: Path) -> None:
         PermissionError: it is another user's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if is_trusted(folder):
-        return
-    if folder.stat().st_uid == os.getuid():
+    if not is_trusted(folder) and folder.stat().st_uid == os.getuid():
         folder.chmod(folder.stat().st_mode & ~_OTHERS_WRITE)
-        return
-    raise PermissionError("other users can write there")
+    if not is_trusted(folder):  # Another user's, or on a file system whose modes stay as they are.
+        raise PermissionError("other users can write there")
 
 
 def is_trusted(path: Path) -> bool:
