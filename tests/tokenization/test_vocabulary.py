@@ -115,9 +115,15 @@ def test_tokenizer_files_that_cannot_be_used(tokenizer_class, tmp_path: Path):
             tokenizer_class(tokenizer_file=path)
     with pytest.raises(VocabularyError, match="no tokenizer file"):
         tokenizer_class(tokenizer_file=tmp_path / "none.json")
-    (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(VocabularyError, match="not JSON"):
-        tokenizer_class.from_pretrained(tmp_path)
+    for content, message in (
+        ("{", "not JSON"),
+        ("{}", "tokenizer.json"),
+        ("null", "tokenizer.json"),
+        ("[" * 200_000, "tokenizer.json"),
+    ):
+        (tmp_path / "tokenizer.json").write_text(content)
+        with pytest.raises(VocabularyError, match=message):
+            tokenizer_class.from_pretrained(tmp_path)
 
 
 def test_wordpiece_needs_an_unknown_token(tokenizer_class, small):

@@ -214,6 +214,11 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
             raise VocabularyError(
                 f"a tokenizer file of {name!r} is not JSON ({error}); save it again"
             ) from error
+        except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+            # Of a file that is JSON, but no tokenizer, the library raises whatever it stumbles over.
+            if (file := config.with_name("tokenizer.json")).is_file():
+                backend.read_backend(file)
+            raise
 
     @classmethod
     def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
