@@ -15,6 +15,7 @@ from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.vqa import read_vqa
 from lxmert.errors import DataError
 from lxmert.training.finetuning import finetune
+from lxmert.training.metrics.vqa import VqaScores
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
 from tests.command_line import status_of
@@ -46,9 +47,10 @@ def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -
     assert scored.accuracy == pytest.approx(100 * (0.6 + 0.9) / 4)
     assert scored.per_family == {"other": pytest.approx(30.0), "yes/no": pytest.approx(45.0)}
     told = scored.scores.to_dict()
-    assert told["per_question_type"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
+    assert told["perQuestionType"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
     assert told["questions"] == 4
-    assert "per_question" not in told
+    official = VqaScores(0.0, {}, {}, {}, 0, {}, {}).to_dict()
+    assert set(told) == set(official) - {"missing"}, "one spelling for both, and no single questions"
     assert table_of("t", scored.scores).row_count == 1 + 2 * 3
 
 
@@ -60,8 +62,8 @@ def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_pa
         task.split(tmp_path, "val", VqaFiles(format="lxmert", questions="{split}.json")).read(), SAID
     )
     told = scored.scores.to_dict()
-    assert told["questions_per_answer_type"] == {"other": 2, "yes/no": 1}
-    assert told["questions_per_type"] == {"what": 2, "other": 1}
+    assert told["questionsPerAnswerType"] == {"other": 2, "yes/no": 1}
+    assert told["questionsPerType"] == {"what": 2, "other": 1}
     counts = list(table_of("t", scored.scores).columns[1].cells)
     assert counts == ["3", "", "2", "1", "", "1", "2"]
 

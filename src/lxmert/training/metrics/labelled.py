@@ -5,7 +5,7 @@ labels were made of the official annotations this differs from the official accu
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from lxmert.data.labels import LabelledQuestion
@@ -36,8 +36,15 @@ class LabelledScores:
     per_question: dict[Any, float] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the single questions, for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "per_question"}
+        """Everything but the single questions, for JSON, under the names that official figures have."""
+        return {
+            "overall": self.overall,
+            "perAnswerType": self.per_answer_type,
+            "perQuestionType": self.per_question_type,
+            "questions": self.questions,
+            "questionsPerType": self.questions_per_type,
+            "questionsPerAnswerType": self.questions_per_answer_type,
+        }
 
 
 def labelled_scores(predictions: Mapping[Any, str], questions: Iterable[LabelledQuestion]) -> LabelledScores:
