@@ -11,6 +11,7 @@ from lxmert.errors import one_line
         ("a\nb\x1b[2J", r"a\nb\x1b[2J"),
         ("left\u202eto right", r"left\u202eto right"),
         ("\udcff", r"\udcff"),
+        ("Où\u202f? 写真\u3000一", "Où\u202f? 写真\u3000一"),
         ("نمی\u200cخواهم 👩\u200d🚀 5\u00a0%", "نمی\u200cخواهم 👩\u200d🚀 5\u00a0%"),
     ],
 )

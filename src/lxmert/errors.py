@@ -89,8 +89,8 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[0].split()).rstrip(".: ")
 
 
-_HARMLESS = "\u00a0\u200c\u200d"
-"""Invisible, but part of how French, Persian and emoji are written: the no-break space, (non-)joiners."""
+_HARMLESS = "\u00a0\u202f\u3000\u200c\u200d"
+"""Invisible, but part of how French, Japanese, Persian and emoji are written: other spaces, (non-)joiners."""
 
 
 def one_line(text: str) -> str:
