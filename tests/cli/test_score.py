@@ -89,6 +89,17 @@ class TestVqa:
         found = json.loads(run(f"{self.SCORE} --evaluator before-2021-03 --json")[1])
         assert (found["overall"], found["evaluator"]) == (66.67, "before-2021-03")
 
+    def test_types_of_questions_cannot_command_the_terminal(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(ANNOTATORS, 4, ("how\x1b[2J", "oth\x1b]0;er\x07", ["many"] * 10))
+        write_vqa(q1="yes", q2="Dog", q3="café", q4="many")
+        status, out, _ = run(self.SCORE)
+        assert status == 0
+        assert "\x1b" not in out
+        assert r"how\x1b[2J" in out
+        assert r"oth\x1b]0;er\x07" in out
+
     def test_each_question_into_a_file(self, run: Run) -> None:
         write_vqa(q1="yes", q2="Dog", q3="cafe")
         assert run(f"{self.SCORE} --per-question each.json")[0] == 0

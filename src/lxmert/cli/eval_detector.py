@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lxmert.errors import one_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -73,5 +75,5 @@ def _table(found: "SavedDetectorReport") -> "Table":
     worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_CLASSES_SHOWN]
     for number, value in worst:
         name = found.names[number]
-        table.add_row(Text(f"AP@0.5 {name}"), f"{found.boxes[name]:,}", f"{value:.2f}")
+        table.add_row(Text(one_line(f"AP@0.5 {name}")), f"{found.boxes[name]:,}", f"{value:.2f}")
     return table

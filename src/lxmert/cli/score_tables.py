@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lxmert.errors import one_line
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -107,7 +109,7 @@ def _table(title: str, sections: Mapping[str, Sequence[_Line]], counted: str = "
     from rich.text import Text
 
     # Texts, for names may hold brackets, which rich would take for markup.
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(one_line(title)), title_justify="left")
     table.add_column("figure", overflow="fold")
     table.add_column(counted, justify="right")
     table.add_column("score", justify="right")
@@ -116,6 +118,6 @@ def _table(title: str, sections: Mapping[str, Sequence[_Line]], counted: str = "
             table.add_section()
             table.add_row(section, "", "", style="dim")
         for name, count, figure in lines:
-            shown = Text(f"  {name}" if section else name)
+            shown = Text(one_line(f"  {name}" if section else name))
             table.add_row(shown, "" if count is None else f"{count:,}", figure)
     return table
