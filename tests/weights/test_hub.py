@@ -113,6 +113,29 @@ def test_settings_without_the_weights_are_no_copy_of_a_model(
     one_line(lambda: hub_folder(NAME), NAME, "no whole copy", "HF_HUB_OFFLINE")
 
 
+def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
+    sites: Sites, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        (repository / f"model-0000{number}-of-00002.safetensors").write_bytes(b"part")
+    folder = hub_folder(NAME)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_folder(NAME) == folder
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    one_line(lambda: hub_folder(NAME), NAME, "no whole copy", "HF_HUB_OFFLINE")
+
+
+def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
+    sites: Sites, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "config.json").rename(repository / "processor_config.json")
+    folder = hub_folder(NAME, weights=False)
+    assert names(folder) == {"processor_config.json", "vocab.txt"}
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub_folder(NAME, weights=False) == folder
+    one_line(lambda: hub_folder(NAME), NAME, "no whole copy")
+
+
 def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, repository: Path) -> None:
     (repository / "inner").mkdir()
     (repository / "config.json").rename(repository / "inner" / "config.json")

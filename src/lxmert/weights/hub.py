@@ -30,6 +30,8 @@ _TENSORFLOW = "tf_model.h5"
 _PROCESSOR = "processor_config.json"
 _MARKERS = ("config.json", "config.yaml")
 """Files of which every folder of a model or detector holds one."""
+_SHARD = re.compile(r"-\d+-of-(\d+)\.")
+"""In the name of a file with a part of the weights: how many such files there are."""
 
 
 def is_hub_name(name: str) -> bool:
@@ -166,7 +168,7 @@ def _cached_folder(
 
     if isinstance(error, HFValidationError):
         raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
-    for marker in _MARKERS:
+    for marker in _MARKERS if weights else (*_MARKERS, _PROCESSOR):
         path = try_to_load_from_cache(name, prefix + marker, **place)
         if isinstance(path, str) and (not weights or _has_weights(Path(path).parent)):
             return Path(path).parent
@@ -184,6 +186,8 @@ def _cached_folder(
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether weights were fetched into a folder, and not its settings alone."""
+    """Whether weights were fetched into a folder, all files of them, and not its settings alone."""
     names = [path.name for path in folder.iterdir()]
-    return _wanted(names, "", weights=True) != _wanted(names, "", weights=False)
+    files = set(_wanted(names, "", weights=True)).difference(_wanted(names, "", weights=False))
+    shards = [int(found[1]) for file in files if (found := _SHARD.search(file))]
+    return bool(files) and len(shards) == max(shards, default=0)
