@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from lxmert.errors import ImageError
+from lxmert.vision import jpeg_scans
 from lxmert.vision.images import as_image_list, as_rgb, load_image, load_images, typed_path
 from tests.pictures import png_header_only
 from tests.sites import Sites, serving
@@ -269,6 +270,17 @@ def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
 def test_what_follows_a_jpeg_picture_does_not_count_as_its_scans():
     data = encoded(two_colours(), "JPEG", comment=b"\xff\xda" * 101)
     load_image(data + b"\xff\xda" * 101)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 1000])
+def test_scans_are_counted_in_pieces_and_a_film_behind_them_is_not_read(chunk_bytes, monkeypatch):
+    monkeypatch.setattr(jpeg_scans, "_CHUNK_BYTES", chunk_bytes)
+    data = encoded(two_colours(), "JPEG", progressive=True)
+    usual = data.count(b"\xff\xda")
+    film = io.BytesIO(with_scans_added(data, 100 - usual) + bytes(100_000))
+    assert not jpeg_scans.has_too_many_scans(film)
+    assert film.tell() < 50_000
+    assert jpeg_scans.has_too_many_scans(io.BytesIO(with_scans_added(data, 101 - usual)))
 
 
 def test_an_address_is_fetched_and_read_like_a_file():

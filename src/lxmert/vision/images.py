@@ -235,10 +235,7 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
 
 
 def _refuse_many_scans(opened: Image.Image, file: Any, name: str) -> None:
-    if opened.format not in _JPEG_FORMATS:
-        return
-    file.seek(0)
-    if has_too_many_scans(file.read()):
+    if opened.format in _JPEG_FORMATS and has_too_many_scans(file):
         raise ImageError(
             f"{name}: too slow to decode, it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} parts in "
             "all; save it anew"

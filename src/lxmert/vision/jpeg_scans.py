@@ -4,6 +4,8 @@ A file of a megabyte can so keep a decoder busy for an hour. Source: ITU-T T.81,
 """
 
 import re
+from collections.abc import Iterator
+from typing import BinaryIO
 
 MOST_SCANS = 100
 """Of a progressive picture; encoders make about ten."""
@@ -11,26 +13,42 @@ MOST_SCANS = 100
 MOST_PARTS = 10_000
 """Scans, tables, comments and so on; a picture with long metadata has some hundreds."""
 
+_CHUNK_BYTES = 2**14
+
 # Behind 0xFF none of these begins a part: they stand amid the data of a scan, or alone.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 
 
-def has_too_many_scans(data: bytes) -> bool:
+def has_too_many_scans(file: BinaryIO) -> bool:
     """Whether the first picture of a JPEG file has more than `MOST_SCANS` scans, or `MOST_PARTS` parts.
 
     Args:
-        data: the bytes of the file; what follows the picture, such as a film, is not looked at.
+        file: open; what follows the picture, such as a film, is not read.
     """
-    scans = place = 0
-    for _ in range(MOST_PARTS):
-        found = _MARKER.search(data, place)
-        if found is None or found[1][0] == _END_OF_IMAGE:
+    scans = 0
+    for number, kind in enumerate(_kinds_of_parts(file)):
+        if kind == _END_OF_IMAGE:
             return False
-        scans += found[1][0] == _START_OF_SCAN
-        if scans > MOST_SCANS:
+        scans += kind == _START_OF_SCAN
+        if scans > MOST_SCANS or number == MOST_PARTS:
             return True
+    return False
+
+
+def _kinds_of_parts(file: BinaryIO) -> Iterator[int]:
+    file.seek(0)
+    before = b""  # A marker may lie across two chunks.
+    while chunk := file.read(_CHUNK_BYTES):
+        data = before + chunk
+        found = _MARKER.search(data)
+        if found is None:
+            before = data[-1:]
+            continue
+        yield found[1][0]
         # Each part begins with its length; the data of a scan follow behind.
-        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
-    return True
+        start = file.tell() - len(data) + found.end()
+        file.seek(start)
+        file.seek(start + max(2, int.from_bytes(file.read(2), "big")))
+        before = b""
