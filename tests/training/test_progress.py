@@ -9,8 +9,15 @@ from rich.console import Console
 from lxmert.training.progress import ProgressDisplay, TrainingProgress
 
 
-@pytest.mark.parametrize("family", ["what [color] is", "is it [/b]"])
-def test_families_of_questions_are_shown_as_they_are_called(family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "shown"),
+    [
+        ("what [color] is", "what [color] is"),
+        ("is it [/b]", "is it [/b]"),
+        ("how\x1b[2J", r"how\x1b[2J"),
+    ],
+)
+def test_families_of_questions_are_shown_as_they_are_called(family: str, shown: str) -> None:
     told = StringIO()
     display = ProgressDisplay(enabled=True, console=Console(file=told, width=200))
     state = SimpleNamespace(is_world_process_zero=True, epoch=1.0)
@@ -18,7 +25,7 @@ def test_families_of_questions_are_shown_as_they_are_called(family: str) -> None
         TrainingProgress(display).on_evaluate(
             None, state, None, metrics={"eval_accuracy": 50.0, f"eval_accuracy/{family}": 40.0}
         )
-    assert f"epoch 1: validation accuracy 50.00 %  {family} 40.0" in told.getvalue()
+    assert f"epoch 1: validation accuracy 50.00 %  {shown} 40.0" in told.getvalue()
 
 
 @pytest.mark.parametrize("width", [80, 140])

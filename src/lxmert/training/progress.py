@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.table import Column
 from transformers import TrainerCallback
 
+from lxmert.errors import one_line
 from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
 
 # What the longest numbers and a short bar take of a line; the rest is for the words in front of them.
@@ -124,5 +125,5 @@ def _accuracies(metrics: dict[str, float]) -> str | None:
     if ACCURACY not in figures:
         return None
     families = sorted(accuracy_per_family(figures).items())
-    listed = "  ".join(f"{escape(name)} {value:.1f}" for name, value in families)
+    listed = "  ".join(f"{escape(one_line(name))} {value:.1f}" for name, value in families)
     return f"validation accuracy [bold]{figures[ACCURACY]:.2f} %[/bold]  {listed}"
