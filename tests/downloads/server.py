@@ -4,9 +4,8 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
-
 from lxmert.errors import DownloadError
+from tests.refusals import refusal
 
 CONTENT = b'["yes", "no"]\n'
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -50,11 +49,9 @@ class Server:
         self.server.server_close()
 
 
-def one_line(call: Callable[[], object], *words: str) -> str:
-    with pytest.raises(DownloadError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
+def not_fetched(call: Callable[[], object], *words: str) -> str:
+    """The message of a download's error, which holds these words."""
+    message = refusal(DownloadError, call)
     for word in words:
         assert word in message
     return message

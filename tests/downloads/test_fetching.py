@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from lxmert.downloads import fetch_bytes
-from tests.downloads.server import CONTENT, Server, one_line, plain
+from tests.downloads.server import CONTENT, Server, not_fetched, plain
 
 
 def fetch(url: str, max_bytes: int = 1000, **options: object) -> bytes:
@@ -15,23 +15,23 @@ def fetch(url: str, max_bytes: int = 1000, **options: object) -> bytes:
 
 
 def test_what_is_not_there_is_told_with_the_servers_answer(server: Server) -> None:
-    one_line(lambda: fetch(f"{server.url}/absent"), "404", "/absent")
+    not_fetched(lambda: fetch(f"{server.url}/absent"), "404", "/absent")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "/etc/hostname", "http:", "x"])
 def test_only_addresses_of_the_web_are_fetched(url: str) -> None:
-    one_line(lambda: fetch(url), url)
+    not_fetched(lambda: fetch(url), url)
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[", "http://127.0.0.1:0x1/", "http://a b/"])
 def test_a_malformed_address_is_one_line(url: str) -> None:
-    one_line(lambda: fetch(url), url)
+    not_fetched(lambda: fetch(url), url)
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x"])
 def test_a_redirection_leads_nowhere_but_to_the_web(server: Server, target: str) -> None:
     server.answers["/there"] = plain(b"", 302, Location=target)
-    one_line(lambda: fetch(f"{server.url}/there"), "/there")
+    not_fetched(lambda: fetch(f"{server.url}/there"), "/there")
 
 
 def test_a_redirection_is_followed(server: Server) -> None:
@@ -42,7 +42,7 @@ def test_a_redirection_is_followed(server: Server) -> None:
 
 def test_redirections_without_end_are_told(server: Server) -> None:
     server.answers["/round"] = plain(b"", 302, Location="/round")
-    one_line(lambda: fetch(f"{server.url}/round"), "/round", "infinite loop")
+    not_fetched(lambda: fetch(f"{server.url}/round"), "/round", "infinite loop")
 
 
 def test_letters_beyond_ascii_and_spaces_are_escaped(server: Server) -> None:
@@ -65,15 +65,17 @@ def test_a_file_larger_than_the_limit_is_refused_before_it_is_read(server: Serve
             return
 
     server.answers["/announced"] = server.answers["/unannounced"] = endless
-    one_line(lambda: fetch(f"{server.url}/announced", max_bytes=100_000), "larger than the 100,000 bytes")
-    one_line(lambda: fetch(f"{server.url}/unannounced", max_bytes=100_000), "larger than the 100,000 bytes")
+    not_fetched(lambda: fetch(f"{server.url}/announced", max_bytes=100_000), "larger than the 100,000 bytes")
+    not_fetched(
+        lambda: fetch(f"{server.url}/unannounced", max_bytes=100_000), "larger than the 100,000 bytes"
+    )
     server.answers["/fits"] = plain(b"x" * 100_000)
     assert len(fetch(f"{server.url}/fits", max_bytes=100_000)) == 100_000
 
 
 def test_a_file_cut_short_is_refused(server: Server) -> None:
     server.answers["/short"] = plain(b"half", Content_Length="8")
-    one_line(lambda: fetch(f"{server.url}/short"), "cut short after 4 of 8 bytes")
+    not_fetched(lambda: fetch(f"{server.url}/short"), "cut short after 4 of 8 bytes")
 
 
 def test_a_server_that_dribbles_does_not_hold_us(server: Server) -> None:
@@ -89,7 +91,7 @@ def test_a_server_that_dribbles_does_not_hold_us(server: Server) -> None:
 
     server.answers["/slow"] = dribble
     start = time.perf_counter()
-    one_line(lambda: fetch(f"{server.url}/slow", timeout_s=0.5), "too slow")
+    not_fetched(lambda: fetch(f"{server.url}/slow", timeout_s=0.5), "too slow")
     assert time.perf_counter() - start < 5
 
 
@@ -108,7 +110,7 @@ def test_a_server_that_never_ends_a_line_does_not_hold_us(server: Server, begin:
 
     server.answers["/endless"] = dribble
     start = time.perf_counter()
-    one_line(lambda: fetch(f"{server.url}/endless", timeout_s=1.5), "too slow")
+    not_fetched(lambda: fetch(f"{server.url}/endless", timeout_s=1.5), "too slow")
     assert time.perf_counter() - start < 5
 
 
@@ -132,12 +134,12 @@ def test_a_silent_server_does_not_hold_us(server: Server) -> None:
     done = threading.Event()
     server.answers["/silent"] = lambda request: bool(done.wait(20)) and None
     start = time.perf_counter()
-    one_line(lambda: fetch(f"{server.url}/silent", timeout_s=0.3), "when the time was up")
+    not_fetched(lambda: fetch(f"{server.url}/silent", timeout_s=0.3), "when the time was up")
     assert time.perf_counter() - start < 5
     done.set()
 
 
 def test_a_page_in_place_of_an_image_is_told(server: Server) -> None:
     server.answers["/page"] = plain(b"<html>", Content_Type="text/html; charset=utf-8")
-    one_line(lambda: fetch(f"{server.url}/page", wanted_type="image"), "text/html", "instead of an image")
+    not_fetched(lambda: fetch(f"{server.url}/page", wanted_type="image"), "text/html", "instead of an image")
     assert fetch(f"{server.url}/page") == b"<html>"

@@ -10,7 +10,7 @@ import pytest
 
 from lxmert.downloads import PublishedFile, cache_folder
 from lxmert.errors import ConfigurationError
-from tests.downloads.server import CONTENT, Server, one_line, plain
+from tests.downloads.server import CONTENT, Server, not_fetched, plain
 
 
 def table(server: Server, content: bytes = CONTENT) -> PublishedFile:
@@ -30,7 +30,7 @@ def test_a_file_is_fetched_once_and_then_serves_without_the_net(server: Server) 
 def test_another_version_of_a_file_is_not_used_and_not_kept(server: Server, tmp_path: Path) -> None:
     server.answers["/data/table.json"] = plain(b"tampered")
     expected, found = (hashlib.sha256(content).hexdigest() for content in (CONTENT, b"tampered"))
-    one_line(table(server).fetch, expected, found)
+    not_fetched(table(server).fetch, expected, found)
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 
@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     server.answers["/data/table.json"] = plain()
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path / "file"))
-    one_line(table(server).fetch, "cannot be kept", "LXMERT_HOME")
+    not_fetched(table(server).fetch, "cannot be kept", "LXMERT_HOME")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such permissions there")
@@ -99,14 +99,14 @@ def test_a_copy_that_may_not_be_read_is_told(server: Server, monkeypatch: pytest
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    one_line(table(server).fetch, f"{path}: cannot be read (Permission denied)", "LXMERT_HOME")
+    not_fetched(table(server).fetch, f"{path}: cannot be read (Permission denied)", "LXMERT_HOME")
     assert len(server.asked) == 1
 
 
 def test_switched_off_the_net_is_not_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answers["/data/table.json"] = plain()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    message = one_line(table(server).fetch, "HF_HUB_OFFLINE", "table.json")
+    message = not_fetched(table(server).fetch, "HF_HUB_OFFLINE", "table.json")
     assert str(cache_folder()) in message
     assert server.asked == []
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -148,7 +148,7 @@ def test_a_home_folder_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch
 def test_out_of_reach_is_told_within_seconds(server: Server) -> None:
     server.stop()
     start = time.perf_counter()
-    one_line(table(server).fetch, "cannot be fetched", "table.json")
+    not_fetched(table(server).fetch, "cannot be fetched", "table.json")
     assert time.perf_counter() - start < 3
 
 

@@ -34,8 +34,8 @@ from tests.processing.making import (
     THE,
     WORDS,
     make,
-    one_line,
     picture,
+    refused,
     tokenizer,
 )
 from tests.vision.faster_rcnn.random_detectors import random_detector
@@ -48,12 +48,12 @@ def test_a_processor_is_copied_and_pickled():
 
 
 def test_settings_that_are_none_are_refused():
-    one_line(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
-    one_line(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
-    one_line(ConfigurationError, "at least 3", lambda: make(max_text_length=0))
-    one_line(VocabularyError, "'no' is listed twice", lambda: make(answers=["yes", "no", "no"]))
-    one_line(VocabularyError, "answer 1 is a int", lambda: make(answers=["yes", 7]))
-    one_line(VocabularyError, "at least one", lambda: make(answers=[]))
+    refused(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
+    refused(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
+    refused(ConfigurationError, "at least 3", lambda: make(max_text_length=0))
+    refused(VocabularyError, "'no' is listed twice", lambda: make(answers=["yes", "no", "no"]))
+    refused(VocabularyError, "answer 1 is a int", lambda: make(answers=["yes", 7]))
+    refused(VocabularyError, "at least one", lambda: make(answers=[]))
 
 
 @pytest.mark.parametrize("kind", ["boxes", "grid", None])
@@ -130,12 +130,12 @@ def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_pa
             (tmp_path / name).unlink()
         else:
             (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    one_line(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
+    refused(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
-    one_line(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
-    one_line(
+    refused(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
+    refused(
         WeightsError,
         "some/absent-model on the hub: its cache holds no whole copy.*or give a folder",
         lambda: LxmertProcessor.from_pretrained(

@@ -45,8 +45,8 @@ from tests.processing.making import (
     WORDS,
     A,
     make,
-    one_line,
     picture,
+    refused,
     some_regions,
     tokenizer,
 )
@@ -314,7 +314,7 @@ def test_a_model_takes_a_batch_as_it_is():
     ],
 )
 def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
-    one_line(error, words, lambda: make()(**arguments))
+    refused(error, words, lambda: make()(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -329,14 +329,14 @@ def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 def test_tensors_whose_numbers_cannot_be_read_are_refused(without_numbers, words):
     image = without_numbers(torch.rand(3, 8, 8))
-    one_line(ImageError, f"image tensor {words}", lambda: make()(images=image, boxes=BOXES))
+    refused(ImageError, f"image tensor {words}", lambda: make()(images=image, boxes=BOXES))
     boxes = without_numbers(torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 4.0]]))
     for given in (boxes, [boxes]):
-        one_line(RegionsError, f"set of boxes {words}", lambda at=given: make()(images=picture(), boxes=at))
+        refused(RegionsError, f"set of boxes {words}", lambda at=given: make()(images=picture(), boxes=at))
 
 
 def test_images_without_an_extractor_are_refused():
-    one_line(InputError, "no extractor", lambda: make(None)(images=picture(), text="cat"))
+    refused(InputError, "no extractor", lambda: make(None)(images=picture(), text="cat"))
 
 
 def test_regions_of_images():
@@ -379,7 +379,7 @@ def test_scores_become_answers_with_softmax_probabilities():
     ],
 )
 def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, words):
-    one_line(error, words, lambda: make(answers=answers).decode_answers(scores, top_k))
+    refused(error, words, lambda: make(answers=answers).decode_answers(scores, top_k))
 
 
 def test_names_of_model_inputs_and_words_back():
