@@ -103,6 +103,18 @@ def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, reposit
     assert names(hub_folder_with(NAME, {"force_download": True})) >= {"processor_config.json"}
 
 
+@pytest.mark.parametrize("inner", ["", "inner/"])
+def test_a_detector_in_the_processors_own_folder_comes_with_it(
+    sites: Sites, repository: Path, inner: str
+) -> None:
+    (repository / inner).mkdir(exist_ok=True)
+    named = b'{"extractor": {"detector": "./."}}'  # As it is written there.
+    for name, content in (FILES | {"processor_config.json": named}).items():
+        (repository / inner / name).write_bytes(content)
+    folder = hub_folder_with(NAME, {"subfolder": inner}, weights=False)
+    assert names(folder) >= {"config.json", "vocab.txt", "processor_config.json", "pytorch_model.bin"}
+
+
 def test_settings_without_the_weights_are_no_copy_of_a_model(
     sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lxmert.errors import WeightsError, first_line
@@ -45,8 +45,8 @@ def hub_folder(name: str, *, weights: bool = True, local_files_only: bool = Fals
     Args:
         name: "owner/name".
         weights: True fetches the weights too, as safetensors where there are such; False configuration and
-            vocabulary only. The folders inside the repository in which a processor keeps its detector are
-            fetched whole in any case.
+            vocabulary only. The folders of the repository in which a processor keeps its detector are fetched
+            whole in any case.
         local_files_only: True does not ask the hub and takes what the cache holds.
 
     Raises:
@@ -128,15 +128,14 @@ def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
 def _folders_of_processor(
     name: str, files: Collection[str], prefix: str, told: Mapping[str, Any]
 ) -> list[str]:
-    """The folders inside a repository, as "folder/", that its processor's description names.
+    """The folders of a repository, as "folder/", that its processor's description names; "" is its own.
 
-    A saved processor names them from where its file is, with "./" in front. Nothing is asked of the hub
-    where there are none.
+    A saved processor names them from where its file is, with "./" in front.
     """
     from huggingface_hub import hf_hub_download
 
     file = prefix + _PROCESSOR
-    if file not in files or not any("/" in one.removeprefix(prefix) for one in files):
+    if file not in files:
         return []
     path = hf_hub_download(name, file, etag_timeout=HUB_TIMEOUT_S, **told)
     try:
@@ -144,7 +143,7 @@ def _folders_of_processor(
     except (ValueError, RecursionError):
         return []  # Who reads the settings says what is wrong with them.
     return [
-        prefix + inner.removeprefix("./").rstrip("/") + "/"
+        prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
         for inner in _texts_of(settings)
         if inner.startswith("./")
     ]
