@@ -281,10 +281,24 @@ def test_a_processor_whose_detector_stays_behind_is_not_published(
         with pytest.raises(ConfigurationError, match="a folder of this machine"):
             processor.save_pretrained(tmp_path / "other", push_to_hub=True)
         assert not (tmp_path / "other").exists()
+        with pytest.raises(ConfigurationError, match="a folder of this machine"):
+            processor.save_pretrained(tmp_path / "model", push_to_hub=True)  # The mixin sends no folders.
     assert sent == []
     for extractor in (None, FasterRcnnExtractor("scenes"), GivenBoxes(PooledPixels(2))):
         LxmertProcessor(tokenizer(), extractor).push_to_hub("someone/model", private=True)
     assert len(sent) == 3
+
+
+def test_saving_publishes_as_publishing_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mixin's own way would leave out answers.json, which it has not written."""
+    sent: list[object] = []
+    monkeypatch.setattr(ProcessorMixin, "push_to_hub", lambda self, name, **how: sent.append((name, how)))
+    processor = make(None, answers=["yes", "no"])
+    processor.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="someone/model", private=True)
+    processor.save_pretrained(str(tmp_path / "mine"), push_to_hub=True)
+    processor.save_pretrained(tmp_path / "mine")
+    assert sent == [("someone/model", {"private": True}), ("mine", {})]
+    assert LxmertProcessor.from_pretrained(tmp_path / "mine").answers == ["yes", "no"]
 
 
 @pytest.mark.parametrize(("place", "named"), [("model/eyes", "./eyes"), ("eyes", "../eyes")])

@@ -124,18 +124,23 @@ class ProcessorParts(ProcessorMixin):
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:
         """Write processor_config.json, the tokenizer's files and, where there are answers, answers.json.
 
+        With `push_to_hub` all of it is also sent to a repository of the hub, `repo_id` or the folder's name.
+
         Raises:
-            ConfigurationError: the extractor cannot be described, or is to be pushed and its model lies
-                elsewhere on this machine.
+            ConfigurationError: the extractor cannot be described, or is to be pushed and its model lies on
+                this machine.
         """
         self.to_dict()  # An extractor that cannot be saved must fail before anything is written.
         folder = Path(save_directory)
         if push_to_hub:
-            self._refuse_left_behind(folder)
+            self._refuse_left_behind()
         folder.mkdir(parents=True, exist_ok=True)
         if self.answers is not None:
             write_answers(folder / ANSWERS_FILE, self.answers)
-        return super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+        written = super().save_pretrained(str(save_directory), **kwargs)
+        if push_to_hub:  # Not by the mixin's way, which sends only what it has written itself.
+            self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
+        return written
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
         """Send what `save_pretrained` writes to a repository of the hub.
@@ -143,13 +148,13 @@ class ProcessorParts(ProcessorMixin):
         Raises:
             ConfigurationError: the extractor cannot be described, or its model lies on this machine.
         """
-        self._refuse_left_behind(None)
+        self._refuse_left_behind()
         return super().push_to_hub(repo_id, **kwargs)
 
-    def _refuse_left_behind(self, folder: Path | None) -> None:
+    def _refuse_left_behind(self) -> None:
         """Refuse to publish a description that names a model on this machine, where nobody else finds it."""
         spec = self.to_dict()["extractor"]
-        if spec is not None and (names := left_behind(spec, folder)):
+        if spec is not None and (names := left_behind(spec)):
             raise ConfigurationError(
                 f"the extractor's model is {names[0]}, a folder of this machine that is not sent along; keep "
                 "it in the folder of the processor and send that whole (huggingface_hub's upload_folder), or "

@@ -99,18 +99,12 @@ def as_found(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return _renamed(spec, found)
 
 
-def left_behind(spec: Mapping[str, Any], folder: Path | None) -> list[str]:
-    """The models of a description that lie on this machine and do not travel with it.
-
-    Args:
-        spec: the description.
-        folder: what travels, with all that is in it; None for the description alone.
-    """
+def left_behind(spec: Mapping[str, Any]) -> list[str]:
+    """The models of a description that lie on this machine, and do not travel with it."""
     found: list[str] = []
 
     def noted(name: str) -> str:
-        home = Path(os.path.realpath(Path(name).parent))
-        if Path(name).is_dir() and not (folder and home.is_relative_to(os.path.realpath(folder))):
+        if Path(name).is_dir():
             found.append(name)
         return name
 
