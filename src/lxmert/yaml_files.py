@@ -28,9 +28,7 @@ def parse_yaml(text: str) -> Any:
         raise ConfigurationError("not YAML of ours: nested too deeply") from None
     except ConfigurationError:
         raise
-    except (
-        Exception
-    ) as error:  # Of a date that is none, or !!int before no number, yaml raises what it meets.
+    except Exception as error:  # Of values that are not what their tag says, yaml raises whatever it meets.
         raise ConfigurationError(f"not YAML: {' '.join(str(error).split())}") from None
 
 

@@ -78,9 +78,8 @@ def as_kept(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if not Path(name).is_dir():
             return name
         path, home = Path(os.path.abspath(name)), Path(os.path.realpath(folder))
-        path = Path(
-            os.path.realpath(path.parent), path.name
-        )  # A link beside the folder is as good as a copy.
+        # A link beside the folder is as good as a copy.
+        path = Path(os.path.realpath(path.parent), path.name)
         if path.is_relative_to(home):
             return _HERE + path.relative_to(home).as_posix()
         return _BESIDE + path.name if path.parent == home.parent else str(path)

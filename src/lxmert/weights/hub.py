@@ -85,17 +85,7 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
         files = [one.rfilename for one in found.siblings or ()]
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
         return _cached_folder(name, prefix, place, error, weights=weights)
-    is_empty = not any(file.startswith(prefix) for file in files)
-    if is_empty or (weights and not any(prefix + marker in files for marker in _MARKERS)):
-        others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
-        raise WeightsError(
-            f"{name} on the hub holds no {prefix}{_MARKERS[0]}, so no model or detector"
-            + (
-                f" (there is {others}: fetch that folder, and give it by its path)"
-                if others
-                else "; check the name"
-            )
-        )
+    _check_holds_model(name, files, prefix, weights=weights)
     try:
         wanted = _wanted(files, prefix, weights=weights)
         for folder in _folders_of_processor(name, files, prefix, told | {"revision": found.sha}):
@@ -111,6 +101,19 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
         raise WeightsError(
             f"{name}: cannot be fetched from the hub ({first_line(error)}); try again"
         ) from error
+
+
+def _check_holds_model(name: str, files: Collection[str], prefix: str, *, weights: bool) -> None:
+    """Refuse a repository, or a folder "folder/" of it, that is empty or has no model to give weights of."""
+    is_empty = not any(file.startswith(prefix) for file in files)
+    has_model = any(prefix + marker in files for marker in _MARKERS)
+    if has_model or not (is_empty or weights):
+        return
+    others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
+    advice = (
+        f" (there is {others}: fetch that folder, and give it by its path)" if others else "; check the name"
+    )
+    raise WeightsError(f"{name} on the hub holds no {prefix}{_MARKERS[0]}, so no model or detector{advice}")
 
 
 def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
