@@ -246,6 +246,25 @@ def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
     assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
 
 
+def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving={"select": "last"})
+
+    def break_off(*arguments: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.finetuning.save_weights", break_off)
+        with pytest.raises(Interrupted):
+            finetune(recipe, tmp_path)
+    metrics = finetune(recipe, tmp_path, resume=True).metrics
+    # 7 steps an epoch; half of one is rounded up.
+    assert [epoch["step"] for epoch in metrics["epochs"]] == [7, 11]
+    assert metrics["training"]["steps"] == metrics["training"]["resumed_at_step"] == 11
+    assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / "checkpoint-11"))
+
+
 def test_what_cannot_be_written_is_told_in_one_line(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

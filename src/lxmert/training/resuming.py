@@ -1,4 +1,4 @@
-"""Going on with a run from a checkpoint, also where the folder was moved or the run had stopped early."""
+"""Going on with a run from a checkpoint, also where the folder was moved or the run had ended."""
 
 import json
 from collections.abc import Iterable
@@ -42,21 +42,23 @@ def correct_paths(checkpoint: Path) -> None:
         write_whole(path, json.dumps(state | {_BEST: here}, indent=2) + "\n")
 
 
-def restore_stopped(trainer: Trainer, checkpoint: Path) -> bool:
-    """Give a trainer the state and the best weights of a run that had stopped early; nothing is trained then.
+def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:
+    """Give a trainer the state and the weights of a run that had ended, early or not; nothing is trained then.
 
-    The Trainer itself would go on with another update, because it looks whether to stop only after one.
+    The Trainer itself would go on with another update after an early stop and within an epoch, because it looks
+    whether to stop only after one.
 
     Args:
         trainer: of the same recipe.
         checkpoint: the newest one; its paths are correct.
 
     Returns:
-        False where the run had not stopped: nothing was done.
+        False where the run had not ended: nothing was done.
     """
     state = TrainerState.load_from_json(str(checkpoint / _STATE))
     stops = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, StopEarly)]
-    if not any(stop.is_enough(state.log_history) for stop in stops):
+    stopped = any(stop.is_enough(state.log_history) for stop in stops)
+    if not stopped and state.global_step < state.max_steps:
         return False
     trainer.state = state
     # A tied matrix is not stored twice.

@@ -17,7 +17,7 @@ from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
 from lxmert.training.recipe_sections import LoopSection
-from lxmert.training.resuming import correct_paths, restore_stopped
+from lxmert.training.resuming import correct_paths, restore_ended
 from lxmert.training.run_folder import RunFolder, writing
 from lxmert.weights.report import quiet_transformers
 
@@ -119,7 +119,7 @@ def train_to_the_end(
     start = time.perf_counter()
     if checkpoint is not None and is_main_process():
         correct_paths(checkpoint)
-    if checkpoint is None or not restore_stopped(trainer, checkpoint):
+    if checkpoint is None or not restore_ended(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.perf_counter() - start
     steps = trainer.state.global_step
