@@ -51,6 +51,32 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def sync_files(path: Path) -> None:
+    """Make a file, or a folder with its files, survive a power failure; what is neither is left alone.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("r+b") as opened:
+                os.fsync(opened.fileno())
+    for folder in (path, path.parent):
+        if folder.is_dir():
+            sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power failure."""
+    if os.name == "nt":  # Windows cannot open folders; NTFS keeps its own journal of names.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def whole_path(path: Path) -> Path:
     """The file that a half one, left behind by a kill, was to become; of any other path itself."""
     half = _HALF.fullmatch(path.name)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -263,6 +264,24 @@ def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again
     assert [epoch["step"] for epoch in metrics["epochs"]] == [7, 11]
     assert metrics["training"]["steps"] == metrics["training"]["resumed_at_step"] == 11
     assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / "checkpoint-11"))
+
+
+def test_older_checkpoints_wait_for_all_processes(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def wait(accelerator: Accelerator) -> None:
+        names = sorted(folder.name for folder in (tmp_path / "checkpoints").glob("checkpoint-*"))
+        happened.append(" ".join(names))
+
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", wait)
+    finetune(
+        tiny_recipe(data={"test_split": None}, optimisation={"epochs": 3}, saving={"select": "last"}),
+        tmp_path,
+    )
+    assert happened == ["checkpoint-7", "checkpoint-14 checkpoint-7", "checkpoint-14 checkpoint-21"]
+    assert [folder.name for folder in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-21"]
 
 
 def test_what_cannot_be_written_is_told_in_one_line(

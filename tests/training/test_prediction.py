@@ -28,6 +28,7 @@ from lxmert.inference import agreement, bulk_examples, fast_model
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk import BulkAnswerer
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
+from lxmert.inference.bulk_journal import AnswerJournal
 from lxmert.inference.bulk_packing import Asked
 from lxmert.inference.fast_model import FastModel
 from lxmert.inference.ranks import Ranks
@@ -461,6 +462,22 @@ def test_a_run_that_ended_before_its_file_was_written_writes_it(
     assert (tmp_path / "out.csv").read_text().count("\n") == len(
         task_named("nlvr2").split(scenes_folder, "test").read()
     )
+
+
+def test_the_journal_goes_when_the_file_is_on_the_disk(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "out.csv"
+    synced: set[int] = set()
+    gone: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(AnswerJournal, "remove", lambda journal: gone.append(output.stat().st_ino in synced))
+    assert predict(model_of("nlvr2"), scenes_folder, "-q", "-o", output)[0] == 0
+    assert gone == [True]
 
 
 def test_a_finished_file_is_replaced_only_where_that_is_allowed(

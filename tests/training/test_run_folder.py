@@ -1,13 +1,16 @@
 """Which checkpoint a run goes on from, and with how many processes."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.run_folder import RunFolder
+from lxmert.training.run_folder import RunFolder, delete_older
+from lxmert.training.running import run_in_folder
 
 
 @pytest.fixture
@@ -113,3 +116,69 @@ def test_half_a_file_of_a_killed_start_leaves_the_folder_free(recipe: FinetuneRe
     (tmp_path / "notes.0123abcd.partial").touch()
     with pytest.raises(ConfigurationError, match="is not empty"):
         run.open(recipe, resume=False)
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
+    """Tells whether a file or folder was forced to the disk."""
+    numbers: set[int] = set()
+
+    def fsync(descriptor: int) -> None:
+        numbers.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return lambda path: path.stat().st_ino in numbers
+
+
+def test_older_checkpoints_go_when_the_new_one_is_on_the_disk(
+    recipe: FinetuneRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    synced: Callable[[Path], bool],
+) -> None:
+    run = begun(tmp_path, recipe, {5: ONE, 10: ONE, 15: ONE})
+    newest = run.checkpoints / "checkpoint-15"
+    deleted: list[str] = []
+
+    def rmtree(folder: Path, *, ignore_errors: bool) -> None:
+        assert all(synced(path) for path in (*newest.iterdir(), newest, run.checkpoints))
+        deleted.append(folder.name)
+
+    monkeypatch.setattr("lxmert.training.run_folder.rmtree", rmtree)
+    delete_older(newest, 1, None)
+    assert deleted == ["checkpoint-10", "checkpoint-5"]
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "kept"),
+    [
+        (1, None, [20]),
+        (2, None, [20, 15]),
+        (2, 5, [20, 5]),
+        (3, 5, [20, 15, 5]),
+        (2, 20, [20, 15]),
+        (9, 5, [20, 15, 10, 5]),
+    ],
+)
+def test_the_newest_checkpoints_by_their_steps_and_the_best_are_kept(
+    recipe: FinetuneRecipe, tmp_path: Path, count: int, best: int | None, kept: list[int]
+) -> None:
+    run = begun(tmp_path, recipe, dict.fromkeys((5, 10, 15, 20), ONE))
+    # By a clock that was wrong before the machine started anew.
+    os.utime(run.checkpoints / "checkpoint-10", (2**32, 2**32))
+    best_path = None if best is None else str(run.checkpoints / f"checkpoint-{best}")
+    delete_older(run.checkpoints / "checkpoint-20", count, best_path)
+    assert run.all_checkpoints() == [run.checkpoints / f"checkpoint-{step}" for step in kept]
+
+
+def test_a_run_is_finished_when_its_files_are_on_the_disk(
+    recipe: FinetuneRecipe, tmp_path: Path, synced: Callable[[Path], bool]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def work(display: object) -> dict[str, int]:
+        (run.path / "model.safetensors").write_bytes(b"weights")
+        return {}
+
+    run_in_folder(recipe, run, work, resume=False, progress=False)
+    assert synced(run.path / "model.safetensors")

@@ -9,6 +9,7 @@ Shapes: L losses.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.log_figures import LOG_PREFIX
 from lxmert.training.progress import ProgressDisplay, TrainingProgress
 from lxmert.training.recipe_sections import LoopSection
-from lxmert.training.run_folder import RunFolder, writing
+from lxmert.training.run_folder import RunFolder, delete_older, writing
 from lxmert.training.running import SaveFigures
 from lxmert.training.sampling import TellEpoch
 from lxmert.training.stopping import StopEarly
@@ -82,13 +83,20 @@ class OptimisingTrainer(Trainer):
         return super()._clip_grad_norm(model)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As `transformers.Trainer`.
+        """As `transformers.Trainer`, but older ones go when all processes and the disk have this one.
 
         Raises:
             TrainingError: it cannot be written; those before it are still there.
         """
-        with writing(f"the checkpoint of step {self.state.global_step}"):
+        step, count = self.state.global_step, self.args.save_total_limit
+        self.args.save_total_limit = None
+        with writing(f"the checkpoint of step {step}"):
             super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if count is not None and self.args.should_save:
+                checkpoint = Path(self.args.output_dir) / f"checkpoint-{step}"
+                delete_older(checkpoint, count, self.state.best_model_checkpoint)
+        self.args.save_total_limit = count
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """As `transformers.Trainer`; what is no number ends the run before it reaches the weights.

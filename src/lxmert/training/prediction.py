@@ -28,6 +28,7 @@ from lxmert.training.evaluation import answerer_of, predictions_of
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import Task, answers_of
 from lxmert.weights.fingerprint import hash_weights
+from lxmert.whole_files import sync_files
 
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that say nothing of what the model computes."""
@@ -176,6 +177,8 @@ def _write(
         return False
     in_order = [labels_of[place] for place in range(len(examples))]
     kind.write(output, examples, predictions_of(in_order, examples, answers_of(processor)))
+    # A power failure may come at any moment: the answers are on the disk before the journal goes.
+    sync_files(output)
     journal.remove()
     return True
 

@@ -43,10 +43,10 @@ def correct_paths(checkpoint: Path) -> None:
 
 
 def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:
-    """Give a trainer the state and the weights of a run that had ended, early or not; nothing is trained then.
+    """Give a trainer the state and the weights of a run that had ended, early or not: nothing is trained.
 
-    The Trainer itself would go on with another update after an early stop and within an epoch, because it looks
-    whether to stop only after one.
+    The Trainer itself would go on with another update after an early stop and within an epoch, because it
+    looks whether to stop only after one.
 
     Args:
         trainer: of the same recipe.

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from safetensors import SafetensorError
 
 from lxmert.errors import ConfigurationError, TrainingError
 from lxmert.training.recipe_base import Recipe
-from lxmert.whole_files import whole_path, write_whole
+from lxmert.whole_files import sync_files, whole_path, write_whole
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -183,6 +184,25 @@ class RunFolder:
                 f"{self.path} holds a run of another recipe, so it cannot be resumed with this one: "
                 + "; ".join(differences)
             )
+
+
+def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
+    """Delete checkpoints before one, which is on the disk then: a power failure may come at any moment.
+
+    Args:
+        checkpoint: The newest one, written to its end by all processes.
+        count: How many to keep with it, no fewer than two where another is the best.
+        best: The best checkpoint, which is kept; None where none is.
+
+    Raises:
+        OSError: The disk is full or gone; nothing was deleted.
+    """
+    sync_files(checkpoint)
+    others = [folder for folder in RunFolder(checkpoint.parents[1]).all_checkpoints() if folder != checkpoint]
+    # The best one before the others, then the newest.
+    others.sort(key=lambda folder: best is None or folder.name != Path(best).name)
+    for folder in others[count - 1 :]:
+        rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

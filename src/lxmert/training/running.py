@@ -20,6 +20,7 @@ from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.resuming import correct_paths, restore_ended
 from lxmert.training.run_folder import RunFolder, writing
 from lxmert.weights.report import quiet_transformers
+from lxmert.whole_files import sync_files
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ def run_in_folder(
         metrics = work(display) | {"finished": True}
     if not is_main_process():
         return metrics
+    # What is said to be finished is not made again: it has to outlive a power failure.
+    with writing(f"the model in {folder.path}"):
+        sync_files(folder.path)
     folder.write_metrics(metrics)
     return folder.read_metrics()
 

@@ -12,6 +12,7 @@ from lxmert._version import __version__
 from lxmert.data.feature_store.layout import DTYPES, FORMAT_NAME, FORMAT_VERSION
 from lxmert.data.json_files import Record, read_json
 from lxmert.errors import DataError
+from lxmert.whole_files import sync_folder
 
 MANIFEST_NAME = "manifest.json"
 
@@ -146,17 +147,6 @@ def writing_into(folder: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(folder)
         raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power failure."""
-    if os.name == "nt":  # Windows cannot open folders; NTFS keeps its own journal of names.
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _names(record: Record, key: str) -> tuple[str, ...] | None:

@@ -13,11 +13,12 @@ from typing import IO, Self
 from lxmert.data.feature_store.encoding import EncodedImage, encode_image
 from lxmert.data.feature_store.layout import ENTRY_BYTES, PartFiles, list_parts, name_from_bytes
 from lxmert.data.feature_store.locking import RankLock
-from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, sync_folder, writing_into
+from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, writing_into
 from lxmert.data.feature_store.parts import Extent, cut, measure
 from lxmert.data.feature_store.reader import FeatureStore
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
+from lxmert.whole_files import sync_folder
 
 PART_BYTES = 4_000_000_000
 """A data file is closed before it grows beyond this: every file system and hub takes such files."""
