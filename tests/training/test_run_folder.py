@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,10 +22,15 @@ def recipe() -> FinetuneRecipe:
     )
 
 
+def opened(run: RunFolder, recipe: FinetuneRecipe, *, resume: bool) -> None:
+    with run.opened(recipe, resume=resume):
+        pass
+
+
 def begun(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[str]]) -> RunFolder:
     """A run with whole checkpoints: by step the names of their files of random numbers."""
     run = RunFolder(folder)
-    run.open(recipe, resume=False)
+    opened(run, recipe, resume=False)
     for step, names in checkpoints.items():
         checkpoint = run.checkpoints / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
@@ -54,9 +61,9 @@ def test_files_of_random_numbers_tell_the_processes_of_a_run_without_a_note(
     run = begun(tmp_path, recipe, {5: names, 10: names})
     monkeypatch.setenv("WORLD_SIZE", str(here))
     with pytest.raises(ConfigurationError, match=told):
-        run.open(recipe, resume=True)
+        opened(run, recipe, resume=True)
     monkeypatch.setenv("WORLD_SIZE", str(len(names)))
-    run.open(recipe, resume=True)
+    opened(run, recipe, resume=True)
     newest = run.newest_checkpoint()
     assert newest is not None
     assert newest.name == "checkpoint-10"
@@ -67,7 +74,7 @@ def test_a_newest_checkpoint_that_one_process_did_not_finish_is_passed_over(
 ) -> None:
     run = begun(tmp_path, recipe, {5: TWO, 10: TWO[:1]})
     monkeypatch.setenv("WORLD_SIZE", "2")
-    run.open(recipe, resume=True)
+    opened(run, recipe, resume=True)
     assert run.newest_checkpoint() == run.checkpoints / "checkpoint-5"
 
 
@@ -79,7 +86,7 @@ def test_the_note_tells_more_than_files(
     run.note_processes()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigurationError, match="a run of 3 processes, so it cannot be resumed with 2"):
-        run.open(recipe, resume=True)
+        opened(run, recipe, resume=True)
 
 
 def test_a_finished_run_is_returned_to_any_number_of_processes(
@@ -88,7 +95,7 @@ def test_a_finished_run_is_returned_to_any_number_of_processes(
     run = begun(tmp_path, recipe, {5: ONE})
     run.write_metrics({"finished": True})
     monkeypatch.setenv("WORLD_SIZE", "2")
-    run.open(recipe, resume=True)
+    opened(run, recipe, resume=True)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -100,22 +107,22 @@ def test_a_run_without_a_checkpoint_has_not_begun(
     run.write_metrics({"epochs": []})
     values = recipe.model_dump(mode="json")
     other = FinetuneRecipe.from_dict(values | {"optimisation": values["optimisation"] | {"seed": 7}})
-    run.open(other, resume=resume)
+    opened(run, other, resume=resume)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == other
     run.metrics_path.write_text(json.dumps({"finished": True}))
     with pytest.raises(ConfigurationError, match="another recipe" if resume else "is not empty"):
-        run.open(recipe, resume=resume)
+        opened(run, recipe, resume=resume)
 
 
 def test_half_a_file_of_a_killed_start_leaves_the_folder_free(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     (tmp_path / "recipe.resolved.yaml.0123abcd.partial").write_text("task: nl")
-    run.open(recipe, resume=False)
+    opened(run, recipe, resume=False)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == recipe
     # A name that no start leaves is somebody's.
     (tmp_path / "notes.0123abcd.partial").touch()
     with pytest.raises(ConfigurationError, match="is not empty"):
-        run.open(recipe, resume=False)
+        opened(run, recipe, resume=False)
 
 
 @pytest.fixture
@@ -182,3 +189,30 @@ def test_a_run_is_finished_when_its_files_are_on_the_disk(
 
     run_in_folder(recipe, run, work, resume=False, progress=False)
     assert synced(run.path / "model.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
+def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(
+    recipe: FinetuneRecipe, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    code = (
+        "import sys; from pathlib import Path; from lxmert.training.recipe import FinetuneRecipe as R;"
+        "from lxmert.training.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[2])).opened(R.from_yaml(sys.argv[1]), resume=False):"
+        " print('runs', flush=True); sys.stdin.read()"
+    )
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    arguments = [sys.executable, "-c", code, str(tmp_path / "recipe.yaml"), str(run.path)]
+    values = recipe.model_dump(mode="json")
+    other = FinetuneRecipe.from_dict(values | {"optimisation": values["optimisation"] | {"seed": 7}})
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        for resume in (False, True):
+            with pytest.raises(ConfigurationError, match="another process is running in"):
+                opened(run, other, resume=resume)
+        assert FinetuneRecipe.from_yaml(run.recipe_path) == recipe
+        process.kill()
+    opened(run, other, resume=False)
+    assert FinetuneRecipe.from_yaml(run.recipe_path) == other

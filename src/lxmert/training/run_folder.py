@@ -4,15 +4,17 @@ A finished folder is a complete model folder (config.json, model.safetensors, to
 answers.json) with metrics.json and recipe.resolved.yaml; checkpoints/ holds what resuming needs.
 """
 
+import errno
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
@@ -55,8 +57,9 @@ class RunFolder:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
 
-    def open(self, recipe: Recipe, *, resume: bool) -> None:
-        """Prepare the folder and save the resolved recipe in it.
+    @contextmanager
+    def opened(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+        """Prepare the folder, save the resolved recipe in it, and keep others from running there meanwhile.
 
         Args:
             recipe: What will run.
@@ -65,7 +68,8 @@ class RunFolder:
         Raises:
             ConfigurationError: The folder holds something and `resume` is False, or it holds a run of another
                 recipe or of another number of processes. Nothing in it is changed then. What a start leaves
-                that came to no checkpoint counts as nothing.
+                that came to no checkpoint counts as nothing. Or another process runs there: on Windows, and
+                on network file systems without locks, that is not noticed.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; give a folder for the run's output")
@@ -76,8 +80,14 @@ class RunFolder:
                 )
             self._refuse_another_recipe(recipe)
             self._refuse_other_processes()
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.recipe_path, recipe.to_yaml())
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with (self.checkpoints / "lock").open("wb") as file:
+            if not _lock(file):
+                raise ConfigurationError(
+                    f"another process is running in {self.path}; wait for it, end it, or give another folder"
+                )
+            write_whole(self.recipe_path, recipe.to_yaml())
+            yield
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end, None where there is none."""
@@ -218,6 +228,20 @@ def writing(what: str) -> Iterator[None]:
         raise TrainingError(
             f"{what} could not be written ({error}); make room or mend the folder, and go on with --resume"
         ) from error
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Take a file until it is closed; False where another process has it."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        # The kind that processes which make batches do not inherit: they may outlive a killed run.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def _processes_here() -> int:

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +50,22 @@ def run_in_folder(
 
     Raises:
         ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another
-            recipe or of another number of processes.
+            recipe or of another number of processes, or another process runs there.
     """
-    if is_main_process():
-        folder.open(recipe, resume=resume)
-    metrics = folder.read_metrics()
-    if metrics.get("finished"):
-        return metrics
-    display = ProgressDisplay(enabled=progress and is_main_process())
-    with display, quiet_transformers(warnings_too=False):
-        metrics = work(display) | {"finished": True}
-    if not is_main_process():
-        return metrics
-    # What is said to be finished is not made again: it has to outlive a power failure.
-    with writing(f"the model in {folder.path}"):
-        sync_files(folder.path)
-    folder.write_metrics(metrics)
-    return folder.read_metrics()
+    with folder.opened(recipe, resume=resume) if is_main_process() else nullcontext():
+        metrics = folder.read_metrics()
+        if metrics.get("finished"):
+            return metrics
+        display = ProgressDisplay(enabled=progress and is_main_process())
+        with display, quiet_transformers(warnings_too=False):
+            metrics = work(display) | {"finished": True}
+        if not is_main_process():
+            return metrics
+        # What is said to be finished is not made again: it has to outlive a power failure.
+        with writing(f"the model in {folder.path}"):
+            sync_files(folder.path)
+        folder.write_metrics(metrics)
+        return folder.read_metrics()
 
 
 def is_main_process() -> bool:
