@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -81,13 +81,21 @@ class RunFolder:
             self._refuse_another_recipe(recipe)
             self._refuse_other_processes()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with (self.checkpoints / "lock").open("wb") as file:
+        lock = self.checkpoints / "lock"
+        with lock.open("wb") as file:
             if not _lock(file):
                 raise ConfigurationError(
                     f"another process is running in {self.path}; wait for it, end it, or give another folder"
                 )
-            write_whole(self.recipe_path, recipe.to_yaml())
-            yield
+            try:
+                write_whole(self.recipe_path, recipe.to_yaml())
+                yield
+            finally:
+                # Nothing else is left of a start that failed; where an open file cannot go, it stays.
+                with suppress(OSError):
+                    if list(self.checkpoints.iterdir()) == [lock]:
+                        lock.unlink()
+                        self.checkpoints.rmdir()
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end, None where there is none."""
