@@ -1,6 +1,7 @@
 """Runs from recipe to model folder, on made scenes and on Visual Genome files, broken off and resumed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,33 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert resumed.metrics["training"]["resumed_at_step"] == (3 if every_steps is None else 4)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
     assert timeless(resumed.metrics["epochs"]) == timeless(whole.metrics["epochs"])
+
+
+@pytest.mark.parametrize(("split", "changed"), [("train", "training"), ("val", "validation")])
+def test_a_run_is_not_resumed_with_other_boxes(
+    tiny_recipe: Make,
+    tmp_path: Path,
+    scenes_folder: Path,
+    interrupt_at: Callable[[int], None],
+    split: str,
+    changed: str,
+) -> None:
+    directory = tmp_path / "data"
+    shutil.copytree(scenes_folder, directory)
+    recipe = tiny_recipe(data={"directory": str(directory), "test_split": None})
+    interrupt_at(5)
+    with pytest.raises(Interrupted):
+        train_detector(recipe, tmp_path / "out")
+    interrupt_at(-1)
+    path = directory / f"annotations/instances_{split}.json"
+    text = path.read_text()
+    content = json.loads(text)
+    content["annotations"][0]["bbox"][2] -= 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConfigurationError, match=f"changed are the {changed} images; restore"):
+        train_detector(recipe, tmp_path / "out", resume=True)
+    path.write_text(text)
+    assert train_detector(recipe, tmp_path / "out", resume=True).metrics["training"]["resumed_at_step"] == 3
 
 
 def test_loader_processes_do_not_change_the_result(tiny_recipe: Make, tmp_path: Path) -> None:

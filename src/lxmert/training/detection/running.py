@@ -88,7 +88,7 @@ def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) ->
     set_seed(optimisation.seed)
     prepared = prepare_detection(recipe)
     trainer = DetectionTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "images")
+    facts = train_to_the_end(trainer, folder, optimisation, "images", prepared.fingerprints)
     save_detector(trainer.model, folder.path, recipe.saving.weights_dtype)
     values = figures_of(trainer.state, prepared.facts) | {"training": facts}
     if recipe.data.test_split is not None:

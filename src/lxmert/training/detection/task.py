@@ -21,6 +21,7 @@ from lxmert.training.detection.dataset import DetectionDataset
 from lxmert.training.detection.initialisation import make_detector
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorRecipe
+from lxmert.training.resuming import fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class PreparedDetection:
         validation: the images scored after each epoch.
         vocabulary: names of classes and attributes.
         facts: figures about data and model, for metrics.json.
+        fingerprints: what tells the parts of the data from others, by name.
     """
 
     model: DetectorInTraining
@@ -40,6 +42,7 @@ class PreparedDetection:
     validation: list[AnnotatedImage]
     vocabulary: BoxVocabulary
     facts: dict[str, Any]
+    fingerprints: dict[str, str]
 
 
 def prepare_detection(recipe: DetectorRecipe) -> PreparedDetection:
@@ -72,7 +75,22 @@ def prepare_detection(recipe: DetectorRecipe) -> PreparedDetection:
         mirror_share=recipe.augmentation.mirror_share,
         min_sizes_px=recipe.augmentation.min_sizes_px,
     )
-    return PreparedDetection(model, shown, validation, vocabulary, facts)
+    fingerprints = {
+        "classes": fingerprint(vocabulary.objects.names),
+        "attributes": fingerprint(vocabulary.attributes.names),
+        "training images": _fingerprint_of(train),
+        "validation images": _fingerprint_of(validation),
+    }
+    return PreparedDetection(model, shown, validation, vocabulary, facts, fingerprints)
+
+
+def _fingerprint_of(images: Sequence[AnnotatedImage]) -> str:
+    def line(image: AnnotatedImage) -> str:
+        # Bytes, because decimals of millions of boxes would take long.
+        boxes, ids = (tensor.numpy().tobytes() for tensor in (image.boxes_xyxy_px, image.object_ids))
+        return repr((image.path.name, boxes, ids, image.attribute_ids))
+
+    return fingerprint(map(line, images))
 
 
 def load_split(
