@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, verify_store
 from lxmert.data.feature_store.layout import ENTRY_BYTES, Entry
 from lxmert.data.feature_store.summary import summarise
 from lxmert.errors import DataError, RegionsError
@@ -255,7 +255,9 @@ def test_a_box_that_leaves_by_rounding_is_clamped_when_read(tmp_path: Path) -> N
     regions = Regions(torch.from_numpy(came), torch.ones(1, DIM), (61, 83), EXTRACTOR)
     with FeatureStoreWriter(tmp_path / "store", manifest()) as writer:
         writer.append(encode_image("a", regions, writer.manifest, came))
+        writer.add("b", random_regions(1))
     store = FeatureStore(tmp_path / "store")
+    assert verify_store(store.path).boxes_leaving == 1
     assert store["a"].boxes_xyxy_px.tolist() == [[0, 0, 83, 61]]
     assert np.array_equal(store.arrays_at(0).boxes_xyxy_px, came)
 

@@ -68,6 +68,14 @@ def test_a_sound_store_is_counted(sound: Path) -> None:
     assert report.labels == dict.fromkeys(report.labels, 4)
 
 
+def test_images_without_objects_or_labels_are_sound(tmp_path: Path) -> None:
+    images = {f"photo-{number}.jpg": random_regions(number, number, labels=number < 2) for number in range(4)}
+    report = verify_store(write_store(tmp_path / "store", images))
+    assert report.faults == []
+    assert (report.fewest_objects, report.most_objects, report.boxes_leaving) == (0, 3, 0)
+    assert report.labels == dict.fromkeys(report.labels, 2)
+
+
 def test_a_fault_is_told_with_its_place_and_name(sound: Path) -> None:
     path = sound / f"{STEM}.data"
     content = path.read_bytes()

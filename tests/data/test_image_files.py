@@ -8,6 +8,8 @@ from PIL import Image
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.image_files import ImageFile, look_at, look_up
+from lxmert.data.region_table import RegionTable
+from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import ConfigurationError, DataError, RegionsError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
@@ -60,6 +62,8 @@ def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: 
     counts: list[int] = []
     looked = look_at({name: files[name] for name in names}, extractor, counts.append)
     read = look_up(stored, names, extractor)
+    assert isinstance(read, RegionTable)
+    assert isinstance(look_up(stored, names, extractor, in_memory_bytes=0), StoredRegions)
     assert sum(counts) == 3
     for name in names:
         first = looked.batch(torch.tensor([looked.rows[name]]))

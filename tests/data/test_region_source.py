@@ -261,6 +261,7 @@ class TestJoinedStores:
         store = self.joined(tmp_path)
         assert (len(store), store.extractor, store.feature_dim) == (8, EXTRACTOR, DIM)
         assert list(store)[2:4] == ["image2.jpg", "image2.jpg"]
+        assert [store.find(name) for name in ("image2.jpg", "image3.jpg", "image3")] == [2, 4, None]
         for memory in (0, 2**20):
             names = ["image2", "image5.jpg", "image2.jpg", *ORDER]
             source = open_regions(store, names, in_memory_bytes=memory)

@@ -171,6 +171,15 @@ def test_the_encoder_of_nlvr2_can_be_kept_alone(tmp_path: Path) -> None:
     same_outputs(model, original.peer.lxmert)
 
 
+def test_a_finetuned_encoder_without_its_head_is_an_encoder(tmp_path: Path) -> None:
+    original = finetuned()
+    tensors = {name: tensor for name, tensor in original.tensors.items() if "logit_fc" not in name}
+    path = saved(Original(tensors, original.peer), tmp_path)
+    assert not convert_original(path, tmp_path / "ours", heads=3).unexpected
+    model, _ = load_complete(lxmert.LxmertModel, tmp_path / "ours")
+    same_outputs(model, original.peer.lxmert)
+
+
 def test_missing_and_misshapen_tensors_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     original = finetuned()
     del original.tensors["lxrt_encoder.model.bert.encoder.layer.0.output.dense.bias"]

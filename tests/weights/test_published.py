@@ -12,10 +12,12 @@ from lxmert.weights.published import (
     GENOME_ATTRIBUTES,
     GENOME_OBJECTS,
     GQA_ANSWERS,
+    PRETRAINING_ANSWERS,
     VISUAL_GENOME_DETECTOR,
     VQA_ANSWERS,
     detector_spec,
     detector_vocabularies,
+    published_answers,
     published_model,
     read_names,
 )
@@ -54,14 +56,19 @@ def test_each_published_model_has_its_own_answers() -> None:
     vqa, gqa = (published_model(f"unc-nlp/lxmert-{task}-uncased") for task in ("vqa", "gqa"))
     assert (vqa.answers, gqa.answers) == (VQA_ANSWERS, GQA_ANSWERS)
     assert vqa.detector is gqa.detector is VISUAL_GENOME_DETECTOR
+    assert published_answers("unc-nlp/lxmert-gqa-uncased") is GQA_ANSWERS
     assert published_model("unc-nlp/lxmert-base-uncased") is None
+    assert published_answers("unc-nlp/lxmert-base-uncased") is PRETRAINING_ANSWERS
+    assert published_answers("another/model") is None
 
 
 def test_a_folder_of_the_same_name_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "unc-nlp" / "lxmert-vqa-uncased").mkdir(parents=True)
+    (tmp_path / "unc-nlp" / "lxmert-base-uncased").mkdir()
     (tmp_path / "unc-nlp" / "frcnn-vg-finetuned").mkdir()
     monkeypatch.chdir(tmp_path)
     assert published_model("unc-nlp/lxmert-vqa-uncased") is None
+    assert published_answers("unc-nlp/lxmert-base-uncased") is None
     assert detector_vocabularies("unc-nlp/frcnn-vg-finetuned") is None
     assert detector_spec("unc-nlp/frcnn-vg-finetuned") == {
         "kind": "faster_rcnn",
@@ -89,6 +96,11 @@ def test_what_a_processor_lacks_is_filled_in_and_what_it_has_stays() -> None:
     }
     own = {"extractor": {"kind": "given_boxes"}, "answers": ["yes"]}
     assert model.completed(own) == own
+
+
+def test_spaces_around_a_name_of_a_vocabulary_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text(" traffic light , signal\r\ndog\n")
+    assert read_names(tmp_path / "names.txt") == ("traffic light", "dog")
 
 
 @pytest.mark.parametrize("content", [b"", b"cat\n\ndog\n", b"cat\n,dog\n", b"caf\xe9\n"])
