@@ -374,6 +374,7 @@ def test_the_best_answer_is_spelled_as_the_table_of_pretraining_spells() -> None
         None,
         None,
     ]
+    assert best({"green": 0.9, "yellow": 0.3}) == "green"
     # Spellings that meet add up: 0.6 against 0.5.
     assert best({"blue": 0.5, "a dog": 0.3, "Dog.": 0.3}) == "dog"
 

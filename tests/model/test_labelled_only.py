@@ -72,6 +72,7 @@ def test_without_any_label_there_are_no_scores_and_a_loss_of_zero() -> None:
         torch.isfinite(weights.grad).all() for weights in model.parameters() if weights.grad is not None
     )
     assert model(**inputs(), return_all_logits=False).prediction_logits is None
+    assert model(**inputs(), obj_labels={}, return_all_logits=False).object_scores == {}
 
 
 def test_flat_targets_give_the_same() -> None:

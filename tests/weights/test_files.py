@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from lxmert.errors import WeightsError
-from lxmert.weights.files import read_folder, read_folder_shapes, read_pytorch_file
+from lxmert.weights.files import check_config, read_folder, read_folder_shapes, read_pytorch_file
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.float16)}
 
@@ -58,6 +58,7 @@ def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped:
         ({1: torch.ones(1)}, "no flat state dict"),
         ([torch.ones(1)], "holds a list"),
         ({}, "holds nothing"),
+        ({"a.weight": torch.eye(2).to_sparse()}, "'a.weight' is a sparse_coo tensor"),
     ],
 )
 def test_what_is_no_flat_state_dict_is_named(tmp_path: Path, content: Any, said: str) -> None:
@@ -73,6 +74,23 @@ def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None
         read_pytorch_file(tmp_path)
     with pytest.raises(WeightsError, match="No weights"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "No configuration in"),
+        ("{", "Cannot read .*config.json"),
+        ("[]", "holds a list; expected a JSON object"),
+        ('{"model_type": "bert"}', "its model_type is 'bert', expected 'lxmert'"),
+        ("{}", "its model_type is None, expected 'lxmert'"),
+    ],
+)
+def test_a_folder_of_another_model_is_named(tmp_path: Path, config: str | None, said: str) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(WeightsError, match=said):
+        check_config(tmp_path)
 
 
 def shards(folder: Path, kind: str) -> None:
