@@ -268,6 +268,10 @@ def test_all_faults_of_the_settings_are_reported_together():
         ({"score_threshold": "0.2"}, r"score_threshold must be a number in 0..1, got '0\.2'"),
         ({"score_threshold": math.nan}, "score_threshold must be a number in 0..1, got nan"),
         ({"nms_thresholds": (0.5, "0.6")}, "nms_thresholds"),
+        ({"nms_thresholds": (0.5, 1.5)}, "nms_thresholds"),
+        ({"delta_weights": (10.0, 10.0, 5.0, "5")}, "expected four numbers above 0"),
+        ({"delta_weights": (10.0, 10.0, 5.0, 0.0)}, "expected four numbers above 0"),
+        ({"delta_weights": (10.0, 10.0, 5.0, math.inf)}, "expected four numbers above 0"),
     ],
 )
 def test_settings_of_other_types_are_refused(settings, words):

@@ -10,6 +10,7 @@ Sources: Anderson et al. 2018 (arXiv 1707.07998) and its program; the published 
 Shapes: R proposals, D features, K object classes, A attributes, N objects chosen.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -86,7 +87,9 @@ class SelectionSettings:
         faults += counts
         if self.score_threshold is not None:
             faults += number_fault("score_threshold", self.score_threshold, 0, 1)
-        if len(self.delta_weights) != 4 or not all(weight > 0 for weight in self.delta_weights):
+        above_0 = math.ulp(0)
+        weight_faults = [number_fault("", one, above_0, math.inf) for one in self.delta_weights]
+        if len(weight_faults) != 4 or any(weight_faults):
             faults.append(f"delta_weights are {self.delta_weights!r}, expected four numbers above 0")
         if faults:
             raise ConfigurationError(f"selection settings: {'; '.join(faults)}")
