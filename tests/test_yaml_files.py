@@ -18,7 +18,9 @@ def test_anchors_and_merged_sections_are_read() -> None:
     assert parse_yaml("") is None
 
 
-@pytest.mark.parametrize(("first", "next_one"), [("[x, x]", "[%s]"), ("{k: x}", "{<<: [%s]}")])
+@pytest.mark.parametrize(
+    ("first", "next_one"), [("[x, x]", "[%s]"), ("[]", "[%s]"), ("{k: x}", "{<<: [%s]}")]
+)
 def test_a_few_lines_that_stand_for_more_than_memory_holds_are_refused(first: str, next_one: str) -> None:
     lines = [f"n0: &n0 {first}"]
     for number in range(1, 12):

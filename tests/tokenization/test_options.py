@@ -4,6 +4,7 @@ import inspect
 import unicodedata
 
 import pytest
+from torch import Tensor
 
 from lxmert.errors import ConfigurationError
 from lxmert.tokenization import LxmertTokenizer, LxmertTokenizerFast
@@ -155,3 +156,13 @@ def test_text_goes_in_and_comes_out(tokenizer_class, small):
     assert out["token_type_ids"] == [0] * 8 + [1] * 4
     assert out["attention_mask"] == [1] * 12
     assert tokenizer.decode(out["input_ids"], skip_special_tokens=True) == "what is the man holding? unwanted"
+
+
+def test_rows_are_padded_in_the_tensors_asked_for(tokenizer_class, small):
+    rows = [{"input_ids": [2, 6, 3]}, {"input_ids": [2, 3]}]
+    padded = tokenizer_class(small).pad(rows, return_tensors="pt", pad_to_multiple_of=2, padding_side="left")
+    assert {name: values.tolist() for name, values in padded.items()} == {
+        "input_ids": [[0, 2, 6, 3], [0, 0, 2, 3]],
+        "attention_mask": [[0, 1, 1, 1], [0, 0, 1, 1]],
+    }
+    assert isinstance(padded["input_ids"], Tensor)
