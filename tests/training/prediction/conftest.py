@@ -1,0 +1,86 @@
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lxmert.inference.fast_model import FastModel
+from lxmert.training.preparation import prepare
+from lxmert.training.recipe import FinetuneRecipe
+from lxmert.training.task_list import task_named
+from tests.command_line import CommandLine
+from tests.training.prediction.predicting import Predict
+from tests.training.test_tasks import values_for
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]:
+    """Makes the folder of an untrained model of a task, once."""
+
+    def make(task: str) -> Path:
+        folder = models / task
+        if not folder.exists():
+            torch.manual_seed(4)
+            prepared = prepare(task_named(task), FinetuneRecipe.from_dict(values_for(task, tiny_values)))
+            with torch.no_grad():  # Else an untrained model says the same of everything.
+                for name, weights in prepared.model.named_parameters():
+                    if name.endswith("logit_fc.3.weight"):
+                        weights.normal_()
+            prepared.model.save_pretrained(folder)
+            prepared.processor.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def predict(capsys: pytest.CaptureFixture[str]) -> Predict:
+    def run(*words: object) -> tuple[int, str, str]:
+        return CommandLine(capsys).run("predict", *words)
+
+    return run
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many questions each batch of the model had."""
+    batches: list[int] = []
+    scores = FastModel.scores
+
+    def counted(self: FastModel, words: Tensor, *others: Any) -> Tensor:
+        batches.append(len(words))
+        return scores(self, words, *others)
+
+    monkeypatch.setattr(FastModel, "scores", counted)
+    return batches
+
+
+@pytest.fixture
+def interrupted_after(
+    answered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], AbstractContextManager[None]]:
+    """Interrupts the run within it once the model has had so many batches."""
+
+    @contextmanager
+    def interrupting(batches: int) -> Iterator[None]:
+        scores = FastModel.scores
+
+        def interrupted(self: FastModel, *inputs: Any) -> Tensor:
+            if len(answered) == batches:
+                raise KeyboardInterrupt
+            return scores(self, *inputs)
+
+        answered.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(FastModel, "scores", interrupted)
+            yield
+
+    return interrupting

@@ -1,0 +1,505 @@
+"""`lxmert predict`: the answers of the plain path, killed and continued runs, several processes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lxmert import LxmertForQuestionAnswering, LxmertProcessor
+from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
+from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.task_examples import Purpose
+from lxmert.inference import bulk_examples
+from lxmert.inference.bulk_journal import AnswerJournal
+from lxmert.inference.ranks import Ranks
+from lxmert.training.evaluation import regions_for, run_model
+from lxmert.training.task_list import task_named
+from lxmert.vision.regions import Regions
+from tests.command_line import CommandLine
+from tests.training.prediction.predicting import Predict
+
+COMMAND = [sys.executable, "-m", "lxmert.cli.main"]
+TASKS = ["vqa", "gqa", "nlvr2"]
+
+
+def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
+    """The answers of one example at a time, from features to scores in one go."""
+    kind = task_named(task)
+    model = kind.model_class.from_pretrained(folder).eval()
+    processor = LxmertProcessor.from_pretrained(folder)
+    examples = kind.split(data, "test").read()
+    regions = regions_for(examples, processor, None)
+    targets = [(0, {})] * len(examples)
+    dataset = TaskDataset(
+        examples.examples,
+        targets,  # type: ignore[arg-type]
+        processor.tokenizer,
+        processor.max_text_length,
+        regions,
+    )
+    collate = TaskCollator(regions, processor.tokenizer.pad_token_id, 1, TargetKind.CLASS)
+    labels = []
+    for place in range(len(dataset)):
+        batch = collate([dataset[place]])
+        del batch["labels"]
+        with torch.no_grad():
+            labels.append(int(model(**batch, return_dict=False)[0].argmax()))
+    return labels
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_are_those_of_one_example_at_a_time(
+    task: str, model_of: Callable[[str], Path], scenes_folder: Path
+) -> None:
+    folder, kind = model_of(task), task_named(task)
+    expected = plain_labels(task, folder, scenes_folder)
+    examples = kind.split(scenes_folder, "test").read()
+    for batch_size in (None, 3):
+        model = kind.model_class.from_pretrained(folder)
+        labels, seconds = run_model(
+            model, LxmertProcessor.from_pretrained(folder), examples, batch_size=batch_size
+        )
+        assert labels == expected
+        assert seconds > 0
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_interrupted_run_is_continued_to_the_very_same_file(
+    task: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    words = [model_of(task), scenes_folder, "-q", "--task", task, "--split", "train", "--batch-size", 5, "-o"]
+    assert predict(*words, tmp_path / "whole")[0] == 0
+    total = sum(answered)
+    assert len(answered) > 8
+    with interrupted_after(7):
+        status, out, err = predict(*words, tmp_path / "parts")
+    assert (status, out) == (130, "")
+    journal = tmp_path / "parts.journal"
+    kept = f"what is answered is kept in {journal}"
+    assert err == f"lxmert: interrupted; {kept}: run the same again to go on\n"
+    before = sum(answered)
+    assert not (tmp_path / "parts").exists()
+    status, out, _ = predict(*words, tmp_path / "parts")
+    assert status == 0
+    # Not one question is asked twice, but for equal ones, which are asked once in both.
+    assert sum(answered) == total
+    asked = task_named(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
+    assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions in float32, ")
+    assert out.endswith(" of them before\n")
+    assert before < total
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert not journal.exists()
+
+
+def test_a_killed_run_is_continued_without_loss_or_repetition(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+) -> None:
+    words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", "1", "--split", "train", "-o"]
+    assert predict(*words, tmp_path / "whole.json")[0] == 0
+    total = sum(answered)
+    run = subprocess.Popen(
+        [*COMMAND, "predict", *map(str, words), str(tmp_path / "parts.json")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    journal = tmp_path / "parts.json.journal" / "rank-00000.jsonl"
+    deadline = time.monotonic() + 500
+    while (journal.read_bytes().count(b"\n") if journal.exists() else 0) < 20:
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    before = journal.read_bytes().count(b"\n") - 2  # What run it is of, and what it answers in.
+    assert before < total, "the run was over before it was killed"
+    answered.clear()
+    status, _, err = predict(*words, tmp_path / "parts.json")
+    assert status == 0, err
+    assert sum(answered) == total - before
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not journal.parent.exists()
+
+
+def test_of_a_continued_run_only_what_is_left_is_looked_at(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from lxmert.inference import bulk_sources
+    from lxmert.inference.bulk_packing import WindowLimits
+
+    looked_at: list[str] = []
+    look_at = bulk_sources.look_at
+
+    def looking(files: dict[str, Any], extractor: Any) -> Any:
+        if len(looked_at) == 2 and "stop" in words:
+            raise KeyboardInterrupt
+        looked_at.extend(files)
+        return look_at(files, extractor)
+
+    monkeypatch.setattr(bulk_examples, "LOOKING_WINDOW", WindowLimits(images=1))
+    monkeypatch.setattr(bulk_sources, "look_at", looking)
+    words = ["stop"]
+    command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
+    assert predict(*command)[0] == 130
+    assert len(looked_at) == 2
+    words.clear()
+    assert predict(*command)[0] == 0
+    images = task_named("vqa").split(scenes_folder, "test").read().image_names()
+    assert looked_at == images
+    assert len(images) > 3
+
+
+@pytest.mark.parametrize("change", ["--dtype", "--limit", "--batch-size", "weights", "questions"])
+def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
+    change: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, data, output = tmp_path / "model", tmp_path / "data", tmp_path / "out.json"
+    shutil.copytree(model_of("vqa"), folder)
+    shutil.copytree(scenes_folder, data)
+    words = [folder, data, "-q", "-o", output]
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.prediction.AnswerJournal.remove", lambda journal: None)
+        assert predict(*words)[0] == 0
+    output.unlink()
+    journal = next((tmp_path / "out.json.journal").glob("*.jsonl"))
+    held = journal.read_bytes()
+    options: list[object] = []
+    differs = "settings"
+    if change == "weights":
+        model = LxmertForQuestionAnswering.from_pretrained(folder)
+        with torch.no_grad():
+            model.lxmert.pooler.dense.bias[3] += 1
+        model.save_pretrained(folder)
+        differs = "weights"
+    elif change == "questions":
+        path = data / "annotations" / "vqa_test_questions.json"
+        content = json.loads(path.read_text())
+        content["questions"][5]["question"] = "what is blue?"
+        path.write_text(json.dumps(content))
+        differs = "questions"
+    else:
+        options = {"--dtype": ["--dtype", "bfloat16"], "--limit": ["--limit", 7]}.get(change, [change, 64])
+        differs = "questions, images" if change == "--limit" else "settings"
+    answered.clear()
+    status, _, err = predict(*words, *options)
+    assert status == 1
+    assert f"holds the answers of another run ({differs}); finish that one first, or begin" in err
+    assert err.splitlines()[-1].startswith("lxmert: error: ")
+    assert answered == []
+    assert journal.read_bytes() == held
+    assert not output.exists()
+    assert predict(*words, *options, "--overwrite")[0] == 0
+    assert sum(answered) > 0
+    assert output.exists()
+
+
+@pytest.mark.parametrize("change", ["folder", "boxes", "picture"])
+def test_answers_about_other_pictures_are_those_of_another_run(
+    change: str,
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    data = shutil.copytree(scenes_folder, tmp_path / "data")
+    shutil.copytree(data / "images" / "test", data / "others" / "test")
+    instances = data / "annotations" / "instances_test.json"
+    content = json.loads(instances.read_text())
+    content["annotations"][0]["bbox"][2] += 1
+    (data / "annotations" / "others.json").write_text(json.dumps(content))
+    words = [model_of("vqa"), data, "-q", "-o", tmp_path / "out.json", "--batch-size", 2]
+    with interrupted_after(2):
+        assert predict(*words)[0] == 130
+    options: list[object] = []
+    if change == "picture":
+        with next((data / "images" / "test").iterdir()).open("ab") as file:
+            file.write(b" ")
+    else:
+        options = [
+            "--files",
+            "images=others/{split}" if change == "folder" else "instances=annotations/others.json",
+        ]
+    status, _, err = predict(*words, *options)
+    assert status == 1
+    assert "holds the answers of another run (images); finish that one first" in err
+
+
+def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float]) -> list[Path]:
+    """Feature stores of the test images, their features multiplied by a scale each."""
+    examples = task_named("vqa").split(data, "test").read()
+    found = regions_for(examples, LxmertProcessor.from_pretrained(model), None)
+    batch = found.batch(torch.arange(len(found.rows)))
+    stores = []
+    for number, scale in enumerate(scales):
+        stores.append(folder / f"store-{number}")
+        manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
+        with FeatureStoreWriter(stores[-1], manifest) as writer:
+            for name, row in found.rows.items():
+                count = int(batch["visual_attention_mask"][row].sum())
+                boxes, features = (batch[key][row, :count] for key in ("visual_pos", "visual_feats"))
+                writer.add(str(name), Regions(boxes * 90, features * scale, (90, 90), found.extractor))
+    return stores
+
+
+def test_a_store_is_opened_once_so_that_the_journal_is_of_what_is_answered(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    opened: list[str] = []
+    opening = FeatureStore.__init__
+
+    def noted(self: FeatureStore, path: str | Path) -> None:
+        opened.append(str(path))
+        opening(self, path)
+
+    monkeypatch.setattr(FeatureStore, "__init__", noted)
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json", "--features", store]
+    assert predict(*words)[0] == 0
+    assert opened == [str(store)]
+
+
+def test_stored_features_need_no_detector(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    model = shutil.copytree(model_of("vqa"), tmp_path / "model")
+    file = model / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["extractor"] = {"kind": "faster_rcnn", "detector": "../gone"}
+    file.write_text(json.dumps(settings))
+    run = CommandLine(capsys).run
+    stored = [scenes_folder, "--features", store]
+    assert run("predict", model, *stored, "-q", "-o", tmp_path / "out.json")[0] == 0
+    assert run("eval", model, *stored, "--json")[0] == 0
+    status, _, err = run("predict", model, scenes_folder, "-q", "-o", tmp_path / "looked.json")
+    assert status == 1
+    assert "no detector '../gone'" in err
+    settings["extractor_identity"] = "another"  # Only the detector itself can tell then.
+    file.write_text(json.dumps(settings))
+    status, _, err = run("eval", model, *stored, "--json")
+    assert status == 1
+    assert "no detector '../gone'" in err
+
+
+def test_features_of_an_original_file_are_taken_under_the_name_that_the_refusal_tells(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
+    original, run = tmp_path / "original.tsv", CommandLine(capsys).run
+    assert run("features", "export", store, original, "-q")[0] == 0
+    assert run("features", "import", original, "-o", tmp_path / "nameless", "-q")[0] == 0
+    status, _, err = run(
+        "eval", model_of("vqa"), scenes_folder, "--features", tmp_path / "nameless", "--json"
+    )
+    assert (status, "was made by imported-tsv" in err) == (1, True), err
+    name = re.search("expected (.*): extract.*--extractor-name", err)[1]
+    assert (
+        run("features", "import", original, "-o", tmp_path / "named", "--extractor-name", name, "-q")[0] == 0
+    )
+    stored = [model_of("vqa"), scenes_folder, "--json", "--features"]
+    assert run("eval", *stored, tmp_path / "named")[:2] == run("eval", *stored, store)[:2]
+
+
+def test_answers_about_other_features_are_those_of_another_run(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    stores = write_stores(tmp_path, scenes_folder, model_of("vqa"), (1.0, 0.5))
+    words = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json", "--batch-size", 2]
+    with interrupted_after(2):
+        assert predict(*words, "--features", stores[0])[0] == 130
+    status, _, err = predict(*words, "--features", stores[1])
+    assert status == 1
+    assert "holds the answers of another run (features); finish that one first" in err
+    moved = shutil.copytree(stores[0], tmp_path / "moved")
+    assert predict(*words, "--features", moved)[0] == 0
+
+
+def test_a_run_that_ended_before_its_file_was_written_writes_it(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*more: object) -> Iterator[None]:
+        raise OSError("No space left on device")
+
+    words = [model_of("nlvr2"), scenes_folder, "-q", "-o", tmp_path / "out.csv"]
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.nlvr2_task.write_nlvr2_submission", full)
+        status, _, err = predict(*words)
+    assert status == 1
+    assert "No space left" in err
+    answered.clear()
+    status, out, _ = predict(*words)
+    assert (status, answered) == (0, [])
+    assert "of them before" in out
+    assert (tmp_path / "out.csv").read_text().count("\n") == len(
+        task_named("nlvr2").split(scenes_folder, "test").read()
+    )
+
+
+def test_the_journal_goes_when_the_file_is_on_the_disk(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "out.csv"
+    synced: set[int] = set()
+    gone: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(AnswerJournal, "remove", lambda journal: gone.append(output.stat().st_ino in synced))
+    assert predict(model_of("nlvr2"), scenes_folder, "-q", "-o", output)[0] == 0
+    assert gone == [True]
+
+
+def test_a_finished_file_is_replaced_only_where_that_is_allowed(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    interrupted_after: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("precious")
+    words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", 2, "-o", output]
+    status, out, err = predict(*words)
+    assert (status, out, answered) == (1, "", [])
+    assert f"{output} is there already; give --overwrite to replace it, or another name" in err
+    assert not Path(f"{output}.journal").exists()
+    with interrupted_after(3):
+        status, _, err = predict(*words, "--overwrite")
+    assert status == 130
+    assert err.endswith(f"kept in {output}.journal: the same without --overwrite goes on\n")
+    assert output.read_text() == "precious"
+    status, out, err = predict(*words)  # Replacing it was allowed when the run began.
+    assert status == 0, err
+    assert "of them before" in out
+    assert len(json.loads(output.read_text())) > 3
+    assert predict(*words)[0] == 1
+    answered.clear()
+    assert predict(*words, "--overwrite")[0] == 0
+    assert answered
+
+
+def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
+    model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
+) -> None:
+    words = [model_of("nlvr2"), scenes_folder, "--split", "train", "-q", "-o"]
+    assert predict(*words, tmp_path / "alone.csv")[0] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, "predict", *map(str, words), str(tmp_path / "shared.csv")],
+            env=environment | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    told = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    lines = (tmp_path / "alone.csv").read_text().splitlines()
+    assert told[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions in float32\n"
+    assert told[1][0] == ""
+    assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    assert not (tmp_path / "shared.csv.journal").exists()
+
+
+def test_processes_that_cannot_reach_one_another_leave_the_file_to_the_last(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    answered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [model_of("gqa"), scenes_folder, "-q", "--task", "gqa", "--split", "train", "-o"]
+    assert predict(*words, tmp_path / "alone.json")[0] == 0
+    total = sum(answered)
+    answered.clear()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    shares = []
+    for rank in ("1", "0", "2"):
+        monkeypatch.setenv("RANK", rank)
+        answered.clear()
+        status, out, _ = predict(*words, tmp_path / "out.json")
+        assert status == 0
+        shares.append(sum(answered))
+        assert (tmp_path / "out.json").exists() == (rank == "2")
+        share = rf"not written yet, [\d,]+ answers in float32 by rank {rank} of 3"
+        assert re.search(r": [\d,]+ predictions in float32" if rank == "2" else share, out)
+    assert total <= sum(shares) < 1.1 * total  # Equal questions may fall to two of them.
+    assert max(shares) < 0.5 * total
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
+
+
+def test_processes_that_share_no_disk_are_told(
+    model_of: Callable[[str], Path],
+    scenes_folder: Path,
+    tmp_path: Path,
+    predict: Predict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = Ranks(0, 2, is_connected=True)
+    monkeypatch.setattr(Ranks, "from_environment", lambda: first)
+    monkeypatch.setattr(Ranks, "total", lambda self, counts: list(counts))
+    status, _, err = predict(model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json")
+    assert status == 1
+    assert re.search(
+        r"out.json.journal holds \d+ of \d+ answers; let all processes write to the same disk", err
+    )
+    assert not (tmp_path / "out.json").exists()
