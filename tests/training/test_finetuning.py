@@ -225,6 +225,21 @@ def test_killed_process_resumes_to_the_same_weights(tiny_recipe: Make, tmp_path:
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
+def resumed_after_the_last_step(
+    recipe: FinetuneRecipe, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """The figures of a run that was broken off when all was trained and nothing saved, and went on."""
+
+    def break_off(*arguments: object) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lxmert.training.finetuning.save_weights", break_off)
+        with pytest.raises(Interrupted):
+            finetune(recipe, folder)
+    return finetune(recipe, folder, resume=True).metrics
+
+
 def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,14 +248,7 @@ def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
         data={"test_split": None}, optimisation={"epochs": 3, "peak_learning_rate": 1e-9, "warmup": 0}
     )
 
-    def break_off(*arguments: object) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr("lxmert.training.finetuning.save_weights", break_off)
-        with pytest.raises(Interrupted):
-            finetune(recipe, tmp_path)
-    metrics = finetune(recipe, tmp_path, resume=True).metrics
+    metrics = resumed_after_the_last_step(recipe, tmp_path, monkeypatch)
     steps = metrics["training"]["steps"]
     assert metrics["training"]["resumed_at_step"] == steps
     assert [epoch["step"] for epoch in metrics["epochs"]] == [steps // 3, 2 * steps // 3, steps]
@@ -252,14 +260,7 @@ def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again
 ) -> None:
     recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving={"select": "last"})
 
-    def break_off(*arguments: object) -> None:
-        raise Interrupted
-
-    with monkeypatch.context() as patch:
-        patch.setattr("lxmert.training.finetuning.save_weights", break_off)
-        with pytest.raises(Interrupted):
-            finetune(recipe, tmp_path)
-    metrics = finetune(recipe, tmp_path, resume=True).metrics
+    metrics = resumed_after_the_last_step(recipe, tmp_path, monkeypatch)
     # 7 steps an epoch; half of one is rounded up.
     assert [epoch["step"] for epoch in metrics["epochs"]] == [7, 11]
     assert metrics["training"]["steps"] == metrics["training"]["resumed_at_step"] == 11

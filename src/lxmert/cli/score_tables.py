@@ -8,6 +8,7 @@ from lxmert.errors import one_line
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lxmert.training.metrics.by_type import ScoresByType
     from lxmert.training.metrics.gqa import GqaScores, GroupAccuracy
     from lxmert.training.metrics.labelled import LabelledScores
     from lxmert.training.metrics.nlvr2 import Nlvr2Scores
@@ -83,7 +84,7 @@ def table_of(title: str, scores: Any) -> "Table":
     return tables[type(scores).__name__](title, scores)
 
 
-def _per_type(scores: "VqaScores | LabelledScores") -> dict[str, list[_Line]]:
+def _per_type(scores: "ScoresByType") -> dict[str, list[_Line]]:
     """Scores by kind of answer and of question, as far as the file tells them."""
     figures = {
         "answer type": (scores.per_answer_type, scores.questions_per_answer_type),

@@ -5,46 +5,16 @@ labels were made of the official annotations this differs from the official accu
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from lxmert.data.labels import LabelledQuestion
 from lxmert.errors import DataError
+from lxmert.training.metrics.by_type import ScoresByType
 from lxmert.training.metrics.sums import mean_percent
 
 
-@dataclass(frozen=True)
-class LabelledScores:
-    """Mean scores in percent.
-
-    Attributes:
-        overall: Over all questions.
-        per_answer_type: Per answer type, where the file tells it.
-        per_question_type: Per question type, where the file tells it.
-        questions: How many questions were scored.
-        questions_per_type: How many of each question type.
-        questions_per_answer_type: How many of each answer type.
-        per_question: Each question's score by question id.
-    """
-
-    overall: float
-    per_answer_type: dict[str, float]
-    per_question_type: dict[str, float]
-    questions: int
-    questions_per_type: dict[str, int] = field(repr=False)
-    questions_per_answer_type: dict[str, int] = field(repr=False)
-    per_question: dict[Any, float] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the single questions, for JSON, under the names that official figures have."""
-        return {
-            "overall": self.overall,
-            "perAnswerType": self.per_answer_type,
-            "perQuestionType": self.per_question_type,
-            "questions": self.questions,
-            "questionsPerType": self.questions_per_type,
-            "questionsPerAnswerType": self.questions_per_answer_type,
-        }
+class LabelledScores(ScoresByType):
+    """Means of what the labels say; types are those that the file tells."""
 
 
 def labelled_scores(predictions: Mapping[Any, str], questions: Iterable[LabelledQuestion]) -> LabelledScores:
@@ -68,11 +38,11 @@ def labelled_scores(predictions: Mapping[Any, str], questions: Iterable[Labelled
     if not overall:
         raise DataError("there is no question to score")
     return LabelledScores(
-        mean_percent(list(overall.values())),
-        {kind: mean_percent(values) for kind, values in by_answer_type.items()},
-        {kind: mean_percent(values) for kind, values in by_question_type.items()},
-        len(overall),
-        {kind: len(values) for kind, values in by_question_type.items()},
-        {kind: len(values) for kind, values in by_answer_type.items()},
-        {identifier: 100 * score for identifier, score in overall.items()},
+        overall=mean_percent(list(overall.values())),
+        per_answer_type={kind: mean_percent(values) for kind, values in by_answer_type.items()},
+        per_question_type={kind: mean_percent(values) for kind, values in by_question_type.items()},
+        per_question={identifier: 100 * score for identifier, score in overall.items()},
+        questions=len(overall),
+        questions_per_type={kind: len(values) for kind, values in by_question_type.items()},
+        questions_per_answer_type={kind: len(values) for kind, values in by_answer_type.items()},
     )

@@ -8,7 +8,7 @@ for 0, 1, 2, 3, 4 or more of ten annotators.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
 from functools import lru_cache
@@ -17,6 +17,7 @@ from typing import Any
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer, process_punctuation
 from lxmert.data.vqa import VqaExample
 from lxmert.errors import DataError
+from lxmert.training.metrics.by_type import ScoresByType
 from lxmert.training.metrics.sums import plain_sum
 
 # Matching annotators that make an answer fully right.
@@ -39,40 +40,18 @@ class VqaEvaluator(Enum):
 
 
 @dataclass(frozen=True)
-class VqaScores:
+class VqaScores(ScoresByType):
     """The official figures: percentages 0..100, rounded to two decimals.
 
     Attributes:
-        overall: Mean over all questions.
-        per_answer_type: Mean per answer type, in order of first appearance.
-        per_question_type: Mean per question type (family), in order of first appearance.
-        per_question: Each question's accuracy by question id.
-        questions: How many questions were scored.
-        questions_per_type: How many of each question type.
-        questions_per_answer_type: How many of each answer type.
         missing: Questions without a prediction, counted as wrong. 0 unless they were allowed.
     """
 
-    overall: float
-    per_answer_type: dict[str, float]
-    per_question_type: dict[str, float]
-    per_question: dict[int, float] = field(repr=False)
-    questions: int
-    questions_per_type: dict[str, int] = field(repr=False)
-    questions_per_answer_type: dict[str, int] = field(repr=False)
     missing: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the single questions, for JSON; the official names where there are any."""
-        return {
-            "overall": self.overall,
-            "perAnswerType": self.per_answer_type,
-            "perQuestionType": self.per_question_type,
-            "questions": self.questions,
-            "questionsPerType": self.questions_per_type,
-            "questionsPerAnswerType": self.questions_per_answer_type,
-            "missing": self.missing,
-        }
+        """See `ScoresByType.to_dict`."""
+        return super().to_dict() | {"missing": self.missing}
 
 
 def question_accuracy(
