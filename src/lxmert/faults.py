@@ -22,8 +22,8 @@ WORD_STATES_LEFT_OUT = (
     "word_states leave out states and maps of the language layers: give input_ids, or ask for no states and "
     "maps"
 )
-EVALUATOR_OF_OFFICIAL_FILES = "--evaluator is of the official files; others are scored by soft labels."
 WORDS_TWICE = "word_states stand for input_ids, inputs_embeds and token_type_ids: give them alone"
+EVALUATOR_OF_OFFICIAL_FILES = "--evaluator is of the official files; others are scored by soft labels."
 
 # Names that arguments had in other versions of LXMERT -> their names here.
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
