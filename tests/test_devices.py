@@ -15,8 +15,8 @@ def test_a_device_that_is_there_is_taken() -> None:
     assert usable_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "toaster", "meta", "cpu:x"])
-def test_a_device_that_cannot_compute_is_told_in_a_line(name: str) -> None:
+@pytest.mark.parametrize("name", ["cuda:99", "toaster", "cpu:x"])
+def test_a_device_that_is_not_there_is_told_in_a_line(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"device '{name}' cannot be used: ") as caught:
         usable_device(name)
     assert "\n" not in str(caught.value)

@@ -16,9 +16,6 @@ def usable_device(device: str | torch.device | None = None) -> torch.device:
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.empty(1, device=name).device
-        if found.type == "meta":
-            raise RuntimeError("nothing is computed there")
+        return torch.empty(1, device=name).device
     except (RuntimeError, AssertionError) as error:  # A torch without CUDA asserts that there is one.
         raise ConfigurationError(f"device {str(name)!r} cannot be used: {first_line(error)}") from error
-    return found

@@ -102,7 +102,8 @@ def test_exporting_works(attention: str) -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("with_gradients", [True, False])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_a_traced_model_serves_with_and_without_gradients(attention: str, with_gradients: bool) -> None:
