@@ -13,6 +13,7 @@ LEVELS = {
     "cpu": 0,
     "errors": 0,
     "faults": 0,
+    "locks": 0,
     "whole_files": 0,
     "answers": 1,
     "configuration": 1,

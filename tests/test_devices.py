@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lxmert import LxmertPredictor
-from lxmert.devices import usable_device
+from lxmert.devices import device_of_process, usable_device
 from lxmert.errors import ConfigurationError
 from lxmert.inference.extractors import extractor_named
 
@@ -27,3 +27,11 @@ def test_a_missing_device_is_told_before_anything_is_loaded() -> None:
         LxmertPredictor.from_pretrained("no/such-model", device="cuda:99")
     with pytest.raises(ConfigurationError, match="cuda:99"):
         extractor_named("no/such-detector", device="cuda:99")
+
+
+def test_processes_share_the_gpus_of_a_machine_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [device_of_process(rank) for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of_process(1) == "cpu"

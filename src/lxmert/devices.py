@@ -5,6 +5,12 @@ import torch
 from lxmert.errors import ConfigurationError, first_line
 
 
+def device_of_process(local_rank: int) -> str:
+    """The GPU of one of this machine's processes, which share them in turn; the CPU where there is none."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"cuda:{local_rank % gpus}" if gpus else "cpu"
+
+
 def usable_device(device: str | torch.device | None = None) -> torch.device:
     """The device of this name, once something could be put there.
 

@@ -201,17 +201,14 @@ def _build(
     spec: dict[str, Any], device: str | None, workers: int, ranks: "Ranks"
 ) -> tuple["RegionExtractor", bool]:
     """The extractor on its device, and whether that is a GPU."""
-    import torch
-
-    from lxmert.devices import usable_device
+    from lxmert.devices import device_of_process, usable_device
     from lxmert.errors import ConfigurationError
     from lxmert.vision.build import build_extractor
     from lxmert.vision.gathering import move
 
     extractor = build_extractor(spec)
     if device is None:
-        use_gpu = torch.cuda.is_available() and workers == 1
-        device = f"cuda:{ranks.local_rank % torch.cuda.device_count()}" if use_gpu else "cpu"
+        device = device_of_process(ranks.local_rank) if workers == 1 else "cpu"
     if workers > 1 and not device.startswith("cpu"):
         raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
     where = usable_device(device)

@@ -4,21 +4,20 @@ A finished folder is a complete model folder (config.json, model.safetensors, to
 answers.json) with metrics.json and recipe.resolved.yaml; checkpoints/ holds what resuming needs.
 """
 
-import errno
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, Any
+from typing import Any
 
 from safetensors import SafetensorError
 
 from lxmert.errors import ConfigurationError, TrainingError
+from lxmert.locks import take_lock
 from lxmert.training.recipe_base import Recipe
 from lxmert.whole_files import sync_files, whole_path, write_whole
 
@@ -83,7 +82,8 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = self.checkpoints / "lock"
         with lock.open("wb") as file:
-            if not _lock(file):
+            # Processes that make batches may outlive a killed run.
+            if not take_lock(file.fileno(), is_inherited=False):
                 raise ConfigurationError(
                     f"another process is running in {self.path}; wait for it, end it, or give another folder"
                 )
@@ -236,20 +236,6 @@ def writing(what: str) -> Iterator[None]:
         raise TrainingError(
             f"{what} could not be written ({error}); make room or mend the folder, and go on with --resume"
         ) from error
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Take a file until it is closed; False where another process has it."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        # The kind that processes which make batches do not inherit: they may outlive a killed run.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)
-    return True
 
 
 def _processes_here() -> int:

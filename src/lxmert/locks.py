@@ -1,0 +1,29 @@
+"""Locks on files, which the operating system gives free when the process that holds them dies."""
+
+import errno
+import sys
+
+
+def take_lock(descriptor: int, *, is_inherited: bool) -> bool:
+    """Lock an open file until it is closed, without waiting.
+
+    On Windows, and on network file systems without locks, another holder is not noticed.
+
+    Args:
+        descriptor: of a file that is open for writing.
+        is_inherited: True for a lock that forked processes hold too, and that is noticed within one process
+            as well; False for one that is given free with this process, though those it forked live on.
+
+    Returns:
+        False where another has it.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    take = fcntl.flock if is_inherited else fcntl.lockf
+    try:
+        take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
