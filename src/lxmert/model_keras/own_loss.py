@@ -1,0 +1,222 @@
+"""The loss that a Keras model computes itself, and one given to `compile` in its place.
+
+A model with labels computes its own loss: labels lie among the inputs,
+`fit({"input_ids": ..., "labels": ...})`, or are given beside them, `fit(inputs, labels)`. A loss given to
+`compile` replaces it; then it and its targets go by the names of the scores,
+`compile(loss={"question_answering_score": ...})`, whether they lie among the inputs or beside them.
+
+Source: the training steps of Keras 3; those of JAX take and return state besides the data.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import keras
+from keras.src.losses.loss import scale_loss_for_distribution
+
+from lxmert.configuration import LxmertConfig
+from lxmert.errors import TensorError
+from lxmert.model_keras.inputs import FlexibleInputs
+
+
+class OwnLoss(FlexibleInputs):
+    """Loss, metrics and steps of a model with labels; stands before `keras.Model` among the bases."""
+
+    label_names: ClassVar[tuple[str, ...]] = ()
+    """Inputs that are targets of the internal loss."""
+    label_of_score: ClassVar[Mapping[str, str]] = {}
+    """Score among the outputs -> its label among the inputs."""
+    former_label_names: ClassVar[Mapping[str, str]] = {}
+    """Label among the inputs -> its other name, where it has two."""
+    task_names: ClassVar[tuple[str, ...]] = ()
+    """The tasks, where there are several: besides their sum, the loss of each is logged under its name."""
+
+    _task_losses: tuple[keras.metrics.Mean, ...] = ()
+    if TYPE_CHECKING:  # attributes of keras.Model
+        config: LxmertConfig
+        optimizer: Any
+        trainable_variables: list[keras.Variable]
+        loss: Any
+        _compile_loss: Any
+        _compile_metrics: Any
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """See `keras.Model.compile`; a loss and metrics of an earlier call are forgotten."""
+        self._compile_loss = self._compile_metrics = self.loss = None  # Keras keeps what is not given anew
+        super().compile(*args, **kwargs)  # type: ignore[misc]
+        # Past Keras' tracking, as the mean of the total is: they are no part of the model.
+        trackers = tuple(keras.metrics.Mean(name=task) for task in self.task_names)
+        object.__setattr__(self, "_task_losses", trackers)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """See `keras.Model.compile_from_config`; the optimizer is ready for its state to be read.
+
+        Keras leaves this out, with a warning, where `compile` is not its own; so it does here for the
+        `compile` of a class derived from this one.
+        """
+        if type(self).compile is not OwnLoss.compile:
+            super().compile_from_config(config)  # type: ignore[misc]
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """See `keras.Model.metrics`; with the mean loss of each task."""
+        return [*super().metrics, *self._task_losses]  # type: ignore[misc]
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of `compile`, or the model's own, and what layers and regularisers add.
+
+        Raises:
+            TensorError: no labels, or sample weights with the model's own loss.
+        """
+        if self._compile_loss is not None:
+            y = self._labels_among(x, by_score=isinstance(self.loss, Mapping)) if y is None else y
+            if y is None or (isinstance(y, Mapping) and not y):
+                raise TensorError("there is nothing to learn: give targets for the loss of compile()")
+            scores = self._scores(y_pred, y)
+            return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
+        self._refuse_weights(sample_weight)
+        loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
+        if loss is None and not self.takes_names():  # its `call` may have added losses
+            return super().compute_loss(x, y, y_pred, sample_weight, training)  # type: ignore[misc]
+        if loss is None:
+            raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
+        # The replicas of `tf.distribute` add up their gradients; Keras scales all losses but this one.
+        mean = scale_loss_for_distribution(loss)
+        return sum((self._aggregate_additional_loss(more) for more in self.losses), start=mean)  # type: ignore[attr-defined]
+
+    def _refuse_weights(self, *weights: Any) -> None:
+        """Raise a TensorError for sample or class weights with the model's own loss."""
+        if self._compile_loss is None and any(weight is not None for weight in weights):
+            raise TensorError(
+                f"{type(self).__name__} has no use for sample or class weights in its own loss: give a loss "
+                "to compile(), or leave the examples out by the label -100"
+            )
+
+    def _what_to_give(self) -> str:
+        if not self.label_names:
+            return f"{type(self).__name__} has no loss of its own, give one to compile()"
+        names = ", ".join(self.label_names)
+        return f"give one of {names} among the inputs, or a loss to compile()"
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The losses of the tasks that have targets, and the metrics of `compile`.
+
+        Labels among the inputs are found by themselves.
+        """
+        losses = (y_pred.get("losses") if isinstance(y_pred, Mapping) else None) or {}
+        for tracker in self._task_losses:
+            if tracker.name in losses:  # weighed as Keras does the total
+                tracker.update_state(losses[tracker.name], sample_weight=_rows_of(x))
+        without_targets = {tracker.name for tracker in self._task_losses} - set(losses)
+        found = self._compiled_metrics_of(x, y, y_pred, sample_weight)
+        return {name: value for name, value in found.items() if name not in without_targets}
+
+    def _compiled_metrics_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> dict[str, Any]:
+        if self._compile_metrics is None:
+            return self.get_metrics_result()  # type: ignore[attr-defined]
+        if y is None:
+            y = self._labels_among(x, by_score=isinstance(self._compile_metrics._user_metrics, Mapping))
+        return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
+
+    def _labels_among(self, x: Any, by_score: bool) -> Any:
+        """The labels among the inputs; a single one by itself unless it is wanted by its score."""
+        inputs = (
+            self.arguments_by_name((x,), {}) if self.takes_names() else x if isinstance(x, Mapping) else {}
+        )
+        names = {
+            score: (name, self.former_label_names.get(name)) for score, name in self.label_of_score.items()
+        }
+        y = {score: inputs[name] for score, both in names.items() for name in both if name and name in inputs}
+        return y if by_score or len(self.label_of_score) != 1 else next(iter(y.values()), None)
+
+    def _scores(self, y_pred: Any, y: Any) -> Any:
+        """The outputs that have a target, in the form of the targets."""
+        if not isinstance(y_pred, Mapping):
+            if "return_dict" not in self.argument_names():  # a class of the user's
+                return y_pred
+            raise TensorError(f"{type(self).__name__} returns a tuple: training needs return_dict=True")
+        if isinstance(y, Mapping):
+            missing = [name for name in y if name not in y_pred]
+            if missing:
+                raise TensorError(f"targets {missing} name no output, known are {list(y_pred)}")
+            return {name: y_pred[name] for name in y}
+        if len(self.label_of_score) != 1:
+            raise TensorError(
+                f"{type(self).__name__} has several outputs: give targets and losses as dictionaries by the "
+                f"name of the output, such as {next(iter(self.label_of_score), 'pooled_output')!r}"
+            )
+        return y_pred[next(iter(self.label_of_score))]
+
+    def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Keras' way to the shapes of outputs, before the first step, on some backends."""
+        kept, self.config.return_dict = self.config.return_dict, True
+        try:
+            super()._symbolic_build(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.config.return_dict = kept
+
+    def train_step(self, *state_and_data: Any) -> Any:
+        """See `keras.Model`; labels given beside the inputs are put among them."""
+        return super().train_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
+
+    def test_step(self, *state_and_data: Any) -> Any:
+        """See `keras.Model`; labels given beside the inputs are put among them."""
+        return super().test_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
+
+    def predict_step(self, *state_and_data: Any) -> Any:
+        """See `keras.Model`; labels among the inputs are left out: a loss cannot be joined over batches."""
+        if not self.takes_names():
+            return super().predict_step(*state_and_data)  # type: ignore[misc]
+        *state, data = state_and_data
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        inputs = self.arguments_by_name((x,), {})
+        inputs = {name: value for name, value in inputs.items() if name not in self.label_names}
+        return super().predict_step(*state, (inputs,))  # type: ignore[misc]
+
+    def _with_labels(self, *state_and_data: Any) -> tuple[Any, ...]:
+        *state, data = state_and_data
+        inputs, y, sample_weight = self._with_labels_among(data)
+        if "return_dict" in self.argument_names():
+            # Losses and scores are found by name, whatever form of outputs the configuration chooses.
+            inputs |= {"return_dict": True}
+        return (*state, (inputs, y, sample_weight))
+
+    def _with_labels_among(self, data: Any) -> tuple[Any, Any, Any]:
+        """Inputs by name, targets and sample weights; targets of the internal loss are among the inputs."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.takes_names():
+            return x, y, sample_weight
+        inputs = self.arguments_by_name((x,), {})
+        if y is not None and self._compile_loss is None:
+            inputs = self.arguments_by_name((inputs,), self._labels_by_name(y))
+            y = None
+        return inputs, y, sample_weight
+
+    def _labels_by_name(self, y: Any) -> Mapping[str, Any]:
+        """Targets given beside the inputs, by the name of the label."""
+        if isinstance(y, Mapping):
+            return {self.label_of_score.get(name, name): value for name, value in y.items()}
+        if len(self.label_names) != 1:
+            wish = (
+                f"as a dictionary of any of {', '.join(self.label_names)}"
+                if self.label_names
+                else "with a loss"
+            )
+            raise TensorError(f"{type(self).__name__} takes targets {wish}, got {type(y).__name__}")
+        return {self.label_names[0]: y}
+
+
+def _rows_of(inputs: Any) -> Any:
+    """The number of rows of a batch."""
+    return keras.ops.shape(next(value for value in keras.tree.flatten(inputs) if value is not None))[0]
