@@ -114,6 +114,16 @@ def test_wrong_values_anywhere_are_told_in_one_line(name: str, tmp_path: Path, d
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_whole_numbers_beyond_any_float_are_told_in_one_line(name: str, tmp_path: Path) -> None:
+    right = FORMATS[name][1]
+    path = tmp_path / "huge.json"
+    for place in places(right):
+        path.write_text(written(name, replaced(right, place, 10**400)))
+        said = refusal(name, path)
+        assert said is None or said.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_are_told_in_one_line(name: str, tmp_path: Path, data: st.DataObject) -> None:

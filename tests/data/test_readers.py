@@ -168,6 +168,7 @@ def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
     [
         ({"bbox": [1, 2, 3]}, r"annotations\[0\].bbox is \[1, 2, 3\], expected four numbers"),
         ({"bbox": [1, 2, float("nan"), 4]}, "expected four numbers"),
+        ({"bbox": [1, 2, 3, 10**400]}, "expected four numbers"),
         ({"bbox": [1, 2, 3, -4]}, "positive width"),
         ({"bbox": "1234"}, "bbox is str '1234', expected list"),
         ({"image_id": 9}, "image_id 9 is not among"),

@@ -308,7 +308,7 @@ def test_attentions_are_read_and_their_form_is_checked(tmp_path: Path) -> None:
     rows = [{"questionId": "01", "attention": [[1, 0.5], [0, 2]]}, {"questionId": "02", "attention": []}]
     path.write_text(json.dumps(rows))
     assert read_gqa_attentions(path) == {"01": ((1.0, 0.5), (0.0, 2.0)), "02": ()}
-    for wrong in ([1.0], [[1, "2"]], [[True]], [[None]], [[math.nan]], [[0.5, math.inf]]):
+    for wrong in ([1.0], [[1, "2"]], [[True]], [[None]], [[math.nan]], [[0.5, math.inf]], [[10**400]]):
         path.write_text(json.dumps([{"questionId": "01", "attention": wrong}]))
         with pytest.raises(DataError, match=r"\[0\]\.attention holds .*, expected lists of finite numbers"):
             read_gqa_attentions(path)

@@ -5,7 +5,6 @@ category_id, bbox: [x, y, width, height], iscrowd}]`, `categories: [{id, name}]`
 Shapes: N objects of one image.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lxmert.data.json_files import Record, read_json
+from lxmert.data.json_files import Record, is_number, read_json
 from lxmert.errors import DataError
 
 
@@ -100,14 +99,11 @@ def _is_empty(record: Record) -> bool:
 
 def _box_xyxy(record: Record) -> tuple[float, float, float, float]:
     box = record.get("bbox", list)
-    numbers = [
-        float(number) for number in box if isinstance(number, int | float) and not isinstance(number, bool)
-    ]
-    if len(box) != 4 or len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+    if len(box) != 4 or not all(map(is_number, box)):
         raise DataError(
             f"{record.path}: {record.at('bbox')} is {box}, expected four numbers [x, y, width, height]"
         )
-    x, y, width, height = numbers
+    x, y, width, height = map(float, box)
     if width < 0 or height < 0:
         raise DataError(f"{record.path}: {record.at('bbox')} is {box}, expected a positive width and height")
     return x, y, x + width, y + height

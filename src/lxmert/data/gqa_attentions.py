@@ -4,11 +4,9 @@ Source: the GQA evaluator: a JSON list of {"questionId": str, "attention": rows 
 those of a square map of the image, or [x0, y0, x1, y1, attention] of objects with coordinates 0..1.
 """
 
-import math
 from pathlib import Path
-from typing import Any
 
-from lxmert.data.json_files import Record, kind_of
+from lxmert.data.json_files import Record, is_number, kind_of
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
@@ -31,13 +29,9 @@ def read_gqa_attentions(path: str | Path, *, progress: StartProgress = no_progre
 def _attention(record: Record) -> Attention:
     rows = record.get("attention", list)
     for row in rows:
-        if not isinstance(row, list) or not all(map(_is_number, row)):
+        if not isinstance(row, list) or not all(map(is_number, row)):
             raise DataError(
                 f"{record.path}: {record.at('attention')} holds {kind_of(row)}, expected lists of finite "
                 "numbers"
             )
     return tuple(tuple(map(float, row)) for row in rows)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

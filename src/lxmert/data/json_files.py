@@ -1,10 +1,10 @@
 """Reading JSON annotation files with errors that name the file and the place in it."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from lxmert.errors import DataError, one_line
 from lxmert.faults import cut_character
@@ -84,7 +84,7 @@ class Record:
     def number(self, key: str) -> float:
         """The field `key`, which must be a finite number."""
         found = self.value.get(key)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        if not is_number(found):
             raise DataError(f"{self.path}: {self.at(key)} is {kind_of(found)}, expected a finite number")
         return found
 
@@ -126,6 +126,13 @@ class Record:
         """The field `key`, which must be a list of JSON objects."""
         place = self.at(key)
         return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number, and no whole one beyond what a float can hold."""
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    )
 
 
 def kind_of(value: object) -> str:

@@ -7,7 +7,6 @@ boxes in pixels:
     image_data.json  [{image_id, width, height}]
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def _named_boxes(
     height, width = sizes[image_id]
     boxes, names, words = [], [], []
     for thing in image.records("objects"):
-        x, y, w, h = (_number(thing, key) for key in ("x", "y", "w", "h"))
+        x, y, w, h = (thing.number(key) for key in ("x", "y", "w", "h"))
         box = (max(x, 0), max(y, 0), min(x + w, width), min(y + h, height))
         found = cleaned(thing.get("names", list))
         if found and box[2] > box[0] and box[3] > box[1]:
@@ -110,13 +109,6 @@ def _named_boxes(
             words.append(attributes.get(thing.get("object_id", int), ()))
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     return NamedBoxes(image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(words))
-
-
-def _number(record: Record, key: str) -> float:
-    value = record.value.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{record.path}: {record.at(key)} is {value!r}, expected a number of pixels")
-    return value
 
 
 def _list_of_records(path: str | Path) -> list[Record]:
