@@ -7,7 +7,7 @@ Source: Hudson & Manning 2019 (arXiv 1902.09506) and the published files, a JSON
 "all" of the training split is a folder of such files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,36 +99,43 @@ def read_gqa(
     if is_own_lines(path):
         raise DataError(f"{path}: {OWN_LINES_OF_GQA}")
     shared = Shared()
-    seen: set[str] = set()
-    examples = []
-    for record in _records(path, progress):
-        if record.place in seen:
-            raise DataError(f"{record.path}: question {one_line(record.place)} occurs twice")
-        seen.add(record.place)
-        if balanced_only and record.optional("isBalanced", bool) is False:
-            continue
-        examples.append(_example(record, shared, details))
-    return GqaData(tuple(examples))
+    return GqaData(
+        tuple(
+            _example(record, shared, details)
+            for record in once_each(keyed_records(path, progress), "question")
+            if not balanced_only or record.optional("isBalanced", bool) is not False
+        )
+    )
 
 
-def json_parts(path: str | Path) -> list[Path]:
-    """The file itself, or the `*.json` files of a folder, "..._2" before "..._10".
+def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
+    """The records of a file, or of the `*.json` files of a folder, "..._2" before "..._10".
 
     Raises:
-        DataError: The folder holds none.
+        DataError: A file is missing or malformed, or the folder holds none.
     """
     path = Path(path)
-    if not path.is_dir():
-        return [path]
-    parts = sorted(path.glob("*.json"), key=lambda part: (len(part.name), part.name))
-    if not parts:
-        raise DataError(f"{path}: the folder holds no *.json files; expected the parts of one split")
-    return parts
-
-
-def _records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
-    for part in json_parts(path):
+    parts = [path]
+    if path.is_dir():
+        parts = sorted(path.glob("*.json"), key=lambda part: (len(part.name), part.name))
+        if not parts:
+            raise DataError(f"{path}: the folder holds no *.json files; expected the parts of one split")
+    for part in parts:
         yield from stream_records(part, keyed=True, progress=progress)
+
+
+def once_each(records: Iterable[Record], kind: str) -> Iterator[Record]:
+    """The records, of which no two may have one key; `kind` says in the error what they are about.
+
+    Raises:
+        DataError: Two have.
+    """
+    seen: set[str] = set()
+    for record in records:
+        if record.place in seen:
+            raise DataError(f"{record.path}: {kind} {one_line(record.place)} occurs twice")
+        seen.add(record.place)
+        yield record
 
 
 def _example(record: Record, shared: Shared, details: bool) -> GqaExample:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.gqa import json_parts
+from lxmert.data.gqa import keyed_records, once_each
 from lxmert.data.json_files import Record
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
-from lxmert.errors import DataError, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +68,10 @@ def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress)
         DataError: A file is missing or malformed, or a question id occurs twice.
     """
     shared = Shared()
-    choices: dict[str, GqaChoices] = {}
-    for part in json_parts(path):
-        for record in stream_records(part, keyed=True, progress=progress):
-            _refuse_twice(record, record.place in choices, "question")
-            choices[record.place] = GqaChoices(
-                shared.tuple(record.texts("valid")), shared.tuple(record.texts("plausible"))
-            )
-    return choices
+    return {
+        record.place: GqaChoices(shared.tuple(record.texts("valid")), shared.tuple(record.texts("plausible")))
+        for record in once_each(keyed_records(path, progress), "question")
+    }
 
 
 @keeping_all()
@@ -88,19 +83,13 @@ def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress
     """
     shared = Shared()
     graphs: dict[str, GqaSceneGraph] = {}
-    for record in stream_records(path, keyed=True, progress=progress):
-        _refuse_twice(record, record.place in graphs, "image")
+    for record in once_each(stream_records(path, keyed=True, progress=progress), "image"):
         objects = record.record("objects")
         graphs[record.place] = GqaSceneGraph(
             (record.get("height", int), record.get("width", int)),
             {shared(key): _object(objects.record(key), shared) for key in objects.value},
         )
     return graphs
-
-
-def _refuse_twice(record: Record, twice: bool, kind: str) -> None:
-    if twice:
-        raise DataError(f"{record.path}: {kind} {one_line(record.place)} occurs twice")
 
 
 def _object(record: Record, shared: Shared) -> GqaObject:

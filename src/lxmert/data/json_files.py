@@ -130,9 +130,7 @@ class Record:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a finite number, and no whole one beyond what a float can hold."""
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def kind_of(value: object) -> str:

@@ -26,7 +26,8 @@ class Nlvr2Reader(SplitReader):
     ) -> Sequence[TaskExample]:
         """See `SplitReader.read`; there are no kinds."""
         path = self.files.sentences_path(self.directory, split)
-        pairs = self._read_file(path, progress)
+        read = read_lxmert_nlvr2 if self.files.format == "lxmert" else read_nlvr2
+        pairs = read(path, progress=progress)
         refuse_shared_names(
             path,
             (
@@ -41,10 +42,6 @@ class Nlvr2Reader(SplitReader):
             )
             for example in pairs
         ]
-
-    def _read_file(self, path: Path, progress: StartProgress) -> Sequence[Nlvr2Example]:
-        read = read_lxmert_nlvr2 if self.files.format == "lxmert" else read_nlvr2
-        return read(path, progress=progress)
 
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
         """Class 1 for a true sentence, 0 for a false one."""
