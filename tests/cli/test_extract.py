@@ -410,7 +410,7 @@ def test_any_detector_that_look_knows_can_be_extracted_with(lxmert: CommandLine,
         "extract", tmp_path / "photos", "-o", tmp_path / "store", "--detector", detector, "--max-objects", "5"
     )
     assert status == 0, err
-    store = FeatureStore.open(tmp_path / "store")
+    store = FeatureStore(tmp_path / "store")
     (name,) = store.names
     assert len(store[name]) == 5
     assert store[name].extractor.startswith("detr-")

@@ -21,9 +21,6 @@ from lxmert.errors import DataError
 IN_MEMORY_BYTES = 2 * 2**30
 """Regions up to this size are kept in memory as float32; larger ones are read from the disk as needed."""
 
-# Images read between two looks at the progress bar.
-_IMAGES_AT_A_TIME = 64
-
 
 class ObjectLabelSource(Protocol):
     """What the objects of a source's images are."""
@@ -124,7 +121,7 @@ def open_regions(
     if table_bytes(len(wanted), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
         return stored
     advance = progress("Reading features", len(wanted))
-    return RegionTable.from_store(stored, _IMAGES_AT_A_TIME, advance)
+    return RegionTable.from_store(stored, advance)
 
 
 class StoredNames:

@@ -22,6 +22,9 @@ _MOST_BYTES = 8 * 2**30
 
 _BOX_BYTES = 16
 
+# Images read between two looks at the progress bar.
+_IMAGES_AT_A_TIME = 64
+
 
 @dataclass(frozen=True)
 class RegionTable:
@@ -86,12 +89,11 @@ class RegionTable:
         return cls(pad_regions(images), rows, first.extractor, ObjectLabels.from_regions(images))
 
     @classmethod
-    def from_store(cls, stored: StoredRegions, images_at_a_time: int, advance: Advance) -> "RegionTable":
+    def from_store(cls, stored: StoredRegions, advance: Advance) -> "RegionTable":
         """Read everything into memory.
 
         Args:
             stored: What to read.
-            images_at_a_time: Images read between two calls of `advance`.
             advance: Called with the number of images just read.
         """
         positions = torch.tensor(list(stored.rows.values()))
@@ -101,8 +103,8 @@ class RegionTable:
             "visual_pos": torch.zeros(*shape, 4),
             "visual_attention_mask": torch.zeros(shape, dtype=torch.int64),
         }
-        for start in range(0, len(positions), images_at_a_time):
-            part = positions[start : start + images_at_a_time]
+        for start in range(0, len(positions), _IMAGES_AT_A_TIME):
+            part = positions[start : start + _IMAGES_AT_A_TIME]
             for name, values in stored.batch(part).items():
                 inputs[name][start : start + len(part), : values.shape[1]] = values
             advance(len(part))

@@ -36,6 +36,11 @@ class Extent(NamedTuple):
     names_end: int = 0
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many bytes the whole images take of each kind of file."""
+        return {"index": self.images * ENTRY_BYTES, "names": self.names_end, "data": self.data_end}
+
+    @property
     def next_data_offset(self) -> int:
         """Where the next image's numbers start."""
         return aligned(self.data_end)
@@ -155,9 +160,8 @@ def image_faults(
 
 def cut(files: PartFiles, extent: Extent) -> int:
     """Cut off what lies behind the whole images; returns how many bytes that were."""
-    wanted = {"index": extent.images * ENTRY_BYTES, "names": extent.names_end, "data": extent.data_end}
     surplus = 0
-    for kind, size in wanted.items():
+    for kind, size in extent.sizes.items():
         path = files.file(kind)
         if (there := _size(path)) > size:
             surplus += there - size

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -57,11 +57,6 @@ class FeatureStore:
         parts = list_parts(self.path.absolute())
         self._extents = [(files, measure(files, self.manifest)) for files in parts]
         self._forget_maps()
-
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The same as `FeatureStore(path)`."""
-        return cls(path)
 
     @property
     def extractor(self) -> str:

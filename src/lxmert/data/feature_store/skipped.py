@@ -5,7 +5,7 @@ file each, so that none waits for another.
 """
 
 import json
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,9 @@ class SkippedList:
     @staticmethod
     def read(folder: Path) -> list[dict[str, Any]]:
         """The lists of all ranks of the newest run."""
-        return list(_records(folder))
-
-
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("skipped*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:  # The last line of a killed run.
-                continue
+        records = []
+        for path in sorted(folder.glob("skipped*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError):  # The last line of a killed run.
+                    records.append(json.loads(line))
+        return records

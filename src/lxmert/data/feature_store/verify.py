@@ -12,7 +12,6 @@ import torch
 
 from lxmert.data.feature_store.encoding import stored_name, view_arrays
 from lxmert.data.feature_store.layout import (
-    ENTRY_BYTES,
     LABELS,
     LEAVES_IMAGE,
     Entry,
@@ -135,9 +134,7 @@ class _Tally:
 
 
 def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advance) -> None:
-    index = map_file(files.file("index"), extent.images * ENTRY_BYTES)
-    data = map_file(files.file("data"), extent.data_end)
-    names = map_file(files.file("names"), extent.names_end)
+    index, names, data = (map_file(files.file(kind), size) for kind, size in extent.sizes.items())
     before = Extent()
     for row in range(extent.images):
         place = f"{files.file('index').name}, image {row}"
@@ -145,7 +142,9 @@ def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advan
         if not entry_is_whole(index, row):
             tally.report.faults.append(f"{place}: the checksum of its index entry is wrong")
             # Where the next image starts is not known from here; its own entry is believed instead.
-            before = _before(Entry.unpack(index, row + 1)) if row + 1 < extent.images else before
+            if row + 1 < extent.images:
+                after = Entry.unpack(index, row + 1)
+                before = Extent(0, after.data_offset, after.name_offset)
             continue
         entry = Entry.unpack(index, row)
         faults = image_faults(entry, before, data, names, tally.manifest)
@@ -158,11 +157,6 @@ def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advan
         before = Extent(row, 0, 0).after(entry)
 
 
-def _before(entry: Entry) -> Extent:
-    return Extent(0, entry.data_offset, entry.name_offset)
-
-
 def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
-    wanted = {"index": extent.images * ENTRY_BYTES, "names": extent.names_end, "data": extent.data_end}
-    there = ((files.file(kind), size) for kind, size in wanted.items())
+    there = ((files.file(kind), size) for kind, size in extent.sizes.items())
     return sum(path.stat().st_size - size for path, size in there if path.exists())

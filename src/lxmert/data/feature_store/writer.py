@@ -11,7 +11,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from lxmert.data.feature_store.encoding import EncodedImage, encode_image
-from lxmert.data.feature_store.layout import ENTRY_BYTES, PartFiles, list_parts, name_from_bytes
+from lxmert.data.feature_store.layout import (
+    ENTRY_BYTES,
+    PartFiles,
+    list_parts,
+    name_from_bytes,
+    name_to_bytes,
+)
 from lxmert.data.feature_store.locking import RankLock
 from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, writing_into
 from lxmert.data.feature_store.parts import Extent, cut, measure
@@ -84,7 +90,7 @@ class FeatureStoreWriter:
 
     def __contains__(self, name: str) -> bool:
         """Whether the store has an image of this name (other running writers' newest ones apart)."""
-        return name in self.before or name.encode("utf-8", "surrogateescape") in self._added
+        return name in self.before or name_to_bytes(name) in self._added
 
     def fingerprint(self, name: str) -> int:
         """Of the file that an image was made of before this writer began; 0 where that is unknown."""
@@ -169,8 +175,7 @@ class FeatureStoreWriter:
         with ExitStack() as opened:  # Where one cannot be made, the part before stays as it is.
             files = {kind: opened.enter_context(_open(part.file(kind))) for kind in _KINDS}
             opened.pop_all()
-        for file in self._files.values():
-            file.close()
+        self._close_files()
         self._files, self._part, self._extent = files, part, extent
         sync_folder(self.path)
         self._sync()
