@@ -46,12 +46,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         section = section[name]
         if not isinstance(section, dict):
             raise ConfigurationError(f"override {override!r}: {name} is no section of the recipe")
-    section[names[-1]] = _yaml_value(text, override)
-
-
-def _yaml_value(text: str, override: str) -> Any:
     try:
-        return parse_yaml(text)
+        section[names[-1]] = parse_yaml(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"override {override!r}: {error}") from None
 

@@ -75,8 +75,7 @@ class DetectionTrainer(OptimisingTrainer):
         """The weighted sum of the losses; its parts are kept for the log."""
         outputs = model(**inputs)
         for name, value in outputs.parts.items():
-            # Several GPUs of one process give one value each.
-            self._summed[name] = self._summed.get(name, 0) + value.mean()
+            self._summed[name] = self._summed.get(name, 0) + value
         self._batches_summed += 1
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 

@@ -9,7 +9,7 @@ sentence and can be right by chance only (specification section 3.7).
 Shapes: B batch, O objects, T tasks, S sources.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor
 
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.model import LxmertForPreTrainingOutput
 from lxmert.training.pretraining.amounts import CLASS_TASKS, OBJECT_TASKS, TASKS, amounts_of
 from lxmert.training.pretraining.validation import ValidationData
@@ -73,7 +74,7 @@ def evaluate_pretraining(
     data: ValidationData,
     weights: Mapping[str, float],
     accelerator: Accelerator,
-    progress: Callable[[str, int], Callable[[int], None]],
+    progress: StartProgress,
 ) -> PretrainingReport:
     """Score all examples; several processes share them.
 
@@ -86,7 +87,7 @@ def evaluate_pretraining(
     """
     was_training = model.training
     model.eval()
-    advance = progress("Validation", len(data)) if accelerator.is_main_process else _nothing
+    advance = (progress if accelerator.is_main_process else no_progress)("Validation", len(data))
     sources = data.dataset.sources
     sums = torch.zeros(3, len(TASKS), dtype=torch.float64)
     scored = torch.zeros(2, len(ACCURACIES), len(sources), dtype=torch.float64)
@@ -197,7 +198,3 @@ def _percent(points_and_counts: Tensor) -> dict[str, float]:
         for name, point, count in zip(ACCURACIES, points, counts, strict=True)
         if count
     }
-
-
-def _nothing(done: int) -> None:
-    pass
