@@ -163,6 +163,7 @@ def test_published_vocabularies_are_read(shared_data: Path) -> None:
     objects = NameList.read(shared_data / "vg/objects_vocab.txt")
     attributes = NameList.read(shared_data / "vg/attributes_vocab.txt")
     assert (len(objects), len(attributes)) == (1600, 400)
+    assert (objects.names[0], objects.names[-1]) == ("yolk", "buoy")
     assert objects.ids["stopsign"] == objects.ids["stop sign"]
     assert attributes.names[attributes.ids["grey"]] == "gray"
 

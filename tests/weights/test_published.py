@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from lxmert.answers import read_answers
-from lxmert.errors import VocabularyError
 from lxmert.weights.published import (
     GENOME_ATTRIBUTES,
     GENOME_OBJECTS,
@@ -16,10 +15,9 @@ from lxmert.weights.published import (
     VISUAL_GENOME_DETECTOR,
     VQA_ANSWERS,
     detector_spec,
-    detector_vocabularies,
     published_answers,
+    published_detector,
     published_model,
-    read_names,
 )
 
 # The same files in the folder of public data.
@@ -43,15 +41,6 @@ def test_the_published_answer_tables_are_read(shared_data: Path, file, count: in
     assert len(read_answers(shared_data / COPIES[file])) == count
 
 
-def test_the_published_vocabularies_are_read(shared_data: Path) -> None:
-    objects = read_names(shared_data / COPIES[GENOME_OBJECTS])
-    attributes = read_names(shared_data / COPIES[GENOME_ATTRIBUTES])
-    assert (len(objects), len(attributes)) == (1600, 400)
-    assert (objects[0], objects[1599]) == ("yolk", "buoy")
-    # Of the line "multi colored,multi-colored,multicolored" the first name stands for all.
-    assert attributes[:5] == ("gray", "multi colored", "double decker", "unmade", "red")
-
-
 def test_each_published_model_has_its_own_answers() -> None:
     vqa, gqa = (published_model(f"unc-nlp/lxmert-{task}-uncased") for task in ("vqa", "gqa"))
     assert (vqa.answers, gqa.answers) == (VQA_ANSWERS, GQA_ANSWERS)
@@ -69,7 +58,7 @@ def test_a_folder_of_the_same_name_is_the_users_own(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert published_model("unc-nlp/lxmert-vqa-uncased") is None
     assert published_answers("unc-nlp/lxmert-base-uncased") is None
-    assert detector_vocabularies("unc-nlp/frcnn-vg-finetuned") is None
+    assert published_detector("unc-nlp/frcnn-vg-finetuned") is None
     assert detector_spec("unc-nlp/frcnn-vg-finetuned") == {
         "kind": "faster_rcnn",
         "detector": "unc-nlp/frcnn-vg-finetuned",
@@ -96,15 +85,3 @@ def test_what_a_processor_lacks_is_filled_in_and_what_it_has_stays() -> None:
     }
     own = {"extractor": {"kind": "given_boxes"}, "answers": ["yes"]}
     assert model.completed(own) == own
-
-
-def test_spaces_around_a_name_of_a_vocabulary_do_not_count(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text(" traffic light , signal\r\ndog\n")
-    assert read_names(tmp_path / "names.txt") == ("traffic light", "dog")
-
-
-@pytest.mark.parametrize("content", [b"", b"cat\n\ndog\n", b"cat\n,dog\n", b"caf\xe9\n"])
-def test_a_vocabulary_with_a_nameless_line_is_refused(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_bytes(content)
-    with pytest.raises(VocabularyError, match=r"names\.txt"):
-        read_names(tmp_path / "names.txt")

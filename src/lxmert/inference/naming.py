@@ -6,9 +6,10 @@ Shapes: N objects of one image.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lxmert.data.boxes import NameList
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.regions import Regions
-from lxmert.weights.published import detector_vocabularies
+from lxmert.weights.published import published_detector
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class ObjectNames:
         """
         objects = getattr(extractor, "object_names", None)
         attributes = getattr(extractor, "attribute_names", None)
-        if objects is None and (name := getattr(extractor, "name", None)) is not None:
-            objects, attributes = detector_vocabularies(name) or (None, None)
+        name = getattr(extractor, "name", None)
+        if objects is None and name is not None and (known := published_detector(name)) is not None:
+            objects, attributes = (
+                NameList.read(file.fetch()).names for file in (known.objects, known.attributes)
+            )
         return cls(objects, attributes)
 
     def object_of(self, regions: Regions, row: int) -> str | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.downloads import MIRRORED_SITE, PublishedFile
-from lxmert.errors import VocabularyError
 
 _LXMERT = f"{MIRRORED_SITE}/airsplay/lxmert/master/data"
 _GENOME = f"{MIRRORED_SITE}/airsplay/py-bottom-up-attention/master/demo/data/genome/1600-400-20"
@@ -127,31 +126,3 @@ def detector_spec(name: str | Path) -> dict[str, Any]:
     """The extractor that finds objects with a detector: "scenes", a folder, or a hub name."""
     known = published_detector(name)
     return {"kind": "faster_rcnn", "detector": str(name)} if known is None else known.to_dict()
-
-
-def detector_vocabularies(name: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Object and attribute names of a published detector, fetched the first time; None for any other.
-
-    Raises:
-        DownloadError: they are out of reach, and not on this machine yet.
-    """
-    known = published_detector(name)
-    return (
-        None if known is None else (read_names(known.objects.fetch()), read_names(known.attributes.fetch()))
-    )
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """The first name of each line of a vocabulary; synonyms after a comma are left out.
-
-    Raises:
-        VocabularyError: an empty line, or not UTF-8.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise VocabularyError(f"{path}: cannot be read as a list of names ({error})") from error
-    names = tuple(line.partition(",")[0].strip() for line in lines)
-    if not names or not all(names):
-        raise VocabularyError(f"{path}: line {names.index('') + 1 if names else 1} holds no name")
-    return names
