@@ -11,7 +11,7 @@ import pytest
 
 from lxmert.errors import WeightsError
 from lxmert.weights import hub
-from lxmert.weights.hub import hub_folder, hub_folder_with, is_hub_name
+from lxmert.weights.hub import hub_folder, is_hub_name
 from tests.refusals import refusal
 from tests.sites import COMMIT, Sites, serving
 
@@ -97,10 +97,10 @@ def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, reposit
     sites.asked.clear()
     assert hub_folder(NAME, weights=False) == folder
     assert [path for path in sites.asked if NAME in path] == [f"GET /api/models/{NAME}"]
-    inner = hub_folder_with(NAME, {"subfolder": "inner/"})
+    inner = hub_folder(NAME, {"subfolder": "inner/"})
     assert names(inner / "eyes") == {"config.json", "vocab.txt", "pytorch_model.bin"}
     (repository / "processor_config.json").write_bytes(b"no JSON")  # The reader of it says so.
-    assert names(hub_folder_with(NAME, {"force_download": True})) >= {"processor_config.json"}
+    assert names(hub_folder(NAME, {"force_download": True})) >= {"processor_config.json"}
 
 
 @pytest.mark.parametrize("inner", ["", "inner/"])
@@ -111,7 +111,7 @@ def test_a_detector_in_the_processors_own_folder_comes_with_it(
     named = b'{"extractor": {"detector": "./."}}'  # As it is written there.
     for name, content in (FILES | {"processor_config.json": named}).items():
         (repository / inner / name).write_bytes(content)
-    folder = hub_folder_with(NAME, {"subfolder": inner}, weights=False)
+    folder = hub_folder(NAME, {"subfolder": inner}, weights=False)
     assert names(folder) >= {"config.json", "vocab.txt", "processor_config.json", "pytorch_model.bin"}
 
 
@@ -153,8 +153,8 @@ def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, re
     not_fetched(
         lambda: hub_folder(NAME), f"{NAME} on the hub holds no config.json", "there is inner/config.json"
     )
-    not_fetched(lambda: hub_folder_with(NAME, {"subfolder": "other"}), "holds no other/config.json")
-    not_fetched(lambda: hub_folder_with(NAME, {"subfolder": "other"}, weights=False), "no other/config.json")
+    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}), "holds no other/config.json")
+    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}, weights=False), "no other/config.json")
     assert names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
 
 
@@ -167,10 +167,10 @@ def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
         (repository / "inner" / file).write_bytes(b"{}")
     with serving(Sites({NAME: repository})) as running:
         running.replace_the_net(monkeypatch, tmp_path / "home")
-        folder = hub_folder_with(NAME, options)
-    assert hub_folder_with(NAME, options) == folder
+        folder = hub_folder(NAME, options)
+    assert hub_folder(NAME, options) == folder
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert hub_folder_with(NAME, options) == folder
+    assert hub_folder(NAME, options) == folder
 
 
 def test_out_of_reach_the_cached_copy_serves(
@@ -180,9 +180,9 @@ def test_out_of_reach_the_cached_copy_serves(
         running.replace_the_net(monkeypatch, tmp_path / "home")
         folder = hub_folder(NAME)
     assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
-    assert hub_folder(NAME, local_files_only=True) == folder
+    assert hub_folder(NAME, {"local_files_only": True}) == folder
     not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no whole copy")
-    not_fetched(lambda: hub_folder("someone/other", local_files_only=True), "switched off")
+    not_fetched(lambda: hub_folder("someone/other", {"local_files_only": True}), "switched off")
 
 
 def test_switched_off_the_hub_is_not_asked(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,14 +254,12 @@ def test_hub_arguments_of_from_pretrained_are_heeded(sites: Sites, repository: P
     (repository / "inner").mkdir()
     for name in ("config.json", "model.safetensors", "README.md"):
         (repository / "inner" / name).write_bytes(b"{}")
-    assert hub_folder_with(NAME, {"revision": None, "token": None}) == hub_folder(NAME)
-    folder = hub_folder_with(
-        NAME, {"subfolder": "inner", "revision": COMMIT, "cache_dir": str(tmp_path / "c")}
-    )
+    assert hub_folder(NAME, {"revision": None, "token": None}) == hub_folder(NAME)
+    folder = hub_folder(NAME, {"subfolder": "inner", "revision": COMMIT, "cache_dir": str(tmp_path / "c")})
     assert names(folder) == {"config.json", "model.safetensors"}
     assert tmp_path / "c" in folder.parents
     assert not any("inner/README" in path for path in sites.asked)
-    offline = hub_folder_with(
+    offline = hub_folder(
         NAME,
         {
             "subfolder": "inner",
@@ -271,7 +269,5 @@ def test_hub_arguments_of_from_pretrained_are_heeded(sites: Sites, repository: P
         },
     )
     assert offline == folder.parent / "inner"
-    not_fetched(lambda: hub_folder_with(NAME, {"revision": "elsewhere"}), NAME, "revision")
-    not_fetched(
-        lambda: hub_folder_with(NAME, {"cache_dir": str(tmp_path / "d"), "local_files_only": True}), NAME
-    )
+    not_fetched(lambda: hub_folder(NAME, {"revision": "elsewhere"}), NAME, "revision")
+    not_fetched(lambda: hub_folder(NAME, {"cache_dir": str(tmp_path / "d"), "local_files_only": True}), NAME)

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
 from lxmert.weights.files import check_config, read_folder_arrays
-from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder_with, is_hub_name
+from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER
 
@@ -121,7 +121,7 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
         return Path(name) / inner
     if not is_hub_name(name):
         raise WeightsError(f"{name}: no such model folder, and no name of the hub either; check the path")
-    return hub_folder_with(name, options)
+    return hub_folder(name, options)
 
 
 def _precision(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:

@@ -19,7 +19,7 @@ from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import as_extractor, move
 from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept, left_behind
-from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder_with, is_hub_name
+from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
 DEFAULT_TEXT_LENGTH = 20
@@ -191,7 +191,7 @@ class ProcessorParts(ProcessorMixin):
                     f"{name}: no such model folder, and no name of the hub either; check the path"
                 )
             options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
-            name = str(hub_folder_with(name, options, weights=False))
+            name = str(hub_folder(name, options, weights=False))
         try:
             tokenizer = own.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(name, **kwargs)
             settings, _ = cls.get_processor_dict(name, **kwargs)

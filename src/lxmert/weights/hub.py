@@ -39,29 +39,15 @@ def is_hub_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def hub_folder(name: str, *, weights: bool = True, local_files_only: bool = False) -> Path:
+def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: bool = True) -> Path:
     """The folder of the hub's cache with the files of a repository.
 
     Args:
         name: "owner/name".
+        options: some of HUB_ARGUMENTS, as `from_pretrained` takes them.
         weights: True fetches the weights too, as safetensors where there are such; False configuration and
             vocabulary only. The folders of the repository in which a processor keeps its detector are fetched
             whole in any case.
-        local_files_only: True does not ask the hub and takes what the cache holds.
-
-    Raises:
-        WeightsError: no such repository, no access to it, or out of reach and not in the cache.
-    """
-    return hub_folder_with(name, {"local_files_only": local_files_only}, weights=weights)
-
-
-def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = True) -> Path:
-    """As `hub_folder`, under the hub arguments of `from_pretrained`.
-
-    Args:
-        name: "owner/name".
-        options: some of HUB_ARGUMENTS.
-        weights: see `hub_folder`.
 
     Returns:
         The folder, or the one inside it that `subfolder` names.
@@ -73,7 +59,7 @@ def hub_folder_with(name: str, options: Mapping[str, Any], *, weights: bool = Tr
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    told = {key: value for key, value in options.items() if value and key != "proxies"}
+    told = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
     inner = str(told.pop("subfolder", "")).strip("/")
     prefix = f"{inner}/" if inner else ""
     place: dict[str, Any] = {key: told[key] for key in ("revision", "cache_dir") if key in told}
