@@ -104,7 +104,11 @@ def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) ->
             [{"image_id": 1, "objects": [{"object_id": 3, "names": ["a"]}]}],
             r"\[0\].objects\[0\].x is NoneType None, expected a finite number",
         ),
-        (0, [{"image_id": 1, "objects": [thing(1, ["a"], True, 0, 1, 1)]}], "x is bool True, expected a finite number"),
+        (
+            0,
+            [{"image_id": 1, "objects": [thing(1, ["a"], True, 0, 1, 1)]}],
+            "x is bool True, expected a finite number",
+        ),
         (0, [{"image_id": 1, "objects": [thing(1, ["a"], 0, 0, float("inf"), 1)]}], "w is float inf"),
         (1, [{"image_id": 2, "attributes": [{"attributes": []}]}], r"attributes\[0\].object_id is missing"),
         (1, [{"image_id": 2, "attributes": [{"object_id": 1, "attributes": "red"}]}], "expected list"),

@@ -19,6 +19,7 @@ from lxmert.weights.files import read_folder
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
+from lxmert.weights.shapes import shapes_of
 
 _MATCHING = "cls.seq_relationship."
 _TIED_DECODER = "cls.predictions.decoder."
@@ -56,9 +57,9 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
             was changed then.
     """
     found = _as_ours(read_folder(bert_folder(name)), model.config.l_layers)
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    shapes = {key: tuple(tensor.shape) for key, tensor in found.items()}
-    report = LoadReport.compare(expected, shapes, model=type(model).__name__, source=name)
+    report = LoadReport.compare(
+        shapes_of(model.state_dict()), shapes_of(found), model=type(model).__name__, source=name
+    )
     if not any(key.startswith("lxmert.encoder.layer.") for key in report.matched) or report.reshaped:
         raise WeightsError(
             f"{report.summary()}. Expected a BERT of this width and vocabulary, such as bert-base-uncased: "

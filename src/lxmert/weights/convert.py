@@ -36,7 +36,7 @@ from lxmert.weights.names import (
     to_ours,
 )
 from lxmert.weights.report import LoadReport
-from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes
+from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes, shapes_of
 from lxmert.whole_files import written_whole
 
 # The shapes do not tell the number of heads. Models of the paper's width have the paper's number; for any
@@ -87,10 +87,9 @@ def convert_original(
     tensors, unused = _translate(original, architecture)
     config = _infer_config(tensors, architecture, heads)
     tied = _untie_or_drop_copy(tensors, config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     report = LoadReport.compare(
         {n: s for n, s in parameter_shapes(config, architecture).items() if n not in tied},
-        shapes | {name: tuple(tensor.shape) for name, tensor in unused.items()},
+        shapes_of(tensors) | shapes_of(unused),
         model=architecture.value,
         source=str(checkpoint),
     )
@@ -137,7 +136,7 @@ def export_original(
         tensors.setdefault(TIED_DECODER, words)
     report = LoadReport.compare(
         parameter_shapes(config, architecture),
-        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        shapes_of(tensors),
         model=architecture.value,
         source=str(folder),
     )
@@ -224,7 +223,7 @@ def _translate(
 def _infer_config(
     tensors: Mapping[str, Tensor], architecture: Architecture, heads: int | None
 ) -> LxmertConfig:
-    sizes: dict[str, Any] = infer_sizes({n: tuple(t.shape) for n, t in tensors.items()}, architecture)
+    sizes: dict[str, Any] = infer_sizes(shapes_of(tensors), architecture)
     if "hidden_size" not in sizes:
         raise IncompleteWeightsError(
             f"The checkpoint has no word embeddings ({to_original(WORD_EMBEDDINGS, Architecture.ENCODER)}), "

@@ -21,6 +21,7 @@ from torch import Tensor
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
 from lxmert.faults import unreadable_fault
+from lxmert.weights.shapes import Shape, shapes_of
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
 
 SAFETENSORS_NAME = "model.safetensors"
@@ -177,13 +178,13 @@ def _as_tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array)
 
 
-def read_folder_shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
+def read_folder_shapes(folder: str | Path) -> dict[str, Shape]:
     """Parameter name -> shape of a model folder, without reading the numbers.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, Shape] = {}
     for path in _weight_files(Path(folder)):
         shapes.update(_SHAPE_READERS.get(path.suffix, _pytorch_shapes)(path))
     return shapes
@@ -211,13 +212,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return translated(tensors) if _is_of_tensorflow(path) else tensors
 
 
-def _safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def _safetensors_shapes(path: Path) -> dict[str, Shape]:
     with _readable(path), safe_open(path, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     if not _is_of_tensorflow(path):
         return shapes
-    empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    return {name: tuple(tensor.shape) for name, tensor in translated(empty).items()}
+    return shapes_of(translated({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}))
 
 
 def _is_of_tensorflow(path: Path) -> bool:
@@ -225,8 +225,8 @@ def _is_of_tensorflow(path: Path) -> bool:
         return (file.metadata() or {}).get("format") == "tf"
 
 
-def _pytorch_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in read_pytorch_file(path, device="meta").items()}
+def _pytorch_shapes(path: Path) -> dict[str, Shape]:
+    return shapes_of(read_pytorch_file(path, device="meta"))
 
 
 # Files with any other ending are PyTorch's; its reader says what is wrong with them.
@@ -234,7 +234,7 @@ _READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     ".safetensors": _read_safetensors,
     ".h5": read_h5,
 }
-_SHAPE_READERS: Mapping[str, Callable[[Path], dict[str, tuple[int, ...]]]] = {
+_SHAPE_READERS: Mapping[str, Callable[[Path], dict[str, Shape]]] = {
     ".safetensors": _safetensors_shapes,
     ".h5": read_h5_shapes,
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from huggingface_hub.utils import logging as hub_logging
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from lxmert.errors import IncompleteWeightsError, LxmertError, WeightsError, one_line
 from lxmert.weights.files import REFUSED_PICKLE, check_config, is_refused_pickle, read_folder_shapes
-from lxmert.weights.shapes import Shape
+from lxmert.weights.shapes import Shape, shapes_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -141,7 +141,35 @@ def load_reported(
     model_class: type[ModelT], name_or_folder: str | Path, **kwargs: Any
 ) -> tuple[ModelT, LoadReport]:
     """Like `load_report`, with the model, gaps or not; the caller decides which gaps are allowed."""
-    return _load(model_class, name_or_folder, kwargs)
+    source, loader = str(name_or_folder), cast(Any, model_class)
+    if not issubclass(model_class, PreTrainedModel):
+        loaded: tuple[ModelT, LoadReport] = loader.load_reported(source, **kwargs)
+        return loaded
+    if Path(source).is_dir() and not kwargs.keys() & {"config", "subfolder"}:
+        check_config(source)
+    try:
+        with quiet_transformers():
+            # Shape conflicts belong in the report with everything else, so they must not raise on their own.
+            model, info = loader.from_pretrained(
+                source, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
+    except (LxmertError, TypeError, ValueError, ImportError, torch.OutOfMemoryError):
+        raise  # the caller's arguments or machine, not the checkpoint
+    except Exception as error:  # damaged bytes surface as almost any type
+        if is_refused_pickle(error):  # PyTorch goes on with advice to read the file all the same
+            raise WeightsError(f"A weights file of {source!r} {REFUSED_PICKLE}") from error
+        raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
+    shapes = shapes_of(model.state_dict())
+    reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
+    gaps = set(info["missing_keys"]) | set(reshaped)
+    return model, LoadReport(
+        model=model_class.__name__,
+        source=source,
+        matched={name: shape for name, shape in shapes.items() if name not in gaps},
+        missing={name: shapes[name] for name in shapes if name in info["missing_keys"]},
+        unexpected=_unused_shapes(source, info["unexpected_keys"]),
+        reshaped=dict(sorted(reshaped.items())),
+    )
 
 
 def load_complete(
@@ -162,43 +190,9 @@ def load_complete(
         WeightsError: there is no checkpoint, or it cannot be read.
         IncompleteWeightsError: the checkpoint leaves part of the model at random values.
     """
-    model, report = _load(model_class, name_or_folder, kwargs)
+    model, report = load_reported(model_class, name_or_folder, **kwargs)
     report.require_complete()
     return model, report
-
-
-def _load(
-    model_class: type[Any], name_or_folder: str | Path, kwargs: dict[str, Any]
-) -> tuple[Any, LoadReport]:
-    source = str(name_or_folder)
-    if not issubclass(model_class, PreTrainedModel):
-        loaded: tuple[Any, LoadReport] = model_class.load_reported(source, **kwargs)
-        return loaded
-    if Path(source).is_dir() and not kwargs.keys() & {"config", "subfolder"}:
-        check_config(source)
-    try:
-        with quiet_transformers():
-            # Shape conflicts belong in the report with everything else, so they must not raise on their own.
-            model, info = model_class.from_pretrained(
-                source, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
-            )
-    except (LxmertError, TypeError, ValueError, ImportError, torch.OutOfMemoryError):
-        raise  # the caller's arguments or machine, not the checkpoint
-    except Exception as error:  # damaged bytes surface as almost any type
-        if is_refused_pickle(error):  # PyTorch goes on with advice to read the file all the same
-            raise WeightsError(f"A weights file of {source!r} {REFUSED_PICKLE}") from error
-        raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
-    gaps = set(info["missing_keys"]) | set(reshaped)
-    return model, LoadReport(
-        model=model_class.__name__,
-        source=source,
-        matched={name: shape for name, shape in shapes.items() if name not in gaps},
-        missing={name: shapes[name] for name in shapes if name in info["missing_keys"]},
-        unexpected=_unused_shapes(source, info["unexpected_keys"]),
-        reshaped=dict(sorted(reshaped.items())),
-    )
 
 
 def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]:

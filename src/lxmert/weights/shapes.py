@@ -11,12 +11,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from lxmert.configuration import LxmertConfig
 from lxmert.weights.names import Architecture
 
 Shape = tuple[int, ...]
 TIED_DECODER = "cls.predictions.decoder.weight"
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Name -> shape of tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def parameter_shapes(config: LxmertConfig, architecture: Architecture) -> dict[str, Shape]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lxmert.errors import MissingExtraError, WeightsError, first_line
 from lxmert.weights.names import from_tensorflow
+from lxmert.weights.shapes import Shape, shapes_of
 
 H5_NAME = "tf_model.h5"
 
@@ -36,10 +37,9 @@ def read_h5(path: str | Path) -> dict[str, Tensor]:
     return translated(_visit(path, lambda dataset: torch.from_numpy(dataset[()])))
 
 
-def read_h5_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+def read_h5_shapes(path: str | Path) -> dict[str, Shape]:
     """Our parameter names -> shapes of a `tf_model.h5`, without reading the numbers; errors as `read_h5`."""
-    empty = translated(_visit(path, lambda dataset: torch.empty(dataset.shape, device="meta")))
-    return {name: tuple(tensor.shape) for name, tensor in empty.items()}
+    return shapes_of(translated(_visit(path, lambda dataset: torch.empty(dataset.shape, device="meta"))))
 
 
 def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from lxmert.vision.faster_rcnn.published import config_from_published
 from lxmert.weights.files import CONFIG_NAME, PYTORCH_NAME, SAFETENSORS_NAME, read_folder
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import LoadReport, quiet_transformers
+from lxmert.weights.shapes import shapes_of
 from lxmert.yaml_files import parse_yaml
 
 if TYPE_CHECKING:
@@ -113,11 +114,9 @@ def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: st
     Raises:
         WeightsError: naming what is missing, left over or of another shape.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     kept = [
-        {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTER)}
-        for shapes in (expected, found)
+        {name: shape for name, shape in shapes_of(either).items() if not name.endswith(_COUNTER)}
+        for either in (model.state_dict(), tensors)
     ]
     report = LoadReport.compare(*kept, model=type(model).__name__, source=source)
     if not report.complete or report.unexpected:
