@@ -1,7 +1,7 @@
 """Answer vocabularies: the closed list of answers a question answering head chooses from.
 
 Source: bottom-up-attention-vqa `compute_softscore.py` and the authors' published tables
-(airsplay/lxmert). Shapes: C answers.
+(airsplay/lxmert).
 
 The order of the published tables cannot be rebuilt (it was a Python 2 dict's), so they are loaded, never made
 anew. A list built here is ordered by falling frequency, then alphabetically.
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
-
-import torch
-from torch import Tensor
 
 from lxmert.answers import checked_answers, write_answers
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
@@ -126,10 +123,6 @@ class AnswerVocabulary(Sequence[str]):
         counts = Counter(label for answer in spelled if (label := self.label(answer)) is not None)
         return {label: annotator_score(counts[label]) for label in sorted(counts)}
 
-    def soft_labels(self, answers: Sequence[str], *, normalise: bool = False) -> Tensor:
-        """`soft_scores` as a dense (C,) float32 tensor of values 0..1."""
-        return self.dense(self.soft_scores(answers, normalise=normalise))
-
     def merge_scores(self, scores: Mapping[str, float], *, normalise: bool = False) -> dict[int, float]:
         """Class ids and scores of a ready `{answer: score}` label, as the authors' own files hold it.
 
@@ -142,13 +135,6 @@ class AnswerVocabulary(Sequence[str]):
             if label is not None:
                 merged[label] = min(1.0, merged.get(label, 0.0) + float(score))
         return dict(sorted(merged.items()))
-
-    def dense(self, scores: Mapping[int, float]) -> Tensor:
-        """Sparse scores by class id as a (C,) float32 tensor."""
-        target = torch.zeros(len(self))
-        for label, score in scores.items():
-            target[label] = score
-        return target
 
     def coverage(self, examples: Iterable[VqaExample], *, normalise: bool = False) -> AnswerCoverage:
         """Count how many annotated questions this vocabulary can answer."""
