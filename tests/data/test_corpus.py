@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.corpus import Corpus, CorpusSection, SourceSection, read_corpus
+from lxmert.data.corpus import Corpus, read_corpus
+from lxmert.data.corpus_sections import CorpusSection, SourceSection
 from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
 from lxmert.errors import DataError

@@ -13,7 +13,7 @@ from typing import Any
 from lxmert.data.answer_targets import answer_finder
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus_readers import SourceReader
-from lxmert.data.corpus_sections import CorpusSection, SourceSection
+from lxmert.data.corpus_sections import CorpusSection
 from lxmert.data.image_names import ImageList
 from lxmert.data.image_text import ImageText
 from lxmert.data.joined_stores import RegionStore
@@ -21,8 +21,6 @@ from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.data.region_source import StoredNames
 from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
-
-__all__ = ["Corpus", "CorpusReport", "CorpusSection", "SourceReport", "SourceSection", "read_corpus"]
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """What a recipe says of a pre-training corpus: its sources, and the images it is about."""
 
-import string
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lxmert.data.files import placeholder_fault
 
 SourceKind = Literal[
     "vqa", "gqa", "captions", "visual_genome_regions", "visual_genome_questions", "lxmert", "jsonl"
@@ -92,9 +93,13 @@ class SourceSection(BaseModel):
     def _only_known_placeholders(self) -> Self:
         of_images = {"image_name", "coco_image_names"}
         for field, value in self.model_dump(exclude={"kind", "name", "split", "question_types"}).items():
+            allowed = {"split", "image_id"} if field in of_images else {"split"}
             for template in value if isinstance(value, tuple) else (value,):
-                _check(field, template, {"split", "image_id"} if field in of_images else {"split"})
-                if isinstance(template, str) and "{split" in template and self.split is None:
+                if not isinstance(template, str):
+                    continue
+                if fault := placeholder_fault(field, template, allowed):
+                    raise ValueError(fault)
+                if "{split" in template and self.split is None:
                     raise ValueError(f"{field} holds {{split}}, but split is not given")
         return self
 
@@ -118,12 +123,3 @@ class CorpusSection(BaseModel):
         default="error",
         description="Sentences about images without stored regions: a mistake, or left out and counted.",
     )
-
-
-def _check(field: str, template: object, allowed: set[str]) -> None:
-    if not isinstance(template, str):
-        return
-    found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    if found - allowed:
-        exist = " and ".join(f"{{{name}}}" for name in sorted(allowed, reverse=True))
-        raise ValueError(f"{field} holds {{{min(found - allowed)}}}, only {exist} may stand there")

@@ -5,7 +5,7 @@ published names. Others are given in a recipe, as in `questions: v2_OpenEnded_ms
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -37,24 +37,28 @@ class FileNames(BaseModel):
         for name, template in self.model_dump().items():
             allowed = self.placeholders.get(name, _SPLIT)
             try:
-                unknown = _fields_of(template or "") - allowed.keys()
-                if not unknown:
+                fault = placeholder_fault(name, template or "", allowed)
+                if fault is None:
                     (template or "").format(**allowed)
             except ValueError as error:
                 raise ValueError(f"{name} is {template!r}, which cannot be filled in: {error}") from None
-            if unknown:
-                exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-                raise ValueError(f"{name} holds {{{min(unknown)}}}, only {exist} may stand there")
+            if fault is not None:
+                raise ValueError(fault)
         return self
 
 
-def _fields_of(template: str) -> set[str]:
-    """What stands between braces.
+def placeholder_fault(name: str, template: str, allowed: Collection[str]) -> str | None:
+    """The fault of a template with another placeholder than the allowed ones; None without.
 
     Raises:
         ValueError: A brace has no partner.
     """
-    return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+    found = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+    unknown = found.difference(allowed)
+    if not unknown:
+        return None
+    exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
+    return f"{name} holds {{{min(unknown)}}}, only {exist} may stand there"
 
 
 class TaskFiles(FileNames):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lxmert.data.corpus import CorpusSection
+from lxmert.data.corpus_sections import CorpusSection
 from lxmert.training.pretraining.amounts import TASKS
 from lxmert.training.recipe import ModelSection, TextSection
 from lxmert.training.recipe_base import Recipe, Section
