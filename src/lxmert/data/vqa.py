@@ -5,7 +5,6 @@ question_id}]}`, annotations `{"annotations": [{question_id, image_id, question_
 multiple_choice_answer, answers: [{answer_id, answer, ...}]}]}`.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,11 @@ def read_vqa(
             examples[example.question_id] = example
         elif field in ("data_type", "data_subtype"):
             told[field] = Record({field: value}, questions).optional(field, str)
-    if known is not None:
-        _refuse_left_over(known.keys() - examples.keys(), questions, annotations)
+    if known is not None and (left_over := known.keys() - examples.keys()):
+        raise DataError(
+            f"{annotations}: {len(left_over)} annotations have no question in {questions}, the first is for "
+            f"question {min(left_over)}; the two files do not belong together"
+        )
     return VqaData(tuple(examples.values()), **told)
 
 
@@ -199,13 +201,3 @@ def _annotators(answers: list[dict[str, Any]]) -> tuple[str, ...]:
         repr(sorted((key, value) for key, value in answer.items() if key != "answer")) for answer in answers
     ]
     return () if len(set(rests)) == len(rests) else tuple(rests)
-
-
-def _refuse_left_over(
-    left_over: Collection[int], questions: str | Path, annotations: str | Path | None
-) -> None:
-    if left_over:
-        raise DataError(
-            f"{annotations}: {len(left_over)} annotations have no question in {questions}, the first is for "
-            f"question {min(left_over)}; the two files do not belong together"
-        )

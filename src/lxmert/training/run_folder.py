@@ -99,7 +99,7 @@ class RunFolder:
 
     def newest_checkpoint(self) -> Path | None:
         """The newest checkpoint that was written to its end, None where there is none."""
-        processes = _processes_here()
+        processes = process_count()
         return next((folder for folder in self.all_checkpoints() if _is_whole(folder, processes)), None)
 
     def all_checkpoints(self) -> list[Path]:
@@ -116,7 +116,7 @@ class RunFolder:
     def note_processes(self) -> None:
         """Save how many processes share the run, which cannot be changed when it is resumed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_whole(self._processes_path, json.dumps({"processes": _processes_here()}) + "\n")
+        write_whole(self._processes_path, json.dumps({"processes": process_count()}) + "\n")
 
     def note_data(self, fingerprints: Mapping[str, str]) -> None:
         """Save what tells the run's data from others, which cannot be changed when it is resumed.
@@ -178,7 +178,7 @@ class RunFolder:
         return next((count for folder in self.all_checkpoints() if (count := _processes_of(folder))), None)
 
     def _refuse_other_processes(self) -> None:
-        before, here = self._processes(), _processes_here()
+        before, here = self._processes(), process_count()
         if before in (None, here) or not self.all_checkpoints() or self.read_metrics().get("finished"):
             return
         name = "1 process" if before == 1 else f"{before} processes"
@@ -238,7 +238,8 @@ def writing(what: str) -> Iterator[None]:
         ) from error
 
 
-def _processes_here() -> int:
+def process_count() -> int:
+    """How many processes `accelerate launch` or `torchrun` started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -23,7 +23,7 @@ from lxmert.training.answer_head import known_answers, set_answers
 from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.training.tasks import Task
-from lxmert.weights.report import LoadReport, load_reported
+from lxmert.weights.report import load_reported
 
 
 def start_folder(name: str) -> str:
@@ -132,7 +132,13 @@ def _pretrained(
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     folder = start_folder(name)
     model, report = load_reported(task.model_class, folder, dtype=torch.float32)
-    _refuse_random_encoder(report, task.head)
+    # A pre-trained model may come without the head of a task: that is what fine-tuning makes.
+    anew = (*report.missing, *report.reshaped)
+    if any(not part.startswith(task.head) for part in anew):
+        raise IncompleteWeightsError(
+            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {task.head}* "
+            "may be missing; use a complete checkpoint"
+        )
     if feature_dim != model.config.visual_feat_dim:
         raise ConfigurationError(
             f"{name} takes {model.config.visual_feat_dim} features per object, the data have "
@@ -140,16 +146,6 @@ def _pretrained(
         )
     facts: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):
-        head_is_new = any(name.startswith(task.head) for name in (*report.missing, *report.reshaped))
-        old = None if head_is_new else known_answers(folder)
+        old = None if anew else known_answers(folder)
         facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
     return model, facts
-
-
-def _refuse_random_encoder(report: LoadReport, head: str) -> None:
-    # A pre-trained model may come without the head of a task: that is what fine-tuning makes.
-    if any(not name.startswith(head) for name in (*report.missing, *report.reshaped)):
-        raise IncompleteWeightsError(
-            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {head}* may be "
-            "missing; use a complete checkpoint"
-        )

@@ -1,6 +1,5 @@
 """A detector's training from recipe to model folder."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.task import load_split, prepare_detection
 from lxmert.training.detection.trainer import SCORE, DetectionTrainer, figures_of
 from lxmert.training.progress import ProgressDisplay
-from lxmert.training.run_folder import RunFolder
+from lxmert.training.run_folder import RunFolder, process_count
 from lxmert.training.running import run_in_folder, save_weights, train_to_the_end, use_threads
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 
@@ -62,7 +61,7 @@ def train_detector(
             several processes were started.
         LxmertError: the data or the model is wrong.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if process_count() > 1:
         raise ConfigurationError(
             "a detector is trained by one process; start it without torchrun or accelerate launch"
         )
