@@ -32,7 +32,7 @@ def random_numbers(seed: int, draw: int, purpose: RandomPurpose) -> np.random.Ge
 
     Args:
         seed: of the run.
-        draw: which example the how many-eth time: epoch · examples + index.
+        draw: the draw number, epoch · examples + index: which example, in which epoch.
         purpose: what for.
     """
     # Numbers taken count up the lowest of the counter's four words.

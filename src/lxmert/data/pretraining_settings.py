@@ -22,7 +22,7 @@ class PretrainingSettings:
             leaves all pairs as they are and does not ask about them.
         object_targets: what is asked of the objects, any of "obj" (class), "attr" (attribute) and "feat"
             (features).
-        object_label_loss: "all_confidence" asks for class and attribute of all objects, weighed by the
+        object_label_loss: "all_confidence" asks for class and attribute of all objects, weighted by the
             extractor's confidence, as the released code does; "masked" only of those chosen, all weighing 1,
             as the paper says.
     """

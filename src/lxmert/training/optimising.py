@@ -1,7 +1,7 @@
 """The `transformers.Trainer` that all training here builds on: optimisers, figures, losses of global batches.
 
 The losses of the models are means over the batch that they are given: over words, questions, objects. Several
-processes, or several batches per update, shall give what one big batch gives; so each mean is weighed by its
+processes, or several batches per update, must give what one big batch gives; so each mean is weighted by its
 share of what there is to learn in the whole update, which is counted in the targets alone.
 
 Shapes: L losses.

@@ -55,8 +55,8 @@ class ShuffledSampler(Sampler[int]):
 class DrawSampler(Sampler[int]):
     """The order of a `ShuffledSampler` as draw numbers, epoch · examples + index, in whole steps only.
 
-    A draw number tells a data set not only which example is shown but also the how many-eth time, so that
-    what is random about it can follow from the number alone. The examples that would not fill an epoch's last
+    A draw number tells a data set not only which example is shown but also in which epoch, so that what is
+    random about it can follow from the number alone. The examples that would not fill an epoch's last
     step are left to the next epochs, as in the authors' pre-training.
 
     Args:

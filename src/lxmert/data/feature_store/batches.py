@@ -48,7 +48,7 @@ def copy_images(
 
 
 def _feature_copier(data: memoryview, dtype: str, features: Tensor) -> Callable[[int, int, int], None]:
-    """What writes so many of the file's numbers, from the how many-eth on, to the start of a row."""
+    """A function (row, start, size) that copies the file's numbers from `start` on to the start of a row."""
     flat = features.view(len(features), -1)
     if features.dtype == TORCH_DTYPES[dtype]:
         # The same type: numpy takes a third of torch's time to find out what is to be copied.

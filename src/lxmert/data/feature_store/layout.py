@@ -57,7 +57,7 @@ LABELS: dict[str, tuple[int, np.dtype]] = {
 """Optional arrays of N numbers: the flag that says an image has them, and how they are stored."""
 
 _FINGERPRINT_BYTES = 4
-"""What an entry has room for; one edit in four thousand million goes unnoticed."""
+"""What an entry has room for; one edit in four billion goes unnoticed."""
 
 _PART_FILE = re.compile(r"rank-(\d{5})-part-(\d{5})\.(?:data|names|index|synced)")
 
