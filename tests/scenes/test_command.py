@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lxmert.cli.scenes import app
+from lxmert.cli.main import app
 from lxmert.errors import InputError
 
 
 def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
     folder = tmp_path / "data [/of] brackets"
-    command = ["make", str(folder), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
+    command = ["scenes", "make", str(folder), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
     result = CliRunner().invoke(app, [*command, "--workers", "1"])
     assert result.exit_code == 0
     stored = json.loads((folder / "scenes.json").read_text())
@@ -35,11 +35,11 @@ def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
 
 def test_a_foreign_directory_is_an_input_error(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("dear")
-    result = CliRunner().invoke(app, ["make", str(tmp_path)])
+    result = CliRunner().invoke(app, ["scenes", "make", str(tmp_path)])
     assert isinstance(result.exception, InputError)
 
 
 @pytest.mark.parametrize("wrong", [["--images", "0"], ["--seed", "-1"], ["--questions-per-image", "200"], []])
 def test_wrong_usage_ends_with_status_two(tmp_path: Path, wrong: list[str]):
-    command = ["make", str(tmp_path / "data"), *wrong] if wrong else ["make"]
+    command = ["scenes", "make", str(tmp_path / "data"), *wrong] if wrong else ["make"]
     assert CliRunner().invoke(app, command).exit_code == 2

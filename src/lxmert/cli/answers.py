@@ -30,11 +30,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 _LEAST_GQA = 1
 
 
-@app.callback()
-def _answers() -> None:
-    """Answer vocabularies: build them, see what they cover."""
-
-
 @app.command(short_help="Collect the frequent answers of questions.")
 def build(
     task: Task,

@@ -24,11 +24,6 @@ Store = Annotated[Path, typer.Argument(help="The feature store.", show_default=F
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 
 
-@app.callback()
-def _features() -> None:
-    """Feature stores: look into, check, compare, import and export them."""
-
-
 @app.command(short_help="What a store holds, from its index alone.")
 def info(store: Store, as_json: AsJson = False) -> None:
     """What a store holds, from its index alone."""

@@ -1,18 +1,15 @@
 """What `lxmert score` does with the faults of a prediction file, and how it prints the scores."""
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import typer
 
 from lxmert.data.submission_faults import UNUSABLE, Fault, FaultKind
 from lxmert.data.submissions import Submission, compare_ids
 from lxmert.errors import DataError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # What becomes of rows that can be scored although something is wrong with them.
 _CONSEQUENCES = {
@@ -34,9 +31,6 @@ class Scores(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """All of them, for JSON."""
         ...
-
-
-_Scores = TypeVar("_Scores", bound=Scores)
 
 
 def wanted_ids(
@@ -105,27 +99,30 @@ def report_scores(
     path: Path,
     submission: Submission,
     faults: Collection[Fault],
-    scores: _Scores,
-    table: "Callable[[str, _Scores], Table] | None",
+    scores: Scores,
     facts: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
-    """Print scores as a table with the faults as notes, or everything as JSON where there is no table.
+    """Print scores as a table with the faults as notes, or everything as JSON.
 
     Args:
         path: The prediction file.
         submission: What was read of it.
         faults: What is wrong with it.
         scores: The figures.
-        table: Makes a table of a title and the figures; None for JSON.
         facts: More for the JSON object, first the task.
+        as_json: True prints one JSON object.
     """
-    if table is None:
+    if as_json:
         told = facts | scores.to_dict()
         told |= {"rows": submission.rows, "faults": [fault.to_dict() for fault in faults]}
         typer.echo(json.dumps(told, indent=2))
         return
     from rich.console import Console
 
-    Console(highlight=False).print(table(f"{path}: {submission.rows:,} predictions", scores))
+    from lxmert.cli.score_tables import table_of
+
+    Console(highlight=False).print(table_of(f"{path}: {submission.rows:,} predictions", scores))
     for fault in faults:
         typer.echo(f"note: {fault}; {_CONSEQUENCES[fault.kind]}", err=True)

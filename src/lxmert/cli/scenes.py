@@ -16,9 +16,14 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _scenes() -> None:
-    """Make a small world of pictures, captions and questions to train and test on."""
+_PICTURES = {count: count for count in ("images", "objects", "captions", "questions")}
+_FURTHER_TEXTS = {
+    "GQA balanced": "gqa_balanced",
+    "GQA all": "gqa_questions",
+    "NLVR2": "nlvr2_examples",
+    "VG phrases": "vg_regions",
+    "VG questions": "vg_questions",
+}
 
 
 @app.command(short_help="Draw pictures and write the files about them.")
@@ -57,43 +62,24 @@ def make(
         workers=workers or os.cpu_count() or 1,
     )
     console = Console()
-    console.print(_splits_table(counts))
-    console.print(_texts_table(counts))
+    for part in (_PICTURES, _FURTHER_TEXTS):
+        console.print(_splits_table(counts, part))
     console.print(_families_table(counts))
     console.print(_blind_table(counts))
     # Not by rich, which takes brackets in a name for markup.
     typer.echo(f"Scenes of seed {seed} in {directory}/")
 
 
-def _splits_table(counts: "SceneCounts") -> "Table":
+def _splits_table(counts: "SceneCounts", part: dict[str, str]) -> "Table":
+    """Some of the counts of each split, which are given by their headings."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     table.add_column("split")
-    for heading in ("images", "objects", "captions", "questions"):
+    for heading in part:
         table.add_column(heading, justify="right")
     for name, split in counts.splits.items():
-        numbers = (split.images, split.objects, split.captions, split.questions)
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    return table
-
-
-def _texts_table(counts: "SceneCounts") -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("split")
-    for heading in ("GQA balanced", "GQA all", "NLVR2", "VG phrases", "VG questions"):
-        table.add_column(heading, justify="right")
-    for name, split in counts.splits.items():
-        numbers = (
-            split.gqa_balanced,
-            split.gqa_questions,
-            split.nlvr2_examples,
-            split.vg_regions,
-            split.vg_questions,
-        )
-        table.add_row(name, *(f"{number:,}" for number in numbers))
+        table.add_row(name, *(f"{getattr(split, count):,}" for count in part.values()))
     return table
 
 

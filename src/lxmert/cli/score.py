@@ -31,11 +31,6 @@ AllowMissing = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, unrounded, instead of a table.")]
 
 
-@app.callback()
-def _score() -> None:
-    """Official figures of a prediction file: VQA, GQA, NLVR2."""
-
-
 @app.command(short_help="Score a VQA prediction file.")
 def vqa(
     predictions: Predictions,
@@ -63,7 +58,6 @@ def vqa(
     """
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.cli.score_tables import table_of
     from lxmert.data.own_questions import read_own_questions
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import form_of, read_submission
@@ -101,7 +95,7 @@ def vqa(
     scores = score(said, asked)
     if per_question is not None:
         write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
-    report_scores(predictions, submission, faults, scores, None if as_json else table_of, facts)
+    report_scores(predictions, submission, faults, scores, facts, as_json=as_json)
 
 
 @app.command(short_help="Score a GQA prediction file.")
@@ -144,7 +138,6 @@ def gqa(
     """Score [{"questionId": "...", "prediction": "..."}, ...] with *_questions.json."""
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.cli.score_tables import gqa_table
     from lxmert.data.gqa import read_gqa
     from lxmert.data.gqa_attentions import read_gqa_attentions
     from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
@@ -179,7 +172,7 @@ def gqa(
         only=wanted,
         allow_missing=allow_missing,
     )
-    report_scores(predictions, submission, faults, scores, None if as_json else gqa_table, {"task": "gqa"})
+    report_scores(predictions, submission, faults, scores, {"task": "gqa"}, as_json=as_json)
     if scores.no_consistency and consistency != "off" and not as_json:
         typer.echo(f"note: no consistency: {scores.no_consistency} (see --consistency)", err=True)
 
@@ -195,7 +188,6 @@ def nlvr2(
     """Score lines "identifier,True" or "identifier,False" with dev.json, test1.json, ..."""
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.cli.score_tables import nlvr2_table
     from lxmert.data.nlvr2 import read_nlvr2
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import read_submission
@@ -213,6 +205,4 @@ def nlvr2(
         [example for example in examples if example.identifier in wanted],
         allow_missing=allow_missing,
     )
-    report_scores(
-        predictions, submission, faults, scores, None if as_json else nlvr2_table, {"task": "nlvr2"}
-    )
+    report_scores(predictions, submission, faults, scores, {"task": "nlvr2"}, as_json=as_json)

@@ -1,6 +1,7 @@
 """Scores of prediction files as tables for people."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lxmert.errors import one_line
@@ -10,21 +11,24 @@ if TYPE_CHECKING:
 
     from lxmert.training.metrics.by_type import ScoresByType
     from lxmert.training.metrics.gqa import GqaScores, GroupAccuracy
-    from lxmert.training.metrics.labelled import LabelledScores
     from lxmert.training.metrics.nlvr2 import Nlvr2Scores
-    from lxmert.training.metrics.vqa import VqaScores
 
 # Name, number of questions and figure of one line.
 _Line = tuple[str, int | None, str]
 
 
-def vqa_table(title: str, scores: "VqaScores") -> "Table":
-    """All figures of VQA, per kind of answer and question."""
-    overall = [("accuracy", scores.questions, _percent(scores.overall))]
-    return _table(title, {"": overall, **_per_type(scores)})
+def table_of(title: str, scores: Any) -> "Table":
+    """The table of any task's scores."""
+    tables: dict[str, Callable[[str, Any], Table]] = {
+        "VqaScores": partial(_table_by_type, "accuracy"),
+        "GqaScores": _gqa_table,
+        "Nlvr2Scores": _nlvr2_table,
+        "LabelledScores": partial(_table_by_type, "score by soft labels"),
+    }
+    return tables[type(scores).__name__](title, scores)
 
 
-def gqa_table(title: str, scores: "GqaScores") -> "Table":
+def _gqa_table(title: str, scores: "GqaScores") -> "Table":
     """All figures of GQA, and its accuracy per kind of question."""
     distribution = "-" if scores.distribution is None else f"{scores.distribution:.2f} (lower is better)"
     figures: list[_Line] = [
@@ -49,7 +53,7 @@ def gqa_table(title: str, scores: "GqaScores") -> "Table":
     )
 
 
-def nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
+def _nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
     """All figures of NLVR2, and what tells a model that has collapsed."""
     return _table(
         title,
@@ -67,34 +71,19 @@ def nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
     )
 
 
-def labelled_table(title: str, scores: "LabelledScores") -> "Table":
-    """Scores by soft labels, per kind of answer and question."""
-    overall = [("score by soft labels", scores.questions, _percent(scores.overall))]
-    return _table(title, {"": overall, **_per_type(scores)})
-
-
-def table_of(title: str, scores: Any) -> "Table":
-    """The table of any task's scores."""
-    tables: dict[str, Callable[[str, Any], Table]] = {
-        "VqaScores": vqa_table,
-        "GqaScores": gqa_table,
-        "Nlvr2Scores": nlvr2_table,
-        "LabelledScores": labelled_table,
-    }
-    return tables[type(scores).__name__](title, scores)
-
-
-def _per_type(scores: "ScoresByType") -> dict[str, list[_Line]]:
-    """Scores by kind of answer and of question, as far as the file tells them."""
-    figures = {
+def _table_by_type(figure: str, title: str, scores: "ScoresByType") -> "Table":
+    """One figure of VQA or of soft labels, by kind of answer and question as far as the file has it."""
+    by_type = {
         "answer type": (scores.per_answer_type, scores.questions_per_answer_type),
         "question type": (scores.per_question_type, scores.questions_per_type),
     }
-    return {
+    sections: dict[str, list[_Line]] = {"": [(figure, scores.questions, _percent(scores.overall))]}
+    sections |= {
         section: [(name, counts[name], _percent(value)) for name, value in sorted(values.items())]
-        for section, (values, counts) in figures.items()
+        for section, (values, counts) in by_type.items()
         if values
     }
+    return _table(title, sections)
 
 
 def _groups(groups: "Mapping[Any, GroupAccuracy]") -> list[_Line]:
