@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lxmert.errors import InputError, TensorError, VocabularyError, first_line
-from lxmert.faults import unreadable_fault
+from lxmert.faults import is_whole, unreadable_fault
 from lxmert.whole_files import write_whole
 
 ANSWERS_FILE = "answers.json"
@@ -79,7 +79,7 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
         VocabularyError: not as many answers as scores.
         TensorError: scores of another shape, no real numbers, infinite, or NaN.
     """
-    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+    if not is_whole(top_k, 1):
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
     values = _real_numbers(scores).detach().float().cpu()
     values = values[None] if values.ndim == 1 else values

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, number_fault
+from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
 
 VISUAL_TASKS = ("obj", "attr", "feat")
 """What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
@@ -220,7 +220,7 @@ class LxmertConfig(PreTrainedConfig):
     def num_hidden_layers(self, layers: Any) -> None:
         self._check(layers)
         is_known = set(layers) == set(_LAYERS_OF_ENCODER)
-        if not is_known or any(count_fault("", count, least=0) for count in layers.values()):
+        if not is_known or not all(is_whole(count, least=0) for count in layers.values()):
             wish = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
             raise ConfigurationError(f"num_hidden_layers needs {wish}, got {layers!r}")
         for encoder, name in _LAYERS_OF_ENCODER.items():
@@ -272,14 +272,13 @@ class LxmertConfig(PreTrainedConfig):
                 f"num_hidden_layers is derived and cannot be {derived!r}: set l_layers, x_layers and r_layers"
             )
         if faults:
-            listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
-            raise kind(f"LxmertConfig has {len(faults)} fault(s): {listed}")
+            raise kind(faults_in_words("LxmertConfig", faults))
 
     def _faults(self) -> Iterator[str]:
         for name in (*_SIZES, *_LAYER_COUNTS):
             yield from count_fault(name, getattr(self, name), least=1 if name in _SIZES else 0)
         heads, hidden = self.num_attention_heads, self.hidden_size
-        if not (count_fault("", heads, 1) or count_fault("", hidden, 1)) and hidden % heads:
+        if is_whole(heads, 1) and is_whole(hidden, 1) and hidden % heads:
             yield f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: change one of them"
         for name in _PROBABILITIES:
             yield from number_fault(name, getattr(self, name), 0, 1)
@@ -303,9 +302,7 @@ class LxmertConfig(PreTrainedConfig):
 
     def _padding_fault(self) -> Iterator[str]:
         pad, size = self.pad_token_id, self.vocab_size
-        if pad is None or count_fault("vocab_size", size, least=1):
-            return
-        if isinstance(pad, bool) or not isinstance(pad, int) or not 0 <= pad < size:
+        if pad is not None and is_whole(size, 1) and not is_whole(pad, 0, size - 1):
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
 
 

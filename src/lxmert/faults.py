@@ -6,7 +6,7 @@ tensors stand here in words, once for the PyTorch and the Keras half, each of wh
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,11 +29,16 @@ EVALUATOR_OF_OFFICIAL_FILES = "--evaluator is of the official files; others are 
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
 
 
+def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    """Whether a value is a whole number within the bounds; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def count_fault(name: str, value: Any, least: int) -> list[str]:
     """The fault of a value that is no whole number of at least `least`; an empty list where it is one."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        return [f"{name} must be an integer of at least {least}, got {value!r}"]
-    return []
+    if is_whole(value, least):
+        return []
+    return [f"{name} must be an integer of at least {least}, got {value!r}"]
 
 
 def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
@@ -44,6 +49,12 @@ def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
     if math.isinf(value):
         return [f"{name} must be finite, got {value!r}"]
     return []
+
+
+def faults_in_words(name: str, faults: Sequence[str]) -> str:
+    """What is said of a configuration, by its class, that has these faults."""
+    listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
+    return f"{name} has {len(faults)} fault(s): {listed}"
 
 
 def cut_character(text: str) -> int | None:

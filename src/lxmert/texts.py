@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lxmert.errors import ConfigurationError, InputError, TextError
-from lxmert.faults import cut_character
+from lxmert.faults import cut_character, is_whole
 
 ENCODING = Lock()
 """Tokenizers keep padding and truncation in themselves, where another thread would change them amid a call.
@@ -48,7 +48,7 @@ def checked_length(length: int) -> int:
     Raises:
         ConfigurationError: no whole number, or below 3.
     """
-    if not isinstance(length, int) or isinstance(length, bool) or length < 3:
+    if not is_whole(length, 3):
         raise ConfigurationError(
             f"text length is {length!r}; expected a whole number of at least 3, for [CLS], a word and [SEP]"
         )

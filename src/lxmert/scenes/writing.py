@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lxmert.errors import InputError
+from lxmert.faults import is_whole
 from lxmert.scenes.counts import SceneCounts
 from lxmert.scenes.files import DataSetFiles
 from lxmert.scenes.generation import generate
@@ -87,7 +88,7 @@ def make_scenes(
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if not is_whole(value, low, high):
         raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError, first_line
+from lxmert.faults import is_whole
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -210,7 +211,7 @@ class TransformersDetector:
 def _check_selection(max_objects: Any, min_objects: Any, score_threshold: Any) -> None:
     faults = []
     for name, value in (("max_objects", max_objects), ("min_objects", min_objects)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not is_whole(value, 1):
             faults.append(f"{name} is {value!r}, expected a whole number of at least 1")
     if not faults and min_objects > max_objects:
         faults.append(f"min_objects {min_objects} is more than max_objects {max_objects}")

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import ConfigurationError
+from lxmert.faults import is_whole
 
 
 class PooledPixels:
@@ -33,7 +34,7 @@ class PooledPixels:
     """
 
     def __init__(self, size: int = 8) -> None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        if not is_whole(size, 1):
             raise ConfigurationError(f"pooled pixels of size {size!r}; expected a whole number of at least 1")
         self.size = size
 

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError, WeightsError, first_line
+from lxmert.faults import is_whole
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -31,7 +32,7 @@ from lxmert.vision.foreign_models import (
 from lxmert.vision.normalisation import Normalisation, published_normalisation
 from lxmert.weights.fingerprint import hash_weights, require_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
-from lxmert.weights.report import load_reported
+from lxmert.weights.report import BATCH_COUNTER, load_reported
 
 DEFAULT_SIDE_PX = 224
 
@@ -39,9 +40,6 @@ _PICTURE_HALF = "vision_model"
 _POOLER = "pooler"
 _RANDOM_PATCHES = "noise"
 """The argument by which masked autoencoders choose the patches that they see; without it they draw them."""
-
-_COUNTER = "num_batches_tracked"
-"""Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
 
 
 class VisionModel:
@@ -168,7 +166,7 @@ def checked_side(size: Any) -> int:
     Raises:
         ConfigurationError: it is not.
     """
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+    if not is_whole(size, 1):
         raise ConfigurationError(f"images of size {size!r}; expected a whole number of pixels of at least 1")
     return size
 
@@ -220,7 +218,7 @@ def _load_model(name: str, place: str) -> nn.Module:
     prefix = f"{_PICTURE_HALF}." if hasattr(model, _PICTURE_HALF) else ""
 
     def counts(gap: str) -> bool:
-        return gap.startswith(prefix) and not gap.endswith(_COUNTER) and _pooler_of(gap) is None
+        return gap.startswith(prefix) and not gap.endswith(BATCH_COUNTER) and _pooler_of(gap) is None
 
     replace(
         report,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ModelT = TypeVar("ModelT")
 
+BATCH_COUNTER = "num_batches_tracked"
+"""Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
+
 # An error line names this many tensors and counts the rest.
 _NAMES_SHOWN = 3
 

@@ -12,6 +12,7 @@ from lxmert._version import __version__
 from lxmert.data.feature_store.layout import DTYPES, FORMAT_NAME, FORMAT_VERSION
 from lxmert.data.json_files import Record, read_json
 from lxmert.errors import DataError
+from lxmert.faults import is_whole
 from lxmert.whole_files import sync_folder
 
 MANIFEST_NAME = "manifest.json"
@@ -47,11 +48,7 @@ class StoreManifest:
     boxes: str | None = None
 
     def __post_init__(self) -> None:
-        if (
-            not isinstance(self.feature_dim, int)
-            or isinstance(self.feature_dim, bool)
-            or self.feature_dim < 1
-        ):
+        if not is_whole(self.feature_dim, 1):
             raise DataError(f"feature_dim is {self.feature_dim!r}; expected a whole number of at least 1")
         if self.feature_dtype not in DTYPES:
             raise DataError(f"feature_dtype is {self.feature_dtype!r}; expected {' or '.join(DTYPES)}")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from transformers import PreTrainedConfig
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, number_fault
+from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
 
 _T = TypeVar("_T")
 
@@ -192,8 +192,7 @@ class FasterRcnnConfig(PreTrainedConfig):
         """Raise a ConfigurationError naming all faults."""
         faults = list(self._faults())
         if faults:
-            listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
-            raise ConfigurationError(f"FasterRcnnConfig has {len(faults)} fault(s): {listed}")
+            raise ConfigurationError(faults_in_words("FasterRcnnConfig", faults))
 
     def _faults(self) -> Iterator[str]:
         for name in _SIZES:
@@ -212,7 +211,7 @@ class FasterRcnnConfig(PreTrainedConfig):
         yield from self._stage_fault()
         for low_name, high_name in (("min_objects", "max_objects"), ("min_size_px", "max_size_px")):
             low, high = getattr(self, low_name), getattr(self, high_name)
-            if not (count_fault(low_name, low, 0) or count_fault(high_name, high, 0)) and low > high:
+            if is_whole(low, 0) and is_whole(high, 0) and low > high:
                 yield f"{low_name} {low} is more than {high_name} {high}"
         sizes = {"object_names": self.num_object_labels, "attribute_names": self.num_attr_labels}
         for names_name, size in sizes.items():
@@ -224,11 +223,7 @@ class FasterRcnnConfig(PreTrainedConfig):
 
     def _stage_fault(self) -> Iterator[str]:
         blocks = self.stage_blocks
-        if (
-            not isinstance(blocks, list)
-            or len(blocks) != 4
-            or any(count_fault("", count, 0) for count in blocks)
-        ):
+        if not (isinstance(blocks, list) and len(blocks) == 4 and all(is_whole(one, 0) for one in blocks)):
             yield f"stage_blocks must be four integers of at least 0 (res2, res3, res4, res5), got {blocks!r}"
             return
         used = {"res2": blocks[0], "res3": blocks[1], "res5": blocks[3]}

@@ -20,7 +20,7 @@ from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.published import config_from_published
 from lxmert.weights.files import CONFIG_NAME, PYTORCH_NAME, SAFETENSORS_NAME, read_folder
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
-from lxmert.weights.report import LoadReport, quiet_transformers
+from lxmert.weights.report import BATCH_COUNTER, LoadReport, quiet_transformers
 from lxmert.weights.shapes import shapes_of
 from lxmert.yaml_files import parse_yaml
 
@@ -35,8 +35,6 @@ PUBLISHED_CONFIG_NAME = "config.yaml"
 
 _ANCHORS = "proposal_generator.anchor_generator.cell_anchors.0"
 _ANCHOR_TOLERANCE_PX = 1e-3
-_COUNTER = "num_batches_tracked"
-"""Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
 
 
 def load_detector(
@@ -115,7 +113,7 @@ def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: st
         WeightsError: naming what is missing, left over or of another shape.
     """
     kept = [
-        {name: shape for name, shape in shapes_of(either).items() if not name.endswith(_COUNTER)}
+        {name: shape for name, shape in shapes_of(either).items() if not name.endswith(BATCH_COUNTER)}
         for either in (model.state_dict(), tensors)
     ]
     report = LoadReport.compare(*kept, model=type(model).__name__, source=source)
@@ -139,7 +137,7 @@ def _load_own(
     faults = [
         f"{len(names)} {what} ({', '.join(sorted(names)[:3])})"
         for what, names in (
-            ("missing", {key for key in info["missing_keys"] if not key.endswith(_COUNTER)}),
+            ("missing", {key for key in info["missing_keys"] if not key.endswith(BATCH_COUNTER)}),
             ("left over", set(info["unexpected_keys"])),
             ("of another shape", {key for key, *_ in info["mismatched_keys"]}),
         )
@@ -161,7 +159,7 @@ def _load_published(detector_class: type[DetectorT], folder: Path, config: Any, 
     check_tensors(model, tensors, str(folder))
     # Counters may be absent, or have a dimension too many; they begin anew.
     counters = {
-        key: torch.zeros((), dtype=torch.int64) for key in model.state_dict() if key.endswith(_COUNTER)
+        key: torch.zeros((), dtype=torch.int64) for key in model.state_dict() if key.endswith(BATCH_COUNTER)
     }
     model.load_state_dict({**tensors, **counters}, assign=True)
     expected = cell_anchors(config.anchor_sizes_px, config.anchor_ratios)
