@@ -26,8 +26,6 @@ from lxmert.inference.bulk_sources import LOOKING_WINDOW, LookedAtObjects, Store
 from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
 from lxmert.processing import LxmertProcessor
 
-_NOTHING_KEPT = 0
-
 
 @dataclass(frozen=True)
 class ModelSetup:
@@ -86,7 +84,7 @@ class ExampleAnswerer:
         batch_size: int | None = None,
         progress: StartProgress = no_progress,
     ) -> None:
-        source, self._windows = _source(examples, processor, features)
+        self._source, self._windows = _source(examples, processor, features)
         self._images = [example.images for example in examples.examples]
         texts = (example.text for example in examples.examples)
         advance = progress("Tokenising", len(self._images))
@@ -98,14 +96,9 @@ class ExampleAnswerer:
         )
         self._model = model
         self._setup = setup or ModelSetup()
-        self._source = source
         self._looks_at_images = features is None
         self._pad_token_id: int = processor.tokenizer.pad_token_id
-        self._settings = BulkSettings(
-            batches=BatchLimits(questions=batch_size),
-            windows=self._windows,
-            cache_bytes=_NOTHING_KEPT,
-        )
+        self._settings = BulkSettings(BatchLimits(questions=batch_size), self._windows)
         self._fast: FastModel | None = None
         self._answerer: BulkAnswerer[int] | None = None
         if self._setup.dtype == INT8:

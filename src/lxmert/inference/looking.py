@@ -43,7 +43,7 @@ class SeenObject:
     @property
     def label(self) -> str | None:
         """Attribute and name, for example "red circle"; None without either."""
-        return " ".join(part for part in (self.attribute, self.name) if part) or None
+        return " ".join(filter(None, (self.attribute, self.name))) or None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: box in pixels, names, scores."""

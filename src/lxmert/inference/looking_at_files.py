@@ -136,7 +136,7 @@ def _decoded_ahead(
 
 
 def look_in_pool(
-    description: Mapping[str, Any], manifest: StoreManifest, jobs: Iterable[ImageJob], workers: int
+    description: Mapping[str, Any], manifest: StoreManifest, jobs: Sequence[ImageJob], workers: int
 ) -> Iterator[Outcome]:
     """Look at images in `workers` processes of one torch thread each, outcomes in the order of the jobs.
 
@@ -155,8 +155,8 @@ def look_in_pool(
     pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(description), manifest))
     pending: deque[Future[list[Outcome]]] = deque()
     try:
-        for task in _in_groups(jobs, _JOBS_PER_TASK):
-            pending.append(pool.submit(_look_in_worker, task))
+        for start in range(0, len(jobs), _JOBS_PER_TASK):
+            pending.append(pool.submit(_look_in_worker, jobs[start : start + _JOBS_PER_TASK]))
             if len(pending) >= workers * _TASKS_PER_WORKER:
                 yield from pending.popleft().result()
         while pending:
@@ -168,17 +168,6 @@ def look_in_pool(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _in_groups(jobs: Iterable[ImageJob], size: int) -> Iterator[list[ImageJob]]:
-    group: list[ImageJob] = []
-    for job in jobs:
-        group.append(job)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 _workers_looker: list[Looker] = []
@@ -200,6 +189,6 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _look_in_worker(jobs: list[ImageJob]) -> list[Outcome]:
+def _look_in_worker(jobs: Sequence[ImageJob]) -> list[Outcome]:
     (looker,) = _workers_looker
     return list(look_here(looker, jobs, batch_size=1))

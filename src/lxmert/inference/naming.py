@@ -57,7 +57,7 @@ class ObjectNames:
         """Attribute and class of each object, N texts; None where the regions hold no ids."""
         if regions.object_ids is None:
             return None
-        pairs = [
-            (self.attribute_of(regions, row), self.object_of(regions, row)) for row in range(len(regions))
-        ]
-        return tuple(" ".join(part for part in pair if part) for pair in pairs)
+        return tuple(
+            " ".join(filter(None, (self.attribute_of(regions, row), self.object_of(regions, row))))
+            for row in range(len(regions))
+        )

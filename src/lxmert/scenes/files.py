@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from lxmert.scenes.naming import SPLITS
@@ -119,12 +118,7 @@ class DataSetFiles:
             path = self._path(kind, split)
             os.replace(f"{path}.partial", path)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for (name, split), stream in self._streams.items():
             stream.close()
             Path(f"{self._path(name, split)}.partial").unlink(missing_ok=True)

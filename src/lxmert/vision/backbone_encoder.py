@@ -78,7 +78,8 @@ class BackboneEncoder:
             return torch.zeros(0, self.feature_dim)
         features = []
         for boxes in boxes_xyxy_px.detach().cpu().split(_CROPS_AT_ONCE):
-            crops = torch.stack([self._crop(image, box) for box in boxes])  # (n, 3, S, S)
+            side = (self.size, self.size)
+            crops = torch.stack([unit_pixels(image, side, box) for box in boxes])  # (n, 3, S, S)
             features.append(self._encode(crops))
         return torch.cat(features)
 
@@ -94,9 +95,6 @@ class BackboneEncoder:
             ConfigurationError: the model was made in memory and so has no name to find it by.
         """
         return {"kind": "backbone", "size": self.size, **self.vision_model.to_dict()}
-
-    def _crop(self, image: Image.Image, box: Tensor) -> Tensor:
-        return unit_pixels(image, (self.size, self.size), box)
 
     def _encode(self, crops: Tensor) -> Tensor:
         last = self.vision_model(crops)  # (n, D, h, w) or (n, T, D)

@@ -44,20 +44,8 @@ MAX_IMAGE_BYTES = 64 * 2**20
 """Largest file that is fetched from the net; photographs rarely have a tenth of it."""
 
 _FORMATS = (
-    "JPEG",
-    "PNG",
-    "GIF",
-    "BMP",
-    "DIB",
-    "WEBP",
-    "TIFF",
-    "PPM",
-    "JPEG2000",
-    "ICO",
-    "AVIF",
-    "QOI",
-    "HEIF",
-)
+    "JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "AVIF", "QOI", "HEIF"
+)  # fmt: skip
 _JPEG_FORMATS = ("JPEG", "MPO")
 """What Pillow calls JPEG files, those of several pictures too."""
 
@@ -67,9 +55,8 @@ _UPRIGHT = 1
 _PREFIX_BYTES = 16
 """What Pillow's readers are shown of a file to tell whether it is theirs."""
 
-_ONE_THREAD_AT_A_TIME = (
-    threading.Lock()
-)  # Silencing warnings is process-wide; two at once would leave a trace.
+_ONE_THREAD_AT_A_TIME = threading.Lock()
+"""Silencing warnings is process-wide; two at once would leave a trace."""
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
@@ -221,7 +208,8 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
         opened = _quietly(lambda: _open(file, formats, max_pixels))
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name}: not an image, or of a format that is not read ({_known_formats()})"
+            f"{name}: not an image, or of a format that is not read (JPEG, PNG, GIF, BMP, WebP, TIFF and "
+            "similar are)"
         ) from error
     except Image.DecompressionBombError as error:
         raise _too_large(name, _pixels_of(error), max_pixels) from error
@@ -230,16 +218,12 @@ def _decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Ima
     except Exception as error:  # Parsers of broken headers raise whatever they stumble over.
         raise ImageError(f"{name}: the image is broken ({first_line(error)})") from error
     with opened:
-        _refuse_many_scans(opened, file, name)
+        if opened.format in _JPEG_FORMATS and has_too_many_scans(file):
+            raise ImageError(
+                f"{name}: too slow to decode, it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} parts "
+                "in all; save it anew"
+            )
         return _upright_rgb(opened, name, max_pixels)
-
-
-def _refuse_many_scans(opened: Image.Image, file: Any, name: str) -> None:
-    if opened.format in _JPEG_FORMATS and has_too_many_scans(file):
-        raise ImageError(
-            f"{name}: too slow to decode, it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} parts in "
-            "all; save it anew"
-        )
 
 
 def _open(file: Any, formats: list[str], max_pixels: int) -> Image.Image:
@@ -323,7 +307,3 @@ def _too_large(name: str, pixels: int | None, max_pixels: int, size: str = "") -
     return ImageError(
         f"{name}: too large to decode safely ({size}{count}; the limit is {limit:,}); shrink it"
     )
-
-
-def _known_formats() -> str:
-    return "JPEG, PNG, GIF, BMP, WebP, TIFF and similar are"

@@ -7,7 +7,6 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from lxmert.data.feature_store.encoding import EncodedImage, encode_image
@@ -80,12 +79,7 @@ class FeatureStoreWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __contains__(self, name: str) -> bool:

@@ -7,6 +7,7 @@ all that a reader of the question knows without its fillers, and yes and no are 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lxmert.scenes.describing import describe
@@ -116,14 +117,9 @@ def _two(picture: Picture, rng: random.Random, without: Names) -> tuple[Thing, T
     return (first, second) if first and second else None
 
 
-def _exist(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
+def _exist(kind: type[Exist], picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
     wanted = picture.view.maybe(rng, form)
-    return Exist(wanted) if wanted is not None else None
-
-
-def _exist_that(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
-    wanted = picture.view.maybe(rng, form)
-    return ExistThat(wanted) if wanted is not None else None
+    return kind(wanted) if wanted is not None else None
 
 
 def _exist_not(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
@@ -221,9 +217,11 @@ MAKERS: Final = (
     Maker(_verify, 1, _forms("main color")),
     Maker(_verify_both, 5, (("size", "color"), ("fill", "color"), ("size", "fill"))),
     Maker(_verify_two, 2, _forms(*_SHARED)),
-    Maker(_exist, 4, _DESCRIPTIONS),
+    Maker(partial(_exist, Exist), 4, _DESCRIPTIONS),
     Maker(
-        _exist_that, 2, (("color", "shape"), ("fill", "shape"), ("size", "shape"), ("fill", "color", "shape"))
+        partial(_exist, ExistThat),
+        2,
+        (("color", "shape"), ("fill", "shape"), ("size", "shape"), ("fill", "color", "shape")),
     ),
     Maker(_exist_not, 2, (("shape", "color"), ("shape", "fill"), ("shape", "size"))),
     Maker(_exist_beside, 4, (("shape",), ("color", "shape"), ("color",), ("fill", "shape"))),

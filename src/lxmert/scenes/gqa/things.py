@@ -146,7 +146,9 @@ class Steps:
         """Add the steps that select what fits a description."""
         values = dict(description)
         name = values.pop("shape", None)
-        things = self._picture.fitting(description) or self._picture.fitting(_shape_only(name))
+        # Where nothing fits, the ids are those of all objects of the shape.
+        shape_only = (("shape", name),) if name else ()
+        things = self._picture.fitting(description) or self._picture.fitting(shape_only)
         last = self.add("select", f"{name or 'object'}{self._ids(things)}")
         return self._filter(values, last)
 
@@ -184,7 +186,3 @@ class Steps:
         if not self._with_ids:
             return ""
         return f" ({','.join(self._picture.id(thing) for thing in things) or NOBODY})"
-
-
-def _shape_only(shape: str | None) -> Description:
-    return (("shape", shape),) if shape else ()

@@ -5,6 +5,7 @@ colour. `Statement.value` gives a picture's value, or None where the sentence ma
 `Statement.holds` decides on the left and the right value.
 """
 
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,10 +88,11 @@ def _same_number(kind: str, first: View, _: View, rng: random.Random) -> Stateme
 def _total(kind: str, first: View, second: View, rng: random.Random) -> Statement | None:
     wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
     number = first.count(wanted) + second.count(wanted)
-    if number < 2 or number >= len(NUMBER_WORDS):
+    least, compare = (2, operator.eq) if kind == "total" else (3, operator.ge)
+    if not least <= number < len(NUMBER_WORDS):
         return None
     text = _worded(kind, rng, wanted, number=NUMBER_WORDS[number])
-    return _counted(wanted, text, kind, lambda left, right: left + right == number)
+    return _counted(wanted, text, kind, lambda left, right: bool(compare(left + right, number)))
 
 
 def _twice(kind: str, first: View, _: View, rng: random.Random) -> Statement:
@@ -147,15 +149,6 @@ def _each_number(kind: str, first: View, _: View, rng: random.Random) -> Stateme
         return None
     text = _worded(kind, rng, wanted, number=NUMBER_WORDS[number])
     return _counted(wanted, text, kind, lambda left, right: left == right == number)
-
-
-def _at_least(kind: str, first: View, second: View, rng: random.Random) -> Statement | None:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
-    number = first.count(wanted) + second.count(wanted)
-    if not 3 <= number < len(NUMBER_WORDS):
-        return None
-    text = _worded(kind, rng, wanted, number=NUMBER_WORDS[number])
-    return _counted(wanted, text, kind, lambda left, right: left + right >= number)
 
 
 def _all(kind: str, first: View, _: View, rng: random.Random) -> Statement | None:
@@ -226,7 +219,7 @@ _MAKERS: Final[dict[str, tuple[float, Callable[..., Statement | None]]]] = {
     "more": (2, _compared),
     "fewer": (1, _compared),
     "each_number": (1, _each_number),
-    "at_least": (1, _at_least),
+    "at_least": (1, _total),
     "all": (1, _all),
 }
 """How often each kind is drawn, and what draws it."""

@@ -36,7 +36,7 @@ def place_tags(
         small = [
             frame
             for other, frame in enumerate(frames)
-            if _area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
+            if area(frame) < _SMALL_IN_TAGS * tags[row][0] * tags[row][1]
             and not (goes_inside and other == row)
         ]
         candidates = _candidates(frames[row], tags[row], scale)
@@ -48,7 +48,7 @@ def place_tags(
 
 def overlap_share(places: Sequence[Rectangle]) -> float:
     """The area that tags share with one another, as a fraction of the area of all tags; 0 for no tags."""
-    total = sum(_area(place) for place in places)
+    total = sum(area(place) for place in places)
     pairs = ((first, second) for row, first in enumerate(places) for second in places[:row])
     return sum(_shared(first, second) for first, second in pairs) / total if total else 0.0
 
@@ -58,7 +58,7 @@ def hidden_share(places: Sequence[Rectangle], frames: Sequence[Rectangle]) -> fl
 
     What two tags both cover counts twice.
     """
-    covered = [sum(_shared(frame, place) for place in places) / _area(frame) for frame in frames]
+    covered = [sum(_shared(frame, place) for place in places) / area(frame) for frame in frames]
     return max(covered, default=0.0)
 
 
@@ -100,7 +100,8 @@ def _has_room(frame: Rectangle, tag: Size) -> bool:
     return all(side >= _ROOMY_IN_TAGS * tag_side for side, tag_side in zip(sides, tag, strict=True))
 
 
-def _area(rectangle: Rectangle) -> float:
+def area(rectangle: Rectangle) -> float:
+    """Width times height."""
     return (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from lxmert.errors import RegionsError
 from lxmert.vision.drawing.frames import draw_frames, frame_of
 from lxmert.vision.drawing.legend import Entry, with_legend
-from lxmert.vision.drawing.places import Size, hidden_share, overlap_share, place_tags
+from lxmert.vision.drawing.places import Size, area, hidden_share, overlap_share, place_tags
 from lxmert.vision.drawing.style import Rectangle, Scale, colour_of, font_of, paint_tag
 from lxmert.vision.drawing.words import shortened, with_bar
 from lxmert.vision.geometry import validate_boxes
@@ -62,7 +62,7 @@ def draw_regions(
     picture = load_image(image)
     boxes = validate_boxes(boxes_xyxy_px, (picture.height, picture.width)).tolist()
     names, chances = _texts(len(boxes), labels, scores)
-    tags = [" ".join(part for part in pair if part) for pair in zip(names, chances, strict=True)]
+    tags = [" ".join(filter(None, pair)) for pair in zip(names, chances, strict=True)]
     drawn = None if legend else _with_name_tags(picture, boxes, tags, least_side_px, must=legend is False)
     if drawn is None:
         drawn = _with_numbers(picture, boxes, names, chances, max(least_side_px, _LEAST_SIDE_CROWDED_PX))
@@ -135,7 +135,7 @@ def _painted(
     scale: Scale,
 ) -> Image.Image:
     # Small boxes last, so that a large one does not cover them.
-    order = sorted(range(len(frames)), key=lambda row: -_area(frames[row]))
+    order = sorted(range(len(frames)), key=lambda row: -area(frames[row]))
     drawn = draw_frames(picture, [(frames[row], colour_of(row)) for row in order], scale)
     for row in order:
         if row in places:
@@ -154,7 +154,3 @@ def enlarged(picture: Image.Image, least_side_px: int) -> tuple[Image.Image, flo
         size = (round(picture.width * factor), round(picture.height * factor))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     return picture, factor
-
-
-def _area(frame: Rectangle) -> float:
-    return (frame[2] - frame[0]) * (frame[3] - frame[1])

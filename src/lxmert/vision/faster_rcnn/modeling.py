@@ -8,7 +8,7 @@ feature map, A anchors per cell, R RoIs, D features, K object classes, L attribu
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -106,7 +106,7 @@ class FasterRcnn(PreTrainedModel):
             after_nms=config.max_proposals,
             nms_threshold=config.proposal_nms_threshold,
             min_size_px=config.proposal_min_size_px,
-            delta_weights=_four(config.proposal_delta_weights),
+            delta_weights=tuple(config.proposal_delta_weights),  # type: ignore[arg-type]  # four: checked there
         )
 
     def pooler(self, feature_map: Tensor) -> Callable[[Tensor], Tensor]:
@@ -196,8 +196,3 @@ class FasterRcnn(PreTrainedModel):
         head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor
         drawn_alike = (head.conv, head.objectness_logits, head.anchor_deltas, predictor.cls_score)
         return dict.fromkeys(drawn_alike, 0.01) | {predictor.bbox_pred: 0.001}
-
-
-def _four(values: Sequence[float]) -> tuple[float, float, float, float]:
-    first, second, third, fourth = values
-    return first, second, third, fourth
