@@ -84,7 +84,6 @@ def answer_questions(
     *,
     top_k: int = 1,
     features: RegionStore | None = None,
-    settings: BulkSettings | None = None,
     progress: StartProgress = no_progress,
 ) -> Iterator[Prediction]:
     """Answer questions in bulk, in their order.
@@ -95,7 +94,6 @@ def answer_questions(
         questions: any number; taken as they are needed, some thousands ahead of the answers.
         top_k: how many answers to give for each.
         features: store of the images' objects; None to look at the images.
-        settings: how the work is done; None for what suits.
         progress: shows how far it is.
 
     Yields:
@@ -115,11 +113,10 @@ def answer_questions(
     conclude = partial(processor.decode_answers, top_k=top_k)
     conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is told before any work.
     images = _Images(processor, features)
-    if settings is None:
-        limits = LOOKING_WINDOW if features is None else WindowLimits()
-        settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)
+    limits = LOOKING_WINDOW if features is None else WindowLimits()
+    settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)
     answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, conclude, settings)
-    return _answers(answerer, images, processor, questions, settings.windows, progress)
+    return _answers(answerer, images, processor, questions, limits, progress)
 
 
 def _answers(

@@ -18,7 +18,7 @@ from lxmert.faults import unreadable_fault
 
 BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 
-OVERSHOOT_TOLERANCE_PX = 1.0
+_OVERSHOOT_TOLERANCE_PX = 1.0
 """Detectors and annotators round; a box may leave the image by this much before it is a mistake."""
 
 _LEAST_SIDE_OF_FRACTIONS_PX = 16
@@ -55,24 +55,23 @@ def clip(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return torch.minimum(boxes_xyxy.clamp(min=0), limit)
 
 
-def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int], least_side_px: float = 1.0) -> Tensor:
-    """Boxes moved inside an image of (height, width), narrow or empty ones widened about their middle.
+def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Boxes moved inside an image of (height, width), those below a pixel widened to it about their middle.
 
     Detectors may answer with boxes of no area, or beyond the edge; every object must have a place.
 
     Args:
         boxes_xyxy: (N, 4).
         size_hw: height and width of the image in pixels, at least 1 each.
-        least_side_px: least width and height of each result, at most 1.
     """
     height, width = size_hw
     clipped = clip(boxes_xyxy, size_hw)
     limit = boxes_xyxy.new_tensor([width, height])
     start, end = clipped[:, :2], clipped[:, 2:]
-    middle = ((start + end) / 2).clamp(min=least_side_px / 2).minimum(limit - least_side_px / 2)
-    narrow = end - start < least_side_px
-    start = torch.where(narrow, middle - least_side_px / 2, start)
-    end = torch.where(narrow, middle + least_side_px / 2, end)
+    middle = ((start + end) / 2).clamp(min=0.5).minimum(limit - 0.5)
+    narrow = end - start < 1
+    start = torch.where(narrow, middle - 0.5, start)
+    end = torch.where(narrow, middle + 0.5, end)
     return torch.cat([start, end], dim=1)
 
 
@@ -149,15 +148,12 @@ def _is_list(boxes: Any) -> bool:
     return isinstance(boxes, Sequence) and not isinstance(boxes, (str, bytes))
 
 
-def validate_boxes(
-    boxes: BoxesLike, size_hw: tuple[int, int], tolerance_px: float = OVERSHOOT_TOLERANCE_PX
-) -> Tensor:
+def validate_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
     """Check boxes against their image and clamp a tiny overshoot.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
         size_hw: height and width of the image in pixels.
-        tolerance_px: overshoot that is rounding rather than a mistake, in pixels.
 
     Returns:
         (N, 4) float32, finite, inside the image, x1 < x2 and y1 < y2. The input is left as it was.
@@ -173,7 +169,7 @@ def validate_boxes(
     low = -checked[:, :2]
     high = checked[:, 2:] - checked.new_tensor([width, height])
     overshoot = torch.cat([low, high], dim=1)  # (N, 4): beyond left, top, right, bottom
-    outside = overshoot > tolerance_px
+    outside = overshoot > _OVERSHOOT_TOLERANCE_PX
     if outside.any():
         row = int(outside.any(dim=1).nonzero()[0])
         edge = int(overshoot[row].argmax())
