@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lxmert.errors import DataError
+from lxmert.faults import replacing_fault
+
 if TYPE_CHECKING:
     from lxmert.data.answers import AnswerCoverage, AnswerVocabulary
     from lxmert.data.labels import Label
@@ -55,8 +58,6 @@ def build(
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
     from lxmert.data.labels import best_answer
-    from lxmert.errors import DataError
-    from lxmert.faults import replacing_fault
 
     least = min_count or (_LEAST_GQA if task == "gqa" else DEFAULT_MIN_COUNT)
     if fault := replacing_fault(output, overwrite=overwrite):
@@ -115,7 +116,6 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
 def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
     """True for annotation files of VQA, False for files whose answers count as they are spelled."""
     from lxmert.data.submissions import form_of
-    from lxmert.errors import DataError
 
     forms = {form_of(task, path): path for path in annotations}
     if len(forms) > 1:
@@ -137,7 +137,6 @@ def _labels(task: TaskName, annotations: Sequence[Path], progress: "StartProgres
 
 def _gqa_answers(annotations: Sequence[Path], progress: "StartProgress") -> list[str]:
     from lxmert.data.gqa import read_gqa
-    from lxmert.errors import DataError
 
     answers = []
     for path in annotations:

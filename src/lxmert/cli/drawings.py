@@ -4,6 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from lxmert.errors import InputError
+
 _LONGEST_STEM = 60
 """Letters of a picture's name that its drawing takes over; an address can be longer than a file name may."""
 
@@ -19,7 +21,6 @@ def checked_output(path: Path | None, image: str) -> Path | None:
     Raises:
         InputError: an ending that stands for no picture, or the picture itself.
     """
-    from lxmert.errors import InputError
     from lxmert.vision.images import typed_path
 
     if path is None:
@@ -39,8 +40,6 @@ def save_drawing(drawing: Image.Image, path: Path) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    from lxmert.errors import InputError
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         drawing.save(path)

@@ -19,6 +19,7 @@ from lxmert.cli.task_models import (
     load_task_model,
     note,
 )
+from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
 
 
 def evaluate(
@@ -44,7 +45,6 @@ def evaluate(
 ) -> None:
     """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
     from lxmert.cli.score_tables import table_of
-    from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
     from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay

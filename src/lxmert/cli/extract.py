@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lxmert.cli.interrupts import tell_interrupted
-from lxmert.errors import one_line
+from lxmert.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,7 +202,6 @@ def _build(
 ) -> tuple["RegionExtractor", bool]:
     """The extractor on its device, and whether that is a GPU."""
     from lxmert.devices import device_of_process, usable_device
-    from lxmert.errors import ConfigurationError
     from lxmert.vision.build import build_extractor
     from lxmert.vision.gathering import move
 

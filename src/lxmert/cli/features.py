@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
-from lxmert.errors import one_line
+from lxmert.errors import DataError, one_line
+from lxmert.faults import replacing_fault
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +46,6 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
     """Read every byte of a store: counts, checksums, ranges of values. Exit status 1 if anything is wrong."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_store import FeatureStore, verify_store
-    from lxmert.errors import DataError
 
     try:
         images = len(FeatureStore(store))
@@ -120,7 +120,6 @@ def import_(
     """Import an original feature file. Run it again to continue; exit status 3 if rows were left out."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_exchange import import_tsv
-    from lxmert.errors import DataError
 
     if not file.is_file():
         raise DataError(f"{file}: no such feature file")
@@ -155,8 +154,6 @@ def export(
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_exchange import export_tsv
     from lxmert.data.feature_store import FeatureStore
-    from lxmert.errors import DataError
-    from lxmert.faults import replacing_fault
 
     if fault := replacing_fault(file, overwrite=overwrite):
         raise DataError(fault)

@@ -15,6 +15,7 @@ from lxmert.cli.training_options import (
     recipe_of,
     telling_how_to_go_on,
 )
+from lxmert.errors import ConfigurationError
 
 
 def finetune(
@@ -37,7 +38,6 @@ def finetune(
 
     The output folder becomes a complete model folder: `lxmert eval` and `lxmert ask --model` take it.
     """
-    from lxmert.errors import ConfigurationError
     from lxmert.training.finetuning import finetune as run
     from lxmert.training.recipe import FinetuneRecipe
     from lxmert.training.running import is_main_process

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
+
 app = typer.Typer(help="Official figures of a prediction file: VQA, GQA, NLVR2.", no_args_is_help=True)
 
 Predictions = Annotated[
@@ -62,7 +64,6 @@ def vqa(
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import form_of, read_submission
     from lxmert.data.vqa import read_vqa_annotations
-    from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
     from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
     from lxmert.whole_files import write_whole

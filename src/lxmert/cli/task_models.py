@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lxmert.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -134,7 +136,6 @@ def load_task_model(
 def _files(files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequence[str]) -> "TaskFiles":
     from pydantic import ValidationError
 
-    from lxmert.errors import ConfigurationError
     from lxmert.training.recipe_values import all_faults
 
     for change in changes:

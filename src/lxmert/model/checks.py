@@ -96,7 +96,7 @@ def check_words(
             raise TensorError(WORDS_TWICE)
         _check_states(config, (None,), "words", word_states, attention_mask)
         return word_states.shape[0]
-    _raise(words_fault(input_ids is not None, inputs_embeds is not None))
+    raise_fault(words_fault(input_ids is not None, inputs_embeds is not None))
     if input_ids is not None:
         _check_shape("input_ids", input_ids, (None, None), "batch, words")
         vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
@@ -110,7 +110,7 @@ def check_words(
         batch, length = inputs_embeds.shape[:2]
     if batch == 0:
         raise TensorError(EMPTY_BATCH)
-    _raise(text_length_fault(length, config.max_position_embeddings))
+    raise_fault(text_length_fault(length, config.max_position_embeddings))
     if attention_mask is not None:
         _check_mask("attention_mask", attention_mask, (batch, length), "batch, words")
     if token_type_ids is not None:
@@ -178,13 +178,13 @@ def check_encoded(
         dtype: of the model.
         words: word_states (B, W, H) and attention_mask (B, W), or None for the latter.
         objects: object_states (B, O, H) and visual_attention_mask (B, O), or None for the latter.
-        images: sizes of further axes of the objects behind B: (2,) where a sentence is about two images.
+        images: sizes of further axes of the objects after B: (2,) where a sentence is about two images.
 
     Raises:
         TensorError: on the first fault.
     """
     _check_states(config, (None,), "words", *words)
-    _raise(text_length_fault(words[0].shape[1], config.max_position_embeddings))
+    raise_fault(text_length_fault(words[0].shape[1], config.max_position_embeddings))
     _check_states(config, (words[0].shape[0], *images), "objects", *objects)
     for name, (states, _) in (("word_states", words), ("object_states", objects)):
         if states.dtype != dtype:
@@ -235,9 +235,14 @@ def _check_mask(name: str, mask: Tensor, expected: tuple[int | None, ...], meani
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
     """Raise unless `tensor` has the `expected` shape; None stands for any size."""
-    if not isinstance(tensor, Tensor):
-        raise TensorError(f"{name} must be a torch tensor, got {type(tensor).__name__}")
-    _raise(shape_fault(name, tuple(tensor.shape), expected, meaning))
+    check_is_tensor(name, tensor)
+    raise_fault(shape_fault(name, tuple(tensor.shape), expected, meaning))
+
+
+def check_is_tensor(name: str, given: object) -> None:
+    """Raise unless `given` is a tensor."""
+    if not isinstance(given, Tensor):
+        raise TensorError(f"{name} must be a torch tensor, got {type(given).__name__}")
 
 
 def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
@@ -246,9 +251,10 @@ def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
         raise TensorError(f"{name} must be integers, got {ids.dtype}: give torch.int64 or torch.int32")
     if not values_can_be_read(ids) or ids.numel() == 0:
         return
-    _raise(id_fault(name, int(ids.min()), int(ids.max()), count, parameter))
+    raise_fault(id_fault(name, int(ids.min()), int(ids.max()), count, parameter))
 
 
-def _raise(fault: str | None) -> None:
+def raise_fault(fault: str | None) -> None:
+    """Raise the TensorError of a fault; do nothing for None."""
     if fault is not None:
         raise TensorError(fault)

@@ -27,7 +27,7 @@ from lxmert.faults import (
     wrong_target_shape,
     wrong_weight_shape,
 )
-from lxmert.model.checks import values_can_be_read
+from lxmert.model.checks import check_is_tensor, raise_fault, values_can_be_read
 
 ObjectLabels = Mapping[str, tuple[Tensor, Tensor]]
 """By task of VISUAL_TASKS, a pair of target and weight."""
@@ -62,7 +62,7 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
     Raises:
         TensorError: targets of another shape, or out of range.
     """
-    _check_is_tensor(targets, name)
+    check_is_tensor(name, targets)
     batch, classes = scores.shape
     is_soft = tuple(targets.shape) == (batch, classes) and (classes > 1 or targets.is_floating_point())
     if not is_soft:
@@ -98,7 +98,7 @@ def object_losses(
     Raises:
         TensorError: an unknown task, or targets that do not fit the scores.
     """
-    _refuse_unknown_tasks(targets)
+    raise_fault(object_tasks_fault(targets, VISUAL_TASKS))
     return {
         task: _object_loss(task, scores[task], targets[task], is_real) * factor
         for task in scores
@@ -116,7 +116,7 @@ def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
     Raises:
         TensorError: labels of another shape.
     """
-    _check_is_tensor(labels, "labels")
+    check_is_tensor("labels", labels)
     if not _fits(labels, shape):
         raise TensorError(wrong_class_shape("labels", tuple(labels.shape), shape))
     return labels.reshape(shape) >= 0
@@ -137,7 +137,7 @@ def labelled_objects(
     Raises:
         TensorError: an unknown task, or a target that is no pair or has another shape.
     """
-    _refuse_unknown_tasks(targets)
+    raise_fault(object_tasks_fault(targets, VISUAL_TASKS))
     counts = {}
     for task, target in targets.items():
         wanted, weight = _pair(task, target, shape)
@@ -189,21 +189,13 @@ def _of_objects(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen.flatten()] if is_flat else values[chosen]
 
 
-def _refuse_unknown_tasks(targets: ObjectLabels) -> None:
-    fault = object_tasks_fault(targets, VISUAL_TASKS)
-    if fault is not None:
-        raise TensorError(fault)
-
-
 def _pair(task: str, target: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Target and weight of a task, once both are seen to be tensors and the weight to have this shape."""
     name = f"obj_labels[{task!r}]"
-    fault = target_pair_fault(name, target)
-    if fault is not None:
-        raise TensorError(fault)
+    raise_fault(target_pair_fault(name, target))
     wanted, weight = target
-    _check_is_tensor(weight, f"{name}: the weight")
-    _check_is_tensor(wanted, f"{name}: the target" if task == "feat" else name)
+    check_is_tensor(f"{name}: the weight", weight)
+    check_is_tensor(f"{name}: the target" if task == "feat" else name, wanted)
     if not _fits(weight, shape):
         raise TensorError(wrong_weight_shape(name, tuple(weight.shape), shape))
     return wanted, weight
@@ -233,11 +225,6 @@ def _precise(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def _check_is_tensor(given: object, name: str) -> None:
-    if not isinstance(given, Tensor):
-        raise TensorError(f"{name} must be a torch tensor, got {type(given).__name__}")
-
-
 def _fits(given: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether `given` has this shape, or the same flattened: as many values in another order do not fit."""
     return tuple(given.shape) == shape or tuple(given.shape) == (math.prod(shape),)
@@ -250,7 +237,7 @@ def _prepared_ids(
 
     `shape` is that of the scores before they were flattened, without the classes.
     """
-    _check_is_tensor(targets, name)
+    check_is_tensor(name, targets)
     classes = scores.shape[1]
     is_column = len(shape) == 1 and tuple(targets.shape) == (*shape, 1)
     if not (_fits(targets, shape) or is_column):

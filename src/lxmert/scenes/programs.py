@@ -195,14 +195,11 @@ def half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
     return (("left", "right"), ("top", "bottom"))[axis][offset > 0]
 
 
-def _ratio_is_clear(first: float, second: float, ratio: float) -> bool:
-    return max(first, second) >= ratio * min(first, second)
-
-
 def larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> bool:
     """Whether the first object is the larger one; ambiguous where they are about the same size."""
     _two(first, second)
-    if not _ratio_is_clear(first.diameter_px, second.diameter_px, SIZE_RATIO):
+    small, large = sorted((first.diameter_px, second.diameter_px))
+    if large < SIZE_RATIO * small:
         raise AmbiguousProgramError("two objects are about the same size")
     return first.diameter_px > second.diameter_px
 
@@ -232,17 +229,16 @@ def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
         raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
     axis, sign = AXES[direction]
     first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
-    is_beside(scene, direction, first, second)
+    is_beside(scene, direction, first, second)  # for the case that it is not clear
     return first
 
 
-def _extreme(_: Scene, which: str, things: Objects) -> SceneObject:
+def _extreme(scene: Scene, which: str, things: Objects) -> SceneObject:
     if len(things) < 2:
         raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
     sign = -1 if which == "largest" else 1
     first, second = sorted(things, key=lambda thing: sign * thing.diameter_px)[:2]
-    if not _ratio_is_clear(first.diameter_px, second.diameter_px, SIZE_RATIO):
-        raise AmbiguousProgramError("two objects are about the same size")
+    larger(scene, None, first, second)  # for the case that it is not clear
     return first
 
 

@@ -33,13 +33,8 @@ class TextOptions:
     @property
     def known_to_transformers(self) -> bool:
         """Whether the tokenizer of the same name in transformers gives the same ids under these options."""
-        usual = TextOptions()
-        return (self.do_basic_tokenize, self.never_split, self.clean_text, self.wordpieces_prefix) == (
-            usual.do_basic_tokenize,
-            usual.never_split,
-            usual.clean_text,
-            usual.wordpieces_prefix,
-        )
+        names = ("do_basic_tokenize", "never_split", "clean_text", "wordpieces_prefix")
+        return all(getattr(self, name) == getattr(TextOptions(), name) for name in names)
 
 
 def never_split_words(words: Iterable[str] | None) -> tuple[str, ...]:

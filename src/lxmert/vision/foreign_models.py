@@ -12,7 +12,7 @@ from transformers.utils import is_timm_available
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.weights.hub import hub_folder, is_hub_name
 
-_TIMM_KINDS = ("timm_backbone", "timm_wrapper")
+_TIMM_KINDS = {"timm_backbone", "timm_wrapper"}
 _REASON_LETTERS = 200
 
 
@@ -46,23 +46,14 @@ def load_config(name: str, place: str, what: str, revision: str | None = None) -
 
     with one_line_loading(name, what):
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
-    refuse_timm(config, name)
-    return config
-
-
-def refuse_timm(config: Any, name: str) -> None:
-    """Refuse a model whose backbone comes from timm where timm is not installed.
-
-    Raises:
-        WeightsError: it needs timm.
-    """
     backbone = getattr(config, "backbone_config", None)
     kinds = {getattr(one, "model_type", None) for one in (config, backbone)}
-    if kinds & set(_TIMM_KINDS) and not is_timm_available():
+    if kinds & _TIMM_KINDS and not is_timm_available():
         raise WeightsError(
             f"{name}: its backbone needs timm, which needs torchvision, and lxmert does without both; use a "
             f"model whose backbone is part of transformers (for facebook/detr-resnet-50, revision 'no_timm')"
         )
+    return config
 
 
 @contextmanager

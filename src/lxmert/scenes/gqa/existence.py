@@ -157,8 +157,7 @@ class ExistTwo(Meaning):
 
     @property
     def local_group(self) -> str:
-        name = "existAnd" if self.operation == "and" else "existOr"
-        return f"09{name}-{'_'.join(sorted((_group(self.first), _group(self.second))))}"
+        return f"09{self.kinds[0]}-{'_'.join(sorted((_group(self.first), _group(self.second))))}"
 
     def write(self, steps: Steps) -> None:
         parts = [steps.add("exist", "?", steps.select(one)) for one in (self.first, self.second)]
