@@ -1,6 +1,6 @@
-"""What a processor has units for, which decides in what numbers and by whose products it is fastest.
+"""Which instruction sets a processor has: they decide which dtype and whose matrix products are fastest.
 
-Told by `torch.cpu`, which asks the processor itself; what a torch does not tell of counts as not there.
+Reported by `torch.cpu`, which asks the processor itself; what a torch does not report counts as absent.
 """
 
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ def has_int8() -> bool:
 def prefers_onednn() -> bool:
     """Whether float32 products of oneDNN are faster than MKL's, which torch takes: on AMD's processors.
 
-    Answered where torch tells whose the processor is (2.13); False elsewhere.
+    Known where torch reports the vendor (2.13); False elsewhere.
     """
     return str(_capabilities().get("cpu_name", "")).startswith("AMD")
 
 
 def facts() -> str:
-    """All that machine code made here may rest on, as far as it is told."""
+    """All about the processor that machine code made here may depend on, as far as torch reports it."""
     known = {"vectors": torch.backends.cpu.get_cpu_capability(), "amx": has_amx()}
     known |= {name: value for name, value in _capabilities().items() if isinstance(value, bool)}
     return str(sorted(known.items()))

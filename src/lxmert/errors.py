@@ -84,7 +84,7 @@ class MissingExtraError(LxmertError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a foreign error, to be told inside a message of ours."""
+    """The first line of another library's error, to be quoted in a message of ours."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[0].split()).rstrip(".: ")
 

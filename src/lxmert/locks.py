@@ -1,4 +1,4 @@
-"""Locks on files, which the operating system gives free when the process that holds them dies."""
+"""Locks on files, which the operating system releases when the process that holds them dies."""
 
 import errno
 import sys
@@ -12,7 +12,7 @@ def take_lock(descriptor: int, *, is_inherited: bool) -> bool:
     Args:
         descriptor: of a file that is open for writing.
         is_inherited: True for a lock that forked processes hold too, and that is noticed within one process
-            as well; False for one that is given free with this process, though those it forked live on.
+            as well; False for one that is released with this process, though those it forked live on.
 
     Returns:
         False where another has it.

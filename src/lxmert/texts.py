@@ -15,7 +15,7 @@ from lxmert.errors import ConfigurationError, InputError, TextError
 from lxmert.faults import cut_character, is_whole
 
 ENCODING = Lock()
-"""Tokenizers keep padding and truncation in themselves, where another thread would change them amid a call.
+"""Tokenizers keep padding and truncation as state, which another thread would change during a call.
 One lock for all: encoding is short, and tokenizers that hold no lock can be copied and pickled."""
 
 

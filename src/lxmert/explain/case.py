@@ -139,7 +139,7 @@ class Case:
         return scores.softmax(dim=-1)
 
     def forward(self) -> Pass:
-        """Score the answer with gradients, and with all attention maps, none of which is computed in vain."""
+        """Score the answer with gradients and with all attention maps."""
         with torch.inference_mode(False), torch.enable_grad():
             inputs = {name: values.clone() for name, values in self._inputs.items()}
             embeddings = self._model.get_input_embeddings()

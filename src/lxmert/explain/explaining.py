@@ -21,7 +21,7 @@ METHODS: Final[dict[str, Method]] = {
     "gradient": gradient,
     "attention": attention,
 }
-"""By name. What their numbers measure stands with each; sizes of two methods cannot be compared."""
+"""By name. Each documents what its numbers measure; those of two methods cannot be compared."""
 
 
 def explain(

@@ -1,7 +1,7 @@
-"""Whether fewer digits are good enough for a model: how many of the first questions it answers as in float32.
+"""Whether lower precision is good enough for a model: how many first questions it answers as in float32.
 
-What bfloat16, or rounding to 8 bits, does to answers depends on the model, and the device tells nothing of
-it. A bulk work has questions enough to find out: some are answered in both, before the work begins.
+What bfloat16, or rounding to 8 bits, does to answers depends on the model, and nothing about the device
+predicts it. A bulk run has enough questions to find out: some are answered in both before it begins.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -16,16 +16,16 @@ from lxmert.inference.bulk import ObjectSource
 from lxmert.inference.fast_model import FastModel, fast_dtype
 
 QUESTIONS_COMPARED = 64
-"""Different questions that are answered twice: few of a work's thousands, and enough that one may differ."""
+"""Different questions that are answered twice: few of a run's thousands, and enough that one may differ."""
 
 LEAST_AGREEMENT_PERCENT = 98
 """One of 64 may differ: a question whose two best answers are that close is a toss-up in float32 too."""
 
 LEAST_EXAMPLES = 256
-"""Of a smaller work the comparison would be too large a part."""
+"""For fewer examples the comparison would take too large a share of the time."""
 
 LEAST_EXAMPLES_LOOKING = 4096
-"""The same where images must be looked at first: answers are a small part of such a work, and the images of
+"""The same where images must be looked at first: answers are a small part of such a run, and the images of
 the questions that are compared are looked at once more."""
 
 LEAST_WIDTH = 256
@@ -34,7 +34,7 @@ LEAST_WIDTH = 256
 
 @dataclass(frozen=True)
 class Agreement:
-    """How fewer digits compare with float32.
+    """How lower precision compares with float32.
 
     Attributes:
         agreed: questions that both answer alike.
@@ -47,29 +47,29 @@ class Agreement:
 
     @property
     def is_enough(self) -> bool:
-        """Whether to go on in them."""
+        """Whether to continue in lower precision."""
         return self.compared > 0 and 100 * self.agreed >= LEAST_AGREEMENT_PERCENT * self.compared
 
     @property
     def dtype(self) -> str:
-        """What "auto" goes on in: "bfloat16" or "float32"."""
+        """What "auto" becomes: "bfloat16" or "float32"."""
         return "bfloat16" if self.is_enough else "float32"
 
     def told(self, dtype: str) -> str:
-        """In words, what `dtype` came to."""
+        """How `dtype` compared, as part of a message."""
         return f"{dtype} answers {self.agreed} of {self.compared} questions as float32 does"
 
 
 def is_worth_comparing(
     model: PreTrainedModel, examples: int, *, looks_at_images: bool, is_chosen: bool = False
 ) -> bool:
-    """Whether a comparison is a small part of so many examples, and bfloat16 could be the faster for them.
+    """Whether comparing takes a small share of the time for so many examples, and bfloat16 could be faster.
 
     Args:
         model: a model of a task.
         examples: how many there are.
         looks_at_images: whether their images must be looked at first.
-        is_chosen: what float32 is compared with is taken in any case, be it faster or not.
+        is_chosen: the lower precision was asked for, and is used whether it is faster or not.
     """
     if examples < (LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES):
         return False

@@ -46,7 +46,7 @@ class ObjectSource(Protocol):
 
 @dataclass(frozen=True)
 class BulkSettings:
-    """How bulk work is done; nothing of it changes an answer but for rounding.
+    """How bulk work is done; none of it changes an answer, apart from rounding.
 
     Attributes:
         batches: how large a batch of questions becomes; without any limit what suits the device.

@@ -60,7 +60,7 @@ class ExampleAnswerer:
         features: store of the images' objects; None to look at the images.
         setup: how the model is set up. With dtype "auto", in bfloat16 where the device has units for it, the
             work is large enough, and nearly all of its first questions are answered as in float32. "int8" is
-            taken in any case, and it is told how many were.
+            used in any case, and how many were is reported.
         batch_size: most examples at once; None for what suits model and device.
         progress: shows the tokenising.
 

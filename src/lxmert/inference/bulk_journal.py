@@ -117,7 +117,7 @@ class AnswerJournal:
         return self._held().labels
 
     def close(self) -> None:
-        """Force everything to the disk and give the file free; further calls do nothing."""
+        """Force everything to the disk and release the file; further calls do nothing."""
         if self._descriptor >= 0:
             os.fsync(self._descriptor)
             os.close(self._descriptor)
@@ -161,7 +161,7 @@ class AnswerJournal:
                 path.unlink(missing_ok=True)
 
     def _open(self, size: int) -> None:
-        """Open this process's file to go on behind so many bytes."""
+        """Open this process's file to continue after so many bytes."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             os.ftruncate(self._descriptor, size)

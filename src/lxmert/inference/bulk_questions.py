@@ -111,7 +111,7 @@ def answer_questions(
     if isinstance(questions, Question) or not isinstance(questions, Iterable):
         raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question`")
     conclude = partial(processor.decode_answers, top_k=top_k)
-    conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is told before any work.
+    conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is reported before any work.
     images = _Images(processor, features)
     limits = LOOKING_WINDOW if features is None else WindowLimits()
     settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)

@@ -1,6 +1,6 @@
 """Machine code of a module with its weights as a file, which any later process loads in seconds.
 
-Written by AOTInductor. Its own loader (torch 2.13) puts the weights 16 bytes behind a multiple of 64, so that
+Written by AOTInductor. Its own loader (torch 2.13) puts the weights 16 bytes after a multiple of 64, so that
 each row that a matrix unit takes lies in two cache lines, which slows products down; here they are laid out
 anew. Source: AOTInductor's documentation, and the headers of its runtime
 (`torch/csrc/inductor/aoti_runtime`).
@@ -33,7 +33,7 @@ _MOST_BYTES = 8 * 2**30
 takes 0.9 GB in float32 and half of it in bfloat16."""
 
 _OF_ALL_INT8_PRODUCTS = {"x_scale": (1.0,), "x_zp": (0, MIDDLE)}
-"""Constants that go by one name in the code of all products in 8 bits, and what they may be (`int8.py`)."""
+"""Constants that share one name across all 8-bit products in the code, and their values (`int8.py`)."""
 
 _OTHERS_WRITE = 0o022
 """The bits of a mode by which a group or all others may write."""
@@ -150,7 +150,7 @@ def load_code(path: Path) -> Callable[..., Tensor]:
 
 
 def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
-    """Copies of the weights, by the names that the code has for them; None where that cannot be told."""
+    """Copies of the weights, by the names that the code has for them; None where they are ambiguous."""
     loaded = runner.extract_constants_map(False)  # By the names that weights have in the model.
     names = runner.get_constant_names_to_original_fqns()
     for in_model, count in Counter(names.values()).items():

@@ -36,7 +36,7 @@ Shapes = Mapping[str, tuple[int | str, ...]]
 
 
 _KNOWN_PACKAGES = ("lxmert", "torch", "transformers")
-"""What their layers do, versions, names and weights tell; of others, such as adapters, they do not."""
+"""What their layers do follows from versions, names and weights; not so of others, such as adapters."""
 
 
 class CompiledPart:
@@ -47,8 +47,8 @@ class CompiledPart:
     Args:
         part: in evaluation mode; its weights may not change any more.
         name: what the part is called, in messages and in the name of its file.
-        about: tells all that the code depends on beside torch and `lxmert`: configuration, weights. Asked
-            only where the code is kept as a file.
+        about: describes all that the code depends on besides torch and `lxmert`: configuration, weights.
+            Called only where the code is kept as a file.
         shapes: for each tensor of `forward` in order its shape, with B, N, W or O for a size that varies.
         most: the highest value of such a size, where it has one.
     """
@@ -82,7 +82,7 @@ class CompiledPart:
         if device not in self._code:
             with _MAKING:
                 if device not in self._code:
-                    is_kept = device.type == "cpu" and is_told_by_weights(self._part)
+                    is_kept = device.type == "cpu" and is_cacheable(self._part)
                     self._code[device] = (
                         self._code_from_file(inputs) if is_kept else compiled_here(self._part, self._name)
                     )
@@ -161,7 +161,7 @@ class CompiledPart:
         return told.hexdigest()[:32]
 
 
-def is_told_by_weights(part: nn.Module) -> bool:
+def is_cacheable(part: nn.Module) -> bool:
     """Whether all that a module does follows from versions of packages, kinds of layers and weights."""
     return all(
         type(one).__module__.partition(".")[0] in _KNOWN_PACKAGES and not has_hooks(one)
@@ -177,7 +177,7 @@ def _impossible(name: str, error: Exception, needs: str) -> ConfigurationError:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in one line: of a C++ compiler's many, the first that tells of an error."""
+    """What went wrong, in one line: of a C++ compiler's output, the first line that reports an error."""
     found = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
     return found[0].strip() if found else first_line(error)
 

@@ -121,7 +121,7 @@ def extract_images(
 
 
 def discard_if_empty(store: Path) -> None:
-    """Take a store away into which no image came, once all processes that wrote it have ended their share."""
+    """Remove a store that no image went into, once all processes that write it have finished their share."""
     if not len(FeatureStore(store)):
         discard_store(store)
 

@@ -187,7 +187,7 @@ def _product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Te
         torch.cat([getattr(layer, name) for layer in layers]) if len(layers) > 1 else getattr(layers[0], name)
         for name in ("weight", "scale", "bias")
     )
-    # The rows' scales differ, so the operator is told of none (1.0).
+    # The rows' scales differ, so the operator gets none (1.0).
     summed = torch.ops.onednn.qlinear_pointwise(
         rows.values.flatten(0, -2), 1.0, rows.zero,
         torch.ops.onednn.qlinear_prepack(weight, None), scale, torch.zeros_like(scale, dtype=torch.int32),

@@ -76,6 +76,6 @@ class Ranks:
         return [int(value) for value in summed]
 
     def leave(self) -> None:
-        """Take leave of the others."""
+        """Leave the process group."""
         if self.is_connected and distributed.is_initialized():
             distributed.destroy_process_group()

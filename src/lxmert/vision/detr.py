@@ -2,7 +2,7 @@
 
 DETR (Carion et al. 2020, arXiv 2005.12872) and its descendants (Conditional, Deformable and DAB DETR,
 RT-DETR, D-FINE, YOLOS, …) answer with a fixed number of queries, each a class, a box and a vector; the
-vector, the state of the query behind the last decoder layer, is the object's feature. Pictures go through the
+vector, the state of the query after the last decoder layer, is the object's feature. Pictures go through the
 detector's own published image processor in its Pillow form, one at a time and without padding, so that no
 result depends on the other pictures of a batch.
 
@@ -204,7 +204,7 @@ class TransformersDetector:
                 f"DETR-like object detector"
             )
         logits, boxes, states = (one[0].float().cpu() for one in found if one is not None)
-        # YOLOS puts its queries behind the picture's patches.
+        # YOLOS puts its queries after the picture's patches.
         return logits, boxes, states[-len(logits) :]
 
 

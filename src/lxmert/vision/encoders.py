@@ -23,7 +23,7 @@ class PooledPixels:
     a cell covers in part counted in part; so boxes narrower than S pixels, or than one pixel, are right.
 
     Black is -1 and white is 1. Values of 0..1 would share a large positive mean, which the layer
-    normalisation behind the model's first linear layer takes for the only difference to nothing: all objects
+    normalisation after the model's first linear layer takes for the only difference from zero: all objects
     would look alike, and learning would start late.
 
     Args:

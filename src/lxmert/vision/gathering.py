@@ -20,7 +20,7 @@ Boxes = BoxesLike | Sequence[BoxesLike]
 
 
 def as_extractor(extractor: RegionExtractor | Mapping[str, Any] | None) -> RegionExtractor | None:
-    """An extractor, or the one that a description tells of; None stays None.
+    """An extractor, or the one made from a description; None stays None.
 
     Raises:
         ConfigurationError: neither of them, or a description that cannot be followed.

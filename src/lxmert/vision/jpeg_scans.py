@@ -15,7 +15,7 @@ MOST_PARTS = 10_000
 
 _CHUNK_BYTES = 2**14
 
-# Behind 0xFF none of these begins a part: they stand amid the data of a scan, or alone.
+# After 0xFF none of these begins a part: they occur within the data of a scan, or alone.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
@@ -47,7 +47,7 @@ def _kinds_of_parts(file: BinaryIO) -> Iterator[int]:
             before = data[-1:]
             continue
         yield found[1][0]
-        # Each part begins with its length; the data of a scan follow behind.
+        # Each part begins with its length; the data of a scan follow after it.
         start = file.tell() - len(data) + found.end()
         file.seek(start)
         file.seek(start + max(2, int.from_bytes(file.read(2), "big")))

@@ -121,7 +121,7 @@ def export_model(
         folder: the folder to write; its parents are made.
         processor: gives the tokenizer and the answers; None to leave them out.
         options: what is written.
-        task: name of the task, to be told in the folder.
+        task: name of the task, which the folder states.
         checks: more inputs to compare on.
         tell: gets a line at each step.
 

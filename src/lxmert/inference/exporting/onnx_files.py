@@ -83,7 +83,7 @@ def write_int8(source: Path, path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
-    # The quantiser turns weights round; the shapes noted before would contradict.
+    # The quantiser transposes weights, which would contradict shapes recorded before.
     del model.graph.value_info[:]
     rough = path.with_name(f"{path.name}.rough")
     try:

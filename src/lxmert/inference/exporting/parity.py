@@ -21,7 +21,7 @@ Two libraries that sum in another order differ by some 1e-6 of it; a wrong mask,
 and more, also the approximate GELU."""
 
 LEAST_AGREEMENT = 0.99
-"""Share of equal answers under which 8 bits deserve a warning."""
+"""Share of equal answers below which 8 bits deserve a warning."""
 
 # Batch, words and objects: single ones, odd ones, those of a usual batch.
 _SIZES = ((1, 1, 1), (1, 9, 1), (1, 3, 36), (2, 20, 10), (3, 5, 7), (5, 2, 3), (8, 10, 36))

@@ -27,7 +27,7 @@ from lxmert.inference.exporting.signature import (
 # Sizes that a graph is traced with are all different, and none is 1: else it would hold for equal ones only.
 _EXAMPLE_SIZES = (3, 7, 5)
 
-# Facts about our source files that a graph needs not and that a reader has no use for.
+# References to our source files, which neither a graph nor its readers need.
 _ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node")
 
 

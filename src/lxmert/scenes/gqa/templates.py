@@ -18,7 +18,7 @@ class Kind:
         structural: "query", "verify", "logical", "choose" or "compare".
         semantic: "attr", "rel", "obj", "cat" or "global".
         templates: Paraphrases.
-        negative: What is put behind the name where the answer is no.
+        negative: What is appended to the name where the answer is no.
     """
 
     structural: str

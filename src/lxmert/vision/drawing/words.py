@@ -53,7 +53,7 @@ def wrapped(words: str, font: Font, width: float) -> list[str]:
 
 
 def shortened(words: str, font: Font, width: float) -> str:
-    """The words, or as many of their letters as fit into `width` pixels with an ellipsis behind them."""
+    """The words, or as many of their letters as fit into `width` pixels followed by an ellipsis."""
     if font.getlength(words) <= width:
         return words
     while len(words) > 1 and font.getlength(words + "…") > width:

@@ -16,7 +16,7 @@ from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
 _T = TypeVar("_T")
 
 STEM_STRIDE = 4
-"""Network pixels per cell of the map behind the stem: a convolution and a pooling of stride 2 each."""
+"""Network pixels per cell of the map after the stem: a convolution and a pooling of stride 2 each."""
 
 _STRIDES = {"res3": 2 * STEM_STRIDE, "res4": 4 * STEM_STRIDE}
 _SIZES = (
@@ -51,7 +51,7 @@ class FasterRcnnConfig(PreTrainedConfig):
     """The architecture of a detector, its preprocessing, and how many objects it reports.
 
     Args:
-        stem_channels: channels behind the first convolution.
+        stem_channels: channels after the first convolution.
         res2_channels: output channels of the first residual stage; each further stage has twice as many.
         width_per_group: bottleneck channels per group of the first residual stage, doubled likewise.
         num_groups: groups of the 3×3 convolutions.

@@ -59,7 +59,7 @@ class FasterRcnnExtractor:
         max_objects: most objects of an image; None takes the configuration's, or `min_objects` where that
             is more.
         score_threshold: between the two, objects need this class probability; None takes the configuration's.
-        dtype: "float32", or "bfloat16" for the network behind the proposals, nine tenths of the work: several
+        dtype: "float32", or "bfloat16" for the network after the proposals, nine tenths of the work: several
             times faster on processors that have it, the same proposals, features within about 0.3 %.
         weights_hash: the fingerprint that the weights must have; None for any.
 

@@ -51,7 +51,7 @@ def load_detector(
         load_own: `PreTrainedModel.from_pretrained`, bound to the class.
         name_or_folder: a folder or a hub name.
         *args: handed to `load_own`.
-        **kwargs: likewise; of them the published layout heeds `dtype`, `config` and the hub's.
+        **kwargs: likewise; of them the published layout uses `dtype`, `config` and the hub's.
 
     Raises:
         WeightsError: no detector there, or weights that are missing, left over or of another shape.

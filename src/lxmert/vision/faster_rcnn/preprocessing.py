@@ -30,7 +30,7 @@ def network_size(size_hw: tuple[int, int], min_size_px: int, max_size_px: int) -
     """Height and width, in network pixels, of a picture of the given height and width.
 
     The shorter side becomes `min_size_px`, unless the longer one would exceed `max_size_px`. Both are rounded
-    by themselves, so the two axes have slightly different scales.
+    separately, so the two axes have slightly different scales.
 
     Raises:
         ImageError: a side below one pixel.
