@@ -168,6 +168,15 @@ def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
     processor._answers = ["yes", "no"]
     with pytest.raises(ConfigurationError, match=r"scores 9 answers, answers.json has 2"):
         export_model(small_model(), tmp_path / "out", processor, TORCH)
+    processor = small_processor()
+    processor.max_text_length = 17
+    with pytest.raises(ConfigurationError, match=r"reads 16 word pieces, the processor makes texts of .* 17"):
+        export_model(small_model(), tmp_path / "out", processor, TORCH)
+    processor = small_processor()
+    words = len(processor.tokenizer)
+    processor.tokenizer.add_tokens(["lighthouse"])
+    with pytest.raises(ConfigurationError, match=f"knows {words} word pieces, the tokenizer has {words + 1}"):
+        export_model(small_model(), tmp_path / "out", processor, TORCH)
     assert not list(tmp_path.iterdir())
 
 

@@ -126,8 +126,8 @@ def export_model(
         tell: gets a line at each step.
 
     Raises:
-        ConfigurationError: a folder that holds something else, a model of another class or dtype, answers
-            of another model.
+        ConfigurationError: a folder that holds something else, a model of another class or dtype, a
+            processor of another model.
         MissingExtraError: a package of the format is not installed.
         ExportError: the file does not say what the model says; nothing is left behind.
     """
@@ -201,7 +201,19 @@ def _check_model(model: PreTrainedModel, signature: Signature, processor: Lxmert
     if dtypes != {torch.float32}:
         names = ", ".join(sorted(map(dtype_name, dtypes)))
         raise ConfigurationError(f"models are exported from float32, got {names}; call model.float() first")
-    if processor is None or processor.answers is None or signature.scores is None:
+    if processor is None:
+        return
+    if processor.max_text_length > signature.most_words:
+        raise ConfigurationError(
+            f"the model reads {signature.most_words} word pieces, the processor makes texts of up to "
+            f"{processor.max_text_length}; give it its own"
+        )
+    if len(processor.tokenizer) > model.config.vocab_size:
+        raise ConfigurationError(
+            f"the model knows {model.config.vocab_size} word pieces, the tokenizer has "
+            f"{len(processor.tokenizer)}; give it its own"
+        )
+    if processor.answers is None or signature.scores is None:
         return
     classes = next(spec.shape[-1] for spec in signature.outputs if spec.name == signature.scores)
     if len(processor.answers) != classes:
