@@ -31,10 +31,9 @@ def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hit
     right = torch.zeros(len(TASKS), device=batch["visual_pos"].device)
     total = torch.zeros_like(right)
 
-    def count(task: str, scores: Tensor | None, ids: Tensor) -> None:
-        if scores is not None and len(ids):
-            right[TASK_INDEX[task]] = (scores.argmax(dim=-1) == ids).sum()
-            total[TASK_INDEX[task]] = len(ids)
+    def count(task: str, scores: Tensor, ids: Tensor) -> None:
+        right[TASK_INDEX[task]] = (scores.argmax(dim=-1) == ids).sum()
+        total[TASK_INDEX[task]] = len(ids)
 
     for task, scores in (
         ("masked_words", output.prediction_logits),
