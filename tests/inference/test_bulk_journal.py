@@ -1,11 +1,13 @@
 """The journal of answers: nothing lost, nothing believed that is not whole, no other run's answers."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lxmert.errors import ConfigurationError, DataError
+from lxmert.inference import bulk_journal
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
 from lxmert.inference.ranks import Ranks
 
@@ -118,6 +120,21 @@ def test_processes_of_a_launcher_begin_anew_together(folder: Path, old: dict[str
     assert new[0].read() == {}
     for journal in new:
         journal.close()
+
+
+def test_what_is_appended_is_forced_to_the_disk_every_few_seconds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most as much work as `_SYNC_SECONDS` hold is lost where the power fails."""
+    clock = SimpleNamespace(now=100.0)
+    forced: list[float] = []
+    monkeypatch.setattr(bulk_journal.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(bulk_journal.os, "fsync", lambda descriptor: forced.append(clock.now))
+    with AnswerJournal(folder, RUN) as journal:
+        for clock.now in (101.0, 104.5, 105.0, 106.0, 109.5, 110.5):
+            journal.append([3], [0])
+        assert forced == [105.0, 110.5]
+    assert forced == [105.0, 110.5, 110.5]
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

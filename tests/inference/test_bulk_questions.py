@@ -1,6 +1,6 @@
 """`LxmertPredictor.predict`: the answers of `answer`, in the caller's order, each image looked at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,19 +197,29 @@ def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_answers_come_while_questions_are_still_taken(predictor: LxmertPredictor, tmp_path: Path) -> None:
-    (path,) = pictures(tmp_path, 1)
+@pytest.mark.parametrize(("images", "ahead"), [(1, 6), (3, 3)])
+def test_answers_come_while_questions_are_still_taken(
+    predictor: LxmertPredictor, tmp_path: Path, images: int, ahead: int
+) -> None:
+    """A window ends before the sixth question or the third image, which is taken to find that out."""
+    paths = pictures(tmp_path, images)
     taken: list[int] = []
+    totals: list[int] = []
 
     def questions() -> Iterator[Question]:
         for number in range(100):
             taken.append(number)
-            yield Question(path, TEXTS[number % 4], number)
+            yield Question(paths[number % images], TEXTS[number % 4], number)
 
-    stream = predictor.predict(questions())
+    def progress(what: str, total: int) -> Callable[[int], None]:
+        totals.append(total)
+        return lambda step: None
+
+    stream = predictor.predict(questions(), progress=progress)
     assert taken == []
     next(stream)
-    assert len(taken) == 6
+    assert len(taken) == ahead
+    assert totals == [0], "the number of questions cannot be known"
 
 
 @pytest.mark.usefixtures("small_windows")

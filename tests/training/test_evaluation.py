@@ -53,6 +53,20 @@ def test_batch_size_does_not_change_predictions(model_and_processor: Pair, scene
     assert scored(3).predictions == scored(500).predictions
 
 
+def test_the_metric_is_told_its_settings(model_and_processor: Pair, scenes_folder: Path) -> None:
+    """The older evaluator normalises every answer, the present one only where the annotators differ."""
+    model, processor = model_and_processor
+    assert processor.answers is not None
+    spelled = [f"{answer.capitalize()}." for answer in processor.answers]
+    other = LxmertProcessor(processor.tokenizer, processor.extractor, answers=spelled)
+
+    def accuracy(evaluator: str) -> float:
+        return evaluate_model(model, other, scenes_folder, evaluator=evaluator).accuracy
+
+    plain = evaluate_model(model, processor, scenes_folder).accuracy
+    assert accuracy("before-2021-03") == plain > accuracy("present")
+
+
 def test_what_is_missing_is_named(model_and_processor: Pair, scenes_folder: Path, tmp_path: Path) -> None:
     model, processor = model_and_processor
     with pytest.raises(DataError, match="no such data directory"):

@@ -1,6 +1,7 @@
-"""Which optimiser a trainer makes of a recipe, and which weights it lets decay."""
+"""Which optimiser a trainer makes of a recipe, which weights it lets decay, and how losses are weighed."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from transformers import TrainingArguments
 
 from lxmert.training.bert_adam import BertAdam
-from lxmert.training.optimising import OptimisingTrainer
+from lxmert.training.optimising import GlobalBatchTrainer, OptimisingTrainer
 from lxmert.training.recipe_sections import LoopSection
 
 VALUES: dict[str, Any] = {
@@ -87,3 +88,18 @@ def test_bert_adam_has_its_own_schedule(tmp_path: Path, optimizer: str, third: f
     assert schedule.lr_lambdas[0](0) == 0
     # A warm-up of 2.5 updates, which transformers rounds up.
     assert schedule.lr_lambdas[0](2) == pytest.approx(third)
+
+
+def test_the_losses_of_an_update_are_shared_by_what_there_is_to_learn() -> None:
+    """Of 2 processes and 3 batches each, whose 6 means the Trainer divides by 6."""
+    trainer = GlobalBatchTrainer.__new__(GlobalBatchTrainer)
+    trainer.loss_names = ("words", "pairs", "places")  # type: ignore[misc]
+    trainer.accelerator = SimpleNamespace(num_processes=2)
+    trainer.current_gradient_accumulation_steps = 3
+    # One labelled word in the whole update is this batch's; of places there are none.
+    found = trainer.shares(torch.tensor([1, 4, 0]), torch.tensor([1.0, 32.0, 0.0]))
+    assert {name: share.item() for name, share in found.items()} == {
+        "words": 6.0,
+        "pairs": 0.75,
+        "places": 0.0,
+    }

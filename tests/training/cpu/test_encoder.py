@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lxmert import LxmertForPreTraining
 from lxmert.model.encoder import LxmertEncoder
+from lxmert.training.cpu import products
 from lxmert.training.cpu.encoder import PackedEncoder, Rows, _Pass
 from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
@@ -127,6 +128,23 @@ def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None
         # Biases of keys have no effect: their gradients are rounding alone.
         if not name.endswith("key.bias"):
             assert (gradient - plain).norm() <= 0.06 * plain.norm() + 1e-3, name
+
+
+def test_under_autocast_every_layer_computes_in_fewer_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    dtypes: list[torch.dtype] = []
+
+    def noted(values: Tensor, *layers: nn.Linear, **options: bool) -> Tensor:
+        dtypes.append(values.dtype)
+        return products.linear(values, *layers, **options)
+
+    monkeypatch.setattr("lxmert.training.cpu.encoder.linear", noted)
+    trained = model(True, torch.float32, l_layers=1, r_layers=1, x_layers=1).lxmert
+    with torch.autocast("cpu", torch.bfloat16):
+        output = trained(**batch(torch.float32))
+    # Features and boxes; 4 of each layer of one modality; 4 for the words and 4 for the objects of a
+    # cross-modality layer, and 2 for both.
+    assert dtypes == [torch.bfloat16] * (2 + 4 + 4 + 10)
+    assert output.language_output.dtype == output.vision_output.dtype == torch.float32
 
 
 def test_what_stands_in_padding_has_no_effect() -> None:

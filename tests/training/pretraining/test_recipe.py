@@ -52,7 +52,11 @@ def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper() -> 
         ({"model": {"bert": "x", "from_pretrained": "y"}}, "from_pretrained brings its own config"),
         ({"model": {"vocabulary": None}}, "without from_pretrained or bert a vocabulary is needed"),
         ({"tasks": {"qa_from": 1.0}}, "qa_from"),
-        ({"tasks": {"word_mask_rate": 0.0}}, "word_mask_rate"),
+        *(
+            ({"tasks": {name: rate}}, f"tasks.{name}")
+            for name in ("word_mask_rate", "mismatch_probability", "object_mask_rate")
+            for rate in ((-0.1, 1.0) if name == "object_mask_rate" else (0.0, 1.0))
+        ),
         ({"tasks": {"object_label_loss": "some"}}, "object_label_loss"),
         ({"tasks": {"object_mask_rate": 0}}, "with object_mask_rate 0 no object is masked"),
         (
