@@ -492,9 +492,16 @@ def test_names_are_never_shared(tmp_path: Path) -> None:
 
 
 def test_the_store_and_linked_circles_are_left_out(tmp_path: Path) -> None:
-    _touch(tmp_path, "a/1.jpg", "store/rank-00000-part-00000.data")
+    _touch(tmp_path, "a/1.jpg", "store/rank-00000-part-00000.data", "store/deeper/2.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     assert _names(tmp_path, Naming.PATH, [tmp_path / "a" / ".." / "store"]) == ["a/1.jpg"]
+
+
+def test_of_links_to_one_folder_the_first_by_name_counts_on_every_file_system(tmp_path: Path) -> None:
+    _touch(tmp_path, "pictures/1.jpg")
+    for name in "hdbgcfae":
+        (tmp_path / name).symlink_to(tmp_path / "pictures")
+    assert _names(tmp_path, Naming.PATH) == ["a/1.jpg"]
 
 
 def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
