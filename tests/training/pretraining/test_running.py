@@ -214,14 +214,15 @@ def test_early_stopping_ends_a_run_that_gets_no_better(tiny_pretrain_recipe: Mak
     assert len(losses) == 3
     assert metrics["validation"]["loss"] == min(losses)
 
-    # Killed between its last checkpoint and its weights, it is at its end all the same.
+    # Killed between its last checkpoint and its weights, and moved, it is at its end all the same.
     before = weights(tmp_path / "out")
     for name in ("metrics.json", "model.safetensors"):
         (tmp_path / "out" / name).unlink()
-    resumed = pretrain(recipe, tmp_path / "out", resume=True)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    resumed = pretrain(recipe, tmp_path / "moved", resume=True)
     assert without_times(resumed.metrics["epochs"]) == without_times(metrics["epochs"])
     assert resumed.metrics["training"]["steps"] == metrics["training"]["steps"]
-    after = weights(tmp_path / "out")
+    after = weights(tmp_path / "moved")
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
