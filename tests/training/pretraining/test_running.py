@@ -70,6 +70,7 @@ def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
     model, info = LxmertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
+    assert facts["parameters"] == sum(one.numel() for one in model.parameters())
     assert model.config.num_object_labels == 7
     assert LxmertProcessor.from_pretrained(tmp_path / "out").answers is not None
 
