@@ -1,15 +1,21 @@
 """The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from lxmert.cli.training_options import telling_how_to_go_on
+from lxmert.training.pretraining import running
 from tests.command_line import status_of
 
 
@@ -113,3 +119,42 @@ def test_an_interrupted_training_tells_how_to_go_on(
         raise KeyboardInterrupt
     kept = f"a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
     assert capsys.readouterr().err == (f"lxmert: interrupted; {kept}\n" if has_checkpoint else "")
+
+
+@pytest.fixture
+def _same_handlers() -> Iterator[None]:
+    """Handlers of signals are again what they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
+    yield
+    assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_own_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object, **__: object) -> None:
+        (tmp_path / "checkpoints" / "checkpoint-18").mkdir(parents=True)
+        batches = iter(DataLoader(range(100), num_workers=1))  # type: ignore[arg-type]
+        next(batches)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            # A scheduler tells all processes of a job.
+            worker = batches._workers[0].pid  # type: ignore[attr-defined]
+            subprocess.run(["kill", str(worker)], check=True)
+            time.sleep(1)
+
+    def told_again() -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    monkeypatch.setattr(running, "pretrain", train)
+    monkeypatch.setattr("lxmert.training.running.is_main_process", told_again)
+    recipe = Path(__file__).parents[2] / "configs" / "scenes_pretrain.yaml"
+    assert status_of("pretrain", "--config", recipe, "-o", tmp_path) == 143
+    told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
+    assert capsys.readouterr().err.strip() == told

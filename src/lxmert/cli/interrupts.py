@@ -1,6 +1,15 @@
-"""What is said when Ctrl-C ends work that can go on."""
+"""What is said when Ctrl-C, or a scheduler's SIGTERM, ends work that can go on."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
+
+TERMINATED_STATUS = 143
+"""What shells report of a program that was ended by SIGTERM."""
 
 
 def tell_interrupted(kept: str, how: str = "run the same again to go on") -> None:
@@ -11,3 +20,27 @@ def tell_interrupted(kept: str, how: str = "run the same again to go on") -> Non
         how: what goes on from there.
     """
     typer.echo(f"lxmert: interrupted; {kept}: {how}", err=True)
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`."""
+    has_come = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal has_come
+        # Schedulers and launchers both send it: a second one must not cut the last words short.
+        if not has_come:
+            has_come = True
+            if sys.platform != "win32":
+                # Processes that make batches are told to end too: torch would call that an error.
+                signal.signal(signal.SIGCHLD, lambda number, frame: None)
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if has_come:
+            sys.exit(TERMINATED_STATUS)

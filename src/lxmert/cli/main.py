@@ -32,6 +32,7 @@ from lxmert.cli import (
     train_detector,
     validate_submission,
 )
+from lxmert.cli.interrupts import ending_on_sigterm
 from lxmert.errors import LxmertError, one_line
 
 app = typer.Typer(
@@ -84,10 +85,12 @@ def _options(
     """Ask questions about pictures; train, evaluate and convert LXMERT models."""
 
 
+@ending_on_sigterm()
 def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> None:
     """Run the command line and exit with its status.
 
-    0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used.
+    0: done, 1: an error, 2: wrong usage, 3: done, but some images or rows could not be used, 143: ended by
+    SIGTERM.
 
     Args:
         arguments: the words after the program's name; those of the process when None.
