@@ -151,6 +151,10 @@ def test_instances_are_read_per_image(tmp_path: Path) -> None:
     assert one.attributes == ({}, {"color": "red"})
     assert one.is_crowd.tolist() == [True, False]
     assert (len(empty), empty.boxes_xyxy_px.shape, empty.size_hw) == (0, (0, 4), (50, 60))
+    turned = dict(reversed(instances().items()))
+    again = read_instances(write(tmp_path / "turned.json", turned))
+    assert list(again) == [5, 6]
+    assert again[5].category_names == ("cat", "")
 
 
 def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:

@@ -429,11 +429,17 @@ def test_the_reading_of_large_files_is_shown_and_that_of_small_ones_is_not(vqa: 
         bars.append((name, total))
         return lambda done: None
 
-    # The questions of VQA's training split take 46 MB.
-    with (vqa / "annotations/vqa_one_annotations.json").open("a", encoding="utf-8") as file:
-        file.writelines(" " * 1_000_000 for _ in range(20))
-    assert len(TaskSplit(VqaReader(vqa, VqaFiles(instances=None)), "one").read(start)) == 6
-    assert bars == [("Reading vqa_one_annotations.json (MB)", 21)]
+    images = [{"id": one, "file_name": f"{one}.png", "height": 2, "width": 3} for one in (7, 3, 9)]
+    write(
+        vqa / "annotations/instances_one.json",
+        {"images": images, "annotations": [], "categories": []},
+    )
+    # The questions of VQA's training split take 46 MB, COCO's instances 450.
+    for kind in ("vqa_one_annotations", "instances_one"):
+        with (vqa / f"annotations/{kind}.json").open("a", encoding="utf-8") as file:
+            file.writelines(" " * 1_000_000 for _ in range(20))
+    assert len(TaskSplit(VqaReader(vqa, VqaFiles()), "one").read(start)) == 6
+    assert bars == [("Reading vqa_one_annotations.json (MB)", 21), ("Reading instances_one.json (MB)", 21)]
 
 
 @pytest.mark.parametrize("purpose", Purpose)

@@ -96,7 +96,7 @@ def test_an_image_of_unknown_size_is_an_error(files: tuple[Path, Path, Path]) ->
 @pytest.mark.parametrize(
     ("which", "content", "message"),
     [
-        (0, {"image_id": 1}, "holds dict, expected a list of images"),
+        (0, {"image_id": 1}, "the file is an object, expected a list of records"),
         (0, [{"objects": []}], r"\[0\].image_id is missing"),
         (0, [{"image_id": 1}], r"\[0\].objects is missing"),
         (

@@ -112,6 +112,7 @@ def extract(
     store; the exit status is then 3. Several processes started by `accelerate launch` or `torchrun` share the
     images.
     """
+    from lxmert.cli.reading_bars import reading_bars
     from lxmert.inference.boxes_of_images import BoxesOfImages
     from lxmert.inference.extraction import ExtractionOptions, discard_if_empty
     from lxmert.inference.image_list import Naming, list_images
@@ -134,12 +135,14 @@ def extract(
     spec = _spec(detector, extractor) | {name: wish for name, wish in wishes.items() if wish is not None}
     ranks = Ranks.from_environment()
     try:
+        with reading_bars(enabled=not quiet and ranks.rank == 0) as progress:
+            given = None if boxes is None else BoxesOfImages(boxes, progress=progress)
         looking, on_gpu = _build(spec, device, workers, ranks)
         options = ExtractionOptions(
             dtype=dtype,
             batch_size=batch_size or (_ON_ACCELERATOR if on_gpu else 1),
             workers=workers,
-            boxes=None if boxes is None else BoxesOfImages(boxes),
+            boxes=given,
             ranks=ranks,
         )
         report = _run(found, output, looking, options, shows_progress=not quiet)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.coco import CocoImage, read_instances
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 from lxmert.vision.geometry import clip
 
@@ -129,7 +130,11 @@ class BoxVocabulary:
 
 
 def read_coco_boxes(
-    path: str | Path, attributes: AttributeNaming = "combined", keys: Sequence[str] | None = None
+    path: str | Path,
+    attributes: AttributeNaming = "combined",
+    keys: Sequence[str] | None = None,
+    *,
+    progress: StartProgress = no_progress,
 ) -> list[NamedBoxes]:
     """Read an instances file; boxes of crowds, without area or outside their image are left out.
 
@@ -139,11 +144,12 @@ def read_coco_boxes(
             each value by itself; "none" takes none.
         keys: which of the record's attributes count, and in which order; all, in the record's order,
             when None.
+        progress: shows how far the file is read.
 
     Raises:
         DataError: the file is missing or malformed, or an object's category has no name.
     """
-    images = read_instances(path).values()
+    images = read_instances(path, progress=progress).values()
     return [_from_coco(image, attributes, keys, path) for image in images]
 
 

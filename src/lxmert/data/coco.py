@@ -5,15 +5,18 @@ category_id, bbox: [x, y, width, height], iscrowd}]`, `categories: [{id, name}]`
 Shapes: N objects of one image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lxmert.data.json_files import Record, is_number, read_json
+from lxmert.data.json_files import Record, is_number
+from lxmert.data.json_stream import stream_lists
+from lxmert.data.progress import StartProgress, no_progress
+from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 
 
@@ -45,13 +48,24 @@ class CocoImage:
         return len(self.category_names)
 
 
-def read_instances(path: str | Path) -> dict[int, CocoImage]:
+class _Object(NamedTuple):
+    """What is kept of a record of `annotations`: outlines, the most of it, are not."""
+
+    category_id: int
+    box_xyxy_px: tuple[float, float, float, float]
+    attributes: Mapping[str, Any]
+    is_crowd: bool
+
+
+@keeping_all()
+def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -> dict[int, CocoImage]:
     """Read a COCO instances file.
 
     Boxes whose width or height is 0, of which COCO's own files have a few, are left out.
 
     Args:
         path: The file.
+        progress: Shows how far the file is read.
 
     Returns:
         Image id to image, every image of the file, those without objects too (their N is 0).
@@ -60,27 +74,33 @@ def read_instances(path: str | Path) -> dict[int, CocoImage]:
         DataError: The file is missing or malformed, an id occurs twice, an object names an unknown image, or
             a box is not four finite numbers, or has a negative width or height.
     """
-    root = Record(read_json(path), path)
     images: dict[int, Record] = {}
-    for record in root.records("images"):
-        image_id = record.get("id", int)
-        if image_id in images:
-            raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
-        images[image_id] = record
-    objects: dict[int, list[Record]] = {image_id: [] for image_id in images}
-    for record in root.records("annotations"):
-        image_id = record.get("image_id", int)
-        if image_id not in objects:
-            raise DataError(f"{path}: {record.at('image_id')} {image_id} is not among the file's images")
-        if not _is_empty(record):
-            objects[image_id].append(record)
-    names = {record.get("id", int): record.get("name", str) for record in root.records("categories")}
-    return {image_id: _image(record, objects[image_id], names) for image_id, record in images.items()}
+    names: dict[int, str] = {}
+    objects: dict[int, list[_Object]] = {}
+    places: dict[int, str] = {}
+    for field, record in stream_lists(path, ("images", "annotations", "categories"), progress=progress):
+        if field == "images":
+            image_id = record.get("id", int)
+            if image_id in images:
+                raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
+            images[image_id] = record
+        elif field == "annotations":
+            image_id = record.get("image_id", int)
+            if image_id not in objects:
+                objects[image_id], places[image_id] = [], record.at("image_id")
+            if not _is_empty(record):
+                objects[image_id].append(_object(record))
+        elif field == "categories":
+            names[record.get("id", int)] = record.get("name", str)
+    for image_id, place in places.items():
+        if image_id not in images:
+            raise DataError(f"{path}: {place} {image_id} is not among the file's images")
+    return {image_id: _image(record, objects.get(image_id, ()), names) for image_id, record in images.items()}
 
 
-def _image(record: Record, objects: list[Record], names: Mapping[int, str]) -> CocoImage:
-    category_ids = [obj.get("category_id", int) for obj in objects]
-    boxes = torch.tensor([_box_xyxy(obj) for obj in objects], dtype=torch.float32).reshape(-1, 4)
+def _image(record: Record, objects: Sequence[_Object], names: Mapping[int, str]) -> CocoImage:
+    category_ids = [obj.category_id for obj in objects]
+    boxes = torch.tensor([obj.box_xyxy_px for obj in objects], dtype=torch.float32).reshape(-1, 4)
     return CocoImage(
         image_id=record.get("id", int),
         file_name=record.get("file_name", str),
@@ -88,8 +108,17 @@ def _image(record: Record, objects: list[Record], names: Mapping[int, str]) -> C
         boxes_xyxy_px=boxes,
         category_ids=torch.tensor(category_ids, dtype=torch.int64),
         category_names=tuple(names.get(category_id, "") for category_id in category_ids),
-        attributes=tuple(obj.optional("attributes", dict) or {} for obj in objects),
-        is_crowd=torch.tensor([bool(obj.value.get("iscrowd", 0)) for obj in objects], dtype=torch.bool),
+        attributes=tuple(obj.attributes for obj in objects),
+        is_crowd=torch.tensor([obj.is_crowd for obj in objects], dtype=torch.bool),
+    )
+
+
+def _object(record: Record) -> _Object:
+    return _Object(
+        category_id=record.get("category_id", int),
+        box_xyxy_px=_box_xyxy(record),
+        attributes=record.optional("attributes", dict) or {},
+        is_crowd=bool(record.value.get("iscrowd", 0)),
     )
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 from lxmert.data.boxes import NamedBoxes, cleaned
-from lxmert.data.json_files import Record, read_json
+from lxmert.data.json_files import Record
+from lxmert.data.json_stream import stream_records
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 
 
@@ -24,6 +26,7 @@ def read_visual_genome_boxes(
     *,
     image_ids: Collection[int] | None = None,
     file_name: Callable[[int], str] = "{}.jpg".format,
+    progress: StartProgress = no_progress,
 ) -> list[NamedBoxes]:
     """Read Visual Genome's boxes.
 
@@ -33,6 +36,7 @@ def read_visual_genome_boxes(
         sizes_path: image_data.json, which knows the images' sizes.
         image_ids: the images wanted; all when None.
         file_name: from an image's id to its file.
+        progress: shows how far each file is read.
 
     Returns:
         One value per wanted image of objects.json, in its order. An object's class is its first name. A box
@@ -44,7 +48,7 @@ def read_visual_genome_boxes(
     wanted = None if image_ids is None else set(image_ids)
     images = [
         image
-        for image in _list_of_records(objects_path)
+        for image in stream_records(objects_path, progress=progress)
         if wanted is None or image.get("image_id", int) in wanted
     ]
     if wanted is not None and (missing := wanted - {image.get("image_id", int) for image in images}):
@@ -52,10 +56,10 @@ def read_visual_genome_boxes(
             f"{objects_path}: holds no objects of {len(missing)} of the {len(wanted)} images wanted, such as "
             f"image {min(missing)}"
         )
-    attributes = {} if attributes_path is None else _read_attributes(attributes_path, wanted)
+    attributes = {} if attributes_path is None else _read_attributes(attributes_path, wanted, progress)
     sizes = {
         image.get("image_id", int): (image.get("height", int), image.get("width", int))
-        for image in _list_of_records(sizes_path)
+        for image in stream_records(sizes_path, progress=progress)
     }
     return [_named_boxes(image, attributes, sizes, file_name) for image in images]
 
@@ -76,10 +80,12 @@ def read_image_ids(path: str | Path) -> list[int]:
     return [int(line) for line in lines]
 
 
-def _read_attributes(path: str | Path, wanted: Collection[int] | None) -> dict[int, tuple[str, ...]]:
+def _read_attributes(
+    path: str | Path, wanted: Collection[int] | None, progress: StartProgress
+) -> dict[int, tuple[str, ...]]:
     """Attributes by object id."""
     attributes: dict[int, tuple[str, ...]] = {}
-    for image in _list_of_records(path):
+    for image in stream_records(path, progress=progress):
         if wanted is not None and image.get("image_id", int) not in wanted:
             continue
         for thing in image.records("attributes"):
@@ -109,10 +115,3 @@ def _named_boxes(
             words.append(attributes.get(thing.get("object_id", int), ()))
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     return NamedBoxes(image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(words))
-
-
-def _list_of_records(path: str | Path) -> list[Record]:
-    found = read_json(path)
-    if not isinstance(found, list):
-        raise DataError(f"{path}: holds {type(found).__name__}, expected a list of images")
-    return [Record(item, path, f"[{number}]") for number, item in enumerate(found)]

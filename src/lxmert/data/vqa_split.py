@@ -29,7 +29,7 @@ class VqaReader(SplitReader):
             self.files.annotations_path(self.directory, split) if is_annotated else None,
             progress=progress,
         )
-        names = self._image_names(split, examples.image_ids)
+        names = self._image_names(split, examples.image_ids, progress)
         return [
             TaskExample(
                 example.question_id,
@@ -61,8 +61,8 @@ class VqaReader(SplitReader):
         name = None if instances is None else instances[image_id].file_name
         return with_ending(self.files.image_path(self.directory, split, image_id, name))
 
-    def _image_names(self, split: str, image_ids: Sequence[int]) -> dict[int, str]:
-        instances = self._by_id(split)
+    def _image_names(self, split: str, image_ids: Sequence[int], progress: StartProgress) -> dict[int, str]:
+        instances = self._by_id(split, progress)
         if instances is not None:
             path = self.files.instances_path(self.directory, split)
             unknown = [image_id for image_id in image_ids if image_id not in instances]
@@ -79,6 +79,6 @@ class VqaReader(SplitReader):
             names[image_id] = self.files.image_path(self.directory, split, image_id, name).stem
         return names
 
-    def _by_id(self, split: str) -> Mapping[int, CocoImage] | None:
+    def _by_id(self, split: str, progress: StartProgress = no_progress) -> Mapping[int, CocoImage] | None:
         path = self.files.instances_path(self.directory, split)
-        return None if path is None else self.read_once(read_instances, path)
+        return None if path is None else self.read_once(read_instances, path, progress=progress)

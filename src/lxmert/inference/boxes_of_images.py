@@ -10,6 +10,7 @@ import numpy as np
 
 from lxmert.data.coco import CocoImage, read_instances
 from lxmert.data.image_names import ends_of
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.inference.image_list import NamedImage
 
 
@@ -25,16 +26,17 @@ class BoxesOfImages:
 
     Args:
         path: the file.
+        progress: shows how far it is read.
 
     Raises:
         DataError: no such file, or it is malformed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, progress: StartProgress = no_progress) -> None:
         self.path = path
         self._by_path: dict[str, AnnotatedBoxes] = {}
         self._by_name: dict[str, AnnotatedBoxes | None] = {}
-        for image in read_instances(path).values():
+        for image in read_instances(path, progress=progress).values():
             boxes, name = _annotated(image), PurePosixPath(image.file_name).name
             self._by_path[image.file_name] = boxes
             # Two images of one name in different folders: only the whole path tells which is meant.

@@ -13,12 +13,25 @@ from lxmert.errors import ConfigurationError, DataError
 from lxmert.training.detection.evaluation import scoring_selection
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.running import train_detector
+from lxmert.training.detection.task import prepare_detection
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.images import load_image
 from tests.training.detection.genome import visual_genome_from
 from tests.training.interruption import Interrupted, assert_same, weights
 
 Make = Callable[..., DetectorRecipe]
+
+
+def bars_of(recipe: DetectorRecipe) -> set[str]:
+    """What is shown while a run is prepared."""
+    bars: set[str] = set()
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        bars.add(name)
+        return lambda done: None
+
+    prepare_detection(recipe, start)
+    return bars
 
 
 def timeless(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -217,13 +230,24 @@ def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path,
         "attribute_vocabulary": str(tmp_path / "attributes.txt"),
     }
     (tmp_path / "attributes.txt").write_text("small\nlarge,big\nred\n")
-    result = train_detector(tiny_recipe(data=data, optimisation={"epochs": 0.3}), tmp_path / "out")
+    recipe = tiny_recipe(data=data, optimisation={"epochs": 0.3})
+    assert bars_of(recipe) >= {
+        f"Reading {name}.json (MB)" for name in ("objects", "attributes", "image_data")
+    }
+    result = train_detector(recipe, tmp_path / "out")
     assert result.metrics["data"]["train_images"] == 8
     assert result.metrics["data"]["validation_images"] == 2
     config = FasterRcnn.from_pretrained(tmp_path / "out").config
     assert config.attribute_names == ["small", "large", "red"]
     assert "shape" not in config.object_names
     assert result.metrics["epochs"][0]["train"]["loss_attribute"] > 0
+
+
+def test_the_reading_of_boxes_is_shown(tiny_recipe: Make) -> None:
+    splits = {"train_split": "train", "validation_split": "val", "test_split": "val"}
+    assert bars_of(tiny_recipe(data=splits)) == {
+        f"Reading instances_{split}.json (MB)" for split in ("train", "val")
+    }
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) ->
     )
     # The model's first weights are drawn in preparation: the seed comes before.
     set_seed(optimisation.seed)
-    prepared = prepare_detection(recipe)
+    prepared = prepare_detection(recipe, display.start)
     trainer = DetectionTrainer(recipe, arguments, prepared, folder, display)
     facts = train_to_the_end(trainer, folder, optimisation, "images", prepared.fingerprints)
     save_detector(trainer.model, folder.path, recipe.saving.weights_dtype)
@@ -114,7 +114,7 @@ def _test(
     model: FasterRcnn, recipe: DetectorRecipe, vocabulary: BoxVocabulary, display: ProgressDisplay
 ) -> dict[str, Any]:
     split = str(recipe.data.test_split)
-    images = load_split(recipe.data, split, vocabulary)
+    images = load_split(recipe.data, split, vocabulary, progress=display.start)
     advance = display.start(f"Test on {split}", len(images))
     report = score_detector(model, images, recipe.evaluation.max_detections, advance)
     return {"split": split, "images": len(images)} | figures(report, vocabulary.objects.names)

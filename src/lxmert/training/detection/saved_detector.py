@@ -85,7 +85,7 @@ def evaluate_detector(
     model.to(where)
     data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
     vocabulary = _vocabulary(model, name, data)
-    images = load_split(data, split, vocabulary, limit)
+    images = load_split(data, split, vocabulary, limit, progress)
     advance = progress(f"Looking at {split}", len(images))
     report = score_detector(model, images, evaluation.max_detections, advance)
     names = vocabulary.objects.names

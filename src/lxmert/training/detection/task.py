@@ -15,6 +15,7 @@ from lxmert.data.boxes import (
     with_ids,
 )
 from lxmert.data.files import check_directory
+from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
 from lxmert.training.detection.dataset import DetectionDataset
@@ -45,20 +46,20 @@ class PreparedDetection:
     fingerprints: dict[str, str]
 
 
-def prepare_detection(recipe: DetectorRecipe) -> PreparedDetection:
+def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progress) -> PreparedDetection:
     """Read the data and make the model.
 
     Raises:
         LxmertError: data or model are missing, malformed or do not fit together.
     """
     data = recipe.data
-    named = read_split(data, data.train_split)[: data.train_images]
+    named = read_split(data, data.train_split, progress)[: data.train_images]
     vocabulary = _vocabulary(data, named)
     train = _checked(with_ids(named, vocabulary, images_folder(data, data.train_split)), data.train_split)
-    validation = load_split(data, data.validation_split, vocabulary, data.validation_images)
+    validation = load_split(data, data.validation_split, vocabulary, data.validation_images, progress)
     if data.test_split is not None:
         # Read now, so that a mistake in it shows before hours of training.
-        load_split(data, data.test_split, vocabulary)
+        load_split(data, data.test_split, vocabulary, progress=progress)
     model = make_detector(recipe, vocabulary)
     facts = {
         "train_images": len(train),
@@ -94,17 +95,24 @@ def _fingerprint_of(images: Sequence[AnnotatedImage]) -> str:
 
 
 def load_split(
-    data: DetectionDataSection, split: str, vocabulary: BoxVocabulary, first: int | None = None
+    data: DetectionDataSection,
+    split: str,
+    vocabulary: BoxVocabulary,
+    first: int | None = None,
+    progress: StartProgress = no_progress,
 ) -> list[AnnotatedImage]:
     """The images of a split, or the first so many, with the ids of a vocabulary.
 
     Raises:
         DataError: files are missing or malformed, or there is no box of the vocabulary's classes.
     """
-    return _checked(with_ids(read_split(data, split)[:first], vocabulary, images_folder(data, split)), split)
+    named = read_split(data, split, progress)[:first]
+    return _checked(with_ids(named, vocabulary, images_folder(data, split)), split)
 
 
-def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
+def read_split(
+    data: DetectionDataSection, split: str, progress: StartProgress = no_progress
+) -> list[NamedBoxes]:
     """The images of a split, boxes in words.
 
     Raises:
@@ -112,7 +120,8 @@ def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
     """
     directory = check_directory(data.directory)
     if data.format == "coco":
-        return read_coco_boxes(boxes_file(data, split), data.attributes, data.attribute_keys)
+        path = boxes_file(data, split)
+        return read_coco_boxes(path, data.attributes, data.attribute_keys, progress=progress)
     files = data.visual_genome_files
 
     def named(template: str | None) -> Path | None:
@@ -125,6 +134,7 @@ def read_split(data: DetectionDataSection, split: str) -> list[NamedBoxes]:
         directory / files.sizes.format(split=split),
         image_ids=None if ids is None else read_image_ids(ids),
         file_name=lambda image_id: files.image_file_name(split, image_id),
+        progress=progress,
     )
 
 
