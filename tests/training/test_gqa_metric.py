@@ -1,6 +1,7 @@
 """Worked out by hand or by definition; the official evaluator's own outputs are in tests/parity."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -192,6 +193,20 @@ def test_groups_are_weighted_by_their_size() -> None:
     # colour: (0 - 3)² / 3 = 3, of 3 questions; animal: 0, of 1: 9 / 4.
     assert gqa_scores(predictions, questions).distribution == pytest.approx(0.0225)
     assert gqa_scores(perfect(questions[-1:]), questions[-1:]).distribution is None
+
+
+def test_figures_over_millions_of_questions_are_made_in_sight() -> None:
+    done: dict[str, list[int]] = {}
+
+    def start(name: str, total: int) -> Callable[[int], None]:
+        done[name] = [total]
+        return done[name].append
+
+    unbalanced = [question(number, is_balanced=False) for number in (1, 2)]
+    questions = [question(0, entailed=("01", "02")), *unbalanced]
+    graphs, looked_at = {"1": GqaSceneGraph((10, 10), {})}, {"00": [[1.0]]}
+    gqa_scores(perfect(questions), questions, None, graphs, looked_at, progress=start)
+    assert done == {"Comparing ids": [3, 3], "Scoring consistency": [1, 1], "Scoring grounding": [1, 1]}
 
 
 def test_what_do_they_have_in_common_allows_three_answers_whatever_the_choices() -> None:

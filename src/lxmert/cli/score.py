@@ -158,21 +158,22 @@ def gqa(
         known_choices = None if choices is None else read_gqa_choices(choices, progress=progress)
         graphs = None if scene_graphs is None else read_scene_graphs(scene_graphs, progress=progress)
         looked_at = None if attentions is None else read_gqa_attentions(attentions, progress=progress)
-    known = dict.fromkeys(example.question_id for example in examples)
-    balanced = [example.question_id for example in examples if example.is_balanced]
-    wanted = wanted_ids(balanced, known, chosen, questions, source)
-    faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
-    scores = gqa_scores(
-        submission.predictions,
-        examples,
-        known_choices,
-        graphs,
-        looked_at,
-        attention_kind=attention_kind,
-        consistency=consistency,
-        only=wanted,
-        allow_missing=allow_missing,
-    )
+        known = dict.fromkeys(example.question_id for example in examples)
+        balanced = [example.question_id for example in examples if example.is_balanced]
+        wanted = wanted_ids(balanced, known, chosen, questions, source)
+        faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
+        scores = gqa_scores(
+            submission.predictions,
+            examples,
+            known_choices,
+            graphs,
+            looked_at,
+            attention_kind=attention_kind,
+            consistency=consistency,
+            only=wanted,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
     report_scores(predictions, submission, faults, scores, {"task": "gqa"}, as_json=as_json)
     if scores.no_consistency and consistency != "off" and not as_json:
         typer.echo(f"note: no consistency: {scores.no_consistency} (see --consistency)", err=True)

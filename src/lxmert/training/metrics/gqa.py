@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from lxmert.data.gqa import GqaExample
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaSceneGraph
+from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.errors import DataError
 from lxmert.training.metrics import gqa_consistency
 from lxmert.training.metrics.gqa_consistency import ConsistencyRule
@@ -113,6 +114,7 @@ def gqa_scores(
     consistency: ConsistencyRule = "auto",
     only: Container[str] | None = None,
     allow_missing: bool = False,
+    progress: StartProgress = no_progress,
 ) -> GqaScores:
     """Score predictions against annotated questions.
 
@@ -126,6 +128,7 @@ def gqa_scores(
         consistency: What to do where entailed questions are not all known.
         only: Ids of the questions to score; None for all. The others count for consistency only.
         allow_missing: True counts questions without a prediction as wrong instead of refusing.
+        progress: Shows how far the figures over many answers or numbers of each question are.
 
     Raises:
         DataError: There is no balanced question, one has no answer, prediction, choices, attention or scene
@@ -140,7 +143,7 @@ def gqa_scores(
     missing = _check(predictions, scored, allow_missing)
     right = [predictions.get(question.question_id) == question.answer for question in scored]
     consistent, reason = gqa_consistency.consistency(
-        predictions, scored, by_id, consistency, allow_missing=allow_missing
+        predictions, scored, by_id, consistency, allow_missing=allow_missing, progress=progress
     )
     return GqaScores(
         accuracy=mean_percent(right),
@@ -150,7 +153,7 @@ def gqa_scores(
         plausibility=_share_of_choices(predictions, scored, choices, "plausible"),
         consistency=consistent,
         no_consistency=reason,
-        grounding=_grounding(scored, scene_graphs, attentions, attention_kind),
+        grounding=_grounding(scored, scene_graphs, attentions, attention_kind, progress),
         distribution=_distribution(predictions, scored),
         per_structural=_per_group([question.structural or _UNKNOWN for question in scored], right),
         per_semantic=_per_group([question.semantic or _UNKNOWN for question in scored], right),
@@ -213,13 +216,14 @@ def _grounding(
     scene_graphs: Mapping[str, GqaSceneGraph] | None,
     attentions: Mapping[str, Sequence[Sequence[float]]] | None,
     kind: AttentionKind,
+    progress: StartProgress,
 ) -> float | None:
     if attentions is None:
         return None
     if scene_graphs is None:
         raise DataError("grounding needs the scene graphs of the split beside the attentions")
     found = []
-    for question in scored:
+    for question in in_sight(scored, "Scoring grounding", progress):
         if question.question_id not in attentions:
             raise DataError(f"question {question.question_id} has no attention; give one for every question")
         if question.image_id not in scene_graphs:

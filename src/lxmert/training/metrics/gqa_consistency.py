@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from lxmert.data.gqa import GqaExample
+from lxmert.data.progress import StartProgress, in_sight, no_progress
 from lxmert.errors import DataError
 from lxmert.training.metrics.sums import mean_percent
 
@@ -26,6 +27,7 @@ def consistency(
     rule: ConsistencyRule,
     *,
     allow_missing: bool,
+    progress: StartProgress = no_progress,
 ) -> tuple[float | None, str | None]:
     """The figure in percent, or why there is none; 0 where no rightly answered question entails another.
 
@@ -35,6 +37,7 @@ def consistency(
         by_id: All questions of the file.
         rule: What to do where entailed questions are not all known.
         allow_missing: True counts questions without a prediction as wrong.
+        progress: Shows how far it is.
 
     Raises:
         DataError: Consistency is required and cannot be told.
@@ -42,7 +45,7 @@ def consistency(
     if rule == "off":
         return None, "not asked for"
     if rule != "known":
-        reason = _unknown_entailed(predictions, scored, by_id, allow_missing)
+        reason = _unknown_entailed(predictions, scored, by_id, allow_missing, progress)
         if reason and rule == "require":
             raise DataError(
                 f"no consistency: {reason}; give all questions of the split and predictions for them, "
@@ -51,7 +54,7 @@ def consistency(
         if reason:
             return None, reason
     shares = []
-    for question in scored:
+    for question in in_sight(scored, "Scoring consistency", progress):
         if predictions.get(question.question_id) != question.answer:
             continue
         entailed = [by_id[one] for one in question.entailed if one != question.question_id and one in by_id]
@@ -68,9 +71,12 @@ def _unknown_entailed(
     scored: Sequence[GqaExample],
     by_id: Mapping[str, GqaExample],
     allow_missing: bool,
+    progress: StartProgress,
 ) -> str | None:
     """Why consistency cannot be told as officially defined, which wants a prediction for every question."""
-    unpredicted = [] if allow_missing else [one for one in by_id if one not in predictions]
+    # Of the full validation split, two million.
+    asked = () if allow_missing else in_sight(list(by_id), "Comparing ids", progress)
+    unpredicted = [one for one in asked if one not in predictions]
     if unpredicted:
         return f"{len(unpredicted):,} questions have no prediction, the first is {unpredicted[0]}"
     entailed = dict.fromkeys(one for question in scored for one in question.entailed)
