@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from lxmert.cli import main
 from lxmert.cli.training_options import telling_how_to_go_on
 from lxmert.training.pretraining import running
 from tests.command_line import status_of
@@ -158,3 +160,22 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
     assert status_of("pretrain", "--config", recipe, "-o", tmp_path) == 143
     told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
     assert capsys.readouterr().err.strip() == told
+
+
+def test_other_threads_and_programs_with_a_handler_of_their_own_may_call_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(status_of, "score", "--help").result() == 0
+
+    def own(number: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        handlers = []
+        monkeypatch.setattr(main, "app", lambda *_, **__: handlers.append(signal.getsignal(signal.SIGTERM)))
+        main.main([])
+        assert handlers == [own]
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 
 import typer
@@ -24,7 +25,13 @@ def tell_interrupted(kept: str, how: str = "run the same again to go on") -> Non
 
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`."""
+    """Let SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`.
+
+    Whoever handles or ignores the signal already goes on doing so, and other threads may set no handler.
+    """
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
     has_come = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -37,10 +44,10 @@ def ending_on_sigterm() -> Iterator[None]:
                 signal.signal(signal.SIGCHLD, lambda number, frame: None)
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if has_come:
             sys.exit(TERMINATED_STATUS)
