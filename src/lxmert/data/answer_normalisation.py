@@ -1,7 +1,7 @@
 """The answer normalisation of the official VQA evaluator, written once for metric and vocabulary.
 
-Source: GT-Vision-Lab/VQA `vqaEval.py` as of March 2021 under Python 2.7, whose behaviour is reproduced bit
-for bit, its slips included: answers in published tables and scores went through exactly these rules.
+Source: GT-Vision-Lab/VQA `vqaEval.py` as of March 2021 under Python 2.7, whose behaviour is reproduced
+exactly, including its bugs: answers in published tables and scores went through these very rules.
 
 The evaluator calls its two halves processPunctuation and processDigitArticle.
 """
@@ -9,7 +9,7 @@ The evaluator calls its two halves processPunctuation and processDigitArticle.
 import re
 from functools import lru_cache
 
-# Not among them: . : ' & % $ # * which stay (the period has a rule of its own).
+# Not among them: . : ' & % $ # * which are kept (the period has a rule of its own).
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 
 # ASCII digits only: Python 2's \d without its Unicode flag.
@@ -19,7 +19,7 @@ _COMMA_BETWEEN_DIGITS = re.compile(r"[0-9],[0-9]")
 # look-ahead that is always true; so only a following digit protects a period.
 _PERIOD_NOT_BEFORE_DIGIT = re.compile(r"\.(?![0-9])")
 
-# `re.UNICODE` (= 32) stands where `re.sub` takes its count: at most 32 periods go.
+# The evaluator passes `re.UNICODE` (= 32) as the count of `re.sub`: at most 32 periods are removed.
 _MOST_PERIODS_REMOVED = 32
 
 _NUMBER_WORDS = {
@@ -57,12 +57,12 @@ _CONTRACTIONS = {
     for word in _WORDS_WITH_APOSTROPHES.split()
     for spelling in _spellings_lacking_one_apostrophe(word)
 } | {
-    "somebody'd": "somebodyd",  # the wrong way round in the evaluator, and so here
+    "somebody'd": "somebodyd",  # reversed in the evaluator, and so here
 }
 
 
 def _lower(text: str) -> str:
-    """Lower-case letter by letter, as Python 2 does: no final sigma, one letter for one letter."""
+    """Lower-case letter by letter, as Python 2 does: no final sigma, and the length never changes."""
     return text.lower() if text.isascii() else "".join(letter.lower()[0] for letter in text)
 
 
@@ -74,8 +74,9 @@ def clean_white_space(text: str) -> str:
 def process_punctuation(text: str) -> str:
     """The evaluator's processPunctuation.
 
-    A punctuation mark disappears if it stands next to a space anywhere in the text, or if the text has a
-    comma between two digits anywhere; otherwise it becomes a space. Then periods go that no digit follows.
+    A A punctuation mark disappears if it stands next to a space anywhere in the text, or if the text has a
+    comma between two digits anywhere; otherwise it becomes a space. Then periods not followed by
+    a digit are removed.
     """
     all_disappear = _COMMA_BETWEEN_DIGITS.search(text) is not None
     result = text
@@ -89,7 +90,8 @@ def process_punctuation(text: str) -> str:
 def process_digits_and_articles(text: str) -> str:
     """The evaluator's processDigitArticle.
 
-    Lower case, number words to digits, articles out, missing apostrophes in, single spaces.
+    Lower-cases, turns number words into digits, removes articles, restores apostrophes, and joins the words
+    with single spaces.
     """
     words = (_NUMBER_WORDS.get(word, word) for word in _lower(text).split())
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
@@ -97,7 +99,7 @@ def process_digits_and_articles(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def normalise_answer(text: str) -> str:
-    """Both steps in the evaluator's order: punctuation, then digits and articles.
+    """Apply both steps in the evaluator's order: punctuation, then digits and articles.
 
     Args:
         text: An answer. The evaluator applies `clean_white_space` before; this function does not.

@@ -1,7 +1,7 @@
-"""The table of answers that pre-training predicts, and the spelling in which it holds them.
+"""The table of answers that pre-training predicts, and its rule of spelling.
 
 Source: airsplay/lxmert, its answer table class and `data/lxmert/all_ans.json`: 9,500 entries {"ans": answer,
-"dsets": [data set]}, of which the place in the list is the class id.
+"dsets": [data set]}, whose index in the list is the class id.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -22,10 +22,10 @@ _SPELLINGS = {**_DIGITS, "grey": "gray"}
 
 
 def normalise_table_answer(answer: str) -> str:
-    """The spelling in which the table of pre-training answers holds an answer.
+    """Normalise an answer to the spelling of the table of pre-training answers.
 
-    Lower case, without one full stop at the end, without "a", "an" and "the" in front (each once, in this
-    order), numbers to ten as digits, "gray". Nothing else: no other punctuation, no spaces at the ends.
+    Lower-cases it, removes one final full stop and a leading "a", "an" and "the" (each once, in this order),
+    writes numbers to ten as digits, and "grey" as "gray". Nothing else is changed.
     """
     answer = answer.lower()
     if answer.endswith("."):
@@ -37,16 +37,16 @@ def normalise_table_answer(answer: str) -> str:
 
 
 class AnswerTable:
-    """Answers in class order with the data sets in which they occur.
+    """Answers in class order, each with the data sets in which it occurs.
 
     Args:
         entries: Answer and its data sets, in class order.
         qa_sets: Only answers that occur in one of these data sets, which then have new class ids; None for
-            all. This does not tell questions apart: one of another set stays if its answer is among them.
+            all. This does not filter questions: one of another set stays if its answer is among them.
 
     Attributes:
         vocabulary: The answers in class order.
-        qa_sets: Answer to the data sets in which it occurs.
+        qa_sets: The data sets in which each answer occurs.
 
     Raises:
         VocabularyError: There are no answers, one occurs twice, or no answer belongs to one of `qa_sets`.
@@ -55,17 +55,17 @@ class AnswerTable:
     def __init__(
         self, entries: Iterable[tuple[str, Collection[str]]], *, qa_sets: Collection[str] | None = None
     ) -> None:
-        listed = [(answer, frozenset(sets)) for answer, sets in entries]
-        known = sorted(set().union(*(sets for _, sets in listed)))
-        unknown = sorted(set(qa_sets or ()) - set(known))
+        selected = [(answer, frozenset(sets)) for answer, sets in entries]
+        table_sets = sorted(set().union(*(sets for _, sets in selected)))
+        unknown = sorted(set(qa_sets or ()) - set(table_sets))
         if unknown:
             raise VocabularyError(
-                f"no answer of the table belongs to {', '.join(unknown)}; it has {', '.join(known)}"
+                f"no answer of the table belongs to {', '.join(unknown)}; it has {', '.join(table_sets)}"
             )
         if qa_sets is not None:
-            listed = [(answer, sets) for answer, sets in listed if sets & set(qa_sets)]
-        self.vocabulary = AnswerVocabulary(answer for answer, _ in listed)
-        self.qa_sets: Mapping[str, frozenset[str]] = dict(listed)
+            selected = [(answer, sets) for answer, sets in selected if sets & set(qa_sets)]
+        self.vocabulary = AnswerVocabulary(answer for answer, _ in selected)
+        self.qa_sets: Mapping[str, frozenset[str]] = dict(selected)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -74,17 +74,17 @@ class AnswerTable:
         return f"AnswerTable({len(self):,} answers)"
 
     def find(self, answer: str) -> int | None:
-        """The class id of an answer in any spelling that the table's own rule understands, or None."""
+        """The class id of an answer, normalised to the table's spelling, or None."""
         return self.vocabulary.label(normalise_table_answer(answer))
 
     def rewrite_label(self, label: Mapping[str, float], *, overwrite: bool = False) -> dict[str, float]:
-        """A label in the table's spelling, without answers that are not in it; it may become empty.
+        """Rewrite a label in the table's spelling, without answers outside the table; it may become empty.
 
         Args:
             label: Answer to score.
-            overwrite: What becomes of spellings that meet in one answer. False: their scores add up, to at
-                most 1. True: one is lost, as in the original code: the last of those that are not spelled
-                as the table counts, and the table's own spelling only alone.
+            overwrite: How to merge spellings of the same answer. False: their scores add up, to at most 1.
+                True: one overwrites the others, as in the original code: the last that is not in the
+                table's spelling, else the one that is.
         """
         rewritten: dict[str, float] = {}
         respelled: dict[str, float] = {}
@@ -104,7 +104,7 @@ class AnswerTable:
 
         Raises:
             DataError: The file is missing or malformed.
-            VocabularyError: As the class.
+            VocabularyError: See the class.
         """
         entries = read_json(path)
         if not isinstance(entries, list):

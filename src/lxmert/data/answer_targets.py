@@ -1,7 +1,7 @@
-"""The scored answers of many questions in three arrays, and which of them a model learns at a time.
+"""The scored answers of many questions in three arrays, and the choice of which one a model learns.
 
-Source: the released pre-training code (specification section 2.7): of several answers one is drawn with a
-probability in proportion to its score, anew each epoch, and learned as the right one.
+Source: the released pre-training code (specification section 2.7): each epoch, one of several answers is
+drawn with a probability proportional to its score, and learned as the correct one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from lxmert.data.task_examples import IGNORED_LABEL
 
 
 def answer_finder(vocabulary: Iterable[str]) -> Callable[[str], int | None]:
-    """Finds the class id of an answer as it is spelled, or in the spelling of the published table, or None.
+    """A function from an answer, as spelled or in the published table's spelling, to its class id or None.
 
     Args:
         vocabulary: The answers in class order.
@@ -35,9 +35,9 @@ class AnswerTargets:
     """Sparse scores of the answers of each sentence.
 
     Args:
-        labels: Answer to score of each sentence, None for those that are no questions.
-        vocabulary: The answers in class order; None knows none. An answer is looked up as it is spelled, else
-            in the spelling of the published table; scores of spellings that meet add up to at most 1.
+        labels: The answers and scores of each sentence, None for those that are not questions.
+        vocabulary: The answers in class order; None for none. An answer is looked up as spelled, else in
+            the published table's spelling; scores of spellings of one answer add up, to at most 1.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class AnswerTargets:
         scores: list[float] = []
         counts = [0]
         for label in labels:
-            if not label:  # Most sentences are no questions.
+            if not label:  # Most sentences are not questions.
                 counts.append(0)
                 continue
-            known: dict[int, float] = {}
+            known_scores: dict[int, float] = {}
             for answer, score in label.items():
                 number = class_id(answer)
                 if number is not None and score > 0:
-                    known[number] = min(1.0, known.get(number, 0.0) + score)
-            ids += known
-            scores += known.values()
-            counts.append(len(known))
+                    known_scores[number] = min(1.0, known_scores.get(number, 0.0) + score)
+            ids += known_scores
+            scores += known_scores.values()
+            counts.append(len(known_scores))
         self._ids = np.array(ids, np.int32)
         self._scores = np.array(scores, np.float32)
         self._starts = np.array(counts).cumsum()
@@ -69,17 +69,17 @@ class AnswerTargets:
         return int((np.diff(self._starts) > 0).sum())
 
     def scores(self, index: int) -> dict[int, float]:
-        """Scores by class id of one sentence's answers; empty where none is known."""
+        """Scores by class id of one sentence's answers; empty if none is known."""
         part = slice(self._starts[index], self._starts[index + 1])
         return dict(zip(self._ids[part].tolist(), self._scores[part].tolist(), strict=True))
 
     def draw(self, index: int, seed: int, draw: int) -> int:
-        """The class id to learn, drawn with a probability in proportion to its score; -100 for none."""
+        """Draw the class id to learn, with a probability proportional to its score; -100 if there is none."""
         start, end = int(self._starts[index]), int(self._starts[index + 1])
         if end - start == 0:
             return IGNORED_LABEL
         if end - start == 1:
             return int(self._ids[start])
-        up_to = self._scores[start:end].cumsum(dtype=np.float64)
-        wanted = random_numbers(seed, draw, RandomPurpose.ANSWER).random() * up_to[-1]
-        return int(self._ids[start + int(np.searchsorted(up_to, wanted, side="right"))])
+        cumulative = self._scores[start:end].cumsum(dtype=np.float64)
+        target = random_numbers(seed, draw, RandomPurpose.ANSWER).random() * cumulative[-1]
+        return int(self._ids[start + int(np.searchsorted(cumulative, target, side="right"))])

@@ -1,10 +1,10 @@
-"""Answer vocabularies: the closed list of answers a question answering head chooses from.
+"""Answer vocabularies: the closed list of answers that a question answering head chooses from.
 
 Source: bottom-up-attention-vqa `compute_softscore.py` and the authors' published tables
 (airsplay/lxmert).
 
-The order of the published tables cannot be rebuilt (it was a Python 2 dict's), so they are loaded, never made
-anew. A list built here is ordered by falling frequency, then alphabetically.
+The order of the published tables cannot be reproduced (it was a Python 2 dict's), so they are loaded, never
+rebuilt. A list built here is ordered by descending frequency, then alphabetically.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from lxmert.errors import DataError, VocabularyError
 # The published VQA vocabulary keeps answers that are the most frequent answer of nine questions or more.
 DEFAULT_MIN_COUNT = 9
 
-# A coverage names so many of the answers it does not know.
+# How many unknown answers a coverage names.
 _UNKNOWN_SHOWN = 20
 
 # The answers of VQA v2, millions, have fewer spellings than this.
@@ -36,13 +36,13 @@ class AnswerCoverage:
     """How much of a data set an answer vocabulary can express.
 
     Attributes:
-        questions: Number of questions looked at.
+        questions: Number of questions.
         answerable: Questions with at least one annotator's answer in the vocabulary.
         top_answer_known: Questions whose most frequent answer is in the vocabulary.
         best_score: Mean over questions of the highest soft score in the vocabulary, 0..1: no model that
             answers from this vocabulary can score higher.
         unknown: The most frequent answers that are not in the vocabulary, each with the number of questions
-            whose best answer it is, falling.
+            whose best answer it is, in descending order.
     """
 
     questions: int
@@ -52,7 +52,7 @@ class AnswerCoverage:
     unknown: tuple[tuple[str, int], ...] = ()
 
     def summary(self) -> str:
-        """One line for people."""
+        """A one-line summary."""
         share = 100 * self.answerable / max(self.questions, 1)
         return (
             f"{self.answerable:,} of {self.questions:,} questions ({share:.1f} %) have an answer in the "
@@ -61,7 +61,7 @@ class AnswerCoverage:
 
 
 class AnswerVocabulary(Sequence[str]):
-    """A list of answers; an answer's place is its class id.
+    """A list of answers; an answer's index is its class id.
 
     Args:
         answers: The answers in class order. The empty string is allowed (class 0 of the published VQA table).
@@ -113,8 +113,8 @@ class AnswerVocabulary(Sequence[str]):
 
         Args:
             answers: The annotators' raw answers.
-            normalise: False counts the raw strings, as the published labels did. True normalises them
-                first, so that spellings which become the same answer are counted together.
+            normalise: False counts the raw strings, as for the published labels. True normalises them
+                first, so that spellings of the same answer are counted together.
 
         Returns:
             Scores 0.3, 0.6, 0.9 or 1 of the answers that are in the vocabulary, in ascending class order.
@@ -124,10 +124,10 @@ class AnswerVocabulary(Sequence[str]):
         return {label: annotator_score(counts[label]) for label in sorted(counts)}
 
     def merge_scores(self, scores: Mapping[str, float], *, normalise: bool = False) -> dict[int, float]:
-        """Class ids and scores of a ready `{answer: score}` label, as the authors' own files hold it.
+        """Class ids and scores of an existing `{answer: score}` label, as in the authors' files.
 
-        Scores of spellings that meet in one class are added up, to at most 1 (the original code let the last
-        one win, which loses annotators). Unknown answers are left out.
+        Scores of spellings of the same class are added up, to at most 1 (in the original code the last one
+        overwrote the others, which loses annotators). Unknown answers are left out.
         """
         merged: dict[int, float] = {}
         for answer, score in scores.items():
@@ -162,13 +162,15 @@ class AnswerVocabulary(Sequence[str]):
         )
 
     def _tally(
-        self, found: Iterable[tuple[Mapping[int, float], str | None]], look_up: Callable[[str], int | None]
+        self,
+        questions_with_top: Iterable[tuple[Mapping[int, float], str | None]],
+        look_up: Callable[[str], int | None],
     ) -> AnswerCoverage:
         """Coverage from each question's known scores and best answer."""
         questions = answerable = top_known = 0
         best = 0.0
         unknown: Counter[str] = Counter()
-        for scores, top in found:
+        for scores, top in questions_with_top:
             questions += 1
             answerable += bool(scores)
             best += max(scores.values(), default=0.0)
@@ -196,32 +198,32 @@ class AnswerVocabulary(Sequence[str]):
             VocabularyError: No answer reaches `min_count`.
         """
         tops = [example.multiple_choice_answer for example in examples]
-        known = [_vocabulary_form(top) for top in tops if top is not None]
-        if tops and not known:
+        normalised = [_vocabulary_form(top) for top in tops if top is not None]
+        if tops and not normalised:
             raise VocabularyError(
                 "no question has a multiple_choice_answer, of which the answers are collected"
             )
-        return cls.from_answers(known, min_count=min_count)
+        return cls.from_answers(normalised, min_count=min_count)
 
     @classmethod
     def from_answers(cls, answers: Iterable[str], *, min_count: int = 1) -> "AnswerVocabulary":
         """Collect the answers, one per question, that occur at least `min_count` times, as they are spelled.
 
-        This is GQA's way: `AnswerVocabulary.from_answers(q.answer for q in read_gqa(path) if q.answer)`.
+        As for GQA: `AnswerVocabulary.from_answers(q.answer for q in read_gqa(path) if q.answer)`.
 
         Raises:
-            VocabularyError: No answer occurs so often.
+            VocabularyError: No answer occurs that often.
         """
         counts = Counter(answers)
         if not counts:
             raise VocabularyError("no question has an answer, so there are none to choose from")
-        kept = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
-        if not kept:
+        frequent = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
+        if not frequent:
             raise VocabularyError(
                 f"no answer is that of {min_count} or more questions; lower the minimum (min_count, in a "
                 "recipe data.answers.min_count)"
             )
-        return cls(answer for _, answer in kept)
+        return cls(answer for _, answer in frequent)
 
     @classmethod
     def load(cls, path: str | Path) -> "AnswerVocabulary":
@@ -231,7 +233,7 @@ class AnswerVocabulary(Sequence[str]):
 
         Raises:
             DataError: The file is missing or not JSON.
-            VocabularyError: The file holds none of these forms, or class ids are not 0, 1, 2, ....
+            VocabularyError: The file has none of these forms, or class ids are not 0, 1, 2, ....
         """
         table = read_json(path)
         try:

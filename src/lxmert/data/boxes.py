@@ -1,4 +1,4 @@
-"""Annotated boxes for training a detector: named as their files name them, then numbered by a vocabulary.
+"""Annotated boxes for training a detector, with names from their files or ids from a vocabulary.
 
 The classes and attributes of a data set are words, in lower case; `BoxVocabulary` fixes their ids. A box has
 one class and any number of attributes. Readers: `read_coco_boxes` here, and `lxmert.data.visual_genome`.
@@ -21,12 +21,12 @@ from lxmert.errors import DataError
 from lxmert.vision.geometry import clip
 
 AttributeNaming = Literal["combined", "single", "none"]
-"""What is one attribute of a box: all values of its record joined, each value by itself, or nothing."""
+"""The attributes of a box: all values of its record joined to one, each value separately, or none."""
 
 
 @dataclass(frozen=True)
 class NamedBoxes:
-    """One image and its boxes, in words.
+    """One image and its boxes, with names.
 
     Attributes:
         image_id: the image's id.
@@ -34,7 +34,7 @@ class NamedBoxes:
         size_hw: height and width in pixels.
         boxes_xyxy_px: (N, 4) float32, inside the image, with positive width and height.
         objects: N class names, in lower case.
-        attributes: for each box its attribute names, none or more, in lower case.
+        attributes: for each box zero or more attribute names, in lower case.
     """
 
     image_id: int
@@ -50,7 +50,7 @@ class NamedBoxes:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image and its boxes, in ids.
+    """One image and its boxes, with ids.
 
     Attributes:
         image_id: the image's id.
@@ -58,7 +58,7 @@ class AnnotatedImage:
         size_hw: height and width in pixels.
         boxes_xyxy_px: (N, 4) float32, inside the image, with positive width and height.
         object_ids: (N,) int64.
-        attribute_ids: for each box its attributes, none or more.
+        attribute_ids: for each box zero or more attribute ids.
     """
 
     image_id: int
@@ -77,7 +77,7 @@ class NameList:
     """Names and their ids.
 
     Attributes:
-        names: position = id.
+        names: the names, by id.
         ids: the id of each name and of each of its synonyms.
     """
 
@@ -86,13 +86,13 @@ class NameList:
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "NameList":
-        """Names without synonyms, in this order."""
+        """A list of names without synonyms, in this order."""
         listed = tuple(names)
         return cls(listed, {name: number for number, name in enumerate(listed)})
 
     @classmethod
     def read(cls, path: str | Path) -> "NameList":
-        """A vocabulary file: a name and, after commas, its synonyms in each line; position = id.
+        """Read a vocabulary file: a name and, after commas, its synonyms in each line; ids are line indices.
 
         Raises:
             DataError: the file cannot be read, is empty, or has a line without a name or a name twice.
@@ -180,19 +180,19 @@ def _attribute_names(
 ) -> tuple[str, ...]:
     if naming == "none":
         return ()
-    wanted = (values.get(key) for key in (values if keys is None else keys))
-    words = tuple(dict.fromkeys(cleaned(value for value in wanted if value is not None)))
+    selected = (values.get(key) for key in (values if keys is None else keys))
+    words = tuple(dict.fromkeys(cleaned(value for value in selected if value is not None)))
     return (" ".join(words),) if naming == "combined" and words else words
 
 
 def cleaned(words: Iterable[Any]) -> list[str]:
-    """Words in lower case without surrounding blanks; empty ones left out."""
+    """Lower-case and strip words, leaving out empty ones."""
     stripped = (str(word).strip().lower() for word in words)
     return [word for word in stripped if word]
 
 
 def collect_vocabulary(images: Iterable[NamedBoxes], min_count: int = 1) -> BoxVocabulary:
-    """The names that at least `min_count` boxes have, in alphabetical order."""
+    """Collect the names that at least `min_count` boxes have, in alphabetical order."""
     objects: Counter[str] = Counter()
     attributes: Counter[str] = Counter()
     for image in images:
@@ -206,7 +206,7 @@ def collect_vocabulary(images: Iterable[NamedBoxes], min_count: int = 1) -> BoxV
 
 
 def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Path) -> list[AnnotatedImage]:
-    """The images in ids: boxes of unknown classes and unknown attributes are left out."""
+    """Replace names by ids, leaving out boxes of unknown classes, and unknown attributes."""
     object_ids, attribute_ids = vocabulary.objects.ids, vocabulary.attributes.ids
     numbered = []
     for image in images:
@@ -225,15 +225,15 @@ def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Pa
 
 
 def require_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:
-    """Do nothing where a picture has the size that its annotations are for.
+    """Refuse an image of another size than its annotations are for.
 
     Args:
-        path: the picture's file, for the error.
+        path: the image's file, for the error.
         size_hw: its height and width in pixels, upright.
-        annotated_hw: those that the annotations state.
+        annotated_hw: those in the annotations.
 
     Raises:
-        DataError: it has another size, so that its boxes would lie elsewhere.
+        DataError: the sizes differ, so that its boxes would be misplaced.
     """
     if size_hw == annotated_hw:
         return
@@ -247,5 +247,5 @@ def require_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: t
 
 
 def _known(names: Iterable[str], ids: Mapping[str, int]) -> tuple[int, ...]:
-    """Ids of the names that have one, each once: two names may be synonyms."""
+    """Ids of the names that have one, without duplicates, since names may be synonyms."""
     return tuple(dict.fromkeys(ids[name] for name in names if name in ids))

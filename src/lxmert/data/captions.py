@@ -21,7 +21,7 @@ class Caption:
     Attributes:
         image_id: The image's id.
         caption: The sentence as written.
-        file_name: The image's file as the file names it; None where it names none.
+        file_name: The image's file name in the captions file; None if it has none.
     """
 
     image_id: int
@@ -38,7 +38,7 @@ def read_captions(path: str | Path, *, progress: StartProgress = no_progress) ->
             that the file does not list; the message names file and place.
     """
     names: dict[int, str | None] = {}
-    found: list[tuple[int, str]] = []
+    captions: list[tuple[int, str]] = []
     for field, record in stream_lists(path, ("images", "annotations"), progress=progress):
         if field == "images":
             image_id = record.get("id", int)
@@ -46,10 +46,10 @@ def read_captions(path: str | Path, *, progress: StartProgress = no_progress) ->
                 raise DataError(f"{path}: {record.at('id')} {image_id} occurs twice")
             names[image_id] = record.optional("file_name", str)
         elif field == "annotations":
-            found.append((record.get("image_id", int), record.sentence("caption")))
-    for number, (image_id, _) in enumerate(found):
+            captions.append((record.get("image_id", int), record.sentence("caption")))
+    for number, (image_id, _) in enumerate(captions):
         if image_id not in names:
             raise DataError(
                 f"{path}: annotations[{number}].image_id {image_id} is not among the file's images"
             )
-    return [Caption(image_id, caption, names[image_id]) for image_id, caption in found]
+    return [Caption(image_id, caption, names[image_id]) for image_id, caption in captions]

@@ -1,4 +1,4 @@
-"""Reader of COCO instance files: which images there are, how large, and where their objects lie.
+"""Reader of COCO instance files: the images, their sizes, and the boxes of their objects.
 
 Source: the COCO annotation format: `images: [{id, file_name, width, height}]`, `annotations: [{id, image_id,
 category_id, bbox: [x, y, width, height], iscrowd}]`, `categories: [{id, name}]`, boxes in pixels.
@@ -30,9 +30,9 @@ class CocoImage:
         size_hw: Height and width in pixels.
         boxes_xyxy_px: (N, 4) float32, corners x1, y1, x2, y2 in pixels.
         category_ids: (N,) int64, ids of `categories` of the file.
-        category_names: The N names of these categories; "" where the file names none.
-        attributes: The N records' own "attributes" (made scenes have shape words there), {} where absent.
-        is_crowd: (N,) bool, True where the box holds a crowd rather than one object.
+        category_names: The N names of these categories; "" where the file has none.
+        attributes: The "attributes" of the N records (made scenes have some), {} where absent.
+        is_crowd: (N,) bool, True where the box contains a crowd rather than one object.
     """
 
     image_id: int
@@ -49,7 +49,7 @@ class CocoImage:
 
 
 class _Object(NamedTuple):
-    """What is kept of a record of `annotations`: outlines, the most of it, are not."""
+    """The fields kept of a record in `annotations`: not its outlines, which make up most of it."""
 
     category_id: int
     box_xyxy_px: tuple[float, float, float, float]
@@ -65,10 +65,10 @@ def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -
 
     Args:
         path: The file.
-        progress: Shows how far the file is read.
+        progress: Shows how much of the file has been read.
 
     Returns:
-        Image id to image, every image of the file, those without objects too (their N is 0).
+        All images of the file by id, including those without objects (their N is 0).
 
     Raises:
         DataError: The file is missing or malformed, an id occurs twice, an object names an unknown image, or

@@ -1,6 +1,6 @@
-"""From examples of a fine-tuning task to batches of model inputs.
+"""Batches of model inputs from examples of a fine-tuning task.
 
-Sentences are tokenised once, targets are kept sparse, regions are looked up: a batch is a few look-ups.
+Sentences are tokenised once, targets are kept sparse, regions are looked up: a batch costs a few look-ups.
 Shapes: B batch, W words (padded to the longest of the batch), O objects, C classes.
 """
 
@@ -22,9 +22,9 @@ from lxmert.data.token_table import TokenTable, pad_token_ids
 
 
 class TargetKind(Enum):
-    """What the model learns to say.
+    """The form of the targets.
 
-    CLASS: the right class id (B,), for softmax cross-entropy.
+    CLASS: the correct class id (B,), for softmax cross-entropy.
     SOFT: the scores of all classes (B, C), for binary cross-entropy, as in the paper.
     """
 
@@ -38,7 +38,7 @@ class TaskItem(NamedTuple):
     Attributes:
         token_ids: (W,) int64 with the special tokens.
         region_rows: The row of each of its images in the region source.
-        label: Class id, or -100 where the answer is not in the vocabulary.
+        label: Class id, or -100 if the answer is not in the vocabulary.
         scores: Sparse soft scores by class id.
     """
 
@@ -49,14 +49,14 @@ class TaskItem(NamedTuple):
 
 
 class TaskDataset(Dataset[TaskItem]):
-    """Sentences about images whose regions lie in a source.
+    """Sentences about images whose regions are in a source.
 
     Args:
         examples: The sentences, in the order of the data set.
-        targets: Their right answers.
+        targets: Their correct answers.
         tokenizer: Turns sentences into ids.
-        max_length: Most tokens of a sentence with its special tokens.
-        regions: The images' regions; holds every image that the sentences are about.
+        max_length: Maximum number of tokens of a sentence, special tokens included.
+        regions: The images' regions; must have every image of the sentences.
         progress: Shows the tokenising.
 
     Attributes:
@@ -103,15 +103,15 @@ class TaskDataset(Dataset[TaskItem]):
 
 @dataclass(frozen=True)
 class TaskCollator:
-    """Makes one batch of model inputs of items: exactly what the model's forward takes, and labels.
+    """Collates items into one batch: exactly the arguments of the model's forward, with labels.
 
     Attributes:
         regions: The source that the items' rows point into.
         pad_token_id: Id of the padding token.
         classes: Number of classes, C.
-        target: Which form of labels to make.
+        target: The form of the labels.
         pad_to_multiple_of: The words' axis is padded to a multiple of this; masked padding changes no result.
-        object_labels: What the source's objects are, where the model learns to predict it, else None.
+        object_labels: The labels of the source's objects, if the model learns to predict them, else None.
     """
 
     regions: RegionSource
@@ -127,8 +127,8 @@ class TaskCollator:
         Returns:
             input_ids, attention_mask, token_type_ids (B, W) int64; visual_feats (B, O, D), visual_pos
             (B, O, 4), visual_attention_mask (B, O); labels (B,) int64 or (B, C) float32; with object labels
-            also obj_labels, as LxmertForPreTraining takes them. Where an example is about two images, the
-            visual tensors and object labels have an axis of 2 after the first.
+            also obj_labels, as for LxmertForPreTraining. If examples are about two images, the visual tensors
+            and object labels have an axis of size 2 after the first.
         """
         sentences = [item.token_ids for item in items]
         input_ids, attention_mask = map(
@@ -143,16 +143,16 @@ class TaskCollator:
         }
 
     def _objects(self, rows: Tensor) -> dict[str, Any]:
-        """Everything about the objects of images by row (B, images per example)."""
+        """All inputs about the objects of images, given their rows (B, images per example)."""
 
         def by_example(values: Tensor) -> Tensor:
             return values if rows.shape[1] == 1 else values.unflatten(0, tuple(rows.shape))
 
         images = rows.flatten()
-        found = self.regions.batch(images)
-        batch: dict[str, Any] = {name: by_example(values) for name, values in found.items()}
+        visual_inputs = self.regions.batch(images)
+        batch: dict[str, Any] = {name: by_example(values) for name, values in visual_inputs.items()}
         if self.object_labels is not None:
-            labels = self.object_labels.batch(images, found["visual_feats"].shape[1])
+            labels = self.object_labels.batch(images, visual_inputs["visual_feats"].shape[1])
             batch["obj_labels"] = {
                 task: (by_example(ids), by_example(weights)) for task, (ids, weights) in labels.items()
             }

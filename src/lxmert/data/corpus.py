@@ -1,4 +1,4 @@
-"""The sentences of a pre-training: sources put together, images checked, everything counted.
+"""The sentences of a pre-training corpus: sources joined, images checked, everything counted.
 
 Source: paper section 3.3 and table 1 (which data sets); how each becomes sentences: specification 2.3.
 """
@@ -25,17 +25,17 @@ from lxmert.errors import DataError
 
 @dataclass
 class SourceReport:
-    """What became of the sentences of one source.
+    """Counts of the used and omitted sentences of one source.
 
     Attributes:
         texts: sentences that are used.
         images: images that these are about.
-        questions: those of them that are questions.
-        unknown_answers: questions without an answer in the vocabulary; None before there is one.
+        questions: how many of these are questions.
+        unknown_answers: questions without an answer in the vocabulary; None as long as there is none.
         empty: sentences without a word, left out.
-        other_images: sentences left out, because the corpus leaves out their image.
-        without_regions: sentences left out, because there are no regions of their image.
-        images_without_regions: the images of these.
+        other_images: sentences left out because the corpus excludes their image.
+        without_regions: sentences left out because there are no regions of their image.
+        images_without_regions: the number of their images.
     """
 
     texts: int = 0
@@ -50,14 +50,14 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What became of all sentences.
+    """Counts of the used and omitted sentences of all sources.
 
     Attributes:
-        sources: by name of the source.
+        sources: the counts of each source, by its name.
         images: images that the used sentences are about.
         images_without_regions: images that were left out.
-        names_of_no_image: by setting, `only_images` or `without_images`, how many names of its list are of no
-            image of the sentences; without lists where all are of one.
+        names_of_no_image: by setting, `only_images` or `without_images`, how many names in its list match no
+            image of the sentences; lists whose names all match are omitted.
     """
 
     sources: Mapping[str, SourceReport]
@@ -72,12 +72,12 @@ class CorpusReport:
     def lines(self) -> list[str]:
         """One line for each source and one for all, for people."""
         total = sum(source.texts for source in self.sources.values())
-        told = [f"{name}: {_told(source)}" for name, source in self.sources.items()]
-        told += [
+        lines = [f"{name}: {_summary(source)}" for name, source in self.sources.items()]
+        lines += [
             f"{setting}: {count:,} listed names are of no image of the sentences"
             for setting, count in self.names_of_no_image.items()
         ]
-        return [*told, f"together: {total:,} sentences about {self.images:,} images"]
+        return [*lines, f"together: {total:,} sentences about {self.images:,} images"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Corpus:
     """Sentences about images.
 
     Attributes:
-        texts: the sentences, source after source in the order of the files. With a store, each image goes
-            by the first of the names that the sources give it.
-        report: what became of all that was read.
+        texts: the sentences, source after source in the order of the files. With a store, each image has
+            the first of its names in the sources.
+        report: counts of everything that was read.
     """
 
     texts: Sequence[ImageText] = field(repr=False)
@@ -99,7 +99,7 @@ class Corpus:
         return list(dict.fromkeys(text.image for text in self.texts))
 
     def of_first_images(self, count: int | None) -> "Corpus":
-        """The sentences about the first so many images; None gives all."""
+        """The sentences about the first `count` images; None for all."""
         if count is None:
             return self
         images = set(self.image_names[:count])
@@ -132,14 +132,14 @@ def read_corpus(
 
     Args:
         section: what to read.
-        directory: where relative paths count from.
-        store: where the images' regions are; None does not look whether there are any.
-        progress: shows how far each file is read.
+        directory: base of relative paths.
+        store: the images' regions; None does not check that there are any.
+        progress: shows how much of each file has been read.
 
     Raises:
-        DataError: A file is missing or malformed, nothing is left, none of the names of a list is that of an
-            image, two names lead to one image of the store though their folders differ, or images have no
-            regions and the section does not say to leave them out.
+        DataError: A file is missing or malformed, nothing is left, none of the names in a list matches an
+            image, two names in different folders match one image of the store, or images have no regions and
+            the section does not allow leaving them out.
     """
     directory = Path(directory)
     reports: dict[str, SourceReport] = {}
@@ -152,28 +152,28 @@ def read_corpus(
         if file is not None
     }
     stored = None if store is None else StoredNames(store)
-    texts = list(_wanted(section, directory, stored, lists, reports, progress))
-    unknown = _names_of_no_image(lists)
-    written = dict.fromkeys(text.image for text in texts)
-    names = _stored_names(written, stored)
-    missing = written.keys() - names.keys()
+    texts = list(_selected_texts(section, directory, stored, lists, reports, progress))
+    unmatched = _names_of_no_image(lists)
+    image_names = dict.fromkeys(text.image for text in texts)
+    names = _stored_names(image_names, stored)
+    missing = image_names.keys() - names.keys()
     if stored is not None and missing and section.missing_images == "error":
         raise DataError(
             f"{stored.path}: {len(missing):,} images of the sentences are not in it, the first is "
             f"{stored.missing(min(missing))}; `lxmert extract` adds them, `missing_images: skip` leaves them "
             "out"
         )
-    # Most often all are right as they are, nine million of them.
+    # Usually all nine million sentences can stay as they are.
     if missing:
         _count_left_out((text for text in texts if text.image in missing), reports)
     if missing or any(image != name for image, name in names.items()):
         texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
     if not texts:
         raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
-    return _corpus(texts, CorpusReport(reports, 0, len(missing), unknown))
+    return _corpus(texts, CorpusReport(reports, 0, len(missing), unmatched))
 
 
-def _wanted(
+def _selected_texts(
     section: CorpusSection,
     directory: Path,
     stored: StoredNames | None,
@@ -181,7 +181,7 @@ def _wanted(
     reports: dict[str, SourceReport],
     progress: StartProgress,
 ) -> Iterator[ImageText]:
-    """The sentences about images that the section wants."""
+    """Read the sentences about images that the section includes."""
     is_stored = None if stored is None else lambda name: stored.find(name) is not None
     is_wanted = cache(lambda image: _is_wanted(image, lists))
     for source in section.sources:
@@ -197,17 +197,17 @@ def _wanted(
 
 
 def _count_left_out(texts: Iterable[ImageText], reports: Mapping[str, SourceReport]) -> None:
-    """Tell the reports of the sentences whose images have no regions."""
+    """Count the sentences whose images have no regions in the reports."""
     images: dict[str, set[str]] = {}
     for text in texts:
         reports[text.source].without_regions += 1
         images.setdefault(text.source, set()).add(text.image)
-    for name, lost in images.items():
-        reports[name].images_without_regions = len(lost)
+    for name, names in images.items():
+        reports[name].images_without_regions = len(names)
 
 
 def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
-    """These sentences, and the report with the counts of what is used taken anew."""
+    """A corpus of these sentences, with the report's counts of used sentences updated."""
     counts = Counter(text.source for text in texts)
     questions = Counter(text.source for text in texts if text.answers is not None)
     pairs = {(text.source, text.image) for text in texts}
@@ -216,45 +216,45 @@ def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
         name: replace(source, texts=counts[name], images=images[name], questions=questions[name])
         for name, source in report.sources.items()
     }
-    everywhere = len({image for _, image in pairs})
-    return Corpus(texts, replace(report, sources=sources, images=everywhere))
+    image_count = len({image for _, image in pairs})
+    return Corpus(texts, replace(report, sources=sources, images=image_count))
 
 
 def _is_wanted(image: str, lists: Mapping[str, ImageList]) -> bool:
-    # Each list is asked of every image, for it counts the names that it never meets.
+    # Every image is looked up in each list, because lists count the names that match none.
     listed = {setting: image in names for setting, names in lists.items()}
     return listed.get("only_images", True) and not listed.get("without_images", False)
 
 
 def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
-    """How many names of each list are of no image; a list of which all are is a mistake."""
+    """Count the names in each list that match no image, refusing a list of which none matches."""
     counts: dict[str, int] = {}
     for setting, names in lists.items():
-        unknown = names.never_met
-        if len(unknown) == len(names):
+        unmatched = names.never_met
+        if len(unmatched) == len(names):
             raise DataError(
                 f"{names.path}: none of its {len(names):,} names is that of an image of the sentences, the "
-                f"first is {unknown[0]!r}; correct the names, or leave {setting} out"
+                f"first is {unmatched[0]!r}; correct the names, or leave {setting} out"
             )
-        if unknown:
-            counts[setting] = len(unknown)
+        if unmatched:
+            counts[setting] = len(unmatched)
     return counts
 
 
-def _stored_names(written: Iterable[str], stored: StoredNames | None) -> Mapping[str, str]:
-    """One name for each image by every name that it goes by; without those that are not stored."""
+def _stored_names(names: Iterable[str], stored: StoredNames | None) -> Mapping[str, str]:
+    """Map all names of each stored image to the first of them; without a store, each name to itself."""
     if stored is None:
-        return {name: name for name in written}
-    places = stored.find_all(written)
+        return {name: name for name in names}
+    places = stored.find_all(names)
     first: dict[int, str] = {}
-    return {name: first.setdefault(places[name], name) for name in written if name in places}
+    return {name: first.setdefault(places[name], name) for name in names if name in places}
 
 
 def _renamed(text: ImageText, image: str) -> ImageText:
     return text if text.image == image else replace(text, image=image)
 
 
-def _told(source: SourceReport) -> str:
+def _summary(source: SourceReport) -> str:
     facts = [f"{source.texts:,} sentences about {source.images:,} images"]
     if source.questions:
         facts.append(f"{source.questions:,} of them questions")

@@ -1,4 +1,4 @@
-"""How each kind of annotation file becomes sentences about images (specification section 2.3)."""
+"""Readers that turn each kind of annotation file into sentences about images (specification section 2.3)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ class SourceReader:
 
     Attributes:
         section: what to read.
-        directory: where relative paths count from.
-        is_stored: whether there are regions of an image of this name; None where that is not known.
-        progress: shows how far each file is read.
+        directory: base of relative paths.
+        is_stored: whether there are regions of an image of this name; None if unknown.
+        progress: shows how much of each file has been read.
     """
 
     section: SourceSection
@@ -86,13 +86,13 @@ def _vqa(reader: SourceReader) -> Iterator[ImageText]:
 
 
 def _of_types(reader: SourceReader, examples: Sequence[VqaExample]) -> Sequence[VqaExample]:
-    wanted = reader.section.question_types
-    if wanted is None:
+    types = reader.section.question_types
+    if types is None:
         return examples
-    absent = set(wanted) - {example.question_type for example in examples}
-    if absent:
-        raise DataError(f"{reader.path}: no question is of type {', '.join(sorted(absent))}")
-    return [example for example in examples if example.question_type in wanted]
+    missing = set(types) - {example.question_type for example in examples}
+    if missing:
+        raise DataError(f"{reader.path}: no question is of type {', '.join(sorted(missing))}")
+    return [example for example in examples if example.question_type in types]
 
 
 def _gqa(reader: SourceReader) -> Iterator[ImageText]:
@@ -134,11 +134,11 @@ def _visual_genome_questions(reader: SourceReader) -> Iterator[ImageText]:
 
 
 def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:
-    """Names of Visual Genome's images; those that are COCO's too go by COCO's name, as the authors do."""
+    """A function from ids to names of Visual Genome's images; images also in COCO get COCO's name."""
     image_data = reader.section.image_data
     if image_data is None:
         return cache(reader.image_name)
-    # GQA writes the ids as texts.
+    # GQA writes the ids as strings.
     coco_ids = {str(number): coco for number, coco in read_coco_ids(reader.file(image_data)).items()}
 
     @cache
@@ -149,8 +149,8 @@ def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:
             for template in (() if coco_id is None else reader.section.coco_image_names)
         )
         is_stored = reader.is_stored
-        found = (name for name in names if is_stored is None or is_stored(name))
-        return next(found, None) or reader.image_name(image_id)
+        stored_names = (name for name in names if is_stored is None or is_stored(name))
+        return next(stored_names, None) or reader.image_name(image_id)
 
     return name
 

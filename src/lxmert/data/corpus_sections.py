@@ -1,4 +1,4 @@
-"""What a recipe says of a pre-training corpus: its sources, and the images it is about."""
+"""Sections of a recipe that describe a pre-training corpus: its sources and its images."""
 
 from typing import ClassVar, Literal, Self
 

@@ -1,6 +1,6 @@
-"""Two sets of features of the same images, compared: boxes by overlap, features by cosine, labels.
+"""Comparison of two sets of features of the same images: boxes by overlap, features by cosine, labels.
 
-So anyone can see whether an extractor reproduces reference features, such as those published with LXMERT.
+It shows whether an extractor reproduces reference features, such as those published with LXMERT.
 
 Shapes: N, M boxes of one image in the first and the second set, P pairs of matched boxes, D features.
 """
@@ -33,11 +33,11 @@ class ImageComparison:
         boxes: number of boxes in the first and the second set.
         matched: number of pairs P, each box in at most one.
         mean_iou: overlap of the pairs.
-        mean_cosine: of their features; None where the widths differ.
+        mean_cosine: of their features; None if the widths differ.
         mean_difference: of their features, Euclidean, relative to the first's length.
-        same_objects: pairs with the same object id, None where a set has no ids.
+        same_objects: pairs with the same object id, None if a set has no ids.
         same_attributes: pairs with the same attribute id, likewise.
-        same_size: whether both say the image is of the same height and width.
+        same_size: whether height and width of the image are the same in both.
     """
 
     name: str
@@ -62,11 +62,11 @@ class FeatureComparison:
         boxes: number of boxes in the first and the second set.
         matched: number of pairs.
         mean_iou: overlap of the pairs.
-        cosines: mean, fifth percentile and least cosine of the pairs; None where the widths differ.
+        cosines: mean, fifth percentile and least cosine of the pairs; None if the widths differ.
         mean_difference: Euclidean distance of the pairs' features, relative to the first's length.
-        object_agreement: share of the pairs with the same object id, None without ids.
-        attribute_agreement: share of the pairs with the same attribute id, likewise.
-        other_sizes: images whose height and width are not the same in both.
+        object_agreement: fraction of the pairs with the same object id, None without ids.
+        attribute_agreement: fraction of the pairs with the same attribute id, likewise.
+        other_sizes: images whose height or width differs between the sets.
         per_image: the images, in the first set's order.
     """
 
@@ -103,15 +103,15 @@ def compare_features(
     min_iou: float = DEFAULT_IOU,
     start: Callable[[int], Advance] = lambda total: lambda step: None,
 ) -> FeatureComparison:
-    """Match the boxes of each image that both sets have and compare the pairs.
+    """Match the boxes of each image that both sets have, and compare the pairs.
 
-    Names match exactly, or else without ending and first folders: `photos/a.jpg` meets `a`, not `b/a.jpg`.
+    Names match exactly, or else without extension and first folders: `photos/a.jpg` and `a`, not `b/a.jpg`.
 
     Args:
         first: the reference.
-        second: what is compared with it.
-        min_iou: boxes that overlap less are no pair.
-        start: called with the number of images; returns what to call with each step.
+        second: the set compared with it.
+        min_iou: minimum overlap of a pair of boxes.
+        start: called with the number of images; returns a function to call with each step.
 
     Raises:
         DataError: no image is in both.
@@ -125,31 +125,34 @@ def compare_features(
     images: list[ImageComparison] = []
     cosines: list[Tensor] = []
     for name, other in pairs:
-        one, found = _compare_image(name, first[name], second[other], min_iou)
-        images.append(one)
-        cosines += [] if found is None else [found]
+        comparison, image_cosines = _compare_image(name, first[name], second[other], min_iou)
+        images.append(comparison)
+        cosines += [] if image_cosines is None else [image_cosines]
         advance(1)
-    matched = sum(one.matched for one in images)
+    matched = sum(comparison.matched for comparison in images)
     return FeatureComparison(
         images=len(images),
         only_first=only_first,
         only_second=only_second,
-        boxes=(sum(one.boxes[0] for one in images), sum(one.boxes[1] for one in images)),
+        boxes=(
+            sum(comparison.boxes[0] for comparison in images),
+            sum(comparison.boxes[1] for comparison in images),
+        ),
         matched=matched,
         mean_iou=_mean(images, "mean_iou"),
         cosines=_spread(cosines),
         mean_difference=_mean(images, "mean_difference"),
         object_agreement=_share(images, "same_objects"),
         attribute_agreement=_share(images, "same_attributes"),
-        other_sizes=tuple(one.name for one in images if not one.same_size),
+        other_sizes=tuple(comparison.name for comparison in images if not comparison.same_size),
         per_image=tuple(images),
     )
 
 
 def pair_boxes(first: Regions, second: Regions, min_iou: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Pair boxes one to one, those that overlap most first.
+    """Pair boxes one to one, those with the largest overlap first.
 
-    Boxes may lie on one another with different labels: among equal overlaps a pair of equal object ids wins.
+    Boxes with different labels may coincide: of equal overlaps, pairs with equal object ids come first.
 
     Returns:
         Rows in the first set (P,) int64, rows in the second (P,) int64, overlaps (P,) float32.
@@ -169,24 +172,27 @@ def pair_boxes(first: Regions, second: Regions, min_iou: float) -> tuple[Tensor,
         if free_rows[row] and free_columns[column]:
             free_rows[row] = free_columns[column] = False
             chosen.append(index)
-    kept = torch.tensor(chosen, dtype=torch.int64)
-    return rows[kept], columns[kept], values[kept]
+    selected = torch.tensor(chosen, dtype=torch.int64)
+    return rows[selected], columns[selected], values[selected]
 
 
 def _compare_image(
     name: str, first: Regions, second: Regions, min_iou: float
 ) -> tuple[ImageComparison, Tensor | None]:
-    """The comparison, and the cosine (P,) of each pair."""
+    """Compare one image; returns the comparison and the cosine (P,) of each pair."""
     rows, columns, overlaps = pair_boxes(first, second, min_iou)
     cosines = differences = None
     if first.feature_dim == second.feature_dim:
-        ours, theirs = first.features[rows].double(), second.features[columns].double()  # (P, D)
-        lengths = ours.norm(dim=1), theirs.norm(dim=1)
-        products = (ours * theirs).sum(dim=1)
+        first_features, second_features = (
+            first.features[rows].double(),
+            second.features[columns].double(),
+        )  # (P, D)
+        lengths = first_features.norm(dim=1), second_features.norm(dim=1)
+        products = (first_features * second_features).sum(dim=1)
         # Two vectors of zeros are equal, whatever their angle.
         cosines = torch.where(lengths[0] + lengths[1] > 0, products / (lengths[0] * lengths[1]), 1.0)
         cosines = torch.nan_to_num(cosines, nan=0.0).clamp(-1.0, 1.0)
-        differences = (ours - theirs).norm(dim=1) / lengths[0].clamp(min=1e-12)
+        differences = (first_features - second_features).norm(dim=1) / lengths[0].clamp(min=1e-12)
     comparison = ImageComparison(
         name=name,
         boxes=(len(first), len(second)),
@@ -209,17 +215,17 @@ def _pair_names(
     by_plain_name: dict[str, list[str]] = {}
     for name in second:
         by_plain_name.setdefault(plain_name(name), []).append(name)
-    taken = set(pairs)
+    paired_second = set(pairs)
     for name in first:
-        alike = [] if name in pairs else by_plain_name.get(plain_name(name), [])
-        found = [other for other in alike if may_be_one_image(name, other)]
-        if len(found) == 1 and found[0] not in taken:
-            pairs[name] = found[0]
-            taken.add(found[0])
+        candidates = [] if name in pairs else by_plain_name.get(plain_name(name), [])
+        matches = [other for other in candidates if may_be_one_image(name, other)]
+        if len(matches) == 1 and matches[0] not in paired_second:
+            pairs[name] = matches[0]
+            paired_second.add(matches[0])
     return (
         [(name, pairs[name]) for name in dict.fromkeys(first) if name in pairs],
         tuple(name for name in first if name not in pairs),
-        tuple(name for name in second if name not in taken),
+        tuple(name for name in second if name not in paired_second),
     )
 
 
@@ -236,7 +242,7 @@ def _same(first: Tensor | None, second: Tensor | None, rows: Tensor, columns: Te
 
 
 def _mean(images: Sequence[ImageComparison], field: str) -> float | None:
-    """The mean over all pairs of a field that holds means over those of each image."""
+    """The mean over all pairs of a field that holds the mean of each image's pairs."""
     weighted = [(getattr(one, field), one.matched) for one in images if getattr(one, field) is not None]
     return math.fsum(v * n for v, n in weighted) / sum(n for _, n in weighted) if weighted else None
 

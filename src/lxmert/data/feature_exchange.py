@@ -1,4 +1,4 @@
-"""Feature files of the original into stores, and stores into such files."""
+"""Import of original feature files into stores, and export of stores as such files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,12 @@ from lxmert.whole_files import written_whole
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
-        added: number of images that are new in the store.
-        found: number of images that were there before.
-        repeated: number of rows whose image stands in an earlier row, which is the one that counts.
+        added: number of images added to the store.
+        found: number of images that the store had before.
+        repeated: number of rows whose image is in an earlier row, which is the one that counts.
         corrupt: the rows that were left out.
     """
 
@@ -39,13 +39,13 @@ def import_tsv(
     skip_corrupt: bool = False,
     advance: Advance = lambda step: None,
 ) -> ImportReport:
-    """Append the images of a feature file to a store, leaving out those that are there already.
+    """Append the images of a feature file to a store, except those that it already has.
 
     Args:
         path: the feature file.
-        store: folder of the store, new or begun before.
+        store: folder of the store, new or existing.
         extractor: identity of what made the features.
-        dtype: "float32" or "float16"; None takes that of a store begun before, else "float32".
+        dtype: "float32" or "float16"; None takes an existing store's, else "float32".
         skip_corrupt: leave corrupt rows out and list them, instead of stopping at the first.
         advance: called with the number of bytes just read.
 
@@ -79,15 +79,15 @@ def import_tsv(
 
 
 def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images: None) -> int:
-    """Write a store as a feature file, in the store's order; the file appears when it is complete.
+    """Write a store as a feature file, in the store's order; the file appears only when complete.
 
     Args:
-        store: the store; features of float16 are written as the float32 of the same value.
+        store: the store; float16 features are written as float32 of the same value.
         path: the file.
         advance: called with the number of images just written.
 
     Returns:
-        The number of images without some label: what they lack is written as zeros.
+        The number of images that lack some labels, which are written as zeros.
 
     Raises:
         DataError: an image's name holds a tab or a line end, or the file cannot be written.
@@ -108,8 +108,8 @@ def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images
 def _manifest(
     path: Path, store: Path, extractor: str, dtype: str | None, skip_corrupt: bool
 ) -> StoreManifest:
-    """What the store must be, by its own manifest where there is one and by the first sound row."""
-    known = StoreManifest.read(store) if (store / MANIFEST_NAME).exists() else None
+    """The manifest that the store must have, from its own, if any, and the first sound row."""
+    existing = StoreManifest.read(store) if (store / MANIFEST_NAME).exists() else None
     for line in read_lines(path):
         try:
             row = parse_row(line.content, extractor)
@@ -117,7 +117,7 @@ def _manifest(
             _corrupt(path, line, error, skip_corrupt)
             continue
         if len(row.regions):
-            stored = dtype or (known.feature_dtype if known else "float32")
+            stored = dtype or (existing.feature_dtype if existing else "float32")
             return StoreManifest(row.regions.feature_dim, stored, extractor)
     raise DataError(f"{path}: no sound row with a box; expected {len(FIELDS)} tab-separated fields per line")
 

@@ -1,4 +1,4 @@
-"""Where features are read from by the name of their image: a store, or an original feature file."""
+"""Features read by image name, from a store or an original feature file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ class FeatureSource(Protocol):
 
 
 class TsvSource:
-    """A feature file as a `FeatureSource`: only where its rows start is kept in memory.
+    """A feature file as a `FeatureSource`: only the offsets of its rows are kept in memory.
 
     Raises:
         DataError: no such file, or no line in it that could be a row.
@@ -64,5 +64,5 @@ class TsvSource:
 
 
 def open_source(path: Path) -> FeatureSource:
-    """A store's folder or a feature file."""
+    """Open a store's folder or a feature file."""
     return TsvSource(path) if path.is_file() else FeatureStore(path)

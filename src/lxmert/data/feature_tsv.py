@@ -1,7 +1,7 @@
 """The original LXMERT feature files (`*_obj36.tsv`): lines to `Regions` and back.
 
 One image per line, ten tab-separated fields, arrays as base64 of their little-endian bytes; see `FIELDS`. The
-height stands before the width, and the number of boxes after the arrays that it shapes. Source: the feature
+height precedes the width, and `num_boxes` follows the label arrays whose length it is. Source: the feature
 extraction scripts of airsplay/lxmert.
 
 Shapes: N objects of one image, D features per object.
@@ -34,7 +34,7 @@ FIELDS = (
     "features",
 )
 IMPORTED = "imported-tsv"
-"""Extractor of imported features, where nobody says what made them."""
+"""Extractor name of imported features of unknown origin."""
 
 _DTYPES: dict[str, np.dtype] = {
     "objects_id": np.dtype("<i8"),
@@ -46,7 +46,7 @@ _DTYPES: dict[str, np.dtype] = {
 }
 
 _LINE_END = b"\r\n"
-"""As Python's csv module, which wrote the original files, ends its lines."""
+"""Line end of Python's csv module, which wrote the original files."""
 
 _WHOLE_NUMBERS = ("img_h", "img_w", "num_boxes")
 _MOST_DIGITS = 9
@@ -61,7 +61,7 @@ class TsvRow(NamedTuple):
     Attributes:
         name: its `img_id`.
         regions: its objects, boxes clamped to the image.
-        boxes_as_they_came: (N, 4) float32, before they were clamped.
+        boxes_as_they_came: (N, 4) float32, before clamping.
     """
 
     name: str
@@ -70,7 +70,7 @@ class TsvRow(NamedTuple):
 
 
 class TsvLine(NamedTuple):
-    """A line of a feature file: its number from 1, where it starts, and its bytes without the line end."""
+    """A line of a feature file: its number from 1, its byte offset, and its bytes without the line end."""
 
     number: int
     offset: int
@@ -83,7 +83,7 @@ class TsvLine(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[TsvLine]:
-    """All lines of a feature file that are not empty.
+    """Read the non-empty lines of a feature file.
 
     Raises:
         DataError: no such file, or one with a line longer than any row.
@@ -106,9 +106,9 @@ def read_lines(path: Path) -> Iterator[TsvLine]:
 
 
 def may_be_row(content: bytes) -> bool:
-    """Whether a line has the fields of a row and whole numbers where they belong; arrays are not read."""
-    found = content.split(b"\t")
-    return len(found) == len(FIELDS) and all(found[FIELDS.index(key)].isdigit() for key in _WHOLE_NUMBERS)
+    """Whether a line has the fields of a row and whole numbers in the right ones; arrays are not read."""
+    fields = content.split(b"\t")
+    return len(fields) == len(FIELDS) and all(fields[FIELDS.index(key)].isdigit() for key in _WHOLE_NUMBERS)
 
 
 def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -> TsvRow:
@@ -117,19 +117,19 @@ def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -
     Args:
         content: its bytes, without the line end.
         extractor: identity of what made the features.
-        feature_dim: width of the features of a row without any box, which does not say it itself.
+        feature_dim: width of the features of a row without boxes, which does not show it.
 
     Raises:
-        DataError: not ten fields, no numbers, broken base64, or arrays that are not of `num_boxes` objects.
-        RegionsError: numbers that cannot be: boxes outside the image, scores outside 0..1, NaN.
+        DataError: not ten fields, invalid numbers or base64, or arrays that are not of `num_boxes` objects.
+        RegionsError: impossible numbers: boxes outside the image, scores outside 0..1, NaN.
     """
-    found = content.split(b"\t")
-    if len(found) != len(FIELDS):
-        raise DataError(f"{len(found)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
-    fields = dict(zip(FIELDS, found, strict=True))
-    height, width, boxes = (_whole_number(fields, key) for key in _WHOLE_NUMBERS)
-    arrays = {key: _array(fields[key], key, dtype, boxes) for key, dtype in _DTYPES.items()}
-    if boxes == 0:
+    values = content.split(b"\t")
+    if len(values) != len(FIELDS):
+        raise DataError(f"{len(values)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
+    fields = dict(zip(FIELDS, values, strict=True))
+    height, width, box_count = (_whole_number(fields, key) for key in _WHOLE_NUMBERS)
+    arrays = {key: _array(fields[key], key, dtype, box_count) for key, dtype in _DTYPES.items()}
+    if box_count == 0:
         arrays["features"] = np.zeros((0, feature_dim), np.float32)
     regions = Regions(
         boxes_xyxy_px=torch.from_numpy(arrays["boxes"]),
@@ -147,7 +147,7 @@ def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -
 def format_row(name: str, arrays: StoredArrays) -> bytes:
     """The inverse of `parse_row`, line end included: the same numbers, bit for bit.
 
-    Labels that are not there become zeros, because the format has no other way to say so.
+    Missing labels become zeros, because the format cannot express their absence.
 
     Raises:
         DataError: the name holds a tab or a line end.
@@ -155,7 +155,7 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
     if set("\t\r\n") & set(name):
         raise DataError(f"the name {name!r} holds a tab or line end, which a feature file cannot say")
     objects = len(arrays.boxes_xyxy_px)
-    given = {
+    arrays_by_field = {
         "objects_id": arrays.object_ids,
         "objects_conf": arrays.object_scores,
         "attrs_id": arrays.attribute_ids,
@@ -169,9 +169,9 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
         "img_w": b"%d" % arrays.size_hw[1],
         "num_boxes": b"%d" % objects,
     }
-    for key, values in given.items():
-        known = np.zeros(objects) if values is None else values
-        texts[key] = base64.b64encode(known.astype(_DTYPES[key]).tobytes())
+    for key, values in arrays_by_field.items():
+        present = np.zeros(objects) if values is None else values
+        texts[key] = base64.b64encode(present.astype(_DTYPES[key]).tobytes())
     return b"\t".join(texts[key] for key in FIELDS) + _LINE_END
 
 
@@ -195,7 +195,7 @@ def _array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.ndarray:
             f"{key} holds {len(data):,} bytes, expected {per_object or 'D'} × {dtype.itemsize} for each of "
             f"{objects} boxes"
         )
-    # A copy of its own: torch wants memory that could be written to.
+    # A copy, because torch requires writable memory.
     values = np.frombuffer(bytearray(data), dtype)
     return (
         values if per_object == 1 else values.reshape(objects, per_object or len(values) // max(objects, 1))

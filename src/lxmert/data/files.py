@@ -1,4 +1,4 @@
-"""Where the files of a data directory lie: questions in VQA v2's format, boxes in COCO's or Visual Genome's.
+"""The layout of a data directory: questions in VQA v2's format, boxes in COCO's or Visual Genome's.
 
 The defaults for VQA and COCO are the layout that `lxmert scenes make` writes, those for Visual Genome its
 published names. Others are given in a recipe, as in `questions: v2_OpenEnded_mscoco_{split}_questions.json`.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
 from lxmert.errors import DataError
 
-# What may stand for a placeholder, to try a name before any file is read.
+# Sample values of the placeholders, to check a name before any file is read.
 _SPLIT: Mapping[str, object] = {"split": "val"}
 
 # Only the name of an image can depend on the image.
@@ -48,13 +48,13 @@ class FileNames(BaseModel):
 
 
 def placeholder_fault(name: str, template: str, allowed: Collection[str]) -> str | None:
-    """The fault of a template with another placeholder than the allowed ones; None without.
+    """The fault of a template with a placeholder that is not allowed; None if there is none.
 
     Raises:
         ValueError: A brace has no partner.
     """
-    found = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-    unknown = found.difference(allowed)
+    fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+    unknown = fields.difference(allowed)
     if not unknown:
         return None
     exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
@@ -77,11 +77,11 @@ class TaskFiles(FileNames):
 
     @property
     def is_labelled(self) -> bool:
-        """True where answers come with scores, in the questions' file."""
+        """True if the questions file has scored answers."""
         return self.format == "lxmert"
 
     def instances_path(self, directory: Path, split: str) -> Path | None:
-        """The instances file of a split, None where the layout has none."""
+        """The instances file of a split, None if the layout has none."""
         return None if self.instances is None else directory / self.instances.format(split=split)
 
 
@@ -108,12 +108,12 @@ class VqaFiles(TaskFiles):
 
     @property
     def is_own(self) -> bool:
-        """True where the questions are lines of one's own."""
+        """True if the questions are the user's own data, see `jsonl`."""
         return is_own_lines(self.questions)
 
     @property
     def is_labelled(self) -> bool:
-        """True where answers come with scores, in the questions' file."""
+        """True if the questions file has scored answers."""
         return self.is_own or super().is_labelled
 
     def questions_path(self, directory: Path, split: str) -> Path:
@@ -125,7 +125,7 @@ class VqaFiles(TaskFiles):
         return directory / self.annotations.format(split=split)
 
     def image_path(self, directory: Path, split: str, image_id: int, file_name: str | None) -> Path:
-        """The file of an image; `file_name` is what the instances file says, where there is one."""
+        """The file of an image; `file_name` is its name in the instances file, if there is one."""
         name = file_name or self.image_name.format(split=split, image_id=image_id)
         return directory / self.images.format(split=split) / name
 
@@ -160,11 +160,11 @@ class GqaFiles(TaskFiles):
         return directory / self.questions.format(split=split)
 
     def choices_path(self, directory: Path, split: str) -> Path | None:
-        """The choices file of a split, None where the layout has none."""
+        """The choices file of a split, None if the layout has none."""
         return None if self.choices is None else directory / self.choices.format(split=split)
 
     def image_path(self, directory: Path, split: str, image_id: str) -> Path:
-        """The file of an image, perhaps without ending."""
+        """The file of an image, perhaps without extension."""
         name = self.image_name.format(split=split, image_id=image_id)
         return directory / self.images.format(split=split) / name
 
@@ -192,7 +192,7 @@ class Nlvr2Files(TaskFiles):
         return directory / self.sentences.format(split=split)
 
     def image_path(self, directory: Path, split: str, bucket: int | None, image: str) -> Path:
-        """The file of an image, perhaps without ending; `bucket` is the example's directory, if any."""
+        """The file of an image, perhaps without extension; `bucket` is the example's directory, if any."""
         folder = self.images.format(split=split, directory="" if bucket is None else bucket)
         return directory / folder / self.image_name.format(split=split, image=image)
 

@@ -20,7 +20,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError, one_line
 
-# Shared by the many questions without; whoever gets it may not change it.
+# Shared by all questions without annotations, so it must not be modified.
 _NO_ANNOTATIONS: Mapping[str, Mapping[str, str]] = {"question": {}, "answer": {}, "fullAnswer": {}}
 
 
@@ -34,17 +34,17 @@ class GqaExample:
         question: The question as written.
         answer: One of the answer words; None in a file without answers.
         full_answer: The answer as a sentence; None in a file without answers.
-        is_balanced: True for questions of the balanced set, the only ones that are scored; True where the
-            file does not say.
-        groups_global: Kind of thing asked for, such as "color"; None where there is none.
-        groups_local: Kind of question about one thing, such as "13-table_color"; None where there is none.
+        is_balanced: True for questions of the balanced set, the only ones that are scored; also True if
+            the file does not say.
+        groups_global: Kind of thing asked for, such as "color"; None if there is none.
+        groups_local: Kind of question about one thing, such as "13-table_color"; None if there is none.
         entailed: Ids of questions whose answers follow from this one's.
-        equivalent: Ids of questions that ask the same.
-        structural: "query", "verify", "logical", "choose" or "compare"; None where the file does not say.
-        semantic: "rel", "attr", "cat", "obj" or "global"; None where the file does not say.
-        detailed: Finer type, such as "weatherVerifyC"; None where the file does not say.
-        annotations: For "question", "answer" and "fullAnswer" the ids of scene graph objects by the place of
-            the word ("3", or "3:5" for several words).
+        equivalent: Ids of questions with the same meaning.
+        structural: "query", "verify", "logical", "choose" or "compare"; None if the file does not say.
+        semantic: "rel", "attr", "cat", "obj" or "global"; None if the file does not say.
+        detailed: Finer type, such as "weatherVerifyC"; None if the file does not say.
+        annotations: For "question", "answer" and "fullAnswer", the ids of scene graph objects by word
+            position ("3", or "3:5" for several words).
         semantic_steps: Steps of the question's program, each as "operation: argument".
     """
 
@@ -87,14 +87,14 @@ def read_gqa(
 
     Args:
         path: File or folder.
-        balanced_only: True leaves out the questions that are not of the balanced set.
+        balanced_only: True leaves out questions outside the balanced set.
         details: False leaves `full_answer`, `groups_*`, `entailed`, `equivalent`, `detailed`, `annotations`
-            and `semantic_steps` empty, which only the metrics need: a third of the memory.
-        progress: Shows how far each file is read.
+            and `semantic_steps` empty, which only the metrics need; that takes a third of the memory.
+        progress: Shows how much of each file has been read.
 
     Raises:
-        DataError: A file is missing, malformed or one of own lines, or a question id occurs twice; the
-            message names file and place.
+        DataError: A file is missing, malformed or in the format of `jsonl`, or a question id occurs twice;
+            the message names file and place.
     """
     if is_own_lines(path):
         raise DataError(f"{path}: {OWN_LINES_OF_GQA}")
@@ -109,7 +109,7 @@ def read_gqa(
 
 
 def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
-    """The records of a file, or of the `*.json` files of a folder, "..._2" before "..._10".
+    """Read the records of a file, or of the `*.json` files of a folder, "..._2" before "..._10".
 
     Raises:
         DataError: A file is missing or malformed, or the folder holds none.
@@ -125,10 +125,10 @@ def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]
 
 
 def once_each(records: Iterable[Record], kind: str) -> Iterator[Record]:
-    """The records, of which no two may have one key; `kind` says in the error what they are about.
+    """Pass records through, refusing duplicate keys; `kind` names the records in the error.
 
     Raises:
-        DataError: Two have.
+        DataError: Two records have the same key.
     """
     seen: set[str] = set()
     for record in records:
@@ -180,14 +180,14 @@ def _ids(record: Record, key: str, shared: Shared) -> tuple[str, ...]:
 def _annotations(record: Record, shared: Shared) -> Mapping[str, Mapping[str, str]]:
     if record.value.get("annotations") is None:
         return _NO_ANNOTATIONS
-    found = record.record("annotations")
+    fields = record.record("annotations")
     annotations = {}
-    for key, nothing in _NO_ANNOTATIONS.items():
-        objects = found.optional(key, dict)
-        if objects and not all(isinstance(thing, str) for thing in objects.values()):
-            raise DataError(f"{record.path}: {found.at(key)} does not map words to ids of objects")
+    for key, empty in _NO_ANNOTATIONS.items():
+        objects = fields.optional(key, dict)
+        if objects and not all(isinstance(object_id, str) for object_id in objects.values()):
+            raise DataError(f"{record.path}: {fields.at(key)} does not map words to ids of objects")
         annotations[key] = (
-            {shared(word): shared(thing) for word, thing in objects.items()} if objects else nothing
+            {shared(word): shared(object_id) for word, object_id in objects.items()} if objects else empty
         )
     return annotations if any(annotations.values()) else _NO_ANNOTATIONS
 

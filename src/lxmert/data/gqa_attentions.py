@@ -15,7 +15,7 @@ Attention = tuple[tuple[float, ...], ...]
 
 
 def read_gqa_attentions(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, Attention]:
-    """Read an attention file, by question id; of rows with the same id the last counts, as officially.
+    """Read an attention file, by question id; the last of several with the same id counts, as officially.
 
     Raises:
         DataError: The file is missing or malformed; the message names the place.

@@ -1,4 +1,4 @@
-"""Readers of what GQA publishes beside its questions: possible answers, and scene graphs.
+"""Readers of GQA's other files: possible answers, and scene graphs.
 
 Source: the published files, JSON objects, boxes in pixels:
     choices       question id -> {valid: [answer], plausible: [answer]}
@@ -19,11 +19,11 @@ from lxmert.data.sharing import Shared, keeping_all
 
 @dataclass(frozen=True, slots=True)
 class GqaChoices:
-    """Answers that a question allows.
+    """Possible answers to a question.
 
     Attributes:
         valid: Answers that fit the question, such as all colours for one that asks for a colour.
-        plausible: Those of them that occur with the thing asked about.
+        plausible: Those of them that occur with the object asked about.
     """
 
     valid: tuple[str, ...]
@@ -35,7 +35,7 @@ class GqaObject:
     """One object of a scene graph.
 
     Attributes:
-        name: What it is; empty where the file does not say.
+        name: Its name; empty if the file does not say.
         box_xywh_px: Left, top, width and height in pixels.
         attributes: Its attributes.
         relations: Name and object id of each of its relations.
@@ -62,7 +62,7 @@ class GqaSceneGraph:
 
 @keeping_all()
 def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaChoices]:
-    """Read a choices file, or all of a folder, by question id.
+    """Read a choices file, or all in a folder, by question id.
 
     Raises:
         DataError: A file is missing or malformed, or a question id occurs twice.

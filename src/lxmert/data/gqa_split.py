@@ -30,13 +30,13 @@ class GqaReader(SplitReader):
             for example in read_gqa(path, details=purpose is Purpose.SCORING, progress=progress)
         ]
         choices = self.files.choices_path(self.directory, split)
-        # Here it is shown how far that is; one that is missing is told where it is needed.
+        # Read here to show its progress; a missing file is reported where it is needed.
         if purpose is Purpose.SCORING and choices is not None and choices.exists():
             self.choices(split, progress)
         return examples
 
     def choices(self, split: str, progress: StartProgress = no_progress) -> Mapping[str, GqaChoices] | None:
-        """The valid and plausible answers by question id, None where the layout has no such file.
+        """The valid and plausible answers by question id, None if the layout has no such file.
 
         Raises:
             DataError: The file is missing or malformed.

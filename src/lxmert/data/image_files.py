@@ -1,4 +1,4 @@
-"""Image files as regions: looked at now, or looked up in a feature store.
+"""The regions of image files: extracted now, or looked up in a feature store.
 
 Shapes: N boxes of one image.
 """
@@ -23,18 +23,18 @@ from lxmert.vision.regions import Regions
 # Images decoded ahead of the extractor: bounds memory while both cores have work.
 _IMAGES_AT_A_TIME = 32
 
-# What an image may be called whose name is given without ending; cameras write them in upper case.
+# Extensions of an image whose name is given without one; cameras write them in upper case.
 _ENDINGS = (".jpg", ".png", ".jpeg")
 _SPELLINGS = (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Where an image lies.
+    """An image file.
 
     Attributes:
         path: The file.
-        boxes_xyxy_px: (N, 4) float32, boxes to look at, in pixels; None where the extractor finds its own.
+        boxes_xyxy_px: (N, 4) float32, boxes to describe, in pixels; None if the extractor finds its own.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class ImageFile:
 
 
 def with_ending(path: Path) -> Path:
-    """The file of this name with one of the usual endings; the name itself where it has one, or none fits."""
+    """The existing file of this name with a usual extension; the path itself if it has one or none exists."""
     if path.suffix.lower() in _ENDINGS:
         return path
     candidates = (path.with_name(path.name + ending) for ending in _SPELLINGS)
@@ -57,14 +57,14 @@ def look_up(
     *,
     in_memory_bytes: int = IN_MEMORY_BYTES,
 ) -> RegionSource:
-    """The regions of images that a store holds, or several as one.
+    """Look up the regions of images in a store, or in several read as one.
 
     Args:
         store: The store.
-        names: Names of the images, with or without ending.
-        extractor: What the model expects to have made them; None takes what the store holds.
+        names: Names of the images, with or without extension.
+        extractor: The extractor that the model expects; None accepts any.
         progress: Shows the reading into memory.
-        in_memory_bytes: The most that may be kept in memory; what is larger is read as needed.
+        in_memory_bytes: Limit of the regions kept in memory; larger ones are read as needed.
 
     Raises:
         DataError: The store is of another extractor, or lacks images.
@@ -74,10 +74,10 @@ def look_up(
 
 
 def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
-    """Refuse a store of another extractor than a model expects; None takes what the store holds.
+    """Refuse a store of another extractor than the model expects; None accepts any.
 
     Raises:
-        DataError: It is of another one.
+        DataError: The store is of another extractor.
     """
     if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
@@ -88,7 +88,7 @@ def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
 
 
 def require_extractor(extractor: RegionExtractor | None) -> RegionExtractor:
-    """What looks at images.
+    """Return the extractor.
 
     Raises:
         ConfigurationError: There is no extractor.
@@ -105,11 +105,11 @@ def look_at(
     extractor: RegionExtractor | None,
     advance: Advance = lambda images: None,
 ) -> RegionTable:
-    """The regions of images, extracted now.
+    """Extract the regions of images.
 
     Args:
         files: The images by name.
-        extractor: What makes the regions.
+        extractor: The extractor.
         advance: Called with the number of images just done, for a progress bar.
 
     Raises:
@@ -118,19 +118,19 @@ def look_at(
         RegionsError: The boxes of an image are unusable; the message names its file.
     """
     extractor = require_extractor(extractor)
-    names, wanted = list(files), list(files.values())
+    names, image_files = list(files), list(files.values())
     regions: dict[Hashable, Regions] = {}
     with ThreadPoolExecutor() as threads:
-        for start in range(0, len(wanted), _IMAGES_AT_A_TIME):
-            part = wanted[start : start + _IMAGES_AT_A_TIME]
-            images = list(threads.map(lambda file: load_image(file.path), part))
+        for start in range(0, len(image_files), _IMAGES_AT_A_TIME):
+            batch = image_files[start : start + _IMAGES_AT_A_TIME]
+            images = list(threads.map(lambda file: load_image(file.path), batch))
             try:
-                found = extractor(images, _boxes(part, extractor))
+                extracted = extractor(images, _boxes(batch, extractor))
             except RegionsError:
-                _name_culprit(part, images, extractor)
+                _name_culprit(batch, images, extractor)
                 raise
-            regions.update(zip(names[start : start + len(part)], found, strict=True))
-            advance(len(found))
+            regions.update(zip(names[start : start + len(batch)], extracted, strict=True))
+            advance(len(extracted))
     return RegionTable.from_regions(regions)
 
 
@@ -141,7 +141,7 @@ def _boxes(files: Sequence[ImageFile], extractor: RegionExtractor) -> list[Tenso
 
 
 def _name_culprit(files: Sequence[ImageFile], images: Sequence[Any], extractor: RegionExtractor) -> None:
-    """Find the first image whose regions cannot be made, and raise its error with its path."""
+    """Find the first image whose regions cannot be extracted, and raise its error with its path."""
     for file, image in zip(files, images, strict=True):
         try:
             extractor([image], _boxes([file], extractor))

@@ -1,24 +1,24 @@
-"""When two names mean the same image, and lists of names out of text files."""
+"""Matching of image names, and lists of names in text files."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lxmert.errors import DataError
 
-# What is no part of an image's name; anything else after a dot is.
+# Extensions that are not part of an image's name; anything else after a dot is.
 _ENDINGS = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif",
 )  # fmt: skip
 
 
 def plain_name(name: str) -> str:
-    """An image's name without folder and ending."""
+    """An image's name without folders and extension."""
     path = PurePosixPath(name)
     return path.stem if path.suffix.lower() in _ENDINGS else path.name
 
 
 def may_be_one_image(one: str, other: str) -> bool:
-    """Whether one name, its ending aside, is the end of the other: "a" and "b/a.jpg", not "c/a" and "b/a"."""
+    """Whether one name, without extension, ends with the other: "b/a.jpg" and "a", not "b/a" and "c/a"."""
     if one == other:
         return True
     shorter, longer = sorted(("/" + _without_ending(name) for name in (one, other)), key=len)
@@ -26,7 +26,7 @@ def may_be_one_image(one: str, other: str) -> bool:
 
 
 class ImageList:
-    """The names of a text file, one a line, with or without ending and folders.
+    """The image names in a text file, one a line, with or without extension and folders.
 
     Args:
         path: the file, UTF-8.
@@ -61,14 +61,14 @@ class ImageList:
         """Whether a listed name may be that of this image; see `may_be_one_image`."""
         if image not in self._known:
             name = _without_ending(image)
-            met = [*self._by_end.get(name, ()), *(end for end in ends_of(name) if end in self._listed)]
-            self._met.update(met)
-            self._known[image] = bool(met)
+            matches = [*self._by_end.get(name, ()), *(end for end in ends_of(name) if end in self._listed)]
+            self._met.update(matches)
+            self._known[image] = bool(matches)
         return self._known[image]
 
     @property
     def never_met(self) -> list[str]:
-        """The names, without ending, of no image that was asked about, in the file's order."""
+        """The names, without extension, that matched no image looked up so far, in the file's order."""
         return [name for name in self._listed if name not in self._met]
 
 
@@ -78,7 +78,7 @@ def _without_ending(name: str) -> str:
 
 
 def ends_of(name: str) -> Iterator[str]:
-    """The name, and what is left of it without its first folder, its first two, …."""
+    """The name, then the name without its first folder, its first two, and so on."""
     while True:
         yield name
         _, slash, name = name.partition("/")

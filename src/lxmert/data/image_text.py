@@ -1,4 +1,4 @@
-"""One sentence about one image: what every corpus of pre-training is made of."""
+"""One sentence about one image: the unit of every pre-training corpus."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ class ImageText:
     """One sentence about one image.
 
     Attributes:
-        image: The image's name as its source gives it, such as "COCO_val2014_000000000042".
+        image: The image's name in its source, such as "COCO_val2014_000000000042".
         sentence: The sentence as written.
-        source: Where it comes from: "mscoco", "vg", "vqa", "gqa", "visual7w", or a name of one's own.
-        answers: Answer to score of a question; None for a caption.
+        source: Its source: "mscoco", "vg", "vqa", "gqa", "visual7w", or a custom name.
+        answers: A question's answers and their scores; None for a caption.
     """
 
     image: str
@@ -24,9 +24,9 @@ class ImageText:
 
     @property
     def best_answer(self) -> str | None:
-        """The answer of the highest score, the first of equals, in the spelling of the pre-training table.
+        """The highest-scored answer, the first of equals, in the spelling of the pre-training table.
 
-        Scores of spellings that meet add up. None where there is no answer.
+        Scores of the same answer in several spellings add up. None if there is no answer.
         """
         scores: dict[str, float] = {}
         for answer, score in (self.answers or {}).items():

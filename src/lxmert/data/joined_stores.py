@@ -16,15 +16,15 @@ from lxmert.errors import DataError
 
 
 class JoinedStores:
-    """What batches need of a `FeatureStore`, of several that the same extractor made.
+    """The part of `FeatureStore`'s interface that batches need, over several stores of one extractor.
 
-    Positions run through the stores in turn. An image that several hold is taken from the first of them.
+    Positions run through the stores in turn. An image that several stores hold is read from the first.
 
     Args:
         stores: one or more.
 
     Raises:
-        DataError: there is none, or two were made by different extractors or have different names of classes.
+        DataError: there is none, or two were made by different extractors or have different class names.
     """
 
     def __init__(self, stores: Sequence[FeatureStore]) -> None:
@@ -32,11 +32,11 @@ class JoinedStores:
             raise DataError("no feature store is given; expected at least one")
         first = stores[0]
         for store in stores[1:]:
-            mine, its = (_identity(one.manifest) for one in (first, store))
-            if mine != its:
+            expected, other = (_identity(each.manifest) for each in (first, store))
+            if expected != other:
                 raise DataError(
-                    f"{store.path} holds features of {its[0]!r} ({its[1]} numbers), {first.path} of "
-                    f"{mine[0]!r} ({mine[1]}); expected one extractor with one list of class names"
+                    f"{store.path} holds features of {other[0]!r} ({other[1]} numbers), {first.path} of "
+                    f"{expected[0]!r} ({expected[1]}); expected one extractor with one list of class names"
                 )
         self._stores = tuple(stores)
         self._starts = [0, *accumulate(map(len, stores))]
@@ -48,7 +48,7 @@ class JoinedStores:
 
     @property
     def manifest(self) -> StoreManifest:
-        """What holds for every image; of the first store, where they may differ."""
+        """The manifest of the first store; the others may differ in what `_identity` leaves out."""
         return self._stores[0].manifest
 
     @property
@@ -96,12 +96,12 @@ class JoinedStores:
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(numbers).tolist():
             rows = np.flatnonzero(numbers == number)
-            inside = positions[rows] - self._starts[number]
-            sizes_hw[rows] = self._stores[number].read_batch(inside, features, boxes_xyxy_px, rows)
+            store_positions = positions[rows] - self._starts[number]
+            sizes_hw[rows] = self._stores[number].read_batch(store_positions, features, boxes_xyxy_px, rows)
         return sizes_hw
 
     def content_hash(self) -> str:
-        """See `FeatureStore.content_hash`; that of all stores in their order."""
+        """See `FeatureStore.content_hash`; the hashes of all stores in order."""
         return "+".join(store.content_hash() for store in self._stores)
 
     def object_counts(self) -> np.ndarray:
@@ -120,18 +120,18 @@ class JoinedStores:
 
 
 RegionStore = FeatureStore | JoinedStores
-"""Where stored regions are read from."""
+"""One feature store, or several read as one."""
 
 
 def open_stores(paths: Sequence[str | Path]) -> RegionStore:
-    """One store, or several as one.
+    """Open one store, or several as one.
 
     Raises:
         DataError: No path, one given twice, no store there, or stores that do not belong together.
     """
     if len({Path(path).resolve() for path in paths}) < len(paths):
-        named = " + ".join(map(str, paths))
-        raise DataError(f"{named}: one of them is given twice; expected different feature stores")
+        all_paths = " + ".join(map(str, paths))
+        raise DataError(f"{all_paths}: one of them is given twice; expected different feature stores")
     stores = [FeatureStore(path) for path in paths]
     return stores[0] if len(stores) == 1 else JoinedStores(stores)
 

@@ -1,4 +1,4 @@
-"""Reading JSON annotation files with errors that name the file and the place in it."""
+"""Reading JSON annotation files, with errors that name the file and the place in it."""
 
 import json
 import sys
@@ -33,14 +33,14 @@ def read_json(path: str | Path) -> Any:
 
 
 def unreadable(path: str | Path, error: OSError | UnicodeDecodeError) -> DataError:
-    """What to raise when a file cannot be opened or is not UTF-8."""
+    """The error to raise when a file cannot be opened or is not UTF-8."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file; check the data directory, the split and the file names")
     return DataError(f"{path}: cannot be read as UTF-8 text ({error})")
 
 
 class Record:
-    """One JSON object together with its place, so that every wrong field is reported with where it stands.
+    """One JSON object together with its place in a file, so that errors can name it.
 
     Attributes:
         value: The JSON object.
@@ -51,7 +51,7 @@ class Record:
     __slots__ = ("path", "place", "value")
 
     def __init__(self, value: Any, path: str | Path, place: str = "") -> None:
-        # The exact type first: it is what JSON gives, and asking for it is ten times as fast.
+        # The exact type first: JSON always gives it, and checking it is ten times as fast.
         if type(value) is not dict and not isinstance(value, Mapping):
             where = one_line(place) or "the file"
             raise DataError(f"{path}: {where} is {kind_of(value)}, expected a JSON object")
@@ -64,53 +64,55 @@ class Record:
         return one_line(f"{self.place}.{key}" if self.place else key)
 
     def get(self, key: str, kind: type[_Value]) -> _Value:
-        """The field `key`, which must be there and of this type.
+        """The field `key`, which must exist and have this type.
 
         Raises:
             DataError: The field is missing or of another type.
         """
         if key not in self.value:
             raise DataError(f"{self.path}: {self.at(key)} is missing")
-        found = self.value[key]
+        value = self.value[key]
         # bool is an int in Python, but `true` is no identifier.
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
-            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(found)}, expected {kind.__name__}")
-        return found
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected {kind.__name__}")
+        return value
 
     def optional(self, key: str, kind: type[_Value]) -> _Value | None:
-        """Like `get`, but a missing field or null gives None."""
+        """Like `get`, but None for a missing field or null."""
         return self.get(key, kind) if self.value.get(key) is not None else None
 
     def number(self, key: str) -> float:
         """The field `key`, which must be a finite number."""
-        found = self.value.get(key)
-        if not is_number(found):
-            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(found)}, expected a finite number")
-        return found
+        value = self.value.get(key)
+        if not is_number(value):
+            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected a finite number")
+        return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """The field `key`, which must be a list of strings."""
-        found = self.get(key, list)
-        for number, item in enumerate(found):
+        items = self.get(key, list)
+        for number, item in enumerate(items):
             if not isinstance(item, str):
                 raise DataError(f"{self.path}: {self.at(key)}[{number}] is {kind_of(item)}, expected str")
-        return tuple(found)
+        return tuple(items)
 
     def sentence(self, key: str) -> str:
-        """The field `key`, which must be a string of whole characters.
+        """The field `key`, which must be a string without unpaired surrogates.
 
         Raises:
-            DataError: The field is missing, of another type, or holds half a character.
+            DataError: The field is missing, of another type, or has an unpaired surrogate.
         """
-        return self._whole(self.get(key, str), self.at(key))
+        return self._without_surrogates(self.get(key, str), self.at(key))
 
     def sentences(self, key: str) -> tuple[str, ...]:
         """The field `key`, which must be a list of such strings."""
         place = self.at(key)
-        return tuple(self._whole(text, f"{place}[{n}]") for n, text in enumerate(self.texts(key)))
+        return tuple(
+            self._without_surrogates(text, f"{place}[{n}]") for n, text in enumerate(self.texts(key))
+        )
 
-    def _whole(self, text: str, place: str) -> str:
-        # JSON can hold half of a surrogate pair, which no tokenizer takes.
+    def _without_surrogates(self, text: str, place: str) -> str:
+        # JSON can contain half of a surrogate pair, which no tokenizer accepts.
         if (start := cut_character(text)) is not None:
             raise DataError(
                 f"{self.path}: {place} is {kind_of(text)}, whose character {start} is only half of one, "
@@ -129,11 +131,11 @@ class Record:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a JSON value is a finite number, and no whole one beyond what a float can hold."""
+    """Whether a JSON value is a finite number within the range of a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def kind_of(value: object) -> str:
-    """Type and value of something unexpected, shortened for a message."""
+    """Type and value of an unexpected value, shortened for a message."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"

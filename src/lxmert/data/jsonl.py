@@ -1,15 +1,15 @@
-"""Reader of data of one's own: a text file with one JSON object a line.
+"""Reader of the user's own data: a text file with one JSON object a line.
 
 Each object has
     image     name of the image, or two of them in a list, left and right
     sentence  a string; or sentences, a list of strings
 and may have
-    answer    a string: the right answer
+    answer    a string: the correct answer
     answers   {answer: score}, or a list of strings, one per person asked
     label     true or false: whether the sentence is true
     id        a string or a whole number
-A field of any other name is a mistake, but one whose name begins with "_" is a remark. Fine-tuning takes the
-lines as questions (`labelled_split`) or as sentences about pairs (`nlvr2`).
+A A field of any other name is an error, unless its name begins with "_", which marks a comment. Fine-tuning
+reads the lines as questions (`labelled_split`) or as sentences about pairs (`nlvr2`).
 """
 
 from collections import Counter
@@ -26,22 +26,22 @@ from lxmert.errors import DataError
 _FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
 
 OWN_LINES_OF_GQA = "questions of one's own, .jsonl, are of the task vqa; say vqa instead of gqa"
-"""What is said where such a file is given as questions of GQA."""
+"""Error message for such a file given as questions of GQA."""
 
-# VQA asked ten people; the answers of another number count as if there had been ten.
+# VQA asked ten people; answers of another number of people are scored as if there had been ten.
 _PEOPLE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class OwnExample:
-    """One sentence about one image or two.
+    """One sentence about one or two images.
 
     Attributes:
         images: Names of its images, one, or two in the order left, right.
         sentence: The sentence as written.
-        answers: Answer to score of a question; None for a sentence without answers.
-        label: Whether the sentence is true; None where that is not said.
-        identifier: What the line calls itself; None where it has no id. Equal for all sentences of a line.
+        answers: A question's answers and their scores; None for a sentence without answers.
+        label: Whether the sentence is true; None if the line does not say.
+        identifier: The line's id, shared by all its sentences; None if it has none.
     """
 
     images: tuple[str, ...]
@@ -57,7 +57,7 @@ class OwnExample:
 
 
 def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> list[OwnExample]:
-    """Read data of one's own, one value per sentence, in the file's order.
+    """Read the user's own data, one value per sentence, in the file's order.
 
     Raises:
         DataError: The file is missing, or a line is malformed; the message names file and line.
@@ -69,12 +69,12 @@ def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> li
 
 
 def is_own_lines(path: str | Path) -> bool:
-    """Whether a file of questions is one of own lines, as its ending says; no data set's own file has it."""
+    """Whether a questions file is in this format, by its extension, which no data set's files have."""
     return str(path).lower().endswith(".jsonl")
 
 
 def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
-    """What one line says, one value per sentence.
+    """Parse one line, one value per sentence.
 
     Raises:
         DataError: The line is malformed.
@@ -96,7 +96,7 @@ def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
 
 
 def own_identifier(example: OwnExample, path: str | Path, number: int) -> str | int:
-    """What predictions of a sentence go by: its line's id, else the file's name and its number in the file.
+    """The id of a sentence's prediction: its line's id, else the file's name and the sentence's number.
 
     Args:
         example: The sentence.
@@ -105,7 +105,7 @@ def own_identifier(example: OwnExample, path: str | Path, number: int) -> str | 
     """
     if example.identifier is not None:
         return example.identifier
-    # Lines of a submission hold neither white space nor commas in an identifier.
+    # Identifiers in a submission's lines contain neither white space nor commas.
     return "_".join(Path(path).stem.replace(",", " ").split()) + f"-{number}"
 
 
@@ -138,11 +138,11 @@ def _answers(record: Record, labels: SharedLabels) -> Label | None:
     if value is None:
         return None
     if isinstance(value, list):
-        given = record.texts("answers")
-        return labels.of({answer: _score(count, len(given)) for answer, count in Counter(given).items()})
+        texts = record.texts("answers")
+        return labels.of({answer: _score(count, len(texts)) for answer, count in Counter(texts).items()})
     return labels.read(record, "answers")
 
 
 def _score(count: int, people: int) -> float:
-    """The soft score of an answer that `count` of so many people gave."""
+    """The soft score of an answer that `count` of `people` gave."""
     return annotator_score(max(1, round(_PEOPLE * count / people)))

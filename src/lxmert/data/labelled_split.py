@@ -1,4 +1,4 @@
-"""Questions with scored answers in one file a split: the authors' JSON files of VQA and GQA, or own lines."""
+"""Questions with scored answers, one file a split: the authors' VQA and GQA files, or the user's own data."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ class LabelledReader(SplitReader):
     def read(
         self, split: str, purpose: Purpose, progress: StartProgress = no_progress
     ) -> Sequence[TaskExample]:
-        """See `SplitReader.read`; the kind is the question type, which only VQA's files tell."""
+        """See `SplitReader.read`; the kind is the question type, which only VQA's files have."""
         path = self.files.questions_path(self.directory, split)
         return [
             TaskExample(
@@ -39,7 +39,7 @@ class LabelledReader(SplitReader):
         return read(path, progress=progress)
 
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
-        """All scored answers, and the best of them."""
+        """All scored answers, labelled with the highest-scored one."""
         question: LabelledQuestion = example.source
         scores = answers.merge_scores(question.label or {})
         return Target(max(scores, key=lambda label: scores[label], default=IGNORED_LABEL), scores)

@@ -1,4 +1,4 @@
-"""Labels `{answer: score}`, read from a file or made of what people said, and questions that have them."""
+"""Labels `{answer: score}`, from a file or from annotators' answers, and questions that have them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from lxmert.errors import DataError
 
 Label = Mapping[str, float]
 
-# Scores are sums of tenths or thirds, in float32 at times; what they exceed 1 by is taken off.
+# Scores are sums of tenths or thirds, sometimes in float32; those above 1 by less than this become 1.
 _ROUNDING = 1e-6
 
 # Score of an answer given by n annotators; four or more give 1. Equals the official leave-one-out accuracy
@@ -23,7 +23,7 @@ def annotator_score(annotators: int) -> float:
 
 
 def best_answer(label: Label) -> str:
-    """The answer with the highest score, the first of several; `label` holds at least one."""
+    """The answer with the highest score, the first of equals; `label` must not be empty."""
     return max(label, key=lambda answer: label[answer])
 
 
@@ -32,12 +32,12 @@ class LabelledQuestion:
     """One question about one image with scored answers.
 
     Attributes:
-        question_id: An int in VQA's files, a str in GQA's, either in data of one's own.
+        question_id: An int in VQA's files, a str in GQA's, either in the user's own data.
         image: The image's name, without extension in these files.
         question: The question as written.
-        label: Answer to score; None in a file without answers.
-        question_type: The question's family; None where the file does not say.
-        answer_type: "yes/no", "number" or "other"; None where the file does not say.
+        label: The answers and their scores; None in a file without answers.
+        question_type: The question's family; None if the file does not say.
+        answer_type: "yes/no", "number" or "other"; None if the file does not say.
     """
 
     question_id: int | str
@@ -49,10 +49,10 @@ class LabelledQuestion:
 
 
 class SharedLabels:
-    """Reads labels and gives one object for equal ones, for most of a million questions have the same few.
+    """Reads labels and returns one object for equal ones, since most of a million questions share a few.
 
     Attributes:
-        shared: Gives one object for equal strings.
+        shared: Returns one object for equal strings.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class SharedLabels:
         return self.of({answer: min(score, 1.0) for answer, score in scores.items()})
 
     def of(self, scores: Label) -> Label:
-        """The first of the labels that equal this one."""
+        """The first label equal to this one."""
         items = tuple(scores.items())
         label = self._labels.get(items)
         if label is None:

@@ -1,4 +1,4 @@
-"""Readers of the JSON files that the authors of LXMERT re-distribute, as its code reads them.
+"""Readers of the JSON files that the authors of LXMERT re-distribute.
 
 Source: airsplay/lxmert, lists of records:
     data/lxmert/*.json  {img_id, sentf: {source: [sentence]}, labelf: {source: [{answer: score}]}}
@@ -26,8 +26,8 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
     """Read an aggregated pre-training file: every sentence of every source of every image, in its order.
 
     Raises:
-        DataError: The file is missing or malformed, an image occurs twice, or a source has not as many labels
-            as sentences; the message names file and place.
+        DataError: The file is missing or malformed, an image occurs twice, or a source has unequal numbers of
+            labels and sentences; the message names file and place.
     """
     labels = SharedLabels()
     texts: list[ImageText] = []
@@ -39,7 +39,13 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
             written = sentences.sentences(source)
             known = [None] * len(written) if scores is None else _labels(scores, source, len(written), labels)
             source = labels.shared(source)
-            texts += map(ImageText, [image] * len(written), written, [source] * len(written), known)
+            texts += map(
+                ImageText,
+                [image] * len(written),
+                written,
+                [source] * len(written),
+                known,
+            )
         if scores is not None:
             _refuse_labels_alone(sentences, scores)
     return texts
@@ -91,7 +97,7 @@ def _questions(
 
 
 def _once(path: str | Path, key: str, progress: StartProgress) -> Iterator[Record]:
-    """The records of a list, of which no two have the same `key`."""
+    """Read the records of a list, refusing duplicate values of `key`."""
     seen: set[int | str] = set()
     for record in stream_records(path, progress=progress):
         value = record.value.get(key)
@@ -105,10 +111,10 @@ def _once(path: str | Path, key: str, progress: StartProgress) -> Iterator[Recor
 def _labels(scores: Record, source: str, sentences: int, labels: SharedLabels) -> list[Label | None]:
     if source not in scores.value:
         return [None] * sentences
-    found = scores.get(source, list)
-    if len(found) != sentences:
+    items = scores.get(source, list)
+    if len(items) != sentences:
         raise DataError(
-            f"{scores.path}: {scores.at(source)} has {len(found)} labels for {sentences} sentences; expected "
+            f"{scores.path}: {scores.at(source)} has {len(items)} labels for {sentences} sentences; expected "
             f"one for each"
         )
     return [labels.of_record(record) for record in scores.records(source)]

@@ -1,9 +1,9 @@
-"""Which words and objects of an example are hidden from a model in pre-training, and behind what.
+"""Masking of words and objects in pre-training.
 
 Source: paper sections 3.1.1 and 3.1.2 and the released pre-training code. Everything random about an example
 follows from a seed and the example's draw number alone (Philox, Salmon et al. 2011, a random function of a
-counter): neither the rest of the batch nor the number of loaders or processes changes it, and a resumed run
-sees what it would have seen.
+counter): neither the rest of the batch nor the number of loaders or processes changes it, nor does
+resuming a run.
 
 Shapes: B batch, W words, O objects.
 """
@@ -19,7 +19,7 @@ from lxmert.errors import ConfigurationError
 
 
 class RandomPurpose(IntEnum):
-    """What random numbers are for; each purpose has numbers of its own."""
+    """What random numbers are for; each purpose has its own."""
 
     PAIR = 0
     ANSWER = 1
@@ -28,25 +28,25 @@ class RandomPurpose(IntEnum):
 
 
 def random_numbers(seed: int, draw: int, purpose: RandomPurpose) -> np.random.Generator:
-    """The random numbers of one example for one purpose: the same for the same arguments, wherever called.
+    """Random numbers of one example for one purpose; the same arguments always give the same numbers.
 
     Args:
         seed: of the run.
         draw: the draw number, epoch · examples + index: which example, in which epoch.
-        purpose: what for.
+        purpose: what they are for.
     """
-    # Numbers taken count up the lowest of the counter's four words.
+    # Drawing numbers increments the lowest of the counter's four words.
     counter = np.array([0, 0, 0, purpose], np.uint64)
     return np.random.Generator(np.random.Philox(counter=counter, key=np.array([seed, draw], np.uint64)))
 
 
 class Hidden(NamedTuple):
-    """What happens to each word or object; all of the same shape and boolean.
+    """How each word or object is masked; boolean arrays of the same shape.
 
     Attributes:
-        chosen: True where it is to be predicted.
+        chosen: True where it must be predicted.
         blank: True where it is shown as a mask or as zeros.
-        random: True where another one is shown in its place.
+        random: True where a random one is shown in its place.
     """
 
     chosen: np.ndarray
@@ -56,12 +56,12 @@ class Hidden(NamedTuple):
 
 @dataclass(frozen=True)
 class WordMasking:
-    """How words are hidden.
+    """How words are masked.
 
     Attributes:
         rate: probability that a word piece is chosen to be predicted.
         mask_share: of the chosen, those shown as [MASK].
-        random_share: of the chosen, those shown as any piece of the vocabulary; the rest is shown as it is.
+        random_share: of the chosen, those shown as a random word piece; the rest is shown unchanged.
 
     Raises:
         ConfigurationError: a value outside 0..1, or shares of more than 1 together.
@@ -82,7 +82,7 @@ class WordMasking:
         mask_token_id: int,
         vocabulary_size: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Hide words.
+        """Mask words.
 
         Args:
             token_ids: (B, W) int64.
@@ -95,20 +95,20 @@ class WordMasking:
             the ids as the model sees them, and the true ids of the chosen words, -100 elsewhere; both (B, W).
         """
         hidden = _hidden(may_be_chosen, numbers, self.rate, self.mask_share, self.random_share)
-        anything = (numbers[..., 2] * vocabulary_size).astype(np.int64)
-        shown = np.where(hidden.blank, mask_token_id, np.where(hidden.random, anything, token_ids))
+        replacements = (numbers[..., 2] * vocabulary_size).astype(np.int64)
+        shown = np.where(hidden.blank, mask_token_id, np.where(hidden.random, replacements, token_ids))
         return shown, np.where(hidden.chosen, token_ids, IGNORED_LABEL)
 
 
 @dataclass(frozen=True)
 class ObjectMasking:
-    """How objects are hidden; their boxes never are.
+    """How objects are masked; their boxes are always shown.
 
     Attributes:
         rate: probability that an object is chosen to be predicted.
         zero_share: of the chosen, those whose features are shown as zeros.
-        random_share: of the chosen, those shown with the features of any object of any sentence's image; the
-            rest is shown as it is. The paper has only zeros, the released code these three.
+        random_share: of the chosen, those shown with the features of a random object of another sentence's
+            image; the rest is shown unchanged. The paper has only zeros, the released code these three.
 
     Raises:
         ConfigurationError: a value outside 0..1, or shares of more than 1 together.
@@ -129,7 +129,7 @@ class ObjectMasking:
             numbers: (B, O, 2 or more) random numbers in 0..1, of which the first two are used.
 
         Returns:
-            what becomes of each, (B, O).
+            how each is masked, (B, O).
         """
         return _hidden(is_object, numbers, self.rate, self.zero_share, self.random_share)
 
@@ -138,16 +138,16 @@ def _hidden(
     may_be_chosen: np.ndarray, numbers: np.ndarray, rate: float, blank_share: float, random_share: float
 ) -> Hidden:
     chosen = may_be_chosen & (numbers[..., 0] < rate)
-    fate = numbers[..., 1]
-    blank = chosen & (fate < blank_share)
-    return Hidden(chosen, blank, chosen & ~blank & (fate < blank_share + random_share))
+    number = numbers[..., 1]
+    blank = chosen & (number < blank_share)
+    return Hidden(chosen, blank, chosen & ~blank & (number < blank_share + random_share))
 
 
-def _check(what: str, rate: float, blank_share: float, random_share: float) -> None:
+def _check(kind: str, rate: float, blank_share: float, random_share: float) -> None:
     values = (rate, blank_share, random_share)
     # Shares such as 0.9 and 0.1 may add up to a little more than 1 in binary.
     if not all(0 <= value <= 1 for value in values) or blank_share + random_share > 1 + 1e-9:
         raise ConfigurationError(
-            f"{what}: rate, blank share and random share are {values}; expected 0..1 each and shares of at "
+            f"{kind}: rate, blank share and random share are {values}; expected 0..1 each and shares of at "
             "most 1 together"
         )

@@ -2,9 +2,9 @@
 
 Source: Suhr et al. 2019 (arXiv 1811.00491) and the published files (lil-lab/nlvr), a JSON object a line:
 {identifier, sentence, label: "True" | "False", left_url, right_url, ...; directory in the training split}.
-An identifier is "<split>-<set>-<pair>-<sentence>", its images are called "<split>-<set>-<pair>-img0" (left)
-and "-img1" (right). Lines of one's own (see `jsonl`) are read too: those that have an `image` and no
-`identifier`.
+An identifier is "<split>-<set>-<pair>-<sentence>", its images are named "<split>-<set>-<pair>-img0" (left)
+and "-img1" (right). Lines of the user's own data (see `jsonl`), which have an `image` and no `identifier`,
+are read too.
 """
 
 from dataclasses import dataclass
@@ -29,15 +29,15 @@ class Nlvr2Example:
     """One sentence about one pair of images.
 
     Attributes:
-        identifier: "<split>-<set>-<pair>-<sentence>", or what an own line calls itself; unique in its file.
+        identifier: "<split>-<set>-<pair>-<sentence>", or the id of a line of own data; unique in its file.
         sentence: The sentence as written.
-        label: True where the sentence is true of the pair; None where the file does not say.
-        left_image: Name of the left image, without extension but in an own line.
+        label: True where the sentence is true of the pair; None if the file does not say.
+        left_image: Name of the left image, without extension except in a line of the user's own.
         right_image: Name of the right image, likewise.
-        group: The identifier with the pair left blank: the same sentence about other pairs of its set. Of an
-            own line the sentence.
-        left_url: Where the left image was found; None where the file does not say.
-        right_url: Where the right image was found; None where the file does not say.
+        group: The identifier with an empty pair, shared by all pairs that have the sentence; the sentence
+            itself for a line of the user's own.
+        left_url: Address or path of the left image; None if the file does not say.
+        right_url: Address or path of the right image; None if the file does not say.
         directory: Folder of the training images, 0 to 99; None in other splits.
     """
 
@@ -68,14 +68,14 @@ def read_nlvr2(
 ) -> Nlvr2Data:
     """Read a file in NLVR2's format.
 
-    Where `left_url` or `right_url` is a path and no address (made scenes have that), the image is called as
-    the file it names. Lines of one's own may stand there, too.
+    If `left_url` or `right_url` is a path rather than an address (as in made scenes), the image has the name
+    of that file. The file may also contain lines of the user's own data.
 
     Args:
         path: The file.
-        labels_only: True asks of a line no more than scoring needs, identifier and label; the sentence is
-            empty where it is missing.
-        progress: Shows how far it is read.
+        labels_only: True requires only what scoring needs, identifier and label; a missing sentence is
+            read as empty.
+        progress: Shows how much of it has been read.
 
     Raises:
         DataError: The file is missing or malformed, or an identifier occurs twice; the message names file and
@@ -85,10 +85,10 @@ def read_nlvr2(
     examples: dict[str, Nlvr2Example] = {}
     for record in json_lines(path, progress=progress):
         is_own = "image" in record.value and "identifier" not in record.value
-        found = (
+        line_examples = (
             _own_pairs(record, labels, len(examples)) if is_own else [_example(record, shared, labels_only)]
         )
-        for example in found:
+        for example in line_examples:
             if example.identifier in examples:
                 place = record.at("id" if is_own else "identifier")
                 raise DataError(f"{path}: {place} {example.identifier!r} occurs twice")
@@ -97,15 +97,15 @@ def read_nlvr2(
 
 
 def path_of_url(url: str | None) -> PurePosixPath | None:
-    """The path that an image's url is, None where it is an address or missing."""
+    """The url of an image as a path; None if it is an address or missing."""
     return None if not url or "://" in url or url.startswith("//") else PurePosixPath(url)
 
 
 def identifier_and_group(record: Record) -> tuple[str, str]:
-    """The field `identifier`, and the same with its pair left blank, which is what consistency groups by.
+    """The field `identifier`, and the same with an empty pair, by which consistency groups examples.
 
     Raises:
-        DataError: It is no "<split>-<set>-<pair>-<sentence>".
+        DataError: It is not of the form "<split>-<set>-<pair>-<sentence>".
     """
     identifier = record.get("identifier", str)
     parts = identifier.split("-")
@@ -137,7 +137,7 @@ def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
 
 
 def _own_pairs(record: Record, labels: SharedLabels, before: int) -> list[Nlvr2Example]:
-    """The sentences of a line of one's own, `before` being how many the file has in front of it."""
+    """The sentences of a line of the user's own data; `before` is the number of examples before it."""
     pairs = []
     for number, own in enumerate(own_examples(record, labels), before + 1):
         identifier = str(own_identifier(own, record.path, number))

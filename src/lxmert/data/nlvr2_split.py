@@ -13,7 +13,7 @@ from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExampl
 from lxmert.data.task_split import SplitReader, refuse_shared_names
 
 TRUTH_VALUES = ("False", "True")
-"""The two classes in their order, spelled as the data set spells them."""
+"""The two classes in order, spelled as in the data set."""
 
 
 class Nlvr2Reader(SplitReader):
@@ -53,7 +53,7 @@ class Nlvr2Reader(SplitReader):
         return AnswerVocabulary(TRUTH_VALUES)
 
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
-        """The file that the example's url names where it is a path, else the file of the image's name."""
+        """The example's url if it is a path, else the file of the image's name."""
         pair: Nlvr2Example = example.source
         path = path_of_url((pair.left_url, pair.right_url)[place])
         if path is not None:

@@ -1,11 +1,12 @@
-"""What the objects of a data set are: class and attribute ids, by a detector or by an instances file.
+"""Class and attribute ids of the objects of a data set, from a detector or an instances file.
 
-LXMERT's object prediction (paper section 3.1.2) learns them beside the answers. A detector says them of the
-objects that it found, as in the paper. Where boxes are given, the class is the category of the box's record,
+LXMERT's object prediction (paper section 3.1.2) learns them besides the answers. A detector labels the
+objects that it finds, as in the paper. Where boxes are given, the class is the category of the box's record,
 and the attribute is the combination of the record's "attributes" (in made scenes: colour, size and fill), one
 class for each combination that occurs.
 
-Shapes: I images, B of them in a batch, O the most objects of any image (trimmed to the batch's own most).
+Shapes: I images, B of them in a batch, O the largest number of objects of an image (in the batch, of
+its images).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +23,15 @@ from lxmert.vision.regions import Regions
 
 @dataclass(frozen=True)
 class ObjectLabels:
-    """Class and attribute of every object of a data set's images, padded to the image with the most objects.
+    """Classes and attributes of all objects of a data set's images, padded to the largest number of objects.
 
     Attributes:
         objects: (I, O) int64, class ids.
         attributes: (I, O) int64, attribute ids.
         object_count: number of classes.
         attribute_count: number of attributes; 1 where no record has any.
-        object_confidences: (I, O) float32, how sure the extractor is of each class; None: not said.
-        attribute_confidences: (I, O) float32, the same of the attributes.
+        object_confidences: (I, O) float32, the extractor's confidence in each class; None if unknown.
+        attribute_confidences: (I, O) float32, the same for the attributes.
     """
 
     objects: Tensor
@@ -42,7 +43,7 @@ class ObjectLabels:
 
     @classmethod
     def from_images(cls, images: Sequence[CocoImage]) -> "ObjectLabels":
-        """Collect the labels of images, one row each in the order given.
+        """Collect the labels of images, one row each, in their order.
 
         Ids count the categories and the attribute combinations of these images, in sorted order.
         """
@@ -61,7 +62,7 @@ class ObjectLabels:
 
     @classmethod
     def from_regions(cls, images: Sequence[Regions]) -> "ObjectLabels | None":
-        """What the extractor says the objects of these images are; None where it does not name them."""
+        """Collect the extractor's labels of these images; None if it has none."""
         if any(image.object_ids is None for image in images):
             return None
         most = max(map(len, images), default=0)
@@ -86,16 +87,16 @@ class ObjectLabels:
     def batch(
         self, rows: Tensor, objects: int, *, confidences: bool = False
     ) -> dict[str, tuple[Tensor, Tensor]]:
-        """The model's `obj_labels` for these rows, cut to so many objects.
+        """The model's `obj_labels` for these rows, truncated to `objects` objects.
 
         Args:
             rows: (B,) int64.
             objects: O of the batch.
-            confidences: True weighs each label by the extractor's confidence, False all the same.
+            confidences: True weights each label by the extractor's confidence, False all equally.
 
         Returns:
-            "obj" and "attr", each class ids (B, O) int64 and weights (B, O) float32; what has no label has
-            the id -100 and the weight 0.
+            "obj" and "attr", each class ids (B, O) int64 and weights (B, O) float32; objects without a
+            label have the id -100 and the weight 0.
         """
         tables = {
             "obj": (self.objects, self.object_confidences if confidences else None),
@@ -114,7 +115,7 @@ def labels_with_weights(ids: Tensor, confidences: Tensor | None) -> tuple[Tensor
 
 
 def _padded(values_of_images: Sequence[Tensor | None], most: int, padding: float) -> Tensor:
-    """(I, O), of the type of the padding."""
+    """Stack into a table (I, O), of the padding's dtype."""
     table = torch.full((len(values_of_images), most), padding)
     for row, values in enumerate(values_of_images):
         if values is not None:

@@ -1,4 +1,4 @@
-"""Questions with scored answers out of data of one's own (see `jsonl`), for fine-tuning and for scoring."""
+"""Reader of questions with scored answers in the user's own data (see `jsonl`), to train and score on."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ def read_own_questions(
 
     Args:
         path: The file.
-        annotated: True wants answers to each, none of them empty; False takes what there is.
-        progress: Shows how far it is read.
+        annotated: True requires non-empty answers to each question; False accepts questions without.
+        progress: Shows how much of it has been read.
 
     Returns:
-        Questions under the ids of their lines; those of lines without one are called as the file and their
-        number in it, such as "val-3".
+        Questions with the ids of their lines; the id of a line without one is the file's name and the
+        question's number in it, such as "val-3".
 
     Raises:
         DataError: The file is missing, a line is malformed, about two images or, if annotated, without

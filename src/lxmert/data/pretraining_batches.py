@@ -1,8 +1,8 @@
-"""From sentences about images to batches of the five pre-training tasks (paper section 3.1).
+"""Batches of the five pre-training tasks from sentences about images (paper section 3.1).
 
-What is random about an example follows from its draw number, epoch · examples + index, which a
-`training.sampling.DrawSampler` gives; see `masking`. Numbers 0 .. len - 1 are those of epoch 0: who always
-asks for these, as validation does, gets the same pairs and masks every time.
+All randomness in an example follows from its draw number, epoch · examples + index, from a
+`training.sampling.DrawSampler`; see `masking`. Numbers 0 .. len - 1 are those of epoch 0: always using these,
+as validation does, gives the same pairs and masks every time.
 
 Shapes: B batch, W words (padded to the longest of the batch), O objects, D features.
 """
@@ -27,7 +27,7 @@ from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.data.token_table import TokenTable, pad_token_ids
 from lxmert.errors import DataError
 
-# Random numbers for each object: whether, how, and for a replacement whose and which.
+# Random numbers for each object: whether and how it is masked; of a replacement, its image and object.
 _NUMBERS_PER_OBJECT = 4
 _NUMBERS_PER_WORD = 3
 
@@ -40,7 +40,7 @@ class PretrainingItem(NamedTuple):
         region_row: the image's row in the region source.
         token_ids: (W,) int64 with the special tokens; of another image's sentence in a mismatched pair.
         is_matched: True where the sentence is about the image.
-        answer: class id of an answer, -100 where none is known or the pair is mismatched.
+        answer: class id of an answer, -100 if none is known or the pair is mismatched.
     """
 
     draw: int
@@ -51,25 +51,25 @@ class PretrainingItem(NamedTuple):
 
 
 class PretrainingDataset(Dataset[PretrainingItem]):
-    """Sentences about images, each with another fate at every draw number.
+    """Sentences about images, masked and paired anew at every draw number.
 
-    Keeps numbers only, in a few arrays that loader processes share.
+    Only numbers are kept, in a few arrays that loader processes share.
 
     Args:
         texts: The sentences with their images and answers.
         tokenizer: Turns sentences into ids.
-        max_length: Most tokens of a sentence with its special tokens (authors: 20).
-        regions: The images' regions; holds every image of the texts under its name.
-        answers: The answers in class order; None does not ask questions.
-        settings: What is asked.
+        max_length: Maximum number of tokens of a sentence, special tokens included (authors: 20).
+        regions: The images' regions; must have every image of the texts by its name.
+        answers: The answers in class order; None turns question answering off.
+        settings: The tasks.
         progress: Shows the tokenising.
 
     Attributes:
         sources: Names of the texts' sources, sorted.
-        source_ids: (examples,) int64, place in `sources`.
+        source_ids: (examples,) int64, index into `sources`.
 
     Raises:
-        DataError: No texts, an image without regions, or a single image where mismatched pairs are wanted.
+        DataError: No texts, an image without regions, or only one image although mismatched pairs are on.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         self._answers = AnswerTargets((text.answers for text in labelled), answers)
         self.sources = sorted({text.source for text in texts})
         places = {source: place for place, source in enumerate(self.sources)}
-        found = (places[text.source] for text in texts)
-        self.source_ids = torch.from_numpy(np.fromiter(found, np.int64, len(texts)))
+        source_places = (places[text.source] for text in texts)
+        self.source_ids = torch.from_numpy(np.fromiter(source_places, np.int64, len(texts)))
 
     @property
     def lengths(self) -> list[int]:
@@ -113,14 +113,14 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         return self._answers.known
 
     def answer_scores(self, index: int) -> dict[int, float]:
-        """Scores by class id of an example's answers; empty where none is known."""
+        """Scores by class id of an example's answers; empty if none is known."""
         return self._answers.scores(index)
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def __getitem__(self, draw: int) -> PretrainingItem:
-        """The example that this draw number shows."""
+        """The example of this draw number."""
         index = draw % len(self)
         other = self._mismatched(draw, index)
         is_matched = other is None
@@ -129,7 +129,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         return PretrainingItem(draw, int(self.rows[index]), self._tokens[sentence], is_matched, answer)
 
     def _mismatched(self, draw: int, index: int) -> int | None:
-        """An example of another image whose sentence is shown in this one's place, or None."""
+        """The example of another image whose sentence replaces this one's, or None."""
         if not self.settings.mismatch_probability:
             return None
         numbers = random_numbers(self.settings.seed, draw, RandomPurpose.PAIR)
@@ -142,7 +142,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
 
 
 class TokenizerFacts(NamedTuple):
-    """What a batch must know of the tokenizer."""
+    """The tokenizer's properties that batches need."""
 
     pad_token_id: int
     mask_token_id: int
@@ -150,15 +150,15 @@ class TokenizerFacts(NamedTuple):
 
 
 class PretrainingCollator:
-    """Makes batches of `LxmertForPreTraining`'s inputs and targets; hides words and objects.
+    """Makes batches of `LxmertForPreTraining`'s inputs and targets; masks words and objects.
 
     Args:
         dataset: where the items come from.
         pad_to_multiple_of: the words' axis is padded to a multiple of this; masked padding changes no result.
-        object_labels: what the objects are; None takes what the extractor says.
+        object_labels: the objects' labels; None takes the extractor's.
 
     Raises:
-        DataError: class or attribute is asked for, and nothing says it.
+        DataError: classes or attributes are to be predicted, but there are no labels.
     """
 
     def __init__(
@@ -185,9 +185,9 @@ class PretrainingCollator:
 
         Returns:
             input_ids, attention_mask, token_type_ids (B, W) int64; visual_feats (B, O, D), visual_pos
-            (B, O, 4), visual_attention_mask (B, O); and of these what the settings ask for: labels (B, W),
-            obj_labels {"obj", "attr", "feat"} as `LxmertForPreTraining` takes them, matched_label (B,), ans
-            (B,). Class ids are -100 where there is nothing to learn.
+            (B, O, 4), visual_attention_mask (B, O); and, as the settings require, labels (B, W),
+            obj_labels {"obj", "attr", "feat"} as in `LxmertForPreTraining`, matched_label (B,), ans (B,).
+            Class ids are -100 where there is nothing to learn.
         """
         batch = self._words(items) | self._objects(items)
         if self._settings.mismatch_probability:
@@ -205,9 +205,9 @@ class PretrainingCollator:
             lengths = [len(token_ids) for token_ids in sentences]
             numbers = self._numbers(items, RandomPurpose.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
             # The first and the last token are special.
-            inside = np.zeros(ids.shape, bool)
-            inside[:, 1:-1] = attention_mask[:, 2:] != 0
-            ids, labels = masking.hide(ids, inside, numbers, facts.mask_token_id, facts.vocabulary_size)
+            maskable = np.zeros(ids.shape, bool)
+            maskable[:, 1:-1] = attention_mask[:, 2:] != 0
+            ids, labels = masking.hide(ids, maskable, numbers, facts.mask_token_id, facts.vocabulary_size)
             batch["labels"] = torch.from_numpy(labels)
         input_ids = torch.from_numpy(ids)
         return {
@@ -220,7 +220,7 @@ class PretrainingCollator:
     def _objects(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
         rows = torch.tensor([item.region_row for item in items])
         batch: dict[str, Any] = dict(self._regions.batch(rows))
-        seen = batch["visual_feats"]
+        shown_features = batch["visual_feats"]
         is_object = batch["visual_attention_mask"].numpy() != 0
         chosen = np.zeros_like(is_object)
         if self._settings.objects is not None:
@@ -228,15 +228,15 @@ class PretrainingCollator:
             shape = (is_object.shape[1], _NUMBERS_PER_OBJECT)
             numbers = self._numbers(items, RandomPurpose.OBJECTS, shape, counts)
             chosen, blank, random = self._settings.objects.choose(is_object, numbers)
-            seen = seen.clone()
-            seen[torch.from_numpy(blank)] = 0.0
+            shown_features = shown_features.clone()
+            shown_features[torch.from_numpy(blank)] = 0.0
             donors = (numbers[random][:, 2] * len(self._dataset)).astype(np.int64)
-            seen[torch.from_numpy(random)] = self._regions.pick_objects(
+            shown_features[torch.from_numpy(random)] = self._regions.pick_objects(
                 torch.from_numpy(self._dataset.rows[donors].astype(np.int64)),
                 torch.from_numpy(numbers[random][:, 3]),
             )
         targets = self._object_targets(rows, batch["visual_feats"], torch.from_numpy(chosen))
-        batch["visual_feats"] = seen
+        batch["visual_feats"] = shown_features
         return batch | ({"obj_labels": targets} if targets else {})
 
     def _object_targets(
@@ -262,7 +262,7 @@ class PretrainingCollator:
         shape: tuple[int, int],
         used: Sequence[int],
     ) -> np.ndarray:
-        """Random numbers (B, *shape), for each item as many rows as it uses; so padding changes nothing."""
+        """Random numbers (B, *shape), drawn for used rows only, so that padding changes nothing."""
         numbers: np.ndarray = np.ones((len(items), *shape))
         for row, (item, count) in enumerate(zip(items, used, strict=True)):
             random = random_numbers(self._settings.seed, item.draw, purpose)
@@ -274,11 +274,11 @@ def _rows(texts: Sequence[ImageText], regions: RegionSource) -> np.ndarray:
     """The region row of each text's image, (examples,) int32."""
     if not texts:
         raise DataError("there are no sentences to learn from")
-    found = {image: regions.rows.get(image) for image in {text.image for text in texts}}
-    missing = sorted(image for image, row in found.items() if row is None)
+    row_by_image = {image: regions.rows.get(image) for image in {text.image for text in texts}}
+    missing = sorted(image for image, row in row_by_image.items() if row is None)
     if missing:
         raise DataError(
-            f"{len(missing):,} of {len(found):,} images have no regions, the first is {missing[0]}; "
+            f"{len(missing):,} of {len(row_by_image):,} images have no regions, the first is {missing[0]}; "
             "`lxmert extract` adds them to a feature store"
         )
-    return np.fromiter((found[text.image] for text in texts), np.int32, len(texts))
+    return np.fromiter((row_by_image[text.image] for text in texts), np.int32, len(texts))

@@ -1,4 +1,4 @@
-"""What is asked of a model in pre-training (paper section 3.1)."""
+"""Settings of the pre-training tasks (paper section 3.1)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ ObjectLabelLoss = Literal["all_confidence", "masked"]
 
 @dataclass(frozen=True)
 class PretrainingSettings:
-    """What is asked of a model in pre-training. The defaults are those of the released code.
+    """Which pre-training tasks a model is given, and how. The defaults are those of the released code.
 
     Attributes:
-        seed: of all that is random about examples.
-        words: how words are hidden; None hides none and asks for none.
-        objects: how objects are hidden; None hides none, so that there are no features to predict.
-        mismatch_probability: how often another image's sentence stands in the place of the image's own; 0
-            leaves all pairs as they are and does not ask about them.
-        object_targets: what is asked of the objects, any of "obj" (class), "attr" (attribute) and "feat"
+        seed: of all randomness in the examples.
+        words: how words are masked; None neither masks nor predicts any.
+        objects: how objects are masked; None masks none, so that there are no features to predict.
+        mismatch_probability: probability that an image's sentence is replaced by another image's; 0 leaves
+            all pairs unchanged and turns the matching task off.
+        object_targets: what is predicted of the objects, any of "obj" (class), "attr" (attribute) and "feat"
             (features).
-        object_label_loss: "all_confidence" asks for class and attribute of all objects, weighted by the
-            extractor's confidence, as the released code does; "masked" only of those chosen, all weighing 1,
-            as the paper says.
+        object_label_loss: "all_confidence" predicts class and attribute of all objects, weighted by the
+            extractor's confidence, as in the released code; "masked" only of the chosen ones, with weight 1,
+            as in the paper.
     """
 
     seed: int = 9595

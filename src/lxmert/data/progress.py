@@ -1,4 +1,4 @@
-"""How long work in the data package tells how far it is, without knowing who shows it."""
+"""Progress of long operations, reported without knowing how it is shown."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -7,10 +7,10 @@ _Thing = TypeVar("_Thing")
 
 _THINGS_PER_MOVE = 10_000
 
-# Called with how much was done since the last call.
+# Called with the amount done since the last call.
 Advance = Callable[[int], None]
 
-# Starts a progress bar: a description and the total; returns what to call with each amount done.
+# Starts a progress bar from a description and the total; returns a function to call with each amount done.
 StartProgress = Callable[[str, int], Advance]
 
 
@@ -20,7 +20,7 @@ def no_progress(description: str, total: int) -> Advance:
 
 
 def in_sight(things: Sequence[_Thing], description: str, progress: StartProgress) -> Iterator[_Thing]:
-    """One thing of many after another, under a bar; it moves now and then, for each move takes a while."""
+    """Iterate under a progress bar, which moves only now and then because each move takes time."""
     advance = progress(description, len(things))
     for start in range(0, len(things), _THINGS_PER_MOVE):
         part = things[start : start + _THINGS_PER_MOVE]

@@ -13,13 +13,13 @@ from lxmert.data.vqa import read_vqa
 def question_ids(
     task: SubmissionTask, path: str | Path, *, progress: StartProgress = no_progress
 ) -> list[int] | list[str] | list[int | str]:
-    """Ids of all questions of a file, in its order: int for VQA, either for one's own, str for the others.
+    """Ids of all questions of a file, in order: int for VQA, either type for own data, str for the others.
 
     Args:
-        task: Whose format the file has.
-        path: VQA: a questions file, or one's own (see `form_of`); GQA: a questions file or a folder of its
+        task: The task whose format the file has.
+        path: VQA: a questions file, or own data (see `form_of`); GQA: a questions file or a folder of its
             parts; NLVR2: JSON lines.
-        progress: Shows how far it is read.
+        progress: Shows how much of it has been read.
 
     Raises:
         DataError: The file is missing or malformed, or an id occurs twice.

@@ -1,6 +1,6 @@
 """Where batches of regions come from: a table in memory, or a feature store too large for one.
 
-Shapes: B batch, O the most objects of any image in the batch, D features, K objects.
+Shapes: B batch, O the largest number of objects of an image in the batch, D features, K objects.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ IN_MEMORY_BYTES = 2 * 2**30
 
 
 class ObjectLabelSource(Protocol):
-    """What the objects of a source's images are."""
+    """Classes and attributes of the objects of a source's images."""
 
     @property
     def object_count(self) -> int:
@@ -57,20 +57,20 @@ class RegionSource(Protocol):
 
     @property
     def rows(self) -> Mapping[Hashable, int]:
-        """Image to row."""
+        """Row of each image."""
         ...
 
     @property
     def object_labels(self) -> ObjectLabelSource | None:
-        """What the extractor says the objects are; None where it does not."""
+        """The objects' labels from the extractor; None if it predicts none."""
         ...
 
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
-        """The visual model inputs of these rows (B,) int64, cut to the batch's own most objects.
+        """The visual model inputs of these rows (B,) int64, truncated to the batch's largest object count.
 
         Returns:
-            visual_feats (B, O, D) float32 or as asked for, visual_pos (B, O, 4) float32 in 0..1,
-            visual_attention_mask (B, O) int64; the caller's own, to change as it likes. O is at least 1.
+            visual_feats (B, O, D) float32 or the requested dtype, visual_pos (B, O, 4) float32 in 0..1,
+            visual_attention_mask (B, O) int64; owned by the caller, who may modify them. O is at least 1.
         """
         ...
 
@@ -79,7 +79,7 @@ class RegionSource(Protocol):
 
         Args:
             rows: (K,) int64.
-            where: (K,) in 0..1, 1 excluded. An image without objects gives zeros.
+            where: (K,) in [0, 1). The features of an image without objects are zeros.
         """
         ...
 
@@ -92,41 +92,41 @@ def open_regions(
     feature_dtype: torch.dtype = torch.float32,
     progress: StartProgress = no_progress,
 ) -> RegionSource:
-    """The regions of images that a store holds, in memory where they fit.
+    """Open the stored regions of the named images, in memory if they fit.
 
     Args:
         store: the store.
-        names: names of the images, with or without ending and folders; see `StoredNames`.
-        in_memory_bytes: the most that may be kept in memory.
-        feature_dtype: of the batches' features. float16 of a store of that type takes half the memory and
-            time, also on the way to a GPU; models bring features to their own precision.
+        names: names of the images, with or without extension and folders; see `StoredNames`.
+        in_memory_bytes: the memory limit.
+        feature_dtype: of the batches' features. float16, from a store of that dtype, halves memory and time,
+            also for the transfer to a GPU; models convert features to their own precision.
         progress: shows the reading into memory.
 
     Raises:
-        DataError: no names; images that the store lacks, or has twice under such a name; two names of
-            different folders for one image of the store.
+        DataError: no names; images that the store lacks, or that match several of its images; two names in
+            different folders that match one image of the store.
     """
-    wanted = list(dict.fromkeys(names))
-    if not wanted:
+    unique = list(dict.fromkeys(names))
+    if not unique:
         raise DataError(f"{store.path}: no image is asked for")
     stored_names = StoredNames(store)
-    positions = stored_names.find_all(wanted)
-    if len(positions) < len(wanted):
-        first = next(name for name in wanted if name not in positions)
+    positions = stored_names.find_all(unique)
+    if len(positions) < len(unique):
+        first = next(name for name in unique if name not in positions)
         raise DataError(
-            f"{store.path}: {len(wanted) - len(positions):,} of {len(wanted):,} images are not in it, the "
+            f"{store.path}: {len(unique) - len(positions):,} of {len(unique):,} images are not in it, the "
             f"first is {stored_names.missing(first)}; `lxmert extract` adds them"
         )
     stored = StoredRegions(store, positions, feature_dtype)
-    if table_bytes(len(wanted), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
+    if table_bytes(len(unique), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
         return stored
-    advance = progress("Reading features", len(wanted))
+    advance = progress("Reading features", len(unique))
     return RegionTable.from_store(stored, advance)
 
 
 class StoredNames:
-    """Finds images by the very name that a store gives them, else by a name that differs in its ending or
-    lacks folders: "a", "a.png" and "photos/train/a" are "train/a.jpg", but "val/a.jpg" is not.
+    """Finds images by their exact name in a store, else by a name that differs only in its extension or in
+    missing folders: "a", "a.png" and "photos/train/a" are "train/a.jpg", but "val/a.jpg" is not.
 
     Stores that `lxmert extract` makes hold file names, original feature files names without ending.
 
@@ -139,57 +139,57 @@ class StoredNames:
 
     @property
     def path(self) -> str | Path:
-        """Where the store lies, for messages."""
+        """Path of the store, for messages."""
         return self._store.path
 
     def find(self, name: str) -> int | None:
         """The position of an image, or None.
 
         Raises:
-            DataError: it may be one of several images.
+            DataError: the name matches several images.
         """
         position = self._store.find(name)
         if position is not None:
             return position
-        found = [one for one in self._alike(name) if may_be_one_image(self._store.name_at(one), name)]
-        if len(found) > 1:
+        matches = [place for place in self._alike(name) if may_be_one_image(self._store.name_at(place), name)]
+        if len(matches) > 1:
             # "day/a.png" is "a.png" rather than "a.jpg".
             file = PurePosixPath(name).name
-            found = [one for one in found if PurePosixPath(self._store.name_at(one)).name == file] or found
-        if len(found) > 1:
-            one, other = (self._store.name_at(place) for place in found[:2])
+            exact = [place for place in matches if PurePosixPath(self._store.name_at(place)).name == file]
+            matches = exact or matches
+        if len(matches) > 1:
+            one, other = (self._store.name_at(place) for place in matches[:2])
             raise DataError(
                 f"{self._store.path}: several images are called {plain_name(name)!r} there but for folder "
                 f"and ending, such as {one!r} and {other!r}; give {name!r} as it stands there"
             )
-        return found[0] if found else None
+        return matches[0] if matches else None
 
     def find_all(self, names: Iterable[str]) -> dict[Hashable, int]:
-        """The positions of those that there are.
+        """The positions of the images that the store has.
 
         Raises:
-            DataError: one may be one of several images, or two of them lead to one image, though their
-                folders differ.
+            DataError: a name matches several images, or two names in different folders match one image.
         """
         positions: dict[Hashable, int] = {}
-        fullest: dict[int, str] = {}
+        longest_names: dict[int, str] = {}
         for name in names:
             position = self.find(name)
             if position is None:
                 continue
-            known = fullest.get(position, name)
+            known = longest_names.get(position, name)
             if not may_be_one_image(known, name):
                 raise DataError(
                     f"{self._store.path}: has one image for both {known!r} and {name!r}; add the other with "
                     "`lxmert extract`, or write both names alike if they are the same picture"
                 )
-            fullest[position] = max(known, name, key=len)
+            longest_names[position] = max(known, name, key=len)
             positions[name] = position
         return positions
 
     def missing(self, name: str) -> str:
-        """An image that is not there, for messages: its name, and that of another folder's image if any."""
-        other = next((self._store.name_at(one) for one in self._alike(name)), None)
+        """Describe a missing image: its name, and that of an image in another folder, if any."""
+        other = next((self._store.name_at(position) for position in self._alike(name)), None)
         return name if other is None else f"{name} ({other} there is of another folder)"
 
     def _alike(self, name: str) -> Sequence[int]:

@@ -1,7 +1,7 @@
 """The regions of all images of a small data set in memory, ready to batch.
 
-Shapes: I images, B of them in a batch, O the most objects of any image (trimmed to the batch's own most),
-D features, K objects.
+Shapes: I images, B of them in a batch, O the largest number of objects of an image (in the batch, of its
+images), D features, K objects.
 """
 
 from collections.abc import Hashable, Mapping
@@ -17,12 +17,12 @@ from lxmert.errors import DataError
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
-# Beyond this the whole table in memory is the wrong tool.
+# Larger tables belong on the disk, in a feature store.
 _MOST_BYTES = 8 * 2**30
 
 _BOX_BYTES = 16
 
-# Images read between two looks at the progress bar.
+# Images read between two updates of the progress bar.
 _IMAGES_AT_A_TIME = 64
 
 
@@ -31,11 +31,11 @@ class RegionTable:
     """Regions of all images, padded once by `pad_regions` to the image with the most objects.
 
     Attributes:
-        inputs: What `pad_regions` returned for all images: visual_feats (I, O, D), visual_pos (I, O, 4),
+        inputs: The result of `pad_regions` for all images: visual_feats (I, O, D), visual_pos (I, O, 4),
             visual_attention_mask (I, O).
-        rows: Image to row.
+        rows: Row of each image.
         extractor: Identity of what made the features.
-        object_labels: What the extractor says the objects are, row by row; None where it does not.
+        object_labels: The extractor's labels of the objects, row by row; None if it predicts none.
     """
 
     inputs: Mapping[str, Tensor]
@@ -52,9 +52,9 @@ class RegionTable:
         return int(self.inputs["visual_feats"].shape[2])
 
     def batch(self, rows: Tensor) -> dict[str, Tensor]:
-        """The visual model inputs of these rows (B,) int64, cut to the batch's own most objects."""
+        """The visual model inputs of these rows (B,) int64, truncated to the batch's largest object count."""
         mask = self.inputs["visual_attention_mask"][rows]
-        # Real objects come first, so the widest row says where the rest is padding.
+        # Real objects come first, so everything after the widest row's is padding.
         objects = max(int(mask.sum(dim=1).max()), 1)
         return {
             "visual_feats": self.inputs["visual_feats"][:, :objects][rows],
@@ -65,12 +65,12 @@ class RegionTable:
     def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
         """See `RegionSource.pick_objects`."""
         counts = self.inputs["visual_attention_mask"][rows].sum(dim=1)
-        # Row 0 of an image without objects is padding, and so zeros.
+        # Object 0 of an image without objects is padding, and so zeros.
         return self.inputs["visual_feats"][rows, (where.double() * counts).long()]
 
     @classmethod
     def from_regions(cls, regions: Mapping[Hashable, Regions]) -> "RegionTable":
-        """Pad and keep the regions of images.
+        """Pad the regions of images and keep them in memory.
 
         Raises:
             DataError: There is no image, or the table would take more than 8 GB.
@@ -93,7 +93,7 @@ class RegionTable:
         """Read everything into memory.
 
         Args:
-            stored: What to read.
+            stored: The regions to read.
             advance: Called with the number of images just read.
         """
         positions = torch.tensor(list(stored.rows.values()))
@@ -104,18 +104,18 @@ class RegionTable:
             "visual_attention_mask": torch.zeros(shape, dtype=torch.int64),
         }
         for start in range(0, len(positions), _IMAGES_AT_A_TIME):
-            part = positions[start : start + _IMAGES_AT_A_TIME]
-            for name, values in stored.batch(part).items():
-                inputs[name][start : start + len(part), : values.shape[1]] = values
-            advance(len(part))
+            batch_rows = positions[start : start + _IMAGES_AT_A_TIME]
+            for name, values in stored.batch(batch_rows).items():
+                inputs[name][start : start + len(batch_rows), : values.shape[1]] = values
+            advance(len(batch_rows))
         rows = {image: row for row, image in enumerate(stored.rows)}
         labels = stored.object_labels
-        known = None if labels is None else labels.table(positions, shape[1])
-        return cls(inputs, rows, stored.extractor, known)
+        labels_table = None if labels is None else labels.table(positions, shape[1])
+        return cls(inputs, rows, stored.extractor, labels_table)
 
 
 def table_bytes(
     images: int, objects: int, feature_dim: int, feature_dtype: torch.dtype = torch.float32
 ) -> int:
-    """Memory that a table takes of so many images, the most objects of any image being `objects`."""
+    """Memory in bytes of a table of `images` images with up to `objects` objects each."""
     return images * max(objects, 1) * (feature_dim * feature_dtype.itemsize + _BOX_BYTES)

@@ -1,6 +1,6 @@
-"""What reading millions of annotations takes: one object for equal strings, no search for cycles.
+"""Reading millions of annotations efficiently: one object for equal strings, no garbage collection.
 
-Of millions of annotations most names, answers and ids are the same few.
+Most names, answers and ids in millions of annotations are the same few.
 """
 
 import gc
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def keeping_all() -> Iterator[None]:
-    """Within it, or in a function that it decorates, Python does not look for cycles of objects to free.
+    """Suspend the cyclic garbage collector, as a context manager or a decorator.
 
-    While millions of objects are made to stay, that takes a third of the time, in pauses of seconds, and
-    finds nothing.
+    While millions of lasting objects are created, collection takes a third of the time, in pauses of seconds,
+    and frees nothing.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -25,14 +25,14 @@ def keeping_all() -> Iterator[None]:
 
 
 class Shared:
-    """Gives back, for each string, the equal one that came first, so that the others can be forgotten."""
+    """Interns strings: returns the first of equal strings, so that the others can be freed."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
         self._tuples: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __call__(self, text: str) -> str:
-        """The equal string that came first."""
+        """The first string equal to this one."""
         return self._texts.setdefault(text, text)
 
     def optional(self, text: str | None) -> str | None:
@@ -44,8 +44,8 @@ class Shared:
         return tuple(map(self, texts))
 
     def tuple(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """The tuple that came first of the equal ones; for tuples of which many are equal."""
-        found = self._tuples.get(texts)
-        if found is None:
-            found = self._tuples[texts] = self.texts(texts)
-        return found
+        """The first tuple equal to this one; worthwhile where many are equal."""
+        interned = self._tuples.get(texts)
+        if interned is None:
+            interned = self._tuples[texts] = self.texts(texts)
+        return interned

@@ -1,9 +1,9 @@
 """The regions of many images, read from a feature store when a batch needs them.
 
-Nothing of the features is kept: the store's files are mapped into memory, and every process that reads
-shares what the system holds of them. May be handed to any number of loader processes.
+No features are kept: the store's files are mapped into memory, and all reading processes share the pages
+that the system caches. May be passed to any number of loader processes.
 
-Shapes: B batch, O the most objects of any image in the batch, D features, K objects.
+Shapes: B batch, O the largest number of objects of an image in the batch, D features, K objects.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -23,8 +23,8 @@ class StoredRegions:
     """Regions that stay on the disk; rows are positions in the store.
 
     Args:
-        store: where they are.
-        rows: image to position in the store.
+        store: the store.
+        rows: position of each image in the store.
         feature_dtype: of the batches' features.
     """
 
@@ -54,12 +54,12 @@ class StoredRegions:
 
     @property
     def most_objects(self) -> int:
-        """The most objects of any of the images."""
+        """The largest number of objects of an image."""
         return int(max((self._counts[row] for row in self.rows.values()), default=0))
 
     @cached_property
     def object_labels(self) -> "StoredObjectLabels | None":
-        """What the store says the objects are; None where it does not say it of every image."""
+        """The stored labels of the objects; None unless every image has them."""
         flags = self._store.flags()[list(self.rows.values())]
         if not np.all(flags & HAS_OBJECT_IDS):
             return None
@@ -70,13 +70,13 @@ class StoredRegions:
         positions = rows.numpy()
         counts = self._counts[positions]  # (B,)
         objects = max(int(counts.max()), 1)
-        # Not filled beforehand: of images with equally many objects every number is overwritten.
+        # Not initialised: if all images have the same number of objects, every number is overwritten.
         features = torch.empty(len(positions), objects, self.feature_dim, dtype=self.feature_dtype)
         for row in np.flatnonzero(counts < objects).tolist():
             features[row, counts[row] :] = 0.0
         boxes: np.ndarray = np.zeros((len(positions), objects, 4), np.float32)
         sizes_hw = self._store.read_batch(positions, features, boxes)
-        # Boxes that leave their image by a rounding error are stored as they came.
+        # Boxes that leave their image by a rounding error are stored unclamped.
         boxes /= sizes_hw.astype(np.float32)[:, None, [1, 0, 1, 0]]  # (B, 1, 4)
         visual_pos = torch.from_numpy(boxes).clamp_(0.0, 1.0)
         mask = torch.from_numpy(counts)[:, None] > torch.arange(objects)  # (B, O)
@@ -85,19 +85,19 @@ class StoredRegions:
     def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
         """See `RegionSource.pick_objects`."""
         picked = torch.zeros(len(rows), self.feature_dim, dtype=self.feature_dtype)
-        for index, (position, share) in enumerate(zip(rows.tolist(), where.tolist(), strict=True)):
+        for index, (position, fraction) in enumerate(zip(rows.tolist(), where.tolist(), strict=True)):
             if count := int(self._counts[position]):
-                features = self._store.arrays_at(position).features[int(share * count)]
+                features = self._store.arrays_at(position).features[int(fraction * count)]
                 picked[index] = torch.from_numpy(features.copy())
         return picked
 
 
 class StoredObjectLabels:
-    """Class and attribute of the objects of a store's images, read when a batch needs them.
+    """Classes and attributes of the objects of a store's images, read when a batch needs them.
 
     Args:
-        store: where they are.
-        positions: those of the store's images that matter.
+        store: the store.
+        positions: positions of the images in it.
     """
 
     def __init__(self, store: RegionStore, positions: Sequence[int]) -> None:
@@ -112,7 +112,7 @@ class StoredObjectLabels:
 
     @property
     def attribute_count(self) -> int:
-        """Number of attributes, found in the same way; at least 1."""
+        """Number of attributes, determined likewise; at least 1."""
         names = self._store.manifest.attribute_names
         return len(names) if names else self._highest[1] + 1
 
@@ -120,42 +120,44 @@ class StoredObjectLabels:
         self, rows: Tensor, objects: int, *, confidences: bool = False
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """See `ObjectLabels.batch`."""
-        read = self._read(rows, objects)
+        labels = self._read(rows, objects)
         return {
-            "obj": labels_with_weights(read["object_ids"], read["object_scores"] if confidences else None),
+            "obj": labels_with_weights(
+                labels["object_ids"], labels["object_scores"] if confidences else None
+            ),
             "attr": labels_with_weights(
-                read["attribute_ids"], read["attribute_scores"] if confidences else None
+                labels["attribute_ids"], labels["attribute_scores"] if confidences else None
             ),
         }
 
     def table(self, rows: Tensor, objects: int) -> ObjectLabels:
-        """The labels of these rows (I,) in memory, padded to so many objects O."""
-        read = self._read(rows, objects)
+        """Read the labels of these rows (I,) into memory, padded to O objects."""
+        labels = self._read(rows, objects)
         return ObjectLabels(
-            objects=read["object_ids"],
-            attributes=read["attribute_ids"],
+            objects=labels["object_ids"],
+            attributes=labels["attribute_ids"],
             object_count=self.object_count,
             attribute_count=self.attribute_count,
-            object_confidences=read["object_scores"],
-            attribute_confidences=read["attribute_scores"],
+            object_confidences=labels["object_scores"],
+            attribute_confidences=labels["attribute_scores"],
         )
 
     def _read(self, rows: Tensor, objects: int) -> dict[str, Tensor]:
-        """All labels and confidences (B, O); -100 and 1 where there is none."""
+        """Read all labels and confidences (B, O); -100 and 1 where there are none."""
         shape = (len(rows), objects)
-        read = {name: torch.full(shape, IGNORED_LABEL) for name in ("object_ids", "attribute_ids")}
-        read |= {name: torch.ones(shape) for name in ("object_scores", "attribute_scores")}
-        places = {name: values.numpy() for name, values in read.items()}
+        labels = {name: torch.full(shape, IGNORED_LABEL) for name in ("object_ids", "attribute_ids")}
+        labels |= {name: torch.ones(shape) for name in ("object_scores", "attribute_scores")}
+        arrays_by_name = {name: values.numpy() for name, values in labels.items()}
         for index, position in enumerate(rows.tolist()):
-            arrays = self._store.arrays_at(position)
-            for name, values in places.items():
-                if (stored := getattr(arrays, name)) is not None:
+            image = self._store.arrays_at(position)
+            for name, values in arrays_by_name.items():
+                if (stored := getattr(image, name)) is not None:
                     values[index, : len(stored)] = stored
-        return read
+        return labels
 
     @cached_property
     def _highest(self) -> tuple[int, int]:
-        """The highest object and attribute ids; reads the labels of every image once."""
+        """The highest object and attribute id; reads the labels of every image once."""
         highest = [0, 0]
         for position in self._positions.tolist():
             arrays = self._store.arrays_at(position)

@@ -1,17 +1,17 @@
-"""What can be wrong with a prediction file: kinds of faults, how often each, and where it was seen first."""
+"""Faults of a prediction file: their kinds, counts, and first occurrences."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-# How many places of a fault are kept.
+# How many occurrences of a fault are kept.
 _MOST_EXAMPLES = 5
 
 _MOST_LETTERS = 40
 
 
 class FaultKind(Enum):
-    """What is wrong, in words."""
+    """Kinds of faults, described for users."""
 
     UNREADABLE = "file that cannot be read"
     BYTE_ORDER_MARK = "byte order mark in front of the first row"
@@ -28,7 +28,7 @@ class FaultKind(Enum):
     SURPLUS_FIELD = "lines with more than identifier and prediction"
 
 
-# With these a row says nothing that could be scored.
+# Rows with these faults cannot be scored.
 UNUSABLE = (FaultKind.MALFORMED, FaultKind.ID_TYPE, FaultKind.ANSWER_TYPE)
 
 
@@ -39,7 +39,7 @@ class Fault:
     Attributes:
         kind: What is wrong.
         count: How often.
-        examples: Where it was seen first, at most five.
+        examples: Its first occurrences, at most five.
     """
 
     kind: FaultKind
@@ -60,7 +60,7 @@ class Fault:
 
 
 class FaultCounter:
-    """Counts faults by kind and keeps the first places of each."""
+    """Counts faults by kind and keeps the first occurrences of each."""
 
     def __init__(self) -> None:
         self._counts: dict[FaultKind, int] = {}
@@ -74,7 +74,7 @@ class FaultCounter:
             examples.append(str(example))
 
     def faults(self) -> tuple[Fault, ...]:
-        """What was counted, in the order of `FaultKind`."""
+        """The faults counted, in the order of `FaultKind`."""
         return tuple(
             Fault(kind, self._counts[kind], tuple(self._examples[kind]))
             for kind in FaultKind
@@ -83,13 +83,13 @@ class FaultCounter:
 
 
 def quoted(value: object) -> str:
-    """A value as Python writes it, shortened for a message."""
+    """The repr of a value, shortened for a message."""
     shown = repr(value)
     return shown if len(shown) <= _MOST_LETTERS else shown[: _MOST_LETTERS - 3] + "..."
 
 
 def name_of(identifier: object) -> str:
-    """An id for a message: as it is where that can be printed and told from its surroundings, else quoted."""
+    """An id for a message: unquoted if it is short plain text, else quoted."""
     text = str(identifier)
     plain = text.isprintable() and text.isascii() and text == text.strip() and 0 < len(text) <= _MOST_LETTERS
     return text if plain else quoted(identifier)

@@ -1,4 +1,4 @@
-"""Prediction files as the leaderboards take them: written, read, checked.
+"""Prediction files in the leaderboards' formats: writing, reading, checking.
 
 Source: the leaderboards' formats. VQA: JSON list of {"question_id": int, "answer": str}. GQA: JSON list of
 {"questionId": str, "prediction": str}. NLVR2: lines "identifier,True" or "identifier,False" without a header.
@@ -21,20 +21,20 @@ from lxmert.errors import DataError
 from lxmert.whole_files import written_whole
 
 SubmissionTask = Literal["vqa", "gqa", "nlvr2", "own"]
-"""Whose format a file has; "own" is VQA's with ids that may be strings, for questions of one's own."""
+"""The task whose format a file has; "own" is VQA's with ids that may be strings, for the user's own data."""
 
-# An id and its answer; None for a row that holds no such thing.
+# An id and its answer; None for an unusable row.
 _Row = tuple[Any, str] | None
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A prediction file as it was read.
+    """The contents of a prediction file.
 
     Attributes:
         predictions: Answer by id; of rows with the same id the last counts, as in the official evaluators.
-        rows: How many rows the file has.
-        faults: What is wrong with them.
+        rows: Number of rows in the file.
+        faults: Faults of the rows.
     """
 
     predictions: Mapping[Any, str]
@@ -44,12 +44,12 @@ class Submission:
 
 @dataclass(frozen=True)
 class SubmissionCheck:
-    """What a leaderboard would find in a prediction file.
+    """The result of checking a prediction file as a leaderboard would.
 
     Attributes:
-        rows: How many rows it has.
-        expected: How many it should have, one for each question.
-        faults: Everything that is wrong; empty for a file that the leaderboard takes.
+        rows: Number of rows.
+        expected: Expected number of rows, one for each question.
+        faults: All faults; empty for a file that the leaderboard accepts.
     """
 
     rows: int
@@ -83,7 +83,7 @@ _IN_WORDS = {int: "an integer", str: "a string"}
 
 
 def form_of(task: SubmissionTask, questions: str | Path) -> SubmissionTask:
-    """The format of predictions for a file of questions: that of the task, or "own" for one's own."""
+    """The format of predictions for a questions file: the task's, or "own" for the user's own data."""
     return "own" if task == "vqa" and is_own_lines(questions) else task
 
 
@@ -97,7 +97,7 @@ def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> No
 
 
 def write_own_submission(path: str | Path, predictions: Mapping[str | int, str]) -> None:
-    """Write predictions for questions of one's own in the form of VQA's, under ids of either type.
+    """Write predictions for the user's own questions in VQA's form, with ids of either type.
 
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
@@ -126,26 +126,26 @@ def write_nlvr2_submission(path: str | Path, predictions: Mapping[str, bool]) ->
 def read_submission(
     task: SubmissionTask, path: str | Path, *, progress: StartProgress = no_progress
 ) -> Submission:
-    """Read a prediction file; what is wrong with single rows becomes faults.
+    """Read a prediction file, collecting the faults of single rows.
 
     Args:
-        task: Whose format it has: ids are int for VQA, either for own questions, str for the others.
+        task: The task whose format it has: ids are int for VQA, either type for "own", str for the others.
         path: The file.
-        progress: Shows how far it is read.
+        progress: Shows how much of it has been read.
 
     Raises:
-        DataError: The file is missing, no text, not JSON, or holds no list.
+        DataError: The file is missing, not text, not JSON, or not a list.
     """
     counter = FaultCounter()
     if _begins_with_mark(Path(path)):
         counter.add(FaultKind.BYTE_ORDER_MARK, "U+FEFF")
     if task == "nlvr2":
-        found = _csv_rows(path, counter)
+        file_rows = _csv_rows(path, counter)
     else:
-        found = _json_rows(path, _JSON_FORMS[task], counter, progress)
+        file_rows = _json_rows(path, _JSON_FORMS[task], counter, progress)
     predictions: dict[Any, str] = {}
     rows = 0
-    for row in found:
+    for row in file_rows:
         rows += 1
         if row is None:
             continue
@@ -164,13 +164,13 @@ def check_submission(
     *,
     progress: StartProgress = no_progress,
 ) -> SubmissionCheck:
-    """Find everything that is wrong with a prediction file.
+    """Find all faults of a prediction file.
 
     Args:
-        task: Whose format it should have.
+        task: The task whose format it should have.
         path: The file.
         questions: The ids it must answer, each once.
-        progress: Shows how far the file is read.
+        progress: Shows how much of the file has been read.
     """
     try:
         submission = read_submission(task, path, progress=progress)
@@ -185,7 +185,7 @@ def compare_ids(
     questions: Collection[Hashable],
     known: Collection[Hashable] | None = None,
 ) -> list[Fault]:
-    """Which questions have no prediction, and which predictions have no question.
+    """Find questions without a prediction, and predictions without a question.
 
     Args:
         predicted: The predictions by id.
@@ -219,9 +219,9 @@ def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _
     if not isinstance(row, dict):
         counter.add(FaultKind.MALFORMED, f"{place} is {quoted(row)}")
         return None
-    lacking = [key for key in (form.id_key, form.answer_key) if key not in row]
-    if lacking:
-        counter.add(FaultKind.MALFORMED, f"{place} lacks {' and '.join(lacking)}")
+    missing = [key for key in (form.id_key, form.answer_key) if key not in row]
+    if missing:
+        counter.add(FaultKind.MALFORMED, f"{place} lacks {' and '.join(missing)}")
         return None
     identifier, answer = row[form.id_key], row[form.answer_key]
     if type(identifier) not in form.id_types:
@@ -274,7 +274,7 @@ def _check_answer(task: SubmissionTask, identifier: object, answer: str, counter
 
 def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]) -> Iterable[str]:
     """The text of json.dumps(rows, indent=4, sort_keys=True), row by row: GQA's files have millions."""
-    before = "["
+    opening = "["
     for identifier, answer in predictions.items():
         if type(identifier) not in form.id_types:
             kinds = " or ".join(kind.__name__ for kind in form.id_types)
@@ -285,18 +285,18 @@ def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]
             )
         fields = sorted({form.id_key: identifier, form.answer_key: answer}.items())
         lines = ",\n".join(f"        {json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
-        yield f"{before}\n    {{\n{lines}\n    }}"
-        before = ","
-    yield "[]" if before == "[" else "\n]"
+        yield f"{opening}\n    {{\n{lines}\n    }}"
+        opening = ","
+    yield "[]" if opening == "[" else "\n]"
 
 
 def _begins_with_mark(path: Path) -> bool:
-    if not path.is_file():  # What comes through a pipe can be read only once.
+    if not path.is_file():  # A pipe can be read only once.
         return False
     try:
         with path.open("rb") as file:
             return file.read(len(BOM_UTF8)) == BOM_UTF8
-    except OSError:  # Reading the rows says why.
+    except OSError:  # Reading the rows reports why.
         return False
 
 

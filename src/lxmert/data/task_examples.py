@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from lxmert.errors import DataError
 
 IGNORED_LABEL = -100
-"""The class id that losses leave out: of an unknown answer, a word in sight, padding, a missing attribute."""
+"""The class id that losses ignore: an unknown answer, an unmasked word, padding, a missing attribute."""
 
 
 class Purpose(Enum):
-    """What a split is read for, so that no more is read than that takes.
+    """What a split is read for; readers skip whatever it does not need.
 
-    TRAINING: sentences and right answers. SCORING: all that the metric needs. PREDICTION: sentences alone;
-    there may be no right answers.
+    TRAINING: sentences and correct answers. SCORING: all that the metric needs. PREDICTION: sentences alone;
+    there may be no annotations.
     """
 
     TRAINING = "training"
@@ -25,14 +25,14 @@ class Purpose(Enum):
 
 
 class TaskExample(NamedTuple):
-    """One sentence about one image or several, whatever the task.
+    """One sentence about one or several images, in any task.
 
     Attributes:
-        identifier: What predictions are reported under, unique in its split.
+        identifier: Key of its prediction, unique in its split.
         text: The sentence as written.
-        images: Names of its images, without ending; NLVR2: left, right.
-        kind: Its family, such as a question type; None where none is known.
-        source: What the task's file reader made of it.
+        images: Names of its images, without extension; NLVR2: left, right.
+        kind: Its family, such as a question type; None if unknown.
+        source: The example as the task's file reader returned it.
     """
 
     identifier: int | str
@@ -43,10 +43,10 @@ class TaskExample(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What a model should say.
+    """The answer that a model should give.
 
     Attributes:
-        label: Class id, or -100 where it is not known or not in the vocabulary.
+        label: Class id, or -100 if the answer is unknown or not in the vocabulary.
         scores: Sparse soft scores by class id.
     """
 
@@ -56,14 +56,14 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """How much of a split is wanted. The limits apply in the order of the fields.
+    """A part of a split. The limits apply in the order of the fields.
 
     Attributes:
-        first_images: Only examples about the first so many images; None for all.
+        first_images: Only examples about this many of the first images; None for all.
         kinds: Only examples of these kinds; None for all.
-        share: Only this share of these examples, chosen by their identifiers: the same for every order of
-            the file, and a smaller share lies inside a larger one. None for all.
-        first_examples: Only the first so many of these; None for all.
+        share: Only this fraction of these examples, chosen by hashes of their identifiers: independent of
+            the file's order, and a smaller fraction is a subset of a larger one. None for all.
+        first_examples: At most this many of the remaining examples, from the first; None for all.
     """
 
     first_images: int | None = None
@@ -72,10 +72,10 @@ class Part:
     first_examples: int | None = None
 
     def of(self, examples: Sequence[TaskExample], origin: str) -> Sequence[TaskExample]:
-        """The wanted examples, in the order given.
+        """Select the part's examples, in their order.
 
         Raises:
-            DataError: There is no example of a wanted kind.
+            DataError: No example is of one of the kinds.
         """
         if self.first_images is not None:
             names = dict.fromkeys(name for example in examples for name in example.images)

@@ -1,7 +1,7 @@
 """One split of a fine-tuning task, from files to examples, images and object labels; the same for all tasks.
 
-A task's own reader says what its files hold (`vqa_split`, `gqa_split`, `nlvr2_split`). What is done with it
-is done here: splits are joined, cut to a part, and their images looked at or looked up.
+A Each task has its own reader of its files (`vqa_split`, `gqa_split`, `nlvr2_split`). This module does the
+rest: it joins splits, selects a part, and locates the images and their labels.
 """
 
 import filecmp
@@ -23,11 +23,11 @@ from lxmert.errors import DataError
 
 _Content = TypeVar("_Content")
 
-# Readers tell how long a file is in megabytes; shorter ones take no time to speak of.
+# Readers report progress in megabytes; shorter files are read in no time.
 _LARGE_MEGABYTES = 10
 
 Home = tuple[str, TaskExample, int]
-"""One use of an image: the file's split, an example, and the image's place in it."""
+"""One use of an image: the split, an example, and the image's place in the example."""
 
 
 class SplitReader(ABC):
@@ -43,7 +43,7 @@ class SplitReader(ABC):
     def __init__(self, directory: Path, files: Any) -> None:
         self.directory = directory
         self.files = files
-        self._kept: dict[tuple[str, Path], Any] = {}
+        self._cache: dict[tuple[str, Path], Any] = {}
 
     @abstractmethod
     def read(
@@ -54,7 +54,7 @@ class SplitReader(ABC):
         Args:
             split: The split's name.
             purpose: What they are read for.
-            progress: Shows how far it is.
+            progress: Shows the progress.
 
         Raises:
             DataError: A file is missing or malformed.
@@ -62,30 +62,30 @@ class SplitReader(ABC):
 
     @abstractmethod
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
-        """The right answer of an example."""
+        """The correct answer of an example."""
 
     @abstractmethod
     def vocabulary(self, examples: Iterable[TaskExample], min_count: int) -> AnswerVocabulary:
-        """The answers of annotated examples, those that `min_count` or more of them have.
+        """The answers that at least `min_count` annotated examples have.
 
         Raises:
-            VocabularyError: There is none.
+            VocabularyError: There are none.
         """
 
     @abstractmethod
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
         """The file of an example's image number `place`."""
 
-    def read_once(self, read: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
-        """What a function makes of a file, with these settings; the file is read the first time only."""
-        key = (read.__name__, path)
-        if key not in self._kept:
-            self._kept[key] = read(path, **settings)
-        content: _Content = self._kept[key]
+    def read_once(self, reader: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
+        """Call `read` on a file and cache the result, so that the file is read once only."""
+        key = (reader.__name__, path)
+        if key not in self._cache:
+            self._cache[key] = reader(path, **settings)
+        content: _Content = self._cache[key]
         return content
 
     def instances(self, split: str) -> Mapping[str, CocoImage] | None:
-        """The objects of a split's images by the images' names, None where the layout has no such file.
+        """The objects of a split's images by image name, None if the layout has no such file.
 
         Raises:
             DataError: The file is missing or malformed, or two images have one name.
@@ -93,19 +93,21 @@ class SplitReader(ABC):
         path = self.files.instances_path(self.directory, split)
         if path is None:
             return None
-        found = self.read_once(read_instances, path)
-        refuse_shared_names(path, ((Path(image.file_name).stem, image.file_name) for image in found.values()))
-        return {Path(image.file_name).stem: image for image in found.values()}
+        instances = self.read_once(read_instances, path)
+        refuse_shared_names(
+            path, ((Path(image.file_name).stem, image.file_name) for image in instances.values())
+        )
+        return {Path(image.file_name).stem: image for image in instances.values()}
 
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """Where a split lies and how much of it is wanted.
+    """A split of a task's data, or a part of it, before it is read.
 
     Attributes:
         reader: Reads the task's files.
         name: The split's name, such as "train", or several joined: "train,valid".
-        part: How much of it is wanted.
+        part: The part of it to read.
         purpose: What it is read for.
     """
 
@@ -116,10 +118,10 @@ class TaskSplit:
 
     @property
     def names(self) -> list[str]:
-        """The splits that are joined.
+        """Names of the splits that are joined.
 
         Raises:
-            DataError: One has no name, or is named twice.
+            DataError: A name is empty or occurs twice.
         """
         names = [name.strip() for name in self.name.split(",")]
         if not all(names) or len(set(names)) < len(names):
@@ -129,52 +131,52 @@ class TaskSplit:
         return names
 
     def read(self, progress: StartProgress = no_progress) -> "SplitExamples":
-        """Read the wanted examples.
+        """Read the examples.
 
         Args:
             progress: Shows the reading of large files.
 
         Raises:
-            DataError: A file is missing or malformed, a split or an example occurs twice, none is wanted, or
-                two different images have one name.
+            DataError: A file is missing or malformed, a split or an example occurs twice, no example
+                is of a requested kind, or two different images have the same name.
         """
         check_directory(self.reader.directory)
-        shown = _large_only(progress)
-        by_split = {name: self.reader.read(name, self.purpose, shown) for name in self.names}
+        shown_if_large = _large_only(progress)
+        by_split = {name: self.reader.read(name, self.purpose, shown_if_large) for name in self.names}
         joined = [example for examples in by_split.values() for example in examples]
         origin = f"{self.reader.directory}: no {self.name} question"
-        wanted = self.part.of(joined, origin)
+        selected = self.part.of(joined, origin)
         if len(by_split) > 1:
-            _refuse_repeated(wanted, f"{self.reader.directory}: {self.name}")
-        chosen = {example.identifier for example in wanted}
+            _refuse_repeated(selected, f"{self.reader.directory}: {self.name}")
+        chosen = {example.identifier for example in selected}
         homes: dict[str, Home] = {}
         for name, examples in by_split.items():
-            own: dict[str, Home] = {}
+            split_homes: dict[str, Home] = {}
             for example in examples:
                 if example.identifier in chosen:
                     for place, image in enumerate(example.images):
-                        own.setdefault(image, (name, example, place))
-            self._refuse_other_images(homes, own)
-            homes |= {image: home for image, home in own.items() if image not in homes}
-        return SplitExamples(self, wanted, homes)
+                        split_homes.setdefault(image, (name, example, place))
+            self._refuse_other_images(homes, split_homes)
+            homes |= {image: home for image, home in split_homes.items() if image not in homes}
+        return SplitExamples(self, selected, homes)
 
     def _refuse_other_images(self, homes: Mapping[str, Home], others: Mapping[str, Home]) -> None:
-        """Refuse a split with another picture of a name that a split before has; copies may be there."""
+        """Refuse a name that an earlier split gives to a different image; copies of the image are allowed."""
         for image in filter(homes.__contains__, others):
-            one, other = (self.reader.image_path(*found[image]) for found in (homes, others))
-            is_read = one != other and one.is_file() and other.is_file()
-            if is_read and not filecmp.cmp(one, other, shallow=False):
-                refuse_shared_names(self.reader.directory, ((image, one), (image, other)))
+            first_path, second_path = (self.reader.image_path(*uses[image]) for uses in (homes, others))
+            is_read = first_path != second_path and first_path.is_file() and second_path.is_file()
+            if is_read and not filecmp.cmp(first_path, second_path, shallow=False):
+                refuse_shared_names(self.reader.directory, ((image, first_path), (image, second_path)))
 
 
 @dataclass(frozen=True)
 class SplitExamples:
-    """The examples that were read of a split.
+    """The examples read from a split.
 
     Attributes:
-        split: Where they are from.
+        split: The split they are from.
         examples: The examples, in the order of the files.
-        homes: Image name to one use of it.
+        homes: One use of each image, by its name.
     """
 
     split: TaskSplit
@@ -185,7 +187,7 @@ class SplitExamples:
         return len(self.examples)
 
     def targets(self, answers: AnswerVocabulary) -> list[Target]:
-        """The right answers."""
+        """The correct answers."""
         return [self.split.reader.target(example, answers) for example in self.examples]
 
     def image_names(self) -> list[str]:
@@ -193,10 +195,10 @@ class SplitExamples:
         return list(self.homes)
 
     def image_files(self, *, with_boxes: bool) -> dict[str, ImageFile]:
-        """Where the images lie, by name, and with `with_boxes` their objects' boxes.
+        """The images' files by name, and with `with_boxes` their objects' boxes.
 
         Raises:
-            DataError: Boxes are wanted, but there is no instances file or an image is not in it.
+            DataError: Boxes are requested, but there is no instances file or it lacks an image.
         """
         boxes = self._instances("boxes") if with_boxes else {}
         return {
@@ -207,9 +209,9 @@ class SplitExamples:
         }
 
     def object_labels(self, regions: RegionSource) -> ObjectLabelSource:
-        """Class and attribute of the objects of a source made of these images, row by row.
+        """Classes and attributes of the objects of a source of these images, row by row.
 
-        They are what the extractor says, or else what the instances file says of the given boxes.
+        They come from the extractor, or else from the instances file that gave the boxes.
 
         Raises:
             DataError: There is no instances file, or it is malformed.
@@ -225,31 +227,31 @@ class SplitExamples:
             )
         return ObjectLabels.from_images([instances[str(image)] for image, _ in by_row])
 
-    def _instances(self, what: str) -> dict[str, CocoImage]:
+    def _instances(self, purpose: str) -> dict[str, CocoImage]:
         reader = self.split.reader
-        found: dict[str, CocoImage] = {}
+        by_image: dict[str, CocoImage] = {}
         for name in self.split.names:
             instances = reader.instances(name)
             if instances is None:
                 raise DataError(
-                    f"{what} come from an instances file, but the layout of {reader.directory} has none"
+                    f"{purpose} come from an instances file, but the layout of {reader.directory} has none"
                 )
-            found.update(instances)
-        unknown = [image for image in self.homes if image not in found]
+            by_image.update(instances)
+        unknown = [image for image in self.homes if image not in by_image]
         if unknown:
             raise DataError(
                 f"{reader.directory}: {len(unknown)} of the {len(self.homes)} {self.split.name} images are "
                 f"not in the instances file, the first is {unknown[0]}"
             )
-        return found
+        return by_image
 
 
 def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | PurePath]]) -> None:
-    """Refuse two image files of one name, for one would be taken for the other.
+    """Refuse two image files of the same name: one would be mistaken for the other.
 
     Args:
         origin: Where they come from, for the message.
-        images: Name and file of each; the same may come several times.
+        images: Name and file of each; a pair may occur several times.
 
     Raises:
         DataError: Two files have the same name.
@@ -265,7 +267,7 @@ def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | P
 
 
 def _large_only(progress: StartProgress) -> StartProgress:
-    """Shows the reading of files that take seconds, by their length."""
+    """Show progress only for files large enough to take seconds."""
     return lambda description, total: (progress if total >= _LARGE_MEGABYTES else no_progress)(
         description, total
     )

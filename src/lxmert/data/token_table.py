@@ -1,6 +1,6 @@
-"""The word pieces of many sentences in two arrays: processes that read share them, and none has a copy.
+"""The token ids of many sentences in two arrays, which reading processes share without copies.
 
-Shapes: S sentences, B of them in a batch, W words of one of them or of the batch's longest.
+Shapes: S sentences, B of them in a batch, W words of a sentence or of the batch's longest.
 """
 
 import math
@@ -16,7 +16,7 @@ from lxmert.errors import DataError
 from lxmert.faults import cut_character
 from lxmert.texts import ENCODING
 
-# Sentences tokenised in one call: enough for every core, and what is made meanwhile stays in the caches.
+# Sentences tokenised in one call: enough for every core, and few enough for the caches.
 _SENTENCES_AT_A_TIME = 2_000
 
 _SMALL_VOCABULARY = 2**16
@@ -28,11 +28,11 @@ class TokenTable:
     Args:
         sentences: The sentences, in order.
         tokenizer: Turns them into ids.
-        max_length: Most tokens of a sentence with its special tokens.
+        max_length: Maximum number of tokens of a sentence, special tokens included.
         advance: Called with the number of sentences just done, for a progress bar.
 
     Raises:
-        DataError: A sentence holds half a character, which cannot be tokenised.
+        DataError: A A sentence has an unpaired surrogate, which cannot be tokenised.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class TokenTable:
         return self._ids[self._starts[index] : self._starts[index + 1]].astype(np.int64)
 
     def share_of(self, token_ids: Collection[int]) -> float:
-        """How many of all tokens but the special ones around each sentence are among these, 0..1."""
-        found = np.isin(self._ids, list(token_ids)).sum()
-        return float(found) / max(1, len(self._ids) - 2 * len(self))
+        """Fraction of all tokens, except the special ones around each sentence, that are among these."""
+        count = np.isin(self._ids, list(token_ids)).sum()
+        return float(count) / max(1, len(self._ids) - 2 * len(self))
 
     @property
     def lengths(self) -> list[int]:
@@ -77,13 +77,15 @@ class TokenTable:
 
 
 def _encode(sentences: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[list[int]]:
-    """The ids of each sentence. In half the time of the tokenizer's own call, where it is one of the library
-    `tokenizers`, which here gives ids alone: neither masks nor where in the text each word piece stands.
+    """The ids of each sentence.
+
+    A fast tokenizer takes half the time of its own call here, because only ids are computed, neither masks
+    nor offsets.
     """
     settings = {"truncation": True, "max_length": max_length}
     if not tokenizer.is_fast:
         return list(tokenizer(sentences, **settings)["input_ids"])
-    # A call tells the library how to cut, and refuses what cannot be.
+    # A call configures truncation in the library, and refuses impossible lengths.
     tokenizer("", **settings)
     return [encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch_fast(sentences)]
 
@@ -100,10 +102,10 @@ def _check_characters(sentences: Sequence[str]) -> None:
 def pad_token_ids(
     sentences: Sequence[np.ndarray], pad_token_id: int, multiple_of: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of sentences side by side, filled up to the longest of them.
+    """Stack the ids of sentences, padded to the longest of them.
 
     Args:
-        sentences: ids of each, (W,) int64, at least one sentence.
+        sentences: ids of each, (W,) int64; at least one sentence.
         pad_token_id: id of the padding token.
         multiple_of: W becomes a multiple of this.
 

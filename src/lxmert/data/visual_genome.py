@@ -33,30 +33,31 @@ def read_visual_genome_boxes(
     Args:
         objects_path: objects.json.
         attributes_path: attributes.json, matched by object id; None for boxes without attributes.
-        sizes_path: image_data.json, which knows the images' sizes.
-        image_ids: the images wanted; all when None.
+        sizes_path: image_data.json, which has the images' sizes.
+        image_ids: ids of the images to read; None for all.
         file_name: from an image's id to its file.
-        progress: shows how far each file is read.
+        progress: shows how much of each file has been read.
 
     Returns:
-        One value per wanted image of objects.json, in its order. An object's class is its first name. A box
-        is cut at the border of its image; it is left out where nothing remains, or where it has no name.
+        One value per image read of objects.json, in its order. An object's class is its first name. A box
+        is clipped to its image; it is left out if nothing remains, or if it has no name.
 
     Raises:
-        DataError: a file is missing or malformed, or an image has no size or, though wanted, no objects.
+        DataError: a file is missing or malformed, or an image has no size or, if chosen, no
+            objects.
     """
-    wanted = None if image_ids is None else set(image_ids)
+    chosen = None if image_ids is None else set(image_ids)
     images = [
         image
         for image in stream_records(objects_path, progress=progress)
-        if wanted is None or image.get("image_id", int) in wanted
+        if chosen is None or image.get("image_id", int) in chosen
     ]
-    if wanted is not None and (missing := wanted - {image.get("image_id", int) for image in images}):
+    if chosen is not None and (missing := chosen - {image.get("image_id", int) for image in images}):
         raise DataError(
-            f"{objects_path}: holds no objects of {len(missing)} of the {len(wanted)} images wanted, such as "
+            f"{objects_path}: holds no objects of {len(missing)} of the {len(chosen)} images wanted, such as "
             f"image {min(missing)}"
         )
-    attributes = {} if attributes_path is None else _read_attributes(attributes_path, wanted, progress)
+    attributes = {} if attributes_path is None else _read_attributes(attributes_path, chosen, progress)
     sizes = {
         image.get("image_id", int): (image.get("height", int), image.get("width", int))
         for image in stream_records(sizes_path, progress=progress)
@@ -65,10 +66,10 @@ def read_visual_genome_boxes(
 
 
 def read_image_ids(path: str | Path) -> list[int]:
-    """A file of image ids, one per line.
+    """Read a file of image ids, one per line.
 
     Raises:
-        DataError: the file cannot be read, or a line is no number.
+        DataError: the file cannot be read, or a line is not a number.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -81,12 +82,12 @@ def read_image_ids(path: str | Path) -> list[int]:
 
 
 def _read_attributes(
-    path: str | Path, wanted: Collection[int] | None, progress: StartProgress
+    path: str | Path, wanted_ids: Collection[int] | None, progress: StartProgress
 ) -> dict[int, tuple[str, ...]]:
     """Attributes by object id."""
     attributes: dict[int, tuple[str, ...]] = {}
     for image in stream_records(path, progress=progress):
-        if wanted is not None and image.get("image_id", int) not in wanted:
+        if wanted_ids is not None and image.get("image_id", int) not in wanted_ids:
             continue
         for thing in image.records("attributes"):
             words = thing.optional("attributes", list) or []
@@ -104,14 +105,16 @@ def _named_boxes(
     if image_id not in sizes:
         raise DataError(f"{image.path}: {image.at('image_id')} {image_id} has no size in the image data")
     height, width = sizes[image_id]
-    boxes, names, words = [], [], []
+    boxes, names, attributes_of_boxes = [], [], []
     for thing in image.records("objects"):
         x, y, w, h = (thing.number(key) for key in ("x", "y", "w", "h"))
         box = (max(x, 0), max(y, 0), min(x + w, width), min(y + h, height))
-        found = cleaned(thing.get("names", list))
-        if found and box[2] > box[0] and box[3] > box[1]:
+        names_of_thing = cleaned(thing.get("names", list))
+        if names_of_thing and box[2] > box[0] and box[3] > box[1]:
             boxes.append(box)
-            names.append(found[0])
-            words.append(attributes.get(thing.get("object_id", int), ()))
+            names.append(names_of_thing[0])
+            attributes_of_boxes.append(attributes.get(thing.get("object_id", int), ()))
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    return NamedBoxes(image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(words))
+    return NamedBoxes(
+        image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(attributes_of_boxes)
+    )

@@ -4,7 +4,7 @@ Source: the files published with Visual Genome (Krishna et al. 2017, arXiv 1602.
     region_descriptions.json  [{id, regions: [{region_id, image_id, phrase, x, y, width, height}]}]
     question_answers.json     [{id, qas: [{qa_id, image_id, question, answer}]}]
     image_data.json           [{image_id, width, height, coco_id}]
-The image's own id is called `image_id` in version 1.0 of the first two, `id` later.
+The image's id is called `image_id` in version 1.0 of the first two, `id` later.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from lxmert.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class RegionPhrases:
-    """What people wrote about the regions of one image.
+    """The phrases that describe the regions of one image.
 
     Attributes:
         image_id: The image's id.
@@ -85,7 +85,7 @@ def read_question_answers(
 
 
 def read_coco_ids(path: str | Path) -> dict[int, int | None]:
-    """Read image_data.json: the id of each image, and the id that the same image has in COCO, if any.
+    """Read image_data.json: the COCO id of each image, if any, by its id.
 
     Raises:
         DataError: The file is missing or malformed, or an image occurs twice.
@@ -94,7 +94,7 @@ def read_coco_ids(path: str | Path) -> dict[int, int | None]:
 
 
 def _images(path: str | Path, progress: StartProgress) -> Iterator[tuple[int, Record]]:
-    """Id and record of each image; no id twice."""
+    """Read the id and record of each image, refusing duplicate ids."""
     seen: set[int] = set()
     for record in stream_records(path, progress=progress):
         image_id = record.get("image_id" if "image_id" in record.value else "id", int)

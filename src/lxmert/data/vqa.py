@@ -16,13 +16,13 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
-# Stands for the image where an annotation does not name one.
+# Image id of an annotation that does not name its image.
 _NO_IMAGE = 0
 
 
 @dataclass(frozen=True, slots=True)
 class VqaExample:
-    """One question about one image, with its answers where they are known.
+    """One question about one image, with its answers if they are known.
 
     Attributes:
         question_id: Unique in its file.
@@ -33,7 +33,7 @@ class VqaExample:
         answers: The raw answers, one per annotator (ten in VQA v2); empty without annotations.
         multiple_choice_answer: The most frequent answer; None without annotations.
         annotators: Who gave each answer, as long as `answers`. The official metric lets answers of equal text
-            and equal annotator cancel each other; empty means that all are different people.
+            and annotator cancel each other; empty means that all annotators differ.
     """
 
     question_id: int
@@ -52,7 +52,7 @@ class VqaData(Examples[VqaExample]):
 
     Attributes:
         examples: The examples.
-        data_type: What the file says of its images, such as "mscoco".
+        data_type: The file's name for the source of its images, such as "mscoco".
         data_subtype: The split's name in the file, such as "train2014".
     """
 
@@ -77,7 +77,7 @@ def read_vqa(
     Args:
         questions: Path of the questions file.
         annotations: Path of the annotations file; None for a split without answers.
-        progress: Shows how far each file is read.
+        progress: Shows how much of each file has been read.
 
     Raises:
         DataError: A file is missing or malformed, a question id occurs twice, or the two files do not hold
@@ -88,23 +88,23 @@ def read_vqa(
             f"{annotations}: no such file; check the data directory, the split and the file names (questions "
             "of your own have their answers beside them, in a file that ends in .jsonl)"
         )
-    known = None if annotations is None else _annotations_by_question(annotations, progress)
+    annotated = None if annotations is None else _annotations_by_question(annotations, progress)
     examples: dict[int, VqaExample] = {}
-    told: dict[str, str | None] = {}
+    header: dict[str, str | None] = {}
     for field, value in stream_lists(questions, ("questions",), progress=progress):
         if field == "questions":
-            example = _joined(value, known, annotations)
+            example = _joined(value, annotated, annotations)
             if example.question_id in examples:
                 raise DataError(f"{questions}: {value.at('question_id')} {example.question_id} occurs twice")
             examples[example.question_id] = example
         elif field in ("data_type", "data_subtype"):
-            told[field] = Record({field: value}, questions).optional(field, str)
-    if known is not None and (left_over := known.keys() - examples.keys()):
+            header[field] = Record({field: value}, questions).optional(field, str)
+    if annotated is not None and (unmatched := annotated.keys() - examples.keys()):
         raise DataError(
-            f"{annotations}: {len(left_over)} annotations have no question in {questions}, the first is for "
-            f"question {min(left_over)}; the two files do not belong together"
+            f"{annotations}: {len(unmatched)} annotations have no question in {questions}, the first is for "
+            f"question {min(unmatched)}; the two files do not belong together"
         )
-    return VqaData(tuple(examples.values()), **told)
+    return VqaData(tuple(examples.values()), **header)
 
 
 @keeping_all()
@@ -115,11 +115,11 @@ def read_vqa_annotations(
 
     Args:
         path: Path of the annotations file.
-        progress: Shows how far it is read.
+        progress: Shows how much of it has been read.
 
     Returns:
-        Examples in the file's order. Their questions are empty, as is what else the file does not say
-        (`image_id` is 0 then).
+        Examples in the file's order. Their questions are empty, and so is every field that the file lacks
+        (`image_id` is then 0).
 
     Raises:
         DataError: The file is missing or malformed, or a question id occurs twice.
@@ -131,7 +131,7 @@ def read_vqa_annotations(
 
 
 def _annotations_by_question(path: str | Path, progress: StartProgress) -> dict[int, VqaExample]:
-    """What an annotations file says, by question id; the examples' questions are empty."""
+    """Read an annotations file into examples by question id; their questions are empty."""
     shared = Shared()
     examples: dict[int, VqaExample] = {}
     for field, value in stream_lists(path, ("annotations",), progress=progress):
@@ -145,15 +145,15 @@ def _annotations_by_question(path: str | Path, progress: StartProgress) -> dict[
 
 
 def _joined(
-    record: Record, known: dict[int, VqaExample] | None, annotations: str | Path | None
+    record: Record, annotations_by_id: dict[int, VqaExample] | None, annotations: str | Path | None
 ) -> VqaExample:
-    """The question of one entry of a questions file with what is known of it."""
+    """Join an entry of a questions file with its annotation, if there are annotations."""
     question_id = record.get("question_id", int)
     image_id = record.get("image_id", int)
     question = record.sentence("question")
-    if known is None:
+    if annotations_by_id is None:
         return VqaExample(question_id, image_id, question)
-    annotated = known.get(question_id)
+    annotated = annotations_by_id.get(question_id)
     if annotated is None:
         raise DataError(f"{annotations}: no annotation for question {question_id} of {record.path}")
     if annotated.image_id not in (image_id, _NO_IMAGE):
@@ -180,24 +180,24 @@ def _annotated(record: Record, shared: Shared) -> VqaExample:
 
 
 def _answers(record: Record) -> list[dict[str, Any]]:
-    """The annotators' answers. Of millions as a rule none is malformed, so they are looked at all at once."""
+    """The annotators' answers, checked all at once: among millions, hardly any is malformed."""
     answers = record.get("answers", list)
     if not answers:
         raise DataError(f"{record.path}: {record.at('answers')} is empty, expected at least one answer")
     if not all(type(answer) is dict and type(answer.get("answer")) is str for answer in answers):
         for answer in record.records("answers"):
-            answer.get("answer", str)  # says which one is wrong, and how
+            answer.get("answer", str)  # names the malformed one in its error
     return answers
 
 
 def _annotators(answers: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Everything the answers say beside their text, for the official metric compares whole records.
+    """All other fields of the answers, as text, because the official metric compares whole records.
 
-    As a rule no two are alike, by their `answer_id` alone; then nothing need be kept.
+    Usually all answers differ, if only in their `answer_id`; then nothing needs to be kept.
     """
     if len({repr(answer.get("answer_id")) for answer in answers}) == len(answers):
         return ()
-    rests = [
+    other_fields = [
         repr(sorted((key, value) for key, value in answer.items() if key != "answer")) for answer in answers
     ]
-    return () if len(set(rests)) == len(rests) else tuple(rests)
+    return () if len(set(other_fields)) == len(other_fields) else tuple(other_fields)

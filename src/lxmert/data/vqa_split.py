@@ -42,7 +42,7 @@ class VqaReader(SplitReader):
         ]
 
     def target(self, example: TaskExample, answers: AnswerVocabulary) -> Target:
-        """All scored answers, and the most frequent one, else the best scored one."""
+        """All scored answers, labelled with the most frequent one, else with the highest-scored one."""
         vqa: VqaExample = example.source
         scores = answers.soft_scores(vqa.answers, normalise=True)
         top = None if vqa.multiple_choice_answer is None else answers.find(vqa.multiple_choice_answer)

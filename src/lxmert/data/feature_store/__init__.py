@@ -1,4 +1,4 @@
-"""The regions of many images on disk: appended safely, read at the speed of the disk (docs/features.md)."""
+"""The regions of many images on disk: appended safely, read at disk speed (docs/features.md)."""
 
 from lxmert.data.feature_store.encoding import EncodedImage, StoredArrays, encode_image
 from lxmert.data.feature_store.manifest import StoreManifest

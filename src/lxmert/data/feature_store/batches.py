@@ -1,7 +1,7 @@
 """Features and boxes of many images, copied from one data file into the rows of a batch.
 
-64 images of 36 × 2,048 numbers are 19 MB, which a processor copies in 2 ms; a dozen Python calls for each
-image would take half as long again. So views of the whole file are made once, and an image costs two slices.
+64 images of 36 × 2,048 numbers are 19 MB, which a processor copies in 2 ms; a dozen Python calls per
+image would add half as much again. So the whole file is viewed once, and each image costs two slices.
 
 Shapes: I images of one data file; B rows of the batch, O objects of a row, N objects of an image, D features.
 """
@@ -25,14 +25,14 @@ def copy_images(
     features: Tensor,
     boxes_xyxy_px: np.ndarray,
 ) -> None:
-    """Write images into their rows of a batch; what lies behind their N objects is left as it is.
+    """Copy images into their rows of a batch; what follows their N objects is left unchanged.
 
     Args:
         data: writable bytes of the data file.
         entries: (I,) of `ENTRY_DTYPE`.
         manifest: the store's.
         rows: (I,) row of the batch of each image.
-        features: (B, O, D) contiguous, of any floating type.
+        features: (B, O, D) contiguous, of any floating dtype.
         boxes_xyxy_px: (B, O, 4) float32, contiguous.
     """
     dim, dtype = manifest.feature_dim, manifest.feature_dtype
@@ -51,7 +51,7 @@ def _feature_copier(data: memoryview, dtype: str, features: Tensor) -> Callable[
     """A function (row, start, size) that copies the file's numbers from `start` on to the start of a row."""
     flat = features.view(len(features), -1)
     if features.dtype == TORCH_DTYPES[dtype]:
-        # The same type: numpy takes a third of torch's time to find out what is to be copied.
+        # The same dtype: numpy's overhead for a copy is a third of torch's.
         array, stored_array = flat.numpy(), _numbers(data, DTYPES[dtype])
 
         def copy(row: int, start: int, size: int) -> None:
@@ -61,12 +61,12 @@ def _feature_copier(data: memoryview, dtype: str, features: Tensor) -> Callable[
     flat_rows, stored = flat.unbind(), torch.from_numpy(_numbers(data, DTYPES[dtype]))
 
     def convert(row: int, start: int, size: int) -> None:
-        # By torch, ten times as fast at the conversion as numpy.
+        # torch converts ten times as fast as numpy.
         copy_serially(stored[start : start + size], flat_rows[row][:size])
 
     return convert
 
 
 def _numbers(data: memoryview, dtype: np.dtype) -> np.ndarray:
-    """The whole file as numbers of one type; every array in it starts at a multiple of 16 bytes."""
+    """View the whole file as numbers of one dtype; every array in it starts at a multiple of 16 bytes."""
     return np.frombuffer(data, dtype, len(data) // dtype.itemsize)

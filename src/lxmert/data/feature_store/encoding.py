@@ -1,4 +1,4 @@
-"""One image's `Regions` as the bytes of a store, and back.
+"""Encoding and decoding of one image's `Regions` as the bytes of a store.
 
 Shapes: N objects of one image, D features per object.
 """
@@ -28,7 +28,7 @@ _LONGEST_NAME_BYTES = 65_535
 TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 _SERIAL_NUMBERS = 32_000
-"""torch shares longer copies among threads, and with a busy machine waits long for the last of them."""
+"""torch splits longer copies among threads, and on a busy machine waits long for the last of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +37,9 @@ class StoredArrays:
 
     Attributes:
         features: (N, D) float16 or float32.
-        boxes_xyxy_px: (N, 4) float32, as they came: up to one pixel outside the image.
+        boxes_xyxy_px: (N, 4) float32, unclamped: up to one pixel outside the image.
         size_hw: height and width of the image in pixels.
-        object_ids: (N,) int64, or None; so the other labels, scores float32.
+        object_ids: (N,) int64, or None; likewise the other labels, with scores in float32.
     """
 
     features: np.ndarray
@@ -61,7 +61,7 @@ class EncodedImage(NamedTuple):
         size_hw: height and width in pixels.
         flags: see `layout`.
         crc32: of the record.
-        fingerprint: of the picture's file; 0 where that is unknown.
+        fingerprint: of the image file; 0 if unknown.
     """
 
     name: bytes
@@ -73,7 +73,7 @@ class EncodedImage(NamedTuple):
     fingerprint: int = 0
 
     def entry(self, data_offset: int, name_offset: int) -> Entry:
-        """Its index entry, once it is known where it lies."""
+        """Its index entry, given its offsets in the data and names files."""
         return Entry(
             data_offset=data_offset,
             data_bytes=len(self.record),
@@ -92,17 +92,17 @@ class EncodedImage(NamedTuple):
 def encode_image(
     name: str, regions: Regions, manifest: StoreManifest, boxes_as_they_came: np.ndarray | None = None
 ) -> EncodedImage:
-    """Turn the regions of one image into the bytes of a store.
+    """Encode the regions of one image as the bytes of a store.
 
     Args:
         name: the image's name.
         regions: made by the manifest's extractor, on any device.
         manifest: the store's.
-        boxes_as_they_came: (N, 4) float32, stored where those of `regions` were clamped.
+        boxes_as_they_came: (N, 4) float32, before clamping; stored where they differ from those of `regions`.
 
     Raises:
-        DataError: the name is empty or no text.
-        RegionsError: another extractor or width than the store's, or numbers that do not fit its types.
+        DataError: the name is empty or not a string.
+        RegionsError: another extractor or width than the store's, or numbers out of its dtype's range.
     """
     encoded_name = _checked_name(name)
     _check_fits(name, regions, manifest)
@@ -118,8 +118,8 @@ def encode_image(
     layout = record_layout(len(regions), manifest.feature_dim, manifest.feature_dtype, flags)
     record = bytearray(layout.size)
     for array_name, offset, shape, dtype in layout.arrays:
-        place: np.ndarray = np.ndarray(shape, dtype, record, offset)
-        place[...] = _converted(f"{name}: {array_name}", numbers[array_name], dtype)
+        target: np.ndarray = np.ndarray(shape, dtype, record, offset)
+        target[...] = _converted(f"{name}: {array_name}", numbers[array_name], dtype)
     return EncodedImage(encoded_name, bytes(record), len(regions), regions.size_hw, flags, zlib.crc32(record))
 
 
@@ -134,15 +134,15 @@ def view_arrays(data: memoryview, entry: Entry, manifest: StoreManifest) -> Stor
 
 
 def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Regions:
-    """The regions of one image in memory of their own; `data` are the writable bytes of its data file."""
+    """Copy the regions of one image out of the writable bytes of its data file."""
     layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
     start = entry.data_offset
     stored: np.ndarray = np.ndarray(layout.arrays[0].shape, layout.arrays[0].dtype, data, start)
     if manifest.feature_dtype == "float32":
-        # numpy takes a third of torch's time to find out what is to be copied.
+        # numpy's overhead for a copy is a third of torch's.
         features = torch.from_numpy(stored.copy())
     else:
-        # torch is ten times as fast as numpy at the conversion.
+        # torch converts ten times as fast as numpy.
         features = torch.empty(stored.shape)
         copy_serially(torch.from_numpy(stored).view(-1), features.view(-1))
     # One copy for all small arrays: five would take as long as reading the features of a small extractor.
@@ -151,9 +151,9 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
         name: torch.from_numpy(np.ndarray(shape, dtype, small, offset - layout.small_offset))
         for name, offset, shape, dtype in layout.arrays[1:]
     }
-    # Every number was checked before it was written; only boxes kept as they came still have to be clamped.
-    make = Regions if entry.flags & LEAVES_IMAGE else Regions.trusted
-    return make(
+    # Every number was checked before it was written; only boxes stored unclamped must still be clamped.
+    construct = Regions if entry.flags & LEAVES_IMAGE else Regions.trusted
+    return construct(
         features=features,
         size_hw=(entry.height, entry.width),
         extractor=manifest.extractor,
@@ -162,7 +162,7 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
 
 
 def copy_serially(stored: Tensor, out: Tensor) -> None:
-    """Write numbers (n,) into others (n,) of any floating type, on this thread alone."""
+    """Copy numbers (n,) into a tensor (n,) of any floating dtype, on this thread alone."""
     if torch.get_num_threads() == 1:  # As in a DataLoader's workers.
         out.copy_(stored)
         return
@@ -171,7 +171,7 @@ def copy_serially(stored: Tensor, out: Tensor) -> None:
 
 
 def stored_name(names: memoryview, entry: Entry) -> bytes:
-    """The name of an image out of the bytes of its names file; `name_from_bytes` makes it a text."""
+    """The encoded name of an image, from the bytes of its names file; see `name_from_bytes`."""
     return bytes(names[entry.name_offset : entry.name_offset + entry.name_bytes])
 
 

@@ -1,7 +1,7 @@
-"""The bytes of a feature store: which files there are and what stands where in them (docs/features.md).
+"""The byte layout of a feature store: its files and their contents (docs/features.md).
 
 Everything is little-endian. A part of a store is four files of one writer: `.data` (numbers), `.names`
-(text), `.index` (one fixed-size entry per image) and `.synced` (how many images are surely on the disk).
+(text), `.index` (one fixed-size entry per image) and `.synced` (how many images are known to be on the disk).
 
 Shapes: N objects of one image, D features per object.
 """
@@ -21,7 +21,7 @@ FORMAT_NAME = "lxmert-feature-store"
 FORMAT_VERSION = 1
 
 DTYPES: dict[str, np.dtype] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
-"""What features may be stored as."""
+"""The dtypes in which features may be stored."""
 
 RECORD_ALIGNMENT = 64
 """Each image's numbers start at a multiple of this many bytes of the data file: a cache line."""
@@ -39,14 +39,14 @@ ENTRY_DTYPE = np.dtype(
         "itemsize": ENTRY_BYTES,
     }
 )
-"""The fields of an entry that are looked at for many images at once."""
+"""The fields of an entry that are read for many images at once."""
 
 HAS_OBJECT_IDS = 1
 HAS_OBJECT_SCORES = 2
 HAS_ATTRIBUTE_IDS = 4
 HAS_ATTRIBUTE_SCORES = 8
 LEAVES_IMAGE = 16
-"""A box leaves its image by a rounding error; it is stored as it came and clamped when regions are read."""
+"""A box leaves its image by a rounding error; it is stored unclamped and clamped when regions are read."""
 
 LABELS: dict[str, tuple[int, np.dtype]] = {
     "object_ids": (HAS_OBJECT_IDS, np.dtype("<i8")),
@@ -57,13 +57,13 @@ LABELS: dict[str, tuple[int, np.dtype]] = {
 """Optional arrays of N numbers: the flag that says an image has them, and how they are stored."""
 
 _FINGERPRINT_BYTES = 4
-"""What an entry has room for; one edit in four billion goes unnoticed."""
+"""All that an entry has room for; one edit in four billion goes unnoticed."""
 
 _PART_FILE = re.compile(r"rank-(\d{5})-part-(\d{5})\.(?:data|names|index|synced)")
 
 
 class Entry(NamedTuple):
-    """What the index says of one image.
+    """One image's entry in the index.
 
     Attributes:
         data_offset: where its numbers start in the data file, in bytes.
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
         width: of the image in pixels.
         flags: the `HAS_…` bits and `LEAVES_IMAGE`.
         data_crc32: of the numbers.
-        fingerprint: of the picture's file; 0 where that is unknown.
+        fingerprint: of the image file; 0 if unknown.
     """
 
     data_offset: int
@@ -103,7 +103,7 @@ class Entry(NamedTuple):
 
 
 def entry_is_whole(index: memoryview, row: int) -> bool:
-    """True where the checksum of entry number `row` is right."""
+    """Whether the checksum of entry number `row` is correct."""
     start = row * ENTRY_BYTES
     end = start + _FIELDS.size
     (stored,) = _CHECKSUM.unpack_from(index, end)
@@ -111,7 +111,7 @@ def entry_is_whole(index: memoryview, row: int) -> bool:
 
 
 class Array(NamedTuple):
-    """Where one array of an image lies, in bytes from the start of its record."""
+    """The position of one array of an image, in bytes from the start of its record."""
 
     name: str
     offset: int
@@ -136,14 +136,14 @@ class RecordLayout(NamedTuple):
 @lru_cache(maxsize=4096)
 def record_layout(objects: int, feature_dim: int, dtype: str, flags: int) -> RecordLayout:
     """The layout of the record of an image with N objects."""
-    wanted: list[tuple[str, tuple[int, ...], np.dtype]] = [
+    specifications: list[tuple[str, tuple[int, ...], np.dtype]] = [
         ("features", (objects, feature_dim), DTYPES[dtype]),
         ("boxes_xyxy_px", (objects, 4), np.dtype("<f4")),
     ]
-    wanted += [(name, (objects,), stored) for name, (flag, stored) in LABELS.items() if flags & flag]
+    specifications += [(name, (objects,), stored) for name, (flag, stored) in LABELS.items() if flags & flag]
     arrays: list[Array] = []
     end = 0
-    for name, shape, stored in wanted:
+    for name, shape, stored in specifications:
         start = aligned(end, _ARRAY_ALIGNMENT)
         arrays.append(Array(name, start, shape, stored))
         end = start + math.prod(shape) * stored.itemsize
@@ -156,7 +156,7 @@ def aligned(offset: int, alignment: int = RECORD_ALIGNMENT) -> int:
 
 
 def name_to_bytes(name: str) -> bytes:
-    """UTF-8; bytes of a file name that are not UTF-8 (Python's surrogates) stay the bytes they were."""
+    """Encode as UTF-8; bytes of a file name that are not UTF-8 (Python's surrogates) are preserved."""
     return name.encode("utf-8", "surrogateescape")
 
 
@@ -171,16 +171,16 @@ def hash_name(name: bytes) -> int:
 
 
 def fingerprint_of_file(path: Path) -> int:
-    """The first 4 bytes of BLAKE2b of a file's content, as an unsigned integer; it is read piece by piece.
+    """The first 4 bytes of BLAKE2b of a file's content, as an unsigned integer; it is read in chunks.
 
-    0, which stands for an unknown one, where it cannot be read or is no file.
+    0, which means unknown, if it cannot be read or is not a file.
     """
     try:
-        if not path.is_file():  # To open a pipe would be to wait for whoever writes to it.
+        if not path.is_file():  # Opening a pipe would block until somebody writes to it.
             return 0
         with path.open("rb") as file:
             digest = file_digest(file, lambda: blake2b(digest_size=_FINGERPRINT_BYTES)).digest()
-    except (OSError, ValueError):  # The latter of a path with a zero byte in it.
+    except (OSError, ValueError):  # ValueError: a path with a zero byte.
         return 0
     return int.from_bytes(digest, "little")
 
@@ -197,7 +197,7 @@ class PartFiles(NamedTuple):
         return self.folder / f"rank-{self.rank:05d}-part-{self.part:05d}.{kind}"
 
     def synced(self) -> int:
-        """How many images are known to be on the disk; 0 where that is unknown."""
+        """How many images are known to be on the disk; 0 if unknown."""
         try:
             return int(self.file("synced").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -205,9 +205,9 @@ class PartFiles(NamedTuple):
 
 
 def list_parts(folder: Path) -> list[PartFiles]:
-    """All parts of a store, in the order of ranks, then parts; those too that lack some files, or all.
+    """All parts of a store, ordered by rank, then part, including those with some or all files missing.
 
-    A rank counts its parts from 0, so one that is not there is known by a later one.
+    A rank counts its parts from 0, so a later part proves the existence of an earlier one.
     """
     last: dict[int, int] = {}
     for match in filter(None, (_PART_FILE.fullmatch(path.name) for path in folder.iterdir())):

@@ -1,4 +1,4 @@
-"""One writer per rank: a lock that the operating system gives free when its process dies."""
+"""One writer per rank: a lock that the operating system releases when its process dies."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from lxmert.locks import take_lock
 class RankLock:
     """Held while a process writes to a store under `rank`.
 
-    On Windows, and on network file systems without locks, a second writer is not noticed.
+    On Windows, and on network file systems without locks, a second writer goes unnoticed.
 
     Raises:
         DataError: another process holds it.
@@ -25,7 +25,7 @@ class RankLock:
             )
 
     def release(self) -> None:
-        """Give it free; further calls do nothing."""
+        """Release the lock; further calls do nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

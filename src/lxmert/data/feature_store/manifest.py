@@ -1,4 +1,4 @@
-"""`manifest.json` of a feature store: format, width and type of the features, and what made them."""
+"""`manifest.json` of a feature store: format, width and dtype of the features, and their extractor."""
 
 import json
 import os
@@ -23,20 +23,20 @@ BOX_ORIGINS = ("found", "given")
 
 @dataclass(frozen=True)
 class StoreManifest:
-    """What holds for every image of a store.
+    """Properties shared by all images of a store.
 
     Attributes:
         feature_dim: number of features per object D.
         feature_dtype: "float32", or "float16" for half the space at a relative error of 2⁻¹¹.
         extractor: identity of what made the features; `Regions.extractor` of every image.
-        description: what `build_extractor` makes the extractor from, where known.
-        object_names: name of each object class, where known.
-        attribute_names: name of each attribute, where known.
-        boxes: "found" where the extractor chose the boxes, "given" where the user did; None where that is not
-            known, as of imported features.
+        description: the extractor's specification for `build_extractor`, if known.
+        object_names: name of each object class, if known.
+        attribute_names: name of each attribute, if known.
+        boxes: "found" where the extractor chose the boxes, "given" where the user did; None if unknown,
+            as for imported features.
 
     Raises:
-        DataError: a width below 1, an unknown dtype, no extractor, or boxes of another origin.
+        DataError: a width below 1, an unknown dtype, no extractor, or an unknown origin of boxes.
     """
 
     feature_dim: int
@@ -62,7 +62,7 @@ class StoreManifest:
         """Read the manifest of a store.
 
         Raises:
-            DataError: no store there, a manifest that is malformed, or a format that is newer than this code.
+            DataError: there is no store, the manifest is malformed, or the format is not this version's.
         """
         path = folder / MANIFEST_NAME
         if not folder.is_dir():
@@ -71,23 +71,23 @@ class StoreManifest:
             )
         if not path.is_file():
             raise DataError(f"{folder}: not a feature store, it has no {MANIFEST_NAME}")
-        record = Record(read_json(path), path)
-        if record.get("format", str) != FORMAT_NAME:
-            raise DataError(f"{path}: format is {record.value['format']!r}, expected {FORMAT_NAME!r}")
-        if (version := record.get("version", int)) != FORMAT_VERSION:
+        manifest = Record(read_json(path), path)
+        if manifest.get("format", str) != FORMAT_NAME:
+            raise DataError(f"{path}: format is {manifest.value['format']!r}, expected {FORMAT_NAME!r}")
+        if (version := manifest.get("version", int)) != FORMAT_VERSION:
             raise DataError(
                 f"{path}: format version {version}, this lxmert reads version {FORMAT_VERSION}; use the "
-                f"lxmert that made it ({record.value.get('made_by', 'unknown')}) or a newer one"
+                f"lxmert that made it ({manifest.value.get('made_by', 'unknown')}) or a newer one"
             )
         try:
             return cls(
-                feature_dim=record.get("feature_dim", int),
-                feature_dtype=record.get("feature_dtype", str),
-                extractor=record.get("extractor", str),
-                description=record.optional("description", dict),
-                object_names=_names(record, "object_names"),
-                attribute_names=_names(record, "attribute_names"),
-                boxes=record.optional("boxes", str),
+                feature_dim=manifest.get("feature_dim", int),
+                feature_dtype=manifest.get("feature_dtype", str),
+                extractor=manifest.get("extractor", str),
+                description=manifest.optional("description", dict),
+                object_names=_names(manifest, "object_names"),
+                attribute_names=_names(manifest, "attribute_names"),
+                boxes=manifest.optional("boxes", str),
             )
         except DataError as error:
             raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
@@ -124,20 +124,20 @@ class StoreManifest:
         return True
 
     def differences(self, other: "StoreManifest") -> list[str]:
-        """In which points features of `other` would not fit into this store, as readable lines."""
-        points = ["extractor", "feature_dim", "feature_dtype"]
-        if None not in (self.boxes, other.boxes):  # Older stores do not tell.
-            points.append("boxes")
+        """The points in which features of `other` do not fit this store, as readable lines."""
+        fields = ["extractor", "feature_dim", "feature_dtype"]
+        if None not in (self.boxes, other.boxes):  # Older stores do not record it.
+            fields.append("boxes")
         return [
             f"{name} {getattr(self, name)!r}, not {getattr(other, name)!r}"
-            for name in points
+            for name in fields
             if getattr(self, name) != getattr(other, name)
         ]
 
 
 @contextmanager
 def writing_into(folder: Path) -> Iterator[None]:
-    """Errors of a full or broken disk name the folder: an error of writing itself tells no file."""
+    """Add the folder to errors of a full or broken disk: errors of `write` itself name no file."""
     try:
         yield
     except OSError as error:

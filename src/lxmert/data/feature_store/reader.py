@@ -42,7 +42,7 @@ class FeatureStore:
         path: the store's folder.
 
     Raises:
-        DataError: no store there, or one that is malformed.
+        DataError: there is no store, or it is malformed.
 
     Example::
 
@@ -111,9 +111,9 @@ class FeatureStore:
         except UnicodeEncodeError:
             return None
         hashes, positions = self._hashes
-        wanted = hash_name(encoded)
-        row = bisect_left(hashes, wanted)
-        while row < len(hashes) and hashes[row] == wanted:
+        name_hash = hash_name(encoded)
+        row = bisect_left(hashes, name_hash)
+        while row < len(hashes) and hashes[row] == name_hash:
             position = positions[row]
             part, entry = self._locate(position)
             if stored_name(part.names, entry) == encoded:
@@ -146,17 +146,17 @@ class FeatureStore:
         """Write features and boxes of the images at these positions into the rows of a batch.
 
         Args:
-            positions: (I,) the images'.
-            features: (B, O, D), contiguous, of any floating type; rows behind an image's N objects stay as
-                they are.
-            boxes_xyxy_px: (B, O, 4) float32, contiguous; boxes are written as they came, see `StoredArrays`.
+            positions: (I,) of the images.
+            features: (B, O, D), contiguous, of any floating dtype; rows after an image's N objects are left
+                unchanged.
+            boxes_xyxy_px: (B, O, 4) float32, contiguous; boxes are written unclamped, see `StoredArrays`.
             rows: (I,) row of the batch of each image; None for 0 to I - 1.
 
         Returns:
             height and width of each image in pixels, (I, 2) int64.
 
         Raises:
-            DataError: no image at a position, or no room for the objects of an image.
+            DataError: no image at a position, or too little room for an image's objects.
         """
         positions = np.asarray(positions, np.int64)
         rows = np.arange(len(positions)) if rows is None else rows
@@ -165,20 +165,20 @@ class FeatureStore:
         sizes_hw = np.empty((len(positions), 2), np.int64)
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(numbers).tolist():
-            mine = numbers == number
+            in_part = numbers == number
             part = self._parts[number]
-            entries = part.entries[positions[mine] - self._starts[number]]
+            entries = part.entries[positions[in_part] - self._starts[number]]
             self._check_room(entries, features, boxes_xyxy_px)
-            copy_images(part.data, entries, self.manifest, rows[mine], features, boxes_xyxy_px)
-            sizes_hw[mine] = np.stack([entries["height"], entries["width"]], axis=1)
+            copy_images(part.data, entries, self.manifest, rows[in_part], features, boxes_xyxy_px)
+            sizes_hw[in_part] = np.stack([entries["height"], entries["width"]], axis=1)
         return sizes_hw
 
     def fingerprint_at(self, position: int) -> int:
-        """What `fingerprint_of_file` said of the picture's file; 0 where that was not noted."""
+        """The image file's `fingerprint_of_file`; 0 if it was not recorded."""
         return self._locate(position)[1].fingerprint
 
     def content_hash(self) -> str:
-        """SHA-256 of the index, which holds checksums of all names and numbers: of other content another."""
+        """SHA-256 of the index, whose checksums of all names and numbers differ for other content."""
         digest = sha256()
         for part in self._parts:
             digest.update(part.index)
@@ -193,7 +193,7 @@ class FeatureStore:
         return self._column("flags")
 
     def parts(self) -> list[tuple[PartFiles, Extent]]:
-        """The store's parts and how far each was written when the store was opened."""
+        """The store's parts and the extent of each when the store was opened."""
         return list(self._extents)
 
     def _check_room(self, entries: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> None:

@@ -1,7 +1,7 @@
-"""`rank-RRRRR.seen` beside a store: fingerprints of files that need not be read again to be known.
+"""`rank-RRRRR.seen` in a store: a record of image files that need not be read again for their fingerprints.
 
-Eight bytes for each file: a hash of its fingerprint and of what the file system says of it. A file without is
-read, so the list may be lost, cut off or out of date.
+Each file has eight bytes: a hash of its fingerprint and its file system status. A file without a record is
+read, so the list may be lost, truncated or out of date.
 """
 
 import os
@@ -18,7 +18,7 @@ _LARGEST = 2**64 - 1
 
 
 class SeenFiles:
-    """What all writers noted, to which this one adds. Use as a context manager; threads may share it.
+    """The records of all writers, to which this one adds. Use as a context manager; threads may share it.
 
     Args:
         folder: the store's folder.
@@ -32,9 +32,11 @@ class SeenFiles:
             content = path.read_bytes()
             self._known.update(content[at : at + _BYTES] for at in range(0, len(content), _BYTES))
         path = folder / f"rank-{rank:05d}.seen"
-        # Unbuffered: what is noted survives the death of this process.
+        # Unbuffered: a record survives the death of this process.
         self._file: IO[bytes] = path.open("ab", buffering=0)
-        self._file.truncate(path.stat().st_size // _BYTES * _BYTES)  # A killed run may have cut one off.
+        self._file.truncate(
+            path.stat().st_size // _BYTES * _BYTES
+        )  # A killed run may have left half a record.
 
     def __enter__(self) -> Self:
         return self
@@ -43,10 +45,9 @@ class SeenFiles:
         self._file.close()
 
     def fingerprint(self, path: Path, before: int = 0) -> int:
-        """`fingerprint_of_file`; the file is not read where it is known to have that of `before` still."""
-        state = _state_of_file(
-            path
-        )  # Before it is read: of a file that is written to meanwhile the older one.
+        """`fingerprint_of_file`; the file is not read if its fingerprint is known to be `before` still."""
+        # Taken before reading: the state of a file that is written to meanwhile is then outdated.
+        state = _state_of_file(path)
         if before and _hash(before, state) in self._known:
             return before
         now = fingerprint_of_file(path)
@@ -58,13 +59,15 @@ class SeenFiles:
 
 
 def _state_of_file(path: Path) -> bytes:
-    """What changes whenever a file is written to or another takes its place; empty where there is none."""
+    """The file's status, which changes whenever it is written to or replaced; empty if there is none."""
     try:
-        told = os.stat(path)
-    except (OSError, ValueError):  # The latter of a path with a zero byte in it.
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a path with a zero byte.
         return b""
-    # The time of the last change of the entry too: copies and archives keep that of the content.
-    return struct.pack("<QQqq", told.st_ino & _LARGEST, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+    # The inode's change time too, because copies and archives preserve the modification time.
+    return struct.pack(
+        "<QQqq", status.st_ino & _LARGEST, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def _hash(fingerprint: int, state: bytes) -> bytes:

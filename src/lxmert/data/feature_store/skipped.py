@@ -1,7 +1,7 @@
-"""`skipped.jsonl` beside a store: the images that did not get into it, and why.
+"""`skipped.jsonl` in a store: the images that the newest run could not add, and why.
 
-The file tells of the newest run: each run tries again what an earlier one skipped. Several writers have a
-file each, so that none waits for another.
+Each run tries again what earlier ones skipped. Each of several writers has its own file, so that none waits
+for another.
 """
 
 import json
@@ -20,8 +20,8 @@ class Skipped:
     """An image that is not in the store.
 
     Attributes:
-        name: what it would be called there.
-        source: its file, or the file and line it stands in.
+        name: the name it would have there.
+        source: its file, or its file and line.
         reason: one line.
     """
 
@@ -35,12 +35,12 @@ class Skipped:
 
 
 class SkippedList:
-    """The list of one run; written line by line, and not there while it is empty.
+    """The list of one run; written line by line, and absent while it is empty.
 
     Args:
         folder: the store's folder.
         rank: number of this writer.
-        ranks: number of all writers; lists of ranks beyond it, left by an earlier run, are removed by rank 0.
+        ranks: number of writers; rank 0 removes lists of higher ranks, left by an earlier run.
     """
 
     def __init__(self, folder: Path, rank: int = 0, ranks: int = 1) -> None:
@@ -53,7 +53,7 @@ class SkippedList:
                     path.unlink(missing_ok=True)
 
     def add(self, item: Skipped) -> None:
-        """Note one more."""
+        """Add an image to the list."""
         self.items.append(item)
         with writing_into(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(item), ensure_ascii=True) + "\n")

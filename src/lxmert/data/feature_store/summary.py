@@ -1,4 +1,4 @@
-"""What a store holds, from its manifest and index alone."""
+"""A summary of a store, from its manifest and index alone."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from lxmert.data.feature_store.skipped import SkippedList
 
 
 def summarise(store: FeatureStore) -> dict[str, Any]:
-    """JSON-ready facts about a store; no feature is read.
+    """Summarise a store, ready for JSON; no feature is read.
 
     Returns:
         images, objects, objects_per_image [fewest, most], feature_dim, feature_dtype, extractor, boxes (found
-        or given, where known), labels (how many images have each kind), object_names and attribute_names (how
+        or given, if known), labels (how many images have each kind), object_names and attribute_names (how
         many are known), parts, megabytes, skipped (images the newest run could not use), format_version.
     """
     manifest, counts, flags = store.manifest, store.object_counts(), store.flags()

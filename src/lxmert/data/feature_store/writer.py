@@ -26,32 +26,32 @@ from lxmert.vision.regions import Regions
 from lxmert.whole_files import sync_folder
 
 PART_BYTES = 4_000_000_000
-"""A data file is closed before it grows beyond this: every file system and hub takes such files."""
+"""A data file is closed before it grows beyond this: every file system and hub accepts such files."""
 
 SYNC_SECONDS = 5.0
 SYNC_BYTES = 64 * 2**20
-"""At most this much work is lost, and has to be checked, after a power failure."""
+"""At most this much work is lost, and must be checked, after a power failure."""
 
 _KINDS = ("data", "names", "index")
 
 
 class FeatureStoreWriter:
-    """Appends images to a store, new or begun before. Use as a context manager.
+    """Appends images to a new or existing store. Use as a context manager.
 
     Several processes may write to one store at the same time, each under its own rank.
 
     Args:
         path: the store's folder; new, empty or a store.
-        manifest: what holds for all its images; must fit a store that is there already.
-        rank: number of this writer among those that write at the same time.
+        manifest: properties shared by all its images; must fit an existing store.
+        rank: this writer's number among concurrent writers.
         part_bytes: a data file is closed before it grows beyond this.
 
     Attributes:
-        before: the store as it was when this writer began.
+        before: the store as it was when this writer opened it.
 
     Raises:
-        DataError: the folder holds something else, a store of another extractor, width or type, or origin
-            of the boxes, or another process writes under this rank.
+        DataError: the folder holds something else, or a store of another extractor, width, dtype or
+            origin of boxes, or another process writes under this rank.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class FeatureStoreWriter:
         self.close()
 
     def __contains__(self, name: str) -> bool:
-        """Whether the store has an image of this name (other running writers' newest ones apart)."""
+        """Whether the store has an image of this name, as far as this writer knows."""
         return name in self.before or name_to_bytes(name) in self._added
 
     def fingerprint(self, name: str) -> int:
-        """Of the file that an image was made of before this writer began; 0 where that is unknown."""
+        """Fingerprint of the file of an image that was there before this writer; 0 if unknown."""
         position = self.before.find(name)
         return 0 if position is None else self.before.fingerprint_at(position)
 
@@ -99,17 +99,17 @@ class FeatureStoreWriter:
         """Append one image.
 
         Raises:
-            DataError: the name is there already, or is no name.
+            DataError: the name is taken, or is not a valid name.
             RegionsError: the regions do not fit the store; see `encode_image`.
         """
         self.append(encode_image(name, regions, self.manifest))
 
     def append(self, image: EncodedImage) -> None:
-        """Append an image that `encode_image` made, perhaps in another process.
+        """Append an image encoded by `encode_image`, perhaps in another process.
 
         Raises:
-            DataError: the name is there already.
-            OSError: the disk is full or gone; what was there stays, and this image may be tried again.
+            DataError: the name is taken.
+            OSError: the disk is full or gone; the store is unchanged, and this image may be tried again.
         """
         if name_from_bytes(image.name) in self:
             raise DataError(f"{self.path}: the image {name_from_bytes(image.name)!r} is there already")
@@ -118,7 +118,7 @@ class FeatureStoreWriter:
             self._open_part(self._part.part + 1, Extent())
         extent = self._extent
         entry = image.entry(extent.next_data_offset, extent.names_end)
-        # The entry comes last: without it the image is not there, and its bytes are overwritten by the next.
+        # The entry comes last: without it the image does not exist, and the next one overwrites its bytes.
         padding = bytes(extent.next_data_offset - extent.data_end)
         with writing_into(self.path):
             _write_at(self._files["data"], extent.data_end, padding + image.record)
@@ -131,7 +131,7 @@ class FeatureStoreWriter:
             self._sync()
 
     def close(self) -> None:
-        """Force everything to the disk and give the rank free; further calls do nothing."""
+        """Sync everything to the disk and release the rank; further calls do nothing."""
         try:
             if self._files:
                 self._sync()
@@ -140,9 +140,9 @@ class FeatureStoreWriter:
             self._lock.release()
 
     def discard_if_empty(self) -> None:
-        """Take the store away again where this writer began it and no image came into it.
+        """Delete the store if this writer created it and added no image.
 
-        No other writer may be at work.
+        No other writer may be running.
         """
         if not self._is_new or len(self):
             return
@@ -156,17 +156,17 @@ class FeatureStoreWriter:
         self._files = {}
 
     def _resume(self) -> tuple[int, Extent]:
-        mine = [files.part for files in list_parts(self.path) if files.rank == self.rank]
-        if not mine:
+        own_parts = [files.part for files in list_parts(self.path) if files.rank == self.rank]
+        if not own_parts:
             return 0, Extent()
-        files = PartFiles(self.path, self.rank, mine[-1])
+        files = PartFiles(self.path, self.rank, own_parts[-1])
         extent = measure(files, self.manifest)
         cut(files, extent)
-        return mine[-1], extent
+        return own_parts[-1], extent
 
     def _open_part(self, number: int, extent: Extent) -> None:
         part = PartFiles(self.path, self.rank, number)
-        with ExitStack() as opened:  # Where one cannot be made, the part before stays as it is.
+        with ExitStack() as opened:  # If one cannot be opened, the previous part stays open.
             files = {kind: opened.enter_context(_open(part.file(kind))) for kind in _KINDS}
             opened.pop_all()
         self._close_files()
@@ -178,7 +178,7 @@ class FeatureStoreWriter:
         path = self._part.file("synced")
         partial = path.with_suffix(".synced-partial")
         with writing_into(self.path):
-            for kind in _KINDS:  # In this order: an entry on the disk has its numbers there.
+            for kind in _KINDS:  # In this order, so that the numbers of every synced entry are synced.
                 os.fsync(self._files[kind].fileno())
             partial.write_text(f"{self._extent.images}\n", encoding="ascii")
         os.replace(partial, path)
@@ -187,16 +187,16 @@ class FeatureStoreWriter:
 
 
 def discard_store(folder: Path) -> None:
-    """Delete a store that nobody writes, and its folder where nothing else lies in it."""
+    """Delete a store that nobody writes to, and its folder if nothing else is in it."""
     for pattern in (MANIFEST_NAME, "skipped*.jsonl", "rank-*"):
         for path in folder.glob(pattern):
             path.unlink()
-    with suppress(OSError):  # Somebody laid something into it.
+    with suppress(OSError):  # Something else is in it.
         folder.rmdir()
 
 
 def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, bool]:
-    """Make the store, or check that the manifest fits that there; returns its own, and whether it is new."""
+    """Create the store, or check that it fits the manifest; returns its manifest and whether it is new."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; give a folder for the feature store")
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,21 +208,21 @@ def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, 
             )
         if manifest.write_new(folder):
             return manifest, True
-    there = StoreManifest.read(folder)
-    if faults := there.differences(manifest):
+    existing = StoreManifest.read(folder)
+    if faults := existing.differences(manifest):
         raise DataError(
             f"{folder}: this store is of {'; '.join(faults)}; continue it as it is, or make another"
         )
-    return there, False
+    return existing, False
 
 
 def _open(path: Path) -> IO[bytes]:
-    # Unbuffered: what `write` took survives the death of this process.
+    # Unbuffered: whatever `write` accepted survives the death of this process.
     return path.open("r+b" if path.exists() else "w+b", buffering=0)
 
 
 def _write_at(file: IO[bytes], offset: int, data: bytes) -> None:
     file.seek(offset)
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]
