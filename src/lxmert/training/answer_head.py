@@ -1,9 +1,9 @@
-"""Giving a loaded model another list of answers: rows of the answer head are carried over by name.
+"""Changing the answers of a loaded model: rows of the answer head are carried over by answer.
 
-Source: the authors' `loadLXMERTQA` (airsplay/lxmert): everything below the last layer stays, a row
-whose answer is known is copied, an unknown answer starts from zero. (Keeping the first rows, as resizing
-does, would pair answers with the scores of others.) Answers are the same if the normaliser of the
-pre-training answer table makes them so: "two" of a fine-tuning table is "2" of pre-training.
+Source: the authors' `loadLXMERTQA` (airsplay/lxmert): everything below the last layer is kept, the rows
+of known answers are copied, unknown answers start from zero. (Keeping the first rows, as resizing does, would
+pair answers with the scores of others.) Answers match if the normaliser of the pre-training answer table
+makes them equal: "two" of a fine-tuning table is "2" of pre-training.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from lxmert.weights.published import published_answers
 
 
 def known_answers(name: str) -> AnswerVocabulary | None:
-    """The answers of a model folder or a published model in class order, None where they are not known.
+    """The answers of a model folder or a published model in class order, None if unknown.
 
     Raises:
         VocabularyError: The folder's answers are malformed.
-        DownloadError: The published table is out of reach, and not on this machine yet.
+        DownloadError: The published table cannot be downloaded, and is not on this machine yet.
     """
     path = Path(name) / ANSWERS_FILE
     if path.is_file():
@@ -34,21 +34,21 @@ def known_answers(name: str) -> AnswerVocabulary | None:
 
 
 def matching_rows(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:
-    """For each new answer the class of the old one that is the same, spelled alike or as the table spells."""
+    """For each new answer the class of the matching old one, as spelled or in the table's spelling."""
     find = answer_finder(old or ())
     return [find(answer) for answer in new]
 
 
 def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) -> int:
-    """Make the model's head score the answers `new`.
+    """Replace the answers of the model's head by `new`.
 
     Args:
         model: A question answering model.
-        old: What its head scores now; None where that is not known, then every row starts from zero.
-        new: What it shall score.
+        old: Its current answers; None if unknown, then every row starts from zero.
+        new: Its new answers.
 
     Returns:
-        How many rows were carried over.
+        The number of rows carried over.
 
     Raises:
         VocabularyError: `old` has another size than the head.

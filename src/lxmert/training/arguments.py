@@ -1,4 +1,4 @@
-"""A recipe in the words of `transformers.Trainer`."""
+"""A recipe as the arguments of `transformers.Trainer`."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from lxmert.training.recipe_sections import EncoderLoopSection, LoopSection, Sav
 def choose_kernels(
     model: LxmertPreTrainedModel, optimisation: EncoderLoopSection, *, on_cpu: bool | None = None
 ) -> None:
-    """Set the attention kernel that the recipe names, or the fastest ones where training runs on a CPU.
+    """Set the attention kernel that the recipe names, or the fastest kernels for training on a CPU.
 
     Args:
         model: a model with `lxmert.encoder`.
-        optimisation: names the attention or leaves it out, and says whether the model is compiled.
-        on_cpu: True where training runs on a CPU; None where there is no accelerator.
+        optimisation: may name the attention, and determines whether the model is compiled.
+        on_cpu: True for training on a CPU; None means that there is no accelerator.
     """
     attention = optimisation.attention
     if on_cpu is None:
@@ -47,23 +47,23 @@ def training_arguments(
     compile_model: bool = False,
     leaves_weights_unused: bool = True,
 ) -> TrainingArguments:
-    """Arguments that evaluate after each epoch or every so many steps, save checkpoints and show nothing.
+    """Arguments that evaluate after each epoch or number of steps, save checkpoints and print nothing.
 
     Args:
-        optimisation: how the weights move.
-        saving: what is kept.
+        optimisation: the recipe's optimisation.
+        saving: the recipe's saving.
         checkpoints: folder of the checkpoints.
-        score: the validation figure that chooses the best weights.
-        higher_is_better: False for a score that shall be low, such as a loss.
+        score: the validation figure that selects the best weights.
+        higher_is_better: False for a score to minimise, such as a loss.
         evaluation_batch_size: examples per batch of an evaluation.
         evaluate_every_steps: steps between evaluations; None for one after each epoch.
-        loader_processes: processes that read examples ahead; 0 reads them in between.
+        loader_processes: processes that load examples in advance; 0 loads them in the main process.
         compile_model: True runs the model through torch.compile.
-        leaves_weights_unused: False says that each update has a gradient for every weight, which saves
-            several processes from looking.
+        leaves_weights_unused: False promises that each update has a gradient for every weight, which saves
+            several processes a search for unused ones.
 
     Raises:
-        ConfigurationError: a precision that the machine cannot compute in.
+        ConfigurationError: a precision that the machine does not support.
     """
     has_accelerator = torch.accelerator.is_available()
     if optimisation.precision == "float16" and not has_accelerator:
@@ -71,7 +71,7 @@ def training_arguments(
             "optimisation.precision is float16, which needs a GPU; without one give bfloat16 or float32"
         )
     best = saving.select == "best"
-    # The best weights are looked for among the checkpoints, so there is one for each evaluation.
+    # The best weights are selected among the checkpoints, so there must be one for each evaluation.
     save_every_steps = evaluate_every_steps if best else saving.checkpoint_every_steps
     arguments = TrainingArguments(
         # Absolute, so that a run may be resumed from another working directory.
@@ -90,7 +90,7 @@ def training_arguments(
         optim="adamw_torch_fused",
         seed=optimisation.seed,
         bf16=optimisation.precision == "bfloat16",
-        # Said explicitly, because half precision is refused on a CPU that was not asked for.
+        # Explicit, because half precision is refused on a CPU that was not requested.
         use_cpu=not has_accelerator,
         fp16=optimisation.precision == "float16",
         torch_compile=compile_model,
@@ -98,8 +98,8 @@ def training_arguments(
         eval_steps=evaluate_every_steps,
         save_strategy="epoch" if save_every_steps is None else "steps",
         save_steps=save_every_steps or 500,
-        # Of one alone the Trainer would delete the newest at the end, where the best is an older one; a run
-        # that breaks off before its weights are written would have to train on from the best.
+        # With only one, the Trainer would finally delete the newest if an older one is best, and a run
+        # interrupted before its weights are written would have to resume from the best.
         save_total_limit=max(saving.keep_checkpoints, 2) if best else saving.keep_checkpoints,
         load_best_model_at_end=best,
         metric_for_best_model=score if best else None,
@@ -116,10 +116,10 @@ def training_arguments(
         ddp_find_unused_parameters=leaves_weights_unused,
     )
     if optimisation.precision == "float32":
-        # Else half precision where `accelerate launch` is set up for it, whatever the recipe says.
+        # Otherwise `accelerate launch` may be configured for half precision, whatever the recipe says.
         arguments.mixed_precision = "no"
     if arguments.n_gpu > 1:
-        # Else the Trainer would part each batch among all GPUs of a process, make it so many times as large,
-        # and take means of each GPU's part for those of the whole.
+        # Otherwise the Trainer would multiply the batch by a process's number of GPUs, divide it among them,
+        # and mistake the mean over each GPU's part for that over the whole.
         arguments._n_gpu = 1
     return arguments

@@ -1,9 +1,9 @@
-"""BertAdam, the optimiser of the authors' released code, and the course of its learning rate.
+"""BertAdam, the optimiser of the authors' released code, and its learning rate schedules.
 
 Source: the formulas of airsplay/lxmert's optimisation code. It differs from AdamW in four points: no bias
-correction; epsilon is added outside the root; the decay is part of the update, before the learning rate, and
-weighs on every parameter, biases and normalisations included; the first update, whose learning rate is 0,
-still fills the moments.
+correction; epsilon is added outside the root; the decay is part of the update that the learning rate scales,
+and applies to every parameter, biases and normalisations included; the first update, whose learning rate is
+0, still updates the moments.
 """
 
 import math
@@ -26,7 +26,7 @@ class BertAdam(Optimizer):
 
     Args:
         params: parameters, or groups of them.
-        lr: highest learning rate; `bert_adam_schedule` gives the course.
+        lr: peak learning rate; see `bert_adam_schedule`.
         betas: decay of the two moments.
         eps: epsilon.
         weight_decay: decay of the weights.
@@ -72,11 +72,11 @@ class BertAdam(Optimizer):
 
 
 def warmup_linear(progress: float, warmup: float) -> float:
-    """Share of the highest learning rate: up to 1 at `warmup`, then down to 0 at the end.
+    """Factor of the peak learning rate: linear up to 1 at `warmup`, then down to 0 at the end.
 
     Args:
-        progress: updates made so far as a share of all.
-        warmup: share of all updates; 0 begins at 1.
+        progress: fraction of all updates made so far.
+        warmup: fraction of all updates; 0 starts at 1.
     """
     if progress < warmup:
         return progress / warmup
@@ -84,19 +84,19 @@ def warmup_linear(progress: float, warmup: float) -> float:
 
 
 def warmup_constant(progress: float, warmup: float) -> float:
-    """Share of the highest learning rate: up to 1 at `warmup`, then 1; arguments as `warmup_linear`."""
+    """Factor of the peak learning rate: linear up to 1 at `warmup`, then 1; arguments as `warmup_linear`."""
     return progress / warmup if progress < warmup else 1.0
 
 
 def warmup_cosine(progress: float, warmup: float) -> float:
-    """Up to 1 at `warmup`, then half a cosine down to 0; in the original code this one breaks off."""
+    """Linear up to 1 at `warmup`, then half a cosine down to 0; in the original code this one fails."""
     if progress < warmup:
         return progress / warmup
-    share = (progress - warmup) / (1.0 - warmup) if warmup < 1 else 0.0
-    return 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+    fraction = (progress - warmup) / (1.0 - warmup) if warmup < 1 else 0.0
+    return 0.5 * (1.0 + math.cos(math.pi * min(fraction, 1.0)))
 
 
-_COURSES: dict[Schedule, Callable[[float, float], float]] = {
+_SCHEDULES: dict[Schedule, Callable[[float, float], float]] = {
     "linear": warmup_linear,
     "cosine": warmup_cosine,
     "constant_with_warmup": warmup_constant,
@@ -104,21 +104,21 @@ _COURSES: dict[Schedule, Callable[[float, float], float]] = {
 
 
 def bert_adam_schedule(optimizer: Optimizer, schedule: Schedule, warmup: float, steps: int) -> LambdaLR:
-    """The learning rate before each update, of which the k-th is made at progress k / steps.
+    """Create a schedule that sets the learning rate of update k by its progress k / steps.
 
     Unlike the schedules of `transformers`, the warm-up is not rounded to whole updates.
 
     Args:
-        optimizer: whose learning rate is the highest.
-        schedule: the course.
-        warmup: below 1 a share of all updates, else a number of updates.
+        optimizer: has the peak learning rate.
+        schedule: the shape of the schedule.
+        warmup: below 1 a fraction of all updates, else a number of updates.
         steps: number of updates, more than 0.
 
     Raises:
         ConfigurationError: the warm-up is as long as the whole run.
     """
-    share = warmup if warmup < 1 else warmup / steps
-    if share >= 1:
+    fraction = warmup if warmup < 1 else warmup / steps
+    if fraction >= 1:
         raise ConfigurationError(f"the warm-up of {warmup:g} updates must be shorter than the run's {steps}")
-    course = _COURSES[schedule]
-    return LambdaLR(optimizer, lambda made: course(made / steps, share))
+    factor = _SCHEDULES[schedule]
+    return LambdaLR(optimizer, lambda step: factor(step / steps, fraction))

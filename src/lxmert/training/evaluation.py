@@ -1,4 +1,4 @@
-"""Running a model over a split, and scoring what it says with the official metric."""
+"""Running a model over a split, and scoring its predictions with the official metric."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,28 +45,28 @@ def evaluate_model(
         processor: Its processor, with answers, and an extractor where there is no feature store.
         data_dir: Directory in the layout of `lxmert scenes make`, or another one described by `files`.
         split: The split's name, or several joined by commas.
-        limit: Only the first so many examples; None for all.
+        limit: Maximum number of examples, from the first; None for all.
         task: "vqa", "gqa" or "nlvr2".
         files: The directory's layout.
-        features: Feature stores that hold the images' regions already; none to extract them.
-        batch_size: Most examples at once; None for what suits the device.
+        features: Feature stores with the images' regions; none to extract them.
+        batch_size: Maximum number of examples at once; None for a default that suits the device.
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
             `ExampleAnswerer`).
-        progress: Shows how far it is.
-        tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
-        settings: What the metric knows, such as `evaluator="before-2021-03"` for VQA.
+        progress: Shows the progress.
+        tell: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
+        settings: Settings of the metric, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
         DataError: A file is missing or malformed, or the split has nothing to score.
         ImageError: An image cannot be read.
     """
-    kind = task_named(task)
-    wanted = kind.split(Path(data_dir), split, files, Part(first_examples=limit)).read(progress)
-    labels, seconds = run_model(model, processor, wanted, features, batch_size, setup, progress, tell)
+    the_task = task_named(task)
+    examples = the_task.split(Path(data_dir), split, files, Part(first_examples=limit)).read(progress)
+    labels, seconds = run_model(model, processor, examples, features, batch_size, setup, progress, tell)
     answers = answers_of(processor)
-    answerable = sum(bool(target.scores) for target in wanted.targets(answers))
-    return score_labels(kind, labels, wanted, answers, answerable, seconds=seconds, settings=settings)
+    answerable = sum(bool(target.scores) for target in examples.targets(answers))
+    return score_labels(the_task, labels, examples, answers, answerable, seconds=seconds, settings=settings)
 
 
 def run_model(
@@ -79,13 +79,13 @@ def run_model(
     progress: StartProgress = no_progress,
     tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[int], float]:
-    """What the model says of each example; for the arguments see `evaluate_model`.
+    """Predict the answer to each example; for the arguments see `evaluate_model`.
 
     Returns:
         Class ids in the order of the examples, and the seconds that the model took.
 
     Raises:
-        ConfigurationError: The processor has no answers, or others than the model, or there is neither
+        ConfigurationError: The processor has no answers, or not the model's, or there is neither
             extractor nor feature store.
         DataError: There is no example, or an image's regions are missing.
     """
@@ -94,8 +94,8 @@ def run_model(
     answerer.settle(lambda: answerer.agreement(progress), tell)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
-    for places, found in answerer.answer(answerer.order):
-        for place, label in zip(places, found, strict=True):
+    for places, predicted in answerer.answer(answerer.order):
+        for place, label in zip(places, predicted, strict=True):
             labels[place] = label
         advance(len(places))
     return labels, answerer.seconds
@@ -110,7 +110,7 @@ def answerer_of(
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
 ) -> ExampleAnswerer:
-    """What answers the examples, once it is sure that it can.
+    """Create the answerer of the examples, after checking that it can answer them.
 
     Raises:
         ConfigurationError: see `run_model`.
@@ -137,7 +137,7 @@ def regions_for(
     store: RegionStore | None,
     progress: StartProgress = no_progress,
 ) -> RegionSource:
-    """The regions of the examples' images: looked up in a feature store, or looked at now.
+    """The regions of the examples' images, looked up in a feature store or extracted now.
 
     Raises:
         ConfigurationError: There is neither extractor nor feature store.
@@ -145,8 +145,8 @@ def regions_for(
         ImageError: An image cannot be read.
     """
     if store is not None:
-        maker = processor.extractor_unless(store.extractor)
-        return look_up(store, examples.image_names(), maker, progress)
+        expected = processor.extractor_unless(store.extractor)
+        return look_up(store, examples.image_names(), expected, progress)
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
     return look_at(files, extractor, progress(f"Looking at {examples.split.name} images", len(files)))
@@ -177,7 +177,7 @@ def score_labels(
 def predictions_of(
     labels: Sequence[int], examples: SplitExamples, answers: AnswerVocabulary
 ) -> dict[Any, str]:
-    """Example id to predicted answer."""
+    """Predicted answers by example id."""
     return {
         example.identifier: answers[label] for example, label in zip(examples.examples, labels, strict=True)
     }

@@ -1,8 +1,8 @@
-"""Full batches for each of several processes, without an example that counts twice.
+"""Full batches for each of several processes, without counting any example twice.
 
-Processes wait for one another in every update, so each needs as many batches as any other. Where the examples
-of an epoch do not come to that, Accelerate shows some of them again. Here fillers take these places: examples
-without a label, whose objects are hidden, so that no loss counts them.
+Processes wait for one another in every update, so all need the same number of batches. If the examples of an
+epoch do not suffice, Accelerate repeats some of them. Here fillers take their place: examples without a
+label, whose objects are masked out, so that no loss counts them.
 
 Shapes: B batch.
 """
@@ -18,15 +18,15 @@ from lxmert.data.collation import TaskDataset, TaskItem
 from lxmert.training.sampling import ShuffledSampler
 
 _UNLABELLED = -1
-"""What every loss takes for no label, be labels class ids or scores."""
+"""Means no label to every loss, whether labels are class ids or scores."""
 
 
 class FilledItem(NamedTuple):
-    """What a place of a batch shows.
+    """An item of a batch.
 
     Attributes:
         item: an example.
-        is_filler: True where it counts for nothing.
+        is_filler: True if it must not count.
     """
 
     item: TaskItem
@@ -37,8 +37,8 @@ class FilledSampler(Sampler[int]):
     """The order of a `ShuffledSampler` and then fillers, which have the indices that follow the examples'.
 
     Args:
-        order: gives the indices.
-        multiple: a number that the indices shall be a multiple of; 1 needs no filler.
+        order: the order of indices.
+        multiple: the number of indices becomes a multiple of this; 1 needs no fillers.
     """
 
     def __init__(self, order: ShuffledSampler, multiple: int) -> None:
@@ -54,7 +54,7 @@ class FilledSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         indices = list(self._order)
-        # Of the last example, because it is about as long as the others of its batch.
+        # Fillers repeat the last example, because it is about as long as the others of its batch.
         return iter(indices + [len(indices) + last for last in indices[-1:] * self._fillers])
 
 
@@ -81,17 +81,17 @@ class FilledCollator:
     """Batches items of a `FilledDataset`.
 
     Attributes:
-        collate: batches examples, of which the objects may be padded.
+        collate: makes a batch of examples, whose objects may be padded.
     """
 
     collate: Callable[[Sequence[TaskItem]], dict[str, Any]]
 
     def __call__(self, items: Sequence[FilledItem]) -> dict[str, Any]:
-        """The batch of the examples; fillers have no label, (B,) or (B, C), and no visible object."""
+        """Batch the items; fillers have no label, (B,) or (B, C), and no visible object."""
         batch = self.collate([filled.item for filled in items])
         is_filler = torch.tensor([filled.is_filler for filled in items])  # (B,)
         if is_filler.any():
-            for name, nothing in (("labels", _UNLABELLED), ("visual_attention_mask", 0)):
+            for name, empty in (("labels", _UNLABELLED), ("visual_attention_mask", 0)):
                 batch[name] = batch[name].clone()
-                batch[name][is_filler] = nothing
+                batch[name][is_filler] = empty
         return batch

@@ -1,7 +1,7 @@
 """The fine-tuning loop, one for all tasks, over `transformers.Trainer`.
 
 Source: paper section 3.3 and the fine-tuning code of airsplay/lxmert: a few epochs, linear warm-up and
-decay, the epoch with the best validation accuracy is kept.
+decay; the epoch with the best validation accuracy is kept.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from lxmert.training.task_list import task_named
 from lxmert.training.tasks import PreparedTask, Task
 from lxmert.training.trainer import FinetuneTrainer, figures_of
 
-# Of English with BERT's vocabulary hardly any piece is unknown, of Russian or Japanese more than half.
+# With BERT's vocabulary hardly any English word piece is unknown, but more than half in Russian or Japanese.
 _MUCH_UNKNOWN = 1 / 3
 
 
@@ -44,7 +44,7 @@ class FinetuneResult:
 
     Attributes:
         folder: The model folder.
-        metrics: What metrics.json holds: "data", "epochs" (with accuracies per family), "training", "test".
+        metrics: Contents of metrics.json: "data", "epochs" (with accuracies per family), "training", "test".
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class FinetuneResult:
 
     @property
     def test_accuracy(self) -> float | None:
-        """Accuracy of the saved folder on the test split in percent, None where the recipe names none."""
+        """Accuracy of the saved folder on the test split in percent, None if the recipe names none."""
         test = self.metrics.get("test")
         return None if test is None else float(test["score"])
 
@@ -68,11 +68,11 @@ def finetune(
     """Run a recipe.
 
     Args:
-        recipe: What to do.
+        recipe: The recipe.
         output_dir: Folder of the result: a complete model folder with metrics.json and recipe.resolved.yaml.
-        resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
+        resume: True continues the run in the folder from its newest checkpoint. On a CPU, with the same
             software and number of threads and without `compile`, the final weights are those of an
-            uninterrupted run, bit for bit. A finished run is returned as it is.
+            uninterrupted run, bit for bit. A finished run's result is returned.
         progress: True shows progress bars on standard error.
 
     Raises:
@@ -90,7 +90,7 @@ def finetune(
 def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
     use_processor(optimisation.threads)
-    # Made first: what the machine cannot do is said before images are looked at.
+    # Made first, to refuse what the machine cannot do before images are read.
     arguments = training_arguments(
         optimisation,
         recipe.saving,
@@ -102,12 +102,12 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
     )
     task = task_named(recipe.task)
     _check_test(task, recipe, display.start)
-    # The model's first weights are drawn while preparing: the seed comes before.
+    # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
     prepared = prepare(task, recipe, display.start)
-    _tell_left_out(recipe, prepared, display)
-    _tell_unknown_words(prepared, display)
-    # What scoring needs and lacks is told now, not after an epoch.
+    _report_unanswerable(recipe, prepared, display)
+    _report_unknown_words(prepared, display)
+    # What is missing for scoring is reported now rather than after an epoch.
     prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
     facts = train_to_the_end(trainer, folder, optimisation, "questions", prepared.fingerprints)
@@ -116,31 +116,31 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         return figures
     save_model_folder(trainer.model, prepared, folder.path, recipe.saving.weights_dtype)
     if recipe.data.test_split is not None:
-        # Scored as anyone will score it: loaded from the folder, rounded as it was saved.
+        # Scored as users will: loaded from the folder, with the precision it was saved in.
         split = recipe.data.test_split
         figures["test"] = score_folder(task, recipe, str(folder.path), split, display.start).to_dict()
     return figures
 
 
-def _tell_left_out(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
-    """Say how many questions the model cannot answer rightly, whatever it learns."""
+def _report_unanswerable(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
+    """Report how many questions have no answer in the vocabulary."""
     section: AnswersSection | None = getattr(recipe.data, "answers", None)
-    kept = f"the {prepared.facts['answers']:,} answers that there are to choose from"
+    choices = f"the {prepared.facts['answers']:,} answers that there are to choose from"
     if section is not None and section.source == ANNOTATIONS and section.min_count > 1:
-        kept += f", those of at least {section.min_count} training questions (data.answers.min_count)"
+        choices += f", those of at least {section.min_count} training questions (data.answers.min_count)"
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
         if data.answerable < len(data):
-            left_out = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
-            display.print(f"note: {left_out} have none of {kept}")
+            counts = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
+            display.print(f"note: {counts} have none of {choices}")
 
 
-def _tell_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> None:
-    """Say that the vocabulary is not that of the sentences, such as an English one for another script."""
+def _report_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> None:
+    """Report a vocabulary that does not fit the sentences, such as an English one for another script."""
     unknown = pieces_of_unknown_words(prepared.processor.tokenizer)
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
-        if (share := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
+        if (fraction := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
             display.print(
-                f"note: {100 * share:.0f} % of the pieces of the {kind} sentences are [UNK] or single "
+                f"note: {100 * fraction:.0f} % of the pieces of the {kind} sentences are [UNK] or single "
                 "letters of words that the vocabulary lacks: it was made for other texts, and little can be "
                 "learned of these"
             )
@@ -150,15 +150,15 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
     """Refuse a test split that cannot be scored, before anything is trained.
 
     Raises:
-        DataError: A file that it takes is missing or malformed, or features of its images are.
+        DataError: A file that scoring needs is missing or malformed, or features of its images are missing.
     """
     data = recipe.data
     is_validation = data.test_split == data.validation_split and data.validation_images is None
-    # The scoring of the validation split is tried anyway: its files are not read twice.
+    # Scoring of the validation split is tried anyway, so its files are not read twice.
     if data.test_split is None or is_validation or not is_main_process():
         return
     examples = task.split(data.directory, data.test_split, data.files).read(progress)
-    # What is answered does not matter; a truth value may stand in every task.
+    # Any answer will do; a truth value is valid in every task.
     predictions = {example.identifier: TRUTH_VALUES[0] for example in examples.examples}
     task.score(examples, predictions, **recipe.evaluation.model_dump(exclude={"batch_size"}))
     if data.stores:
@@ -170,7 +170,7 @@ def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_
 
     Args:
         model: The trained model, float32.
-        prepared: Gives the processor.
+        prepared: Has the processor.
         folder: Where to write.
         weights_dtype: "float32", "float16" or "bfloat16", see `save_weights`.
     """

@@ -17,7 +17,7 @@ from lxmert.training.labelled_scores import score_labelled
 from lxmert.training.metrics.gqa import gqa_scores
 from lxmert.training.tasks import Scored, Task
 
-# The figures that tell something of every model, in the order shown.
+# The figures shown of every model, in order.
 _SHOWN = ("binary", "open", "consistency", "validity", "plausibility", "distribution")
 
 
@@ -34,14 +34,14 @@ class GqaTask(Task):
         return (LabelledReader if files.is_labelled else GqaReader)(directory, files)
 
     def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
-        """See `Task.score`; validity and plausibility where the layout has a choices file."""
+        """See `Task.score`; with validity and plausibility if the layout has a choices file."""
         if isinstance(examples.split.reader, LabelledReader):
             return score_labelled(examples, predictions)
         scores = gqa_scores(
             predictions, [example.source for example in examples.examples], self._choices(examples)
         )
-        known = {name: value for name in _SHOWN if (value := getattr(scores, name)) is not None}
-        return Scored(scores.accuracy, known, scores)
+        shown = {name: value for name in _SHOWN if (value := getattr(scores, name)) is not None}
+        return Scored(scores.accuracy, shown, scores)
 
     def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """See `Task.write`."""

@@ -1,4 +1,4 @@
-"""A split of questions with scored answers as a task reports it, whichever task it is."""
+"""Scoring of a split of questions with scored answers, for any task."""
 
 from collections.abc import Mapping
 from typing import Any

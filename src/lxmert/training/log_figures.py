@@ -1,23 +1,23 @@
-"""Reading a Trainer's log, which checkpoints carry along: the figures of each validation, by epoch."""
+"""Reading a Trainer's log, which checkpoints include: the figures of each validation, by epoch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 LOG_PREFIX = "eval_"
-"""What the Trainer's log has before the name of every validation figure."""
+"""Prefix of the names of validation figures in the Trainer's log."""
 
 ACCURACY = "accuracy"
-"""The name of the overall accuracy among the figures of a validation."""
+"""Name of the overall accuracy among the figures of a validation."""
 
 FAMILY_PREFIX = "accuracy/"
-"""What these have before the name of a question family."""
+"""Prefix of the accuracies of question families."""
 
-# What the log calls the figures of training since it was last written.
+# Prefixes of training figures in the log.
 _TRAINING = ("loss", "accuracy")
 
 
 def validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
-    """The figures of a validation in an entry of the log; empty where it is none."""
+    """The validation figures in an entry of the log; empty if there are none."""
     return {
         name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
     }
@@ -26,7 +26,7 @@ def validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
 def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, Any]]:
     """For each validation with this score: "epoch", "step", "validation", "train".
 
-    "train" has the means of the training figures since the validation before, each over the steps for which
+    "train" has the means of the training figures since the previous validation, each over the steps for which
     it was logged.
     """
     epochs: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, 
     logged_step = 0.0
     for entry in log:
         if "loss" in entry:
-            # An entry has the means over the steps since the one before.
+            # An entry has the means over the steps since the previous one.
             covered, logged_step = entry["step"] - logged_step, entry["step"]
             for name, value in entry.items():
                 if name.startswith(_TRAINING):

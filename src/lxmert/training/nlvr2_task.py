@@ -31,7 +31,7 @@ class Nlvr2Task(Task):
     def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
         """See `Task.score`."""
         scores = nlvr2_scores(predictions, [example.source for example in examples.examples])
-        # A model that says the same of everything has collapsed, whatever its accuracy.
+        # A model with the same prediction for every example has collapsed, whatever its accuracy.
         shown = {"consistency": scores.consistency_percent, "predicted True": 100 * scores.predicted_true}
         return Scored(scores.accuracy_percent, shown, scores)
 

@@ -1,10 +1,10 @@
-"""Fine-tuning with object prediction beside it, so that a model from scratch learns to see.
+"""Fine-tuning together with object prediction, so that a model from scratch learns to see.
 
 From questions alone a small LXMERT needs many epochs before a word like "red" points at the red objects; the
 object loss of the paper's pre-training (section 3.1.2: class and attribute of every object) teaches it what
-it looks at. But it also overwrites where an object lies: trained with it alone, the last vision states tell
-the class of every object and no longer its box, and questions about places stay at chance. So the box can be
-predicted beside it. The heads serve training only and are not saved.
+it sees. But it also overwrites where an object is: trained with this loss alone, the last vision states
+encode the class of every object but no longer its box, and questions about places stay at chance. So the box
+can be predicted too. The heads serve training only and are not saved.
 
 Shapes: B batch, O objects, H hidden.
 """
@@ -30,7 +30,7 @@ _BOX_NUMBERS = 4
 
 
 class PlaceHead(nn.Linear):
-    """Predicts an object's box from its last vision state, so that the state keeps where the object lies.
+    """Predicts an object's box from its last vision state, so that the state keeps the object's place.
 
     Args:
         hidden_size: H.
@@ -40,7 +40,7 @@ class PlaceHead(nn.Linear):
         super().__init__(hidden_size, _BOX_NUMBERS)
 
     def loss(self, states: Tensor, boxes_xyxy_unit: Tensor, is_real: Tensor | None) -> Tensor:
-        """The error of the four coordinates, absolute and summed, mean over the objects: a float32 scalar.
+        """The absolute error summed over the four coordinates, mean over the objects: a float32 scalar.
 
         Args:
             states: (B, O, H), the last vision states.
@@ -57,7 +57,7 @@ class ObjectPrediction(LxmertPreTrainedModel):
 
     Args:
         config: as for the model; `num_object_labels` and `num_attr_labels` size the head,
-            `visual_loss_normalizer` weighs its losses.
+            `visual_loss_normalizer` weights its losses.
         place_weight: weight of the loss of `PlaceHead`, 0 for none.
 
     Raises:
@@ -79,19 +79,19 @@ class ObjectPrediction(LxmertPreTrainedModel):
         self.post_init()
 
     def forward(self, obj_labels: dict[str, tuple[Tensor, Tensor]] | None = None, **inputs: Any) -> Any:
-        """As the model's own forward; `obj_labels` as LxmertForPreTraining takes them, one per object."""
+        """As the model's own forward; `obj_labels` as in LxmertForPreTraining, one per object."""
         output: Any = super().forward(**inputs, output_hidden_states=obj_labels is not None, return_dict=True)
         if obj_labels is None:
             return output
         states = output.vision_hidden_states[-1]  # (images, O, H)
         scores = self.obj_predict_head(states)  # (images, O, classes), by task
-        wanted = {
+        targets = {
             task: (_by_image(ids, states), _by_image(weights, states))
             for task, (ids, weights) in obj_labels.items()
         }
         mask = inputs.get("visual_attention_mask")
         mask = None if mask is None else _by_image(mask, states)
-        losses = output.losses | object_losses(scores, wanted, mask, self.config.visual_loss_normalizer)
+        losses = output.losses | object_losses(scores, targets, mask, self.config.visual_loss_normalizer)
         if self.place_weight:
             boxes = _by_image(inputs["visual_pos"], states)
             losses["place"] = self.place_weight * self.place_predict_head.loss(states, boxes, mask)
@@ -107,18 +107,18 @@ class ObjectPrediction(LxmertPreTrainedModel):
     def around(
         cls, model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
     ) -> Self:
-        """The same weights, and new heads for these labels."""
+        """Add new heads for these labels to the weights of a model."""
         config = copy.deepcopy(model.config)
         config.num_object_labels, config.num_attr_labels = labels.object_count, labels.attribute_count
-        wider = cls(config, place_weight)
-        wider.load_state_dict(model.state_dict(), strict=False)
-        return wider
+        extended = cls(config, place_weight)
+        extended.load_state_dict(model.state_dict(), strict=False)
+        return extended
 
     def without_head(self) -> LxmertPreTrainedModel:
-        """The same weights as a plain model."""
+        """The model without the heads."""
         plain = self.plain_class(self.config)
-        kept = {name: value for name, value in self.state_dict().items() if not name.startswith(HEADS)}
-        plain.load_state_dict(kept)
+        weights = {name: value for name, value in self.state_dict().items() if not name.startswith(HEADS)}
+        plain.load_state_dict(weights)
         return plain
 
 
@@ -137,12 +137,12 @@ class PairsWithObjectPrediction(ObjectPrediction, LxmertForVisualReasoning):  # 
 def with_object_prediction(
     model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
 ) -> ObjectPrediction:
-    """The model with heads that predict these labels of its objects."""
+    """Add heads that predict these labels of the objects to a model."""
     is_pairs = isinstance(model, LxmertForVisualReasoning)
-    wider = PairsWithObjectPrediction if is_pairs else LxmertWithObjectPrediction
-    return wider.around(model, labels, place_weight)
+    extended_class = PairsWithObjectPrediction if is_pairs else LxmertWithObjectPrediction
+    return extended_class.around(model, labels, place_weight)
 
 
 def _by_image(values: Tensor, states: Tensor) -> Tensor:
-    """Values of objects, of one image per example or of two, by image, as `states` (images, O, H) are."""
+    """Flatten values of objects, of one or two images per example, to one row per image as in `states`."""
     return values if len(values) == len(states) else values.flatten(0, 1)

@@ -1,8 +1,8 @@
 """The `transformers.Trainer` that all training here builds on: optimisers, figures, losses of global batches.
 
-The losses of the models are means over the batch that they are given: over words, questions, objects. Several
-processes, or several batches per update, must give what one big batch gives; so each mean is weighted by its
-share of what there is to learn in the whole update, which is counted in the targets alone.
+The losses of the models are means over a batch: over its words, questions, objects. Several processes, or
+several batches per update, must have the loss of one large batch; so each mean is weighted by its share of
+the terms of the whole update, which are counted in the targets alone.
 
 Shapes: L losses.
 """
@@ -34,8 +34,8 @@ class OptimisingTrainer(Trainer):
     """A Trainer whose optimiser is the recipe's: AdamW, or BertAdam with its own schedule and decay.
 
     Args:
-        optimisation: how the weights move.
-        **settings: as `transformers.Trainer` takes them.
+        optimisation: the recipe's optimisation.
+        **settings: arguments of `transformers.Trainer`.
     """
 
     control: TrainerControl
@@ -56,14 +56,14 @@ class OptimisingTrainer(Trainer):
         return self._optimisation.optimizer == "bert_adam"
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Matrices and embeddings; with BertAdam everything."""
+        """Names of the parameters with decay: matrices and embeddings; with BertAdam all."""
         if self._uses_bert_adam:
             return [name for name, _ in model.named_parameters()]
         names: list[str] = super().get_decay_parameter_names(model)
         return names
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
-        """The course of the learning rate."""
+        """Create the learning rate schedule."""
         if self._uses_bert_adam and self.lr_scheduler is None:
             self.lr_scheduler = bert_adam_schedule(
                 optimizer or self.optimizer,
@@ -77,16 +77,16 @@ class OptimisingTrainer(Trainer):
         return scheduler
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
-        """As `transformers.Trainer`, in less time where weights lie in this machine's memory."""
+        """As `transformers.Trainer`, but faster on a CPU."""
         if self.args.device.type == "cpu":
             return clip_gradients(model.parameters(), self.args.max_grad_norm)
         return super()._clip_grad_norm(model)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As `transformers.Trainer`, but older ones go when all processes and the disk have this one.
+        """As `transformers.Trainer`, but delete older ones only when all processes have written this one.
 
         Raises:
-            TrainingError: it cannot be written; those before it are still there.
+            TrainingError: it cannot be written; older ones are still there.
         """
         step, count = self.state.global_step, self.args.save_total_limit
         self.args.save_total_limit = None
@@ -99,22 +99,22 @@ class OptimisingTrainer(Trainer):
         self.args.save_total_limit = count
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """As `transformers.Trainer`; what is no number ends the run before it reaches the weights.
+        """As `transformers.Trainer`, but a norm that is not finite ends the run before the update.
 
         The norm is that of all processes together, so that all of them end.
 
         Raises:
-            TrainingError: the norm is not finite. In float16 it may be: the Trainer leaves that update out.
+            TrainingError: the norm is not finite, except in float16, where the Trainer skips the update.
         """
         norm = super()._get_grad_norm(model, grad_norm)
         if not self.args.fp16:
             self._check_finite("norm of the gradients", float(norm))
         return norm
 
-    def _check_finite(self, what: str, value: float) -> None:
+    def _check_finite(self, figure: str, value: float) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"after step {self.state.global_step} the {what} is {value}, so the run was ended; begin "
+                f"after step {self.state.global_step} the {figure} is {value}, so the run was ended; begin "
                 "anew in another folder with a lower optimisation.peak_learning_rate, a longer warmup or a "
                 "lower max_gradient_norm, and look for NaN in the features"
             )
@@ -127,13 +127,13 @@ class OptimisingTrainer(Trainer):
         patience: int | None,
         describe: Callable[[dict[str, float]], str | None] | None = None,
     ) -> None:
-        """Show the run, keep its figures after each evaluation, and stop it early where that is wanted.
+        """Show the run, save its figures after each evaluation, and optionally stop it early.
 
         Args:
-            display: where progress is shown.
-            folder: where figures go.
-            figures: from the Trainer's state to what metrics.json holds.
-            patience: evaluations in a row without a new best score after which it is enough; None for never.
+            display: shows the progress.
+            folder: the folder for the figures.
+            figures: from the Trainer's state to the contents of metrics.json.
+            patience: evaluations in a row without a new best score before stopping; None for never.
             describe: see `TrainingProgress`.
         """
         self.remove_callback(PrinterCallback)
@@ -144,7 +144,7 @@ class OptimisingTrainer(Trainer):
             self.add_callback(StopEarly(score, patience, higher_is_better=bool(self.args.greater_is_better)))
 
     def announce(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Log the figures of an evaluation and tell the callbacks; returns them as the log names them.
+        """Log the figures of an evaluation and notify the callbacks; returns them with the log's names.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -159,20 +159,20 @@ class OptimisingTrainer(Trainer):
 class GlobalBatchTrainer(OptimisingTrainer):
     """A Trainer whose losses are means over all processes and batches of an update.
 
-    A subclass names the losses and counts what they are means of.
+    A subclass names the losses and counts their terms.
     """
 
     loss_names: ClassVar[tuple[str, ...]]
-    """The losses, as the model's output calls them."""
+    """Names of the losses in the model's output."""
 
     def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """How many terms each loss is a mean of in a batch, (L,)."""
+        """The number of terms of each loss in a batch, (L,)."""
         raise NotImplementedError
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Any]:
-        """The batches of one update, and the terms in those of all processes, (L,)."""
+        """The batches of one update, and the numbers of terms in all processes' batches, (L,)."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         terms = torch.zeros(len(self.loss_names), device=device)
         for batch in batches:
@@ -180,11 +180,11 @@ class GlobalBatchTrainer(OptimisingTrainer):
         return batches, self.accelerator.reduce(terms, "sum")
 
     def shares(self, terms: Tensor, whole: Tensor) -> Mapping[str, Tensor]:
-        """The factor of each loss by name that makes it a part of the global mean.
+        """The factor of each loss, by name, that makes it a part of the global mean.
 
         Args:
             terms: `terms_of` one batch of the update, (L,).
-            whole: what `get_batch_samples` counted, (L,).
+            whole: the numbers counted by `get_batch_samples`, (L,).
         """
         # The gradients of processes are averaged, and the Trainer divides by the number of batches.
         repeats = self.accelerator.num_processes * self.current_gradient_accumulation_steps
@@ -194,7 +194,7 @@ class GlobalBatchTrainer(OptimisingTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The sum of the losses, in training as means over the global batch."""
+        """The sum of the losses, during training of means over the global batch."""
         outputs = model(**inputs)
         loss = outputs.loss
         if num_items_in_batch is not None:

@@ -30,20 +30,20 @@ from lxmert.training.tasks import Task, answers_of
 from lxmert.weights.fingerprint import hash_weights
 from lxmert.whole_files import sync_files
 
-_OF_NO_EFFECT = ("_name_or_path", "transformers_version", "dtype")
-"""Entries of a configuration that say nothing of what the model computes."""
+_IRRELEVANT_ENTRIES = ("_name_or_path", "transformers_version", "dtype")
+"""Entries of a configuration that do not affect what the model computes."""
 
 _AGREEMENT = "agreement with float32"
-"""Name of a decision in the journal: numbers of questions, agreed and compared."""
+"""Name of a decision in the journal: the numbers of agreeing and of compared questions."""
 
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         answered: Number of examples that this process answered.
-        found: Number of examples that earlier runs had answered, of those of this process.
+        found: Number of this process's examples that earlier runs had answered.
         total: Number of examples of all processes.
         is_written: True where this process wrote the submission file.
     """
@@ -75,8 +75,8 @@ def predict_to_file(
     """Answer every example of a split and write the leaderboard's submission file.
 
     The answers are those that `evaluate_model` scores. The file appears when it is complete. Until then a
-    journal beside it keeps what is answered: a run that ended at any moment, however it did, is continued by
-    running it again, and ends with the file of an uninterrupted run.
+    journal next to it keeps the answers: a run interrupted at any moment, in any way, is continued by running
+    it again, and produces the file of an uninterrupted run.
 
     Args:
         model: A model of the task; set up for answering in place (see `FastModel`), used on its device.
@@ -85,17 +85,17 @@ def predict_to_file(
         split: The split's name, or several joined by commas. It needs no annotations.
         output: The file to write.
         task: "vqa", "gqa" or "nlvr2".
-        limit: Only the first so many examples; None for all.
+        limit: Maximum number of examples, from the first; None for all.
         files: The directory's layout.
-        features: Feature stores that hold the images' regions already; none to look at the images.
-        batch_size: Most examples at once; None for what suits the device.
+        features: Feature stores with the images' regions; none to extract them.
+        batch_size: Maximum number of examples at once; None for a default that suits the device.
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
-            `ExampleAnswerer`). All processes answer in that of the first, and a continued run in its own.
+            `ExampleAnswerer`). All processes use that of the first, and a continued run keeps its own.
         ranks: This process among several that share the examples; the first of them writes the file.
-        overwrite: True replaces a file that is there, and begins anew where a journal is of another run, or
-            of this one; refused for several processes that cannot reach one another.
-        progress: Shows how far it is.
-        tell: Called with a line where "auto" finds that bfloat16 will not do, and of how well "int8" does.
+        overwrite: True replaces an existing file, and starts over if there is a journal of this or another
+            run; refused for several processes that cannot communicate.
+        progress: Shows the progress.
+        tell: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -105,9 +105,9 @@ def predict_to_file(
     """
     output, ranks = Path(output), ranks or Ranks()
     check_output(output, overwrite=overwrite)
-    kind = task_named(task)
-    wanted = kind.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION)
-    examples = wanted.read(progress)
+    the_task = task_named(task)
+    task_split = the_task.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION)
+    examples = task_split.read(progress)
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
     answerer = answerer_of(model, processor, examples, store, batch_size, setup, progress)
@@ -122,26 +122,26 @@ def predict_to_file(
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
-    mine = _share(answerer.order, ranks)
+    own_places = _share(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run, ranks, overwrite=overwrite) as journal:
-        found = sum(place in journal.labels for place in mine)
+        answered_before = sum(place in journal.labels for place in own_places)
         answerer.settle(lambda: _agree(answerer, journal, ranks, progress), tell)
-        advance = progress(f"Answering {split} questions in {answerer.dtype}", len(mine))
-        advance(found)
-        for places, labels in answerer.answer(mine, journal.holds):
+        advance = progress(f"Answering {split} questions in {answerer.dtype}", len(own_places))
+        advance(answered_before)
+        for places, labels in answerer.answer(own_places, journal.holds):
             journal.append(places, labels)
             advance(len(places))
-    ranks.total([0])  # Until all of them are done.
-    is_written = ranks.is_leader and _write(output, kind, examples, processor, journal, ranks)
-    return PredictionReport(len(mine) - found, found, len(examples), is_written)
+    ranks.total([0])  # Waits until all of them are done.
+    is_written = ranks.is_leader and _write(output, the_task, examples, processor, journal, ranks)
+    return PredictionReport(len(own_places) - answered_before, answered_before, len(examples), is_written)
 
 
 def check_output(output: Path, *, overwrite: bool = False) -> None:
-    """Refuse an output before hours of work: one that cannot be written, or that is there already.
+    """Refuse an output that cannot be written or exists already, before hours of work.
 
     Args:
         output: The file to write.
-        overwrite: True lets a file be replaced. Where a run has begun, as its journal shows, that was allowed
+        overwrite: True allows replacing a file. So does the journal of a run in progress, which was checked
             when it began.
 
     Raises:
@@ -162,7 +162,7 @@ def _write(
     journal: AnswerJournal,
     ranks: Ranks,
 ) -> bool:
-    """Write the submission file if all is answered, and return whether it is.
+    """Write the submission file if all examples are answered; returns whether it was written.
 
     Raises:
         DataError: answers are missing although all processes have ended.
@@ -177,14 +177,14 @@ def _write(
         return False
     in_order = [labels_of[place] for place in range(len(examples))]
     kind.write(output, examples, predictions_of(in_order, examples, answers_of(processor)))
-    # A power failure may come at any moment: the answers are on the disk before the journal goes.
+    # In case of a power failure, the answers are forced to the disk before the journal is removed.
     sync_files(output)
     journal.remove()
     return True
 
 
 def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
-    """What one of several processes answers: neighbours, for they are about the same images."""
+    """The examples of one of several processes: a contiguous range, because neighbours share images."""
     start, end = (len(places) * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
     return places[start:end]
 
@@ -192,17 +192,17 @@ def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
 def _agree(
     answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks, progress: StartProgress
 ) -> Agreement:
-    """How well fewer digits agree with float32: once for all parts of a run.
+    """How well a lower precision agrees with float32, determined once for all parts of a run.
 
-    Found anew, it could turn out otherwise with another number of threads or on another device.
+    Determined again, it could differ with another number of threads or on another device.
     """
-    noted: list[int] | None = journal.decisions.get(_AGREEMENT)
-    found = Agreement()
-    # The first process has the word, whatever others have noted; they add nothing to its numbers.
+    recorded: list[int] | None = journal.decisions.get(_AGREEMENT)
+    agreement = Agreement()
+    # The first process decides, whatever others have recorded; they add zeros to its numbers.
     if ranks.is_leader:
-        found = answerer.agreement(progress) if noted is None else Agreement(*noted)
-    counts = ranks.total([found.agreed, found.compared])
-    if counts != noted:
+        agreement = answerer.agreement(progress) if recorded is None else Agreement(*recorded)
+    counts = ranks.total([agreement.agreed, agreement.compared])
+    if counts != recorded:
         journal.decide(_AGREEMENT, counts)
     return Agreement(*counts)
 
@@ -212,17 +212,17 @@ def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: Mo
     if setup.dtype == AUTO:
         dtype = AUTO
     elif setup.dtype == INT8:
-        dtype = f"{INT8} and {fast_dtype(model.device)}"  # What is not in 8 bits, on this processor.
+        dtype = f"{INT8} and {fast_dtype(model.device)}"  # Whatever is not in 8 bits.
     return [model.device.type, dtype, setup.compiled, batch_size]
 
 
 def _hash_configuration(model: PreTrainedModel) -> str:
     values: dict[str, Any] = model.config.to_dict()
-    return _hash({name: value for name, value in values.items() if name not in _OF_NO_EFFECT})
+    return _hash({name: value for name, value in values.items() if name not in _IRRELEVANT_ENTRIES})
 
 
 def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
-    """What is asked: ids, token ids and images, in their order."""
+    """Hash the questions: ids, token ids and images, in order."""
     digest = hashlib.sha256()
     for place, example in enumerate(examples.examples):
         digest.update(json.dumps([example.identifier, *example.images]).encode())
@@ -231,14 +231,14 @@ def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
 
 
 def _describe_features(processor: LxmertProcessor, store: RegionStore | None) -> list[Any]:
-    """Who made the objects, and what stores hold."""
+    """The extractor, and the contents of the stores."""
     if store is None:
         return [None if processor.extractor is None else processor.extractor.identity]
     return [store.extractor, store.content_hash()]
 
 
 def _hash_images(examples: SplitExamples, processor: LxmertProcessor) -> str:
-    """What is looked at: files, their sizes and the objects' boxes. To read them all would take too long."""
+    """Hash the images' paths, file sizes and boxes; reading all the files would take too long."""
     digest = hashlib.sha256()
     with_boxes = processor.extractor is not None and processor.extractor.needs_boxes
     for file in examples.image_files(with_boxes=with_boxes).values():

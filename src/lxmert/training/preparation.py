@@ -1,4 +1,4 @@
-"""From a recipe to what the loop needs, the same for all tasks: data read and looked at, a model built."""
+"""Preparation of a run from its recipe, the same for all tasks: data, regions, processor and model."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ from lxmert.weights.report import load_complete
 
 
 def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_progress) -> PreparedTask:
-    """Read the splits, look at their images and build model and processor.
+    """Read the splits, obtain their images' regions, and build model and processor.
 
     Raises:
         LxmertError: The data or the recipe's references are wrong.
@@ -48,7 +48,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         answers=list(answers),
         max_text_length=recipe.text.max_length,
     )
-    # Before any image is looked at: what does not fit together is told at once.
+    # Before any image is read, so that a mismatch is reported at once.
     feature_dim = _feature_dim(processor, store)
     model, origin = model_for(task, recipe.model, processor.tokenizer, answers, feature_dim)
     check_lengths(recipe.text, model.config)

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar per stage, and the accuracies after each epoch."""
+"""The display of a run: a progress bar per stage, and the accuracies after each epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from lxmert.errors import one_line
 from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
 
-# What the longest numbers and a short bar take of a line; the rest is for the words in front of them.
+# Width of the longest numbers and a short bar; the rest of the line is for the description before them.
 _NUMBERS_WIDTH = 40
 
 
@@ -28,13 +28,13 @@ class ProgressDisplay:
 
     Args:
         enabled: False shows nothing at all.
-        console: Where to draw; standard error when None, so that standard output stays clean.
+        console: The console; standard error when None, so that standard output stays clean.
     """
 
     def __init__(self, *, enabled: bool = True, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._enabled = enabled
-        # On a narrow terminal the bar shrinks first, then the words are cut; the numbers stay whole.
+        # On a narrow terminal the bar shrinks first, then the description is truncated; numbers never are.
         words = Column(no_wrap=True, max_width=max(self._console.width - _NUMBERS_WIDTH, 10))
         whole = Column(no_wrap=True)
         self._bars = Progress(
@@ -56,7 +56,7 @@ class ProgressDisplay:
         self._bars.stop()
 
     def start(self, description: str, total: int) -> Callable[[int], None]:
-        """A new bar, in place of a full one of the same words; returns what to call with each number done."""
+        """Start a bar, replacing a full one of the same description; returns its function to advance."""
         for earlier in self._bars.tasks:
             if earlier.finished and earlier.description == description:
                 self._bars.remove_task(earlier.id)
@@ -64,7 +64,7 @@ class ProgressDisplay:
         return lambda done: self._bars.update(task, advance=done)
 
     def start_steps(self, description: str, total: int, done: int) -> Callable[[int, str], None]:
-        """A new bar for steps; returns what to call with the steps done so far and a note."""
+        """Start a bar for steps; returns a function to call with the steps done so far and a note."""
         task = self._bars.add_task(description, total=total, completed=done)
 
         def show(completed: int, note: str) -> None:
@@ -82,8 +82,8 @@ class TrainingProgress(TrainerCallback):
     """Shows a Trainer's steps and evaluations on a `ProgressDisplay`.
 
     Args:
-        display: where to show them.
-        describe: what to print of an evaluation's figures, None for nothing; accuracies when left out.
+        display: the display.
+        describe: formats an evaluation's figures, None to print nothing; accuracies by default.
     """
 
     def __init__(
@@ -95,18 +95,18 @@ class TrainingProgress(TrainerCallback):
         self._show: Callable[[int, str], None] = lambda completed, note: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, at the step from which a resumed run goes on."""
+        """Start the bar, at the step from which a resumed run continues."""
         if state.is_world_process_zero:
             self._show = self._display.start_steps("Training", state.max_steps, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._show(state.global_step, self._note)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Show the newest loss beside the bar."""
+        """Show the latest loss next to the bar."""
         if logs and "loss" in logs:
             self._note = f"epoch {state.epoch:.2f}  loss {float(logs['loss']):.4f}"
 
@@ -120,7 +120,7 @@ class TrainingProgress(TrainerCallback):
 
 
 def _accuracies(metrics: dict[str, float]) -> str | None:
-    """The overall accuracy and those of all families: a collapse shows there first."""
+    """The overall accuracy and those of all families, in which a collapse shows first."""
     figures = validation_figures(metrics)
     if ACCURACY not in figures:
         return None

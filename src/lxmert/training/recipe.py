@@ -1,9 +1,9 @@
 """The recipe of a fine-tuning run: everything that decides its result, typed and checked at once.
 
-A recipe is a YAML file of the sections below; its `task` says which kind it is, and the tasks differ in
-little more than their data. Unknown keys are errors, all faults are reported together, and the resolved
-recipe (every default filled in) is saved with each run. Sources of defaults: "paper" is Tan & Bansal 2019
-with the authors' released commands; "small scale" is measured on small models from scratch.
+A recipe is a YAML file of the sections below; its `task` selects the kind, and tasks differ in little more
+than their data. Unknown keys are errors, all faults are reported together, and the resolved recipe (every
+default filled in) is saved with each run. Sources of defaults: "paper" is Tan & Bansal 2019 with the authors'
+released commands; "small scale" means measured on small models from scratch.
 """
 
 import inspect
@@ -58,13 +58,13 @@ class ModelSection(Section):
         unknown = sorted(config.keys() - inspect.signature(LxmertConfig).parameters.keys())
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: no parameter of LxmertConfig")
-        # Raises ConfigurationError, a ValueError, with every fault.
+        # Raises ConfigurationError, a ValueError, with all faults.
         LxmertConfig(**config)
         return config
 
 
 class TextSection(Section):
-    """How questions become tokens."""
+    """Tokenisation of questions."""
 
     max_length: int = Field(
         default=20, ge=3, description="Most tokens of a question, [CLS] and [SEP] included (paper: 20)."
@@ -129,7 +129,7 @@ class AnswerOptimisation(OptimisationSection):
 
 
 class GqaOptimisation(AnswerOptimisation):
-    """The same with the paper's learning rate for GQA."""
+    """`AnswerOptimisation` with the paper's learning rate for GQA."""
 
     peak_learning_rate: float = Field(
         default=1e-5, gt=0, description="Highest learning rate (paper: 1e-5 for GQA)."
@@ -137,13 +137,13 @@ class GqaOptimisation(AnswerOptimisation):
 
 
 class EvaluationSection(Section):
-    """How it is scored."""
+    """Evaluation."""
 
     batch_size: int = Field(default=512, ge=1, description="Examples per batch, without gradients.")
 
 
 class VqaEvaluation(EvaluationSection):
-    """How questions with ten annotators are scored."""
+    """Evaluation of questions with ten annotators."""
 
     evaluator: Literal["present", "before-2021-03"] = Field(
         default="present",
@@ -152,7 +152,7 @@ class VqaEvaluation(EvaluationSection):
 
 
 class FinetuneRecipe(Recipe):
-    """One fine-tuning run. Reading one gives the recipe of its task."""
+    """One fine-tuning run. Reading a recipe returns that of its task."""
 
     task: str = Field(description="What is trained: vqa, gqa or nlvr2.")
     model: ModelSection
@@ -164,7 +164,7 @@ class FinetuneRecipe(Recipe):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
-        """Check values read from anywhere; a recipe without `task` is one of VQA.
+        """Validate values from any source; a recipe without `task` is one of VQA.
 
         Raises:
             ConfigurationError: With all faults, one after the other.

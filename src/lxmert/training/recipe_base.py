@@ -1,4 +1,4 @@
-"""What every recipe can do: be read from YAML with overrides, checked at once, written out, compared.
+"""The base of all recipes: reading from YAML with overrides, validation, writing, comparison.
 
 A recipe is a YAML file of sections. Unknown keys are errors, all faults are reported together, and the
 resolved recipe (every default filled in) is saved with each run.
@@ -17,7 +17,7 @@ from lxmert.yaml_files import parse_yaml
 
 
 class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no infinite numbers, no change after it was read."""
+    """A part of a recipe: no unknown keys, no infinite numbers, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -27,7 +27,7 @@ class Recipe(Section):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], origin: str = "recipe") -> Self:
-        """Check values read from anywhere.
+        """Validate values from any source.
 
         Raises:
             ConfigurationError: With all faults, one after the other.
@@ -62,9 +62,9 @@ class Recipe(Section):
 
     def differences(self, other: "Recipe") -> list[str]:
         """The keys in which two recipes differ, as `optimisation.epochs: 4 here, 8 there`."""
-        mine, theirs = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
+        own, others = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
         return [
-            f"{key}: {mine.get(key)} here, {theirs.get(key)} there"
-            for key in sorted(mine.keys() | theirs.keys())
-            if mine.get(key) != theirs.get(key)
+            f"{key}: {own.get(key)} here, {others.get(key)} there"
+            for key in sorted(own.keys() | others.keys())
+            if own.get(key) != others.get(key)
         ]

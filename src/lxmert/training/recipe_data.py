@@ -1,4 +1,4 @@
-"""Sections of a fine-tuning recipe that say what is learned from: here the tasks differ."""
+"""The data sections of fine-tuning recipes, in which the tasks differ."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +11,11 @@ from lxmert.data.files import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.training.recipe_base import Section
 
 SCENES = "scenes"
-"""Names the made world's own word list or answer list, which no file need hold."""
+"""Name of the made world's word list or answer list, which need no file."""
 
 
 ANNOTATIONS = "annotations"
-"""Names the answers of the training split."""
+"""Name of the answers collected from the training split."""
 
 
 class AnswersSection(Section):
@@ -36,7 +36,7 @@ class AnswersSection(Section):
         """The answers in class order.
 
         Args:
-            collect: from the minimum count to the answers of the training questions.
+            collect: collects the training questions' answers, given their minimum count.
 
         Raises:
             LxmertError: A table is missing or malformed, or no answer is frequent enough.
@@ -59,7 +59,7 @@ class GqaAnswersSection(AnswersSection):
 
 
 class DataSection(Section):
-    """What is learned from."""
+    """The data."""
 
     directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
     train_split: str = Field(

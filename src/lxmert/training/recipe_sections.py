@@ -1,4 +1,4 @@
-"""Sections that the recipes of every kind of training share: how the weights move, and what is kept."""
+"""Sections shared by the recipes of all kinds of training: optimisation, and what is saved."""
 
 from typing import Literal, Self
 
@@ -10,7 +10,7 @@ Schedule = Literal["linear", "cosine", "constant_with_warmup"]
 
 
 class LoopSection(Section):
-    """How the weights move. Each kind of training gives its own defaults, with their sources."""
+    """Optimisation. Each kind of training has its own defaults, with their sources."""
 
     epochs: float = Field(gt=0, description="Passes over the training examples.")
     batch_size: int = Field(ge=1, description="Examples per step and process.")
@@ -44,7 +44,7 @@ class LoopSection(Section):
 
 
 class EncoderLoopSection(LoopSection):
-    """How the weights of LXMERT move, in pre-training and in fine-tuning alike."""
+    """Optimisation of LXMERT, in pre-training and in fine-tuning alike."""
 
     schedule: Schedule = Field(
         default="linear",
@@ -85,7 +85,7 @@ class EncoderLoopSection(LoopSection):
 
 
 class SavingSection(Section):
-    """What is kept."""
+    """What is saved."""
 
     weights_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         default="float32",

@@ -1,4 +1,4 @@
-"""Helpers of the recipe that know values but no section: overrides, comparison, the report of faults."""
+"""Recipe helpers that do not depend on sections: overrides, flattening, reports of faults."""
 
 import textwrap
 from collections.abc import Mapping
@@ -11,29 +11,29 @@ from lxmert.yaml_files import parse_yaml
 
 
 def all_faults(error: ValidationError) -> str:
-    """One line of all that is wrong, each with its place, but for what no single key is to blame for."""
+    """All faults in one line, each with its place unless it concerns no single key."""
     faults = []
     for fault in error.errors():
-        place = ".".join(map(str, fault["loc"]))
+        key = ".".join(map(str, fault["loc"]))
         message = fault["msg"].removeprefix("Value error, ")
-        got = "" if fault["type"] in {"missing", "value_error"} else f" (got {_shown(fault['input'])})"
-        faults.append(f"{place}: {message}{got}" if place else message + got)
+        value = "" if fault["type"] in {"missing", "value_error"} else f" (got {_shown(fault['input'])})"
+        faults.append(f"{key}: {message}{value}" if key else message + value)
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return count + "; ".join(faults)
 
 
 def _shown(value: Any) -> str:
-    """A value of a recipe; of a whole section the names of its keys."""
+    """A value of a recipe, for a message; of a section, the names of its keys."""
     if isinstance(value, dict):
         return f"a section of {', '.join(map(str, value)) or 'nothing'}"
     return textwrap.shorten(repr(value), 80, placeholder=" …")
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Change `values` as an override `section.key=value` says; the value is YAML.
+    """Apply an override `section.key=value` to `values`; the value is YAML.
 
     Raises:
-        ConfigurationError: The override has another form.
+        ConfigurationError: The override is malformed.
     """
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
@@ -53,7 +53,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by points."""
+    """Flatten nested mappings, joining keys by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,4 @@
-"""Going on with a run from a checkpoint, also where the folder was moved or the run had ended."""
+"""Resuming a run from a checkpoint, even if the folder was moved or the run had ended."""
 
 import json
 from collections.abc import Iterable
@@ -18,42 +18,42 @@ _LINES_AT_A_TIME = 1_000
 
 
 def fingerprint(entries: Iterable[str]) -> str:
-    """What tells data from others: equal for equal entries in the same order."""
+    """A hash of data, equal for equal entries in the same order."""
     digest = blake2b(digest_size=16)
     lines = (f"{entry}\n" for entry in entries)
-    # Of millions of lines, each call costs more than the line.
+    # With millions of lines, a call for each would cost more than the hash.
     while part := "".join(islice(lines, _LINES_AT_A_TIME)):
         digest.update(part.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def correct_paths(checkpoint: Path) -> None:
-    """Let a checkpoint name the best one where it lies now: the Trainer forgets one that is not there.
+    """Correct a checkpoint's path of the best one, since the Trainer forgets a path that does not exist.
 
     Args:
-        checkpoint: the folder of a checkpoint, beside which the best one lies.
+        checkpoint: the folder of a checkpoint, next to which the best one is.
     """
     path = checkpoint / _STATE
     state = json.loads(path.read_text(encoding="utf-8"))
     if state.get(_BEST) is None:
         return
-    here = str((checkpoint.parent / Path(state[_BEST]).name).absolute())
-    if state[_BEST] != here:
-        write_whole(path, json.dumps(state | {_BEST: here}, indent=2) + "\n")
+    current = str((checkpoint.parent / Path(state[_BEST]).name).absolute())
+    if state[_BEST] != current:
+        write_whole(path, json.dumps(state | {_BEST: current}, indent=2) + "\n")
 
 
 def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:
-    """Give a trainer the state and the weights of a run that had ended, early or not: nothing is trained.
+    """Restore a trainer's state and weights from a run that had ended, early or not, without training.
 
-    The Trainer itself would go on with another update after an early stop and within an epoch, because it
-    looks whether to stop only after one.
+    The Trainer itself would make another update after an early stop or within an epoch, because it checks
+    whether to stop only after one.
 
     Args:
-        trainer: of the same recipe.
-        checkpoint: the newest one; its paths are correct.
+        trainer: a trainer of the same recipe.
+        checkpoint: the newest one, with correct paths.
 
     Returns:
-        False where the run had not ended: nothing was done.
+        False if the run had not ended; then nothing was done.
     """
     state = TrainerState.load_from_json(str(checkpoint / _STATE))
     stops = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, StopEarly)]

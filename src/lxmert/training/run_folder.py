@@ -1,4 +1,4 @@
-"""The output folder of a run: what lies where, what may be overwritten, and where a resumed run goes on.
+"""The output folder of a run: its contents, what may be overwritten, and where a resumed run continues.
 
 A finished folder is a complete model folder (config.json, model.safetensors, tokenizer, processor,
 answers.json) with metrics.json and recipe.resolved.yaml; checkpoints/ holds what resuming needs.
@@ -23,7 +23,7 @@ from lxmert.whole_files import sync_files, whole_path, write_whole
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
-# The trainer writes this file of a checkpoint last: without it the checkpoint was cut short.
+# The trainer writes this file of a checkpoint last: without it the checkpoint is incomplete.
 _WRITTEN_LAST = "trainer_state.json"
 
 # Keys of a recipe that may change between the start and the resumption of a run.
@@ -58,17 +58,17 @@ class RunFolder:
 
     @contextmanager
     def opened(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
-        """Prepare the folder, save the resolved recipe in it, and keep others from running there meanwhile.
+        """Prepare the folder, save the resolved recipe in it, and lock it against other runs.
 
         Args:
-            recipe: What will run.
-            resume: True goes on with what lies in the folder; where no run has begun it simply starts.
+            recipe: The run's recipe.
+            resume: True continues the run in the folder, or starts one if there is none.
 
         Raises:
-            ConfigurationError: The folder holds something and `resume` is False, or it holds a run of another
-                recipe or of another number of processes. Nothing in it is changed then. What a start leaves
-                that came to no checkpoint counts as nothing. Or another process runs there: on Windows, and
-                on network file systems without locks, that is not noticed.
+            ConfigurationError: The folder is not empty and `resume` is False, or it holds a run of another
+                recipe or of another number of processes, or another process runs there. Nothing in it is
+                changed then. The remains of a run without a checkpoint count as nothing. On Windows, and on
+                network file systems without locks, another process goes unnoticed.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; give a folder for the run's output")
@@ -82,7 +82,7 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = self.checkpoints / "lock"
         with lock.open("wb") as file:
-            # Processes that make batches may outlive a killed run.
+            # Loader processes may outlive a killed run.
             if not take_lock(file.fileno(), is_inherited=False):
                 raise ConfigurationError(
                     f"another process is running in {self.path}; wait for it, end it, or give another folder"
@@ -91,35 +91,35 @@ class RunFolder:
                 write_whole(self.recipe_path, recipe.to_yaml())
                 yield
             finally:
-                # Nothing else is left of a start that failed; where an open file cannot go, it stays.
+                # A failed start leaves nothing else; where an open file cannot be deleted, it stays.
                 with suppress(OSError):
                     if list(self.checkpoints.iterdir()) == [lock]:
                         lock.unlink()
                         self.checkpoints.rmdir()
 
     def newest_checkpoint(self) -> Path | None:
-        """The newest checkpoint that was written to its end, None where there is none."""
+        """The newest complete checkpoint, None if there is none."""
         processes = process_count()
         return next((folder for folder in self.all_checkpoints() if _is_whole(folder, processes)), None)
 
     def all_checkpoints(self) -> list[Path]:
-        """The checkpoints, newest first, also those that were cut short."""
+        """The checkpoints, newest first, including incomplete ones."""
         if not self.checkpoints.is_dir():
             return []
-        found = {
+        by_step = {
             int(match.group(1)): folder
             for folder in self.checkpoints.iterdir()
             if (match := _CHECKPOINT.fullmatch(folder.name))
         }
-        return [found[step] for step in sorted(found, reverse=True)]
+        return [by_step[step] for step in sorted(by_step, reverse=True)]
 
     def note_processes(self) -> None:
-        """Save how many processes share the run, which cannot be changed when it is resumed."""
+        """Save the number of processes, which cannot change when the run is resumed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_whole(self._processes_path, json.dumps({"processes": process_count()}) + "\n")
 
     def note_data(self, fingerprints: Mapping[str, str]) -> None:
-        """Save what tells the run's data from others, which cannot be changed when it is resumed.
+        """Save the fingerprints of the run's data, which cannot change when it is resumed.
 
         Args:
             fingerprints: By name of a part of the data.
@@ -127,10 +127,10 @@ class RunFolder:
         write_whole(self._data_path, json.dumps(dict(fingerprints), indent=2) + "\n")
 
     def refuse_other_data(self, fingerprints: Mapping[str, str]) -> None:
-        """Refuse to go on with other data: a checkpoint's place in them, and its answers, would be others.
+        """Refuse to resume with other data, to which a checkpoint's position and answers would not apply.
 
         Raises:
-            ConfigurationError: A part of the data is another; runs that noted nothing are not looked at.
+            ConfigurationError: Part of the data has changed; runs without saved fingerprints are not checked.
         """
         if not self._data_path.is_file():
             return
@@ -143,7 +143,7 @@ class RunFolder:
             )
 
     def read_metrics(self) -> dict[str, Any]:
-        """The figures saved so far, empty where there are none."""
+        """The figures saved so far, empty if there are none."""
         if not self.metrics_path.is_file():
             return {}
         metrics: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
@@ -162,7 +162,7 @@ class RunFolder:
         return self.checkpoints / "processes.json"
 
     def _is_begun(self) -> bool:
-        """False where nothing is there but what a start leaves that came to no checkpoint."""
+        """Whether the folder holds more than the remains of a run without a checkpoint."""
         own = {self.recipe_path, self.metrics_path, self.checkpoints}
         return (
             any(whole_path(path) not in own for path in self.path.iterdir())
@@ -171,19 +171,19 @@ class RunFolder:
         )
 
     def _processes(self) -> int | None:
-        """How many processes the run had, None where it is not known."""
+        """The run's number of processes, None if unknown."""
         if self._processes_path.is_file():
             return int(json.loads(self._processes_path.read_text(encoding="utf-8"))["processes"])
-        # Runs from before that was noted.
+        # Older runs did not save it.
         return next((count for folder in self.all_checkpoints() if (count := _processes_of(folder))), None)
 
     def _refuse_other_processes(self) -> None:
-        before, here = self._processes(), process_count()
-        if before in (None, here) or not self.all_checkpoints() or self.read_metrics().get("finished"):
+        before, now = self._processes(), process_count()
+        if before in (None, now) or not self.all_checkpoints() or self.read_metrics().get("finished"):
             return
         name = "1 process" if before == 1 else f"{before} processes"
         raise ConfigurationError(
-            f"{self.path} holds a run of {name}, so it cannot be resumed with {here}; "
+            f"{self.path} holds a run of {name}, so it cannot be resumed with {now}; "
             f"start {name}, or give another folder"
         )
 
@@ -205,12 +205,12 @@ class RunFolder:
 
 
 def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
-    """Delete checkpoints before one, which is on the disk then: a power failure may come at any moment.
+    """Delete checkpoints older than one, after forcing that one to the disk, in case of a power failure.
 
     Args:
-        checkpoint: The newest one, written to its end by all processes.
-        count: How many to keep with it, no fewer than two where another is the best.
-        best: The best checkpoint, which is kept; None where none is.
+        checkpoint: The newest one, completely written by all processes.
+        count: How many to keep, including it; at least two if another is the best.
+        best: The best checkpoint, which is kept; None if there is none.
 
     Raises:
         OSError: The disk is full or gone; nothing was deleted.
@@ -225,7 +225,7 @@ def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Tell in one line that something of a run could not be written, as where a disk is full.
+    """Turn errors of writing, such as of a full disk, into an error of one line.
 
     Raises:
         TrainingError: the writing failed.
@@ -239,19 +239,19 @@ def writing(what: str) -> Iterator[None]:
 
 
 def process_count() -> int:
-    """How many processes `accelerate launch` or `torchrun` started; 1 without them."""
+    """The number of processes that `accelerate launch` or `torchrun` started; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _random_states(checkpoint: Path, processes: int) -> list[Path]:
-    """The files of random numbers that so many processes write, each its own."""
+    """The files of the random number states, of which each process writes its own."""
     if processes == 1:
         return [checkpoint / "rng_state.pth"]
     return [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
 
 
 def _processes_of(checkpoint: Path) -> int | None:
-    """How many processes wrote a checkpoint, None where files of some are missing."""
+    """The number of processes that wrote a checkpoint, None if files of some are missing."""
     several = len(list(checkpoint.glob("rng_state_*.pth")))
     for processes in (several, 1):
         if processes and all(path.is_file() for path in _random_states(checkpoint, processes)):
@@ -260,7 +260,7 @@ def _processes_of(checkpoint: Path) -> int | None:
 
 
 def _is_whole(checkpoint: Path, processes: int) -> bool:
-    # Each process writes its own random numbers, and does not wait for the others.
+    # Each process writes its own random number state, and does not wait for the others.
     if not all(path.is_file() for path in _random_states(checkpoint, processes)):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What every training run does around its trainer: open the folder, resume, keep figures, write weights."""
+"""The steps around the trainer in every run: open the folder, resume, save figures, write weights."""
 
 import logging
 import os
@@ -36,17 +36,17 @@ def run_in_folder(
     resume: bool,
     progress: bool,
 ) -> dict[str, Any]:
-    """Run a recipe in its folder, unless it ran there to its end before.
+    """Run a recipe in its folder, unless a finished run is there.
 
     Args:
-        recipe: what to do.
-        folder: where.
-        work: does it and returns the figures.
-        resume: True goes on with what lies in the folder.
+        recipe: the recipe.
+        folder: the run's folder.
+        work: does the training and returns the figures.
+        resume: True continues the run in the folder.
         progress: True shows progress bars on standard error.
 
     Returns:
-        What metrics.json holds.
+        The contents of metrics.json.
 
     Raises:
         ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another
@@ -61,7 +61,7 @@ def run_in_folder(
             metrics = work(display) | {"finished": True}
         if not is_main_process():
             return metrics
-        # What is said to be finished is not made again: it has to outlive a power failure.
+        # A finished run is never repeated, so it must survive a power failure.
         with writing(f"the model in {folder.path}"):
             sync_files(folder.path)
         folder.write_metrics(metrics)
@@ -69,20 +69,20 @@ def run_in_folder(
 
 
 def is_main_process() -> bool:
-    """True for the process that writes, of those that `accelerate launch` or `torchrun` started."""
+    """True for the process that writes, among those started by `accelerate launch` or `torchrun`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def use_threads(count: int | None) -> None:
-    """Compute with so many CPU threads; None leaves torch's choice."""
+    """Set the number of CPU threads; None leaves torch's choice."""
     if count is not None:
         torch.set_num_threads(count)
 
 
 def use_processor(threads: int | None) -> None:
-    """Set the process up to train: so many CPU threads, None leaves torch's choice; memory that stays.
+    """Set the process up for training: number of CPU threads (None leaves torch's choice), and memory.
 
-    Where there is an accelerator, memory is left to the C library.
+    Without an accelerator, freed memory stays with the process, see `keep_freed_memory`.
     """
     use_threads(threads)
     if not torch.accelerator.is_available():
@@ -96,17 +96,17 @@ def train_to_the_end(
     examples: str,
     fingerprints: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Train, from the newest checkpoint where there is one.
+    """Train to the end, from the newest checkpoint if there is one.
 
     Args:
-        trainer: the loop.
-        folder: has the checkpoints.
-        optimisation: says how many examples make a step.
-        examples: what is counted, as in "questions".
-        fingerprints: of the parts of the data by name, of which a checkpoint goes on with the same only.
+        trainer: the trainer.
+        folder: the folder with the checkpoints.
+        optimisation: determines the number of examples per step.
+        examples: the name of what is counted, such as "questions".
+        fingerprints: of the parts of the data, by name; a checkpoint is resumed with the same data only.
 
     Returns:
-        How the weights came about; the speed is that of this start, validation included.
+        Facts about the training; the speed is that of this process, validation included.
 
     Raises:
         ConfigurationError: the checkpoint is of other data.
@@ -120,20 +120,20 @@ def train_to_the_end(
         folder.note_processes()
         folder.note_data(fingerprints or {})
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-    start = time.perf_counter()
+    started_at = time.perf_counter()
     if checkpoint is not None and is_main_process():
         correct_paths(checkpoint)
     if checkpoint is None or not restore_ended(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - started_at
     steps = trainer.state.global_step
     per_step = optimisation.batch_size * optimisation.accumulation_steps * trainer.args.world_size
-    seen = (steps - start_step) * per_step
+    examples_done = (steps - start_step) * per_step
     return {
         "steps": steps,
         "resumed_at_step": start_step or None,
         "seconds": round(seconds, 1),
-        f"{examples}_per_second": round(seen / seconds, 1),
+        f"{examples}_per_second": round(examples_done / seconds, 1),
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "lxmert": __version__,
@@ -151,7 +151,7 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
 
     Args:
         model: the trained model, float32.
-        folder: where to write.
+        folder: the folder to write to.
         weights_dtype: "float32", "float16" or "bfloat16".
 
     Raises:
@@ -160,24 +160,24 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
     if not is_main_process():
         return
     dtype = _WEIGHTS_DTYPES[weights_dtype]
-    state = {
+    tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
     }
     with writing(f"the model in {folder}"):
-        model.save_pretrained(folder, state_dict=state)
+        model.save_pretrained(folder, state_dict=tensors)
 
 
 class SaveFigures(TrainerCallback):
-    """Writes metrics.json after each evaluation, so that an interrupted run shows how far it came.
+    """Writes metrics.json after each evaluation, so that an interrupted run shows its progress.
 
-    The training loss is logged before each evaluation and checkpoint, so that the figures have all of it. A
-    checkpoint of an epoch's last step waits for the evaluation after the epoch: a run that went on from one
-    before it would leave it out, and the random numbers that it draws.
+    The training loss is logged before each evaluation and checkpoint, so that the figures include all of it.
+    A checkpoint of an epoch's last step is saved after the epoch's evaluation: a run resumed from one saved
+    before it would skip the evaluation and the random numbers that it draws.
 
     Args:
-        folder: where.
-        figures: from the Trainer's state to what metrics.json holds.
+        folder: the run's folder.
+        figures: from the Trainer's state to the contents of metrics.json.
     """
 
     def __init__(self, folder: RunFolder, figures: Callable[[Any], dict[str, Any]]) -> None:
@@ -186,14 +186,14 @@ class SaveFigures(TrainerCallback):
         self._saves_after_epoch = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Log the loss where an evaluation or a checkpoint follows."""
+        """Log the loss if an evaluation or a checkpoint follows."""
         ends_epoch = state.epoch.is_integer() or state.global_step >= state.max_steps
         if control.should_save and ends_epoch and args.eval_strategy == IntervalStrategy.EPOCH:
             control.should_save, self._saves_after_epoch = False, True
         self._log_first(control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The same, and the checkpoint that waited."""
+        """Log the loss, and save the checkpoint that was postponed."""
         control.should_save = control.should_save or self._saves_after_epoch
         self._saves_after_epoch = False
         self._log_first(control)
@@ -203,6 +203,6 @@ class SaveFigures(TrainerCallback):
         control.should_log = control.should_log or control.should_evaluate or control.should_save
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write what is known so far."""
+        """Write the figures so far."""
         if state.is_world_process_zero:
             self._folder.write_metrics(self._figures(state))

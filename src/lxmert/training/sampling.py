@@ -13,14 +13,14 @@ _BATCHES_PER_GROUP = 50
 
 
 class ShuffledSampler(Sampler[int]):
-    """All examples once per epoch in random order, on request with like lengths side by side.
+    """All examples once per epoch in random order, optionally grouped by length.
 
     Args:
         lengths: Length of each example.
         batch_size: Examples of one step over all processes.
-        seed: Together with the epoch decides the order.
-        group_by_length: True puts examples of similar length into one batch; the order of batches, and who
-            meets whom, still changes from epoch to epoch.
+        seed: Determines the order together with the epoch.
+        group_by_length: True puts examples of similar length into one batch; the order of batches, and
+            the examples in each, still change from epoch to epoch.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, group_by_length: bool) -> None:
@@ -31,7 +31,7 @@ class ShuffledSampler(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration shows."""
+        """Set the epoch of the next iteration."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -46,49 +46,49 @@ class ShuffledSampler(Sampler[int]):
         parts = [part[torch.argsort(self._lengths[part], stable=True)] for part in order.split(group)]
         # Only the very last batch may be short, and it must stay last.
         batches = list(torch.cat(parts).split(self._batch_size)) if parts else []
-        whole = [batch for batch in batches if len(batch) == self._batch_size]
-        rest = batches[len(whole) :]
-        mixed = [whole[n] for n in torch.randperm(len(whole), generator=generator).tolist()]
-        return iter(torch.cat([*mixed, *rest]).tolist() if batches else [])
+        full_batches = [batch for batch in batches if len(batch) == self._batch_size]
+        last = batches[len(full_batches) :]
+        shuffled = [full_batches[n] for n in torch.randperm(len(full_batches), generator=generator).tolist()]
+        return iter(torch.cat([*shuffled, *last]).tolist() if batches else [])
 
 
 class DrawSampler(Sampler[int]):
     """The order of a `ShuffledSampler` as draw numbers, epoch · examples + index, in whole steps only.
 
-    A draw number tells a data set not only which example is shown but also in which epoch, so that what is
-    random about it can follow from the number alone. The examples that would not fill an epoch's last
-    step are left to the next epochs, as in the authors' pre-training.
+    A draw number determines not only an example but also its epoch, so that all randomness in the example
+    can follow from the number alone. The examples that would not fill an epoch's last step are left to the
+    next epochs, as in the authors' pre-training.
 
     Args:
-        order: gives the indices.
+        order: the order of indices.
         examples_per_step: examples of one update over all processes and batches.
     """
 
     def __init__(self, order: ShuffledSampler, examples_per_step: int) -> None:
         self._order = order
-        self._kept = len(order) - len(order) % examples_per_step
+        self._length = len(order) - len(order) % examples_per_step
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration shows."""
+        """Set the epoch of the next iteration."""
         self._epoch = epoch
         self._order.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return self._kept
+        return self._length
 
     def __iter__(self) -> Iterator[int]:
         first = self._epoch * len(self._order)
-        return (first + index for index in islice(self._order, self._kept))
+        return (first + index for index in islice(self._order, self._length))
 
 
 class TellEpoch(TrainerCallback):
-    """Tells the sampler of a Trainer its epoch.
+    """Passes the epoch to the sampler of a Trainer.
 
-    The Trainer tells the batches that it reads. Where a run of several processes goes on in the middle of an
-    epoch, these are what is left of the loader's, and Accelerate passes the epoch on to the loader's alone.
+    The Trainer sets the epoch of the loader that it iterates. When several processes resume in the middle of
+    an epoch, that loader only wraps the rest of the original one, to which Accelerate passes no epoch.
     """
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell it by the loader of whole epochs."""
+        """Set the epoch of the original loader."""
         kwargs["train_dataloader"].set_epoch(int(state.epoch or 0))

@@ -1,4 +1,4 @@
-"""Where a fine-tuning run starts: its answers, its tokenizer, its model's first weights.
+"""The start of a fine-tuning run: its answers, its tokenizer, its model's initial weights.
 
 Source: the authors' `loadLXMERT` and `loadLXMERTQA` (airsplay/lxmert).
 """
@@ -27,13 +27,13 @@ from lxmert.weights.report import load_reported
 
 
 def start_folder(name: str) -> str:
-    """What `from_pretrained` takes of the model that a run starts from: a folder's path or a hub name.
+    """Locate the model that a run starts from; returns a folder's path or a hub name for `from_pretrained`.
 
-    A folder that is not there is told at once; as the name of a hub model it would be waited for for minutes.
+    A missing folder is refused at once; looked up as a hub model, it would fail only after minutes.
 
     Raises:
         ConfigurationError: The folder is not there.
-        WeightsError: It is the name of no model, or of a folder that holds none.
+        WeightsError: There is no model of this name, or none in the folder.
     """
     first, *rest = Path(name).parts or (".",)
     is_path = name.startswith(("runs/", ".", "/")) or (rest and Path(first).is_dir())
@@ -45,10 +45,10 @@ def start_folder(name: str) -> str:
 
 
 def check_lengths(text: TextSection, config: LxmertConfig) -> None:
-    """Refuse texts that the model could not read, which might come up late in a run, or only afterwards.
+    """Refuse texts too long for the model, which might first occur late in a run, or after it.
 
     Raises:
-        ConfigurationError: The longest text that the recipe allows has more places than the model.
+        ConfigurationError: The longest text that the recipe allows exceeds the model's positions.
     """
     longest = math.ceil(text.max_length / text.pad_to_multiple_of) * text.pad_to_multiple_of
     if longest > config.max_position_embeddings:
@@ -70,11 +70,11 @@ def answers_for(
 
 
 def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of the model that is started from, or of the recipe's vocabulary.
+    """The tokenizer of the pretrained model, or of the recipe's vocabulary.
 
     Args:
         model: Names one of them.
-        lower_case: True lower-cases the text; a model that is started from says itself whether it does.
+        lower_case: True lower-cases the text; must agree with the tokenizer of a pretrained model.
 
     Raises:
         ConfigurationError: The model's tokenizer differs from `lower_case`.
@@ -82,17 +82,17 @@ def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokeniz
     if model.from_pretrained is not None:
         tokenizer = LxmertTokenizerFast.from_pretrained(start_folder(model.from_pretrained))
         if tokenizer.do_lower_case != lower_case:
-            its, ours = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
+            actual, expected = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
             raise ConfigurationError(
-                f"text.lower_case is {ours}, but the tokenizer of {model.from_pretrained} has {its}; "
-                f"give text.lower_case: {its}"
+                f"text.lower_case is {expected}, but the tokenizer of {model.from_pretrained} has {actual}; "
+                f"give text.lower_case: {actual}"
             )
         return tokenizer
     if model.vocabulary == SCENES:
         from lxmert.scenes.vocabulary import scene_vocabulary
 
-        words = {word: number for number, word in enumerate(scene_vocabulary())}
-        return LxmertTokenizerFast(vocab=words, do_lower_case=lower_case)
+        vocabulary = {word: number for number, word in enumerate(scene_vocabulary())}
+        return LxmertTokenizerFast(vocab=vocabulary, do_lower_case=lower_case)
     return LxmertTokenizerFast(vocab_file=model.vocabulary, do_lower_case=lower_case)
 
 
@@ -103,19 +103,19 @@ def model_for(
     answers: AnswerVocabulary,
     feature_dim: int,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model with its first weights, and how they came about, for metrics.json.
+    """Create the model with its initial weights; also returns facts about their origin for metrics.json.
 
     Args:
-        task: Gives the model's class.
+        task: Has the model's class.
         section: The recipe's model.
-        tokenizer: Gives the number of words.
-        answers: What the model chooses from.
+        tokenizer: Determines the vocabulary size.
+        answers: The classes that the model chooses from.
         feature_dim: Features per object of the data.
 
     Raises:
         WeightsError: There is no checkpoint, or it cannot be read.
         IncompleteWeightsError: The checkpoint lacks more than the task's head.
-        ConfigurationError: The checkpoint takes another number of features.
+        ConfigurationError: The checkpoint expects another number of features.
     """
     if section.from_pretrained is not None:
         return _pretrained(task, section.from_pretrained, answers, feature_dim)
@@ -132,9 +132,9 @@ def _pretrained(
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     folder = start_folder(name)
     model, report = load_reported(task.model_class, folder, dtype=torch.float32)
-    # A pre-trained model may come without the head of a task: that is what fine-tuning makes.
-    anew = (*report.missing, *report.reshaped)
-    if any(not part.startswith(task.head) for part in anew):
+    # A pre-trained model may lack the head of a task, which fine-tuning trains.
+    initialised = (*report.missing, *report.reshaped)
+    if any(not part.startswith(task.head) for part in initialised):
         raise IncompleteWeightsError(
             f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {task.head}* "
             "may be missing; use a complete checkpoint"
@@ -146,6 +146,6 @@ def _pretrained(
         )
     facts: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):
-        old = None if anew else known_answers(folder)
+        old = None if initialised else known_answers(folder)
         facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
     return model, facts

@@ -7,15 +7,15 @@ from transformers import TrainerCallback
 
 
 class StopEarly(TrainerCallback):
-    """Ends a run after so many evaluations in a row without a new best one.
+    """Ends a run after a number of evaluations in a row without a new best one.
 
-    It counts in the Trainer's log, which checkpoints carry along, so that a resumed run stops where an
+    They are counted in the Trainer's log, which checkpoints include, so that a resumed run stops where an
     uninterrupted one does.
 
     Args:
         score: name of the figure in the log.
         patience: number of evaluations.
-        higher_is_better: False for a figure that shall be low.
+        higher_is_better: False for a figure to minimise.
     """
 
     def __init__(self, score: str, patience: int, *, higher_is_better: bool) -> None:
@@ -24,7 +24,7 @@ class StopEarly(TrainerCallback):
         self._sign = 1 if higher_is_better else -1
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Say that it is enough."""
+        """Request the stop when it is due."""
         if self.is_enough(state.log_history):
             control.should_training_stop = True
 

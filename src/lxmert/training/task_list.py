@@ -1,4 +1,4 @@
-"""The fine-tuning tasks by name, and which of them a saved model belongs to."""
+"""The fine-tuning tasks by name, and the task of a saved model."""
 
 import json
 from pathlib import Path
@@ -34,15 +34,15 @@ def task_named(name: str) -> Task:
 def task_of_model(name: str, folder: str | Path) -> Task:
     """The task that a model was fine-tuned on.
 
-    Its resolved recipe says it, or the table of published models, or its class; a question answering model of
-    which nothing else is known is taken for one of VQA.
+    It is found in the resolved recipe, the table of published models, or the model's class; a question
+    answering model of which nothing else is known is assumed to be of VQA.
 
     Args:
-        name: The model's name as it was given.
-        folder: Where it lies.
+        name: The model's name as given by the user.
+        folder: The model's folder.
 
     Raises:
-        ConfigurationError: It is no model of any task, such as a pre-trained one.
+        ConfigurationError: The model belongs to no task, such as a pre-trained one.
     """
     trained = trained_for(folder)
     if trained is not None:
@@ -60,10 +60,9 @@ def task_of_model(name: str, folder: str | Path) -> Task:
 
 
 def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
-    """What the resolved fine-tuning recipe in a model folder says: the task, and how its data are laid out.
+    """The task and the data layout in the resolved fine-tuning recipe of a model folder, None if it has none.
 
-    None where there is none. The rest of it is not looked at, so that a model is used whatever recipes may
-    say by now.
+    The rest of the recipe is ignored, so that models remain usable when the format of recipes changes.
 
     Raises:
         ConfigurationError: The layout is malformed.
@@ -73,7 +72,7 @@ def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
         values = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ConfigurationError):
         return None
-    # A folder of pre-training holds a recipe of another kind.
+    # A pre-trained model's folder has a recipe of another kind.
     if not isinstance(values, dict) or values.get("task") not in list(TASKS):
         return None
     task, data = TASKS[values["task"]], values.get("data")

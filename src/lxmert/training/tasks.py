@@ -1,7 +1,7 @@
-"""What a fine-tuning task is: its data, its head and its metric. Everything else is the same for all of them.
+"""The definition of a fine-tuning task: its data, head and metric. All else is the same for all tasks.
 
-A new data set is one new reader of its files (`lxmert.data`), one more `Task` (its model class, its metric,
-its submission file), and one more name in the recipe.
+A new data set needs a reader of its files (`lxmert.data`), a `Task` (its model class, metric and submission
+file), and a name in the recipe.
 """
 
 from abc import ABC, abstractmethod
@@ -25,18 +25,18 @@ class Scores(Protocol):
     """The official figures of a metric."""
 
     def to_dict(self) -> dict[Any, Any]:
-        """Every figure under its official name, for JSON."""
+        """All figures under their official names, for JSON."""
         ...
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a metric says of predictions.
+    """The result of scoring predictions.
 
     Attributes:
         accuracy: The figure that models are selected by, in percent.
-        per_family: Figures shown beside it while training; accuracies in percent unless the metric says
-            otherwise. A model that has collapsed shows here first.
+        per_family: Figures shown next to it during training; accuracies in percent unless the metric defines
+            others. A collapsed model shows here first.
         scores: All figures.
     """
 
@@ -47,14 +47,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Report:
-    """A scored split.
+    """The scores of a model on a split.
 
     Attributes:
         split: The split's name.
         scored: The official figures.
         answerable: How many of the examples have an answer in the model's vocabulary.
         predictions: Example id to predicted answer.
-        seconds: Time of the model's passes, without reading and looking at images.
+        seconds: Time of the model's passes, excluding the reading of images and their regions.
     """
 
     split: str
@@ -70,36 +70,36 @@ class Report:
 
     @property
     def per_family(self) -> Mapping[str, float]:
-        """Figures shown beside it."""
+        """Figures shown next to it."""
         return self.scored.per_family
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure but the single predictions, ready for JSON; "score" is `accuracy`."""
+        """All figures, without the predictions, ready for JSON; "score" is `accuracy`."""
         figures = _with_text_keys(self.scored.scores.to_dict())
         return {"split": self.split, "score": self.accuracy, **figures, "answerable": self.answerable}
 
 
 class Task(ABC):
-    """One kind of fine-tuning."""
+    """A fine-tuning task."""
 
     name: ClassVar[str]
     """As in `lxmert finetune NAME` and in a recipe."""
 
     model_class: ClassVar[type[PreTrainedModel]]
     head: ClassVar[str]
-    """Prefix of the weights that a start may lack, because this task makes them."""
+    """Prefix of the weights that a pretrained model may lack, because this task trains them."""
 
     files_class: ClassVar[type[TaskFiles]]
-    """How a data directory of this task is laid out; its defaults are what `lxmert scenes make` writes."""
+    """The layout of this task's data directory; the defaults are the layout of `lxmert scenes make`."""
 
     @abstractmethod
     def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
         """The official figures.
 
         Args:
-            examples: What was asked, annotated.
-            predictions: Example id to answer, for every example.
-            settings: Fields of the recipe's evaluation section that the metric knows.
+            examples: The annotated examples.
+            predictions: The answer to every example by its id.
+            settings: Fields of the recipe's evaluation section that apply to the metric.
 
         Raises:
             DataError: The split has no annotations.
@@ -111,8 +111,8 @@ class Task(ABC):
 
         Args:
             path: The file.
-            examples: What was asked.
-            predictions: Example id to answer.
+            examples: The examples.
+            predictions: The answers by example id.
 
         Raises:
             DataError: It cannot be written.
@@ -120,7 +120,7 @@ class Task(ABC):
 
     @abstractmethod
     def reader(self, directory: Path, files: Any) -> SplitReader:
-        """What reads a data directory that is laid out like `files`, of `files_class`."""
+        """The reader of a data directory with the layout `files`, of `files_class`."""
 
     def split(
         self,
@@ -137,18 +137,18 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """Everything that the loop needs of a task.
+    """A task prepared for the training loop.
 
     Attributes:
         model: The model to train.
-        processor: Saved beside it.
+        processor: The processor saved with it.
         train: The training examples.
         validation: The examples scored after each epoch, in a fixed order.
-        collate_train: Training items to exactly the model's inputs and labels.
+        collate_train: From training items to exactly the model's inputs and labels.
         collate_validation: The same for validation items.
-        score: Predicted class ids, one per validation example, to a report.
+        score: From predicted class ids, one per validation example, to a report.
         facts: Figures about data and model for metrics.json.
-        fingerprints: What tells the parts of the data from others, by name.
+        fingerprints: Fingerprints of the parts of the data, by name.
     """
 
     model: PreTrainedModel

@@ -29,11 +29,11 @@ class FinetuneTrainer(GlobalBatchTrainer):
     """A Trainer with the recipe's order of examples and one collator for each data set.
 
     Args:
-        recipe: What to do.
-        arguments: The recipe in the Trainer's words.
+        recipe: The recipe.
+        arguments: The recipe as the Trainer's arguments.
         prepared: Model, data and metric.
-        folder: Where figures go.
-        display: Where progress is shown.
+        folder: The folder for the figures.
+        display: Shows the progress.
     """
 
     loss_names = (*_EXAMPLE_LOSSES, "obj", "attr", "feat", "place")
@@ -60,7 +60,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
         self.watch(display, folder, lambda state: figures_of(state, prepared.facts), recipe.saving.patience)
 
     def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """Labelled examples, and objects that are no padding."""
+        """The numbers of labelled examples, and of objects that are not padding."""
         labels, real = batch["labels"], batch["visual_attention_mask"] != 0
         labelled = labels >= 0 if labels.ndim == 1 else (labels >= 0).all(dim=1)
         counts = {"examples": labelled.sum(), "objects": real.sum()}
@@ -68,19 +68,19 @@ class FinetuneTrainer(GlobalBatchTrainer):
         return torch.stack(terms).float()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> FilledSampler:
-        batch_of_all = self.args.train_batch_size * self.args.world_size
+        global_batch = self.args.train_batch_size * self.args.world_size
         order = ShuffledSampler(
             self._prepared.train.lengths,
-            batch_of_all * self.args.gradient_accumulation_steps,
+            global_batch * self.args.gradient_accumulation_steps,
             self._recipe.optimisation.seed,
             group_by_length=self._recipe.optimisation.group_by_length,
         )
-        # One process alone may end an epoch with a short batch.
-        return FilledSampler(order, batch_of_all if self.args.world_size > 1 else 1)
+        # Only a single process may end an epoch with a short batch.
+        return FilledSampler(order, global_batch if self.args.world_size > 1 else 1)
 
     @torch.no_grad()
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the validation examples, which processes share; each loss is the mean over all of them."""
+        """Score the validation examples, divided among processes; each loss is the mean over all of them."""
         start = time.perf_counter()
         advance = self._display.start("Validation", len(self._prepared.validation))
         model = self.accelerator.unwrap_model(self.model)
@@ -110,17 +110,17 @@ class FinetuneTrainer(GlobalBatchTrainer):
         return self.announce(figures | {"runtime": time.perf_counter() - start})
 
     def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
-        """This process's share of the batches, with the places of their examples."""
+        """This process's share of the batches, with the indices of their examples."""
         size, examples = self.args.per_device_eval_batch_size, len(self._prepared.validation)
         batches = [list(range(first, min(first + size, examples))) for first in range(0, examples, size)]
-        mine = batches[self.args.process_index :: self.args.world_size]
+        own_batches = batches[self.args.process_index :: self.args.world_size]
         loader = DataLoader(
             self._prepared.validation,
-            batch_sampler=mine,
+            batch_sampler=own_batches,
             collate_fn=self._prepared.collate_validation,
             num_workers=self.args.dataloader_num_workers,
         )
-        return zip(mine, loader, strict=True)
+        return zip(own_batches, loader, strict=True)
 
 
 def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
@@ -142,5 +142,5 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
         for epoch in epochs_of(state.log_history, ACCURACY)
     ]
     last = epochs[-1]["validation_accuracy"] if epochs else None
-    kept = last if state.best_metric is None else state.best_metric
-    return {"data": facts, "validation_accuracy": kept, "epochs": epochs}
+    best = last if state.best_metric is None else state.best_metric
+    return {"data": facts, "validation_accuracy": best, "epochs": epochs}

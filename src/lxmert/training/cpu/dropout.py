@@ -1,6 +1,6 @@
-"""Dropout from 16 random bits a number: torch's own spends more time on a CPU than the products beside it.
+"""Dropout with 16 random bits per number: on a CPU torch's own takes more time than the matrix products.
 
-The bits come from torch's generator, so that a seed, and a checkpoint of it, decide them.
+The bits come from torch's generator, so that its seed or restored state determines them.
 """
 
 import torch
@@ -11,10 +11,10 @@ _LOWEST = -(2**15)
 
 
 class Dropout:
-    """Which numbers stay, and by how much they grow.
+    """Drops numbers at random and scales the others.
 
     Args:
-        probability: of a number being dropped, 0..1; taken to the nearest 1/65,536.
+        probability: of a number being dropped, 0..1; rounded to the nearest 1/65,536.
     """
 
     def __init__(self, probability: float) -> None:
@@ -22,16 +22,16 @@ class Dropout:
         self.growth = _STEPS / (_STEPS - self._dropped) if self._dropped < _STEPS else 0.0
 
     def kept(self, like: Tensor) -> Tensor | None:
-        """1 where a number stays and 0 where it is dropped, in shape and dtype of `like`; None for all 1."""
+        """A mask like `like` in shape and dtype, 1 for kept and 0 for dropped numbers; None for all 1."""
         if not self._dropped:
             return None
         count = like.numel()
-        # torch draws 64 bits as fast as fewer.
+        # torch draws 64 bits as fast as fewer bits.
         bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = torch.empty(like.shape, dtype=like.dtype)
         return torch.ge(bits[:count].view(like.shape), _LOWEST + self._dropped, out=kept)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Values of any shape, some dropped and the others grown."""
+        """Apply dropout to values of any shape."""
         kept = self.kept(values)
         return values if kept is None else values * kept * self.growth

@@ -1,21 +1,21 @@
-"""Memory that training frees and takes again in every step stays with the process."""
+"""Keeping the memory that training frees and allocates again in every step."""
 
 import ctypes
 import sys
 
-# From <malloc.h>: how much freed memory at the top of the heap goes back, and from which size on memory is
-# mapped for itself and goes back at once.
+# From <malloc.h>: how much freed memory at the top of the heap is returned to the system, and from which size
+# on memory is mapped separately and returned at once.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what is freed, rather than give it back and have it zeroed page by page again.
+    """Make the C library keep freed memory, rather than return it and have it zeroed page by page again.
 
-    A setting of the whole process, for good: what it took at its peak it holds until it ends.
+    A permanent setting of the whole process, which then holds its peak memory until it ends.
 
     Returns:
-        True where it was set; False with a C library other than GNU's, which is left as it is.
+        True if it was set; False with a C library other than GNU's, which is left unchanged.
     """
     if not sys.platform.startswith("linux"):
         return False

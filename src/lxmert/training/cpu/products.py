@@ -1,4 +1,4 @@
-"""Linear layers as training on a CPU runs them: one product for layers of the same input, each cast once.
+"""Linear layers for training on a CPU: one product for all layers of the same input, each cast once.
 
 Shapes: N rows, I inputs, U outputs of all layers together.
 """
@@ -14,23 +14,23 @@ from torch.nn.functional import gelu
 from lxmert.cpu import has_amx, prefers_onednn
 
 ROWS_MULTIPLE = 32
-"""Gradients of weights are sums over rows, of which a matrix unit takes 32 in bfloat16 at a time."""
+"""Gradients of weights are sums over rows, of which a matrix unit processes 32 in bfloat16 at a time."""
 
-# With AMX, oneDNN's bfloat16 products of so many rows and so few columns run on one thread of two
-# (torch 2.13); pieces of a product do not.
+# With AMX, oneDNN's bfloat16 products with numbers of rows and columns in these ranges use one thread of two
+# (torch 2.13); pieces of such a product use both.
 _SLOW_ROWS = range(900, 1900)
 _SLOW_COLUMNS = 1024
 _PIECE_ROWS = 384
 
 
 def linear(values: Tensor, *layers: nn.Linear, after_gelu: bool = False) -> Tensor:
-    """What linear layers make of the same rows, side by side.
+    """Apply linear layers to the same rows and concatenate their outputs.
 
     Args:
         values: (N, I), in the dtype to compute in.
-        *layers: of I inputs each, with bias; their weights are cast where `values` have another dtype.
-        after_gelu: the layers see GELU(values), which is computed again for the gradients rather than kept:
-            memory of the largest states for little work.
+        *layers: of I inputs each, with bias; their weights are cast if `values` have another dtype.
+        after_gelu: the layers' input is GELU(values), recomputed for the gradients rather than kept, which
+            saves the memory of the largest states for little work.
 
     Returns:
         (N, U), in the dtype of `values`.
@@ -57,27 +57,27 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         values, weight = ctx.saved_tensors
-        of_values = product(gradient, weight) if ctx.needs_input_grad[2] else None
-        if ctx.after_gelu and of_values is not None:
-            of_values = torch.ops.aten.gelu_backward(of_values, values)
+        values_gradient = product(gradient, weight) if ctx.needs_input_grad[2] else None
+        if ctx.after_gelu and values_gradient is not None:
+            values_gradient = torch.ops.aten.gelu_backward(values_gradient, values)
         inputs = gelu(values) if ctx.after_gelu else values
-        of_weight = gradient.t().mm(inputs).split(ctx.sizes)
-        of_bias = gradient.sum(dim=0).split(ctx.sizes)
-        return None, None, of_values, *(part.to(ctx.dtype) for part in (*of_weight, *of_bias))
+        weight_parts = gradient.t().mm(inputs).split(ctx.sizes)
+        bias_parts = gradient.sum(dim=0).split(ctx.sizes)
+        return None, None, values_gradient, *(part.to(ctx.dtype) for part in (*weight_parts, *bias_parts))
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Tensors one below the other, in a dtype, by one pass over each; a single one of this dtype itself."""
+    """Concatenate tensors in a dtype, in one pass over each; a single one of this dtype is not copied."""
     if len(parts) == 1:
         return parts[0].detach().to(dtype)
-    whole = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=dtype)
-    for place, part in zip(whole.split([len(part) for part in parts]), parts, strict=True):
+    joined = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=dtype)
+    for place, part in zip(joined.split([len(part) for part in parts]), parts, strict=True):
         place.copy_(part)
-    return whole
+    return joined
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The matrix left @ right + bias, by the fastest way that torch has to it on this processor.
+    """Compute left @ right + bias in torch's fastest way on this processor.
 
     Args:
         left: (N, I), float32, float64 or bfloat16.
@@ -103,6 +103,6 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    """As `product`, in float32; the operation that torch's compiler calls for a linear layer."""
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
-    return made
+    """As `product`, in float32, by the operation that torch's compiler uses for a linear layer."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
+    return result

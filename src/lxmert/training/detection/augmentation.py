@@ -1,4 +1,4 @@
-"""Random changes of a training picture and its boxes.
+"""Random variations of a training picture and its boxes.
 
 Shapes: N boxes.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Variation:
-    """How one picture is shown in one epoch.
+    """The variation of one picture in one epoch.
 
     Attributes:
         is_mirrored: True exchanges left and right.
@@ -30,7 +30,7 @@ def draw_variation(
     """Draw a variation.
 
     Args:
-        generator: where random numbers come from.
+        generator: the source of random numbers.
         mirror_share: probability of mirroring.
         min_sizes_px: shorter sides to choose from; empty leaves the configuration's.
     """

@@ -1,6 +1,6 @@
 """Batches of images with boxes, padded to the largest.
 
-Shapes: B images, N the most boxes of any image, H and W the largest height and width.
+Shapes: B images, N the largest number of boxes of an image, H and W the largest height and width.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ NO_BOX = -1
 
 @dataclass(frozen=True)
 class DetectionExample:
-    """One image as the network sees it, and what is to be found in it.
+    """One image as the network's input, and its true boxes.
 
     Attributes:
         pixel_values: (3, h, w) float32, normalised.
@@ -34,7 +34,7 @@ class DetectionExample:
 
 
 def collate(examples: Sequence[DetectionExample]) -> dict[str, Tensor]:
-    """The arguments of `DetectorInTraining.forward`.
+    """Make the arguments of `DetectorInTraining.forward`.
 
     Images are padded with 0 at the right and bottom, which after normalisation is the mean colour.
     """

@@ -1,7 +1,7 @@
-"""Training examples of a detector, read from disk when they are asked for.
+"""Training examples of a detector, read from disk on demand.
 
-What an epoch shows of an image is a pure function of seed, epoch and image, so that a resumed run agrees and
-loader processes do not matter.
+The variation of an image is a pure function of seed, epoch and image, so that neither resuming nor loader
+processes affect it.
 """
 
 import copy
@@ -23,14 +23,14 @@ from lxmert.vision.images import load_image
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """The order of a `ShuffledSampler`, each index with the epoch in which it is shown: (epoch, index)."""
+    """The order of a `ShuffledSampler`, each index with its epoch: (epoch, index)."""
 
     def __init__(self, order: ShuffledSampler) -> None:
         self._order = order
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration shows."""
+        """Set the epoch of the next iteration."""
         self._epoch = epoch
         self._order.set_epoch(epoch)
 
@@ -42,12 +42,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class DetectionDataset(Dataset[DetectionExample]):
-    """Pictures with boxes, as the network sees them; asked for by (epoch, index).
+    """Pictures with boxes as the network's inputs, indexed by (epoch, index).
 
     Args:
-        images: what there is.
-        config: says how pictures are resized and normalised.
-        seed: together with epoch and index decides the random changes.
+        images: the annotated images.
+        config: determines how pictures are resized and normalised.
+        seed: determines the random variations together with epoch and index.
         mirror_share: probability of exchanging left and right.
         min_sizes_px: shorter sides to choose from; empty keeps the configuration's.
     """
@@ -75,7 +75,7 @@ class DetectionDataset(Dataset[DetectionExample]):
 
         Raises:
             ImageError: it cannot be read.
-            DataError: it has another size than its annotations say.
+            DataError: its size is not that in its annotations.
         """
         epoch, index = position
         annotated = self.images[index]
@@ -101,7 +101,7 @@ def load_annotated(annotated: AnnotatedImage) -> Image.Image:
 
     Raises:
         ImageError: it cannot be read.
-        DataError: it has another size than its annotations say, so that its boxes would lie elsewhere.
+        DataError: its size is not that in its annotations, so that its boxes would be misplaced.
     """
     image = load_image(annotated.path)
     require_annotated_size(annotated.path, (image.height, image.width), annotated.size_hw)
@@ -109,13 +109,13 @@ def load_annotated(annotated: AnnotatedImage) -> Image.Image:
 
 
 def _generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    # SeedSequence mixes well and is promised to stay the same.
+    # SeedSequence mixes well and is guaranteed to be stable.
     mixed = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(mixed[0]))
 
 
 def _one_of_each(attribute_ids: Sequence[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
-    """One attribute of each box, drawn at random: (N,)."""
+    """Draw one attribute of each box at random: (N,)."""
     chosen = [
         ids[int(torch.randint(len(ids), (), generator=generator))] if ids else NO_ATTRIBUTE
         for ids in attribute_ids

@@ -1,4 +1,4 @@
-"""Scoring a detector on annotated images, one image at a time as in its use."""
+"""Scoring a detector on annotated images, one image at a time as in inference."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from lxmert.vision.faster_rcnn.selection import SelectionSettings, select_detect
 
 
 def scoring_selection(config: FasterRcnnConfig, max_detections: int) -> SelectionSettings:
-    """The detector's own selection, but all that is found counts, ranked by score.
+    """The detector's own selection, but keeping all detections, ranked by score.
 
-    Average precision weighs right and wrong detections by their rank, so there is no score threshold, and
-    more objects than a user wants to see.
+    Average precision weights detections by their rank, so there is no score threshold, and more objects are
+    kept than a user would want to see.
     """
     first, second, third, fourth = config.box_delta_weights
     return SelectionSettings(
@@ -31,20 +31,20 @@ def scoring_selection(config: FasterRcnnConfig, max_detections: int) -> Selectio
 
 @torch.no_grad()
 def detect(model: FasterRcnn, image: AnnotatedImage, settings: SelectionSettings) -> ScoredBoxes:
-    """What a detector finds in one image, boxes in the image's own pixels.
+    """Detect the objects of one image, with boxes in the image's own pixels.
 
     Raises:
-        LxmertError: the image cannot be read, or has another size than its annotations say.
+        LxmertError: the image cannot be read, or its size is not that in its annotations.
     """
     pixels = to_network_pixels(load_annotated(image), model.config)
     network_hw = (pixels.shape[1], pixels.shape[2])
     feature_map = model.feature_map(pixels[None].to(model.device))[0]
-    found = select_detections(model.predict(feature_map, network_hw), network_hw, settings)
-    attributes = found.attribute_ids
+    selected = select_detections(model.predict(feature_map, network_hw), network_hw, settings)
+    attributes = selected.attribute_ids
     return ScoredBoxes(
-        boxes_xyxy=to_image_boxes(found.boxes_xyxy.cpu(), network_hw, image.size_hw),
-        object_ids=found.object_ids.cpu(),
-        scores=found.object_scores.cpu(),
+        boxes_xyxy=to_image_boxes(selected.boxes_xyxy.cpu(), network_hw, image.size_hw),
+        object_ids=selected.object_ids.cpu(),
+        scores=selected.object_scores.cpu(),
         attribute_ids=None if attributes is None else attributes.cpu(),
     )
 
@@ -55,32 +55,32 @@ def score_detector(
     max_detections: int,
     advance: Callable[[int], None] = lambda done: None,
 ) -> DetectionReport:
-    """Compare what a detector finds with what is annotated.
+    """Score a detector's detections against annotations.
 
     Args:
-        model: the detector, in evaluation mode meanwhile.
-        images: with the ids of the detector's classes and attributes.
-        max_detections: most objects of an image that count.
+        model: the detector; in evaluation mode meanwhile.
+        images: annotated with the detector's ids of classes and attributes.
+        max_detections: maximum number of objects of an image.
         advance: called with 1 after each image.
 
     Raises:
-        LxmertError: an image cannot be read, or has another size than its annotations say.
+        LxmertError: an image cannot be read, or its size is not that in its annotations.
     """
     was_training, settings = model.training, scoring_selection(model.config, max_detections)
     model.eval()
-    found: list[ScoredBoxes] = []
+    detections: list[ScoredBoxes] = []
     try:
         for image in images:
-            found.append(detect(model, image, settings))
+            detections.append(detect(model, image, settings))
             advance(1)
     finally:
         model.train(was_training)
     truths = [TrueBoxes(image.boxes_xyxy_px, image.object_ids, image.attribute_ids) for image in images]
-    return score_detections(found, truths)
+    return score_detections(detections, truths)
 
 
 def figures(report: DetectionReport, names: Sequence[str]) -> dict[str, Any]:
-    """A report as it stands in metrics.json: percent, classes by name."""
+    """A report as in metrics.json: percent, classes by name."""
     return {
         "map_50": report.mean_average_precision,
         "attribute_accuracy": report.attribute_accuracy,

@@ -1,4 +1,4 @@
-"""The detector with which a run begins: from random weights, or from trained ones with new heads."""
+"""The initial detector of a run: with random weights, or pretrained ones with new heads."""
 
 import torch
 
@@ -17,17 +17,17 @@ _ANCHORS = "proposal_generator.anchor_generator."
 
 
 def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> DetectorInTraining:
-    """The model with the recipe's configuration and the vocabulary's classes.
+    """Create the model with the recipe's configuration and the vocabulary's classes.
 
-    With `from_pretrained`, the layers that belong to classes or attributes start anew, unless the detector's
+    With `from_pretrained`, the layers of classes or attributes are initialised anew, unless the detector's
     names are those of the vocabulary, or it has no names and as many classes.
 
     Raises:
-        ConfigurationError: a configuration that a detector cannot have, or another architecture than that of
-            the pretrained detector.
+        ConfigurationError: an impossible configuration, or another architecture than the pretrained
+            detector's.
         WeightsError: there is no detector.
     """
-    given, source = recipe.model.config, recipe.model.from_pretrained
+    config_values, source = recipe.model.config, recipe.model.from_pretrained
     names = {
         "num_object_labels": len(vocabulary.objects),
         "num_attr_labels": len(vocabulary.attributes),
@@ -35,21 +35,21 @@ def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> Detector
         "attribute_names": list(vocabulary.attributes.names) or None,
     }
     if source is None:
-        # Fresh weights need every layer and every statistic to move.
-        values = {"freeze_norms": False, "freeze_at": 0} | given | names
+        # With random weights, every layer and statistic must be trained.
+        values = {"freeze_norms": False, "freeze_at": 0} | config_values | names
         return DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
     trained = FasterRcnn.from_pretrained(detector_folder(source), dtype=torch.float32)
-    values = trained.config.to_dict() | given | names
+    values = trained.config.to_dict() | config_values | names
     model = DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
-    begun_anew = _layers_of_other_names(trained.config, model.config)
-    if {"anchor_sizes_px", "anchor_ratios"} & given.keys():
-        begun_anew += (_ANCHORS,)
-    _take_over(trained, model, begun_anew)
+    initialised = _layers_of_other_names(trained.config, model.config)
+    if {"anchor_sizes_px", "anchor_ratios"} & config_values.keys():
+        initialised += (_ANCHORS,)
+    _copy_weights(trained, model, initialised)
     return model
 
 
 def _layers_of_other_names(trained: FasterRcnnConfig, config: FasterRcnnConfig) -> tuple[str, ...]:
-    """The layers whose rows would stand for other classes or attributes than they were trained for."""
+    """The layers whose rows would be for other classes or attributes than they were trained for."""
     layers: tuple[str, ...] = ()
     if trained.object_names not in (None, config.object_names):
         layers += _CLASS_LAYERS
@@ -58,8 +58,8 @@ def _layers_of_other_names(trained: FasterRcnnConfig, config: FasterRcnnConfig) 
     return layers
 
 
-def _take_over(trained: FasterRcnn, model: DetectorInTraining, begun_anew: tuple[str, ...]) -> None:
-    """Copy the weights that fit; only the predictor's may differ in shape."""
+def _copy_weights(trained: FasterRcnn, model: DetectorInTraining, initialised: tuple[str, ...]) -> None:
+    """Copy the weights that fit; only those of the predictor may differ in shape."""
     old, new = trained.state_dict(), model.state_dict()
     fitting = {name for name in new if name in old and old[name].shape == new[name].shape}
     foreign = [name for name in new if name not in fitting and not name.startswith(_PREDICTOR)]
@@ -68,5 +68,5 @@ def _take_over(trained: FasterRcnn, model: DetectorInTraining, begun_anew: tuple
             f"model.config changes the architecture of the pretrained detector: {len(foreign)} weights do "
             f"not fit, such as {foreign[0]}; leave out the values that decide the sizes of layers"
         )
-    kept = {name: old[name] for name in fitting if not name.startswith(begun_anew)}
-    model.load_state_dict(kept, strict=False)
+    copied = {name: old[name] for name in fitting if not name.startswith(initialised)}
+    model.load_state_dict(copied, strict=False)

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NO_ATTRIBUTE = -100
-"""Attribute id of a box without attributes, which the loss leaves out."""
+"""Attribute id of a box without attributes, which the loss ignores."""
 
 
 def box_loss(deltas: Tensor, wanted: Tensor, beta: float, sampled: int) -> Tensor:
     """Smooth L1 of deltas (P, 4) against (P, 4), per sampled candidate.
 
     Quadratic up to an error of `beta`, 0.5 e² / beta, linear beyond, |e| - beta / 2. The sum is divided by
-    the number of all sampled candidates, not of the positive ones: so each positive weighs the same in a
-    picture with few objects as in one with many (Girshick 2015).
+    the number of all sampled candidates, not of the positive ones, so that each positive has the same weight
+    in a picture with few objects as in one with many (Girshick 2015).
     """
     return F.smooth_l1_loss(deltas, wanted, reduction="sum", beta=beta) / max(sampled, 1)
 
@@ -26,8 +26,8 @@ def box_loss(deltas: Tensor, wanted: Tensor, beta: float, sampled: int) -> Tenso
 def objectness_loss(positive_logits: Tensor, negative_logits: Tensor) -> Tensor:
     """Binary cross entropy of sampled anchors, mean."""
     logits = torch.cat([positive_logits, negative_logits])
-    wanted = torch.cat([torch.ones_like(positive_logits), torch.zeros_like(negative_logits)])
-    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / max(len(logits), 1)
+    targets = torch.cat([torch.ones_like(positive_logits), torch.zeros_like(negative_logits)])
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / max(len(logits), 1)
 
 
 def class_loss(object_logits: Tensor, object_ids: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ def class_loss(object_logits: Tensor, object_ids: Tensor) -> Tensor:
 
 
 def attribute_loss(attribute_logits: Tensor, attribute_ids: Tensor) -> Tensor:
-    """Cross entropy of (P, L + 1) logits, mean over the boxes that have an attribute; 0 where none has."""
+    """Cross entropy of (P, L + 1) logits, mean over the boxes that have an attribute; 0 if none has."""
     labelled = (attribute_ids != NO_ATTRIBUTE).sum().clamp(min=1)
     summed = F.cross_entropy(attribute_logits, attribute_ids, ignore_index=NO_ATTRIBUTE, reduction="sum")
     return summed / labelled
 
 
 def deltas_of_class(deltas: Tensor, object_ids: Tensor) -> Tensor:
-    """From class-major deltas (P, 4K) those of each RoI's own class (P,): (P, 4)."""
+    """Select from class-major deltas (P, 4K) those of each RoI's own class (P,): (P, 4)."""
     by_class = deltas.unflatten(1, (-1, 4))  # (P, K, 4)
     return by_class[torch.arange(len(deltas), device=deltas.device), object_ids]

@@ -1,4 +1,4 @@
-"""Which anchors and RoIs stand for which true box, and which of them a training step looks at.
+"""Matching of anchors and RoIs with true boxes, and sampling of them for a training step.
 
 Source: Ren et al. 2015, section 3.1.2 (anchors) and Girshick 2015, section 2.3 (RoIs).
 Random choices draw from torch's global generator, which a resumed Trainer restores.
@@ -13,16 +13,16 @@ from torch import Tensor
 from lxmert.vision.geometry import iou
 
 POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
-"""What an anchor or RoI counts as."""
+"""Labels of anchors and RoIs."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What each candidate stands for.
+    """The match of each candidate.
 
     Attributes:
         labels: (M,) int64, POSITIVE, NEGATIVE or IGNORED.
-        targets: (M,) int64, the true box with the greatest overlap; 0 where there is none at all.
+        targets: (M,) int64, the true box with the largest overlap; 0 if there are none.
     """
 
     labels: Tensor
@@ -43,9 +43,9 @@ def match_boxes(
         candidates_xyxy: anchors or RoIs, network pixels.
         true_xyxy: network pixels.
         positive_from: overlap (intersection over union) from which a candidate is positive.
-        negative_below: overlap below which it is negative; what lies between is ignored.
-        best_counts: True also makes the candidates positive that no other exceeds for some true box, so that
-            no box goes without; they still aim at the box that they overlap most.
+        negative_below: overlap below which it is negative; those in between are ignored.
+        best_counts: True also makes the candidates with the largest overlap of each true box positive, so
+            that no box is left without; their target is still the box that they overlap most.
     """
     count = len(candidates_xyxy)
     if len(true_xyxy) == 0:
@@ -63,12 +63,12 @@ def match_boxes(
 
 
 def sample_candidates(labels: Tensor, count: int, positive_share: float) -> tuple[Tensor, Tensor]:
-    """Draw candidates for one step.
+    """Sample candidates for one step.
 
     Args:
         labels: (M,) of `Matches`.
-        count: how many are wanted.
-        positive_share: most of them that may be positive; negatives fill up the rest.
+        count: number of samples.
+        positive_share: maximum fraction of positives; the rest are negatives.
 
     Returns:
         Indices of the positive and of the negative ones, each in random order; together at most `count`.
@@ -80,5 +80,5 @@ def sample_candidates(labels: Tensor, count: int, positive_share: float) -> tupl
 
 def _drawn(eligible: Tensor, most: int) -> Tensor:
     indices = eligible.nonzero()[:, 0]
-    # Drawn on the CPU, so that a step is the same on every device.
+    # Sampled on the CPU, so that a step is the same on every device.
     return indices[torch.randperm(len(indices))[:most].to(indices.device)]

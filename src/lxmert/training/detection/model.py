@@ -1,7 +1,7 @@
-"""A detector with the loss of a training step. Its weights are those of `FasterRcnn`, name by name.
+"""A detector with the loss of a training step. Its weights have the names of `FasterRcnn`'s.
 
 Source: Ren et al. 2015 (approximate joint training: no gradient through the proposals' coordinates).
-Shapes: B images, H and W network pixels, M anchors, N most true boxes, R RoIs of all images together.
+Shapes: B images, H and W network pixels, M anchors, N most true boxes of an image, R RoIs of all images.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from lxmert.vision.faster_rcnn.proposals import select_proposals
 
 @dataclass
 class DetectorLosses(ModelOutput):
-    """What a training step gives.
+    """The losses of a training step.
 
     Attributes:
         loss: the weighted sum.
@@ -46,11 +46,11 @@ class DetectorLosses(ModelOutput):
 
 
 class DetectorInTraining(FasterRcnn):
-    """`FasterRcnn` whose `forward` is the loss.
+    """`FasterRcnn` whose `forward` returns the losses.
 
     Args:
         config: its configuration.
-        settings: thresholds, samples and weights of the losses; the usual ones when None.
+        settings: thresholds, samples and weights of the losses; the defaults when None.
     """
 
     def __init__(self, config: FasterRcnnConfig, settings: LossSection | None = None) -> None:
@@ -67,7 +67,7 @@ class DetectorInTraining(FasterRcnn):
     ) -> DetectorLosses:
         """The losses of a batch.
 
-        Anchors and RoIs are drawn with torch's global random numbers.
+        Anchors and RoIs are sampled with torch's global random numbers.
 
         Args:
             pixel_values: (B, 3, H, W) normalised, padded with 0 at the right and bottom.
@@ -100,7 +100,7 @@ class DetectorInTraining(FasterRcnn):
     def _sample_rois(
         self, logits: Tensor, deltas: Tensor, anchors: Tensor, size_hw: tuple[int, int], truth: Truth
     ) -> RoiTargets:
-        """Draw RoIs of one image among the proposals of its logits (M,) and deltas (M, 4)."""
+        """Sample RoIs of one image among the proposals of its logits (M,) and deltas (M, 4)."""
         proposals, _ = select_proposals(logits, deltas, anchors, size_hw, self.proposal_settings())
         return sample_rois(
             proposals,
@@ -114,31 +114,36 @@ class DetectorInTraining(FasterRcnn):
         self, logits: Tensor, deltas: Tensor, targets: Sequence[AnchorTargets]
     ) -> dict[str, Tensor]:
         """Losses of logits (B, M) and deltas (B, M, 4)."""
-        # In float32, whatever the precision of the matrix products.
+        # In float32, whatever the precision of matrix products.
         rows = [(logits[row].float(), deltas[row].float(), target) for row, target in enumerate(targets)]
-        positive = torch.cat([one[target.positive] for one, _, target in rows])
-        negative = torch.cat([one[target.negative] for one, _, target in rows])
-        found = torch.cat([one[target.positive] for _, one, target in rows])
-        wanted = torch.cat([target.wanted_deltas for target in targets])
+        positive = torch.cat([values[target.positive] for values, _, target in rows])
+        negative = torch.cat([values[target.negative] for values, _, target in rows])
+        predicted = torch.cat([values[target.positive] for _, values, target in rows])
+        target_deltas = torch.cat([target.wanted_deltas for target in targets])
         beta, sampled = self.settings.anchors.smooth_l1_beta, len(positive) + len(negative)
         return {
             "proposal_class": objectness_loss(positive, negative),
-            "proposal_box": box_loss(found, wanted, beta, sampled),
+            "proposal_box": box_loss(predicted, target_deltas, beta, sampled),
         }
 
     def _roi_losses(self, maps: Tensor, targets: Sequence[RoiTargets]) -> dict[str, Tensor]:
         """Losses of the RoIs on the maps (B, C, h, w)."""
-        pooled = [self.pooler(one)(target.boxes_xyxy) for one, target in zip(maps, targets, strict=True)]
+        pooled = [
+            self.pooler(feature_map)(target.boxes_xyxy)
+            for feature_map, target in zip(maps, targets, strict=True)
+        ]
         features = self.roi_heads.encode(torch.cat(pooled))  # (R, D), all images at once
         object_ids = torch.cat([target.object_ids for target in targets])
         attribute_ids = torch.cat([target.attribute_ids for target in targets])
         object_logits, attribute_logits, deltas = self.classify(features, object_ids)
         foreground = object_ids < self.config.num_object_labels
-        found = deltas_of_class(deltas[foreground].float(), object_ids[foreground])
-        wanted = torch.cat([target.wanted_deltas for target in targets])
+        predicted = deltas_of_class(deltas[foreground].float(), object_ids[foreground])
+        target_deltas = torch.cat([target.wanted_deltas for target in targets])
         parts = {
             "object_class": class_loss(object_logits.float(), object_ids),
-            "object_box": box_loss(found, wanted, self.settings.rois.smooth_l1_beta, len(object_ids)),
+            "object_box": box_loss(
+                predicted, target_deltas, self.settings.rois.smooth_l1_beta, len(object_ids)
+            ),
         }
         if attribute_logits is not None:
             parts["attribute"] = attribute_loss(

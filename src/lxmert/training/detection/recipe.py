@@ -1,7 +1,7 @@
 """The recipe of a detector's training: everything that decides its result, typed and checked at once.
 
 Sources of defaults: "published" is the Visual Genome training of Anderson et al. 2018, "Faster R-CNN" is Ren
-et al. 2015, "small scale" is measured on small detectors from scratch.
+et al. 2015, "small scale" means measured on small detectors from scratch.
 """
 
 import inspect
@@ -59,13 +59,13 @@ class DetectorSection(Section):
     @model_validator(mode="after")
     def _sound_from_scratch(self) -> Self:
         if self.from_pretrained is None:
-            # Raises ConfigurationError, a ValueError, with every fault.
+            # Raises ConfigurationError, a ValueError, with all faults.
             FasterRcnnConfig(**self.config)
         return self
 
 
 class DetectionDataSection(Section):
-    """What is learned from."""
+    """The data."""
 
     directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
     format: Literal["coco", "visual_genome"] = Field(default="coco", description="Format of the boxes.")
@@ -115,7 +115,7 @@ class DetectionDataSection(Section):
 
 
 class AugmentationSection(Section):
-    """How pictures are varied from epoch to epoch."""
+    """Variation of pictures from epoch to epoch."""
 
     mirror_share: float = Field(
         default=0.5, ge=0, le=1, description="Probability of exchanging left and right (Faster R-CNN: 0.5)."
@@ -136,7 +136,7 @@ def _check_positives(per_image: int, positive_share: float) -> None:
 
 
 class AnchorSamplingSection(Section):
-    """Which anchors a step looks at."""
+    """Sampling of anchors."""
 
     positive_from: float = Field(default=0.7, gt=0, le=1, description="Overlap of a positive (Faster R-CNN).")
     negative_below: float = Field(
@@ -161,7 +161,7 @@ class AnchorSamplingSection(Section):
 
 
 class RoiSamplingSection(Section):
-    """Which RoIs a step looks at."""
+    """Sampling of RoIs."""
 
     positive_from: float = Field(
         default=0.5, gt=0, le=1, description="Overlap of foreground; less is background (Faster R-CNN: 0.5)."
@@ -179,7 +179,7 @@ class RoiSamplingSection(Section):
 
 
 class LossWeights(Section):
-    """How much each loss counts."""
+    """Weights of the losses."""
 
     proposal_class: float = Field(default=1.0, ge=0, description="Objectness of anchors.")
     proposal_box: float = Field(default=1.0, ge=0, description="Boxes of anchors.")
@@ -197,7 +197,7 @@ class LossSection(Section):
 
 
 class DetectorOptimisationSection(LoopSection):
-    """How the weights move."""
+    """Optimisation."""
 
     epochs: float = Field(default=4, gt=0, description="Passes over the training images.")
     batch_size: int = Field(default=8, ge=1, description="Images per step.")
@@ -227,7 +227,7 @@ class DetectorOptimisationSection(LoopSection):
 
 
 class DetectorEvaluationSection(Section):
-    """How it is scored: images one by one, with the model's own suppression, whatever the scores."""
+    """Evaluation: images one by one, with the model's own suppression, without a score threshold."""
 
     max_detections: int = Field(
         default=100, ge=1, description="Most objects of an image that count (COCO: 100)."

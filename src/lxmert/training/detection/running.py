@@ -1,4 +1,4 @@
-"""A detector's training from recipe to model folder."""
+"""Training of a detector, from recipe to model folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class DetectorResult:
 
     Attributes:
         folder: the model folder.
-        metrics: what metrics.json holds: "data", "epochs" (with the average precision of each class),
+        metrics: contents of metrics.json: "data", "epochs" (with the average precision of each class),
             "validation_map_50", "training", "test".
     """
 
@@ -39,7 +39,7 @@ class DetectorResult:
 
     @property
     def test(self) -> dict[str, Any] | None:
-        """The saved folder's figures on the test split in percent, None where the recipe names none."""
+        """The saved folder's figures on the test split in percent, None if the recipe names none."""
         return self.metrics.get("test")
 
 
@@ -49,11 +49,11 @@ def train_detector(
     """Run a recipe.
 
     Args:
-        recipe: what to do.
+        recipe: the recipe.
         output_dir: folder of the result: a complete model folder with metrics.json and recipe.resolved.yaml.
-        resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
+        resume: True continues the run in the folder from its newest checkpoint. On a CPU, with the same
             software and number of threads, the final weights are those of an uninterrupted run, bit for bit.
-            A finished run is returned as it is.
+            A finished run's result is returned.
         progress: True shows progress bars on standard error.
 
     Raises:
@@ -75,7 +75,7 @@ def train_detector(
 def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
     use_threads(optimisation.threads)
-    # Made first: what the machine cannot do is said before data are read.
+    # Made first, to refuse what the machine cannot do before data are read.
     arguments = training_arguments(
         optimisation,
         recipe.saving,
@@ -83,7 +83,7 @@ def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) ->
         score=SCORE,
         loader_processes=optimisation.loader_processes,
     )
-    # The model's first weights are drawn in preparation: the seed comes before.
+    # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
     prepared = prepare_detection(recipe, display.start)
     trainer = DetectionTrainer(recipe, arguments, prepared, folder, display)
@@ -91,7 +91,7 @@ def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) ->
     save_detector(trainer.model, folder.path, recipe.saving.weights_dtype)
     values = figures_of(trainer.state, prepared.facts) | {"training": facts}
     if recipe.data.test_split is not None:
-        # Scored as anyone will score it: loaded from the folder, rounded as it was saved.
+        # Scored as users will: loaded from the folder, with the precision it was saved in.
         model = FasterRcnn.from_pretrained(folder.path).to(trainer.args.device)
         values["test"] = _test(model, recipe, prepared.vocabulary, display)
     return values
@@ -102,7 +102,7 @@ def save_detector(model: FasterRcnn, folder: Path, weights_dtype: str) -> None:
 
     Args:
         model: the trained model, float32; in training or not.
-        folder: where to write.
+        folder: the folder to write to.
         weights_dtype: "float32", "float16" or "bfloat16", see `save_weights`.
     """
     plain = FasterRcnn(model.config)

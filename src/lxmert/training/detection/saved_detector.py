@@ -1,7 +1,7 @@
 """Scoring a saved detector on annotated images, with the figures of its training.
 
-What an attribute is, what files are called and how many detections count is taken from the recipe beside the
-weights, so that the figures of a run can be recomputed; a detector without one is scored by the defaults.
+The naming of attributes, the file names and the maximum number of detections are taken from the recipe next
+to the weights, so that the figures of a run can be recomputed; without a recipe the defaults apply.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ _FORMATS = ("coco", "visual_genome")
 
 @dataclass(frozen=True)
 class SavedDetectorReport:
-    """How a detector did on one split.
+    """The scores of a detector on one split.
 
     Attributes:
         split: the split's name.
-        images: how many were looked at.
-        boxes: how many true boxes of each class they have, by name.
+        images: number of images.
+        boxes: number of their true boxes of each class, by name.
         report: the figures.
         names: of the classes, by id.
     """
@@ -47,7 +47,7 @@ class SavedDetectorReport:
     names: Sequence[str] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """As "test" stands in a run's metrics.json: percent, classes by name."""
+        """The figures as under "test" in a run's metrics.json: percent, classes by name."""
         return {"split": self.split, "images": self.images} | figures(self.report, self.names)
 
 
@@ -67,10 +67,10 @@ def evaluate_detector(
         name: "scenes" (the embedded detector), a folder, or a hub name.
         data_dir: directory of boxes in COCO's or Visual Genome's format.
         split: the split's name.
-        limit: only the first so many images; None for all.
-        recipe: recipe whose `data` and `evaluation` count, instead of the detector's own.
+        limit: maximum number of images, from the first; None for all.
+        recipe: recipe whose `data` and `evaluation` apply instead of those of the detector's own.
         device: where to run; the GPU when there is one, else the CPU.
-        progress: shows how far it is.
+        progress: shows the progress.
 
     Raises:
         WeightsError: no such detector.
@@ -79,10 +79,10 @@ def evaluate_detector(
         DataError: a file is missing or malformed, or the split has no box of the detector's classes.
         ImageError: an image cannot be read.
     """
-    where = usable_device(device)
+    target_device = usable_device(device)
     folder = detector_folder(name)
     model = FasterRcnn.from_pretrained(folder)
-    model.to(where)
+    model.to(target_device)
     data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
     vocabulary = _vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit, progress)
@@ -98,37 +98,37 @@ def evaluate_detector(
 def _sections(
     folder: str, directory: Path, split: str, recipe: str | Path | None
 ) -> tuple[DetectionDataSection, DetectorEvaluationSection]:
-    """What is scored and how, by the recipe given or the detector's own, else by the defaults."""
+    """The sections of the given recipe, or the detector's own, else the defaults."""
     own = RunFolder(Path(folder)).recipe_path
     path = own if recipe is None and own.is_file() else recipe
     if path is None:
         data, evaluation = DetectionDataSection(directory=directory), DetectorEvaluationSection()
     else:
-        found = DetectorRecipe.from_yaml(path)
-        data, evaluation = found.data.model_copy(update={"directory": directory}), found.evaluation
+        loaded = DetectorRecipe.from_yaml(path)
+        data, evaluation = loaded.data.model_copy(update={"directory": directory}), loaded.evaluation
     if recipe is None and not boxes_file(data, split).is_file():
-        # Boxes may well come in the other format than those that the detector was trained on.
+        # The boxes may be in another format than those that the detector was trained on.
         others = (data.model_copy(update={"format": one}) for one in _FORMATS if one != data.format)
         data = next((other for other in others if boxes_file(other, split).is_file()), data)
     return data, evaluation
 
 
 def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> BoxVocabulary:
-    """Names of the model's classes and attributes; with synonyms where a vocabulary file knows them."""
+    """Names of the model's classes and attributes, with synonyms if there is a vocabulary file."""
     config, published = model.config, published_detector(name)
-    named = {
+    sources = {
         "object": (config.object_names, config.num_object_labels, data.object_vocabulary),
         "attribute": (config.attribute_names, config.num_attr_labels, data.attribute_vocabulary),
     }
     files = {"object": published.objects, "attribute": published.attributes} if published else {}
     lists = []
-    for what, (names, count, path) in named.items():
-        if path is None and names is None and what in files:
-            path = files[what].fetch()
-        found = NameList.of(names or ()) if path is None else NameList.read(path)
-        if len(found) != count or (names is not None and list(found.names) != list(names)):
-            raise ConfigurationError(_foreign_names(name, what, count, len(found), path))
-        lists.append(found)
+    for kind, (names, count, path) in sources.items():
+        if path is None and names is None and kind in files:
+            path = files[kind].fetch()
+        name_list = NameList.of(names or ()) if path is None else NameList.read(path)
+        if len(name_list) != count or (names is not None and list(name_list.names) != list(names)):
+            raise ConfigurationError(_foreign_names(name, kind, count, len(name_list), path))
+        lists.append(name_list)
     return BoxVocabulary(*lists)
 
 

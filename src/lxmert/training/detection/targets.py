@@ -1,4 +1,4 @@
-"""What a training step looks at in one image, and what it should say of it.
+"""The sampled anchors and RoIs of one image in a training step, and their targets.
 
 Source: Ren et al. 2015, section 3.1.2 (anchors); Girshick 2015, section 2.3 (RoIs).
 Shapes: M anchors, N true boxes, P positive ones among S sampled.
@@ -18,7 +18,7 @@ from lxmert.vision.faster_rcnn.box_coding import encode_boxes
 
 @dataclass(frozen=True)
 class Truth:
-    """What is to be found in one image.
+    """The true boxes of one image.
 
     Attributes:
         boxes_xyxy: (N, 4) network pixels.
@@ -33,10 +33,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class AnchorTargets:
-    """The anchors of one image that a step looks at.
+    """The sampled anchors of one image.
 
     Attributes:
-        positive: (P,) int64, their numbers.
+        positive: (P,) int64, indices of anchors.
         negative: (S - P,) int64.
         wanted_deltas: (P, 4), the corrections that turn the positive ones into their true boxes.
     """
@@ -48,7 +48,7 @@ class AnchorTargets:
 
 @dataclass(frozen=True)
 class RoiTargets:
-    """The RoIs of one image that a step looks at, the positive ones first.
+    """The sampled RoIs of one image, positive ones first.
 
     Attributes:
         boxes_xyxy: (S, 4) network pixels.
@@ -71,13 +71,13 @@ def sample_anchors(
     settings: AnchorSamplingSection,
     delta_weights: Sequence[float],
 ) -> AnchorTargets:
-    """Draw anchors (M, 4) of one image; those centred outside it, as in the padding of a batch, do not count.
+    """Sample anchors (M, 4) of one image, except those centred outside it, as in the padding of a batch.
 
     Args:
         anchors_xyxy: network pixels.
-        truth: what is to be found.
+        truth: the true boxes.
         size_hw: height and width of the image without padding, network pixels.
-        settings: thresholds and numbers.
+        settings: thresholds and sample sizes.
         delta_weights: of the corrections, see `encode_boxes`.
     """
     inside = _centred_inside(anchors_xyxy, size_hw).nonzero()[:, 0]
@@ -88,10 +88,12 @@ def sample_anchors(
         negative_below=settings.negative_below,
         best_counts=True,
     )
-    ours, others = sample_candidates(matches.labels, settings.per_image, settings.positive_share)
-    positive = inside[ours]
-    aims = truth.boxes_xyxy[matches.targets[ours]]
-    return AnchorTargets(positive, inside[others], encode_boxes(aims, anchors_xyxy[positive], delta_weights))
+    positives, negatives = sample_candidates(matches.labels, settings.per_image, settings.positive_share)
+    positive = inside[positives]
+    matched_boxes = truth.boxes_xyxy[matches.targets[positives]]
+    return AnchorTargets(
+        positive, inside[negatives], encode_boxes(matched_boxes, anchors_xyxy[positive], delta_weights)
+    )
 
 
 @torch.no_grad()
@@ -102,12 +104,12 @@ def sample_rois(
     delta_weights: Sequence[float],
     background: int,
 ) -> RoiTargets:
-    """Draw RoIs of one image; the true boxes are among the candidates.
+    """Sample RoIs of one image; the true boxes are among the candidates.
 
     Args:
-        proposals_xyxy: what the proposal network found, network pixels.
-        truth: what is to be found.
-        settings: thresholds and numbers.
+        proposals_xyxy: boxes from the proposal network, network pixels.
+        truth: the true boxes.
+        settings: thresholds and sample sizes.
         delta_weights: of the corrections, see `encode_boxes`.
         background: its class id.
     """
@@ -118,14 +120,14 @@ def sample_rois(
         positive_from=settings.positive_from,
         negative_below=settings.positive_from,
     )
-    ours, others = sample_candidates(matches.labels, settings.per_image, settings.positive_share)
-    aims = matches.targets[ours]
-    nothing = torch.full_like(others, background), torch.full_like(others, NO_ATTRIBUTE)
+    positives, negatives = sample_candidates(matches.labels, settings.per_image, settings.positive_share)
+    matched = matches.targets[positives]
+    background_ids = torch.full_like(negatives, background), torch.full_like(negatives, NO_ATTRIBUTE)
     return RoiTargets(
-        boxes_xyxy=candidates[torch.cat([ours, others])],
-        object_ids=torch.cat([truth.object_ids[aims], nothing[0]]),
-        attribute_ids=torch.cat([truth.attribute_ids[aims], nothing[1]]),
-        wanted_deltas=encode_boxes(truth.boxes_xyxy[aims], candidates[ours], delta_weights),
+        boxes_xyxy=candidates[torch.cat([positives, negatives])],
+        object_ids=torch.cat([truth.object_ids[matched], background_ids[0]]),
+        attribute_ids=torch.cat([truth.attribute_ids[matched], background_ids[1]]),
+        wanted_deltas=encode_boxes(truth.boxes_xyxy[matched], candidates[positives], delta_weights),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a detector recipe to what a run needs: vocabulary, data sets, model."""
+"""Preparation of a detector's training from its recipe: vocabulary, data sets, model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ class PreparedDetection:
     """Model and data of a run.
 
     Attributes:
-        model: with the losses, weights drawn or loaded.
+        model: with the losses, and weights initialised or loaded.
         train: varied from epoch to epoch.
         validation: the images scored after each epoch.
         vocabulary: names of classes and attributes.
         facts: figures about data and model, for metrics.json.
-        fingerprints: what tells the parts of the data from others, by name.
+        fingerprints: fingerprints of the parts of the data, by name.
     """
 
     model: DetectorInTraining
@@ -47,7 +47,7 @@ class PreparedDetection:
 
 
 def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progress) -> PreparedDetection:
-    """Read the data and make the model.
+    """Read the data and create the model.
 
     Raises:
         LxmertError: data or model are missing, malformed or do not fit together.
@@ -69,7 +69,7 @@ def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progr
         "attributes": len(vocabulary.attributes),
         "parameters": sum(weights.numel() for weights in model.parameters()),
     }
-    shown = DetectionDataset(
+    dataset = DetectionDataset(
         train,
         model.config,
         seed=recipe.optimisation.seed,
@@ -82,7 +82,7 @@ def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progr
         "training images": _fingerprint_of(train),
         "validation images": _fingerprint_of(validation),
     }
-    return PreparedDetection(model, shown, validation, vocabulary, facts, fingerprints)
+    return PreparedDetection(model, dataset, validation, vocabulary, facts, fingerprints)
 
 
 def _fingerprint_of(images: Sequence[AnnotatedImage]) -> str:
@@ -101,7 +101,7 @@ def load_split(
     first: int | None = None,
     progress: StartProgress = no_progress,
 ) -> list[AnnotatedImage]:
-    """The images of a split, or the first so many, with the ids of a vocabulary.
+    """Read the images of a split, or the first `first` of them, with the ids of a vocabulary.
 
     Raises:
         DataError: files are missing or malformed, or there is no box of the vocabulary's classes.
@@ -113,7 +113,7 @@ def load_split(
 def read_split(
     data: DetectionDataSection, split: str, progress: StartProgress = no_progress
 ) -> list[NamedBoxes]:
-    """The images of a split, boxes in words.
+    """Read the images of a split, with names of their boxes.
 
     Raises:
         DataError: a file is missing or malformed.
@@ -124,13 +124,13 @@ def read_split(
         return read_coco_boxes(path, data.attributes, data.attribute_keys, progress=progress)
     files = data.visual_genome_files
 
-    def named(template: str | None) -> Path | None:
+    def path_of(template: str | None) -> Path | None:
         return None if template is None else directory / template.format(split=split)
 
-    ids = named(files.image_ids)
+    ids = path_of(files.image_ids)
     return read_visual_genome_boxes(
         boxes_file(data, split),
-        None if data.attributes == "none" else named(files.attributes),
+        None if data.attributes == "none" else path_of(files.attributes),
         directory / files.sizes.format(split=split),
         image_ids=None if ids is None else read_image_ids(ids),
         file_name=lambda image_id: files.image_file_name(split, image_id),
@@ -139,19 +139,19 @@ def read_split(
 
 
 def boxes_file(data: DetectionDataSection, split: str) -> Path:
-    """The file with the boxes of a split."""
+    """Path of the file with the boxes of a split."""
     name = data.coco_files.instances if data.format == "coco" else data.visual_genome_files.objects
     return data.directory / name.format(split=split)
 
 
 def images_folder(data: DetectionDataSection, split: str) -> Path:
-    """Where the images of a split lie."""
+    """Folder of the images of a split."""
     files = data.coco_files if data.format == "coco" else data.visual_genome_files
     return data.directory / files.images.format(split=split)
 
 
 def _checked(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
-    """The images, if there is something to find in them and their files are there."""
+    """Return the images after checking that there are boxes and that all image files exist."""
     if not any(map(len, images)):
         raise DataError(f"the split {split} holds no box of the classes wanted, in {len(images)} images")
     _refuse_missing_files(images, split)

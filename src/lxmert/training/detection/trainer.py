@@ -19,7 +19,7 @@ from lxmert.training.run_folder import RunFolder
 from lxmert.training.sampling import ShuffledSampler
 
 SCORE = "map_50"
-"""The figure that chooses the best epoch: mean average precision at an overlap of 0.5, in percent."""
+"""The figure that selects the best epoch: mean average precision at an overlap of 0.5, in percent."""
 
 _PER_CLASS = "average_precision_50"
 _WORST_CLASSES_SHOWN = 10
@@ -29,11 +29,11 @@ class DetectionTrainer(OptimisingTrainer):
     """A Trainer with the recipe's order of images and detection figures.
 
     Args:
-        recipe: what to do.
-        arguments: the recipe in the Trainer's words.
+        recipe: the recipe.
+        arguments: the recipe as the Trainer's arguments.
         prepared: model and data.
-        folder: where figures go.
-        display: where progress is shown.
+        folder: the folder for the figures.
+        display: shows the progress.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DetectionTrainer(OptimisingTrainer):
         self.watch(display, folder, lambda state: figures_of(state, prepared.facts), patience, _line)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        # Pictures of like proportions side by side, so that little is padded.
+        # Pictures of similar aspect ratio side by side, so that little is padded.
         shapes = [round(100 * image.size_hw[0] / image.size_hw[1]) for image in self._prepared.train.images]
         order = ShuffledSampler(
             shapes,
@@ -80,7 +80,7 @@ class DetectionTrainer(OptimisingTrainer):
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Write figures to the log; beside the loss, the mean of each of its parts since the last time."""
+        """Write figures to the log; with the loss, the mean of each of its parts since the last log."""
         if "loss" in logs and self._batches_summed:
             means = {
                 f"loss_{name}": float(value) / self._batches_summed for name, value in self._summed.items()
@@ -103,7 +103,7 @@ class DetectionTrainer(OptimisingTrainer):
 
 
 def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run from the trainer's log, which checkpoints carry along.
+    """The figures of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.
@@ -111,12 +111,12 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
     """
     epochs = epochs_of(state.log_history, SCORE)
     last = epochs[-1]["validation"][SCORE] if epochs else None
-    kept = last if state.best_metric is None else state.best_metric
-    return {"data": facts, "validation_map_50": kept, "epochs": epochs}
+    best = last if state.best_metric is None else state.best_metric
+    return {"data": facts, "validation_map_50": best, "epochs": epochs}
 
 
 def _line(metrics: dict[str, float]) -> str | None:
-    """What the display shows of an evaluation."""
+    """Format an evaluation for the display."""
     values = validation_figures(metrics)
     if SCORE not in values:
         return None

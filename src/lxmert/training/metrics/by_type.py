@@ -1,4 +1,4 @@
-"""Scores of single questions, over all and by the types that a file names."""
+"""Scores of questions, over all and by the types in a file."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,9 @@ class ScoresByType:
         per_answer_type: Per answer type, in order of first appearance.
         per_question_type: Per question type (family), in order of first appearance.
         per_question: Each question's score by question id.
-        questions: How many questions were scored.
-        questions_per_type: How many of each question type.
-        questions_per_answer_type: How many of each answer type.
+        questions: Number of questions scored.
+        questions_per_type: Number of each question type.
+        questions_per_answer_type: Number of each answer type.
     """
 
     overall: float
@@ -27,7 +27,7 @@ class ScoresByType:
     questions_per_answer_type: dict[str, int] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the single questions, for JSON; the names of VQA's evaluator where there are any."""
+        """All figures except those of single questions, for JSON, under the names of VQA's evaluator."""
         return {
             "overall": self.overall,
             "perAnswerType": self.per_answer_type,

@@ -1,9 +1,10 @@
-"""How well a detector finds objects: mean average precision at an overlap of 0.5, and attribute accuracy.
+"""Detection metrics: mean average precision at an overlap of 0.5, and attribute accuracy.
 
 Average precision is the area under the precision-recall curve with every recall step counted (all-point
 interpolation, PASCAL VOC from 2010 on): precision is first made non-increasing from the right. As in COCO,
-the detections of a class over all images are ranked by score; in that order each takes the free true box of
-its class and image that it overlaps most, if at least by the threshold, and counts as right then.
+the detections of a class over all images are ranked by score; in that order each is
+matched with the unmatched true box of its class and image that it overlaps most, if at least by the
+threshold, and is then correct.
 
 Shapes: D detections and N true boxes of one image; T detections of all images together.
 """
@@ -19,12 +20,12 @@ from torch import Tensor
 from lxmert.vision.geometry import iou
 
 OVERLAP = 0.5
-"""Least intersection over union of a right detection."""
+"""Minimum intersection over union of a correct detection."""
 
 
 @dataclass(frozen=True)
 class ScoredBoxes:
-    """What a detector says of one image.
+    """A detector's predictions for one image.
 
     Attributes:
         boxes_xyxy: (D, 4) float32.
@@ -41,12 +42,12 @@ class ScoredBoxes:
 
 @dataclass(frozen=True)
 class TrueBoxes:
-    """What there is in one image.
+    """The true boxes of one image.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, same unit as the detections.
         object_ids: (N,) int64.
-        attribute_ids: for each box its attributes, none or more.
+        attribute_ids: for each box zero or more attributes.
     """
 
     boxes_xyxy: Tensor
@@ -61,9 +62,10 @@ class DetectionReport:
     Attributes:
         mean_average_precision: mean over the classes that occur.
         average_precision: of each class that occurs, by class id.
-        attribute_accuracy: of the true boxes that have attributes and were found (the best-scored detection
-            of any class that overlaps enough), how many got one of theirs; None where there is none.
-        recall: share of true boxes that some detection of any class overlaps enough.
+        attribute_accuracy: over the true boxes that have attributes and are overlapped enough by detections,
+            the fraction whose best-scored such detection, of any class, has one of these attributes; None if
+            there are none.
+        recall: fraction of the true boxes that a detection of any class overlaps enough.
     """
 
     mean_average_precision: float
@@ -73,7 +75,7 @@ class DetectionReport:
 
 
 class _Verdicts(NamedTuple):
-    """The detections of all images, image after image, best first within each."""
+    """The detections of all images, image by image, sorted by score within each."""
 
     object_ids: Tensor  # (T,)
     scores: Tensor  # (T,)
@@ -90,56 +92,58 @@ def score_detections(
         for detections, truth in zip(ranked, truths, strict=True)
     ]
     verdicts = _verdicts(ranked, truths, overlaps, overlap)
-    wanted = Counter(number for truth in truths for number in truth.object_ids.tolist())
-    precision = {number: 100 * _average_precision(verdicts, number, wanted[number]) for number in wanted}
-    seen = labelled = right = 0
+    true_counts = Counter(number for truth in truths for number in truth.object_ids.tolist())
+    precision = {
+        number: 100 * _average_precision(verdicts, number, true_counts[number]) for number in true_counts
+    }
+    detected = labelled = correct = 0
     for detections, truth, table in zip(ranked, truths, overlaps, strict=True):
         for column, wanted_attributes in enumerate(truth.attribute_ids):
-            touching = (table[:, column] >= overlap).nonzero()[:, 0]
-            seen += len(touching) > 0
-            if len(touching) and wanted_attributes and detections.attribute_ids is not None:
+            overlapping = (table[:, column] >= overlap).nonzero()[:, 0]
+            detected += len(overlapping) > 0
+            if len(overlapping) and wanted_attributes and detections.attribute_ids is not None:
                 labelled += 1
-                right += int(detections.attribute_ids[touching[0]]) in wanted_attributes
+                correct += int(detections.attribute_ids[overlapping[0]]) in wanted_attributes
     return DetectionReport(
         mean_average_precision=sum(precision.values()) / max(len(precision), 1),
         average_precision=dict(sorted(precision.items())),
-        attribute_accuracy=100 * right / labelled if labelled else None,
-        recall=100 * seen / max(wanted.total(), 1),
+        attribute_accuracy=100 * correct / labelled if labelled else None,
+        recall=100 * detected / max(true_counts.total(), 1),
     )
 
 
-def _best_first(found: ScoredBoxes) -> ScoredBoxes:
-    order = torch.argsort(found.scores, descending=True, stable=True)
-    attributes = found.attribute_ids
+def _best_first(predictions: ScoredBoxes) -> ScoredBoxes:
+    order = torch.argsort(predictions.scores, descending=True, stable=True)
+    attributes = predictions.attribute_ids
     return ScoredBoxes(
-        found.boxes_xyxy[order],
-        found.object_ids[order],
-        found.scores[order],
+        predictions.boxes_xyxy[order],
+        predictions.object_ids[order],
+        predictions.scores[order],
         None if attributes is None else attributes[order],
     )
 
 
 def _verdicts(
-    ranked: Sequence[ScoredBoxes], truths: Sequence[TrueBoxes], overlaps: Sequence[Tensor], least: float
+    ranked: Sequence[ScoredBoxes], truths: Sequence[TrueBoxes], overlaps: Sequence[Tensor], threshold: float
 ) -> _Verdicts:
     right = [
-        _claims(table.where(detections.object_ids[:, None] == truth.object_ids, -1.0), least)
+        _claims(table.where(detections.object_ids[:, None] == truth.object_ids, -1.0), threshold)
         for detections, truth, table in zip(ranked, truths, overlaps, strict=True)
     ]
-    nothing = torch.zeros(0)  # so that there is something to join where there are no images
+    empty = torch.zeros(0)  # something to concatenate if there are no images
     return _Verdicts(
-        torch.cat([nothing.long(), *(detections.object_ids for detections in ranked)]),
-        torch.cat([nothing, *(detections.scores for detections in ranked)]),
-        torch.cat([nothing.bool(), *right]),
+        torch.cat([empty.long(), *(detections.object_ids for detections in ranked)]),
+        torch.cat([empty, *(detections.scores for detections in ranked)]),
+        torch.cat([empty.bool(), *right]),
     )
 
 
 def _claims(overlaps: Tensor, least: float) -> Tensor:
-    """Which detections of one image, best first, get a true box of their own.
+    """Match the detections of one image, sorted by score, with true boxes; returns which have one.
 
     Args:
         overlaps: (D, N), -1 where the classes differ.
-        least: overlap that is enough.
+        least: minimum overlap of a match.
 
     Returns:
         (D,) bool.
@@ -156,12 +160,12 @@ def _claims(overlaps: Tensor, least: float) -> Tensor:
     return claimed
 
 
-def _average_precision(verdicts: _Verdicts, number: int, wanted: int) -> float:
-    """Average precision of one class, of which there are so many true boxes, 0..1."""
-    ours = verdicts.object_ids == number
-    ranking = torch.argsort(verdicts.scores[ours], descending=True, stable=True)
-    hits = verdicts.right[ours][ranking].double()
+def _average_precision(verdicts: _Verdicts, number: int, true_count: int) -> float:
+    """Average precision, 0..1, of one class with `true_count` true boxes."""
+    of_class = verdicts.object_ids == number
+    ranking = torch.argsort(verdicts.scores[of_class], descending=True, stable=True)
+    hits = verdicts.right[of_class][ranking].double()
     precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
     envelope = precision.flip(0).cummax(0).values.flip(0)
-    # Recall rises by 1 / wanted at each right detection and nowhere else.
-    return float((envelope * hits).sum() / wanted)
+    # Recall rises by 1 / true_count at each correct detection and nowhere else.
+    return float((envelope * hits).sum() / true_count)

@@ -2,7 +2,7 @@
 
 Source: the GQA evaluator `eval.py` (gqadataset.org), whose numbers are reproduced bit for bit. Every figure
 is over the balanced questions of the file, in percent, except `distribution` (a chi-square over 100; lower
-is better). Answers are compared as they are: no normalisation, upper and lower case differ.
+is better). Answers are compared exactly: no normalisation, case-sensitive.
 """
 
 from collections import Counter, defaultdict
@@ -21,14 +21,14 @@ from lxmert.training.metrics.sums import mean_percent, plain_sum
 
 _Key = TypeVar("_Key")
 
-# The answers to "what do they have in common?", whatever the choices file says.
+# The answers to "what do they have in common?", which override the choices file.
 _COMMON_MARK = "Common"
 _COMMON_ANSWERS = ("color", "material", "shape")
 
-# Steps that do not make a question longer: its last one, in three forms.
+# Steps that do not count for a question's length: its last one, in three forms.
 _UNCOUNTED_STEPS = ("exist", "query: name", "choose name")
 
-# What the file does not say.
+# Stands for types that the file lacks.
 _UNKNOWN = "unknown"
 
 # The structure of open questions; all others are binary to the evaluator, even "choose" with its two options.
@@ -36,7 +36,7 @@ _OPEN_STRUCTURE = "query"
 
 
 class GroupAccuracy(NamedTuple):
-    """Accuracy of a group of questions in percent, and how many there are."""
+    """Accuracy of a group of questions in percent, and their number."""
 
     percent: float
     questions: int
@@ -52,18 +52,18 @@ class GqaScores:
         open: The same over questions whose structure is "query"; 0 without such questions.
         validity: Predictions among the valid choices; None without choices.
         plausibility: Predictions among the plausible choices; None without choices.
-        consistency: Mean accuracy over the questions entailed by each rightly answered one; 0 where there is
-            none, None where it cannot be told or was not asked for.
+        consistency: Mean accuracy over the questions entailed by each correctly answered one; 0 if there are
+            none, None if it is undetermined or was not requested.
         grounding: Attention on the objects that a question is about; None without attentions.
-        distribution: How far predicted answers are from being distributed as the true ones: chi-square over
-            100, lower is better, no percentage; None where no question belongs to a global group.
+        distribution: How far the distribution of predicted answers is from the true one: chi-square over 100,
+            lower is better, not a percentage; None if no question belongs to a global group.
         per_structural: Accuracy per structural type.
         per_semantic: Accuracy per semantic type.
         per_steps: Accuracy per number of reasoning steps.
         per_words: Accuracy per number of words.
-        questions: How many balanced questions were scored.
-        missing: Questions of them without a prediction, counted as wrong. 0 unless they were allowed.
-        no_consistency: Why there is no consistency; None where there is.
+        questions: Number of balanced questions scored.
+        missing: Number of these without a prediction, counted as wrong. 0 unless they were allowed.
+        no_consistency: Why there is no consistency; None if there is.
     """
 
     accuracy: float
@@ -83,7 +83,7 @@ class GqaScores:
     no_consistency: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, for JSON, under the official names; groups as [percent, questions]."""
+        """All figures, for JSON, under the official names; groups as [percent, questions]."""
         return {
             "accuracy": self.accuracy,
             "binary": self.binary,
@@ -119,20 +119,20 @@ def gqa_scores(
     """Score predictions against annotated questions.
 
     Args:
-        predictions: Question id to answer; others than those of `questions` are ignored.
-        questions: Annotated questions. The unbalanced ones among them count for consistency only.
+        predictions: Answers by question id; those to other questions than `questions` are ignored.
+        questions: Annotated questions. Unbalanced ones count for consistency only.
         choices: Valid and plausible answers by question id.
         scene_graphs: Objects by image id, for grounding.
-        attentions: What was looked at by question id, for grounding, as `grounding_score` takes it.
+        attentions: Attention by question id, for grounding, as in `grounding_score`.
         attention_kind: What the attentions are over: cells of a "map", or boxes of "objects".
-        consistency: What to do where entailed questions are not all known.
+        consistency: What to do if entailed questions are unknown.
         only: Ids of the questions to score; None for all. The others count for consistency only.
         allow_missing: True counts questions without a prediction as wrong instead of refusing.
-        progress: Shows how far the figures over many answers or numbers of each question are.
+        progress: Shows the progress of figures that take long.
 
     Raises:
         DataError: There is no balanced question, one has no answer, prediction, choices, attention or scene
-            graph, or consistency is required and cannot be told.
+            graph, or consistency is required and undetermined.
     """
     by_id = {question.question_id: question for question in questions}
     scored = [
@@ -141,31 +141,33 @@ def gqa_scores(
         if question.is_balanced and (only is None or question.question_id in only)
     ]
     missing = _check(predictions, scored, allow_missing)
-    right = [predictions.get(question.question_id) == question.answer for question in scored]
+    correct = [predictions.get(question.question_id) == question.answer for question in scored]
     consistent, reason = gqa_consistency.consistency(
         predictions, scored, by_id, consistency, allow_missing=allow_missing, progress=progress
     )
     return GqaScores(
-        accuracy=mean_percent(right),
-        binary=mean_percent([one for q, one in zip(scored, right, strict=True) if not _is_open(q)]),
-        open=mean_percent([one for q, one in zip(scored, right, strict=True) if _is_open(q)]),
+        accuracy=mean_percent(correct),
+        binary=mean_percent(
+            [is_correct for q, is_correct in zip(scored, correct, strict=True) if not _is_open(q)]
+        ),
+        open=mean_percent([is_correct for q, is_correct in zip(scored, correct, strict=True) if _is_open(q)]),
         validity=_share_of_choices(predictions, scored, choices, "valid"),
         plausibility=_share_of_choices(predictions, scored, choices, "plausible"),
         consistency=consistent,
         no_consistency=reason,
         grounding=_grounding(scored, scene_graphs, attentions, attention_kind, progress),
         distribution=_distribution(predictions, scored),
-        per_structural=_per_group([question.structural or _UNKNOWN for question in scored], right),
-        per_semantic=_per_group([question.semantic or _UNKNOWN for question in scored], right),
-        per_steps=_per_group([reasoning_steps(question) for question in scored], right),
-        per_words=_per_group([len(question.question.split()) for question in scored], right),
+        per_structural=_per_group([question.structural or _UNKNOWN for question in scored], correct),
+        per_semantic=_per_group([question.semantic or _UNKNOWN for question in scored], correct),
+        per_steps=_per_group([reasoning_steps(question) for question in scored], correct),
+        per_words=_per_group([len(question.question.split()) for question in scored], correct),
         questions=len(scored),
         missing=missing,
     )
 
 
 def _check(predictions: Mapping[str, str], scored: Sequence[GqaExample], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns how many predictions are missing."""
+    """Refuse what cannot be scored; returns the number of missing predictions."""
     if not scored:
         raise DataError("there is no balanced question to score; GQA's figures are over those alone")
     unanswered = next((question for question in scored if question.answer is None), None)
@@ -185,7 +187,7 @@ def _is_open(question: GqaExample) -> bool:
 
 
 def reasoning_steps(question: GqaExample) -> int:
-    """How many steps of its program a question counts for, as the official evaluator counts them."""
+    """Number of steps of a question's program, counted as in the official evaluator."""
     return sum(not any(one in step for one in _UNCOUNTED_STEPS) for step in question.semantic_steps)
 
 
@@ -197,7 +199,7 @@ def _share_of_choices(
 ) -> float | None:
     if choices is None:
         return None
-    found = []
+    hits = []
     for question in scored:
         if question.question_id not in choices:
             raise DataError(
@@ -207,8 +209,8 @@ def _share_of_choices(
         allowed: Sequence[str] = getattr(choices[question.question_id], kind)
         if _COMMON_MARK in (question.detailed or ""):
             allowed = _COMMON_ANSWERS
-        found.append(predictions.get(question.question_id) in allowed)
-    return mean_percent(found)
+        hits.append(predictions.get(question.question_id) in allowed)
+    return mean_percent(hits)
 
 
 def _grounding(
@@ -222,16 +224,16 @@ def _grounding(
         return None
     if scene_graphs is None:
         raise DataError("grounding needs the scene graphs of the split beside the attentions")
-    found = []
+    scores = []
     for question in in_sight(scored, "Scoring grounding", progress):
         if question.question_id not in attentions:
             raise DataError(f"question {question.question_id} has no attention; give one for every question")
         if question.image_id not in scene_graphs:
             raise DataError(f"image {question.image_id} has no scene graph; give those of the same split")
-        found.append(
+        scores.append(
             grounding_score(question, scene_graphs[question.image_id], attentions[question.question_id], kind)
         )
-    return mean_percent(found)
+    return mean_percent(scores)
 
 
 def _distribution(predictions: Mapping[str, str], scored: Sequence[GqaExample]) -> float | None:
@@ -254,8 +256,8 @@ def _distribution(predictions: Mapping[str, str], scored: Sequence[GqaExample]) 
 
 def _per_group(keys: Sequence[_Key], right: Sequence[bool]) -> dict[_Key, GroupAccuracy]:
     groups: dict[_Key, list[bool]] = {}
-    for key, one in zip(keys, right, strict=True):
-        groups.setdefault(key, []).append(one)
+    for key, is_right in zip(keys, right, strict=True):
+        groups.setdefault(key, []).append(is_right)
     return {key: GroupAccuracy(mean_percent(values), len(values)) for key, values in groups.items()}
 
 

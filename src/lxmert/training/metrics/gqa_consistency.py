@@ -1,7 +1,7 @@
-"""GQA's consistency: whether what is answered rightly is also known when asked in other words.
+"""GQA's consistency: whether questions entailed by a correctly answered one are answered correctly too.
 
-Source: the GQA evaluator `eval.py`. For each rightly answered question that entails others, the accuracy on
-those (itself left out, an id that is listed twice counted twice); the mean of that.
+Source: the GQA evaluator `eval.py`. It is the mean, over all correctly answered questions that entail others,
+of the accuracy on those (without the question itself; an id listed twice counts twice).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from lxmert.training.metrics.sums import mean_percent
 ConsistencyRule = Literal["auto", "require", "known", "off"]
 """How to treat entailed questions that are not in the file or have no prediction.
 
-require: an error, as in the official evaluator. auto: no figure then. known: they are left out. off: never
-a figure.
+require: an error, as in the official evaluator. auto: no figure. known: they are ignored. off: never a
+figure.
 """
 
 
@@ -29,18 +29,18 @@ def consistency(
     allow_missing: bool,
     progress: StartProgress = no_progress,
 ) -> tuple[float | None, str | None]:
-    """The figure in percent, or why there is none; 0 where no rightly answered question entails another.
+    """The figure in percent, or why there is none; 0 if no correctly answered question entails another.
 
     Args:
-        predictions: Question id to answer.
+        predictions: Answers by question id.
         scored: The questions to score.
         by_id: All questions of the file.
-        rule: What to do where entailed questions are not all known.
+        rule: What to do if entailed questions are unknown.
         allow_missing: True counts questions without a prediction as wrong.
-        progress: Shows how far it is.
+        progress: Shows the progress.
 
     Raises:
-        DataError: Consistency is required and cannot be told.
+        DataError: Consistency is required and undetermined.
     """
     if rule == "off":
         return None, "not asked for"
@@ -73,10 +73,10 @@ def _unknown_entailed(
     allow_missing: bool,
     progress: StartProgress,
 ) -> str | None:
-    """Why consistency cannot be told as officially defined, which wants a prediction for every question."""
-    # Of the full validation split, two million.
-    asked = () if allow_missing else in_sight(list(by_id), "Comparing ids", progress)
-    unpredicted = [one for one in asked if one not in predictions]
+    """Why the official consistency, which needs a prediction for every question, is undetermined, if so."""
+    # The full validation split has two million questions.
+    required = () if allow_missing else in_sight(list(by_id), "Comparing ids", progress)
+    unpredicted = [one for one in required if one not in predictions]
     if unpredicted:
         return f"{len(unpredicted):,} questions have no prediction, the first is {unpredicted[0]}"
     entailed = dict.fromkeys(one for question in scored for one in question.entailed)

@@ -1,8 +1,8 @@
 """GQA's grounding score: how much attention falls on the objects that a question is about.
 
-Source: the GQA evaluator `eval.py`. Two slips of it: attention over objects stops with an error there, and is
-scored here as its comments mean it; the whole image is meant to count for questions about the scene, but the
-test for them never holds, which is kept, for published figures were made so.
+Source: the GQA evaluator `eval.py`. It has two bugs: attention over objects fails with an error there, and is
+scored here as its comments intend; the whole image is meant to count for questions about the scene, but the
+test for them is never true, which is kept because published figures depend on it.
 
 Coordinates are 0..1 of the image. Shapes: S cells along each side of an attention map.
 """
@@ -16,7 +16,7 @@ from lxmert.errors import DataError
 from lxmert.training.metrics.sums import plain_sum
 
 AttentionKind = Literal["map", "objects"]
-"""What an attention is over: S × S cells of the image, or boxes given as x0, y0, x1, y1, attention."""
+"""The domain of an attention: S × S cells of the image, or boxes given as x0, y0, x1, y1, attention."""
 
 _NUMBERS_PER_OBJECT = 5
 
@@ -32,7 +32,7 @@ class _Box(NamedTuple):
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
     def share_inside(self, other: "_Box") -> float:
-        """The share of this box's area that lies in the other."""
+        """The fraction of this box's area inside the other."""
         width = max(0.0, min(self.x1, other.x1) - max(self.x0, other.x0))
         height = max(0.0, min(self.y1, other.y1) - max(self.y0, other.y0))
         return width * height / self.area if self.area else 0.0
@@ -44,17 +44,17 @@ def grounding_score(
     attention: Sequence[Sequence[float]],
     kind: AttentionKind = "map",
 ) -> float:
-    """Attention on the objects of a question and its full answer, an object counted as often as it is named.
+    """Attention on the objects of a question and its full answer; each mention of an object counts.
 
     Args:
         question: The question, with its pointers to objects.
         scene_graph: Of its image.
         attention: kind "map": S rows of S numbers, row i being the cells from i / S to (i + 1) / S along
             **x**; kind "objects": rows x0, y0, x1, y1 (0..1), attention.
-        kind: What the attention is over.
+        kind: The domain of the attention.
 
     Returns:
-        Usually 0..1, more where objects overlap; 0 where the question names no object.
+        Usually 0..1, more if objects overlap; 0 if the question mentions no object.
 
     Raises:
         DataError: The attention has another form, or an object is not in the scene graph.
@@ -92,12 +92,12 @@ def _object_cells(question: GqaExample, attention: Sequence[Sequence[float]]) ->
 
 
 def _region(question: GqaExample, scene_graph: GqaSceneGraph, pointer: str) -> _Box:
-    found = scene_graph.objects.get(pointer)
-    if found is None:
+    target = scene_graph.objects.get(pointer)
+    if target is None:
         raise DataError(
             f"question {question.question_id} points at object {pointer}, which the scene graph of image "
             f"{question.image_id} does not hold; give the scene graphs of the same split"
         )
     height, width = scene_graph.size_hw
-    left, top, object_width, object_height = found.box_xywh_px
+    left, top, object_width, object_height = target.box_xywh_px
     return _Box(left / width, top / height, (left + object_width) / width, (top + object_height) / height)

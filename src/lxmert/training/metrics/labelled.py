@@ -1,7 +1,7 @@
-"""Scoring questions by their soft labels: own ones, and the authors' files as their code scores them.
+"""Scoring questions by their soft labels: the user's own data, and the authors' files as in their code.
 
-A prediction scores what the label says of it, spelled alike, and 0 if the label does not have it. Where
-labels were made of the official annotations this differs from the official accuracy by little.
+A prediction has its score in the label, exactly as spelled, and 0 if the label lacks it. For labels made from
+the official annotations this differs little from the official accuracy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,14 +14,14 @@ from lxmert.training.metrics.sums import mean_percent
 
 
 class LabelledScores(ScoresByType):
-    """Means of what the labels say; types are those that the file tells."""
+    """Mean label scores; types are those in the file."""
 
 
 def labelled_scores(predictions: Mapping[Any, str], questions: Iterable[LabelledQuestion]) -> LabelledScores:
-    """The mean score of questions, over all and by type; one without a prediction scores 0.
+    """Compute the mean score of questions, over all and by type; one without a prediction scores 0.
 
     Raises:
-        DataError: A question has no label, or there is none.
+        DataError: A question has no label, or there are no questions.
     """
     overall: dict[Any, float] = {}
     by_answer_type: dict[str, list[float]] = {}
@@ -29,8 +29,10 @@ def labelled_scores(predictions: Mapping[Any, str], questions: Iterable[Labelled
     for question in questions:
         if question.label is None:
             raise DataError(f"question {question.question_id} has no label, so it cannot be scored")
-        said = predictions.get(question.question_id)
-        overall[question.question_id] = score = 0.0 if said is None else question.label.get(said, 0.0)
+        prediction = predictions.get(question.question_id)
+        overall[question.question_id] = score = (
+            0.0 if prediction is None else question.label.get(prediction, 0.0)
+        )
         if question.answer_type is not None:
             by_answer_type.setdefault(question.answer_type, []).append(score)
         if question.question_type is not None:

@@ -1,8 +1,8 @@
 """The official NLVR2 figures: accuracy, and consistency over the pairs of one sentence.
 
-Source: lil-lab/nlvr `nlvr2/eval/metrics.py`, whose numbers are reproduced bit for bit. One thing is mended:
-where predictions are missing, that script prints their names and ends with status 0 and no score; here it is
-an error that says how many.
+Source: lil-lab/nlvr `nlvr2/eval/metrics.py`, whose numbers are reproduced bit for bit. With one
+difference: if predictions are missing, that script prints their names and ends with status 0 and no score;
+here it is an error with their number.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,16 +17,16 @@ _TOKENS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Nlvr2Scores:
-    """The official figures, shares 0..1 as the official script prints them.
+    """The official figures, fractions 0..1 as the official script prints them.
 
     Attributes:
-        accuracy: Share of right predictions.
-        consistency: Share of groups with every prediction right. A group is one sentence with all its pairs
-            of images.
-        examples: How many examples were scored.
-        groups: How many groups.
-        predicted_true: Share of the examples predicted True; 0 or 1 means that the model has collapsed.
-        always_true: Accuracy of a constant True, the yardstick for `accuracy`.
+        accuracy: Fraction of correct predictions.
+        consistency: Fraction of groups with all predictions correct. A group is one sentence with all its
+            pairs of images.
+        examples: Number of examples scored.
+        groups: Number of groups.
+        predicted_true: Fraction of the examples predicted True; 0 or 1 means that the model has collapsed.
+        always_true: Accuracy of a constant True, the baseline for `accuracy`.
         unclear: Predictions that are neither true nor false; they count as wrong.
         missing: Examples without a prediction; they count as wrong. 0 unless they were allowed.
     """
@@ -51,7 +51,7 @@ class Nlvr2Scores:
         return 100 * self.consistency
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, for JSON; the shares under their official names, percentages beside them."""
+        """All figures, for JSON; the fractions under their official names, and percentages."""
         return {
             "accuracy": self.accuracy,
             "consistency": self.consistency,
@@ -67,9 +67,9 @@ class Nlvr2Scores:
 
 
 def truth_value(prediction: bool | str) -> bool | None:
-    """What a prediction says; None where it is neither true nor false.
+    """The truth value of a prediction; None if it is neither true nor false.
 
-    Letters may be of either case. White space is not forgiven: the official script strips lines, not fields.
+    Case is ignored. White space is not: the official script strips lines, not fields.
     """
     return prediction if isinstance(prediction, bool) else _TOKENS.get(prediction.lower())
 
@@ -83,31 +83,31 @@ def nlvr2_scores(
     """Score predictions against labelled examples.
 
     Args:
-        predictions: Identifier to a bool, or to a word as it stands in a prediction file. Those of unknown
-            identifiers are ignored, as by the official script.
+        predictions: A bool, or a word as in a prediction file, by identifier. Unknown identifiers are
+            ignored, as by the official script.
         examples: Labelled examples.
         allow_missing: True counts examples without a prediction as wrong instead of refusing.
 
     Raises:
-        DataError: There is no example, one has no label or no prediction, or a prediction is no bool or word.
+        DataError: There is no example, one lacks a label or prediction, or a prediction has a wrong type.
     """
     examples = list(examples)
     missing = _check(predictions, examples, allow_missing)
-    right = unclear = said_true = 0
+    correct = unclear = predicted_true = 0
     consistent: dict[str, bool] = {}
     for example in examples:
         prediction = predictions.get(example.identifier)
-        said = None if prediction is None else truth_value(prediction)
-        unclear += said is None and prediction is not None
-        said_true += said is True
-        right += said is example.label
-        consistent[example.group] = consistent.get(example.group, True) and said is example.label
+        truth = None if prediction is None else truth_value(prediction)
+        unclear += truth is None and prediction is not None
+        predicted_true += truth is True
+        correct += truth is example.label
+        consistent[example.group] = consistent.get(example.group, True) and truth is example.label
     return Nlvr2Scores(
-        accuracy=right / len(examples),
+        accuracy=correct / len(examples),
         consistency=sum(consistent.values()) / len(consistent),
         examples=len(examples),
         groups=len(consistent),
-        predicted_true=said_true / len(examples),
+        predicted_true=predicted_true / len(examples),
         always_true=sum(example.label is True for example in examples) / len(examples),
         unclear=unclear,
         missing=missing,
@@ -115,7 +115,7 @@ def nlvr2_scores(
 
 
 def _check(predictions: Mapping[str, bool | str], examples: list[Nlvr2Example], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns how many predictions are missing."""
+    """Refuse what cannot be scored; returns the number of missing predictions."""
     if not examples:
         raise DataError("there is no example to score")
     unlabelled = next((example for example in examples if example.label is None), None)

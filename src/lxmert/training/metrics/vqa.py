@@ -1,4 +1,4 @@
-"""The official VQA accuracy, in its present version and in the one before March 2021.
+"""The official VQA accuracy, in its present version and the one before March 2021.
 
 Source: GT-Vision-Lab/VQA `vqaEval.py`, reproduced bit for bit under Python 2.7,
 rounding included. LXMERT's published figures of 2019 were made with the older version.
@@ -20,7 +20,7 @@ from lxmert.errors import DataError
 from lxmert.training.metrics.by_type import ScoresByType
 from lxmert.training.metrics.sums import plain_sum
 
-# Matching annotators that make an answer fully right.
+# Matching annotators that give an answer the full score.
 _MATCHES_FOR_FULL_SCORE = 3
 
 # The evaluator's default n: decimal places of its percentages.
@@ -28,11 +28,11 @@ _DECIMALS = 2
 
 
 class VqaEvaluator(Enum):
-    """Which version of the official evaluator to follow.
+    """Version of the official evaluator.
 
-    PRESENT: both sides are normalised, but only where the annotators do not all agree.
+    PRESENT: both sides are normalised, but only if the annotators do not all agree.
     BEFORE_2021_03: the prediction is always normalised; annotators' answers only lose punctuation, and only
-        where they do not all agree.
+        if they do not all agree.
     """
 
     PRESENT = "present"
@@ -65,8 +65,8 @@ def question_accuracy(
     Args:
         prediction: The predicted answer, raw.
         answers: The annotators' raw answers, at least one; ten in VQA v2.
-        annotators: Who gave each answer; answers of equal annotator and equal final text cancel each other.
-            Empty: all are different people.
+        annotators: Who gave each answer; answers of the same annotator and final text cancel each
+            other. Empty: all annotators differ.
         evaluator: The evaluator's version.
     """
     if evaluator is VqaEvaluator.PRESENT:
@@ -87,15 +87,15 @@ def question_accuracy(
 
 @lru_cache(maxsize=65_536)
 def _distinct_leave_one_out(matches: tuple[bool, ...]) -> float:
-    """The same for people who are all different: then only who matched counts, in 2**10 ways at most."""
+    """`_leave_one_out` for annotators who all differ: at most 2**10 combinations of matches."""
     return _leave_one_out("True", [(str(n), str(match)) for n, match in enumerate(matches)])
 
 
 def _leave_one_out(predicted: str, records: Sequence[tuple[str, str]]) -> float:
-    """Mean over the annotators' records (who, what) of the score that the others' answers give."""
+    """Mean over the annotators' records (annotator, answer) of the score by the other annotators' answers."""
     matching = [record for record in records if record[1] == predicted]
-    # Annotators with the same record see the same others, so the float additions below have the
-    # evaluator's own order and value.
+    # Annotators with the same record have the same others, so the additions below have the evaluator's
+    # order and floating point result.
     scores = [
         min(1.0, sum(other != record for other in matching) / _MATCHES_FOR_FULL_SCORE) for record in records
     ]
@@ -112,7 +112,7 @@ def vqa_accuracy(
     """Score predictions against annotated questions.
 
     Args:
-        predictions: Question id to answer: exactly the questions of `examples`.
+        predictions: Answers by question id, for exactly the questions of `examples`.
         examples: Annotated questions.
         evaluator: The evaluator's version.
         allow_missing: True counts questions without a prediction as wrong instead of refusing.
@@ -149,7 +149,7 @@ def vqa_accuracy(
 
 
 def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample], allow_missing: bool) -> int:
-    """Refuse what cannot be scored; returns how many predictions are missing."""
+    """Refuse what cannot be scored; returns the number of missing predictions."""
     if not examples:
         raise DataError("there is no question to score")
     unanswered = next((example for example in examples if not example.answers), None)

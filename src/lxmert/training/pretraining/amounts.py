@@ -1,7 +1,7 @@
-"""The tasks of pre-training, and how much there is of each to learn in a batch.
+"""The tasks of pre-training, and the numbers of their targets in a batch.
 
-The model's losses are means over the batch that it is given; these counts turn them into means over several
-batches, in an update (`optimising.GlobalBatchTrainer`), between two logs, in a validation.
+The model's losses are means over a batch; these counts turn them into means over several batches, of an
+update (`optimising.GlobalBatchTrainer`), between two logs, of a validation.
 
 Shapes: B batch, W words, O objects, T tasks.
 """
@@ -19,13 +19,13 @@ OBJECT_TASKS: Mapping[str, ObjectTarget] = {
     "attribute_labels": "attr",
     "feature_regression": "feat",
 }
-"""The tasks that `visual_loss_normalizer` weighs, and the names of their targets in `obj_labels`."""
+"""The tasks that `visual_loss_normalizer` weights, and the names of their targets in `obj_labels`."""
 
 CLASS_TASKS = ("object_labels", "attribute_labels")
-"""Those of them that name objects."""
+"""Those of them that classify objects."""
 
 CLASS_TARGETS: Mapping[str, str] = {"masked_words": "labels", "matched": "matched_label", "qa": "ans"}
-"""The other tasks with class ids, and what a batch calls these."""
+"""The other tasks with class ids, and the names of these in a batch."""
 
 TASKS: Mapping[str, str] = {
     "masked_words": "masked_lm",
@@ -34,17 +34,17 @@ TASKS: Mapping[str, str] = {
     "places": "place",
     "qa": "qa",
 }
-"""The tasks as recipes and figures name them, and the model's names of their losses."""
+"""The tasks as named in recipes and figures, and the model's names of their losses."""
 
 TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
 
 
 class Amounts(NamedTuple):
-    """What a batch holds of each task, in the order of TASKS; 0 where the batch has no target of it.
+    """Amounts of each task's targets in a batch, in the order of TASKS; 0 without targets.
 
     Attributes:
-        terms: (T,) what the model's mean runs over: labelled words, pairs, real objects, labelled questions.
-        weights: (T,) the sum of the weights: the same, but for objects the confidences or the masked ones.
+        terms: (T,) terms of the model's mean: labelled words, pairs, real objects, labelled questions.
+        weights: (T,) sum of the weights: the same, except for objects: the confidences or the masked ones.
     """
 
     terms: Tensor
@@ -52,7 +52,7 @@ class Amounts(NamedTuple):
 
 
 def amounts_of(batch: Mapping[str, Any]) -> Amounts:
-    """Count in a batch as the model takes it."""
+    """Count the targets in a batch of model inputs."""
     boxes = batch["visual_pos"]
     mask = batch.get("visual_attention_mask")
     real = torch.ones(boxes.shape[:2], device=boxes.device) if mask is None else (mask != 0).float()  # (B, O)
@@ -64,8 +64,8 @@ def amounts_of(batch: Mapping[str, Any]) -> Amounts:
     for task, target in OBJECT_TASKS.items():
         pair = (batch.get("obj_labels") or {}).get(target)
         if pair is not None:
-            wanted, weight = pair
-            counts = real if task == "feature_regression" else real * (wanted >= 0)
+            target_values, weight = pair
+            counts = real if task == "feature_regression" else real * (target_values >= 0)
             terms[TASK_INDEX[task]] = real.sum()
             weights[TASK_INDEX[task]] = (weight * counts).sum()
     terms[TASK_INDEX["places"]] = weights[TASK_INDEX["places"]] = real.sum()

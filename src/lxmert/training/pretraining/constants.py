@@ -1,12 +1,11 @@
-"""What the best constant predictor reaches on the validation examples: the mark that learning must pass.
+"""The figures of the best constant predictor on the validation examples: the baseline of learning.
 
-A constant predictor says the same of every word, pair, object and question, whatever it is shown. Its best
-loss follows from the targets alone: for classes the (weighted) entropy of their frequencies, for features
-and boxes the loss of the best fixed vector. Its best accuracy is the share of the most frequent class; for
-answers, the best mean score of any answer. A model whose loss is not well below has learned nothing but
-frequencies.
+A constant predictor has the same output for every word, pair, object and question. Its best loss follows
+from the targets alone: for classes the (weighted) entropy of their frequencies, for features and boxes the
+loss of the best fixed vector. Its best accuracy is the fraction of the most frequent class; for answers, the
+best mean score of any answer. A model whose loss is not well below has learned nothing but frequencies.
 
-Shapes: B batch, O objects, D feature width, L labelled places.
+Shapes: B batch, O objects, D feature width, L labels.
 """
 
 import math
@@ -22,9 +21,9 @@ from torch.nn import functional as F
 from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
 
-# Vectors of which the best fixed one is found; more are thinned out evenly, which bounds the memory.
+# Vectors for which the best fixed one is determined; more are subsampled evenly, which bounds the memory.
 _MOST_VECTORS = 20_000
-# Halvings of the interval in which the best number lies: to a millionth of its width.
+# Bisections of the interval of the best number: to a millionth of its width.
 _HALVINGS = 20
 
 
@@ -34,7 +33,7 @@ class Constant:
 
     Attributes:
         loss: as `PretrainingReport.losses`.
-        accuracy: percent; None where there is nothing to be right about.
+        accuracy: percent; None for tasks without accuracy.
     """
 
     loss: float
@@ -43,7 +42,7 @@ class Constant:
 
 @dataclass
 class _Classes:
-    """How often each class id is asked for, and with what weight in all."""
+    """How often each class id is a target, and its total weight."""
 
     counts: Counter[int] = field(default_factory=Counter)
     weights: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -59,9 +58,9 @@ class _Classes:
         total = sum(self.weights.values())
         if not total:
             return None
-        shares = [weight / total for weight in self.weights.values() if weight > 0]
+        fractions = [weight / total for weight in self.weights.values() if weight > 0]
         most = max(self.counts.values()) / sum(self.counts.values())
-        return Constant(sum(share * math.log(1 / share) for share in shares), 100 * most)
+        return Constant(sum(fraction * math.log(1 / fraction) for fraction in fractions), 100 * most)
 
 
 @dataclass
@@ -83,35 +82,35 @@ class _Vectors:
 
 
 def constant_predictors(data: ValidationData) -> dict[str, Constant]:
-    """The best constant prediction, by task, for each task that the examples have targets of.
+    """The best constant prediction of each task of which the examples have targets.
 
-    Several processes each look at all examples, so that none needs to wait for another's.
+    Each of several processes visits all examples, so that none has to wait for another.
     """
     classes = {task: _Classes() for task in TASKS}
     features, boxes, answers = _Vectors(), _Vectors(), _AnswerPoints()
     for rows, batch in data.batches():
         _collect_classes(classes, batch)
         if "feat" in batch.get("obj_labels", {}):
-            wanted, weight = batch["obj_labels"]["feat"]
-            features.add(wanted[(weight > 0) & (batch["visual_attention_mask"] != 0)])
+            targets, weight = batch["obj_labels"]["feat"]
+            features.add(targets[(weight > 0) & (batch["visual_attention_mask"] != 0)])
         boxes.add(batch["visual_pos"][batch["visual_attention_mask"] != 0])
         if "ans" in batch:
             answers.add([data.dataset.answer_scores(row) for row in rows.tolist()], batch["ans"])
-    found = {task: best for task, counted in classes.items() if (best := counted.best()) is not None}
-    if "qa" in found:
-        found["qa"] = Constant(found["qa"].loss, answers.best())
+    constants = {task: best for task, counted in classes.items() if (best := counted.best()) is not None}
+    if "qa" in constants:
+        constants["qa"] = Constant(constants["qa"].loss, answers.best())
     if (vectors := features.all()) is not None:
-        found["feature_regression"] = Constant(smooth_l1_of_best_vector(vectors))
+        constants["feature_regression"] = Constant(smooth_l1_of_best_vector(vectors))
     if (vectors := boxes.all()) is not None:
         middle = vectors.median(dim=0).values
-        found["places"] = Constant((vectors - middle).abs().sum(dim=1).mean().item())
-    return found
+        constants["places"] = Constant((vectors - middle).abs().sum(dim=1).mean().item())
+    return constants
 
 
 def smooth_l1_of_best_vector(vectors: Tensor) -> float:
     """The mean smooth L1 error of the best fixed vector for vectors (L, D).
 
-    The error's slope grows with the number that is predicted, so halving intervals finds where it is 0.
+    The slope of the error is monotonic in the prediction, so bisection finds its zero.
     """
     low, high = vectors.amin(dim=0), vectors.amax(dim=0)  # (D,)
     for _ in range(_HALVINGS):
@@ -124,7 +123,7 @@ def smooth_l1_of_best_vector(vectors: Tensor) -> float:
 
 @dataclass
 class _AnswerPoints:
-    """The score that each answer would get, if it were always given."""
+    """The total score that each answer would have if it were always predicted."""
 
     points: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
     questions: int = 0

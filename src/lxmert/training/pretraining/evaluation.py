@@ -1,10 +1,10 @@
-"""Scoring a model in pre-training: every task's loss and accuracy, on the same masks and pairs every time.
+"""Scoring a model in pre-training: loss and accuracy of each task, always on the same masks and pairs.
 
-Losses are means over all that is labelled in the validation examples (over words, not over batches of words);
-those of objects are weighted means. Accuracies are in percent, overall and per source of sentences. Answers
+Losses are means over all targets in the validation examples (over words, not over batches of words); those
+of objects are weighted means. Accuracies are in percent, overall and per source of sentences. Answers
 are scored as the authors score them, by the soft score of the best answer: on matched pairs, where the
-question belongs to the image, and as the original code does on all pairs, half of which have another
-sentence and can be right by chance only (specification section 3.7).
+question belongs to the image, and, as in the original code, on all pairs, half of which have another sentence
+and can be correct only by chance (specification section 3.7).
 
 Shapes: B batch, O objects, T tasks, S sources.
 """
@@ -24,7 +24,7 @@ from lxmert.training.pretraining.amounts import CLASS_TASKS, OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
 
 MASKED = "_masked"
-"""Ending of the accuracies on masked objects only."""
+"""Suffix of the accuracies on masked objects only."""
 
 MIXED_QA = "qa_all_pairs"
 """The original code's question answering accuracy, over matched and mismatched pairs."""
@@ -41,12 +41,12 @@ ACCURACIES = (
 
 @dataclass(frozen=True)
 class PretrainingReport:
-    """Figures of one validation.
+    """The figures of one validation.
 
     Attributes:
-        loss: the weighted sum of the losses, as it is trained on.
-        losses: by task, mean over what is labelled, not weighted by the recipe.
-        weighted_losses: by task, what it adds to `loss`; these are the figures of the authors' logs.
+        loss: the weighted sum of the losses, as in training.
+        losses: by task, mean over its targets, not weighted by the recipe.
+        weighted_losses: by task, its contribution to `loss`; these are the figures of the authors' logs.
         accuracies: by name of ACCURACIES, percent.
         per_source: the same by source of the sentences.
     """
@@ -58,7 +58,7 @@ class PretrainingReport:
     per_source: Mapping[str, Mapping[str, float]]
 
     def flat(self) -> dict[str, float]:
-        """All figures by one name each, for a log: accuracy_qa, and accuracy_qa/vqa for a source."""
+        """All figures by flat names, for a log, such as accuracy_qa, and accuracy_qa/vqa for a source."""
         figures = {"loss": self.loss}
         figures |= {f"loss_{task}": value for task, value in self.losses.items()}
         figures |= {f"weighted_loss_{task}": value for task, value in self.weighted_losses.items()}
@@ -76,14 +76,14 @@ def evaluate_pretraining(
     accelerator: Accelerator,
     progress: StartProgress,
 ) -> PretrainingReport:
-    """Score all examples; several processes share them.
+    """Score all examples, divided among processes.
 
     Args:
         model: an `LxmertInPreTraining`; in evaluation mode meanwhile.
         data: the examples.
         weights: of the tasks' losses, by task; those of weight 0 are left out.
-        accelerator: knows the processes.
-        progress: shows how far it is.
+        accelerator: the accelerator of the processes.
+        progress: shows the progress.
     """
     was_training = model.training
     model.eval()
@@ -98,8 +98,8 @@ def evaluate_pretraining(
             amounts = amounts_of(batch)
             sums += torch.stack([_losses(outputs) * amounts.terms, amounts.terms, amounts.weights]).cpu()
             scores = [data.dataset.answer_scores(row) for row in rows.tolist()]
-            points = _accuracies(outputs, batch, scores)
-            scored += _per_source(points, data.dataset.source_ids[rows], scored)
+            hits = _accuracies(outputs, batch, scores)
+            scored += _per_source(hits, data.dataset.source_ids[rows], scored)
             advance(len(rows) * accelerator.num_processes)
     finally:
         model.train(was_training)
@@ -111,21 +111,21 @@ def evaluate_pretraining(
 
 
 def _losses(outputs: LxmertForPreTrainingOutput) -> Tensor:
-    """The model's losses in the order of TASKS, 0 where there is none."""
-    given = outputs.losses or {}
-    zero = torch.zeros((), device=next(iter(given.values())).device)
-    return torch.stack([given.get(name, zero) for name in TASKS.values()])
+    """The model's losses in the order of TASKS, 0 if absent."""
+    losses = outputs.losses or {}
+    zero = torch.zeros((), device=next(iter(losses.values())).device)
+    return torch.stack([losses.get(name, zero) for name in TASKS.values()])
 
 
 def _accuracies(
     outputs: LxmertForPreTrainingOutput, batch: Mapping[str, Any], scores: Sequence[Mapping[int, float]]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """By name of ACCURACIES, for each example: points (B,), and of how many (B,)."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+    """By name of ACCURACIES: points of each example (B,), and their maximum (B,)."""
+    counted: dict[str, tuple[Tensor, Tensor]] = {}
     if outputs.prediction_logits is not None and "labels" in batch:
-        found["masked_words"] = _hits_of_words(outputs.prediction_logits, batch["labels"])
+        counted["masked_words"] = _hits_of_words(outputs.prediction_logits, batch["labels"])
     if outputs.cross_relationship_score is not None and "matched_label" in batch:
-        found["matched"] = _hits(outputs.cross_relationship_score[:, None], batch["matched_label"][:, None])
+        counted["matched"] = _hits(outputs.cross_relationship_score[:, None], batch["matched_label"][:, None])
     targets, predicted = batch.get("obj_labels") or {}, outputs.object_scores or {}
     real = batch["visual_attention_mask"] != 0
     masked = (targets["feat"][1] > 0) if "feat" in targets else None
@@ -133,9 +133,9 @@ def _accuracies(
         name = OBJECT_TASKS[task]
         if name in targets and name in predicted:
             ids = targets[name][0].masked_fill(~real, -100)
-            found[task] = _hits(predicted[name], ids)
+            counted[task] = _hits(predicted[name], ids)
             if masked is not None:
-                found[f"{task}{MASKED}"] = _hits(predicted[name], ids.masked_fill(~masked, -100))
+                counted[f"{task}{MASKED}"] = _hits(predicted[name], ids.masked_fill(~masked, -100))
     if "ans" in batch and outputs.question_answering_score is not None:
         best = outputs.question_answering_score.argmax(dim=-1)
         points = torch.tensor(
@@ -143,31 +143,31 @@ def _accuracies(
         ).to(best.device)
         labelled = torch.tensor([bool(known) for known in scores]).to(best.device)
         matched = batch["ans"] >= 0
-        found["qa"] = (points * matched, matched.float())
-        found[MIXED_QA] = (points * labelled, labelled.float())
-    return found
+        counted["qa"] = (points * matched, matched.float())
+        counted[MIXED_QA] = (points * labelled, labelled.float())
+    return counted
 
 
 def _hits(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Right predictions and labelled places of each example, from scores (B, N, C) and ids (B, N)."""
+    """Correct predictions and numbers of labels of each example, from scores (B, N, C) and ids (B, N)."""
     known = ids >= 0
     return ((scores.argmax(dim=-1) == ids) & known).sum(dim=1).float(), known.sum(dim=1).float()
 
 
 def _hits_of_words(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_hits`, from the scores (L, V) of the labelled places of (B, W) alone."""
+    """As `_hits`, from the scores (L, V) of only the labelled words among (B, W)."""
     known = labels >= 0
-    right = torch.zeros(len(labels), device=labels.device)
-    right.index_add_(0, known.nonzero()[:, 0], (scores.argmax(dim=-1) == labels[known]).to(right))
-    return right, known.sum(dim=1).float()
+    correct = torch.zeros(len(labels), device=labels.device)
+    correct.index_add_(0, known.nonzero()[:, 0], (scores.argmax(dim=-1) == labels[known]).to(correct))
+    return correct, known.sum(dim=1).float()
 
 
-def _per_source(found: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor, like: Tensor) -> Tensor:
+def _per_source(counted: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor, like: Tensor) -> Tensor:
     """The points and counts of a batch summed by source: (2, names, S)."""
     summed = torch.zeros_like(like)
-    for name, pair in found.items():
-        for which, values in enumerate(pair):
-            summed[which, ACCURACIES.index(name)].index_add_(0, source_ids, values.cpu().to(like))
+    for name, pair in counted.items():
+        for row, values in enumerate(pair):
+            summed[row, ACCURACIES.index(name)].index_add_(0, source_ids, values.cpu().to(like))
     return summed
 
 

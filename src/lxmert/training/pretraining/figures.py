@@ -1,4 +1,4 @@
-"""The figures of a pre-training run, from the trainer's log to metrics.json and to one line for people."""
+"""The figures of a pre-training run, from the trainer's log, for metrics.json and for the display."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,42 +10,42 @@ from lxmert.training.pretraining.amounts import TASKS
 from lxmert.training.pretraining.constants import Constant
 
 SCORE = "loss"
-"""The validation figure that chooses the best weights: the weighted sum of all losses; lower is better."""
+"""The validation figure that selects the best weights: the weighted sum of all losses; lower is better."""
 
 _ACCURACY = "accuracy_"
 
 
 def figures_of(state: Any, facts: Mapping[str, Any], constants: Mapping[str, Constant]) -> dict[str, Any]:
-    """The figures of a run from the trainer's log, which checkpoints carry along.
+    """The figures of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.
         facts: figures about data and model.
-        constants: by task, what the best constant predictor reaches on the validation examples.
+        constants: by task, the figures of the best constant predictor on the validation examples.
 
     Returns:
         "data"; "constant_predictor"; "epochs", one entry for each validation; "validation", the figures of
-        the kept weights: "loss", "tasks" with those of the constant predictor beside them, "accuracies" by
+        the kept weights: "loss", "tasks" with those of the constant predictor, "accuracies" by
         name of `evaluation.ACCURACIES`, and the same by "sources".
     """
     epochs = epochs_of(state.log_history, SCORE)
-    kept = None
+    best = None
     if epochs:
         at_best = [epoch for epoch in epochs if epoch["validation"][SCORE] == state.best_metric]
-        kept = _beside_constants((at_best or epochs)[0 if at_best else -1]["validation"], constants)
+        best = _with_constants((at_best or epochs)[0 if at_best else -1]["validation"], constants)
     return {
         "data": dict(facts),
         "constant_predictor": {
             task: {"loss": constant.loss, "accuracy": constant.accuracy}
             for task, constant in constants.items()
         },
-        "validation": kept,
+        "validation": best,
         "epochs": epochs,
     }
 
 
 def describe(metrics: Mapping[str, float], constants: Mapping[str, Constant]) -> str | None:
-    """What the display shows of a validation: by task loss (the constant predictor's) and accuracy."""
+    """Format a validation for the display: by task, loss (the constant predictor's) and accuracy."""
     values = validation_figures(metrics)
     if SCORE not in values:
         return None
@@ -62,8 +62,8 @@ def describe(metrics: Mapping[str, float], constants: Mapping[str, Constant]) ->
     return "  ".join([parts[0], *map(escape, parts[1:])])
 
 
-def _beside_constants(values: Mapping[str, float], constants: Mapping[str, Constant]) -> dict[str, Any]:
-    """The figures with each task's loss and accuracy next to those of the constant predictor."""
+def _with_constants(values: Mapping[str, float], constants: Mapping[str, Constant]) -> dict[str, Any]:
+    """The figures, with each task's loss and accuracy next to those of the constant predictor."""
     tasks: dict[str, dict[str, float]] = {}
     for task in TASKS:
         if f"loss_{task}" not in values:
@@ -83,6 +83,6 @@ def _beside_constants(values: Mapping[str, float], constants: Mapping[str, Const
     sources: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         if name.startswith(_ACCURACY):
-            what, _, source = name.removeprefix(_ACCURACY).partition("/")
-            (sources.setdefault(source, {}) if source else accuracies)[what] = value
+            figure, _, source = name.removeprefix(_ACCURACY).partition("/")
+            (sources.setdefault(source, {}) if source else accuracies)[figure] = value
     return {"loss": values[SCORE], "tasks": tasks, "accuracies": accuracies, "sources": sources}

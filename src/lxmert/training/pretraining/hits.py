@@ -1,6 +1,6 @@
-"""How often the heads are right about a batch: the accuracies beside the losses.
+"""Counting the correct predictions of the heads in a batch, for accuracies logged with the losses.
 
-Shapes: B batch, W words, O objects, T tasks, L labelled places.
+Shapes: B batch, W words, O objects, T tasks, L labels.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJE
 
 
 class Hits(NamedTuple):
-    """Right predictions of each task and how many there were, in the order of TASKS.
+    """Correct predictions and numbers of labels of each task, in the order of TASKS.
 
     Attributes:
         right: (T,).
-        total: (T,); 0 where there is nothing to be right about.
+        total: (T,); 0 for tasks without labels.
     """
 
     right: Tensor
@@ -27,7 +27,7 @@ class Hits(NamedTuple):
 
 
 def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hits:
-    """Count in the output of a forward with `return_all_logits=False`; each labelled thing counts 1."""
+    """Count hits in the output of a forward with `return_all_logits=False`; each label counts 1."""
     right = torch.zeros(len(TASKS), device=batch["visual_pos"].device)
     total = torch.zeros_like(right)
 
@@ -43,7 +43,7 @@ def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hit
         ids = batch.get(CLASS_TARGETS[task])
         if ids is not None and scores is not None:
             known = ids >= 0
-            # Words come as the labelled ones alone already.
+            # Scores of words are those of labelled ones already.
             count(task, scores if task == "masked_words" else scores[known], ids[known])
     targets, predicted = batch.get("obj_labels"), output.object_scores or {}
     if targets:

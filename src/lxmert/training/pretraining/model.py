@@ -1,4 +1,4 @@
-"""The model while it is pre-trained: LxmertForPreTraining, and on request a head that keeps places alive.
+"""The model during pre-training: LxmertForPreTraining, optionally with a head that predicts places.
 
 Shapes: B batch, O objects.
 """
@@ -15,7 +15,7 @@ _PLACE_HEAD = "place_predict_head"
 
 
 class LxmertInPreTraining(LxmertForPreTraining):
-    """LxmertForPreTraining that can also predict where its objects lie; see `object_prediction`.
+    """LxmertForPreTraining that can also predict the places of its objects; see `object_prediction`.
 
     Args:
         config: as for LxmertForPreTraining.
@@ -36,13 +36,13 @@ class LxmertInPreTraining(LxmertForPreTraining):
         scores_all_objects: bool = False,
         **inputs: Any,
     ) -> LxmertForPreTrainingOutput:
-        """As LxmertForPreTraining.forward, always with an output object; `losses` may hold "place".
+        """As LxmertForPreTraining.forward, but always returns an output object; `losses` may include "place".
 
         Args:
             visual_pos: see LxmertForPreTraining.
             visual_attention_mask: see LxmertForPreTraining.
-            scores_all_objects: True gives `object_scores` of all objects, also where words are scored only at
-                labelled places (`return_all_logits=False`).
+            scores_all_objects: True returns `object_scores` of all objects, even if only labelled words are
+                scored (`return_all_logits=False`).
             **inputs: see LxmertForPreTraining.
         """
         output: Any = super().forward(
@@ -68,7 +68,7 @@ class LxmertInPreTraining(LxmertForPreTraining):
 
     @property
     def plain_parameter_count(self) -> int:
-        """Trained numbers without what serves training only; tied weights count once."""
+        """Number of parameters without the head for training only; tied weights count once."""
         return sum(
             parameter.numel()
             for name, parameter in self.named_parameters()
@@ -76,7 +76,7 @@ class LxmertInPreTraining(LxmertForPreTraining):
         )
 
     def plain(self) -> LxmertForPreTraining:
-        """The same weights without what serves training only."""
+        """The model without the head for training only."""
         model = LxmertForPreTraining(self.config)
         kept = {name: value for name, value in self.state_dict().items() if not name.startswith(_PLACE_HEAD)}
         model.load_state_dict(kept)

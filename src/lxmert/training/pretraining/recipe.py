@@ -1,7 +1,7 @@
 """The recipe of a pre-training run: everything that decides its result, typed and checked at once.
 
-Sources of defaults: "paper" is Tan & Bansal 2019 with the authors' released code, "small scale" is measured
-on small models from scratch.
+Sources of defaults: "paper" is Tan & Bansal 2019 with the authors' released code, "small scale" means
+measured on small models from scratch.
 """
 
 from collections.abc import Mapping
@@ -57,13 +57,13 @@ class PretrainModelSection(ModelSection):
     def _nothing_derived(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED.keys() & config.keys())
         if derived:
-            told = ", ".join(f"{name} ({_DERIVED[name]})" for name in derived)
-            raise ValueError(f"{told} must not be given: what stands in brackets decides")
+            names = ", ".join(f"{name} ({_DERIVED[name]})" for name in derived)
+            raise ValueError(f"{names} must not be given: what stands in brackets decides")
         return config
 
 
 class PretrainDataSection(Section):
-    """What is learned from."""
+    """The data."""
 
     directory: Path = Field(
         default=Path(),
@@ -104,7 +104,7 @@ class PretrainDataSection(Section):
 
 
 class TasksSection(Section):
-    """What is learned. A task of weight 0 is left out."""
+    """The tasks. A task of weight 0 is left out."""
 
     masked_words: float = Field(default=1.0, ge=0, description="Weight of guessing masked words (paper: 1).")
     matched: float = Field(
@@ -190,7 +190,7 @@ class TasksSection(Section):
 
 
 class PretrainOptimisationSection(EncoderLoopSection):
-    """How the weights move."""
+    """Optimisation."""
 
     epochs: float = Field(default=20, gt=0, description="Passes over the training sentences (paper: 20).")
     batch_size: int = Field(default=256, ge=1, description="Sentences per batch and process (paper: 256).")
@@ -208,7 +208,7 @@ class PretrainOptimisationSection(EncoderLoopSection):
 
 
 class PretrainEvaluationSection(Section):
-    """How it is scored."""
+    """Evaluation."""
 
     batch_size: int = Field(default=256, ge=1, description="Sentences per batch, without gradients.")
     every_steps: int | None = Field(

@@ -31,7 +31,7 @@ class PretrainResult:
 
     Attributes:
         folder: the model folder.
-        metrics: what metrics.json holds: "data", "constant_predictor", "validation", "epochs", "training".
+        metrics: contents of metrics.json: "data", "constant_predictor", "validation", "epochs", "training".
     """
 
     folder: Path
@@ -49,12 +49,12 @@ def pretrain(
     """Run a recipe.
 
     Args:
-        recipe: what to do.
+        recipe: the recipe.
         output_dir: folder of the result: a complete model folder of LxmertForPreTraining with metrics.json
             and recipe.resolved.yaml.
-        resume: True goes on with the run in the folder from its newest checkpoint. On a CPU, with the same
+        resume: True continues the run in the folder from its newest checkpoint. On a CPU, with the same
             software and number of threads and without `compile`, the final weights are those of an
-            uninterrupted run, bit for bit. A finished run is returned as it is.
+            uninterrupted run, bit for bit. A finished run's result is returned.
         progress: True shows progress bars on standard error.
 
     Raises:
@@ -72,7 +72,7 @@ def pretrain(
 def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
     use_processor(optimisation.threads)
-    # Made first: what the machine cannot do is said before data are read.
+    # Made first, to refuse what the machine cannot do before data are read.
     arguments = training_arguments(
         optimisation,
         recipe.saving,
@@ -85,7 +85,7 @@ def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) ->
         compile_model=optimisation.compile,
         leaves_weights_unused=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
     )
-    # The model's first weights are drawn while preparing: the seed comes before.
+    # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
     prepared = prepare_pretraining(recipe, display.start)
     trainer = PretrainingTrainer(recipe, arguments, prepared, folder, display)

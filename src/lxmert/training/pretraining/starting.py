@@ -1,4 +1,4 @@
-"""The model with which pre-training begins: from random weights, from BERT, or from a pre-trained one."""
+"""The initial model of pre-training: from random weights, from BERT, or from a pre-trained one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +17,12 @@ from lxmert.training.starting import start_folder, tokenizer_for
 from lxmert.weights.bert import bert_folder, load_bert
 from lxmert.weights.report import load_reported
 
-# The parts that a run may begin anew, because another set of tasks was trained before.
+# The parts that may be initialised anew, because the model was trained on other tasks before.
 _HEADS = ("cls.", "obj_predict_head.", "answer_head.", "place_predict_head.")
 
 
 def tokenizer_of(section: PretrainModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of the recipe's vocabulary, or else of what the model starts from."""
+    """The tokenizer of the recipe's vocabulary, or else of the pretrained model or BERT."""
     if section.vocabulary is None and section.bert is not None:
         vocabulary = bert_folder(section.bert) / "vocab.txt"
         section = section.model_copy(update={"vocabulary": str(vocabulary)})
@@ -36,27 +36,27 @@ def model_of(
     weights: Mapping[str, float],
     sizes: Mapping[str, int],
 ) -> tuple[LxmertInPreTraining, dict[str, Any]]:
-    """The model with its first weights, and how they came about, for metrics.json.
+    """Create the model with its initial weights; also returns facts about their origin for metrics.json.
 
     Args:
         section: the recipe's model.
-        tokenizer: gives the number of words.
-        answers: what the model chooses from, None without question answering.
+        tokenizer: determines the vocabulary size.
+        answers: the classes that the model chooses from, None without question answering.
         weights: of the tasks.
         sizes: values of LxmertConfig that follow from the data.
 
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read or does not fit.
         IncompleteWeightsError: the checkpoint lacks more than heads.
-        ConfigurationError: the checkpoint takes other features, or scores other answers.
+        ConfigurationError: the checkpoint expects other features, or scores other answers.
     """
     flags = _flags(weights)
     if section.from_pretrained is not None:
         return _pretrained(section.from_pretrained, answers, weights, flags | dict(sizes))
-    words = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    derived = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     if answers is not None:
-        words["num_qa_labels"] = len(answers)
-    config = LxmertConfig(**words | section.config | flags | dict(sizes))
+        derived["num_qa_labels"] = len(answers)
+    config = LxmertConfig(**derived | section.config | flags | dict(sizes))
     model = LxmertInPreTraining(config, predicts_places=weights["places"] > 0)
     if section.bert is None:
         return model, {}
@@ -81,29 +81,29 @@ def _pretrained(
     name: str,
     answers: AnswerVocabulary | None,
     weights: Mapping[str, float],
-    wanted: Mapping[str, Any],
+    required: Mapping[str, Any],
 ) -> tuple[LxmertInPreTraining, dict[str, Any]]:
     folder = start_folder(name)
     config = LxmertConfig.from_pretrained(folder)
-    if config.visual_feat_dim != wanted["visual_feat_dim"]:
+    if config.visual_feat_dim != required["visual_feat_dim"]:
         raise ConfigurationError(
             f"{name} takes {config.visual_feat_dim} features per object, the data have "
-            f"{wanted['visual_feat_dim']}; choose the features that it was trained with"
+            f"{required['visual_feat_dim']}; choose the features that it was trained with"
         )
-    # Heads that it has stay, also those of tasks that are not learned now.
-    config.update({field: value for field, value in wanted.items() if value is not False})
+    # Its heads are kept, even those of tasks that are not learned now.
+    config.update({field: value for field, value in required.items() if value is not False})
     model, report = load_reported(
         LxmertInPreTraining, folder, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
     )
-    anew = (*report.missing, *report.reshaped)
-    if any(not part.startswith(_HEADS) for part in anew):
+    initialised = (*report.missing, *report.reshaped)
+    if any(not part.startswith(_HEADS) for part in initialised):
         raise IncompleteWeightsError(
             f"{report.summary()}. Training would start from a partly random encoder: only heads may be "
             "missing; use a complete checkpoint"
         )
     facts: dict[str, Any] = {
         "started_from": name,
-        "begun_anew": sorted({part.split(".")[0] for part in anew}),
+        "begun_anew": sorted({part.split(".")[0] for part in initialised}),
     }
     if answers is not None:
         old = None if "answer_head" in facts["begun_anew"] else known_answers(folder)

@@ -1,4 +1,4 @@
-"""From a pre-training recipe to what a run needs: sentences, regions, model, processor."""
+"""Preparation of a pre-training run from its recipe: sentences, regions, model, processor."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,19 +30,19 @@ from lxmert.vision.extractor import RegionExtractor
 
 @dataclass(frozen=True)
 class PreparedPretraining:
-    """Everything that the loop needs.
+    """A pre-training run prepared for its training loop.
 
     Attributes:
-        model: with its first weights.
-        processor: saved beside it.
+        model: with its initial weights.
+        processor: saved with it.
         train: training sentences; items by draw number.
-        collate: training items to the model's inputs and targets.
+        collate: from training items to the model's inputs and targets.
         validation: the sentences that the model is scored on.
         weights: by task, the recipe's.
-        factors: by task, what the model itself multiplies the loss by.
-        constants: by task, what the best constant predictor reaches on the validation sentences.
+        factors: by task, the model's own factor of the loss.
+        constants: by task, the figures of the best constant predictor on the validation sentences.
         facts: figures about data and model for metrics.json.
-        fingerprints: what tells the parts of the data from others, by name.
+        fingerprints: fingerprints of the parts of the data, by name.
     """
 
     model: LxmertInPreTraining
@@ -57,10 +57,10 @@ class PreparedPretraining:
     fingerprints: Mapping[str, str]
 
 
-# Until the sentences have become a few arrays, each look for cycles would pass through all of them.
+# Until the sentences have become a few arrays, each garbage collection would visit all of them.
 @keeping_all()
 def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_progress) -> PreparedPretraining:
-    """Read sentences and regions, and make the model.
+    """Read sentences and regions, and create the model.
 
     Raises:
         LxmertError: data or model are missing, malformed or do not fit together.
@@ -112,12 +112,12 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
 
 def _fingerprint_of(corpus: Corpus, progress: StartProgress) -> str:
     texts = in_sight(corpus.texts, "Taking fingerprints", progress)
-    # Of nine million sentences: no tuple is made of each.
+    # With nine million sentences, a tuple for each would cost too much.
     return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in texts)
 
 
 def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSettings:
-    """What the tasks ask for; in validation also which objects are masked, to count right answers there."""
+    """Settings of the tasks; for validation including masked objects, to count correct predictions there."""
     tasks = recipe.tasks
     weights = tasks.weights
     targets = [target for task, target in OBJECT_TASKS.items() if weights[task] > 0]
@@ -136,25 +136,25 @@ def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSet
 def _sizes(*data: PretrainingDataset) -> dict[str, int]:
     """The values of LxmertConfig that follow from the features."""
     sizes = {"visual_feat_dim": data[0].regions.feature_dim}
-    # A store without names tells the classes of its images alone, which in few images need not be all.
+    # A store without names has only the classes in its images, which may lack some.
     labels = [part.regions.object_labels for part in data]
-    known = [one for one in labels if one is not None]
+    known = [each for each in labels if each is not None]
     if known:
-        sizes["num_object_labels"] = max(one.object_count for one in known)
-        sizes["num_attr_labels"] = max(one.attribute_count for one in known)
+        sizes["num_object_labels"] = max(each.object_count for each in known)
+        sizes["num_attr_labels"] = max(each.attribute_count for each in known)
     return sizes
 
 
 @dataclass(frozen=True)
 class _Corpora:
-    """The sentences, and where their images' regions are."""
+    """The sentences, and the store of their images' regions."""
 
     train: Corpus
     validation: Corpus
     store: RegionStore
 
     def with_answers(self, answers: AnswerVocabulary, progress: StartProgress) -> "_Corpora":
-        """The same, questions without a known answer counted."""
+        """The same, with questions without a known answer counted."""
         return replace(
             self,
             train=self.train.with_answers(answers, progress),
@@ -178,7 +178,7 @@ def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress
 
 
 def _answers(recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress) -> AnswerVocabulary | None:
-    """The closed list of answers; None where questions are not answered."""
+    """The closed list of answers; None without question answering."""
     if recipe.tasks.qa == 0:
         return None
     texts = in_sight(corpus.texts, "Collecting answers", progress)
@@ -197,7 +197,7 @@ def _datasets(
     answers: AnswerVocabulary | None,
     progress: StartProgress,
 ) -> tuple[PretrainingDataset, PretrainingDataset]:
-    """The sentences to train on and those to be scored on, with their images' regions."""
+    """The training and the validation sentences, with their images' regions."""
     train, validation = (
         PretrainingDataset(
             corpus.texts,
@@ -224,18 +224,18 @@ def _datasets(
 
 
 def _constants(data: ValidationData, weights: Mapping[str, float]) -> dict[str, Constant]:
-    """What constant predictors reach in the tasks that are learned.
+    """The figures of constant predictors in the tasks that are learned.
 
     Raises:
-        DataError: in none of them is there anything to score: all weights would count as equally good.
+        DataError: none of them has anything to score, so that all weights would be equally good.
     """
-    found = {task: best for task, best in constant_predictors(data).items() if weights[task] > 0}
-    if not found:
+    constants = {task: best for task, best in constant_predictors(data).items() if weights[task] > 0}
+    if not constants:
         raise DataError(
             f"the {len(data):,} validation sentences have no target of the tasks that are learned, so no "
             "model could be scored on them; add others to data.validation"
         )
-    return found
+    return constants
 
 
 def _facts(

@@ -1,4 +1,4 @@
-"""The `transformers.Trainer` of pre-training: the losses of all tasks over the global batch, their figures.
+"""The `transformers.Trainer` of pre-training: losses of all tasks over the global batch, and their figures.
 
 Shapes: T tasks.
 """
@@ -28,11 +28,11 @@ class PretrainingTrainer(GlobalBatchTrainer):
     """A Trainer whose loss is that of all tasks over the global batch.
 
     Args:
-        recipe: what to do.
-        arguments: the recipe in the Trainer's words.
+        recipe: the recipe.
+        arguments: the recipe as the Trainer's arguments.
         prepared: model and data.
-        folder: where figures go.
-        display: where progress is shown.
+        folder: the folder for the figures.
+        display: shows the progress.
     """
 
     loss_names = tuple(TASKS.values())
@@ -93,7 +93,7 @@ class PretrainingTrainer(GlobalBatchTrainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The weighted sum of the tasks' losses, as means over the global batch."""
-        if not self._qa_counts():
+        if not self._learns_qa():
             inputs = {name: value for name, value in inputs.items() if name != "ans"}
         outputs = model(**inputs, return_all_logits=False)
         amounts = amounts_of(inputs)
@@ -109,8 +109,8 @@ class PretrainingTrainer(GlobalBatchTrainer):
         self._add(sums, weights, *hits_of(outputs, inputs))
         return (loss, outputs) if return_outputs else loss
 
-    def _qa_counts(self) -> bool:
-        """False as long as the run has not come to where question answering begins."""
+    def _learns_qa(self) -> bool:
+        """Whether the run has reached the step at which question answering starts."""
         return self.state.global_step >= self._recipe.tasks.qa_from * self.state.max_steps
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ class PretrainingTrainer(GlobalBatchTrainer):
         self._since_last_log = self._since_last_log.to(self.args.device) + torch.stack(figures)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Write figures to the log; beside the loss, the tasks' losses and accuracies since the last time."""
+        """Write figures to the log; with the loss, the tasks' losses and accuracies since the last log."""
         if "loss" in logs:
             sums, weights, right, total = self.accelerator.reduce(self._since_last_log, "sum").tolist()
             for task, index in TASK_INDEX.items():
@@ -130,7 +130,7 @@ class PretrainingTrainer(GlobalBatchTrainer):
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Score the validation examples, every time the same masks and pairs."""
+        """Score the validation examples, always on the same masks and pairs."""
         start = time.perf_counter()
         model = self.accelerator.unwrap_model(self.model)
         report = evaluate_pretraining(

@@ -1,4 +1,4 @@
-"""The examples that a model in pre-training is scored on, in batches that are the same every time.
+"""The validation examples of pre-training, in batches that are always the same.
 
 Shapes: B batch.
 """
@@ -22,7 +22,7 @@ class ValidationData:
         dataset: the sentences.
         collate: items to a batch of the model's inputs and targets.
         batch_size: sentences per batch.
-        loader_processes: processes that make batches ahead; 0 makes them in between.
+        loader_processes: processes that make batches in advance; 0 makes them in the main process.
     """
 
     dataset: PretrainingDataset
@@ -34,16 +34,16 @@ class ValidationData:
         return len(self.dataset)
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-        """This process's batches: the examples' places in the data set (B,), and the batch."""
+        """This process's batches: the examples' indices in the data set (B,), and the batch."""
         lengths = torch.tensor(self.dataset.lengths)
-        # Like lengths together: less padding.
+        # Similar lengths together need less padding.
         parts = torch.argsort(lengths, stable=True).split(self.batch_size)[rank::ranks]
         loader = DataLoader(
             self.dataset,
             batch_sampler=[part.tolist() for part in parts],
             collate_fn=self.collate,
             num_workers=self.loader_processes,
-            # Of its own, so that a look at the validation examples changes nothing in training.
+            # Its own generator, so that validation does not affect the random numbers of training.
             generator=torch.Generator().manual_seed(0),
         )
         yield from zip(parts, loader, strict=True)
