@@ -1,4 +1,4 @@
-"""What lies at an address of the net: only http and https, within limits of time and size."""
+"""Fetching of files from the net: only http and https, within limits of time and size."""
 
 import socket
 import threading
@@ -14,29 +14,29 @@ from urllib.parse import quote
 from lxmert.errors import DownloadError, first_line
 
 CONNECT_TIMEOUT_S = 8.0
-"""Longest silence of a server, from the first packet on."""
+"""Maximum silence of a server, from the first packet on."""
 
 WHOLE_TIMEOUT_S = 60.0
-"""Longest time for one file."""
+"""Maximum time for one file."""
 
 _CHUNK_BYTES = 2**16
 _RESERVED = "%/:?#[]@!$&'()*+,;=~"
-"""Characters of an address that mean something; others than these and letters are escaped."""
+"""Characters with a meaning in an address; all others except letters and digits are escaped."""
 
 
 def fetch_bytes(
     url: str, *, max_bytes: int, timeout_s: float = WHOLE_TIMEOUT_S, wanted_type: str | None = None
 ) -> bytes:
-    """What lies at an address.
+    """Fetch the file at an address.
 
     Args:
-        url: http:// or https://, also behind redirections.
-        max_bytes: size above which the file is refused, before it has been read.
-        timeout_s: longest time for the whole of it.
-        wanted_type: for example "image": a page of text in its place is told at once.
+        url: http:// or https://; redirections are followed.
+        max_bytes: maximum size; a larger file is refused before it is read completely.
+        timeout_s: maximum time for the whole file.
+        wanted_type: for example "image"; a text page in its place is refused at once.
 
     Raises:
-        DownloadError: not http(s), out of reach, refused, too slow, too large, cut short, or a page of text.
+        DownloadError: not http(s), out of reach, refused, too slow, too large, truncated, or a text page.
     """
     if not url.lower().startswith(("http://", "https://")):
         raise DownloadError(f"{url}: only http:// and https:// addresses are fetched")
@@ -54,21 +54,21 @@ def fetch_bytes(
                 )
             return _read(answer, url, max_bytes, clock)
     except urllib.error.HTTPError as error:
-        reason = " ".join(str(error.reason).split())  # Of several lines where redirections go in a circle.
+        reason = " ".join(str(error.reason).split())  # Has several lines for circular redirections.
         raise DownloadError(f"{url}: the server answers {error.code} {reason}".rstrip()) from error
     except (OSError, HTTPException, ValueError) as error:
         if clock.is_over:
             raise _too_slow(url) from error
-        told = error.reason if isinstance(error, urllib.error.URLError) else error
-        told = first_line(told if isinstance(told, BaseException) else ValueError(told))
-        raise DownloadError(f"{url}: cannot be fetched ({told}); check address and network") from error
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        cause = first_line(cause if isinstance(cause, BaseException) else ValueError(cause))
+        raise DownloadError(f"{url}: cannot be fetched ({cause}); check address and network") from error
 
 
 class _Clock:
-    """Ends the connections of one file when its time is up.
+    """Closes the connections of one file when its time is up.
 
-    A server that sends a letter now and then is never silent for long, and without end keeps busy whatever
-    waits for the end of a line: the head of an answer, and each piece of one that comes in pieces.
+    A server that sends a byte now and then is never silent for long, and endlessly blocks whatever waits for
+    the end of a line: the header of a response, and each chunk of a chunked one.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -96,17 +96,17 @@ class _Clock:
         def watched() -> None:
             connect()
             self._sockets.append(connection.sock)
-            if self.is_over:  # Those known by now were ended already.
+            if self.is_over:  # The other connections were closed already.
                 raise TimeoutError("timed out")
 
         connection.connect = watched  # type: ignore[method-assign]
         return connection
 
     def _end(self) -> None:
-        for one in list(self._sockets):
-            with suppress(OSError):  # It has ended by itself.
-                # Of the socket below, where another thread is in the midst of reading what is encrypted.
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+        for connection in list(self._sockets):
+            with suppress(OSError):  # It is closed already.
+                # The plain socket's method, because another thread may be reading from the TLS socket.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
@@ -116,7 +116,7 @@ def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
     while True:
         if max(expected or 0, len(content)) > max_bytes:
             raise DownloadError(f"{url}: larger than the {max_bytes:,} bytes that are fetched at most")
-        chunk = answer.read1(_CHUNK_BYTES)  # Returns with what there is, so that the clock is looked at.
+        chunk = answer.read1(_CHUNK_BYTES)  # Returns what is available, so that the clock is checked.
         if clock.is_over:
             raise _too_slow(url)
         if not chunk:
@@ -152,7 +152,7 @@ class _HTTPSHandler(_Watched, urllib.request.HTTPSHandler):
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request: Any, answer: Any, *rest: Any) -> Any:
-        answer.close()  # Left open, all that comes with a redirection would be read, were it without end.
+        answer.close()  # If left open, the body of the redirection would be read, even if endless.
         return super().redirect_request(request, answer, *rest)
 
 

@@ -1,7 +1,7 @@
-"""Published files (answer tables, vocabularies), fetched once and kept.
+"""Published files (answer tables, vocabularies), fetched once and cached.
 
-They are pinned by their SHA-256 and lie in a folder named by it, so that what is once fetched serves without
-a network and can never be another version.
+They are pinned by their SHA-256 and stored in a folder named by it, so that a fetched file is available
+offline and can never be another version.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ CACHE_VARIABLE = "LXMERT_HOME"
 """Environment variable: the folder for fetched files instead of ~/.cache/lxmert."""
 
 MIRROR_VARIABLE = "LXMERT_MIRROR"
-"""Environment variable: where https://raw.githubusercontent.com is mirrored, for networks that block it."""
+"""Environment variable: mirror of https://raw.githubusercontent.com, for networks that block it."""
 
 MIRRORED_SITE = "https://raw.githubusercontent.com"
 
 MAX_PUBLISHED_BYTES = 16 * 2**20
-"""The largest published file that is fetched here is a hundredth of it."""
+"""A hundred times the largest published file."""
 
 _OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 _TRUE = {"1", "ON", "YES", "TRUE"}
@@ -30,11 +30,11 @@ _TRUE = {"1", "ON", "YES", "TRUE"}
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file that others publish, in exactly one version.
+    """A published file, in exactly one version.
 
     Attributes:
-        url: where it lies.
-        sha256: what its bytes must hash to, in hexadecimal.
+        url: its address.
+        sha256: the SHA-256 that its bytes must have, in hexadecimal.
     """
 
     url: str
@@ -46,11 +46,10 @@ class PublishedFile:
         return self.url.rpartition("/")[2]
 
     def fetch(self) -> Path:
-        """Where a checked copy lies on this machine; fetched the first time, kept from then on.
+        """Path of a verified copy on this machine, fetched the first time and cached from then on.
 
         Raises:
-            DownloadError: out of reach, not the pinned version, nowhere to keep it, or a copy that may not be
-                read.
+            DownloadError: out of reach, not the pinned version, or the cache cannot be written or read.
             ConfigurationError: see `cache_folder`.
         """
         path = cache_folder() / "files" / self.sha256[:16] / self.name
@@ -62,9 +61,9 @@ class PublishedFile:
                 f"unset it once, or put the file from {self.url} at {path}"
             )
         content = fetch_bytes(_mirrored(self.url), max_bytes=MAX_PUBLISHED_BYTES)
-        if (found := _sha256(content)) != self.sha256:
+        if (digest := _sha256(content)) != self.sha256:
             raise DownloadError(
-                f"{self.url}: its content has the SHA-256 {found}, expected {self.sha256}; "
+                f"{self.url}: its content has the SHA-256 {digest}, expected {self.sha256}; "
                 f"the file has changed or was tampered with, and is not used"
             )
         _keep(content, path)
@@ -81,10 +80,10 @@ class PublishedFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files lie: `LXMERT_HOME`, else `lxmert` in the user's cache folder.
+    """The folder of fetched files: `LXMERT_HOME`, else `lxmert` in the user's cache folder.
 
     Raises:
-        ConfigurationError: it lies in a home folder, "~", of which the system knows nothing.
+        ConfigurationError: it is in a home folder, "~", that the system does not know.
     """
     own = os.environ.get(CACHE_VARIABLE)
     folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lxmert"
@@ -102,7 +101,7 @@ def _mirrored(url: str) -> str:
 
 
 def _keep(content: bytes, path: Path) -> None:
-    """Write all or nothing: another process never sees half a file."""
+    """Write a file atomically: no other process ever sees half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

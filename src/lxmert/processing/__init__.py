@@ -1,4 +1,4 @@
-"""`LxmertProcessor`: pictures and words -> the batch that every LXMERT model takes as it is."""
+"""`LxmertProcessor`: pictures and text to the input batch of every LXMERT model."""
 
 from lxmert.processing.processor import LxmertProcessor
 

@@ -1,4 +1,4 @@
-"""What a processor consists of, each part loaded when it is first needed, and the files that keep it."""
+"""The parts of a processor, each loaded when first needed, and their files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
 DEFAULT_TEXT_LENGTH = 20
-"""Tokens per text, [CLS] and [SEP] included: what the authors trained with."""
+"""Tokens per text, [CLS] and [SEP] included, as in the authors' training."""
 
 _OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
 _STORED = {"extractor", "extractor_identity", "answers", "max_text_length", "processor_class", "auto_map"}
-# Extractors that are kept elsewhere and not made yet.
-_NOT_MADE = (SavedExtractor, PublishedDetector)
+# Extractors that are stored elsewhere and not built yet.
+_UNBUILT = (SavedExtractor, PublishedDetector)
 
 
 class ProcessorParts(ProcessorMixin):
@@ -43,9 +43,9 @@ class ProcessorParts(ProcessorMixin):
     ) -> None:
         super().__init__(tokenizer)
         self._device: torch.device | str | None = None
-        # What is kept elsewhere is loaded when first asked for, so that text alone needs no detector.
+        # Parts stored elsewhere are loaded when first needed, so that text alone needs no detector.
         self._extractor: RegionExtractor | SavedExtractor | PublishedDetector | None = (
-            extractor if isinstance(extractor, _NOT_MADE) else as_extractor(extractor)
+            extractor if isinstance(extractor, _UNBUILT) else as_extractor(extractor)
         )
         self._answers: list[str] | PublishedFile | None = (
             answers if answers is None or isinstance(answers, PublishedFile) else checked_answers(answers)
@@ -54,28 +54,30 @@ class ProcessorParts(ProcessorMixin):
 
     @property
     def extractor(self) -> RegionExtractor | None:
-        """What makes `Regions` of images; that of a saved processor is made when first asked for.
+        """The extractor of `Regions`; that of a saved processor is built when first needed.
 
         Raises:
             ConfigurationError: its saved settings are impossible.
-            WeightsError: its network is not where the processor's folder says, or is another.
+            WeightsError: its network is not where the processor's folder says, or has changed.
         """
-        kept = self._extractor
-        if not isinstance(kept, _NOT_MADE):
-            return kept
-        made = kept.build() if isinstance(kept, SavedExtractor) else build_extractor(kept.to_dict())
+        stored = self._extractor
+        if not isinstance(stored, _UNBUILT):
+            return stored
+        extractor = (
+            stored.build() if isinstance(stored, SavedExtractor) else build_extractor(stored.to_dict())
+        )
         if self._device is not None:
-            move(made, self._device)
-        self._extractor = made
-        return made
+            move(extractor, self._device)
+        self._extractor = extractor
+        return extractor
 
     def extractor_unless(self, identity: str) -> RegionExtractor | None:
-        """The extractor, to be compared with what made features; None if it is known to be what made them.
+        """The extractor, unless it is known to have this identity, then None.
 
-        A saved processor knows without making it.
+        For a saved processor this is known without building the extractor.
         """
-        kept = self._extractor
-        return None if isinstance(kept, SavedExtractor) and kept.identity == identity else self.extractor
+        stored = self._extractor
+        return None if isinstance(stored, SavedExtractor) and stored.identity == identity else self.extractor
 
     @property
     def answers(self) -> list[str] | None:
@@ -85,26 +87,26 @@ class ProcessorParts(ProcessorMixin):
         return self._answers
 
     def to(self, device: torch.device | str) -> Self:
-        """Have the extractor's network, where it has one, run on `device`; returns itself."""
+        """Move the extractor's network, if it has one, to `device`; returns itself."""
         self._device = device
-        if not isinstance(self._extractor, _NOT_MADE):
+        if not isinstance(self._extractor, _UNBUILT):
             move(self._extractor, device)
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """What processor_config.json holds; answers and words have files of their own."""
-        kept = self._extractor
-        identity = getattr(kept, "identity", None)
+        """The contents of processor_config.json; answers and tokenizer have files of their own."""
+        extractor = self._extractor
+        identity = getattr(extractor, "identity", None)
         return {
             "processor_class": type(self).__name__,
-            "extractor": None if kept is None else kept.to_dict(),
+            "extractor": None if extractor is None else extractor.to_dict(),
             **({} if identity is None else {"extractor_identity": identity}),
             "answers": None if self._answers is None else ANSWERS_FILE,
             "max_text_length": self.max_text_length,
         }
 
     def to_json_file(self, json_file_path: str | Path) -> None:
-        """Write `to_dict`, its extractor as a file keeps it; see `lxmert.vision.saved_extractor`."""
+        """Write `to_dict`, with the extractor in its stored form; see `lxmert.vision.saved_extractor`."""
         settings = self.to_dict()
         if settings["extractor"] is not None:
             settings["extractor"] = as_kept(settings["extractor"], Path(json_file_path).parent)
@@ -112,7 +114,7 @@ class ProcessorParts(ProcessorMixin):
         Path(json_file_path).write_text(text, encoding="utf-8")
 
     def __repr__(self) -> str:
-        # What was not fetched yet is named: printing must not reach for the net.
+        # Names what was not fetched yet: printing must not access the net.
         answers = self._answers
         shown = getattr(self._extractor, "identity", None) or getattr(self._extractor, "name", None)
         count = answers.name if isinstance(answers, PublishedFile) else answers and len(answers)
@@ -122,13 +124,14 @@ class ProcessorParts(ProcessorMixin):
         )
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:
-        """Write processor_config.json, the tokenizer's files and, where there are answers, answers.json.
+        """Write processor_config.json, the tokenizer's files and, if there are answers, answers.json.
 
-        With `push_to_hub` all of it is also sent to a repository of the hub, `repo_id` or the folder's name.
+        With `push_to_hub` all of it is also uploaded to a repository of the hub, `repo_id` or the folder's
+        name.
 
         Raises:
-            ConfigurationError: the extractor cannot be described, or is to be pushed and its model lies on
-                this machine.
+            ConfigurationError: the extractor cannot be described, or would be pushed though its model is on
+                this machine only.
         """
         self.to_dict()  # An extractor that cannot be saved must fail before anything is written.
         folder = Path(save_directory)
@@ -138,21 +141,21 @@ class ProcessorParts(ProcessorMixin):
         if self.answers is not None:
             write_answers(folder / ANSWERS_FILE, self.answers)
         written = super().save_pretrained(str(save_directory), **kwargs)
-        if push_to_hub:  # Not by the mixin's way, which sends only what it has written itself.
+        if push_to_hub:  # Not in the mixin's way, which uploads only the files that it wrote itself.
             self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs)
         return written
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
-        """Send what `save_pretrained` writes to a repository of the hub.
+        """Upload the files of `save_pretrained` to a repository of the hub.
 
         Raises:
-            ConfigurationError: the extractor cannot be described, or its model lies on this machine.
+            ConfigurationError: the extractor cannot be described, or its model is on this machine only.
         """
         self._refuse_left_behind()
         return super().push_to_hub(repo_id, **kwargs)
 
     def _refuse_left_behind(self) -> None:
-        """Refuse to publish a description that names a model on this machine, where nobody else finds it."""
+        """Refuse to publish a description that names a model on this machine, which others cannot access."""
         spec = self.to_dict()["extractor"]
         if spec is not None and (names := left_behind(spec)):
             raise ConfigurationError(
@@ -165,8 +168,8 @@ class ProcessorParts(ProcessorMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a processor from a folder or from the hub.
 
-        A folder without processor_config.json gives the defaults: no extractor, 20 tokens, and the answers of
-        answers.json where there is one. Of a published checkpoint, such as "unc-nlp/lxmert-vqa-uncased", what
+        A folder without processor_config.json has the defaults: no extractor, 20 tokens, and the answers of
+        answers.json if there is one. For a published checkpoint, such as "unc-nlp/lxmert-vqa-uncased", what
         the hub lacks is filled in: the authors' answer table and detector.
 
         Args:
@@ -176,10 +179,10 @@ class ProcessorParts(ProcessorMixin):
                 and the tokenizer.
 
         Raises:
-            InputError: no such folder, and no name that the hub could have; or no processor in the folder.
+            InputError: no such folder, and not a possible hub name; or no processor in the folder.
             WeightsError: a hub name that is unknown, or out of reach and not in the cache. The extractor is
-                loaded when it is first asked for.
-            VocabularyError: no vocabulary there, or malformed answers.
+                loaded when first needed.
+            VocabularyError: no vocabulary, or malformed answers.
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
         name = str(pretrained_model_name_or_path)
@@ -214,7 +217,7 @@ class ProcessorParts(ProcessorMixin):
     def get_processor_dict(
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The stored settings, answers included, and the arguments that are left over."""
+        """The stored settings, including answers, and the unused arguments."""
         name = str(pretrained_model_name_or_path)
         hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         file = cached_file(name, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub)

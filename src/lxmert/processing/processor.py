@@ -1,10 +1,10 @@
-"""Pictures and words to batches, and scores to answers.
+"""Pictures and text to batches, and scores to answers.
 
-Words are cut by the tokenizer to at most 20 tokens, as in the paper (section 4.1 of the authors' code);
-pictures become `Regions` by an extractor, or are handed over as ready `Regions`. Padding of objects is made
-by `vision.padding`, nowhere else.
+Text is truncated by the tokenizer to at most 20 tokens, as in the paper (section 4.1 of the authors' code);
+`Regions` of pictures come from an extractor, or are passed in. Objects are padded by `vision.padding`,
+nowhere else.
 
-Shapes: B items of the batch, W tokens, O the most objects of any image, D features per object, C answers.
+Shapes: B items of the batch, W tokens, O the largest number of objects of an image, D features, C answers.
 """
 
 from collections.abc import Sequence
@@ -32,13 +32,13 @@ class LxmertProcessor(ProcessorParts):
     Args:
         tokenizer: an `LxmertTokenizer` or `LxmertTokenizerFast`.
         extractor: makes `Regions` of images, or its description (see `lxmert.vision.build_extractor`);
-            None where only ready `Regions` or text are processed.
-        answers: the answers in class order, or None; these too may be one of `weights.published`.
+            None if only existing `Regions` or text are processed.
+        answers: the answers in class order, or None; they may also be one of `weights.published`.
         max_text_length: tokens per text, special tokens included, at least 3.
 
     Raises:
-        ConfigurationError: an extractor that is none, or a text length below 3.
-        VocabularyError: answers that are not a list of different strings.
+        ConfigurationError: an invalid extractor, or a text length below 3.
+        VocabularyError: answers that are not a list of distinct strings.
     """
 
     def __call__(
@@ -58,36 +58,36 @@ class LxmertProcessor(ProcessorParts):
 
         Args:
             images: one image or several, see `lxmert.vision.load_image` for what an image can be. One image
-                with several texts is encoded once and serves all of them.
+                with several texts is encoded once for all of them.
             text: one text or several.
             text_pair: a second sentence for each text.
-            boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels. Extractors that find objects by
-                themselves need none; a detector then describes the given ones.
-            regions: ready `Regions` instead of images.
+            boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels. Extractors that find objects
+                themselves need none; with boxes, a detector describes those.
+            regions: existing `Regions` instead of images.
             max_length: tokens per text for this call instead of `max_text_length`.
-            padding: True to the longest text, "max_length" to `max_length`, False not at all. Always at the
-                end of the text, whatever `padding_side` the tokenizer has.
-            truncation: True cuts longer texts, False leaves them.
+            padding: True pads to the longest text, "max_length" to `max_length`, False not at all. Always at
+                the end of the text, whatever the tokenizer's `padding_side`.
+            truncation: True truncates longer texts, False does not.
             return_tensors: "pt" for torch, "np" for NumPy, "tf" for TensorFlow, None for lists.
 
         Returns:
             With text `input_ids`, `attention_mask`, `token_type_ids`, each (B, W) int64; with images or
             regions `visual_feats` (B, O, D) float32, `visual_pos` (B, O, 4) float32 in 0..1 and
-            `visual_attention_mask` (B, O) int64. Of TensorFlow, integers are int32. `model(**batch)` takes
-            it, `.to(device)` moves it.
+            `visual_attention_mask` (B, O) int64. With "tf", integers are int32. Pass it as
+            `model(**batch)`, move it by `.to(device)`.
 
         Raises:
             TextError: a text that is empty, has no known word or none within `max_length`.
             ImageError: an image that cannot be read.
             RegionsError: boxes or regions that are malformed.
             InputError: nothing given, or counts that do not match.
-            MissingExtraError: tensors of TensorFlow are asked for, which is not installed.
+            MissingExtraError: "tf" without TensorFlow installed.
         """
         if return_tensors not in ("pt", "np", TENSORFLOW, None):
             raise InputError(f"return_tensors is {return_tensors!r}; expected 'pt', 'np', 'tf' or None")
-        found = self._gather_regions(images, boxes, regions)
+        all_regions = self._gather_regions(images, boxes, regions)
         texts, pairs = as_texts(text, "text"), as_texts(text_pair, "text_pair")
-        check_counts(texts, pairs, None if found is None else len(found))
+        check_counts(texts, pairs, None if all_regions is None else len(all_regions))
         batch: dict[str, Any] = {}
         if texts is not None:
             length = self.max_text_length if max_length is None else checked_length(max_length)
@@ -95,16 +95,16 @@ class LxmertProcessor(ProcessorParts):
             batch |= encode_texts(
                 self.tokenizer, texts, pairs, tensors=return_tensors is not None, **settings
             )
-        if found is not None:
-            copies = len(texts) if texts is not None and len(found) == 1 else 1
-            batch |= pad_regions(found * copies)
+        if all_regions is not None:
+            copies = len(texts) if texts is not None and len(all_regions) == 1 else 1
+            batch |= pad_regions(all_regions * copies)
         if return_tensors in ("np", TENSORFLOW):
             batch = {name: torch.as_tensor(values).cpu().numpy() for name, values in batch.items()}
         elif return_tensors is None:
             batch = {name: v.tolist() if isinstance(v, Tensor) else v for name, v in batch.items()}
         features = BatchFeature(batch)
-        if found is not None and return_tensors == "pt":
-            features = features.to(found[0].device)
+        if all_regions is not None and return_tensors == "pt":
+            features = features.to(all_regions[0].device)
         return in_tensorflow(features) if return_tensors == TENSORFLOW else features
 
     def regions(self, images: Images, boxes: Boxes | None = None) -> list[Regions]:
@@ -116,7 +116,7 @@ class LxmertProcessor(ProcessorParts):
 
         Args:
             scores: (B, C) or (C,), the `question_answering_score` of a model, any real numbers.
-            top_k: how many answers each, at most C.
+            top_k: number of answers each, at most C.
 
         Returns:
             For each of the B items its answers, the most probable first (softmax over all C).

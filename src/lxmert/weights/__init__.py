@@ -1,4 +1,4 @@
-"""Checkpoints: what a load filled, strict loading, the authors' original files into our folders and back."""
+"""Checkpoints: load reports, strict loading, conversion of the authors' original files and back."""
 
 from lxmert.weights.convert import convert_original, export_original
 from lxmert.weights.report import LoadReport, load_complete, load_report

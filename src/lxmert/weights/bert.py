@@ -1,9 +1,9 @@
-"""Starting LXMERT from a BERT checkpoint: embeddings, language layers, pooler, the heads that BERT has too.
+"""Initialising LXMERT from a BERT checkpoint: embeddings, language layers, pooler, shared heads.
 
 Source: the authors' initialisation (specification section 3.5): embeddings, BERT's first layers into the
 language layers, the pooler, the masked-word head, and the next-sentence head into the matching head. There,
-BERT counts the right pair as class 0 and LXMERT as class 1; the authors copied the rows as they are, so their
-matching head began the wrong way round. Here the two rows change places.
+a matching pair is class 0 in BERT and class 1 in LXMERT; the authors copied the rows unchanged, so their
+matching head started reversed. Here the two rows are swapped.
 """
 
 import re
@@ -24,15 +24,15 @@ from lxmert.weights.shapes import shapes_of
 _MATCHING = "cls.seq_relationship."
 _TIED_DECODER = "cls.predictions.decoder."
 _LAYER = re.compile(r"lxmert\.encoder\.layer\.(\d+)\.")
-# Written out by older versions of transformers; it numbers the positions.
+# A buffer of position numbers, saved by older versions of transformers.
 _POSITION_IDS = "lxmert.embeddings.position_ids"
 
 
 def bert_folder(name: str) -> Path:
-    """The folder of a BERT checkpoint, which the hub is asked for where there is no such folder.
+    """The folder of a BERT checkpoint, downloaded from the hub if there is no such folder.
 
     Raises:
-        WeightsError: no such folder, and none on the hub or no way to it.
+        WeightsError: no such folder, and none on the hub or the hub is out of reach.
     """
     path = Path(name)
     if path.is_dir():
@@ -43,29 +43,29 @@ def bert_folder(name: str) -> Path:
 
 
 def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
-    """Fill what BERT has of an LxmertForPreTraining; the rest keeps its weights.
+    """Fill the parts of an LxmertForPreTraining that BERT has; the rest keeps its weights.
 
     Args:
-        model: changed in place; of BERT's width, vocabulary and positions.
+        model: changed in place; must have BERT's width, vocabulary and positions.
         name: a local folder, or a name on the hub, such as "bert-base-uncased".
 
     Returns:
-        What was filled, and what keeps its weights ("missing").
+        The tensors that were filled, and those that keep their weights ("missing").
 
     Raises:
-        WeightsError: there is no such checkpoint, it is none of BERT, or a tensor has another shape; nothing
-            was changed then.
+        WeightsError: there is no such checkpoint, it is not one of BERT, or a tensor has another shape;
+            nothing was changed then.
     """
-    found = _as_ours(read_folder(bert_folder(name)), model.config.l_layers)
+    tensors = _as_ours(read_folder(bert_folder(name)), model.config.l_layers)
     report = LoadReport.compare(
-        shapes_of(model.state_dict()), shapes_of(found), model=type(model).__name__, source=name
+        shapes_of(model.state_dict()), shapes_of(tensors), model=type(model).__name__, source=name
     )
     if not any(key.startswith("lxmert.encoder.layer.") for key in report.matched) or report.reshaped:
         raise WeightsError(
             f"{report.summary()}. Expected a BERT of this width and vocabulary, such as bert-base-uncased: "
             "let the configuration follow it"
         )
-    model.load_state_dict({key: found[key] for key in report.matched}, strict=False)
+    model.load_state_dict({key: tensors[key] for key in report.matched}, strict=False)
     model.tie_weights()
     return report
 
@@ -82,7 +82,7 @@ def _as_ours(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
             continue
         if key.startswith(_MATCHING):
             tensor = torch.flip(tensor, dims=(0,))
-        # The decoder's matrix is the word embedding, its bias a name for the head's own.
+        # The decoder's matrix is the word embedding, its bias an alias of the head's own.
         if not key.startswith(_TIED_DECODER):
             ours[key] = tensor
     return ours

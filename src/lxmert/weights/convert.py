@@ -1,8 +1,8 @@
-"""The authors' original `.pth` checkpoints into our model folder, and back.
+"""Conversion of the authors' original `.pth` checkpoints to our model folders, and back.
 
 Source: airsplay/lxmert. Pre-training saves ``model_LXRT.pth`` and ``EpochNN_LXRT.pth``; fine-tuning saves
 ``BEST.pth`` and ``LAST.pth``. The files hold names and tensors only, so the configuration is read from the
-shapes; what leaves no trace there (activation, dropout, LayerNorm epsilon, loss weight) is the original
+shapes; what the shapes do not show (activation, dropout, LayerNorm epsilon, loss weight) is the original
 code's.
 """
 
@@ -39,7 +39,7 @@ from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes, shapes_of
 from lxmert.whole_files import written_whole
 
-# The shapes do not tell the number of heads. Models of the paper's width have the paper's number; for any
+# The shapes do not show the number of heads. Models of the paper's width have the paper's number; for any
 # other width a guess would give a model that loads completely and answers wrongly.
 _PAPER_WIDTH, _PAPER_HEADS = 768, 12
 # The original code's weight of the visual losses; `transformers` rounds it to 6.67.
@@ -56,14 +56,14 @@ def convert_original(
     vocab_size: int | None = None,
     overwrite: bool = False,
 ) -> LoadReport:
-    """Write the model folder of an original checkpoint: config.json, model.safetensors, perhaps answers.json.
+    """Convert an original checkpoint to a model folder: config.json, model.safetensors, maybe answers.json.
 
     Args:
         checkpoint: the original `.pth`: pre-training (with or without ``module.``), encoder, or fine-tuned on
             VQA, GQA or NLVR2.
         folder: the folder to write.
         heads: attention heads per layer; None takes the paper's 12 for a model as wide as the paper's (768).
-        encoder_only: True keeps the encoder and the pooler alone, whatever heads there are.
+        encoder_only: True keeps only the encoder and the pooler, whatever heads there are.
         answers: the answer of each class id; its length must be the number of classes of the checkpoint.
         vocab_size: the number of word pieces of the tokenizer meant for the model, to be compared with the
             word embeddings of the checkpoint.
@@ -73,13 +73,13 @@ def convert_original(
         A complete report; `unexpected` lists original tensors that were left out.
 
     Raises:
-        WeightsError: the file cannot be read, is no LXMERT checkpoint, `heads` is needed and not given, or
-            `folder` is a file.
+        WeightsError: the file cannot be read, is not an LXMERT checkpoint, `heads` is needed but missing,
+            or `folder` is a file.
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
     refuse_file(folder)
-    # A model in shards, or in PyTorch's format, has the latter alone.
+    # A model in shards, or in PyTorch's format, has only the latter.
     for name in (SAFETENSORS_NAME, CONFIG_NAME):
         _check_target(folder / name, overwrite)
     original = _canonical(read_pytorch_file(checkpoint), str(checkpoint))
@@ -94,7 +94,7 @@ def convert_original(
         source=str(checkpoint),
     )
     report.require_complete()
-    _check_company(config, architecture, answers, vocab_size)
+    _check_answers_and_vocabulary(config, architecture, answers, vocab_size)
     _write_folder(folder, tensors, config, architecture)
     if answers is not None:
         write_answers(folder / ANSWERS_FILE, answers)
@@ -121,7 +121,7 @@ def export_original(
     Raises:
         WeightsError: the folder cannot be read, holds a model that the original code has no class for, or
             `checkpoint` is a folder.
-        IncompleteWeightsError: the folder lacks tensors that its configuration asks for; nothing is written.
+        IncompleteWeightsError: the folder lacks tensors that its configuration requires; nothing is written.
     """
     folder, checkpoint = Path(folder), Path(checkpoint)
     if checkpoint.is_dir():
@@ -131,9 +131,9 @@ def export_original(
     tensors = read_folder(folder)
     config = read_config(folder)
     architecture = _own_architecture(tensors)
-    words = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
-    if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and words is not None:
-        tensors.setdefault(TIED_DECODER, words)
+    embeddings = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
+    if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and embeddings is not None:
+        tensors.setdefault(TIED_DECODER, embeddings)
     report = LoadReport.compare(
         parameter_shapes(config, architecture),
         shapes_of(tensors),
@@ -149,7 +149,7 @@ def export_original(
     return report
 
 
-def _check_company(
+def _check_answers_and_vocabulary(
     config: LxmertConfig, architecture: Architecture, answers: Sequence[str] | None, vocab_size: int | None
 ) -> None:
     """Refuse an answer table or a vocabulary that belongs to another model."""
@@ -187,7 +187,7 @@ def _canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
 
 
 def _architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
-    """The class that a checkpoint's names and head shapes call for."""
+    """The class of a checkpoint, from its names and head shapes."""
     first = original.get(f"{FINETUNED_HEAD}0.weight")
     if first is not None and any(name.startswith(FINETUNED_ENCODER) for name in original):
         if first.ndim == 2 and first.shape[0] == first.shape[1]:
@@ -248,13 +248,13 @@ def _infer_config(
 
 
 def _untie_or_drop_copy(tensors: dict[str, Tensor], config: LxmertConfig) -> set[str]:
-    """Drop the decoder if it repeats the word embeddings, else record that it is a matrix of its own.
+    """Drop the decoder if it equals the word embeddings, else record that it is untied.
 
     Returns:
-        The names that the file need not hold because the model ties them.
+        The names that the file may lack because the model ties them.
     """
-    decoder, words = tensors.get(TIED_DECODER), tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
-    if decoder is not None and words is not None and not torch.equal(decoder, words):
+    decoder, word_embeddings = tensors.get(TIED_DECODER), tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
+    if decoder is not None and word_embeddings is not None and not torch.equal(decoder, word_embeddings):
         config.tie_word_embeddings = False
         return set()
     tensors.pop(TIED_DECODER, None)
@@ -266,13 +266,13 @@ def _write_folder(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     expected = parameter_shapes(config, architecture)
-    # A view into a larger storage would be written with the storage, and views of one storage not at all.
-    own = {
+    # Views of a larger storage would be written with all of it, and several views of one storage not at all.
+    copies = {
         name: tensors[name].clone(memory_format=torch.contiguous_format)
         for name in expected
         if name in tensors
     }
-    save_file(own, folder / SAFETENSORS_NAME, metadata=PT_FORMAT)
+    save_file(copies, folder / SAFETENSORS_NAME, metadata=PT_FORMAT)
     config.save_pretrained(folder)
 
 
@@ -280,7 +280,7 @@ def read_config(folder: str | Path) -> LxmertConfig:
     """The configuration of a local model folder.
 
     Raises:
-        WeightsError: it has none, or one that is malformed or of another kind of model.
+        WeightsError: it has none, or it is malformed or of another kind of model.
     """
     check_config(folder)
     return LxmertConfig.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Names of the types of numbers, as configurations, options and messages give them."""
+"""Names of dtypes, as in configurations, options and messages."""
 
 from typing import TYPE_CHECKING
 
@@ -7,5 +7,5 @@ if TYPE_CHECKING:
 
 
 def dtype_name(dtype: "torch.dtype") -> str:
-    """The name of a type without that of its library: "float32" of `torch.float32`."""
+    """The name of a dtype without that of its library: "float32" for `torch.float32`."""
     return str(dtype).removeprefix("torch.")

@@ -1,8 +1,8 @@
 """Reading and writing checkpoint files without ever running code that they contain.
 
 Two kinds are read: one PyTorch file (`.pth`, `.bin`; tensors only, arbitrary pickles are refused) and a model
-folder (safetensors preferred, else PyTorch, one file or shards with an index; else TensorFlow). Whatever
-wrote them, names and orientation are those of the PyTorch classes.
+folder (safetensors preferred, else PyTorch, one file or shards with an index; else TensorFlow). Names
+and orientation are always those of the PyTorch classes.
 """
 
 import json
@@ -28,9 +28,9 @@ SAFETENSORS_NAME = "model.safetensors"
 PYTORCH_NAME = "pytorch_model.bin"
 CONFIG_NAME = "config.json"
 PT_FORMAT = {"format": "pt"}
-"""The metadata by which `transformers` knows safetensors of a PyTorch class."""
+"""The metadata by which `transformers` recognises safetensors of a PyTorch class."""
 
-# How PyTorch begins to say that a file holds more than tensors.
+# Start of PyTorch's message that a file holds more than tensors.
 _REFUSED = "Weights only load failed"
 
 REFUSED_PICKLE = (
@@ -43,10 +43,10 @@ def check_config(folder: str | Path) -> None:
     """Refuse a local model folder whose config.json is not one of LXMERT.
 
     Raises:
-        WeightsError: no such file, no JSON object, or the configuration of another kind of model.
+        WeightsError: no such file, not a JSON object, or the configuration of another kind of model.
     """
     path = Path(folder) / CONFIG_NAME
-    # transformers takes a local folder without the file for one with the default configuration.
+    # transformers assumes the default configuration for a local folder without the file.
     if not path.is_file():
         raise WeightsError(f"No configuration in {str(folder)!r}; expected a {CONFIG_NAME}.")
     try:
@@ -63,15 +63,15 @@ def check_config(folder: str | Path) -> None:
 
 
 def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Tensor]:
-    """Parameter name -> tensor of a PyTorch checkpoint.
+    """Read a PyTorch checkpoint, parameter name -> tensor.
 
     Args:
         path: the file.
-        device: where the tensors go; "meta" gives names, shapes and dtypes without the numbers.
+        device: of the tensors; "meta" reads names, shapes and dtypes without the numbers.
 
     Raises:
-        WeightsError: no such file, truncated or corrupt, holds Python objects beyond tensors, is no flat
-            state dict, or holds a tensor that is not dense.
+        WeightsError: no such file, truncated or corrupt, holds Python objects other than tensors, is not a
+            flat state dict, or holds a tensor that is not dense.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,12 +86,12 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
         raise WeightsError(
             f"{str(path)!r} holds {_describe(loaded)}; expected a state dict of named tensors."
         )
-    strangers = [
+    foreign = [
         key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))
     ]
-    if strangers:
+    if foreign:
         raise WeightsError(
-            f"{str(path)!r} is no flat state dict: {strangers[0]!r} is {_describe(loaded[strangers[0]])}, "
+            f"{str(path)!r} is no flat state dict: {foreign[0]!r} is {_describe(loaded[foreign[0]])}, "
             "expected a tensor. Save the model's state_dict() alone and try again."
         )
     if device != "meta":
@@ -108,7 +108,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def is_refused_pickle(error: BaseException | None) -> bool:
-    """True for PyTorch's refusal to read Python objects, also where it is the cause of another error."""
+    """True for PyTorch's refusal to read Python objects, even as the cause of another error."""
     while error is not None:
         if _REFUSED in str(error):
             return True
@@ -117,7 +117,7 @@ def is_refused_pickle(error: BaseException | None) -> bool:
 
 
 def read_folder(folder: str | Path) -> dict[str, Tensor]:
-    """Parameter name -> tensor of a model folder, on the CPU.
+    """Read a model folder, parameter name -> tensor on the CPU.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
@@ -129,7 +129,7 @@ def read_folder(folder: str | Path) -> dict[str, Tensor]:
 
 
 def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
-    """Parameter name -> values of a model folder; bfloat16, which NumPy lacks, as float32.
+    """Read a model folder, parameter name -> values; bfloat16, which NumPy lacks, as float32.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
@@ -141,10 +141,10 @@ def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
 
 
 def refuse_file(folder: Path) -> None:
-    """Do nothing where a folder can be written into or made.
+    """Refuse an output folder that is a file or inside one.
 
     Raises:
-        WeightsError: it is a file, or would lie in one.
+        WeightsError: it is a file, or inside one.
     """
     file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
     if file is not None:
@@ -155,12 +155,12 @@ def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], 
     """Write config.json and model.safetensors.
 
     Args:
-        folder: made where there is none; files of these names are replaced.
+        folder: created if there is none; files of these names are replaced.
         arrays: state-dict name of a PyTorch class -> values.
         config: the configuration.
 
     Raises:
-        WeightsError: `folder` is a file, or would lie in one.
+        WeightsError: `folder` is a file, or inside one.
     """
     folder = Path(folder)
     refuse_file(folder)
@@ -172,14 +172,14 @@ def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], 
 
 
 def _as_tensor(array: np.ndarray) -> Tensor:
-    array = np.array(array, order="C")  # Keras may hand out views of its own, which cannot be written to
-    if array.dtype.name == "bfloat16":  # of ml_dtypes, which PyTorch does not know
+    array = np.array(array, order="C")  # Keras may return read-only views
+    if array.dtype.name == "bfloat16":  # from ml_dtypes, which PyTorch does not support
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
 
 def read_folder_shapes(folder: str | Path) -> dict[str, Shape]:
-    """Parameter name -> shape of a model folder, without reading the numbers.
+    """Read a model folder, parameter name -> shape, without reading the numbers.
 
     Raises:
         WeightsError: no weights in the folder, or a file that cannot be read.
@@ -229,7 +229,7 @@ def _pytorch_shapes(path: Path) -> dict[str, Shape]:
     return shapes_of(read_pytorch_file(path, device="meta"))
 
 
-# Files with any other ending are PyTorch's; its reader says what is wrong with them.
+# Files with any other extension are PyTorch's; its reader reports what is wrong with them.
 _READERS: Mapping[str, Callable[[Path], dict[str, Tensor]]] = {
     ".safetensors": _read_safetensors,
     ".h5": read_h5,

@@ -1,6 +1,6 @@
-"""Fingerprints of a model's weights, to be kept with what is made by them.
+"""Fingerprints of a model's weights, stored with whatever was made with them.
 
-Features, answers and code of other weights look like any; only the fingerprint tells them apart.
+Features, answers and compiled code of other weights look alike; only the fingerprint distinguishes them.
 """
 
 import hashlib
@@ -11,29 +11,29 @@ from torch import nn
 from lxmert.errors import WeightsError
 
 _LETTERS = 12
-"""48 bits: two of a million different models share one with a chance of 0.2 %."""
+"""48 bits: among a million different models two share one with a probability of 0.2 %."""
 
 
 def digest_weights(model: nn.Module) -> str:
-    """The SHA-256 of every tensor's name, shape, type and bytes, as 64 hexadecimal digits."""
+    """The SHA-256 of every tensor's name, shape, dtype and bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        # As bytes, for NumPy knows no bfloat16. A contiguous tensor of the CPU is read where it lies.
+        # As bytes, because NumPy lacks bfloat16. A contiguous tensor on the CPU is read in place.
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 def hash_weights(model: nn.Module) -> str:
-    """The first twelve digits of `digest_weights`: what an extractor's identity and description carry."""
+    """The first twelve digits of `digest_weights`, used in an extractor's identity and description."""
     return digest_weights(model)[:_LETTERS]
 
 
 def require_weights(name: object, found: str, expected: str | None) -> None:
-    """Do nothing where the fingerprints are equal, or where none was expected.
+    """Refuse weights with another fingerprint than expected; None accepts any.
 
     Raises:
-        WeightsError: the weights under this name have changed, so features would differ in silence.
+        WeightsError: the weights of this name have changed, so features would silently differ.
     """
     if expected is not None and found != expected:
         raise WeightsError(

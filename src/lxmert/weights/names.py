@@ -1,9 +1,9 @@
-"""The flat name tables: original checkpoints and ours, in both directions, and TensorFlow's into ours.
+"""The flat name tables between original checkpoints and ours, and from TensorFlow's to ours.
 
 Source: the parameter names of the original code (airsplay/lxmert, ``src/lxrt/modeling.py``, ``src/tasks``)
 and the state-dict names of `transformers`' LXMERT, which ours equal. The inner names of the encoder are the
 same on both sides; only the prefixes differ, so the whole table is a handful of prefix pairs per model class
-and is a bijection between the names it covers. ``shapes.py`` lists the names that stand behind the prefixes.
+and is a bijection between the names it covers. ``shapes.py`` lists the names after the prefixes.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Architecture(StrEnum):
 
     @property
     def is_finetuned(self) -> bool:
-        """True for the classes that the original code keeps under "lxrt_encoder", beside their head."""
+        """True for the classes whose encoder the original code names "lxrt_encoder", next to their head."""
         return self in (Architecture.QUESTION_ANSWERING, Architecture.VISUAL_REASONING)
 
 
@@ -56,9 +56,9 @@ _TENSORFLOW_LEAVES = {"gamma": "weight", "beta": "bias"}
 
 
 def canonical_original_name(name: str) -> str:
-    """The original name without ``module.`` (left by data parallelism, anywhere) and without gamma/beta.
+    """The original name without ``module.`` (left anywhere by data parallelism) and with gamma/beta renamed.
 
-    No parameter of LXMERT has a part called "module", so dropping every such part is safe.
+    No parameter of LXMERT has a part named "module", so dropping every such part is safe.
     """
     parts = [part for part in name.split(".") if part != "module"]
     if parts:
@@ -80,8 +80,8 @@ def to_original(name: str, architecture: Architecture, *, data_parallel: bool = 
     Args:
         name: a state-dict name of the class `architecture`.
         architecture: the class whose state dict holds the name.
-        data_parallel: True inserts the ``module.`` that the original code saves under several GPUs. Its own
-            loaders of pre-trained weights accept nothing else.
+        data_parallel: True inserts the ``module.`` that the original code saves with several GPUs. Its own
+            loaders of pre-trained weights accept no other names.
 
     Raises:
         WeightsError: the name belongs to no part that the original code has.
@@ -105,7 +105,7 @@ def _with_module(name: str, architecture: Architecture) -> str:
     return name
 
 
-# What stands first in the names of a model with heads; older files put the name of the whole model before it.
+# First parts of the names of a model with heads; older files prepend the name of the whole model.
 _TENSORFLOW_ROOTS = frozenset({"lxmert", "cls", "obj_predict_head", "answer_head"})
 _TENSORFLOW_KERNEL = "kernel"
 _TENSORFLOW_VARIABLES = {**_TENSORFLOW_LEAVES, "embeddings": "weight", _TENSORFLOW_KERNEL: "weight"}
@@ -115,8 +115,8 @@ def from_tensorflow(name: str) -> tuple[str, bool]:
     """Our name of a variable of `transformers`' former TensorFlow LXMERT, and whether it is transposed.
 
     For example "tf_lxmert_model/lxmert/encoder/layer_._0/output/dense/kernel:0" is the transpose of
-    "lxmert.encoder.layer.0.output.dense.weight". Every name begins with its part of a model with heads, those
-    of the model without heads with "lxmert." too.
+    "lxmert.encoder.layer.0.output.dense.weight". All names begin with the part of a model with heads, even
+    "lxmert." for the model without heads.
     """
     parts = name.removesuffix(":0").split("/")
     roots = [index for index, part in enumerate(parts[:-1]) if part in _TENSORFLOW_ROOTS]

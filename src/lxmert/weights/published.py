@@ -1,6 +1,6 @@
-"""Published checkpoints, and what belongs to each: answers, detector, vocabularies.
+"""Published checkpoints, with the answers, detector and vocabularies that belong to each.
 
-The authors' fine-tuned models lie on the hub without answer table, detector or vocabularies of the objects.
+The authors' fine-tuned models are on the hub without answer table, detector or vocabularies of the objects.
 This table names them: the files by address and SHA-256, the detector by name with its settings.
 
 Source: airsplay/lxmert and airsplay/py-bottom-up-attention on GitHub; the hub's organisation unc-nlp.
@@ -50,7 +50,7 @@ class PublishedDetector:
 
     Attributes:
         name: its hub name.
-        settings: how LXMERT's features are made with it, as `build_extractor` takes them.
+        settings: of LXMERT's features, as arguments of `build_extractor`.
         objects: its object classes.
         attributes: its attributes.
     """
@@ -61,7 +61,7 @@ class PublishedDetector:
     attributes: PublishedFile
 
     def to_dict(self) -> dict[str, Any]:
-        """What `build_extractor` makes the extractor of."""
+        """The extractor's specification for `build_extractor`."""
         return {"kind": "faster_rcnn", "detector": self.name, **self.settings}
 
 
@@ -72,7 +72,7 @@ class PublishedModel:
     Attributes:
         name: its hub name.
         answers: its answer table.
-        detector: what its objects are found with.
+        detector: the detector of its objects.
     """
 
     name: str
@@ -80,7 +80,7 @@ class PublishedModel:
     detector: PublishedDetector
 
     def completed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of a processor, its extractor and answers taken from here where they are missing."""
+        """The settings of a processor, with its extractor and answers filled in where they are missing."""
         stored = {key: value for key, value in settings.items() if value is not None}
         return {**settings, "extractor": self.detector, "answers": self.answers, **stored}
 
@@ -106,12 +106,12 @@ PUBLISHED_ANSWERS = {"vqa": VQA_ANSWERS, "gqa": GQA_ANSWERS}
 
 
 def published_model(name: str | Path) -> PublishedModel | None:
-    """What belongs to the model of this hub name, or None; a folder of the same name is the user's own."""
+    """The published model of this hub name, or None; a folder of the same name is the user's own."""
     return None if Path(name).is_dir() else _MODELS.get(str(name))
 
 
 def published_answers(name: str | Path) -> PublishedFile | None:
-    """What the answer head of this hub name's model scores, or None; a folder of the same name is its own."""
+    """The answer table of this hub name's model, or None; a folder of the same name is the user's own."""
     if (model := published_model(name)) is not None:
         return model.answers
     return PRETRAINING_ANSWERS if str(name) == _PRETRAINED and not Path(name).is_dir() else None
@@ -123,6 +123,6 @@ def published_detector(name: str | Path) -> PublishedDetector | None:
 
 
 def detector_spec(name: str | Path) -> dict[str, Any]:
-    """The extractor that finds objects with a detector: "scenes", a folder, or a hub name."""
+    """The specification of the extractor with a detector: "scenes", a folder, or a hub name."""
     known = published_detector(name)
     return {"kind": "faster_rcnn", "detector": str(name)} if known is None else known.to_dict()

@@ -1,7 +1,7 @@
-"""What a checkpoint gave to a model, name by name, and strict loading on top of it.
+"""Reports of which tensors a checkpoint filled, and strict loading based on them.
 
-`from_pretrained` fills what a checkpoint lacks with random numbers and only logs it. Here the same facts are
-a value (`LoadReport`), and `load_complete` refuses a model that is partly random.
+`from_pretrained` initialises what a checkpoint lacks at random and only logs it. Here the same facts are a
+value (`LoadReport`), and `load_complete` refuses a model that is partly random.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +40,7 @@ class LoadReport:
         source: the folder, file or hub name that was read.
         matched: filled from the checkpoint, tied tensors included.
         missing: in the model, not in the checkpoint: left at random values.
-        unexpected: in the checkpoint, not in the model: unused. None where the shape is not known.
+        unexpected: in the checkpoint, not in the model: unused. None if the shape is unknown.
         reshaped: in both with different shapes: left at random values. (checkpoint's shape, model's shape).
     """
 
@@ -75,7 +75,7 @@ class LoadReport:
         return not self.missing and not self.reshaped
 
     def summary(self) -> str:
-        """One line: the counts, and the first names of what is not as it should be."""
+        """One line: the counts, and the first names of tensors that did not match."""
         total = len(self.matched) + len(self.missing) + len(self.reshaped)
         parts = [f"{self.model} from {self.source}: {len(self.matched)} of {total} tensors matched"]
         if self.missing:
@@ -91,7 +91,7 @@ class LoadReport:
         return "; ".join(parts)
 
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """(status, name, shape in the checkpoint, shape in the model) of everything that did not match."""
+        """Rows (status, name, shape in the checkpoint, shape in the model) of tensors that did not match."""
         for name, shape in self.missing.items():
             yield "missing", name, "", _text(shape)
         for name, (found, expected) in self.reshaped.items():
@@ -104,7 +104,7 @@ class LoadReport:
         from rich.table import Table
         from rich.text import Text
 
-        # As texts, since brackets in a name would be taken for markup.
+        # As Text, since brackets in a name would be parsed as markup.
         title = Text(one_line(f"{self.source} → {self.model}"))
         table = Table("status", "tensor", "checkpoint", "model", title=title)
         colours = {"missing": "red", "reshaped": "red", "unexpected": "yellow"}
@@ -113,7 +113,7 @@ class LoadReport:
         return table
 
     def require_complete(self) -> None:
-        """Do nothing if the report is complete.
+        """Refuse an incomplete load.
 
         Raises:
             IncompleteWeightsError: some tensors were left at random values; the message counts and names
@@ -127,12 +127,12 @@ class LoadReport:
 
 
 def load_report(model_class: type[Any], name_or_folder: str | Path, **kwargs: Any) -> LoadReport:
-    """Load as `model_class.from_pretrained` does and report what matched; raises nothing about gaps.
+    """Load as `model_class.from_pretrained` does and report what matched, without raising for gaps.
 
     Args:
         model_class: one of the model classes, of PyTorch or of Keras.
         name_or_folder: a local model folder or a hub name.
-        **kwargs: handed to `from_pretrained`.
+        **kwargs: passed to `from_pretrained`.
 
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read.
@@ -159,7 +159,7 @@ def load_reported(
     except (LxmertError, TypeError, ValueError, ImportError, torch.OutOfMemoryError):
         raise  # the caller's arguments or machine, not the checkpoint
     except Exception as error:  # damaged bytes surface as almost any type
-        if is_refused_pickle(error):  # PyTorch goes on with advice to read the file all the same
+        if is_refused_pickle(error):  # PyTorch's message advises to read the file anyway
             raise WeightsError(f"A weights file of {source!r} {REFUSED_PICKLE}") from error
         raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
     shapes = shapes_of(model.state_dict())
@@ -183,7 +183,7 @@ def load_complete(
     Args:
         model_class: one of the model classes, of PyTorch or of Keras.
         name_or_folder: a local model folder or a hub name.
-        **kwargs: handed to `from_pretrained` (`dtype`, `attn_implementation`, `revision`, …).
+        **kwargs: passed to `from_pretrained` (`dtype`, `attn_implementation`, `revision`, …).
 
     Returns:
         The model, in evaluation mode, and the complete report. Tensors of the checkpoint that the model does
@@ -199,7 +199,7 @@ def load_complete(
 
 
 def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]:
-    """Shapes of checkpoint tensors that the model did not take; known for local folders only."""
+    """Shapes of unused checkpoint tensors, known for local folders only."""
     ordered = sorted(names)
     shapes = read_folder_shapes(source) if ordered and Path(source).is_dir() else {}
     return {name: shapes.get(name) for name in ordered}
@@ -207,11 +207,11 @@ def _unused_shapes(source: str, names: Iterable[str]) -> dict[str, Shape | None]
 
 @contextmanager
 def quiet_transformers(*, warnings_too: bool = True) -> Iterator[None]:
-    """Keep the bars of transformers off the console, and its warnings.
+    """Silence the progress bars of transformers, and its warnings.
 
     Args:
-        warnings_too: True also silences what is logged of missing tensors (the report says it) and of
-            retried downloads; False leaves warnings, for a training run.
+        warnings_too: True also silences warnings of missing tensors (which the report has) and of retried
+            downloads; False keeps warnings, for a training run.
     """
     hub_verbosity = hub_logging.get_verbosity()
     verbosity, progress = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()

@@ -1,7 +1,7 @@
-"""Every parameter of the model classes with its shape, written down from the configuration alone.
+"""All parameters of the model classes with their shapes, derived from the configuration alone.
 
 Source: the paper's section 3 and appendix; names as `transformers`' LXMERT. The list is made without building
-a model, so that a checkpoint can be checked from its names and shapes, and read backwards: the sizes of a
+a model, so that a checkpoint can be checked by its names and shapes, and inverted: the sizes of a
 configuration follow from the shapes of a checkpoint.
 
 Shape legend: H hidden, I intermediate, V words, D feature width, P box coordinates, A answers.
@@ -22,12 +22,12 @@ WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
-    """Name -> shape of tensors by name."""
+    """The shapes of tensors, by name."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def parameter_shapes(config: LxmertConfig, architecture: Architecture) -> dict[str, Shape]:
-    """State-dict name -> shape of every parameter of the class, in the order of its modules."""
+    """The shapes of all parameters of the class by state-dict name, in the order of its modules."""
     if architecture is Architecture.ENCODER:
         return dict(_encoder(config, ""))
     named = dict(_encoder(config, "lxmert."))
@@ -51,7 +51,7 @@ def _norm(name: str, size: int) -> Iterator[tuple[str, Shape]]:
 
 
 def _residual(name: str, hidden: int, inputs: int) -> Iterator[tuple[str, Shape]]:
-    """The linear layer and the LayerNorm that close every attention and every feed-forward block."""
+    """The linear layer and the LayerNorm at the end of every attention and feed-forward block."""
     yield from _linear(f"{name}.dense", hidden, inputs)
     yield from _norm(f"{name}.LayerNorm", hidden)
 
@@ -132,7 +132,7 @@ def _pair_head(config: LxmertConfig) -> Iterator[tuple[str, Shape]]:
 
 
 # Configuration field -> (parameter, axis) whose size it is. Names are those of LxmertModel and of the heads;
-# where several are given, the first that the checkpoint holds counts.
+# of several, the first that the checkpoint has counts.
 _SIZES: Mapping[str, tuple[tuple[str, int], ...]] = {
     "vocab_size": ((WORD_EMBEDDINGS, 0),),
     "hidden_size": ((WORD_EMBEDDINGS, 1),),
@@ -167,9 +167,9 @@ def infer_sizes(shapes: Mapping[str, Shape], architecture: Architecture) -> dict
     plain = {name.removeprefix("lxmert."): shape for name, shape in shapes.items()}
     fields: dict[str, Any] = {}
     for field, places in _SIZES.items():
-        found = [plain[name][axis] for name, axis in places if len(plain.get(name, ())) > axis]
-        if found:
-            fields[field] = found[0]
+        sizes = [plain[name][axis] for name, axis in places if len(plain.get(name, ())) > axis]
+        if sizes:
+            fields[field] = sizes[0]
     for field, module in _LAYERS.items():
         indices = [int(m[1]) for m in (re.match(rf"encoder\.{module}\.(\d+)\.", name) for name in plain) if m]
         fields[field] = max(indices, default=-1) + 1
@@ -178,7 +178,7 @@ def infer_sizes(shapes: Mapping[str, Shape], architecture: Architecture) -> dict
         fields["task_obj_predict"] = any(name.startswith("obj_predict_head.") for name in plain)
         for loss in ("obj", "attr", "feat"):
             decoder = f"obj_predict_head.decoder_dict.{loss}."
-            # With the whole head absent the flags stay at their default: there is nothing to build.
+            # Without the head the flags keep their defaults: there is nothing to build.
             if fields["task_obj_predict"]:
                 fields[f"visual_{loss}_loss"] = any(name.startswith(decoder) for name in plain)
     return fields

@@ -1,7 +1,7 @@
 """Reading the weights of `transformers`' former TensorFlow LXMERT, without TensorFlow.
 
 Source: the files that its `save_pretrained` wrote: `tf_model.h5` (HDF5, one group per part of the model;
-weights that two parts share stand in both) or safetensors with the metadata "format": "tf".
+weights that two parts share are in both) or safetensors with the metadata "format": "tf".
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ H5_NAME = "tf_model.h5"
 
 
 def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """TensorFlow's name -> tensor under our names; kernels become weights of the other orientation."""
+    """Rename TensorFlow's tensors to our names, transposing kernels to weights."""
     ours: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         key, transposed = from_tensorflow(name)
@@ -28,40 +28,40 @@ def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_h5(path: str | Path) -> dict[str, Tensor]:
-    """Our parameter names -> tensors of a `tf_model.h5`.
+    """Read a `tf_model.h5`, our parameter name -> tensor.
 
     Raises:
-        WeightsError: truncated, corrupt, or no file of weights.
+        WeightsError: truncated, corrupt, or not a file of weights.
         MissingExtraError: h5py is not installed.
     """
     return translated(_visit(path, lambda dataset: torch.from_numpy(dataset[()])))
 
 
 def read_h5_shapes(path: str | Path) -> dict[str, Shape]:
-    """Our parameter names -> shapes of a `tf_model.h5`, without reading the numbers; errors as `read_h5`."""
+    """Read a `tf_model.h5`, our parameter name -> shape, without the numbers; errors as `read_h5`."""
     return shapes_of(translated(_visit(path, lambda dataset: torch.empty(dataset.shape, device="meta"))))
 
 
 def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """Name inside the file -> what `take` makes of each array."""
+    """Apply `take` to each array of the file, by its name in the file."""
     try:
         import h5py
     except ImportError as error:
         raise MissingExtraError(
             f'Reading {str(path)!r} needs h5py, which is not installed: pip install "lxmert[keras]"'
         ) from error
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     try:
         with h5py.File(path, "r") as file:
             names: list[str] = []
             file.visit(names.append)
             for name in names:
                 if isinstance(file[name], h5py.Dataset):
-                    found[name] = take(file[name])
+                    tensors[name] = take(file[name])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(
             f"Cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})."
         ) from error
-    if not found:
+    if not tensors:
         raise WeightsError(f"{str(path)!r} holds no weights; expected a file saved by a TFLxmert class.")
-    return found
+    return tensors
