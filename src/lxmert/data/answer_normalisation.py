@@ -74,9 +74,9 @@ def clean_white_space(text: str) -> str:
 def process_punctuation(text: str) -> str:
     """The evaluator's processPunctuation.
 
-    A A punctuation mark disappears if it stands next to a space anywhere in the text, or if the text has a
-    comma between two digits anywhere; otherwise it becomes a space. Then periods not followed by
-    a digit are removed.
+    A punctuation mark disappears if it stands next to a space anywhere in the text, or if the text has a
+    comma between two digits anywhere; otherwise it becomes a space. Then periods not followed by a digit are
+    removed.
     """
     all_disappear = _COMMA_BETWEEN_DIGITS.search(text) is not None
     result = text

@@ -8,7 +8,7 @@ and may have
     answers   {answer: score}, or a list of strings, one per person asked
     label     true or false: whether the sentence is true
     id        a string or a whole number
-A A field of any other name is an error, unless its name begins with "_", which marks a comment. Fine-tuning
+A field of any other name is an error, unless its name begins with "_", which marks a comment. Fine-tuning
 reads the lines as questions (`labelled_split`) or as sentences about pairs (`nlvr2`).
 """
 

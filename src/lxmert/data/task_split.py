@@ -1,6 +1,6 @@
 """One split of a fine-tuning task, from files to examples, images and object labels; the same for all tasks.
 
-A Each task has its own reader of its files (`vqa_split`, `gqa_split`, `nlvr2_split`). This module does the
+Each task has its own reader of its files (`vqa_split`, `gqa_split`, `nlvr2_split`). This module does the
 rest: it joins splits, selects a part, and locates the images and their labels.
 """
 
@@ -76,11 +76,11 @@ class SplitReader(ABC):
     def image_path(self, split: str, example: TaskExample, place: int) -> Path:
         """The file of an example's image number `place`."""
 
-    def read_once(self, reader: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
+    def read_once(self, read: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
         """Call `read` on a file and cache the result, so that the file is read once only."""
-        key = (reader.__name__, path)
+        key = (read.__name__, path)
         if key not in self._cache:
-            self._cache[key] = reader(path, **settings)
+            self._cache[key] = read(path, **settings)
         content: _Content = self._cache[key]
         return content
 

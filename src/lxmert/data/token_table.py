@@ -32,7 +32,7 @@ class TokenTable:
         advance: Called with the number of sentences just done, for a progress bar.
 
     Raises:
-        DataError: A A sentence has an unpaired surrogate, which cannot be tokenised.
+        DataError: A sentence has an unpaired surrogate, which cannot be tokenised.
     """
 
     def __init__(

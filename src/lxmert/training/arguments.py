@@ -21,7 +21,7 @@ def choose_kernels(
     Args:
         model: a model with `lxmert.encoder`.
         optimisation: may name the attention, and determines whether the model is compiled.
-        on_cpu: True for training on a CPU; None means that there is no accelerator.
+        on_cpu: True for training on a CPU; None for the CPU unless there is an accelerator.
     """
     attention = optimisation.attention
     if on_cpu is None:
