@@ -2,10 +2,10 @@
 
 A picture shows 2 to 10 objects that differ in shape, colour, size and fill. `make_scenes` writes a data set
 (layout in `writing`), `sample` makes one picture with its questions. The same seed gives the same pixels and
-words everywhere, and the same bytes under the same Pillow (another one may compress the same pixels
-otherwise); image i of a seed does not depend on the number of images or processes.
+words everywhere, and the same bytes with the same Pillow (another version may compress them
+differently); image i of a seed does not depend on the number of images or processes.
 
-The texts are COCO captions, in the same format descriptions of every object (`descriptions`), VQA questions,
+The texts are COCO captions, descriptions of every object in the same format (`descriptions`), VQA questions,
 GQA questions (`gqa`: with functional programs, scene graphs, and what each answer entails), NLVR2 sentences
 about two pictures (`pairs`), and Visual Genome phrases and questions (`genome`).
 
@@ -42,16 +42,16 @@ most_common        other       Which color appears most often?
 =================  ==========  ===================================================================
 
 Answers are balanced: yes and no by a fair coin within each sentence pattern, the rest by symmetric chance.
-The most frequent answer of each family is right about one time in three.
+The most frequent answer of each family is correct about one time in three.
 
 GQA questions are of GQA's five structural types (query, verify, logical, choose, compare), five semantic ones
 and some forty detailed ones (`gqa.templates`); nothing is counted. An image has ten balanced questions, of
-which the best guess by kind gets 43 of 100 right, and eight more whose answers follow from theirs in every
+which the best guess by kind gets 43 % right, and eight more whose answers follow from theirs in every
 scene (`gqa.facts`), so that the consistency of answers can be measured.
 
 An NLVR2 sentence comes with two pairs of pictures of which it is true and two of which it is false; wherever
-its kind allows, each picture occurs with both labels (`pairs.choosing`). The words alone tell nothing, the
-words and one picture of the pair get at most 58 of 100 right.
+its kind allows, each picture occurs with both labels (`pairs.choosing`). The words alone reveal nothing; the
+words and one picture of the pair get at most 58 % right.
 """
 
 from lxmert.scenes.counts import SceneCounts

@@ -1,7 +1,7 @@
-"""Ten made annotators of each question, who sometimes disagree.
+"""Ten simulated annotators of each question, who sometimes disagree.
 
-One question in ten has one to three dissenters: a neighbouring number, a similar colour, another word for the
-same thing. At least seven always give the true answer, so it scores 1.0 under the official metric.
+One question in ten has one to three dissenters, who give a neighbouring number, a similar colour, or another
+word for the same thing. At least seven always give the true answer, which the official metric scores 1.0.
 """
 
 import random
@@ -60,7 +60,7 @@ def annotate(answer: str, rng: random.Random) -> list[dict[str, Any]]:
 
 
 def _other(answer: str, rng: random.Random) -> str:
-    """What a dissenter says in place of the true answer."""
+    """A dissenter's answer in place of the true one."""
     if answer.isdigit():
         number = int(answer)
         near = [str(number + step) for step in (-1, 1) if number + step >= 0]

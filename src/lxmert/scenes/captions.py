@@ -1,4 +1,4 @@
-"""Five captions of a scene, as COCO has: true sentences about some of what the picture shows."""
+"""Five captions of a scene, as in COCO: true sentences about parts of the picture."""
 
 import random
 from typing import Final
@@ -24,7 +24,7 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
     "place": ("{a} at the {place}.", "there is {a} at the {place} of the picture.", "at the {place} is {a}."),
 }
 _PLACE_SHARE: Final = 0.35
-"""An object is "at the left" where its centre lies in this share of the picture."""
+"""An object is "at the left" if its centre is within this fraction of the picture."""
 _TRIES: Final = 40
 _FULL: Final = (
     ("color", "shape"),
@@ -38,18 +38,18 @@ _PART: Final = (("color",), ("shape",), ("color", "shape"), ("size", "shape"), (
 def caption(scene: Scene, rng: random.Random) -> list[str]:
     """Five different captions, each at most 18 words and punctuation marks."""
     view = View(scene)
-    made: dict[str, None] = {}
+    texts: dict[str, None] = {}
     makers = (_pair, _group, _group, _two_groups, _side, _place)
     for _ in range(_TRIES):
         text = rng.choice(makers)(view, rng)
         if text is not None and len(words_of(text)) <= WORDS_MAX:
-            made.setdefault(text)
-        if len(made) == CAPTIONS:
-            return list(made)
-    # A pair of objects can be worded in a great many ways, so this ends.
-    while len(made) < CAPTIONS:
-        made.setdefault(_pair(view, rng))
-    return list(made)
+            texts.setdefault(text)
+        if len(texts) == CAPTIONS:
+            return list(texts)
+    # A pair of objects can be worded in a great many ways, so this terminates.
+    while len(texts) < CAPTIONS:
+        texts.setdefault(_pair(view, rng))
+    return list(texts)
 
 
 def _pair(view: View, rng: random.Random) -> str:
@@ -93,8 +93,8 @@ def _place(view: View, rng: random.Random) -> str | None:
     thing = rng.choice(view.scene.objects)
     place = rng.choice(PLACES)
     axis = 0 if place in ("left", "right") else 1
-    share = thing.center_px[axis] / view.scene.size_hw[1 - axis]
-    if (share if place in ("left", "top") else 1 - share) > _PLACE_SHARE:
+    fraction = thing.center_px[axis] / view.scene.size_hw[1 - axis]
+    if (fraction if place in ("left", "top") else 1 - fraction) > _PLACE_SHARE:
         return None
     described = describe(thing, rng.choice(_FULL))
     return written(rng.choice(TEMPLATES["place"]), rng, a=described, place=place)

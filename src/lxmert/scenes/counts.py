@@ -1,4 +1,4 @@
-"""What a made data set holds, counted."""
+"""Counts of the contents of a made data set."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from lxmert.scenes.naming import SPLITS
 from lxmert.scenes.records import ImageRecords
 
 NLVR2_KNOWN: Final = ("sentence", "left", "right")
-"""What somebody may know who guesses a label: the sentence alone, or one picture too."""
+"""What is known to the guesser of a label: the sentence alone, or also one picture."""
 
 
 @dataclass
 class SplitCounts:
-    """How much one split holds.
+    """The counts of one split.
 
     Attributes:
         images: Pictures.
@@ -21,7 +21,7 @@ class SplitCounts:
         captions: COCO captions.
         questions: VQA questions.
         gqa_questions: GQA questions, balanced or not.
-        gqa_balanced: The balanced ones of them.
+        gqa_balanced: Balanced GQA questions.
         nlvr2_examples: Sentences about pairs.
         vg_regions: Phrases of Visual Genome's form.
         vg_questions: Questions of Visual Genome's form.
@@ -55,15 +55,15 @@ Guesses = dict[str, Counter[str]]
 
 @dataclass
 class SceneCounts:
-    """What a made data set holds.
+    """The counts of a made data set.
 
     Attributes:
         splits: Counts by split.
         families: By family of VQA questions, how often each answer occurs, all splits together.
         gqa_guesses: By kind of balanced GQA questions, how often each answer, or the first or the second of
-            two offered ones, is right, all splits together.
-        nlvr2_right: How many NLVR2 labels the best guesser gets right who knows the "sentence", or the
-            sentence and the "left" or the "right" picture, all splits together.
+            two offered ones, is correct, all splits together.
+        nlvr2_right: Number of NLVR2 labels that the best guess from the "sentence", or the sentence and the
+            "left" or "right" picture, gets right, all splits together.
     """
 
     splits: dict[str, SplitCounts] = field(default_factory=lambda: {split: SplitCounts() for split in SPLITS})
@@ -74,9 +74,12 @@ class SceneCounts:
     def add(self, records: ImageRecords) -> None:
         """Count one more image."""
         self.splits[records.split].add(records)
-        for ours, theirs in ((self.families, records.answers), (self.gqa_guesses, records.gqa_guesses)):
-            for name, answers in theirs.items():
-                ours.setdefault(name, Counter()).update(answers)
+        for totals, image_counts in (
+            (self.families, records.answers),
+            (self.gqa_guesses, records.gqa_guesses),
+        ):
+            for name, answers in image_counts.items():
+                totals.setdefault(name, Counter()).update(answers)
         for known in NLVR2_KNOWN:
             self.nlvr2_right[known] += records.counts[f"nlvr2_by_{known}"]
 
@@ -97,17 +100,17 @@ class SceneCounts:
 
     @property
     def blind_accuracy(self) -> float:
-        """Share of VQA questions that the most frequent answer of their family gets right, 0..1."""
+        """Fraction of VQA questions that the most frequent answer of their family gets right."""
         return _blind_accuracy(self.families)
 
     @property
     def gqa_blind_accuracy(self) -> float:
-        """Share of balanced GQA questions that the best guess of their kind gets right, 0..1."""
+        """Fraction of balanced GQA questions that the best guess of their kind gets right."""
         return _blind_accuracy(self.gqa_guesses)
 
     @property
     def nlvr2_blind_accuracy(self) -> dict[str, float]:
-        """Shares of NLVR2 labels, 0..1, that are right at most without both pictures; see `nlvr2_right`."""
+        """Maximum fractions of NLVR2 labels guessed without both pictures; see `nlvr2_right`."""
         total = self.nlvr2_examples
         return {known: self.nlvr2_right[known] / total if total else 0.0 for known in NLVR2_KNOWN}
 

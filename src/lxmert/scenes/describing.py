@@ -1,4 +1,4 @@
-"""Describing objects of a scene: which descriptions fit how many of them, and the words for one.
+"""Descriptions of objects in a scene: how many objects they fit, and their words.
 
 A description is a tuple of (attribute, value) pairs in the order of `lexicon.ATTRIBUTES`; the empty one fits
 every object.
@@ -15,7 +15,7 @@ from lxmert.scenes.world import Scene, SceneObject
 
 Description = tuple[tuple[str, str], ...]
 _LENGTH_WEIGHTS: Final = {0: 1, 1: 4, 2: 4, 3: 1}
-"""How often a reference has so many attributes, where all are possible; four are never needed."""
+"""Weights of a reference's number of attributes, if all are possible; four are never needed."""
 _SUBSETS: Final = tuple(
     names for length in range(len(ATTRIBUTES) + 1) for names in itertools.combinations(ATTRIBUTES, length)
 )
@@ -35,18 +35,18 @@ class View:
             self._of_object.append(fitting)
 
     def count(self, description: Description) -> int:
-        """How many objects a description fits."""
+        """Number of objects that a description fits."""
         return self.counts.get(description, 0)
 
     def reference(
         self, rng: random.Random, without: Collection[str] = (), other_than: SceneObject | None = None
     ) -> tuple[SceneObject, Description] | None:
-        """A random object with a description that fits nothing else; None where there is none.
+        """A random object with a description that fits only it; None if there is none.
 
         Args:
-            rng: source of chance.
+            rng: source of randomness.
             without: attributes that the description must not mention.
-            other_than: an object that must not be the one.
+            other_than: an object that must not be chosen.
         """
         order = rng.sample(range(len(self.scene.objects)), len(self.scene.objects))
         for index in order:
@@ -70,7 +70,7 @@ class View:
         return describe(rng.choice(self.scene.objects), names)
 
     def absent(self, rng: random.Random, names: Sequence[str]) -> Description | None:
-        """A description that fits nothing, mostly a near miss: an object's with one attribute changed."""
+        """A description that fits nothing but nearly fits an object; None if none was found."""
         for _ in range(_NEAR_MISSES):
             values = dict(self.present(rng, names))
             changed = rng.choice(names)
@@ -92,12 +92,12 @@ class View:
 
 
 def describe(thing: SceneObject, names: Sequence[str]) -> Description:
-    """The description of an object by these attributes, which are in the order of `ATTRIBUTES`."""
+    """Describe an object by these attributes, given in the order of `ATTRIBUTES`."""
     return tuple((name, thing.attribute(name)) for name in names)
 
 
 def in_order(values: Mapping[str, str]) -> Description:
-    """The description by these values, in the order of `ATTRIBUTES`."""
+    """Make a description of these values, in the order of `ATTRIBUTES`."""
     return tuple((name, values[name]) for name in ATTRIBUTES if name in values)
 
 

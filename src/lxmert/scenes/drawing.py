@@ -1,6 +1,6 @@
-"""Drawing a scene: antialiased objects on a textured background, noise over everything.
+"""Drawing a scene: antialiased objects on a textured background, with noise over everything.
 
-Each object is drawn alone at `_OVERSAMPLING` times its size, as masks, then reduced and pasted. Patterns
+Each object is drawn separately at `_OVERSAMPLING` times its size, as masks, then reduced and pasted. Patterns
 and noise use integer arithmetic only, so that a seed gives the same pixels on every processor.
 """
 
@@ -27,7 +27,7 @@ _PALER: Final = 0.8
 
 
 def draw_scene(scene: Scene) -> Image.Image:
-    """The picture, RGB, of size `scene.size_hw`."""
+    """Draw the picture, RGB, of size `scene.size_hw`."""
     rng = random.Random(scene.background.seed)
     image = Image.fromarray(_background(scene.background, scene.size_hw, rng))
     for thing in scene.objects:
@@ -69,7 +69,7 @@ def _ring(silhouette: Image.Image, corners: list[tuple[float, float]], thickness
     """The part of the silhouette within `thickness_px` of its outline."""
     line = Image.new("L", silhouette.size)
     width = round(2 * thickness_px * _OVERSAMPLING)
-    # The second point again at the end: the joint at the first corner is drawn too.
+    # The second point is repeated at the end, so that the joint at the first corner is drawn too.
     ImageDraw.Draw(line).line([*corners, *corners[:2]], fill=255, width=width, joint="curve")
     return ImageChops.darker(silhouette, line)
 
@@ -85,7 +85,7 @@ def _stripes(thing: SceneObject, size_wh: tuple[int, int]) -> Image.Image:
     if slant[0] and slant[1]:
         period *= 2**0.5
     for k in range(-int(reach / period) - 1, int(reach / period) + 2):
-        # A line through a point that is k periods from the centre, at a right angle to the stripes' axis.
+        # A line through a point k periods from the centre, at a right angle to the stripes' axis.
         x, y = width / 2, height / 2
         if slant == (1, 0):
             y += k * period
@@ -98,7 +98,7 @@ def _stripes(thing: SceneObject, size_wh: tuple[int, int]) -> Image.Image:
 
 
 def _mixed(color_rgb: Rgb, other_rgb: Rgb, share: float) -> Rgb:
-    """The colour with `share` of the other one mixed in."""
+    """Mix a fraction `share` of another colour into a colour."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(color_rgb, other_rgb, strict=True))
     return red, green, blue
 
@@ -113,7 +113,7 @@ def _background(
 
 
 def _pattern(background: Background, size_hw: tuple[int, int], rng: random.Random) -> npt.NDArray[np.int32]:
-    """How much of the second colour each pixel takes, (height, width), 0..255."""
+    """The proportion of the second colour in each pixel, (height, width), 0..255."""
     height, width = size_hw
     period = background.period_px
     y, x = np.ogrid[0:height, 0:width]
@@ -138,7 +138,7 @@ def _pattern(background: Background, size_hw: tuple[int, int], rng: random.Rando
 
 
 def _noisy(image: Image.Image, amplitude: int, rng: random.Random) -> Image.Image:
-    """The image with noise of triangular distribution, at most `amplitude` of 255 up or down."""
+    """Add noise of triangular distribution, at most `amplitude` of 255 up or down."""
     pixels = np.asarray(image).astype(np.int32)
     raw = np.frombuffer(rng.randbytes(2 * pixels.size), dtype=np.uint8).reshape(2, *pixels.shape)
     noise = (raw[0].astype(np.int32) - raw[1]) * amplitude // 255

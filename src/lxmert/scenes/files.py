@@ -1,6 +1,6 @@
 """The files of a made data set, written image by image.
 
-Pictures are complete or absent; annotation files get their names when all of them are complete.
+Pictures are complete or absent; annotation files get their final names when all of them are complete.
 """
 
 import os
@@ -18,14 +18,14 @@ _LICENSE: Final = {"name": "CC0 1.0", "url": "https://creativecommons.org/public
 
 @dataclass(frozen=True)
 class _Layout:
-    """What stands around the records of an annotation file, and between them."""
+    """The text around and between the records of an annotation file."""
 
     head: str
     separator: str
     tail: str
     first: str = "\n"
     with_images: bool = False
-    """Whether the images' records, few and short, follow the others as a list of their own."""
+    """Whether the images' records, few and short, follow as a separate list."""
 
 
 _LIST: Final = _Layout("[", ",\n", "\n]\n")
@@ -34,7 +34,7 @@ _LINES: Final = _Layout("", "\n", "\n", first="")
 
 
 def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
-    """The annotation files of a split by the kinds of their records."""
+    """The layouts of a split's annotation files, by the kind of their records."""
     coco = {"info": info, "licenses": [{"id": 1, **_LICENSE}]}
     vqa = {"data_type": "scenes", "data_subtype": split, "license": _LICENSE}
 
@@ -59,12 +59,12 @@ def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
 
 
 class DataSetFiles:
-    """The files of all splits; annotations are written beside their final names until all are complete.
+    """The files of all splits; annotations have temporary names until all are complete.
 
     Args:
         folder: The data set's directory, with its sub-directories.
-        seed: Named in the files.
-        version: The generator's version, named in the files.
+        seed: Recorded in the files.
+        version: The generator's version, recorded in the files.
     """
 
     def __init__(self, folder: Path, seed: int, version: int) -> None:
@@ -105,7 +105,7 @@ class DataSetFiles:
             self._streams[kind, split].write(start + layout.separator.join(lines))
 
     def finish(self) -> None:
-        """Complete all files and give them their names."""
+        """Complete all files and rename them to their final names."""
         for (kind, split), stream in self._streams.items():
             layout = self._layouts[kind, split]
             if layout is not _LINES or (kind, split) not in self._empty:

@@ -1,4 +1,4 @@
-"""Making images one after the other, or in several processes; the result is the same."""
+"""Generating images sequentially or in several processes, with the same result."""
 
 import multiprocessing
 import signal
@@ -11,13 +11,13 @@ from typing import Final
 from lxmert.scenes.records import ImageRecords, image_records
 
 _CHUNK: Final = 16
-"""Images per task: large against the cost of handing a task over, small against a progress bar's patience."""
+"""Images per task: enough to outweigh the cost of a task, few enough for a smooth progress bar."""
 
 
 def generate(
     seed: int, images: int, questions_per_image: int, workers: int
 ) -> Generator[ImageRecords, None, None]:
-    """The records of images 0 to `images` - 1, in order."""
+    """Generate the records of images 0 to `images` - 1, in order."""
     workers = min(workers, -(-images // _CHUNK))
     if workers == 1:
         for index in range(images):
@@ -25,7 +25,7 @@ def generate(
         return
     # "spawn": a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    # What a worker has begun cannot be cancelled: it asks this one image by image.
+    # A running task cannot be cancelled: the worker checks this event after each image.
     is_over = context.Event()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(is_over,))
     waiting: deque[Future[list[ImageRecords]]] = deque()
@@ -33,7 +33,7 @@ def generate(
         for start in range(0, images, _CHUNK):
             stop = min(start + _CHUNK, images)
             waiting.append(pool.submit(_chunk, seed, start, stop, questions_per_image))
-            # Enough tasks ahead to keep every worker busy, and no more: finished pictures lie in memory.
+            # Enough tasks in advance to keep every worker busy, and no more: finished pictures take memory.
             if len(waiting) > 3 * workers:
                 yield from waiting.popleft().result()
         while waiting:
@@ -52,7 +52,7 @@ def _chunk(seed: int, start: int, stop: int, questions_per_image: int) -> list[I
 
 
 class _Worker:
-    """What a worker was given when it began."""
+    """The state of a worker process."""
 
     is_over: Event
 
@@ -62,5 +62,5 @@ _worker = _Worker()
 
 def _begin(is_over: Event) -> None:
     _worker.is_over = is_over
-    # Ctrl-C reaches every process of a terminal; the parent alone ends the work, without tracebacks of all.
+    # Ctrl-C reaches every process of a terminal; only the parent ends the work, without their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -22,7 +22,7 @@ QUESTIONS: Final = 6
 _OPEN_FAMILIES: Final = tuple(family for family in FAMILIES if family.answer_type != "yes/no")
 _ID_STEP: Final = 100
 _PAIR_SHARE: Final = 0.4
-"""Share of the phrases that are about two objects."""
+"""Fraction of the phrases that are about two objects."""
 _NAMES: Final = (("shape",), ("color", "shape"), ("size", "color", "shape"), ("fill", "color", "shape"))
 _ALONE: Final = ("{a}", "{one}", "the {one}")
 _TOGETHER: Final = ("{a} {side} {a2}", "the {one} is {side} the {one2}", "{one} {side} {a2}")
@@ -43,12 +43,12 @@ def image_data(scene: Scene, index: int) -> dict[str, Any]:
 
 
 def region_descriptions(scene: Scene, index: int, rng: random.Random) -> dict[str, Any]:
-    """The record of region_descriptions.json: different phrases, each with the box of what it is about."""
+    """The record of region_descriptions.json: different phrases, each with the box of its objects."""
     image_id = image_id_of(index)
     phrases: dict[str, Sequence[SceneObject]] = {}
     for _ in range(2 * PHRASES):
-        pair = len(scene.objects) > 1 and rng.random() < _PAIR_SHARE
-        things = rng.sample(scene.objects, 2 if pair else 1)
+        is_pair = len(scene.objects) > 1 and rng.random() < _PAIR_SHARE
+        things = rng.sample(scene.objects, 2 if is_pair else 1)
         text = _phrase(scene, things, rng)
         if text is not None and len(phrases) < PHRASES:
             phrases.setdefault(text, things)
@@ -73,14 +73,14 @@ def _phrase(scene: Scene, things: Sequence[SceneObject], rng: random.Random) -> 
 
 
 def _box(things: Sequence[SceneObject]) -> dict[str, int]:
-    """The smallest box around some objects."""
+    """The bounding box of some objects."""
     lefts, tops, rights, bottoms = zip(*(thing.box_xyxy_px for thing in things), strict=True)
     x, y = min(lefts), min(tops)
     return {"x": x, "y": y, "width": max(rights) - x, "height": max(bottoms) - y}
 
 
 def question_answers(scene: Scene, index: int, rng: random.Random) -> dict[str, Any]:
-    """The record of question_answers.json: questions that ask for more than yes or no."""
+    """The record of question_answers.json: questions with other answers than yes and no."""
     image_id = image_id_of(index)
     pairs = [
         {
@@ -97,7 +97,7 @@ def question_answers(scene: Scene, index: int, rng: random.Random) -> dict[str, 
 
 
 def free_answer(answer: str) -> str:
-    """An answer as people write it: "3" as "Three.", "star" as "A star.", "left" as "The left."."""
+    """An answer as people write it: "Three." for "3", "A star." for "star", "The left." for "left"."""
     words = answer
     if answer.isdigit():
         words = NUMBER_WORDS[int(answer)] if int(answer) else answer

@@ -1,7 +1,7 @@
 """Attributes of the made objects and the English words for them.
 
 Every value of an attribute is its own canonical word, used in answers and annotations; questions and
-captions may say it in other words (`WORDS`).
+captions may use other words (`WORDS`).
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ COLORS_RGB: Final[dict[str, tuple[int, int, int]]] = {
     "purple": (138, 42, 176),
     "black": (34, 34, 40),
 }
-"""Prototype of each colour, sRGB 0..255. Objects vary a little around it; the pairs stay far apart."""
+"""Prototype of each colour, sRGB 0..255. Objects vary a little around it; the colours stay far apart."""
 COLORS: Final = tuple(COLORS_RGB)
 
 VALUES: Final[dict[str, tuple[str, ...]]] = {
@@ -42,7 +42,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
 """Other words for a value in questions and captions; a value that is not listed has only its own word."""
 
 GENERIC_NOUNS: Final = ("thing", "object", "item")
-"""Nouns that say nothing about the shape."""
+"""Nouns that do not name the shape."""
 
 PLURALS: Final[dict[str, str]] = {
     **{noun: f"{noun}s" for noun in (*GENERIC_NOUNS, *SHAPES)},

@@ -1,4 +1,4 @@
-"""Splits, ids and names of made images: all follow from the image's index alone.
+"""Splits, ids and names of made images, determined by the image's index alone.
 
 So a larger data set of the same seed extends a smaller one.
 """
@@ -9,17 +9,17 @@ SPLITS: Final = ("train", "val", "test")
 OBJECT_ID_STEP: Final = 100
 """Object k of an image has id image_id * 100 + k."""
 QUESTION_ID_STEP: Final = 1000
-"""Question k of an image has id image_id * 1000 + k, as in VQA v2 where the step hides in the ids."""
+"""Question k of an image has id image_id * 1000 + k, as in VQA v2, where the ids have the same step."""
 _SPLIT_OF_LAST_DIGIT: Final = {8: "val", 9: "test"}
 
 
 def split_of(index: int) -> str:
-    """Of each ten images eight are for training, one for validation, one for testing."""
+    """The split of an image: of every ten, eight are for training, one for validation, one for testing."""
     return _SPLIT_OF_LAST_DIGIT.get(index % 10, "train")
 
 
 def earlier_of_split(index: int, most: int) -> list[int]:
-    """The images of the same split that come before an image, the nearest first, `most` at most."""
+    """The images of the same split before an image, the nearest first, at most `most` of them."""
     split = split_of(index)
     found: list[int] = []
     for earlier in range(index - 1, -1, -1):
@@ -41,5 +41,5 @@ def image_name(index: int) -> str:
 
 
 def image_path(index: int) -> str:
-    """Where the image lies in the data set's directory."""
+    """Path of the image in the data set's directory."""
     return f"images/{split_of(index)}/{image_name(index)}.png"

@@ -1,4 +1,4 @@
-"""Programs: what a question asks, as a few steps that can be executed on a scene.
+"""Programs: the meaning of a question as a few steps that can be executed on a scene.
 
 Step k may use the results of earlier steps (`inputs`); the last step's result is the answer. A value is a
 list of objects, one object, a number, a truth value or a word. The operations:
@@ -30,8 +30,8 @@ extreme        objects -> object    "largest" or "smallest" by the longer side o
 most_common    -> word              attribute: its most frequent value in the scene
 =============  ===================  ==========================================================
 
-A question that a careful person could answer in two ways is not asked: where an operation would have to
-decide a close case (margins below), or a reference fits no object or several, executing raises
+A question that a careful person could answer in two ways is not asked: if an operation would have to decide
+a close case (margins below), or a reference fits no object or several, executing raises
 `AmbiguousProgramError`.
 """
 
@@ -45,15 +45,15 @@ from lxmert.errors import InputError
 from lxmert.scenes.world import Scene, SceneObject
 
 RELATION_MARGIN: Final = 0.08
-"""Least offset of two centres, as a share of the picture's side, for left, right, above, below."""
+"""Minimum offset of two centres, as a fraction of the picture's side, for left, right, above, below."""
 HALF_MARGIN: Final = 0.06
-"""Least distance of a centre from the picture's middle line, as a share of the picture's side."""
+"""Minimum distance of a centre from the picture's middle line, as a fraction of the picture's side."""
 SIZE_RATIO: Final = 1.2
-"""Least ratio of two diameters for larger, smaller, largest and smallest."""
+"""Minimum ratio of two diameters for larger, smaller, largest and smallest."""
 DISTANCE_RATIO: Final = 1.15
-"""Least ratio of the two distances that decide nearest and farthest, in pixels."""
+"""Minimum ratio of the two distances that decide nearest and farthest, in pixels."""
 UNIT_DISTANCE_RATIO: Final = 1.05
-"""The same with the picture stretched to a square, so that the picture's proportions never decide."""
+"""The same with the picture scaled to a square, so that its proportions never decide."""
 AXES: Final[dict[str, tuple[int, int]]] = {
     "left": (0, -1),
     "right": (0, 1),
@@ -66,7 +66,7 @@ Argument = str | dict[str, str] | None
 
 
 class AmbiguousProgramError(InputError):
-    """The scene gives the program no clear answer; nothing is wrong with the program itself."""
+    """The scene has no clear answer to the program; nothing is wrong with the program itself."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Step:
     argument: Argument = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The step as it is written to disk."""
+        """The step as stored on disk."""
         return {"operation": self.operation, "inputs": list(self.inputs), "argument": self.argument}
 
 
@@ -86,7 +86,7 @@ Program = tuple[Step, ...]
 
 
 def program_from_json(steps: Sequence[dict[str, Any]]) -> Program:
-    """A program as read from the key "program" of an annotation."""
+    """Parse a program from the key "program" of an annotation."""
     try:
         return tuple(Step(step["operation"], tuple(step["inputs"]), step["argument"]) for step in steps)
     except (KeyError, TypeError) as error:
@@ -96,7 +96,7 @@ def program_from_json(steps: Sequence[dict[str, Any]]) -> Program:
 
 
 def execute(program: Sequence[Step], scene: Scene) -> str:
-    """The answer of a program as a word: "yes", "no", a number, or an attribute's value.
+    """Execute a program; returns its answer as a word: "yes", "no", a number, or an attribute's value.
 
     Raises:
         AmbiguousProgramError: the scene leaves the answer open.
@@ -154,25 +154,25 @@ def only(things: Objects) -> SceneObject:
     return things[0]
 
 
-def _two(first: SceneObject, second: SceneObject) -> None:
+def _require_distinct(first: SceneObject, second: SceneObject) -> None:
     if first is second:
         raise AmbiguousProgramError("an object is compared with itself")
 
 
 def offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> float:
-    """How far a thing lies in the direction from the origin, as a share of the picture's side."""
+    """The offset of a thing from the origin in a direction, as a fraction of the picture's side."""
     axis, sign = AXES[direction]
     side = scene.size_hw[1 - axis]
     return sign * (thing.center_px[axis] - origin.center_px[axis]) / side
 
 
 def is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
-    """Whether a thing lies left or right of, above or below the origin; ambiguous where almost level."""
-    _two(thing, origin)
-    how_far = offset(scene, direction, thing, origin)
-    if abs(how_far) < RELATION_MARGIN:
+    """Whether a thing is left or right of, above or below the origin; ambiguous if almost level."""
+    _require_distinct(thing, origin)
+    distance = offset(scene, direction, thing, origin)
+    if abs(distance) < RELATION_MARGIN:
         raise AmbiguousProgramError(f"two objects are almost level, {direction} is not clear")
-    return how_far > 0
+    return distance > 0
 
 
 def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) -> Objects:
@@ -181,8 +181,8 @@ def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) 
 
 
 def same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
-    """Whether two objects share an attribute; ambiguous where they are one."""
-    _two(first, second)
+    """Whether two objects share an attribute; ambiguous if they are the same object."""
+    _require_distinct(first, second)
     return first.attribute(name) == second.attribute(name)
 
 
@@ -196,8 +196,8 @@ def half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
 
 
 def larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> bool:
-    """Whether the first object is the larger one; ambiguous where they are about the same size."""
-    _two(first, second)
+    """Whether the first object is the larger one; ambiguous if they are about the same size."""
+    _require_distinct(first, second)
     small, large = sorted((first.diameter_px, second.diameter_px))
     if large < SIZE_RATIO * small:
         raise AmbiguousProgramError("two objects are about the same size")
@@ -229,7 +229,7 @@ def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
         raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
     axis, sign = AXES[direction]
     first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
-    is_beside(scene, direction, first, second)  # for the case that it is not clear
+    is_beside(scene, direction, first, second)  # raises if it is not clear
     return first
 
 
@@ -238,12 +238,12 @@ def _extreme(scene: Scene, which: str, things: Objects) -> SceneObject:
         raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
     sign = -1 if which == "largest" else 1
     first, second = sorted(things, key=lambda thing: sign * thing.diameter_px)[:2]
-    larger(scene, None, first, second)  # for the case that it is not clear
+    larger(scene, None, first, second)  # raises if it is not clear
     return first
 
 
 def most_common(scene: Scene, name: str) -> str:
-    """The most frequent value of an attribute in the scene; ambiguous where there is a tie."""
+    """The most frequent value of an attribute in the scene; ambiguous if there is a tie."""
     ranked = Counter(thing.attribute(name) for thing in scene.objects).most_common(2)
     if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
         raise AmbiguousProgramError(f"no {name} is the most common one of several")

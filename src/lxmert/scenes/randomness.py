@@ -1,7 +1,7 @@
 """Random numbers of the made world: one independent, reproducible stream for each use in each image.
 
-`random.Random` seeded from SHA-256 is used, not `hash()` (salted anew in every process) and not a stream
-shared between images: image 7 of seed 1 is the same whatever the number of images or of worker processes.
+`random.Random` is seeded from SHA-256, not from `hash()` (salted anew in every process), and no stream is
+shared between images: image 7 of seed 1 is the same for any number of images or worker processes.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ def stream(seed: int, index: int, purpose: str) -> random.Random:
 
 
 def weighted(rng: random.Random, weights: dict[T, float]) -> T:
-    """One key, drawn in proportion to its weight."""
+    """Draw one key with a probability proportional to its weight."""
     return rng.choices(list(weights), weights=list(weights.values()))[0]
 
 
 def shuffled(rng: random.Random, items: Sequence[T]) -> list[T]:
-    """The items in random order; the argument is left as it is."""
+    """The items in random order; the argument is not changed."""
     return rng.sample(list(items), len(items))

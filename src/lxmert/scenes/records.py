@@ -40,21 +40,21 @@ CATEGORIES: Final = tuple(
 )
 _CATEGORY_ID: Final = {shape: number for number, shape in enumerate(SHAPES, start=1)}
 _PNG_COMPRESSION: Final = zlib.Z_HUFFMAN_ONLY
-"""In noise there are no repetitions to look for: this is three times as fast as the default, and smaller."""
+"""Noise has no repetitions to search for: this is three times as fast as the default, and smaller."""
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass
 class ImageRecords:
-    """Everything that is written about one image.
+    """All files' records of one image.
 
     Attributes:
         split: Its split.
-        path: Where the picture lies in the data set's directory.
+        path: Path of the picture in the data set's directory.
         png: The picture.
         lines: Records as lines of JSON, by kind of annotation file; files that are JSON objects have lines
             of a key and a value.
-        counts: How much there is of what the files' records do not tell by their number.
+        counts: Counts that differ from the numbers of records in the files.
         answers: How often each answer occurs, by family of VQA questions.
         gqa_guesses: By kind of balanced GQA questions, how often each guess is right.
     """
@@ -74,12 +74,12 @@ def sample(
     """Image `index` of the world `seed`, as `make_scenes` draws and asks it.
 
     Args:
-        seed: Names the world, 0 or more.
-        index: Which image of it, from 0.
-        questions: How many questions to ask; fewer are the first ones of more.
+        seed: Identifies the world, 0 or more.
+        index: Index of the image, from 0.
+        questions: Number of questions; a smaller number gives the first ones of a larger.
 
     Returns:
-        The picture, what it shows, and the questions.
+        The picture, its scene, and the questions.
     """
     scene = make_scene(stream(seed, index, "scene"))
     return draw_scene(scene), scene, ask(scene, stream(seed, index, "questions"), questions)

@@ -10,7 +10,7 @@ _HEART_CORNERS: Final = 48
 _STAR_INNER: Final = 0.42
 """Inner over outer radius of the star: a little plumper than a pentagram, to hold its fill."""
 _CROSS_ARM: Final = 0.36
-"""Half width of a cross's arm, of its half length."""
+"""Half width of a cross's arm, relative to its half length."""
 
 
 def _regular(corners: int, start_deg: float) -> Points:
@@ -56,7 +56,7 @@ _OUTLINES: Final[dict[str, Points]] = {
 
 @functools.lru_cache(maxsize=4096)
 def _turned(shape: str, turn_deg: float) -> Points:
-    """The outline turned clockwise, its box centred on 0, 0 and the box's longer side 1."""
+    """The outline turned clockwise, with its box centred on 0, 0 and the box's longer side 1."""
     cos, sin = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
     turned = [(x * cos - y * sin, x * sin + y * cos) for x, y in _OUTLINES[shape]]
     xs, ys = [x for x, _ in turned], [y for _, y in turned]
@@ -74,7 +74,7 @@ def outline(shape: str, turn_deg: float, diameter: float) -> Points:
 def _unit_extent(shape: str, turn_deg: float) -> tuple[float, float]:
     points = _turned(shape, turn_deg)
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    # Rounded, so that the longer side is exactly 1 and not an ulp more (it is rounded up to pixels later).
+    # Rounded, so that the longer side is exactly 1 and not an ulp more (it is later rounded up to pixels).
     return round(max(xs) - min(xs), 9), round(max(ys) - min(ys), 9)
 
 

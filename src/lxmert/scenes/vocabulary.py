@@ -27,10 +27,10 @@ SPECIAL_TOKENS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def scene_vocabulary() -> list[str]:
-    """The WordPiece vocabulary of the made world, lower case, position = id; the same list every time.
+    """The WordPiece vocabulary of the made world, lower case, indexed by id; always the same list.
 
-    Special tokens, then single characters and their continuations (so that words from elsewhere are spelled
-    out and not lost), then every word that a VQA question, a caption or an answer may contain, then the
+    Special tokens, then single characters and their continuations (so that unknown words are spelled out and
+    not lost), then every word that a VQA question, a caption or an answer may contain, then the
     further words of the GQA questions, the sentences about pairs and the phrases about regions.
     """
     letters = string.ascii_lowercase + string.digits
@@ -62,7 +62,7 @@ def _further_words() -> set[str]:
 
 
 def answer_list() -> list[str]:
-    """Every answer that a question can have, position = label; the same list every time."""
+    """All answers that questions can have, indexed by label; always the same list."""
     values = [value for name in ATTRIBUTES for value in VALUES[name]]
     numbers = [str(number) for number in range(OBJECTS_MAX + 1)]
     return ["yes", "no", *numbers, *values, *PLACES]

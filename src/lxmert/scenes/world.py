@@ -1,7 +1,7 @@
-"""The made world: what is in a picture, before anything is drawn.
+"""The made world: the contents of a picture, before it is drawn.
 
-A `Scene` holds all that the picture shows (objects, background, noise), so drawing it needs no further
-random number. Coordinates are pixels, x to the right and y down; boxes are x1, y1, x2, y2 with x2 and y2
+A `Scene` holds everything that the picture shows (objects, background, noise), so drawing it needs no further
+random numbers. Coordinates are pixels, x to the right and y down; boxes are x1, y1, x2, y2 with x2 and y2
 exclusive, so that x2 - x1 is the width.
 """
 
@@ -24,14 +24,14 @@ SIDE_PX: Final = (168, 224)
 ASPECT_MAX: Final = 1.3
 """Longest side over shortest side."""
 DIAMETER_PX: Final[dict[str, tuple[int, int]]] = {"small": (22, 28), "large": (40, 52)}
-"""Longer side of an object's box. The classes lie far apart, so that a size is never in doubt."""
+"""Longer side of an object's box. The classes are far apart, so that a size is never in doubt."""
 GAP_PX: Final = 4
-"""Least distance between two boxes: objects never touch."""
+"""Minimum distance between two boxes: objects never touch."""
 BORDER_PX: Final = 2
 COLOR_JITTER: Final = 10
-"""Greatest deviation from a colour's prototype in each channel, of 255."""
+"""Maximum deviation from a colour's prototype in each channel, of 255."""
 TURN_DEG: Final = 9.0
-"""Greatest turn of an object in either direction."""
+"""Maximum turn of an object in either direction."""
 BACKGROUNDS: Final = ("plain", "gradient", "blotches", "checker", "dots", "lines")
 _PLACEMENTS = 60
 
@@ -79,7 +79,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Background:
-    """What lies behind the objects: a pattern of two neighbouring pale colours.
+    """The background of the objects: a pattern of two similar pale colours.
 
     Attributes:
         kind: One of `BACKGROUNDS`.
@@ -87,7 +87,7 @@ class Background:
         other_rgb: Second colour; "plain" does not use it.
         period_px: Length of one repetition of the pattern.
         angle_deg: Direction of the pattern.
-        noise: Greatest change of a channel by noise, of 255; it lies over the objects too.
+        noise: Maximum change of a channel by noise, of 255; objects have it too.
         seed: Seed of the pattern's and the noise's random numbers.
     """
 
@@ -134,8 +134,8 @@ def _picture_size(rng: random.Random) -> tuple[int, int]:
 
 
 def _objects(rng: random.Random, count: int, size_hw: tuple[int, int]) -> tuple[SceneObject, ...] | None:
-    # A third of the scenes repeat few shapes or colours: there, counting goes beyond one or two and an
-    # object is only found by two attributes together.
+    # A third of the scenes repeat few shapes or colours, so that counts exceed one or two and an object is
+    # identified only by two attributes together.
     shapes = rng.sample(SHAPES, rng.choice((2, 3, 6, 6, 6)))
     colors = rng.sample(COLORS, rng.choice((2, 3, 8, 8, 8)))
     large_share = rng.choice((0.25, 0.5, 0.5, 0.75))
@@ -157,7 +157,7 @@ def _place(
     size: str,
     size_hw: tuple[int, int],
 ) -> SceneObject | None:
-    """The object at a free place, or None where the picture is full."""
+    """The object at a free place, or None if the picture is full."""
     turn_deg = round(rng.uniform(-TURN_DEG, TURN_DEG), 1)
     diameter = rng.randint(*DIAMETER_PX[size])
     width, height = (math.ceil(side) for side in extent_wh(shape, turn_deg, diameter))
@@ -196,7 +196,7 @@ def _jittered(rng: random.Random, color_rgb: tuple[int, int, int]) -> tuple[int,
 
 
 def _background(rng: random.Random) -> Background:
-    # Pale and hardly saturated: every object colour, black to yellow, stays in contrast with it.
+    # Pale and hardly saturated, in contrast with every object colour from black to yellow.
     base = rng.randint(206, 250)
     red, green, blue = (base - rng.randint(0, 26) for _ in range(3))
     step = rng.choice((-1, 1)) * rng.randint(8, 18)

@@ -1,4 +1,4 @@
-"""Writing a made data set to disk, so that every reader of the real data sets reads it.
+"""Writing a made data set to disk in the formats of the real data sets, for the same readers.
 
 scenes.json                                    seed and counts; written last: without it, nothing is valid
 images/{split}/scenes_{split}_{image_id:012d}.png
@@ -34,7 +34,7 @@ from lxmert.whole_files import write_whole
 
 FORMAT: Final = "lxmert-scenes"
 GENERATOR_VERSION: Final = 1
-"""Raised whenever the same seed gives a file other bytes than before."""
+"""Incremented whenever the same seed results in other bytes of a file than before."""
 SUMMARY_FILE: Final = "scenes.json"
 UNFINISHED_FILE: Final = "scenes.unfinished.json"
 QUESTIONS_PER_IMAGE_MAX: Final = 100
@@ -52,14 +52,14 @@ def make_scenes(
 ) -> SceneCounts:
     """Make a data set of pictures, captions, questions and sentences about pairs of pictures.
 
-    The bytes depend on the seed and the questions per image; image i does not depend on how many there are.
+    The bytes depend on the seed and the questions per image; image i does not depend on the number of images.
 
     Args:
-        directory: New, empty, or an earlier made data set, which is then replaced.
-        images: How many, 1 or more; of each ten, eight train, one val, one test.
-        seed: Names the world, 0 or more.
+        directory: New, empty, or with a made data set, which is then replaced.
+        images: Number of images, 1 or more; of every ten, eight train, one val, one test.
+        seed: Identifies the world, 0 or more.
         questions_per_image: VQA questions, 1 to 100; the other formats have fixed numbers.
-        workers: Processes that draw; 1 draws in this process. Does not change the result.
+        workers: Number of drawing processes; 1 draws in this process. Does not change the result.
         progress: Whether to show a progress bar on the standard error stream.
 
     Raises:
@@ -93,7 +93,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 
 
 def _claim(folder: Path, arguments: dict[str, int]) -> None:
-    """Make the directory ours and mark it unfinished."""
+    """Take over the directory and mark it unfinished."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a directory for the scenes; choose another name")
     present = sorted(os.listdir(folder)) if folder.exists() else []
@@ -151,7 +151,7 @@ def _remove_left_over(folder: Path, images: int) -> None:
 
 
 def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterator[ImageRecords]:
-    """The same records, with a progress bar beside them."""
+    """Pass the records through, under a progress bar."""
     if not progress:
         yield from made
         return

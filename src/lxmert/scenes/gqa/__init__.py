@@ -1,4 +1,4 @@
-"""Questions about made scenes as GQA asks them, with programs, entailments and scene graphs."""
+"""GQA-style questions about made scenes, with programs, entailments and scene graphs."""
 
 from lxmert.scenes.gqa.asking import GqaQuestion, ask_gqa
 from lxmert.scenes.gqa.semantics import execute_semantic

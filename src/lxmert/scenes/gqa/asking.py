@@ -1,4 +1,4 @@
-"""Asking about a picture as GQA does: balanced questions, and others whose answers follow from theirs."""
+"""Generating GQA-style questions about a picture: balanced ones, and others whose answers they entail."""
 
 import itertools
 import random
@@ -29,13 +29,13 @@ class GqaQuestion:
     """A GQA-style question about one picture with its true answer.
 
     Attributes:
-        asked: The question, such as "What color is the large star?", and where it speaks of which object.
+        asked: The question, such as "What color is the large star?", and the places of objects in it.
         kind: Key of `templates.KINDS`.
-        meaning: What is asked.
+        meaning: Its meaning.
         semantic: The question as executable steps.
-        answer: What executing the steps gives.
-        full_answer: The answer as a sentence, and where it speaks of which object.
-        is_balanced: Whether it belongs to the balanced set, in which words tell nothing about the answers.
+        answer: The result of executing the steps.
+        full_answer: The answer as a sentence, and the places of objects in it.
+        is_balanced: Whether it belongs to the balanced set, in which words reveal nothing about the answers.
     """
 
     asked: Worded
@@ -54,9 +54,9 @@ class GqaQuestion:
 
 
 def ask_gqa(picture: Picture, rng: random.Random) -> list[GqaQuestion]:
-    """Different questions about a picture, the balanced ones first.
+    """Generate different questions about a picture, the balanced ones first.
 
-    Fewer come back only where a picture of few objects has no more to offer.
+    There are fewer only if a picture of few objects does not allow more.
     """
     asked: dict[str, GqaQuestion] = {}
     meanings: set[Meaning] = set()
@@ -80,16 +80,16 @@ def ask_gqa(picture: Picture, rng: random.Random) -> list[GqaQuestion]:
 
 
 def _in_turn(lists: Sequence[Sequence[Meaning]]) -> Iterator[Meaning]:
-    """The first of each list, then the second of each, and so on."""
-    for ones in itertools.zip_longest(*lists):
-        yield from (one for one in ones if one is not None)
+    """Interleave lists: the first of each, then the second of each, and so on."""
+    for round_ in itertools.zip_longest(*lists):
+        yield from (meaning for meaning in round_ if meaning is not None)
 
 
 def balanced_question(picture: Picture, maker: Maker, rng: random.Random) -> GqaQuestion | None:
-    """A question whose pattern could have had another answer with other fillers; None where there is none."""
+    """A question whose pattern could have another answer with other fillers; None if there is none."""
     form = rng.choice(maker.forms)
     choice = rng.random(), rng.random()
-    found: dict[str, GqaQuestion] = {}
+    by_answer: dict[str, GqaQuestion] = {}
     for _ in range(_FILLS):
         try:
             meaning = maker.make(picture, rng, form)
@@ -100,9 +100,9 @@ def balanced_question(picture: Picture, maker: Maker, rng: random.Random) -> Gqa
             continue
         if question.answer not in YES_NO:
             return question
-        found.setdefault(question.answer, question)
-        if len(found) == 2:
-            return found[rng.choice(YES_NO)]
+        by_answer.setdefault(question.answer, question)
+        if len(by_answer) == 2:
+            return by_answer[rng.choice(YES_NO)]
     return None
 
 
@@ -114,12 +114,12 @@ def realise(
     *,
     is_balanced: bool = True,
 ) -> GqaQuestion | None:
-    """A meaning in words with its answer; None where it has no clear answer or needs too many words.
+    """Express a meaning in words and answer it; None if it has no clear answer or needs too many words.
 
     Args:
-        meaning: What is asked.
-        picture: What it is asked about.
-        rng: Source of chance.
+        meaning: The meaning.
+        picture: The picture.
+        rng: Source of randomness.
         choice: Which of its kinds and which of their templates, each in 0..1; at random by default.
         is_balanced: As in `GqaQuestion`.
     """
@@ -129,11 +129,11 @@ def realise(
         answer = execute_semantic(steps.done(), picture.scene)
     except AmbiguousProgramError:
         return None
-    of_kinds, of_templates = choice or (rng.random(), rng.random())
-    kind = meaning.kinds[int(of_kinds * len(meaning.kinds))]
+    kind_choice, template_choice = choice or (rng.random(), rng.random())
+    kind = meaning.kinds[int(kind_choice * len(meaning.kinds))]
     templates = KINDS[kind].templates
     wording = Wording(picture, rng)
-    asked = worded(templates[int(of_templates * len(templates))], meaning.fillers(wording))
+    asked = worded(templates[int(template_choice * len(templates))], meaning.fillers(wording))
     if len(words_of(asked.text)) > WORDS_MAX:
         return None
     full_answer = meaning.full_answer(answer, picture, wording)

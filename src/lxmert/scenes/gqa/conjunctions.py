@@ -1,4 +1,4 @@
-"""Questions whether two things are both so: two properties of one thing, or one property of two."""
+"""Questions about two facts at once: two properties of one thing, or one property of two."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
@@ -56,8 +56,8 @@ class VerifyBoth(Meaning):
         }
 
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        found = picture.find(self.thing)
-        first, second = (found.attribute(name) for name, _ in (self.first, self.second))
+        scene_object = picture.find(self.thing)
+        first, second = (scene_object.attribute(name) for name, _ in (self.first, self.second))
         words: dict[str, Words | str] = {"the": wording.the(self.thing, relation=False)}
         words |= {"value": first, "value2": second}
         return worded(f"{answer}, {{the}} is {{value}} and {{value2}}.", words)

@@ -1,4 +1,4 @@
-"""Questions whether something is there: alone, beside something, one of two, both."""
+"""Questions about the existence of something: alone, in relation to something, of one of two, of both."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
@@ -49,7 +49,7 @@ class Exist(Meaning):
 
 @dataclass(frozen=True)
 class ExistThat(Exist):
-    """'Is there a star that is red?': the first attribute is said apart."""
+    """'Is there a star that is red?', with the first attribute in a clause of its own."""
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -77,8 +77,8 @@ class ExistNot(Meaning):
         return f"04-{_group(self.description)}_n#{self.value}"
 
     def write(self, steps: Steps) -> None:
-        found = steps.add(f"filter {self.name}", f"not({self.value})", steps.select(self.description))
-        steps.add("exist", "?", found)
+        last = steps.add(f"filter {self.name}", f"not({self.value})", steps.select(self.description))
+        steps.add("exist", "?", last)
 
     def tells(self, answer: str) -> list[Fact]:
         kind = "other" if answer == "yes" else "all"
@@ -160,7 +160,9 @@ class ExistTwo(Meaning):
         return f"09{self.kinds[0]}-{'_'.join(sorted((_group(self.first), _group(self.second))))}"
 
     def write(self, steps: Steps) -> None:
-        parts = [steps.add("exist", "?", steps.select(one)) for one in (self.first, self.second)]
+        parts = [
+            steps.add("exist", "?", steps.select(description)) for description in (self.first, self.second)
+        ]
         steps.add(self.operation, "", *parts)
 
     def tells(self, answer: str) -> list[Fact]:
@@ -183,15 +185,17 @@ class ExistTwo(Meaning):
         }
 
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        there = [one for one in (self.first, self.second) if picture.view.count(one)]
-        missing = [one for one in (self.first, self.second) if one not in there]
+        present = [
+            description for description in (self.first, self.second) if picture.view.count(description)
+        ]
+        missing = [description for description in (self.first, self.second) if description not in present]
         if not missing:
             return worded(
                 f"{answer}, there is {{a}} and {{a2}}.",
                 {"a": wording.a(self.first), "a2": wording.a(self.second)},
             )
-        if not there:
+        if not present:
             words = {"one": wording.one(self.first), "one2": wording.one(self.second)}
             return worded(f"{answer}, there is no {{one}} and no {{one2}}.", words)
-        words = {"a": wording.a(there[0]), "one": wording.one(missing[0])}
+        words = {"a": wording.a(present[0]), "one": wording.one(missing[0])}
         return worded(f"{answer}, there is {{a}} but no {{one}}.", words)

@@ -1,7 +1,7 @@
 """Drawing the meanings of GQA-style questions for a picture.
 
-A maker draws one meaning of its form; None where this did not succeed. As in `questions.family`, a form is
-all that a reader of the question knows without its fillers, and yes and no are balanced within a form.
+A maker draws one meaning of its form, or returns None on failure. As in `questions.family`, a form is
+everything about a question except its fillers, and yes and no are balanced within a form.
 """
 
 import random
@@ -26,12 +26,12 @@ _SHARED: Final = ("color", "size", "fill")
 
 @dataclass(frozen=True)
 class Maker:
-    """Draws one kind of meanings.
+    """Draws meanings of one kind.
 
     Attributes:
         make: Draws a meaning of a form.
-        weight: How often, relative to the others.
-        forms: Properties used, one choice of which is a form.
+        weight: Frequency, relative to the others.
+        forms: Each form's properties.
     """
 
     make: Make
@@ -42,12 +42,12 @@ class Maker:
 def _thing(
     picture: Picture, rng: random.Random, without: Names = (), other: Thing | None = None
 ) -> Thing | None:
-    found = picture.view.reference(rng, without, picture.find(other) if other else None)
-    return Thing(found[1]) if found else None
+    reference = picture.view.reference(rng, without, picture.find(other) if other else None)
+    return Thing(reference[1]) if reference else None
 
 
 def _related(picture: Picture, rng: random.Random, names: Names) -> Thing | None:
-    """A thing told by attributes and by its place beside another one."""
+    """A thing identified by attributes and by its relation to another one."""
     origin = picture.view.reference(rng)
     if origin is None:
         return None
@@ -97,7 +97,7 @@ def _verify_both(picture: Picture, rng: random.Random, form: Names) -> Meaning |
         return None
     pairs = [(name, picture.find(thing).attribute(name)) for name in form]
     if rng.random() < 0.5:
-        # One wrong value: where both are wrong, either word alone would decide.
+        # One wrong value: if both were wrong, either word alone would decide.
         wrong = rng.randrange(2)
         pairs[wrong] = (form[wrong], other_value(rng, *pairs[wrong]))
     return VerifyBoth(thing, *pairs)
@@ -118,8 +118,8 @@ def _two(picture: Picture, rng: random.Random, without: Names) -> tuple[Thing, T
 
 
 def _exist(kind: type[Exist], picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
-    wanted = picture.view.maybe(rng, form)
-    return kind(wanted) if wanted is not None else None
+    description = picture.view.maybe(rng, form)
+    return kind(description) if description is not None else None
 
 
 def _exist_not(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
@@ -132,10 +132,10 @@ def _exist_beside(picture: Picture, rng: random.Random, form: Names) -> Meaning 
     origin = _thing(picture, rng)
     if origin is None:
         return None
-    wanted = picture.view.at_random(rng, form)
-    if set(origin.description) <= set(wanted):
+    description = picture.view.at_random(rng, form)
+    if set(origin.description) <= set(description):
         return None
-    return ExistBeside(wanted, rng.choice(list(RELATIONS)), origin.description)
+    return ExistBeside(description, rng.choice(list(RELATIONS)), origin.description)
 
 
 def _exist_two(picture: Picture, rng: random.Random, form: Names) -> Meaning | None:
@@ -143,14 +143,14 @@ def _exist_two(picture: Picture, rng: random.Random, form: Names) -> Meaning | N
     first, second = picture.view.maybe(rng, names), picture.view.maybe(rng, names)
     if first is None or second is None or first == second:
         return None
-    # Where one part decides alone, the question is worth little: both absent for "and", both there for "or".
+    # If one part decides alone, the question is of little use: both absent for "and", both present for "or".
     if bool(picture.view.count(first)) == bool(picture.view.count(second)) == (operation == "or"):
         return None
     return ExistTwo(operation, first, second)
 
 
 def _named(picture: Picture, rng: random.Random) -> Thing | None:
-    """A thing whose shape alone tells it."""
+    """A thing identified by its shape alone."""
     shapes = [shape for shape in VALUES["shape"] if picture.view.count((("shape", shape),)) == 1]
     return Thing((("shape", rng.choice(shapes)),)) if shapes else None
 

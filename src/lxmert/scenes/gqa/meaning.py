@@ -1,4 +1,4 @@
-"""What a GQA-style question means, apart from its words."""
+"""The meaning of a GQA-style question, independent of its words."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,21 @@ class Meaning(ABC):
     @property
     @abstractmethod
     def kinds(self) -> Sequence[str]:
-        """The keys of `templates.KINDS` that can word it."""
+        """Keys of `templates.KINDS` that can express it."""
 
     @property
     @abstractmethod
     def local_group(self) -> str:
-        """GQA's `groups.local`: questions of one group ask the same of the same kind of thing."""
+        """GQA's `groups.local`: questions of a group ask for the same property of the same kind of thing."""
 
     @property
     def global_group(self) -> str | None:
-        """GQA's `groups.global`: what kind of answer is asked for."""
+        """GQA's `groups.global`: the kind of answer."""
         return None
 
     @property
     def things(self) -> tuple[Thing, ...]:
-        """Things that must exist, once each, for the question to have an answer."""
+        """The things that must each exist exactly once for the question to have an answer."""
         return ()
 
     @abstractmethod
@@ -39,33 +39,33 @@ class Meaning(ABC):
 
     @abstractmethod
     def tells(self, answer: str) -> list[Fact]:
-        """What the answer tells, beside that there are the `things`."""
+        """The facts that the answer implies, besides the existence of the `things`."""
 
     def needs(self, answer: str) -> list[list[Fact]]:
-        """Sets of facts, each of which is enough to conclude the answer, where there are the `things`."""
+        """Sets of facts, each sufficient to conclude the answer if the `things` exist."""
         return [self.tells(answer)]
 
     @abstractmethod
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        """Fillers of its templates."""
+        """The fillers of its templates."""
 
     @abstractmethod
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
         """The answer as a sentence."""
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
-        """Valid answers, and those of them that are plausible."""
+        """The valid answers, and the plausible ones among them."""
         return YES_NO, YES_NO
 
     def guess(self, answer: str) -> str:
-        """What somebody who does not see the picture would have to guess: the answer, or which option."""
+        """The correct blind guess: the answer, or which of the options."""
         return answer
 
     def named(self, answer: str, picture: Picture) -> str | None:
-        """The id of the object that the answer names."""
+        """The id of the object that the answer names, if any."""
         return None
 
 
 def local_name(thing: Thing) -> str:
-    """A thing in the name of a group: its shape, or "object"."""
+    """The name of a thing in a group's name: its shape, or "object"."""
     return dict(thing.description).get("shape", "object")

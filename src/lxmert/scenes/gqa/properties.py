@@ -18,7 +18,7 @@ _STATED = {
 
 
 def operation(verb: str, name: str) -> str:
-    """'verify color'; GQA calls the shape the name."""
+    """The operation of a verb and a property: 'verify color'; GQA calls the shape "name"."""
     return f"{verb} {'name' if name == 'shape' else name}"
 
 
@@ -31,7 +31,7 @@ def _sentence(thing: Thing, name: str, value: str, wording: Wording, start: str 
 
 
 class _OfOneThing(Meaning):
-    """What Query, Verify and Choose have in common."""
+    """The common part of Query, Verify and Choose."""
 
     thing: Thing
     name: str
@@ -41,7 +41,7 @@ class _OfOneThing(Meaning):
         return (self.thing,)
 
     def words(self, wording: Wording) -> dict[str, Words | str]:
-        """Fillers that all of them use."""
+        """The fillers that all of them use."""
         if self.thing == SCENE:
             return {"attribute": self.name.removeprefix("main ")}
         return {"the": wording.the(self.thing), "attribute": self.name}
@@ -52,10 +52,10 @@ class _OfOneThing(Meaning):
 
 
 class _OfOneValue(_OfOneThing):
-    """What Query and Choose have in common: the answer is a value."""
+    """The common part of Query and Choose, whose answer is a value."""
 
     def group(self, start: str, of_scene: str) -> str:
-        """GQA's name of a group: a number for the kind of question, the thing, what is asked."""
+        """GQA's name of a group: a number for the kind of question, the thing, the property."""
         if self.thing == SCENE:
             return f"{of_scene}-{self.name.removeprefix('main ')}"
         return f"{start}-{local_name(self.thing)}_{self.name}"
@@ -116,7 +116,7 @@ class Query(_OfOneValue):
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         values = PROPERTY_VALUES[self.name]
         if self.name == "shape" and len(self.thing.origin) == 1:
-            # The only star has no other star beside it.
+            # The only star has no relation to another star.
             return values, [value for value in values if ("shape", value) not in self.thing.origin]
         return values, values
 

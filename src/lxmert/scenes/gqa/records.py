@@ -2,7 +2,7 @@
 
 Source of the format: the published files (Hudson & Manning 2019, arXiv 1902.09506), JSON objects from
 question id or image id to a record. Question k of image i has the id i * 1000 + k, as digits with leading
-zeros; the object ids of scene graphs are those of the COCO instances; an image is called as its file.
+zeros; the object ids of scene graphs are those of the COCO instances; an image has the name of its file.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _ID_DIGITS: Final = 10
 def question_records(
     questions: Sequence[GqaQuestion], picture: Picture, image_name: str, image_id: int
 ) -> dict[str, dict[str, Any]]:
-    """The questions' records by their ids."""
+    """The records of questions, by their ids."""
     ids = question_ids(questions, image_id)
     entailed = _entailed(questions)
     records = {}
@@ -62,12 +62,12 @@ def question_ids(questions: Sequence[GqaQuestion], image_id: int) -> list[str]:
 
 
 def _entailed(questions: Sequence[GqaQuestion]) -> list[list[int]]:
-    """For each question the numbers of those whose answers follow from its answer."""
+    """For each question the indices of those whose answers follow from its answer."""
     entailed = []
     for k, question in enumerate(questions):
-        known = known_from(question.meaning, question.answer)
+        facts = known_from(question.meaning, question.answer)
         others = enumerate((other.meaning, other.answer) for other in questions)
-        entailed.append([n for n, other in others if n != k and follows(*other, known)])
+        entailed.append([n for n, other in others if n != k and follows(*other, facts)])
     return entailed
 
 
@@ -81,7 +81,7 @@ def choice_records(questions: Sequence[GqaQuestion], image_id: int) -> dict[str,
 
 
 def scene_graph(picture: Picture) -> dict[str, Any]:
-    """The scene graph of a picture; relations are only those that are clear."""
+    """The scene graph of a picture, with unambiguous relations only."""
     height, width = picture.scene.size_hw
     objects = {}
     for object_id, thing in zip(picture.object_ids, picture.scene.objects, strict=True):
@@ -113,12 +113,12 @@ def _is_clearly_beside(picture: Picture, direction: str, *things: Any) -> bool:
 
 
 def guesses(questions: Sequence[GqaQuestion]) -> dict[str, Counter[str]]:
-    """How often each answer is right for somebody who does not look, by kind of balanced question."""
+    """Count how often each blind guess is correct, by kind of balanced question."""
     counted: dict[str, Counter[str]] = {}
     for question in questions:
         if question.is_balanced:
-            # What is asked for is part of the words, so a guess may depend on it.
-            asked = question.meaning.global_group
-            kind = question.kind.partition(".")[0] + (f" {asked}" if asked else "")
+            # The requested attribute is part of the question, so a guess may depend on it.
+            attribute = question.meaning.global_group
+            kind = question.kind.partition(".")[0] + (f" {attribute}" if attribute else "")
             counted.setdefault(kind, Counter())[question.meaning.guess(question.answer)] += 1
     return counted

@@ -1,4 +1,4 @@
-"""Questions that relate or compare two things, or all of a kind."""
+"""Questions that relate or compare two things, or all things of a kind."""
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
@@ -15,7 +15,7 @@ from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
 
 
 class _OfTwo(Meaning):
-    """What questions about two things have in common."""
+    """The common part of questions about two things."""
 
     first: Thing
     second: Thing
@@ -26,17 +26,17 @@ class _OfTwo(Meaning):
 
     @property
     def pair(self) -> str:
-        """The two in the name of a group."""
+        """The two things in the name of a group."""
         return "_".join(sorted((local_name(self.first), local_name(self.second))))
 
     def words(self, wording: Wording) -> dict[str, Words | str]:
-        """Fillers for the two."""
+        """The fillers for the two things."""
         return {"the": wording.the(self.first), "the2": wording.the(self.second)}
 
 
 @dataclass(frozen=True)
 class Beside(_OfTwo):
-    """'Is the star to the left of the red heart?' The first thing is told by its shape alone, as in GQA."""
+    """'Is the star to the left of the red heart?' The first thing is named by its shape alone, as in GQA."""
 
     first: Thing
     relation: str
@@ -122,8 +122,8 @@ class Same(_OfTwo):
         return f"09{'diff' if self.different else 'same'}-{self.pair}"
 
     def write(self, steps: Steps) -> None:
-        found = [steps.thing(thing) for thing in self.things]
-        steps.add(f"{'different' if self.different else 'same'} {self.name}", "", *found)
+        operands = [steps.thing(thing) for thing in self.things]
+        steps.add(f"{'different' if self.different else 'same'} {self.name}", "", *operands)
 
     def tells(self, answer: str) -> list[Fact]:
         same = (answer == "yes") != self.different
@@ -169,8 +169,8 @@ class AllSame(Meaning):
 
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
         same = (answer == "yes") != self.different
-        what = "the same {attribute}" if same else "different {attributes}"
-        return worded(f"{answer}, the {{many}} have {what}.", dict(self.fillers(wording)))
+        predicate = "the same {attribute}" if same else "different {attributes}"
+        return worded(f"{answer}, the {{many}} have {predicate}.", dict(self.fillers(wording)))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Larger(_OfTwo):
         return [("larger", *self._in_order(answer))]
 
     def _in_order(self, answer: str) -> tuple[Thing, Thing]:
-        """The larger one and the smaller one; both are told by their shapes."""
+        """The larger and the smaller thing, which differ in shape."""
         first_is_larger = ("shape", answer) in self.first.description
         return (self.first, self.second) if first_is_larger else (self.second, self.first)
 

@@ -2,7 +2,7 @@
 
 Source: the field `semantic` of the published questions (Hudson & Manning 2019, arXiv 1902.09506). Step k may
 use the results of the steps named in `dependencies`; the last step's result is the answer. An argument may
-end in the ids of the objects meant, "star (17)", or "(-)" for none: they are notes, execution ignores them.
+end in the ids of the objects it refers to, "star (17)", or "(-)" for none, which execution ignores.
 
 =====================  =========================================================================
 select: NAME           the objects of this shape, "object" for all; "scene" for the picture itself
@@ -35,10 +35,10 @@ from lxmert.scenes.programs import AmbiguousProgramError, only
 from lxmert.scenes.world import Scene, SceneObject
 
 DIRECTIONS: Final = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
-"""Directions of `programs` and the relations that GQA calls them."""
+"""Directions of `programs` and GQA's names of these relations."""
 ANY_NAME: Final = ("object", "_")
 NOBODY: Final = "-"
-"""Stands for the ids of objects where there is no object."""
+"""Stands for the ids of objects if there is no object."""
 _DIRECTION_OF: Final = {name: direction for direction, name in DIRECTIONS.items()}
 _IDS: Final = re.compile(r" \([\d,-]+\)$")
 _NOT: Final = re.compile(r"not\((.+)\)")
@@ -52,7 +52,7 @@ class SemanticStep(NamedTuple):
     dependencies: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The step as it is written to disk."""
+        """The step as stored on disk."""
         return {
             "operation": self.operation,
             "dependencies": list(self.dependencies),
@@ -73,7 +73,7 @@ def semantic_string(steps: Sequence[SemanticStep]) -> str:
 
 
 def execute_semantic(steps: Sequence[SemanticStep], scene: Scene) -> str:
-    """The answer of a program as a word: "yes", "no", or a property's value.
+    """Execute a program; returns its answer as a word: "yes", "no", or a property's value.
 
     Raises:
         AmbiguousProgramError: The scene leaves the answer open.
@@ -88,7 +88,7 @@ def execute_semantic(steps: Sequence[SemanticStep], scene: Scene) -> str:
 
 
 def evaluate(steps: Sequence[SemanticStep], scene: Scene) -> Any:
-    """The last step's result: the scene, a list of its objects, a truth value or a word."""
+    """Execute a program; returns its result: the scene, a list of its objects, a truth value or a word."""
     if not steps:
         raise InputError("the program has no step, expected at least one")
     results: list[Any] = []
@@ -119,9 +119,9 @@ def _select(scene: Scene, _: str, name: str) -> Scene | Objects:
 
 
 def _filter(_: Scene, name: str, value: str, things: Objects) -> Objects:
-    unwanted = _NOT.fullmatch(value)
-    if unwanted:
-        return [thing for thing in things if thing.attribute(name) != unwanted[1]]
+    negated = _NOT.fullmatch(value)
+    if negated:
+        return [thing for thing in things if thing.attribute(name) != negated[1]]
     return [thing for thing in things if thing.attribute(name) == value]
 
 

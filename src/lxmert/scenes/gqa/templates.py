@@ -1,7 +1,7 @@
-"""Every sentence pattern of the GQA-style questions: kind of question, paraphrases.
+"""All sentence patterns of the GQA-style questions: kind of question, paraphrases.
 
-The names are GQA's own for `types.detailed` as far as it has such questions; what follows a dot is not
-written. Placeholders: {the}, {the2} a thing with "the"; {a}, {a2} a description with its indefinite article;
+The names are GQA's own for `types.detailed` if it has such questions; the part after a dot is not stored.
+Placeholders: {the}, {the2} a thing with "the"; {a}, {a2} a description with its indefinite article;
 {many}, {many2} in the plural; {origin} what a relation refers to, with "the"; {side} a spatial relation;
 {attribute}, {attributes} an attribute's name; {value}, {value2} values as predicates ("red", "a star").
 """
@@ -18,7 +18,7 @@ class Kind:
         structural: "query", "verify", "logical", "choose" or "compare".
         semantic: "attr", "rel", "obj", "cat" or "global".
         templates: Paraphrases.
-        negative: What is appended to the name where the answer is no.
+        negative: Suffix of the name if the answer is no.
     """
 
     structural: str

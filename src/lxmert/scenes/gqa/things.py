@@ -1,6 +1,6 @@
-"""What a GQA-style question speaks about: things, the picture they are in, and their words.
+"""The subjects of GQA-style questions: things, the picture they are in, and steps that find them.
 
-A `Thing` is described by attributes and, where wanted, by its relation to another thing: "the star to the
+A `Thing` is described by attributes and, optionally, by its relation to another thing: "the star to the
 left of the red heart".
 """
 
@@ -30,16 +30,16 @@ PROPERTY_VALUES: Final[dict[str, tuple[str, ...]]] = {
     "main color": VALUES["color"],
     "main shape": VALUES["shape"],
 }
-"""Values of everything that can be asked for: attributes, places, and properties of the whole scene."""
+"""Values of all properties that can be queried: attributes, places, and properties of the whole scene."""
 
 
 def other_value(rng: random.Random, name: str, value: str) -> str:
-    """A random value of a property, but not this one."""
+    """A random value of a property other than this one."""
     return rng.choice([other for other in PROPERTY_VALUES[name] if other != value])
 
 
 SAME: Final = "same "
-"""Start of the relations "same color", "same size" and so on."""
+"""Prefix of the relations "same color", "same size" and so on."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Thing:
     """One object as a question refers to it.
 
     Attributes:
-        description: What it is like.
+        description: Its attributes.
         relation: "left", "right", "above", "below", or "same color" and so on; None without one.
         origin: The description of the only object to which it has the relation.
     """
@@ -63,14 +63,14 @@ class Thing:
 
 
 SCENE: Final = Thing((), "scene")
-"""The whole picture in the place of a thing."""
+"""The whole picture in place of a thing."""
 
 
 class Picture:
     """A scene with ids of its objects.
 
     Args:
-        scene: What is seen.
+        scene: The scene.
         object_ids: One id for each object.
     """
 
@@ -86,7 +86,7 @@ class Picture:
         return [thing for thing in self.scene.objects if has(thing, values)]
 
     def find(self, thing: Thing) -> SceneObject:
-        """The one object that is meant.
+        """The one object that a thing refers to.
 
         Raises:
             AmbiguousProgramError: There are none or several.
@@ -99,10 +99,10 @@ class Picture:
         return self._found[thing]
 
     def related(self, description: Description, relation: str, origin: Description) -> list[SceneObject]:
-        """The objects that a description fits and that have a relation, as in `Thing`, to the only origin.
+        """The objects that a description fits and that have a relation, as in `Thing`, to the one origin.
 
         Raises:
-            AmbiguousProgramError: One of them lies almost level with the origin, or that is not one object.
+            AmbiguousProgramError: One of them is almost level with the origin, or there is not one origin.
         """
         steps = Steps(self, with_ids=False)
         steps.related(description, relation, origin)
@@ -113,7 +113,7 @@ class Picture:
         """A property of a thing, or of `SCENE`.
 
         Raises:
-            AmbiguousProgramError: It is not clear.
+            AmbiguousProgramError: It is ambiguous.
         """
         steps = Steps(self, with_ids=False)
         steps.add("query", name, steps.thing(thing))
@@ -125,8 +125,8 @@ class Picture:
 
     def first_id(self, description: Description) -> str | None:
         """The id of the first object that fits."""
-        found = self.fitting(description)
-        return self.id(found[0]) if found else None
+        fitting = self.fitting(description)
+        return self.id(fitting[0]) if fitting else None
 
 
 class Steps:
@@ -143,10 +143,10 @@ class Steps:
         return len(self._steps) - 1
 
     def select(self, description: Description) -> int:
-        """Add the steps that select what fits a description."""
+        """Add the steps that select the objects that a description fits."""
         values = dict(description)
         name = values.pop("shape", None)
-        # Where nothing fits, the ids are those of all objects of the shape.
+        # If nothing fits, the ids are those of all objects of the shape.
         shape_only = (("shape", name),) if name else ()
         things = self._picture.fitting(description) or self._picture.fitting(shape_only)
         last = self.add("select", f"{name or 'object'}{self._ids(things)}")
@@ -161,7 +161,7 @@ class Steps:
         return self.related(thing.description, thing.relation, thing.origin)
 
     def related(self, description: Description, relation: str, origin: Description) -> int:
-        """Add the steps that find what fits a description and has a relation to something else."""
+        """Add the steps that find the objects that a description fits and that have a relation to another."""
         values = dict(description)
         name = values.pop("shape", "_")
         side = "_" if relation.startswith(SAME) else "s"
@@ -170,7 +170,7 @@ class Steps:
         return self._filter(values, self.add("relate", argument, self.select(origin)))
 
     def named(self, description: Description, relation: str) -> str:
-        """The argument that tells a thing by its shape and its relation to another thing."""
+        """The argument that identifies a thing by its shape and its relation to another thing."""
         return f"{dict(description)['shape']},{relation},s{self._ids(self._picture.fitting(description))}"
 
     def done(self) -> Semantic:

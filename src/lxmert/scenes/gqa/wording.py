@@ -1,7 +1,7 @@
-"""Words of questions and full answers, with the places of the objects in them.
+"""Words of questions and full answers, with the places of objects in them.
 
-GQA's `annotations` name the object that a word, or a slice of words, stands for: places count the words
-between spaces, "3" is one word, "3:5" are the words 3 and 4.
+GQA's `annotations` map a word, or a slice of words, to an object: places are indices of words separated by
+spaces, "3" is one word, "3:5" are the words 3 and 4.
 """
 
 import random
@@ -20,14 +20,14 @@ _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
 class Worded(NamedTuple):
-    """A sentence, and the id of an object by the place of its words."""
+    """A sentence, and the ids of objects by the places of their words."""
 
     text: str
     places: dict[str, str]
 
 
 def worded(template: str, fillers: Mapping[str, Words | str]) -> Worded:
-    """A sentence from a template; its first letter becomes a capital."""
+    """Fill a template with words; the first letter of the sentence is capitalised."""
     parts = _PLACEHOLDER.split(template)
     pieces: list[tuple[str, str | None]] = []
     for number, part in enumerate(parts):
@@ -51,8 +51,8 @@ class Wording:
     """Chooses words for things of one picture.
 
     Args:
-        picture: What the things are in.
-        rng: Source of chance: synonyms, generic nouns, ways to name a relation.
+        picture: The picture of the things.
+        rng: Source of randomness for synonyms, generic nouns and names of relations.
     """
 
     def __init__(self, picture: Picture, rng: random.Random) -> None:
@@ -61,8 +61,8 @@ class Wording:
 
     def the(self, thing: Thing, *, relation: bool = True) -> Words:
         """'the red star', or 'the red star to the left of the heart'."""
-        found = self._picture.id(self._picture.find(thing))
-        words = [("the", None), (phrase(thing.description, self._rng), found)]
+        object_id = self._picture.id(self._picture.find(thing))
+        words = [("the", None), (phrase(thing.description, self._rng), object_id)]
         if relation and thing.relation is not None:
             words += [(self.side(thing.relation), None), *self.the(Thing(thing.origin))]
         return words
@@ -73,8 +73,8 @@ class Wording:
 
     def a(self, description: Description) -> Words:
         """'a red star'."""
-        ((words, found),) = self.one(description)
-        return [(with_article(words).split(" ")[0], None), (words, found)]
+        ((words, object_id),) = self.one(description)
+        return [(with_article(words).split(" ")[0], None), (words, object_id)]
 
     def many(self, description: Description) -> Words:
         """'red stars'."""
@@ -87,5 +87,5 @@ class Wording:
         return self._rng.choice(RELATIONS[relation])
 
     def value(self, name: str, value: str) -> str:
-        """A value after "is", maybe in other words: 'red', 'big', 'a star'."""
+        """A value after "is", perhaps as a synonym: 'red', 'big', 'a star'."""
         return predicate(name, self._rng.choice(WORDS.get(value, (value,))))

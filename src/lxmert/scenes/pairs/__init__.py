@@ -1,4 +1,4 @@
-"""Sentences about two made pictures as NLVR2 has them."""
+"""NLVR2-style sentences about two made pictures."""
 
 from lxmert.scenes.pairs.choosing import Group, Pair, choose_group
 from lxmert.scenes.pairs.statements import Statement

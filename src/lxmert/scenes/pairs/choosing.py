@@ -1,8 +1,8 @@
-"""Choosing pairs of pictures for a sentence, so that neither it nor one picture gives the label away.
+"""Choosing pairs of pictures for a sentence, so that neither it nor one picture reveals the label.
 
-A sentence comes with four pairs, two of which it is true of. Where possible they are crossed: with left
+A sentence comes with four pairs, and is true of two of them. If possible they are crossed: with left
 pictures A, B and right pictures C, D it is true of (A, C) and (B, D), false of (A, D) and (B, C). Then each
-picture occurs with both labels, and who sees only one picture can do no better than chance.
+picture occurs with both labels, and one picture alone allows no better guess than chance.
 """
 
 import random
@@ -15,13 +15,13 @@ from lxmert.scenes.pairs.statements import LEFT, ONE_SIDED, RIGHT, Statement, dr
 from lxmert.scenes.questions.asking import WORDS_MAX, words_of
 
 _KINDS: Final = 6
-"""Kinds of sentences that are tried in turn."""
+"""Number of kinds of sentences that are tried."""
 _TRIES: Final = 8
-"""Sentences of a kind that are tried."""
+"""Number of sentences of a kind that are tried."""
 
 
 class Pair(NamedTuple):
-    """Two pictures by their numbers, and whether the sentence is true of them."""
+    """Indices of two pictures, and whether the sentence is true of them."""
 
     left: int
     right: int
@@ -36,14 +36,14 @@ class Group(NamedTuple):
 
 
 def choose_group(views: Sequence[View], rng: random.Random) -> Group | None:
-    """A sentence about the first picture and others, with as many true as false pairs.
+    """Choose a sentence about the first picture and others, with as many true as false pairs.
 
     Args:
-        views: The pictures, the one that must take part first.
-        rng: Source of chance.
+        views: The pictures; the first must be used.
+        rng: Source of randomness.
 
     Returns:
-        None where there are too few pictures.
+        None if there are too few pictures.
     """
     if len(views) < 2:
         return None
@@ -61,7 +61,7 @@ def _group_of_kind(
     views: Sequence[View],
     rng: random.Random,
 ) -> Group | None:
-    # Some kinds succeed seldom; without more tries of the same kind they would hardly be there.
+    # Some kinds rarely succeed; without more tries of the same kind they would hardly occur.
     for _ in range(_TRIES):
         statement = draw_statement(kind, views[0], rng.choice(views[1:]), rng)
         if statement is None or len(words_of(statement.text)) > WORDS_MAX:
@@ -73,7 +73,7 @@ def _group_of_kind(
 
 
 class _Truth:
-    """Of which pairs a sentence is true."""
+    """The truth of a sentence about each pair."""
 
     def __init__(self, statement: Statement, views: Sequence[View]) -> None:
         self.statement = statement
@@ -83,14 +83,14 @@ class _Truth:
         ]
 
     def of(self, number: int, other: int, side: int) -> bool:
-        """Whether the sentence is true where the first picture is on this side, the other beside it."""
+        """Whether the sentence is true with picture `number` on this side and `other` on the other one."""
         left, right = (number, other) if side == LEFT else (other, number)
         return self.statement.holds(self._values[LEFT][left], self._values[RIGHT][right])
 
     def others(self, number: int, side: int, label: bool) -> list[int]:
-        """The pictures beside which the sentence has this label."""
-        found = (other for other in self.usable[1 - side] if other != number)
-        return [other for other in found if self.of(number, other, side) == label]
+        """The pictures with which, on the other side, the sentence has this label."""
+        candidates = (other for other in self.usable[1 - side] if other != number)
+        return [other for other in candidates if self.of(number, other, side) == label]
 
 
 def _pair(number: int, other: int, side: int, label: bool) -> Pair:
@@ -110,10 +110,10 @@ def _crossed(truth: _Truth, rng: random.Random) -> list[Pair]:
     for second in rng.sample(truth.usable[side], len(truth.usable[side])):
         if second == 0:
             continue
-        ours = [other for other in falses if other != second and truth.of(second, other, side)]
-        theirs = [other for other in trues if other != second and not truth.of(second, other, side)]
-        if ours and theirs:
-            false, true = rng.choice(ours), rng.choice(theirs)
+        false_candidates = [other for other in falses if other != second and truth.of(second, other, side)]
+        true_candidates = [other for other in trues if other != second and not truth.of(second, other, side)]
+        if false_candidates and true_candidates:
+            false, true = rng.choice(false_candidates), rng.choice(true_candidates)
             return [
                 _pair(0, true, side, True),
                 _pair(0, false, side, False),
@@ -150,17 +150,17 @@ def _both_labels(truth: _Truth, number: int, side: int, rng: random.Random) -> l
 
 
 def _swapped(truth: _Truth, _: random.Random) -> list[Pair]:
-    """A pair and the same with left and right exchanged: all that two pictures allow."""
+    """A pair and its mirror image, with left and right exchanged: all that two pictures allow."""
     for other in truth.usable[RIGHT][1:]:
         if {0, other} <= {*truth.usable[LEFT]} & {*truth.usable[RIGHT]}:
-            there, back = truth.of(0, other, LEFT), truth.of(other, 0, LEFT)
-            if there != back:
-                return [Pair(0, other, there), Pair(other, 0, back)]
+            forward, backward = truth.of(0, other, LEFT), truth.of(other, 0, LEFT)
+            if forward != backward:
+                return [Pair(0, other, forward), Pair(other, 0, backward)]
     return []
 
 
 def guessed_right(pairs: Iterable[Pair], seen: Callable[[Pair], int | None]) -> int:
-    """How many labels somebody knows at most who sees only one picture, or none, of each pair."""
+    """Count the labels that the best guess gets right, knowing only what `seen` returns of each pair."""
     labels: dict[int | None, Counter[bool]] = {}
     for pair in pairs:
         labels.setdefault(seen(pair), Counter())[pair.label] += 1

@@ -1,7 +1,7 @@
 """NLVR2's file: the examples of one image, paired with earlier images of its split.
 
 Source of the format: the published files (Suhr et al. 2019, arXiv 1811.00491; lil-lab/nlvr), a JSON object a
-line. An identifier is "<split>-<set>-<pair>-<sentence>"; a set is the image that brought the sentence.
+line. An identifier is "<split>-<set>-<pair>-<sentence>"; a set is the image that the sentence was made for.
 `left_url` and `right_url` are the pictures' paths in the data set's directory.
 """
 
@@ -17,13 +17,13 @@ from lxmert.scenes.randomness import stream
 from lxmert.scenes.world import make_scene
 
 PARTNERS: Final = 20
-"""How many earlier images of the split an image may be paired with."""
+"""Number of earlier images of the split that an image may be paired with."""
 _DIRECTORIES: Final = 100
-"""Folders of NLVR2's training images; a part of a training split is made of whole folders."""
+"""Number of folders of NLVR2's training images; parts of the training split consist of whole folders."""
 
 
 def group_of(seed: int, index: int, rng: random.Random) -> tuple[Group | None, Sequence[int]]:
-    """The sentence of an image with its pairs, and the indices of the images that these number."""
+    """The sentence of an image with its pairs, and the images' indices to which the pairs refer."""
     indices = [index, *earlier_of_split(index, PARTNERS)]
     return choose_group([_view(seed, one) for one in indices], rng), indices
 

@@ -1,8 +1,8 @@
-"""Sentences about two pictures that need both, as NLVR2 has.
+"""NLVR2-style sentences about two pictures that require both.
 
-A sentence is true or false by one value of each picture: a number of objects, whether there is one, a
-colour. `Statement.value` gives a picture's value, or None where the sentence makes no sense of it;
-`Statement.holds` decides on the left and the right value.
+The truth of a sentence depends on one value of each picture: a number of objects, whether there is one, a
+colour. `Statement.value` returns a picture's value, or None if the sentence does not apply to it;
+`Statement.holds` decides from the left and the right value.
 """
 
 import operator
@@ -31,7 +31,7 @@ class Statement:
     Attributes:
         text: The sentence.
         kind: Key of `templates.TEMPLATES`.
-        value: The value of a picture on the side `LEFT` or `RIGHT`; None where there is none.
+        value: The value of a picture on the side `LEFT` or `RIGHT`; None if there is none.
         holds: Whether the sentence is true of the left and the right value.
     """
 
@@ -50,14 +50,14 @@ def draw_kind(rng: random.Random) -> str:
 
 
 def draw_statement(kind: str, first: View, second: View, rng: random.Random) -> Statement | None:
-    """A random sentence about things that two pictures show; None where this did not succeed."""
+    """A random sentence about things in two pictures; None on failure."""
     return _MAKERS[kind][1](kind, first, second, rng)
 
 
-def _worded(kind: str, rng: random.Random, wanted: Description, **fillers: str) -> str:
+def _worded(kind: str, rng: random.Random, description: Description, **fillers: str) -> str:
     template = rng.choice(TEMPLATES[kind])
-    one = phrase(wanted, rng)
-    words = {"a": with_article(one), "one": one, "many": phrase(wanted, rng, plural=True)}
+    one = phrase(description, rng)
+    words = {"a": with_article(one), "one": one, "many": phrase(description, rng, plural=True)}
     text = template.format(**words, **fillers)
     return text[0].upper() + text[1:]
 
@@ -76,34 +76,34 @@ _DESCRIPTIONS: Final = (
 _RARER: Final = (("color",), ("shape",), ("fill",), ("color", "shape"), ("size", "color"), ("fill", "shape"))
 
 
-def _counted(wanted: Description, text: str, kind: str, holds: Callable[[int, int], bool]) -> Statement:
-    return Statement(text, kind, lambda view, _: view.count(wanted), holds)
+def _counted(description: Description, text: str, kind: str, holds: Callable[[int, int], bool]) -> Statement:
+    return Statement(text, kind, lambda view, _: view.count(description), holds)
 
 
 def _same_number(kind: str, first: View, _: View, rng: random.Random) -> Statement:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
-    return _counted(wanted, _worded(kind, rng, wanted), kind, lambda left, right: left == right)
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
+    return _counted(description, _worded(kind, rng, description), kind, lambda left, right: left == right)
 
 
 def _total(kind: str, first: View, second: View, rng: random.Random) -> Statement | None:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
-    number = first.count(wanted) + second.count(wanted)
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
+    number = first.count(description) + second.count(description)
     least, compare = (2, operator.eq) if kind == "total" else (3, operator.ge)
     if not least <= number < len(NUMBER_WORDS):
         return None
-    text = _worded(kind, rng, wanted, number=NUMBER_WORDS[number])
-    return _counted(wanted, text, kind, lambda left, right: bool(compare(left + right, number)))
+    text = _worded(kind, rng, description, number=NUMBER_WORDS[number])
+    return _counted(description, text, kind, lambda left, right: bool(compare(left + right, number)))
 
 
 def _twice(kind: str, first: View, _: View, rng: random.Random) -> Statement:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
     side = rng.choice((LEFT, RIGHT))
-    text = _worded(kind, rng, wanted, **_sides(side))
+    text = _worded(kind, rng, description, **_sides(side))
 
     def holds(*counts: int) -> bool:
         return counts[side] == 2 * counts[1 - side] > 0
 
-    return _counted(wanted, text, kind, holds)
+    return _counted(description, text, kind, holds)
 
 
 def _sides(side: int) -> dict[str, str]:
@@ -112,17 +112,17 @@ def _sides(side: int) -> dict[str, str]:
 
 
 def _more_by(kind: str, first: View, _: View, rng: random.Random) -> Statement:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
     side, step = rng.choice((LEFT, RIGHT)), 1 if kind == "one_more" else 2
-    text = _worded(kind, rng, wanted, **_sides(side))
-    return _counted(wanted, text, kind, lambda *counts: counts[side] - counts[1 - side] == step)
+    text = _worded(kind, rng, description, **_sides(side))
+    return _counted(description, text, kind, lambda *counts: counts[side] - counts[1 - side] == step)
 
 
 def _compared(kind: str, first: View, _: View, rng: random.Random) -> Statement:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
     side, sign = rng.choice((LEFT, RIGHT)), 1 if kind == "more" else -1
-    text = _worded(kind, rng, wanted, **_sides(side))
-    return _counted(wanted, text, kind, lambda *counts: sign * counts[side] > sign * counts[1 - side])
+    text = _worded(kind, rng, description, **_sides(side))
+    return _counted(description, text, kind, lambda *counts: sign * counts[side] > sign * counts[1 - side])
 
 
 _PRESENCE: Final[dict[str, Callable[[bool, bool], bool]]] = {
@@ -135,46 +135,46 @@ _PRESENCE: Final[dict[str, Callable[[bool, bool], bool]]] = {
 
 
 def _presence(kind: str, first: View, second: View, rng: random.Random) -> Statement:
-    # Of a picture that shows it, "neither" is false and "at least one" true whatever the other one shows.
-    shown = second if kind in ("neither", "at_least_one") else first
-    wanted = shown.present(rng, rng.choice(_RARER))
-    text = _worded(kind, rng, wanted)
-    return Statement(text, kind, lambda view, _: bool(view.count(wanted)), _PRESENCE[kind])
+    # For a picture that shows it, "neither" is false and "at least one" true, whatever the other one shows.
+    source = second if kind in ("neither", "at_least_one") else first
+    description = source.present(rng, rng.choice(_RARER))
+    text = _worded(kind, rng, description)
+    return Statement(text, kind, lambda view, _: bool(view.count(description)), _PRESENCE[kind])
 
 
 def _each_number(kind: str, first: View, _: View, rng: random.Random) -> Statement | None:
-    wanted = first.present(rng, rng.choice(_DESCRIPTIONS))
-    number = first.count(wanted)
+    description = first.present(rng, rng.choice(_DESCRIPTIONS))
+    number = first.count(description)
     if number < 2:
         return None
-    text = _worded(kind, rng, wanted, number=NUMBER_WORDS[number])
-    return _counted(wanted, text, kind, lambda left, right: left == right == number)
+    text = _worded(kind, rng, description, number=NUMBER_WORDS[number])
+    return _counted(description, text, kind, lambda left, right: left == right == number)
 
 
 def _all(kind: str, first: View, _: View, rng: random.Random) -> Statement | None:
     base, (valued,) = rng.choice(((("shape",), ("fill",)), (("shape",), ("size",)), (("size",), ("fill",))))
-    wanted = first.present(rng, base)
+    description = first.present(rng, base)
     values = dict(first.present(rng, (valued,)))
-    described = in_order(dict(wanted) | values)
-    text = _worded(kind, rng, wanted, value=predicate(valued, values[valued], plural=True))
+    with_value = in_order(dict(description) | values)
+    text = _worded(kind, rng, description, value=predicate(valued, values[valued], plural=True))
 
     def value(view: View, _: int) -> bool | None:
-        return view.count(described) == view.count(wanted) if view.count(wanted) else None
+        return view.count(with_value) == view.count(description) if view.count(description) else None
 
     return Statement(text, kind, value, lambda left, right: left and right)
 
 
 def _one_value(kind: str, first: View, second: View, rng: random.Random) -> Statement | None:
-    """The only thing of a kind in each picture, one attribute of which is compared."""
+    """Compare one attribute of the only thing of a kind in each picture."""
     name = rng.choice(ATTRIBUTES)
     one, other = _only_one(first, name, rng), _only_one(second, name, rng)
     if one is None or other is None:
         return None
-    wanted = (one, one if rng.random() < 0.5 else other)
-    text = _worded(kind, rng, wanted[0], one2=phrase(wanted[1], rng), attribute=name)
+    descriptions = (one, one if rng.random() < 0.5 else other)
+    text = _worded(kind, rng, descriptions[0], one2=phrase(descriptions[1], rng), attribute=name)
 
     def value(view: View, side: int) -> str | None:
-        things = [thing for thing in view.scene.objects if has(thing, dict(wanted[side]))]
+        things = [thing for thing in view.scene.objects if has(thing, dict(descriptions[side]))]
         return things[0].attribute(name) if len(things) == 1 else None
 
     same = kind == "same_attribute"
@@ -182,11 +182,11 @@ def _one_value(kind: str, first: View, second: View, rng: random.Random) -> Stat
 
 
 def _only_one(view: View, without: str, rng: random.Random) -> Description | None:
-    """One value that a single object has: the same words often fit one object of other pictures too."""
+    """A value that only one object has: the same words often fit one object of other pictures too."""
     names = ("shape", "shape", "color", "fill")
     described = [view.present(rng, (name,)) for name in names if name != without]
-    found = [description for description in described if view.count(description) == 1]
-    return rng.choice(found) if found else None
+    unique = [description for description in described if view.count(description) == 1]
+    return rng.choice(unique) if unique else None
 
 
 def _main(kind: str, _: View, __: View, rng: random.Random) -> Statement:
@@ -222,6 +222,6 @@ _MAKERS: Final[dict[str, tuple[float, Callable[..., Statement | None]]]] = {
     "at_least": (1, _total),
     "all": (1, _all),
 }
-"""How often each kind is drawn, and what draws it."""
+"""The weight and the maker of each kind."""
 ONE_SIDED: Final = ("both", "neither", "at_least_one", "more", "fewer", "each_number", "at_least", "all")
-"""Kinds of which one picture alone tells something; of the others either picture leaves both open."""
+"""Kinds whose label one picture alone may reveal; of the others either picture leaves both possible."""

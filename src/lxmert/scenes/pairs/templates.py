@@ -1,4 +1,4 @@
-"""Every sentence pattern of the NLVR2-style sentences: kind, paraphrases.
+"""All patterns of the NLVR2-style sentences: kind, paraphrases.
 
 Placeholders: {a} a description with its indefinite article, {one} and {one2} without, {many} in the plural;
 {number} a number word; {side} and {other} left and right in either order; {attribute} an attribute's name;

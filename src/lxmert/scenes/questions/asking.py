@@ -1,8 +1,8 @@
-"""Asking about a scene: a mix of families, each question clear, short enough and not to be guessed.
+"""Generating questions about a scene: a mix of families, each question clear, short and hard to guess.
 
-A yes/no question is asked only where the same form (sentence pattern and kinds of attributes) could be
-filled with either answer; a fair coin then decides between the two. So the words of the pattern tell
-nothing about the answer.
+A yes/no question is asked only if the same form (sentence pattern and kinds of attributes) can be filled with
+either answer; a fair coin then decides between the two. So the words of the pattern reveal nothing about the
+answer.
 """
 
 import random
@@ -38,7 +38,7 @@ def words_of(text: str) -> list[str]:
 def ask(scene: Scene, rng: random.Random, n: int, families: Sequence[Family] = FAMILIES) -> list[Question]:
     """Ask `n` different questions about a scene, of all families or of some.
 
-    Fewer come back only where a picture of few objects has no more to offer (n in the hundreds).
+    There are fewer only if a picture of few objects does not allow more (n in the hundreds).
     """
     view = View(scene)
     weights = [family.weight for family in families]
@@ -57,20 +57,20 @@ def _balanced(view: View, family: Family, rng: random.Random) -> Question | None
     form = family.form(rng)
     if family.answer_type != "yes/no":
         return _clear(view, family, form, rng)
-    found: dict[str, Question] = {}
+    by_answer: dict[str, Question] = {}
     for _ in range(2 * _FILLS):
         question = _clear(view, family, form, rng, fills=1)
         if question is not None:
-            found.setdefault(question.answer, question)
-            if len(found) == 2:
-                return found[rng.choice(("yes", "no"))]
+            by_answer.setdefault(question.answer, question)
+            if len(by_answer) == 2:
+                return by_answer[rng.choice(("yes", "no"))]
     return None
 
 
 def _clear(
     view: View, family: Family, form: Form, rng: random.Random, fills: int = _FILLS
 ) -> Question | None:
-    """A question of this form with exactly one right answer; None where none was found."""
+    """A question of this form with exactly one correct answer; None if none was found."""
     for _ in range(fills):
         draft = family.fill(view, form, rng)
         if draft is None or len(words_of(draft.text)) > WORDS_MAX:

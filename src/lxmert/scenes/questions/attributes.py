@@ -9,19 +9,19 @@ from lxmert.scenes.questions.family import Draft, Family, Form, program, select,
 
 
 def _query(name: str, view: View, form: Form, rng: random.Random) -> Draft | None:
-    found = view.reference(rng, without=(name,))
-    if found is None:
+    reference = view.reference(rng, without=(name,))
+    if reference is None:
         return None
-    text = written(form.template, rng, the=found[1])
-    return Draft(text, program(select(found[1]), ("unique", (0,)), ("query", (1,), name)))
+    text = written(form.template, rng, the=reference[1])
+    return Draft(text, program(select(reference[1]), ("unique", (0,)), ("query", (1,), name)))
 
 
 def _position(view: View, form: Form, rng: random.Random) -> Draft | None:
-    found = view.reference(rng)
-    if found is None:
+    reference = view.reference(rng)
+    if reference is None:
         return None
-    text = written(form.template, rng, the=found[1])
-    return Draft(text, program(select(found[1]), ("unique", (0,)), ("half", (1,), form.variant)))
+    text = written(form.template, rng, the=reference[1])
+    return Draft(text, program(select(reference[1]), ("unique", (0,)), ("half", (1,), form.variant)))
 
 
 FAMILIES: Final = (

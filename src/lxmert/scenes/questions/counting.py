@@ -11,15 +11,15 @@ _TRIES: Final = 8
 
 
 def _count(view: View, form: Form, rng: random.Random) -> Draft | None:
-    # Several descriptions are drawn and one count of theirs is chosen first: large counts are rarer than
-    # small ones, and would hardly be asked for otherwise.
+    # Several descriptions are drawn and one of their counts is chosen first, because large counts are rarer
+    # than small ones and would hardly occur otherwise.
     by_count: dict[int, Description] = {}
     for _ in range(_TRIES):
         drawn = view.at_random(rng, form.names)
         by_count[view.count(drawn)] = drawn
-    wanted = by_count[rng.choice(sorted(by_count))]
-    text = written(form.template, rng, many=wanted)
-    return Draft(text, program(select(wanted), ("count", (0,))))
+    chosen = by_count[rng.choice(sorted(by_count))]
+    text = written(form.template, rng, many=chosen)
+    return Draft(text, program(select(chosen), ("count", (0,))))
 
 
 def _count_or(view: View, form: Form, rng: random.Random) -> Draft | None:

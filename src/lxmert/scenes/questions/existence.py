@@ -1,4 +1,4 @@
-"""Families that ask whether something is there, with and, or, not, every."""
+"""Families that ask whether something exists, with and, or, not, every."""
 
 import functools
 import random
@@ -22,18 +22,18 @@ _SHORT: Final = (("color",), ("shape",), ("color", "shape"))
 
 
 def _exist(view: View, form: Form, rng: random.Random) -> Draft | None:
-    wanted = view.maybe(rng, form.names)
-    if wanted is None:
+    described = view.maybe(rng, form.names)
+    if described is None:
         return None
-    text = written(form.template, rng, a=wanted, many=wanted)
-    return Draft(text, program(select(wanted), ("exist", (0,))))
+    text = written(form.template, rng, a=described, many=described)
+    return Draft(text, program(select(described), ("exist", (0,))))
 
 
 def _two_exist(operation: str, view: View, form: Form, rng: random.Random) -> Draft | None:
     first, second = view.maybe(rng, form.names), view.maybe(rng, form.names2)
     if first is None or second is None or set(first) <= set(second) or set(second) <= set(first):
         return None
-    # Where one part decides alone, the question is worth little: both absent for "and", both there for "or".
+    # If one part decides alone, the question is of little use: both absent for "and", both present for "or".
     if bool(view.count(first)) == bool(view.count(second)) == (operation == "or"):
         return None
     text = written(form.template, rng, a=first, a2=second, many=first, many2=second)
@@ -42,7 +42,7 @@ def _two_exist(operation: str, view: View, form: Form, rng: random.Random) -> Dr
 
 
 def _base_and_value(view: View, form: Form, rng: random.Random) -> tuple[Description, tuple[str, str]]:
-    """A description and a value of one of its objects; the form names the description's attributes first."""
+    """A description and a value of one of its objects; the form lists the description's attributes first."""
     *names, valued = form.names
     thing = rng.choice(view.scene.objects)
     return describe(thing, names), (valued, thing.attribute(valued))

@@ -1,4 +1,4 @@
-"""What a family of questions is made of: its forms, and a way to fill a form for a scene."""
+"""Families of questions: their forms, and filling of a form for a scene."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -42,13 +42,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Form:
-    """All that a reader of the question knows without its fillers; answers are balanced within a form.
+    """Everything about a question except its fillers; answers are balanced within a form.
 
     Attributes:
         template: One sentence pattern.
         variant: The key of the pattern in `TEMPLATES`, such as "left".
         names: The attributes used, in the order in which the family uses them.
-        names2: Those of a second description.
+        names2: The attributes of a second description.
     """
 
     template: str
@@ -64,8 +64,8 @@ class Family:
     Attributes:
         name: The family's name, the `question_type` of the annotations.
         answer_type: "yes/no", "number" or "other".
-        weight: How often it is asked, relative to the others.
-        fill: Fills a form for a scene; None where this did not succeed.
+        weight: Frequency, relative to the others.
+        fill: Fills a form for a scene; returns None on failure.
         choices: The `names` that a form may have.
         choices2: The `names2` that a form may have.
     """
@@ -87,14 +87,14 @@ class Family:
 
 
 def written(template: str, rng: random.Random, **fillers: Description | str) -> str:
-    """A template with its placeholders filled.
+    """Fill the placeholders of a template.
 
-    A description is worded by the placeholder's name: {a} gets an article, {the} gets "the", {many} the
-    plural. A string is used as it is. The first letter becomes a capital.
+    The placeholder's name determines the form of a description: {a} has an article, {the} has "the", {many}
+    is plural. A string is used unchanged. The first letter is capitalised.
     """
     words: dict[str, str] = {}
     for name, filler in fillers.items():
-        # A filler that the template does not use must not use up random numbers either.
+        # A filler that the template does not use must not consume random numbers either.
         if isinstance(filler, str) or f"{{{name}}}" not in template:
             words[name] = str(filler)
             continue
@@ -113,10 +113,10 @@ def predicate(name: str, value: str, *, plural: bool = False) -> str:
 
 
 def select(description: Description) -> Step:
-    """The step that selects what a description fits."""
+    """The step that selects the objects that a description fits."""
     return Step("select", (), dict(description))
 
 
 def program(*steps: tuple[Any, ...] | Step) -> Program:
-    """Steps from (operation, inputs, argument) with the last ones optional."""
+    """Make steps from (operation, inputs, argument), of which the last two are optional."""
     return tuple(step if isinstance(step, Step) else Step(*step) for step in steps)

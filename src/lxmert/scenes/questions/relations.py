@@ -1,4 +1,4 @@
-"""Families about where objects lie, seen from one another: beside, nearest, farthest."""
+"""Families about the places of objects relative to each other: beside, nearest, farthest."""
 
 import functools
 import random
@@ -32,14 +32,14 @@ def _relation_query(view: View, form: Form, rng: random.Random) -> Draft | None:
     origin = view.reference(rng)
     if origin is None:
         return None
-    wanted = view.present(rng, names)
+    described = view.present(rng, names)
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = written(form.template, rng, attribute=asked, one=wanted, side=side, the=origin[1])
+    text = written(form.template, rng, attribute=asked, one=described, side=side, the=origin[1])
     steps = (
         select(origin[1]),
         ("unique", (0,)),
-        select(wanted),
+        select(described),
         ("beside", (2, 1), direction),
         ("unique", (3,)),
         ("query", (4,), asked),
@@ -51,16 +51,16 @@ def _relation_count(view: View, form: Form, rng: random.Random) -> Draft | None:
     origin = view.reference(rng)
     if origin is None:
         return None
-    wanted = view.present(rng, form.names)
-    if view.count(wanted) < 2:  # there would be 0 or 1, and mostly 0
+    described = view.present(rng, form.names)
+    if view.count(described) < 2:  # the answer would be 0 or 1, and mostly 0
         return None
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = written(form.template, rng, many=wanted, side=side, the=origin[1])
+    text = written(form.template, rng, many=described, side=side, the=origin[1])
     steps = (
         select(origin[1]),
         ("unique", (0,)),
-        select(wanted),
+        select(described),
         ("beside", (2, 1), direction),
         ("count", (3,)),
     )

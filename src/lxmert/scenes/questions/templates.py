@@ -1,4 +1,4 @@
-"""Every sentence pattern of the questions: family, variant, paraphrases.
+"""All sentence patterns of the questions: family, variant, paraphrases.
 
 Placeholders: {a}, {a2} a description with its indefinite article; {the}, {the2} with "the"; {one} without
 article; {many}, {many2} in the plural; {attribute} an attribute's name; {value}, {value2} values as
