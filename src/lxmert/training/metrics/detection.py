@@ -2,9 +2,9 @@
 
 Average precision is the area under the precision-recall curve with every recall step counted (all-point
 interpolation, PASCAL VOC from 2010 on): precision is first made non-increasing from the right. As in COCO,
-the detections of a class over all images are ranked by score; in that order each is
-matched with the unmatched true box of its class and image that it overlaps most, if at least by the
-threshold, and is then correct.
+the detections of a class over all images are ranked by score; in that order each is matched with the
+unmatched true box of its class and image that it overlaps most, if at least by the threshold, and is then
+correct.
 
 Shapes: D detections and N true boxes of one image; T detections of all images together.
 """

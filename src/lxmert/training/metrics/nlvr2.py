@@ -1,8 +1,8 @@
 """The official NLVR2 figures: accuracy, and consistency over the pairs of one sentence.
 
-Source: lil-lab/nlvr `nlvr2/eval/metrics.py`, whose numbers are reproduced bit for bit. With one
-difference: if predictions are missing, that script prints their names and ends with status 0 and no score;
-here it is an error with their number.
+Source: lil-lab/nlvr `nlvr2/eval/metrics.py`, whose numbers are reproduced bit for bit, with one difference:
+if predictions are missing, that script prints their names and ends with status 0 and no score; here it is an
+error with their number.
 """
 
 from collections.abc import Iterable, Mapping
