@@ -9,11 +9,10 @@ Shapes: B batch, W words, O objects, P places of a sequence (W or O), N rows (pl
 H hidden, A heads, d = H / A.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 from transformers.activations import GELUActivation
 
@@ -21,95 +20,7 @@ from lxmert.model.attention import LxmertAttention, LxmertAttentionOutput
 from lxmert.model.encoder import LxmertEncoder, LxmertEncoderOutput, LxmertOutput
 from lxmert.training.cpu.dropout import Dropout
 from lxmert.training.cpu.products import ROWS_MULTIPLE, linear
-
-
-class Rows:
-    """Which places of padded sequences are rows, the others being padding.
-
-    Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them.
-
-    Args:
-        mask: additive (B, 1, 1, P), 0 where a place is real; None when all are.
-        batch: B.
-        places: P.
-        multiple: what the number of rows is filled up to.
-
-    Attributes:
-        shape: B and P.
-        mask: as given.
-        have_first: True when the first place of each sequence is a row.
-        have_any: True when each sequence has a row.
-    """
-
-    def __init__(self, mask: Tensor | None, batch: int, places: int, multiple: int = 1) -> None:
-        self.shape = (batch, places)
-        self.mask = mask
-        self.have_first = self.have_any = True
-        self._index: tuple[Tensor, Tensor, int] | None = None
-        if mask is None:
-            return
-        visible = mask[:, 0, 0, :] == 0  # (B, P)
-        self.have_first = bool(visible[:, :1].all())
-        self.have_any = bool(visible.any(dim=1).all())
-        real = visible.flatten()  # (B*P,)
-        place_of_row = real.nonzero().flatten()  # (N,) without the empty ones
-        # A place without a row takes any: its mask hides it.
-        row_of_place = (real.cumsum(0) - 1).clamp(min=0)  # (B*P,)
-        self._index = (place_of_row, row_of_place, -len(place_of_row) % multiple)
-
-    def packed(self, states: Tensor) -> Tensor:
-        """(B, P, H) -> (N, H)."""
-        states = states.flatten(0, 1)
-        if self._index is None:
-            return states
-        rows: Tensor = _Packed.apply(states, *self._index)
-        return rows
-
-    def padded(self, rows: Tensor) -> Tensor:
-        """(N, H) -> (B, P, H); in padding stands the state of a neighbour."""
-        if self._index is not None:
-            rows = _Padded.apply(rows, *self._index)
-        return rows.unflatten(0, self.shape)
-
-
-class _Packed(torch.autograd.Function):
-    """Places (B*P, H) to rows (N, H)."""
-
-    @staticmethod
-    def forward(ctx: Any, states: Tensor, place_of_row: Tensor, row_of_place: Tensor, empty: int) -> Tensor:
-        ctx.index = place_of_row, row_of_place, empty
-        return _rows(states, place_of_row, empty)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        place_of_row, row_of_place, _ = ctx.index
-        of_states = gradient.new_zeros(len(row_of_place), gradient.shape[1])
-        of_states.index_copy_(0, place_of_row, gradient[: len(place_of_row)])
-        return of_states, None, None, None
-
-
-class _Padded(torch.autograd.Function):
-    """Rows (N, H) to places (B*P, H). Nobody looks at padding, so no gradient comes from there."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, place_of_row: Tensor, row_of_place: Tensor, empty: int) -> Tensor:
-        ctx.index = place_of_row, empty
-        return rows.index_select(0, row_of_place)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _rows(gradient, *ctx.index), None, None, None
-
-
-def _rows(places: Tensor, place_of_row: Tensor, empty: int) -> Tensor:
-    """The places that are rows, then empty rows of zeros."""
-    count = len(place_of_row)
-    rows = places.new_empty(count + empty, places.shape[1])
-    torch.index_select(places, 0, place_of_row, out=rows[:count])
-    rows[count:].zero_()
-    return rows
+from lxmert.training.cpu.rows import Rows
 
 
 class PackedEncoder(LxmertEncoder):
@@ -150,15 +61,8 @@ class PackedEncoder(LxmertEncoder):
                 with torch.autocast("cpu", enabled=False):
                     one_pass = _Pass(self, dtype, words, objects, by_layer=by_layer)
                     return one_pass.run(lang_feats, visual_feats, visual_pos)
-        return super().forward(
-            lang_feats,
-            lang_attention_mask,
-            visual_feats,
-            visual_pos,
-            visual_attention_mask,
-            *options,
-            **named_options,
-        )
+        given = (lang_feats, lang_attention_mask, visual_feats, visual_pos, visual_attention_mask)
+        return super().forward(*given, *options, **named_options)
 
     def _may_pack(self) -> bool:
         if not self.training or torch.compiler.is_compiling():
@@ -168,8 +72,27 @@ class PackedEncoder(LxmertEncoder):
         return self.config._attn_implementation == "eager"
 
 
+class _Heads(NamedTuple):
+    """Queries, keys and values (B*A, P, d) of a sequence, head by head."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    rows: Rows
+
+
 class _Pass:
     """One pass through an encoder.
+
+    States are rows, (N, H), everywhere but inside an attention, where places look at each other. A layer:
+
+        states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_heads`)
+               --scores, softmax, dropout, mixed values--> (B, P, H) --packed--> (N, H) (`_attended`)
+               --linear layer, dropout, + states, normalised--> (N, H) (`_residual`)
+               --linear layer, GELU, and such a residual sum again--> (N, H) (`_feed_forward`)
+
+    A cross-modality layer begins with a cross-attention: the same first three lines, with the rows of the
+    objects below those of the words wherever both meet the same weights.
 
     Args:
         encoder: whose weights.
@@ -234,22 +157,7 @@ class _Pass:
         return self._feed_forward(layer.intermediate, layer.output, states)
 
     def _cross_layer(self, layer: Any, lang: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        both = torch.cat([lang, seen])
-        sizes = [len(lang), len(seen)]
-        attention = layer.visual_attention.att
-        projected = linear(both.to(self._dtype), attention.query, attention.key, attention.value)
-        of_words, of_objects = projected.split(sizes)
-        words, objects = (
-            self._heads(of_words, self._words, attention),
-            self._heads(of_objects, self._objects, attention),
-        )
-        mixed = torch.cat(
-            [
-                self._words.packed(self._attended(attention, words[0], objects[1:], self._objects)),
-                self._objects.packed(self._attended(attention, objects[0], words[1:], self._words)),
-            ]
-        )
-        lang, seen = self._residual(layer.visual_attention.output, mixed, both).split(sizes)
+        lang, seen = self._cross_attention(layer.visual_attention, lang, seen)
         lang = self._self_attention(layer.lang_self_att, lang, self._words)
         seen = self._self_attention(layer.visn_self_att, seen, self._objects)
         return (
@@ -258,32 +166,41 @@ class _Pass:
         )
 
     def _self_attention(self, block: Any, states: Tensor, rows: Rows) -> Tensor:
-        attention = block.self
-        projected = linear(states.to(self._dtype), attention.query, attention.key, attention.value)
-        query, *context = self._heads(projected, rows, attention)
-        mixed = self._attended(attention, query, context, rows)
-        return self._residual(block.output, rows.packed(mixed), states)
+        heads = self._heads(self._projected(states, block.self), rows, block.self)
+        return self._residual(block.output, self._attended(heads, heads, block.self), states)
 
-    def _heads(self, projected: Tensor, rows: Rows, attention: LxmertAttention) -> tuple[Tensor, ...]:
-        """(N, 3H) -> queries, keys, values (B*A, P, d)."""
+    def _cross_attention(self, block: Any, lang: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
+        both, sizes = torch.cat([lang, seen]), [len(lang), len(seen)]
+        of_words, of_objects = self._projected(both, block.att).split(sizes)
+        words = self._heads(of_words, self._words, block.att)
+        objects = self._heads(of_objects, self._objects, block.att)
+        mixed = torch.cat(
+            [self._attended(words, objects, block.att), self._attended(objects, words, block.att)]
+        )
+        return self._residual(block.output, mixed, both).split(sizes)
+
+    def _projected(self, states: Tensor, attention: LxmertAttention) -> Tensor:
+        """(N, H) -> (N, 3H)."""
+        return linear(states.to(self._dtype), attention.query, attention.key, attention.value)
+
+    def _heads(self, projected: Tensor, rows: Rows, attention: LxmertAttention) -> _Heads:
+        """(N, 3H) -> three times (B*A, P, d)."""
         padded = rows.padded(projected).unflatten(-1, (3, -1, attention.head_dim))  # (B, P, 3, A, d)
-        return padded.permute(2, 0, 3, 1, 4).reshape(3, -1, rows.shape[1], attention.head_dim).unbind()
+        parts = padded.permute(2, 0, 3, 1, 4).reshape(3, -1, rows.shape[1], attention.head_dim)
+        query, key, value = parts.unbind()
+        return _Heads(query, key, value, rows)
 
-    def _attended(self, attention: LxmertAttention, query: Tensor, context: Any, rows: Rows) -> Tensor:
-        """(B*A, Q, d), and keys and values (B*A, K, d) -> (B, Q, H)."""
-        key, value = context
-        batch = rows.shape[0]
-        scores = torch.bmm(query, key.transpose(1, 2)).unflatten(0, (batch, -1))  # (B, A, Q, K)
-        scores = scores.to(self._precise) * attention.scaling
-        if rows.mask is not None:
-            scores = scores + rows.mask
-        weights = scores.softmax(dim=-1).to(value.dtype).flatten(0, 1)
+    def _attended(self, asking: _Heads, asked: _Heads, attention: LxmertAttention) -> Tensor:
+        """What the places of one sequence take from another, or from their own: rows (N, H) of the first."""
+        scores = torch.bmm(asking.query, asked.key.transpose(1, 2))  # (B*A, P, P of the asked)
+        scores = scores.unflatten(0, (asked.rows.shape[0], -1)).to(self._precise) * attention.scaling
+        if asked.rows.mask is not None:
+            scores = scores + asked.rows.mask
+        weights = scores.softmax(dim=-1).to(asked.value.dtype).flatten(0, 1)
         dropout = Dropout(attention.dropout)
-        kept = dropout.kept(weights)
-        mixed = torch.bmm(weights if kept is None else weights * kept, value)  # (B*A, Q, d)
-        if kept is not None:
-            mixed = mixed * dropout.growth
-        return mixed.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2)
+        # Grown after the product, which is smaller than the weights.
+        mixed = dropout.grown(torch.bmm(dropout.thinned(weights), asked.value))  # (B*A, P, d)
+        return asking.rows.packed(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
 
     def _feed_forward(self, inner: Any, output: LxmertOutput, states: Tensor) -> Tensor:
         hidden = linear(states.to(self._dtype), inner.dense)
@@ -301,10 +218,8 @@ class _Pass:
         after_gelu: bool = False,
     ) -> Tensor:
         """Linear layer, after GELU or not, dropout, residual sum and normalisation."""
-        made = linear(values, output.dense, after_gelu=after_gelu)
         dropout = Dropout(output.dropout.p)
-        kept = dropout.kept(made)
-        if kept is not None:
-            made = made * kept
+        made = dropout.thinned(linear(values, output.dense, after_gelu=after_gelu))
+        # Grown by the sum itself.
         normalised: Tensor = output.LayerNorm(torch.add(states, made, alpha=dropout.growth))
         return normalised
