@@ -18,11 +18,11 @@ from lxmert.errors import DataError
 # Characters read at a time: large enough that a value cut by the border, which is parsed twice, is rare.
 _PIECE = 1 << 20
 
+# What ends, or goes wrong, so close to the border may look other than it is: "1.5e+" is read as 1.5.
+_CLOSE = 64
+
 # An element that is not complete after so many characters is broken; none of the known files comes near.
 _MOST_PER_ELEMENT = 1 << 28
-
-# No keyword, number or escape sequence that is cut by the border begins further from it.
-_LONGEST_TOKEN = 5000
 
 # Progress of reading is counted in these.
 _MEGABYTE = 1_000_000
@@ -179,7 +179,10 @@ def _keys(stream: "_Stream") -> Iterator[str]:
 
 
 class _Stream:
-    """The characters of a file, of which only the part around the current position is held."""
+    """The characters of a file, of which only the part around the current position is held.
+
+    The end of that part is its border: what is parsed up to there may go on behind it.
+    """
 
     def __init__(self, file: IO[str], path: str | Path, advance: Advance) -> None:
         self._file = file
@@ -187,7 +190,6 @@ class _Stream:
         self._advance = advance
         self._buffer = ""
         self._position = 0
-        self._ended = False
         # Lines, and characters of the last of them, in front of the buffer.
         self._lines = 0
         self._columns = 0
@@ -225,30 +227,24 @@ class _Stream:
         return True
 
     def value(self) -> Any:
-        """The next JSON value."""
+        """The next JSON value, parsed anew with more behind it where the border may have cut it."""
         self.peek()
         while True:
+            fault = ""
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._position)
             except json.JSONDecodeError as error:
-                if not self._may_be_cut(error) or not self._fill():
-                    self._position = min(error.pos, len(self._buffer))
-                    self.fail(error.msg)
-                continue
+                value, end, fault = None, min(error.pos, len(self._buffer)), error.msg
             except ValueError:
                 self.fail("a number with too many digits")
             except RecursionError:
                 raise DataError(f"{self._path}: nested too deeply to be an annotation file") from None
-            # A number may go on behind the border of the buffer; cut as "1.5e+" it is read as 1.5.
-            if end + len("e+") >= len(self._buffer) and not self._ended and self._fill():
-                continue
-            self._position = end
-            return value
-
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        """True where the value may be right and only its end not read yet."""
-        at_border = error.pos > len(self._buffer) - _LONGEST_TOKEN or "Unterminated string" in error.msg
-        return at_border and len(self._buffer) - self._position <= _MOST_PER_ELEMENT
+            # An error in an unfinished text stands where that begins, however far from the border.
+            may_be_cut = end > len(self._buffer) - _CLOSE or "Unterminated string" in fault
+            if not may_be_cut or len(self._buffer) - self._position > _MOST_PER_ELEMENT or not self._fill():
+                break
+        self._position = end
+        return self.fail(fault) if fault else value
 
     def fail(self, message: str) -> Any:
         """Raise with the current place."""
@@ -265,7 +261,6 @@ class _Stream:
         """Forget what lies behind and read on; False at the end of the file."""
         piece = self._file.read(max(_PIECE, len(self._buffer) - self._position))
         if not piece:
-            self._ended = True
             return False
         passed = self._buffer[: self._position]
         lines = passed.count("\n")
