@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxmert.errors import WeightsError, first_line
 
@@ -56,50 +56,118 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
         WeightsError: no such repository, revision or folder in it, no access to it, or out of reach and not
             in the cache.
     """
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError
 
     told = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
     inner = str(told.pop("subfolder", "")).strip("/")
-    prefix = f"{inner}/" if inner else ""
-    place: dict[str, Any] = {key: told[key] for key in ("revision", "cache_dir") if key in told}
+    wish = _Wish(name, f"{inner}/" if inner else "", told, weights)
     try:
-        if told.pop("local_files_only", False):
-            raise OfflineModeIsEnabled
-        asked = {key: told[key] for key in ("revision", "token") if key in told}
-        found = HfApi().model_info(name, timeout=HUB_TIMEOUT_S, **asked)
-        files = [one.rfilename for one in found.siblings or ()]
+        commit, files = _on_the_hub(wish)
+    except HFValidationError as error:
+        raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
-        return _cached_folder(name, prefix, place, error, weights=weights)
-    _check_holds_model(name, files, prefix, weights=weights)
+        if (cached := _cached_folder(wish)) is None:
+            raise _not_told(wish, error) from error
+        return cached
+    _check_holds_model(wish, files)
     try:
-        wanted = _wanted(files, prefix, weights=weights)
-        for folder in _folders_of_processor(name, files, prefix, told | {"revision": found.sha}):
-            wanted += _wanted(files, folder, weights=True)
-        at_commit = place | {"revision": found.sha}
-        cached = [try_to_load_from_cache(name, file, **at_commit) for file in wanted]
-        if wanted and "force_download" not in told and all(isinstance(path, str) for path in cached):
-            return Path(str(cached[0])).parents[wanted[0].count("/")] / inner
-        return (
-            Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **told)) / inner
-        )
+        return _fetched_folder(wish, commit, files)
     except Exception as error:
         raise WeightsError(
             f"{name}: cannot be fetched from the hub ({first_line(error)}); try again"
         ) from error
 
 
-def _check_holds_model(name: str, files: Collection[str], prefix: str, *, weights: bool) -> None:
-    """Refuse a repository, or a folder "folder/" of it, that is empty or has no model to give weights of."""
-    is_empty = not any(file.startswith(prefix) for file in files)
-    has_model = any(prefix + marker in files for marker in _MARKERS)
-    if has_model or not (is_empty or weights):
+class _Wish(NamedTuple):
+    """What is wanted of the hub.
+
+    Attributes:
+        name: of the repository.
+        prefix: the folder in it, "folder/", or "" for the repository itself.
+        options: the given ones of HUB_ARGUMENTS, but for `proxies` and `subfolder`.
+        weights: as `hub_folder` takes it.
+    """
+
+    name: str
+    prefix: str
+    options: Mapping[str, Any]
+    weights: bool
+
+    def chosen(self, *names: str) -> dict[str, Any]:
+        """Those of some options that were given."""
+        return {name: self.options[name] for name in names if name in self.options}
+
+
+def _on_the_hub(wish: _Wish) -> tuple[str | None, list[str]]:
+    """Ask the hub for the commit and the files of a repository; all that goes wrong is raised as it comes."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if "local_files_only" in wish.options:
+        raise OfflineModeIsEnabled
+    found = HfApi().model_info(wish.name, timeout=HUB_TIMEOUT_S, **wish.chosen("revision", "token"))
+    return found.sha, [one.rfilename for one in found.siblings or ()]
+
+
+def _cached_folder(wish: _Wish) -> Path | None:
+    """What the cache holds of a repository that the hub did not tell of; None where that is not enough."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for marker in _MARKERS if wish.weights else (*_MARKERS, _PROCESSOR):
+        path = try_to_load_from_cache(wish.name, wish.prefix + marker, **wish.chosen("revision", "cache_dir"))
+        if isinstance(path, str) and (not wish.weights or _has_weights(Path(path).parent)):
+            return Path(path).parent
+    return None
+
+
+def _not_told(wish: _Wish, error: Exception) -> WeightsError:
+    """Why the hub did not tell of a repository that is not in the cache."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    what = " or revision" if "revision" in wish.options else ""
+    if isinstance(error, OfflineModeIsEnabled):
+        why = (
+            "its cache holds no whole copy, and asking it is switched off (local_files_only, "
+            "HF_HUB_OFFLINE); switch it on once"
+        )
+    elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
+        why = f"no such repository{what}, or no access to it, and no such folder here; check the name"
+    else:
+        why = f"cannot be reached ({first_line(error)}), and its cache holds no whole copy; connect once"
+    return WeightsError(f"{wish.name} on the hub: {why}, or give a folder")
+
+
+def _check_holds_model(wish: _Wish, files: Collection[str]) -> None:
+    """Refuse a repository, or a folder of it, that is empty or has no model to give weights of."""
+    is_empty = not any(file.startswith(wish.prefix) for file in files)
+    has_model = any(wish.prefix + marker in files for marker in _MARKERS)
+    if has_model or not (is_empty or wish.weights):
         return
     others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
     advice = (
         f" (there is {others}: fetch that folder, and give it by its path)" if others else "; check the name"
     )
-    raise WeightsError(f"{name} on the hub holds no {prefix}{_MARKERS[0]}, so no model or detector{advice}")
+    raise WeightsError(
+        f"{wish.name} on the hub holds no {wish.prefix}{_MARKERS[0]}, so no model or detector{advice}"
+    )
+
+
+def _fetched_folder(wish: _Wish, commit: str | None, files: Collection[str]) -> Path:
+    """Fetch what is wanted of the files of a commit, unless all of it is cached."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    wanted = _wanted(files, wish.prefix, weights=wish.weights)
+    for folder in _folders_of_processor(wish, commit, files):
+        wanted += _wanted(files, folder, weights=True)
+    place = wish.chosen("cache_dir") | {"revision": commit}
+    cached = [try_to_load_from_cache(wish.name, file, **place) for file in wanted]
+    if wanted and "force_download" not in wish.options and all(isinstance(path, str) for path in cached):
+        repository = Path(str(cached[0])).parents[wanted[0].count("/")]
+    else:
+        repository = Path(
+            snapshot_download(wish.name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **wish.options)
+        )
+    return repository / wish.prefix
 
 
 def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
@@ -114,25 +182,24 @@ def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
     return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _folders_of_processor(
-    name: str, files: Collection[str], prefix: str, told: Mapping[str, Any]
-) -> list[str]:
+def _folders_of_processor(wish: _Wish, commit: str | None, files: Collection[str]) -> list[str]:
     """The folders of a repository, as "folder/", that its processor's description names; "" is its own.
 
     A saved processor names them from where its file is, with "./" in front.
     """
     from huggingface_hub import hf_hub_download
 
-    file = prefix + _PROCESSOR
+    file = wish.prefix + _PROCESSOR
     if file not in files:
         return []
-    path = hf_hub_download(name, file, etag_timeout=HUB_TIMEOUT_S, **told)
+    at_commit = {**wish.options, "revision": commit}
+    path = hf_hub_download(wish.name, file, etag_timeout=HUB_TIMEOUT_S, **at_commit)
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return []  # Who reads the settings says what is wrong with them.
     return [
-        prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
+        wish.prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
         for inner in _texts_of(settings)
         if inner.startswith("./")
     ]
@@ -145,32 +212,6 @@ def _texts_of(settings: Any) -> Iterator[str]:
     elif isinstance(settings, dict | list):
         for value in settings.values() if isinstance(settings, dict) else settings:
             yield from _texts_of(value)
-
-
-def _cached_folder(
-    name: str, prefix: str, place: Mapping[str, Any], error: Exception, *, weights: bool
-) -> Path:
-    """What the cache holds of a repository that the hub did not tell of."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    if isinstance(error, HFValidationError):
-        raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
-    for marker in _MARKERS if weights else (*_MARKERS, _PROCESSOR):
-        path = try_to_load_from_cache(name, prefix + marker, **place)
-        if isinstance(path, str) and (not weights or _has_weights(Path(path).parent)):
-            return Path(path).parent
-    what = " or revision" if "revision" in place else ""
-    if isinstance(error, OfflineModeIsEnabled):
-        told = (
-            "its cache holds no whole copy, and asking it is switched off (local_files_only, "
-            "HF_HUB_OFFLINE); switch it on once"
-        )
-    elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
-        told = f"no such repository{what}, or no access to it, and no such folder here; check the name"
-    else:
-        told = f"cannot be reached ({first_line(error)}), and its cache holds no whole copy; connect once"
-    raise WeightsError(f"{name} on the hub: {told}, or give a folder") from error
 
 
 def _has_weights(folder: Path) -> bool:
