@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -29,15 +29,23 @@ from lxmert.errors import DataError
 
 
 class Extent(NamedTuple):
-    """How far the whole images of a part reach: their number, and where their bytes end in each file."""
+    """How far the first images of a part reach: their number, and where their bytes end in each file.
+
+    Each image begins where those before it end, so what its entry must say follows from their extent.
+    """
 
     images: int = 0
     data_end: int = 0
     names_end: int = 0
 
+    @classmethod
+    def up_to(cls, entry: Entry, row: int) -> Self:
+        """The extent of the images before number `row`, by the word of its own entry."""
+        return cls(row, entry.data_offset, entry.name_offset)
+
     @property
     def sizes(self) -> dict[str, int]:
-        """How many bytes the whole images take of each kind of file."""
+        """How many bytes the images take of each kind of file."""
         return {"index": self.images * ENTRY_BYTES, "names": self.names_end, "data": self.data_end}
 
     @property
@@ -65,6 +73,9 @@ def map_file(path: Path, size: int) -> memoryview:
 def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     """How far the whole images of a part reach.
 
+    Those that were forced to the disk are believed; those behind them are checked, up to the first that is
+    not whole.
+
     Raises:
         DataError: a file is missing, or shorter than what was once on the disk, as after an incomplete copy.
     """
@@ -79,30 +90,58 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
             f"or delete {files.file('synced').name} to go on with what is there"
         )
     index = map_file(files.file("index"), entries * ENTRY_BYTES)
-    extent = Extent()
-    if synced:
-        last = Entry.unpack(index, synced - 1)
-        extent = Extent(synced - 1).after(last)
-        if not entry_is_whole(index, synced - 1):
-            raise DataError(
-                f"{files.file('index')}: the entry of image {synced - 1} is damaged; get the file again"
-            )
-        if extent.data_end > sizes["data"] or extent.names_end > sizes["names"]:
-            raise DataError(
-                f"{files.file('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
-                f"{sizes['names']:,} of {extent.names_end:,}); the copy is incomplete, get it again"
-            )
+    extent = _synced_extent(files, index, synced, sizes) if synced else Extent()
     if synced == entries:
         return extent
     data, names = (map_file(files.file(kind), sizes[kind]) for kind in ("data", "names"))
     for row in range(synced, entries):
-        if not entry_is_whole(index, row):
-            break
         entry = Entry.unpack(index, row)
-        if image_faults(entry, extent, data, names, manifest):
+        if not entry_is_whole(index, row) or image_faults(entry, extent, data, names, manifest):
             break
         extent = extent.after(entry)
     return extent
+
+
+def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
+    """A writer makes all files of a part before it writes to one; killed meanwhile it leaves empty ones."""
+    missing = [kind for kind in sizes if not files.file(kind).exists()]
+    if missing and (any(sizes.values()) or len(missing) == len(sizes)):
+        raise DataError(f"{files.file(missing[0])}: no such file; the copy is incomplete, get it again")
+
+
+def _synced_extent(files: PartFiles, index: memoryview, synced: int, sizes: Mapping[str, int]) -> Extent:
+    """The extent of the images that were forced to the disk, by the entry of the last one."""
+    row = synced - 1
+    last = Entry.unpack(index, row)
+    if not entry_is_whole(index, row):
+        raise DataError(f"{files.file('index')}: the entry of image {row} is damaged; get the file again")
+    extent = Extent.up_to(last, row).after(last)
+    if extent.data_end > sizes["data"] or extent.names_end > sizes["names"]:
+        raise DataError(
+            f"{files.file('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
+            f"{sizes['names']:,} of {extent.names_end:,}); the copy is incomplete, get it again"
+        )
+    return extent
+
+
+def image_faults(
+    entry: Entry, before: Extent, data: memoryview, names: memoryview, manifest: StoreManifest
+) -> list[str]:
+    """What is wrong with the bytes of one image, given the extent of those before it."""
+    if (entry.data_offset, entry.name_offset) != (before.next_data_offset, before.names_end):
+        return ["its index entry points to a wrong place"]
+    after = before.after(entry)
+    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
+    if entry.data_bytes != layout.size:
+        return [f"{entry.data_bytes} bytes of numbers, expected {layout.size} for {entry.objects} objects"]
+    if after.data_end > len(data) or after.names_end > len(names):
+        return ["its bytes are cut off"]
+    faults = []
+    if zlib.crc32(data[entry.data_offset : after.data_end]) != entry.data_crc32:
+        faults.append("the checksum of its numbers is wrong")
+    if hash_name(names[entry.name_offset : after.names_end - 1].tobytes()) != entry.name_hash:
+        faults.append("the checksum of its name is wrong")
+    return faults
 
 
 def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, manifest: StoreManifest) -> None:
@@ -129,33 +168,6 @@ def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, man
             f"{files.file('index')}: the entry of image {int(wrong.argmax())} is damaged; get the file "
             "again, or see what `lxmert features verify` says"
         )
-
-
-def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
-    """A writer makes all files of a part before it writes to one; killed meanwhile it leaves empty ones."""
-    missing = [kind for kind in sizes if not files.file(kind).exists()]
-    if missing and (any(sizes.values()) or len(missing) == len(sizes)):
-        raise DataError(f"{files.file(missing[0])}: no such file; the copy is incomplete, get it again")
-
-
-def image_faults(
-    entry: Entry, before: Extent, data: memoryview, names: memoryview, manifest: StoreManifest
-) -> list[str]:
-    """What is wrong with the bytes of one image, given where those of the images before it end."""
-    if (entry.data_offset, entry.name_offset) != (before.next_data_offset, before.names_end):
-        return ["its index entry points to a wrong place"]
-    after = before.after(entry)
-    layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
-    if entry.data_bytes != layout.size:
-        return [f"{entry.data_bytes} bytes of numbers, expected {layout.size} for {entry.objects} objects"]
-    if after.data_end > len(data) or after.names_end > len(names):
-        return ["its bytes are cut off"]
-    faults = []
-    if zlib.crc32(data[entry.data_offset : after.data_end]) != entry.data_crc32:
-        faults.append("the checksum of its numbers is wrong")
-    if hash_name(names[entry.name_offset : after.names_end - 1].tobytes()) != entry.name_hash:
-        faults.append("the checksum of its name is wrong")
-    return faults
 
 
 def cut(files: PartFiles, extent: Extent) -> int:

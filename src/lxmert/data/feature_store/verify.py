@@ -135,26 +135,25 @@ class _Tally:
 
 def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advance) -> None:
     index, names, data = (map_file(files.file(kind), size) for kind, size in extent.sizes.items())
-    before = Extent()
+    reached = Extent()  # By the images before this one.
     for row in range(extent.images):
         place = f"{files.file('index').name}, image {row}"
         advance(1)
         if not entry_is_whole(index, row):
             tally.report.faults.append(f"{place}: the checksum of its index entry is wrong")
-            # Where the next image starts is not known from here; its own entry is believed instead.
+            # How far this image reaches only the next entry can tell.
             if row + 1 < extent.images:
-                after = Entry.unpack(index, row + 1)
-                before = Extent(0, after.data_offset, after.name_offset)
+                reached = Extent.up_to(Entry.unpack(index, row + 1), row + 1)
             continue
         entry = Entry.unpack(index, row)
-        faults = image_faults(entry, before, data, names, tally.manifest)
+        faults = image_faults(entry, reached, data, names, tally.manifest)
         name = name_from_bytes(stored_name(names, entry))
         if not faults:
             faults = tally.add(name, entry, data)
         if (other := tally.owners.setdefault(name, place)) != place:
             faults.append(f"the name occurs before, as {other}")
         tally.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
-        before = Extent(row, 0, 0).after(entry)
+        reached = reached.after(entry)
 
 
 def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
