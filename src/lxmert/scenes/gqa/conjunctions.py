@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.gqa.facts import Fact
+from lxmert.scenes.gqa.facts import Fact, Is, IsNot
 from lxmert.scenes.gqa.meaning import Meaning, local_name
 from lxmert.scenes.gqa.properties import operation
 from lxmert.scenes.gqa.things import Picture, Steps, Thing
@@ -41,12 +41,12 @@ class VerifyBoth(Meaning):
         steps.add("and", "", *parts)
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("is", self.thing, *pair) for pair in (self.first, self.second)] if answer == "yes" else []
+        return [Is(self.thing, *pair) for pair in (self.first, self.second)] if answer == "yes" else []
 
     def needs(self, answer: str) -> list[list[Fact]]:
         if answer == "yes":
             return [self.tells(answer)]
-        return [[("not", self.thing, *pair)] for pair in (self.first, self.second)]
+        return [[IsNot(self.thing, *pair)] for pair in (self.first, self.second)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {
@@ -91,12 +91,12 @@ class VerifyTwo(Meaning):
         steps.add("and", "", *parts)
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("is", thing, self.name, self.value) for thing in self.things] if answer == "yes" else []
+        return [Is(thing, self.name, self.value) for thing in self.things] if answer == "yes" else []
 
     def needs(self, answer: str) -> list[list[Fact]]:
         if answer == "yes":
             return [self.tells(answer)]
-        return [[("not", thing, self.name, self.value)] for thing in self.things]
+        return [[IsNot(thing, self.name, self.value)] for thing in self.things]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         words: dict[str, Words | str] = {"the": wording.the(self.first), "the2": wording.the(self.second)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lxmert.scenes.describing import Description
-from lxmert.scenes.gqa.facts import Fact
+from lxmert.scenes.gqa.facts import Fact, NoOther, Nothing, NothingAt, Other, Place, Some, SomeAt
 from lxmert.scenes.gqa.meaning import Meaning
 from lxmert.scenes.gqa.semantics import DIRECTIONS
 from lxmert.scenes.gqa.things import Picture, Steps, Thing
@@ -36,7 +36,7 @@ class Exist(Meaning):
         steps.add("exist", "?", steps.select(self.description))
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("some" if answer == "yes" else "none", frozenset(self.description))]
+        return [(Some if answer == "yes" else Nothing)(frozenset(self.description))]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {"a": wording.a(self.description), "many": wording.many(self.description)}
@@ -81,8 +81,8 @@ class ExistNot(Meaning):
         steps.add("exist", "?", last)
 
     def tells(self, answer: str) -> list[Fact]:
-        kind = "other" if answer == "yes" else "all"
-        return [(kind, frozenset(self.description), self.name, self.value)]
+        kind = Other if answer == "yes" else NoOther
+        return [kind(frozenset(self.description), self.name, self.value)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         words: dict[str, Words | str] = {
@@ -121,9 +121,8 @@ class ExistBeside(Meaning):
         steps.add("exist", "?", steps.related(self.description, self.relation, self.origin))
 
     def tells(self, answer: str) -> list[Fact]:
-        fits = frozenset(self.description)
-        fact = ("some at" if answer == "yes" else "none at", fits, self.relation, Thing(self.origin))
-        return [fact, ("some", fits)] if answer == "yes" else [fact]
+        values, place = frozenset(self.description), Place(self.relation, Thing(self.origin))
+        return [SomeAt(values, place), Some(values)] if answer == "yes" else [NothingAt(values, place)]
 
     def needs(self, answer: str) -> list[list[Fact]]:
         return [self.tells(answer)[:1]]
@@ -166,15 +165,18 @@ class ExistTwo(Meaning):
         steps.add(self.operation, "", *parts)
 
     def tells(self, answer: str) -> list[Fact]:
-        if answer != ("yes" if self.operation == "and" else "no"):
-            return []
-        kind = "some" if answer == "yes" else "none"
-        return [(kind, frozenset(one)) for one in (self.first, self.second)]
+        return self._of_each(answer) if self._tells_of_both(answer) else []
 
     def needs(self, answer: str) -> list[list[Fact]]:
-        facts = [("some" if answer == "yes" else "none", frozenset(one)) for one in (self.first, self.second)]
-        both = answer == ("yes" if self.operation == "and" else "no")
-        return [facts] if both else [[fact] for fact in facts]
+        of_each = self._of_each(answer)
+        return [of_each] if self._tells_of_both(answer) else [[fact] for fact in of_each]
+
+    def _tells_of_both(self, answer: str) -> bool:
+        return answer == ("yes" if self.operation == "and" else "no")
+
+    def _of_each(self, answer: str) -> list[Fact]:
+        kind = Some if answer == "yes" else Nothing
+        return [kind(frozenset(one)) for one in (self.first, self.second)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {

@@ -1,12 +1,12 @@
 """What follows from the answer of a question: whether another answer does, and questions whose answers do."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from lxmert.scenes.describing import Description, in_order
 from lxmert.scenes.gqa.existence import Exist, ExistBeside, ExistNot, ExistThat
-from lxmert.scenes.gqa.facts import OPPOSITE, Fact, Knowledge, Values
+from lxmert.scenes.gqa.facts import OPPOSITE, Fact, Is, IsNot, Knowledge, Nothing, Some, Unique, Values
 from lxmert.scenes.gqa.meaning import Meaning
 from lxmert.scenes.gqa.properties import Choose, Query, Verify
 from lxmert.scenes.gqa.relations import Beside, ChooseSide, Same
@@ -18,13 +18,12 @@ _APART_SHARE: Final = 0.3
 
 def known_from(meaning: Meaning, answer: str) -> Knowledge:
     """What a question and its answer tell."""
-    unique: list[Fact] = [("unique", thing) for thing in meaning.things]
-    return Knowledge([*unique, *meaning.tells(answer)])
+    return Knowledge([*map(Unique, meaning.things), *meaning.tells(answer)])
 
 
 def follows(meaning: Meaning, answer: str, known: Knowledge) -> bool:
     """Whether a question has this answer in every scene of which so much is known."""
-    if not all(known.knows(("unique", thing)) for thing in meaning.things):
+    if not all(known.knows(Unique(thing)) for thing in meaning.things):
         return False
     return any(all(map(known.knows, facts)) for facts in meaning.needs(answer))
 
@@ -33,25 +32,30 @@ def following(meaning: Meaning, answer: str, rng: random.Random) -> list[Meaning
     """Some questions whose answers follow, in random order; the same question, for other words, is one."""
     found = [meaning]
     for fact in meaning.tells(answer):
-        if fact[0] == "is":
-            found += _from_value(fact, rng)
-        elif fact[0] == "not":
-            found += _from_other_value(fact, rng)
-        elif fact[0] == "some":
-            found += _from_presence(_ordered(fact[1]), rng)
-        elif fact[0] == "none":
-            found += _from_absence(_ordered(fact[1]), rng)
+        found += _from_fact(fact, rng)
     if isinstance(meaning, Same):
         found.append(Same(meaning.second, meaning.first, meaning.name, not meaning.different))
     if isinstance(meaning, Beside | ChooseSide):
-        found += _from_sides(meaning, answer, rng)
+        found += _from_side(meaning, answer, rng)
     found += (_partly(thing, rng) for thing in meaning.things if thing.description and thing != SCENE)
     rng.shuffle(found)
     return found
 
 
-def _from_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
-    _, thing, name, value = fact
+def _from_fact(fact: Fact, rng: random.Random) -> Iterable[Meaning]:
+    match fact:
+        case Is(thing, name, value):
+            return _from_value(thing, name, value, rng)
+        case IsNot(thing, name, value):
+            return _from_other_value(thing, name, value, rng)
+        case Some(values):
+            return _from_presence(_ordered(values), rng)
+        case Nothing(values):
+            return _from_absence(_ordered(values), rng)
+    return ()
+
+
+def _from_value(thing: Thing, name: str, value: str, rng: random.Random) -> Iterator[Meaning]:
     other = other_value(rng, name, value)
     if name != "main shape":
         yield Verify(thing, name, value)
@@ -70,8 +74,7 @@ def _from_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
         yield ExistBeside(in_order({**values, name: value}), thing.relation, thing.origin)
 
 
-def _from_other_value(fact: Fact, rng: random.Random) -> Iterator[Meaning]:
-    _, thing, name, value = fact
+def _from_other_value(thing: Thing, name: str, value: str, rng: random.Random) -> Iterator[Meaning]:
     if thing.relation is None and name in ATTRIBUTES:
         yield ExistNot(thing.description, name, value)
         yield _there(in_order({**dict(thing.description), name: value}), rng)
@@ -91,8 +94,8 @@ def _from_absence(values: Mapping[str, str], rng: random.Random) -> Iterator[Mea
     yield _there(in_order({**values, name: rng.choice(PROPERTY_VALUES[name])}), rng)
 
 
-def _from_sides(meaning: Beside | ChooseSide, answer: str, rng: random.Random) -> Iterator[Meaning]:
-    ((_, _, relation, _),) = meaning.tells(answer)
+def _from_side(meaning: Beside | ChooseSide, answer: str, rng: random.Random) -> Iterator[Meaning]:
+    relation = meaning.side(answer)
     first, second = meaning.first, meaning.second
     yield Beside(first, relation, second)
     yield Beside(first, OPPOSITE[relation], second)

@@ -5,7 +5,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.gqa.facts import Fact
+from lxmert.scenes.gqa.facts import Fact, Is, IsNot
 from lxmert.scenes.gqa.meaning import YES_NO, Meaning, local_name
 from lxmert.scenes.gqa.things import PLACE_PROPERTIES, PROPERTY_VALUES, SAME, SCENE, Picture, Steps, Thing
 from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
@@ -65,7 +65,7 @@ class _OfOneValue(_OfOneThing):
         return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("is", self.thing, self.name, answer)]
+        return [Is(self.thing, self.name, answer)]
 
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
         return _sentence(self.thing, self.name, answer, wording)
@@ -149,7 +149,7 @@ class Verify(_OfOneThing):
         steps.add(operation("verify", self.name), self.value, steps.thing(self.thing))
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("is" if answer == "yes" else "not", self.thing, self.name, self.value)]
+        return [(Is if answer == "yes" else IsNot)(self.thing, self.name, self.value)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         own = self.name in PLACE_PROPERTIES or self.thing == SCENE

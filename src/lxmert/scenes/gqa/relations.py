@@ -2,10 +2,12 @@
 
 # ruff: noqa: D102  (the methods are documented in `Meaning`)
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lxmert.scenes.describing import Description
+from lxmert.scenes.gqa import facts
 from lxmert.scenes.gqa.conjunctions import two_values
 from lxmert.scenes.gqa.facts import OPPOSITE, Fact
 from lxmert.scenes.gqa.meaning import Meaning, local_name
@@ -34,8 +36,23 @@ class _OfTwo(Meaning):
         return {"the": wording.the(self.first), "the2": wording.the(self.second)}
 
 
+class _OfSides(_OfTwo):
+    """What questions on which side one thing lies have in common."""
+
+    @abstractmethod
+    def side(self, answer: str) -> str:
+        """Where the first thing lies as seen from the second."""
+
+    @property
+    def local_group(self) -> str:
+        return f"13-{self.pair}"
+
+    def tells(self, answer: str) -> list[Fact]:
+        return [facts.Beside(self.first.values, self.side(answer), self.second.values)]
+
+
 @dataclass(frozen=True)
-class Beside(_OfTwo):
+class Beside(_OfSides):
     """'Is the star to the left of the red heart?' The first thing is named by its shape alone, as in GQA."""
 
     first: Thing
@@ -46,29 +63,23 @@ class Beside(_OfTwo):
     def kinds(self) -> Sequence[str]:
         return ("relVerify",)
 
-    @property
-    def local_group(self) -> str:
-        return f"13-{self.pair}"
-
     def write(self, steps: Steps) -> None:
         origin = steps.thing(self.second)
         steps.add("verify rel", steps.named(self.first.description, DIRECTIONS[self.relation]), origin)
 
-    def tells(self, answer: str) -> list[Fact]:
-        relation = self.relation if answer == "yes" else OPPOSITE[self.relation]
-        return [("beside", self.first.values, relation, self.second.values)]
+    def side(self, answer: str) -> str:
+        return self.relation if answer == "yes" else OPPOSITE[self.relation]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {**self.words(wording), "side": wording.side(self.relation)}
 
     def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        relation = self.relation if answer == "yes" else OPPOSITE[self.relation]
-        words = {**self.words(wording), "side": DIRECTIONS[relation]}
+        words = {**self.words(wording), "side": DIRECTIONS[self.side(answer)]}
         return worded(f"{answer}, {{the}} is {{side}} {{the2}}.", words)
 
 
 @dataclass(frozen=True)
-class ChooseSide(_OfTwo):
+class ChooseSide(_OfSides):
     """'Is the star to the left or to the right of the red heart?'"""
 
     first: Thing
@@ -79,17 +90,13 @@ class ChooseSide(_OfTwo):
     def kinds(self) -> Sequence[str]:
         return ("relChooser",)
 
-    @property
-    def local_group(self) -> str:
-        return f"13-{self.pair}"
-
     def write(self, steps: Steps) -> None:
         origin = steps.thing(self.second)
         relations = "|".join(DIRECTIONS[option] for option in self.options)
         steps.add("choose rel", steps.named(self.first.description, relations), origin)
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [("beside", self.first.values, answer, self.second.values)]
+    def side(self, answer: str) -> str:
+        return answer
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {**self.words(wording), "value": self.options[0], "value2": self.options[1]}
@@ -127,7 +134,7 @@ class Same(_OfTwo):
 
     def tells(self, answer: str) -> list[Fact]:
         same = (answer == "yes") != self.different
-        return [("same" if same else "differ", frozenset(self.things), self.name)]
+        return [facts.Alike(frozenset(self.things), self.name, same)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         return {**self.words(wording), "attribute": self.name, "attributes": f"{self.name}s"}
@@ -161,7 +168,7 @@ class AllSame(Meaning):
 
     def tells(self, answer: str) -> list[Fact]:
         same = (answer == "yes") != self.different
-        return [("all same" if same else "all not same", frozenset(self.description), self.name)]
+        return [facts.AllAlike(frozenset(self.description), self.name, same)]
 
     def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
         words: dict[str, Words | str] = {"many": wording.many(self.description)}
@@ -196,7 +203,7 @@ class Larger(_OfTwo):
         steps.add("choose larger", "", *(steps.thing(thing) for thing in self.things))
 
     def tells(self, answer: str) -> list[Fact]:
-        return [("larger", *self._in_order(answer))]
+        return [facts.Larger(*self._in_order(answer))]
 
     def _in_order(self, answer: str) -> tuple[Thing, Thing]:
         """The larger and the smaller thing, which differ in shape."""
