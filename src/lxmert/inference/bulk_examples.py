@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from lxmert.data.image_files import look_up
@@ -53,6 +54,9 @@ class ModelSetup:
 class ExampleAnswerer:
     """Answers the examples of a split.
 
+    The model is set up once: on construction where the dtype says all, else by `settle`, which may answer
+    some questions twice before it does.
+
     Args:
         model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by `settle`.
         processor: its processor, with an extractor where there is no feature store.
@@ -96,6 +100,7 @@ class ExampleAnswerer:
         )
         self._model = model
         self._setup = setup or ModelSetup()
+        self._is_compared = self._setup.dtype in (AUTO, INT8)
         self._looks_at_images = features is None
         self._pad_token_id: int = processor.tokenizer.pad_token_id
         self._settings = BulkSettings(BatchLimits(questions=batch_size), self._windows)
@@ -103,7 +108,7 @@ class ExampleAnswerer:
         self._answerer: BulkAnswerer[int] | None = None
         if self._setup.dtype == INT8:
             check_int8_setup(model.device, compiled=self._setup.compiled)
-        elif self._setup.dtype != AUTO:
+        elif not self._is_compared:
             self._set_up(self._setup)
 
     @property
@@ -138,13 +143,12 @@ class ExampleAnswerer:
         source = LoadedOnce(self._source)
 
         def answers(fast: FastModel) -> list[int]:
-            engine = BulkAnswerer(fast, source, self._pad_token_id, labels_where_finite, self._settings)
-            return engine.answer_in_order(asked, advance)
+            return self._engine(fast, source, labels_where_finite).answer_in_order(asked, advance)
 
         if not is_int8:
             return compare(self._model, answers)
         exact = answers(FastModel(self._model, dtype="float32"))
-        return agreement_of(exact, answers(self._set_up_once(self._setup)))
+        return agreement_of(exact, answers(self._set_up(self._setup)))
 
     def settle(
         self, agree: Callable[[], Agreement] | None = None, tell: Callable[[str], None] = lambda line: None
@@ -158,17 +162,12 @@ class ExampleAnswerer:
         Returns:
             what answers windows of questions.
         """
-        if self._answerer is not None:
-            return self._answerer
-        found = self.agreement() if agree is None else agree()
-        setup, wanted = self._setup, f"{LEAST_AGREEMENT_PERCENT} % are asked for"
-        if setup.dtype == AUTO:
-            if found.compared and not found.is_enough:
-                tell(f"{found.told('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
-            setup = replace(setup, dtype=found.dtype)
-        elif found.compared:
-            tell(found.told(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
-        return self._set_up(setup)
+        if self._answerer is None:
+            setup = self._setup
+            if self._is_compared:
+                setup = self._chosen(self.agreement() if agree is None else agree(), tell)
+            self._answerer = self._engine(self._set_up(setup), self._source, best_labels)
+        return self._answerer
 
     def answer(
         self, places: Sequence[int], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -197,16 +196,27 @@ class ExampleAnswerer:
             for found, labels in answerer.answer(asked, all_done):
                 yield [window[one] for one in found], labels
 
-    def _set_up(self, setup: ModelSetup) -> BulkAnswerer[int]:
-        fast = self._set_up_once(setup)
-        self._answerer = BulkAnswerer(fast, self._source, self._pad_token_id, best_labels, self._settings)
-        return self._answerer
+    def _chosen(self, found: Agreement, tell: Callable[[str], None]) -> ModelSetup:
+        """The set-up that a comparison leads to."""
+        wanted = f"{LEAST_AGREEMENT_PERCENT} % are asked for"
+        if self._setup.dtype == AUTO:
+            if found.compared and not found.is_enough:
+                tell(f"{found.told('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
+            return replace(self._setup, dtype=found.dtype)
+        if found.compared:
+            tell(found.told(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
+        return self._setup
 
-    def _set_up_once(self, setup: ModelSetup) -> FastModel:
-        """The model set up; 8 bits come only once, from weights that are not rounded yet."""
+    def _set_up(self, setup: ModelSetup) -> FastModel:
+        """The model set up, by the first call: 8 bits come only from weights that are not rounded yet."""
         if self._fast is None:
             self._fast = setup.apply(self._model)
         return self._fast
+
+    def _engine(
+        self, fast: FastModel, source: ObjectSource, conclude: Callable[[Tensor], list[int]]
+    ) -> BulkAnswerer[int]:
+        return BulkAnswerer(fast, source, self._pad_token_id, conclude, self._settings)
 
     def _asked(self, place: int) -> Asked:
         return Asked(self.tokens[place], self._images[place])
