@@ -232,9 +232,9 @@ class LxmertEncoder(nn.Module):
             objects_by_layer += (objects,)
             cross_maps.append(tuple(maps))
         kinds = 4 if output_all_attentions else 1 if output_attentions else 0
-        by_kind: list[Maps | None] = [tuple(maps[kind] for maps in cross_maps) for kind in range(kinds)]
-        words_to_objects, objects_to_words, words_to_words, objects_to_objects = by_kind + [None] * (
-            4 - kinds
+        # In the order in which the layers return them.
+        words_to_objects, objects_to_words, words_to_words, objects_to_objects = (
+            tuple(maps[kind] for maps in cross_maps) if kind < kinds else None for kind in range(4)
         )
         return LxmertEncoderOutput(
             vision=(objects_by_layer, object_maps),
