@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lxmert import LxmertForPreTraining
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.training.cpu import products
-from lxmert.training.cpu.encoder import PackedEncoder, _Pass
+from lxmert.training.cpu.encoder import PackedEncoder, _Heads, _Pass
 from lxmert.training.cpu.rows import Rows
 from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
@@ -104,6 +104,17 @@ def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list
     assert len(passes) == 2 * packed
     trained.eval()
     assert torch.equal(states(), states())
+
+
+def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
+    encoder = model(packed=True, attention_probs_dropout_prob=0.25).lxmert.encoder
+    attention = encoder.layer[0].attention.self
+    rows = Rows(None, 3, 200)
+    nothing = torch.zeros(3 * encoder.config.num_attention_heads, 200, attention.head_dim)
+    heads = _Heads(nothing, nothing, nothing + 1, rows)  # All weights are alike, and the values are 1.
+    mixed = _Pass(encoder, torch.float32, rows, rows, by_layer=False)._attended(heads, heads, attention)
+    assert mixed.std() > 0.01
+    assert mixed.mean().item() == pytest.approx(1, abs=0.01)
 
 
 def test_another_activation_than_gelu_is_that_of_the_plain_encoder(passes: list[str]) -> None:
