@@ -119,6 +119,7 @@ def test_parameters_can_be_given_by_position() -> None:
         ("layer_norm_eps", -1e-12, "layer_norm_eps must be a number in 0..1"),
         ("initializer_range", float("nan"), "initializer_range must be a number at least 0, got nan"),
         ("initializer_range", float("inf"), "initializer_range must be finite, got inf"),
+        ("initializer_range", 10**400, "initializer_range must be finite, got 1000"),
         ("visual_loss_normalizer", "6", "visual_loss_normalizer must be a number at least 0, got '6'"),
         ("task_qa", 1, "task_qa must be True or False, got 1"),
         ("tie_word_embeddings", None, "tie_word_embeddings must be True or False, got None"),

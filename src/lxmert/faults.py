@@ -6,6 +6,7 @@ tensors stand here in words, once for the PyTorch and the Keras half, each of wh
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,7 +47,7 @@ def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
     bounds = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return [f"{name} must be a number {bounds}, got {value!r}"]
-    if math.isinf(value):
+    if value > sys.float_info.max:  # also a whole number beyond what a float can hold
         return [f"{name} must be finite, got {value!r}"]
     return []
 

@@ -191,6 +191,7 @@ def test_scene_graphs_are_read(tmp_path: Path) -> None:
         (read_scene_graphs, {"7": scene(w=float("inf"))}, "objects.3.w is float inf"),
         (read_scene_graphs, {"7": scene(relations=[{"name": "on"}])}, r"relations\[0\].object is missing"),
         (read_scene_graphs, {"7": {"width": 1, "height": 1}}, "7.objects is missing"),
+        (read_scene_graphs, {"7": scene() | {"width": 0}}, "7.width is int 0, expected one from 1 to 922"),
         (
             read_scene_graphs,
             '{"7": {"width": 1, "height": 1, "objects": {}}, "7": {}}',

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lxmert.data.boxes import read_coco_boxes
 from lxmert.data.captions import read_captions
 from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
@@ -21,10 +22,11 @@ from lxmert.data.lxmert_json import (
     read_lxmert_vqa,
 )
 from lxmert.data.nlvr2 import read_nlvr2
+from lxmert.data.visual_genome import read_visual_genome_boxes
 from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases
 from lxmert.data.vqa import read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
-from tests.data import test_captions, test_gqa, test_nlvr2, test_readers
+from tests.data import test_captions, test_gqa, test_nlvr2, test_readers, test_visual_genome
 
 # Of each format one right value; a list of records stands for JSON lines where the reader wants them.
 FORMATS: dict[str, tuple[Callable[[Path], Any], Any]] = {
@@ -53,6 +55,14 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], Any]] = {
         [{"identifier": "a-1-2-3", "img0": "b", "img1": "c", "sent": "d", "label": 1}],
     ),
     "own": (read_jsonl, [{"image": ["a", "b"], "sentence": "c", "answers": ["d"], "label": True, "id": 1}]),
+    "instances": (
+        read_coco_boxes,
+        test_readers.instances() | {"categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}]},
+    ),
+    "visual genome": (
+        lambda path: read_visual_genome_boxes(path, path, path),
+        [test_visual_genome.OBJECTS[0] | test_visual_genome.ATTRIBUTES[0] | test_visual_genome.SIZES[1]],
+    ),
     "vqa questions": (read_vqa, {"questions": [test_readers.question(1)], "data_type": "mscoco"}),
     "vqa annotations": (read_vqa_annotations, {"annotations": [test_readers.annotation(1)]}),
 }

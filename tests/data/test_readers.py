@@ -176,6 +176,7 @@ def test_boxes_of_no_width_or_height_are_left_out(tmp_path: Path) -> None:
         ({"bbox": [1, 2, 3, -4]}, "positive width"),
         ({"bbox": "1234"}, "bbox is str '1234', expected list"),
         ({"image_id": 9}, "image_id 9 is not among"),
+        ({"category_id": 2**63}, r"annotations\[0\].category_id is int 9223372036854775808, expected one"),
     ],
 )
 def test_malformed_boxes_are_reported_with_their_place(

@@ -88,6 +88,15 @@ class Record:
             raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected a finite number")
         return value
 
+    def whole(self, key: str, least: int = -(2**63)) -> int:
+        """The field `key`, which must be a whole number from `least` on that a tensor can hold."""
+        found = self.get(key, int)
+        if not least <= found < 2**63:
+            raise DataError(
+                f"{self.path}: {self.at(key)} is {kind_of(found)}, expected one from {least} to {2**63 - 1}"
+            )
+        return found
+
     def texts(self, key: str) -> tuple[str, ...]:
         """The field `key`, which must be a list of strings."""
         items = self.get(key, list)
