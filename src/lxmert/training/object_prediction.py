@@ -52,6 +52,14 @@ class PlaceHead(nn.Linear):
         return (error * real).sum() / real.sum().clamp(min=1)
 
 
+def check_sees_objects(config: LxmertConfig) -> None:
+    """Raise a ConfigurationError unless there is a layer that sees objects."""
+    if config.r_layers + config.x_layers == 0:
+        raise ConfigurationError(
+            "object prediction needs a layer that sees objects, got r_layers 0 and x_layers 0: raise one"
+        )
+
+
 class ObjectPrediction(LxmertPreTrainedModel):
     """Adds the prediction of class, attribute and place of objects to a model with a task's head.
 
@@ -69,10 +77,7 @@ class ObjectPrediction(LxmertPreTrainedModel):
 
     def __init__(self, config: LxmertConfig, place_weight: float = 0.0) -> None:
         super().__init__(config)
-        if config.r_layers + config.x_layers == 0:
-            raise ConfigurationError(
-                "object prediction needs a layer that sees objects, got r_layers 0 and x_layers 0: raise one"
-            )
+        check_sees_objects(config)
         self.obj_predict_head = LxmertVisualObjHead(self.config)
         self.place_predict_head = PlaceHead(config.hidden_size)
         self.place_weight = place_weight

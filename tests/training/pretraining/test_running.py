@@ -295,6 +295,18 @@ def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp
         pretrain(tiny_pretrain_recipe(data={"extractor": other}), tmp_path / "out")
 
 
+def test_objects_are_predicted_only_where_a_layer_sees_them(
+    tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
+) -> None:
+    model = {"config": tiny_pretraining["model"]["config"] | {"x_layers": 0, "r_layers": 0}}
+    words = dict.fromkeys(ALL_TASKS, 0.0) | {"masked_words": 1.0}
+    for task in ("place_weight", "object_labels"):
+        with pytest.raises(ConfigurationError, match="needs a layer that sees objects"):
+            pretrain(tiny_pretrain_recipe(model=model, tasks=words | {task: 1.0}), tmp_path / task)
+    recipe = tiny_pretrain_recipe(model=model, tasks=words, optimisation={"epochs": 1})
+    assert pretrain(recipe, tmp_path / "words").metrics["finished"]
+
+
 def test_too_few_sentences_for_one_update_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"225 training sentences do not fill one update of 256"):
         pretrain(tiny_pretrain_recipe(optimisation={"batch_size": 256}), tmp_path / "out")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
-from lxmert.training.object_prediction import PlaceHead
+from lxmert.training.object_prediction import PlaceHead, check_sees_objects
 
 _PLACE_HEAD = "place_predict_head"
 
@@ -20,10 +20,15 @@ class LxmertInPreTraining(LxmertForPreTraining):
     Args:
         config: as for LxmertForPreTraining.
         predicts_places: True adds the head, which serves training only.
+
+    Raises:
+        ConfigurationError: objects are predicted, and no layer sees them.
     """
 
     def __init__(self, config: LxmertConfig, *, predicts_places: bool = False) -> None:
         super().__init__(config)
+        if predicts_places or config.task_obj_predict:
+            check_sees_objects(config)
         self.predicts_places = predicts_places
         if predicts_places:
             self.place_predict_head = PlaceHead(self.config.hidden_size)
