@@ -1,6 +1,7 @@
 """The command line as a whole: what it writes to outputs of other encodings, and options that do not fit."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -160,6 +161,45 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
     assert status_of("pretrain", "--config", recipe, "-o", tmp_path) == 143
     told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
     assert capsys.readouterr().err.strip() == told
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_a_sigterm_that_comes_amid_a_callback_of_python_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Dropping:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    def work(*_: object, **__: object) -> None:
+        Dropping()
+        time.sleep(10)
+        raise AssertionError("the work went on")
+
+    monkeypatch.setattr(main, "app", work)
+    hook = sys.unraisablehook
+    assert status_of() == 143
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is hook
+
+
+@pytest.mark.usefixtures("_same_handlers")
+def test_a_forked_process_ends_at_sigterm_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        begun = multiprocessing.Event()
+        forked = multiprocessing.get_context("fork").Process(target=lambda: begun.set() or time.sleep(10))
+        forked.start()
+        begun.wait()
+        forked.terminate()
+        forked.join()
+        assert forked.exitcode == 143
+
+    monkeypatch.setattr(main, "app", work)
+    main.main([])
+    assert capfd.readouterr().err == ""
 
 
 def test_other_threads_and_programs_with_a_handler_of_their_own_may_call_it(
