@@ -164,27 +164,6 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
 
 
 @pytest.mark.usefixtures("_same_handlers")
-def test_a_sigterm_that_comes_amid_a_callback_of_python_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Dropping:
-        def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
-
-    def work(*_: object, **__: object) -> None:
-        Dropping()
-        time.sleep(10)
-        raise AssertionError("the work went on")
-
-    monkeypatch.setattr(main, "app", work)
-    hook = sys.unraisablehook
-    assert status_of() == 143
-    assert capsys.readouterr().err == ""
-    assert sys.unraisablehook is hook
-
-
-@pytest.mark.usefixtures("_same_handlers")
 def test_a_forked_process_ends_at_sigterm_without_a_word(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,15 +5,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer, current_thread, main_thread
+from threading import current_thread, main_thread
 from types import FrameType
 
 import typer
 
 TERMINATED_STATUS = 143
 """What shells report of a program that was ended by SIGTERM."""
-
-_AGAIN_AFTER_S = 0.01
 
 
 def tell_interrupted(kept: str, how: str = "run the same again to go on") -> None:
@@ -36,12 +34,12 @@ def ending_on_sigterm() -> Iterator[None]:
         yield
         return
     has_come = False
-    process, tell_lost = os.getpid(), sys.unraisablehook
+    process = os.getpid()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal has_come
         if os.getpid() != process:
-            os._exit(TERMINATED_STATUS)  # Forked a moment ago, with no work of its own to end.
+            os._exit(TERMINATED_STATUS)  # A forked worker inherits the handler; it just ends.
         # Schedulers and launchers both send it: a second one must not cut the last words short.
         if not has_come:
             has_come = True
@@ -50,21 +48,10 @@ def ending_on_sigterm() -> Iterator[None]:
                 signal.signal(signal.SIGCHLD, lambda number, frame: None)
             raise KeyboardInterrupt
 
-    def come_again(lost: "sys.UnraisableHookArgs") -> None:
-        nonlocal has_come
-        if has_come and lost.exc_type is KeyboardInterrupt:
-            # Python drops what is raised in its callbacks, such as those around a fork.
-            has_come = False
-            Timer(_AGAIN_AFTER_S, os.kill, (process, signal.SIGTERM)).start()
-        else:
-            tell_lost(lost)
-
     signal.signal(signal.SIGTERM, interrupt)
-    sys.unraisablehook = come_again
     try:
         yield
     finally:
-        sys.unraisablehook = tell_lost
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if has_come:
             sys.exit(TERMINATED_STATUS)
