@@ -23,12 +23,16 @@ def test_the_card_tells_the_figures_of_the_run() -> None:
 
 
 def test_part_of_the_test_split_gives_the_figures_of_the_card(card_scenes: Path) -> None:
-    told = []
+    steps: dict[str, list[tuple[int, int]]] = {}
     found = evaluate_detector(
-        EMBEDDED_DETECTOR, card_scenes, progress=lambda what, total: lambda done: told.append((total, done))
+        EMBEDDED_DETECTOR,
+        card_scenes,
+        progress=lambda what, total: lambda done: steps.setdefault(what, []).append((total, done)),
     ).to_dict()
     assert (found["split"], found["images"]) == ("test", 20)
-    assert told == [(20, 1)] * 20
+    reading, evaluating = steps.values()
+    assert reading == [(1, 1)]
+    assert evaluating == [(20, 1)] * 20
     assert found["average_precision_50"].keys() == FIGURES["average_precision_50"].keys()
     boxes = 5.5 * found["images"]  # in the mean of the data set
     for name in ("map_50", "attribute_accuracy", "recall_50"):
