@@ -30,7 +30,7 @@ class Answer:
 
 
 def checked_answers(answers: Any) -> list[str]:
-    """A list of different strings, the answer of class 0 first.
+    """Return the answers as a list, once they are seen to be distinct strings; that of class 0 comes first.
 
     Raises:
         VocabularyError: empty, not a list of strings, or an answer listed twice.
@@ -43,8 +43,10 @@ def checked_answers(answers: Any) -> list[str]:
         if not isinstance(answer, str):
             raise VocabularyError(f"answer {label} is a {type(answer).__name__}; expected a string")
     if len(set(answers)) < len(answers):
-        twice = next(answer for label, answer in enumerate(answers) if answer in answers[:label])
-        raise VocabularyError(f"the answer {twice!r} is listed twice; each class needs an answer of its own")
+        duplicate = next(answer for label, answer in enumerate(answers) if answer in answers[:label])
+        raise VocabularyError(
+            f"the answer {duplicate!r} is listed twice; each class needs an answer of its own"
+        )
     return list(answers)
 
 
@@ -52,7 +54,7 @@ def read_answers(path: str | Path) -> list[str]:
     """Read answers.json.
 
     Raises:
-        VocabularyError: not JSON, or not a list of different strings.
+        VocabularyError: not JSON, or not a list of distinct strings.
     """
     try:
         answers = json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -72,12 +74,12 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
     Args:
         answers: C answers in class order.
         scores: (B, C) or (C,) real numbers; the softmax over all C gives the probabilities.
-        top_k: how many answers each, at most C.
+        top_k: number of answers per item, at most C.
 
     Raises:
-        InputError: `top_k` that is no whole number of at least 1.
-        VocabularyError: not as many answers as scores.
-        TensorError: scores of another shape, no real numbers, infinite, or NaN.
+        InputError: `top_k` is not a whole number of at least 1.
+        VocabularyError: the number of answers is not the number of scores.
+        TensorError: the scores have another shape, are not real numbers, or are infinite or NaN.
     """
     if not is_whole(top_k, 1):
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
@@ -93,13 +95,13 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
     check_finite(values)
     best = values.softmax(dim=1).topk(min(top_k, len(answers)), dim=1)
     return [
-        [Answer(answers[label], chance, label) for chance, label in zip(chances, labels, strict=True)]
-        for chances, labels in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        [Answer(answers[label], probability, label) for probability, label in zip(*item, strict=True)]
+        for item in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
 
 def check_finite(scores: torch.Tensor) -> None:
-    """Raise a TensorError where scores of any shape are infinite or NaN."""
+    """Raise a TensorError if any score is infinite or NaN."""
     if not scores.isfinite().all():
         kind = "NaN" if scores.isnan().any() else "infinite numbers"
         raise TensorError(

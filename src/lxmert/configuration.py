@@ -1,4 +1,4 @@
-"""LxmertConfig: every number that defines an LXMERT model, checked once when it is made.
+"""LxmertConfig: every number that defines an LXMERT model, validated on construction.
 
 Source: Tan & Bansal 2019 (arXiv 1908.07490), section 3 and appendix; names and defaults are those of
 `transformers`' LxmertConfig. The class is a `transformers.PreTrainedConfig`, so hub loading and saving
@@ -31,7 +31,7 @@ STATE_AND_ATTENTION_FIELDS = (
     "cross_language_self_attentions",
     "cross_vision_self_attentions",
 )
-"""Fields of the outputs that the models with heads pass on from the model without unchanged."""
+"""Fields of the outputs that models with heads pass on unchanged from the model without a head."""
 
 logger = logging.get_logger(__name__)
 
@@ -64,7 +64,7 @@ _FRACTIONS = ("initializer_range", "layer_norm_eps", "visual_loss_normalizer")
 _OTHERS = ("hidden_act", "pad_token_id", "bos_token_id", "eos_token_id")
 _PARAMETERS = (*_SIZES, *_LAYER_COUNTS, *_PROBABILITIES, *_FLAGS, *_FRACTIONS, *_OTHERS)
 
-# Keys of published config.json files that look like a misspelt parameter and are none.
+# Keys of published config.json files that resemble a parameter but are not misspelt.
 _LEGACY_KEYS = frozenset({"max_2d_position_embeddings"})
 
 _LAYERS_OF_ENCODER = {"vision": "r_layers", "cross_encoder": "x_layers", "language": "l_layers"}
@@ -77,8 +77,8 @@ class _DerivedParameterError(ConfigurationError, NotImplementedError):
 class LxmertConfig(PreTrainedConfig):
     """The architecture and the pre-training tasks of an LXMERT model.
 
-    The defaults give the size of `unc-nlp/lxmert-base-uncased`. Keys that are no parameter (published
-    configurations carry some) are kept as attributes and saved again.
+    The defaults are those of `unc-nlp/lxmert-base-uncased`. Unknown keys (published configurations carry
+    some) are kept as attributes and saved again.
 
     Args:
         vocab_size: number of word pieces, i.e. rows of the word embedding.
@@ -89,7 +89,7 @@ class LxmertConfig(PreTrainedConfig):
         num_attr_labels: number of attribute classes of the object prediction task.
         intermediate_size: width of the feed-forward layers.
         hidden_act: name of the activation of feed-forward layers and prediction heads, for example
-            "gelu", "relu", "silu"; no function, which could not be saved.
+            "gelu", "relu", "silu"; not a function, which could not be saved.
         hidden_dropout_prob: dropout after embeddings and linear layers, 0..1.
         attention_probs_dropout_prob: dropout on attention weights, 0..1.
         max_position_embeddings: longest text in word pieces.
@@ -162,7 +162,7 @@ class LxmertConfig(PreTrainedConfig):
     ) -> None:
         derived = kwargs.pop("num_hidden_layers", None)
         # PreTrainedConfig refuses output_attentions under any attention but eager; here a call that
-        # wants the maps runs eagerly by itself, so every setting may ask for them.
+        # asks for the maps runs eagerly by itself, so they may be asked for under every setting.
         output_attentions = kwargs.pop("output_attentions", False)
         _warn_about_misspelt(kwargs)
         self.vocab_size = vocab_size
@@ -196,7 +196,7 @@ class LxmertConfig(PreTrainedConfig):
         self.bos_token_id = bos_token_id
         self.eos_token_id = eos_token_id
         self.tie_word_embeddings = tie_word_embeddings
-        # The base class writes the whole configuration into what it says of its own arguments.
+        # Errors of the base class about its own arguments quote the configuration, which must be set by then.
         super().__init__(**kwargs)
         self._output_attentions = output_attentions
         self._check(derived)
@@ -204,7 +204,7 @@ class LxmertConfig(PreTrainedConfig):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Have subclasses inherit `__init__` and `__eq__`.
 
-        The base class makes a dataclass of each, and gives it methods that know the base's own fields alone.
+        The base class makes each a dataclass, whose generated methods know only the base's own fields.
         """
         inherited = {"__init__", "__eq__"} - cls.__dict__.keys()
         super().__init_subclass__(**kwargs)
@@ -213,7 +213,7 @@ class LxmertConfig(PreTrainedConfig):
 
     @property
     def num_hidden_layers(self) -> dict[str, int]:
-        """Layers per encoder, always those of `l_layers`, `x_layers` and `r_layers`."""
+        """Number of layers of each encoder, derived from `l_layers`, `x_layers` and `r_layers`."""
         return {encoder: getattr(self, name) for encoder, name in _LAYERS_OF_ENCODER.items()}
 
     @num_hidden_layers.setter
@@ -221,8 +221,8 @@ class LxmertConfig(PreTrainedConfig):
         self._check(layers)
         is_known = set(layers) == set(_LAYERS_OF_ENCODER)
         if not is_known or not all(is_whole(count, least=0) for count in layers.values()):
-            wish = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
-            raise ConfigurationError(f"num_hidden_layers needs {wish}, got {layers!r}")
+            expected = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
+            raise ConfigurationError(f"num_hidden_layers needs {expected}, got {layers!r}")
         for encoder, name in _LAYERS_OF_ENCODER.items():
             setattr(self, name, layers[encoder])
 
@@ -238,17 +238,17 @@ class LxmertConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """All values as plain data, the derived `num_hidden_layers` included for other readers."""
         values = {**super().to_dict(), "num_hidden_layers": self.num_hidden_layers}
-        # `transformers` refuses a file in which one of these is a whole number, such as 1.
+        # `transformers` refuses a file in which one of these is an integer, such as 1.
         return values | {name: float(values[name]) for name in _FRACTIONS if type(values[name]) is int}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """Write config.json into `save_directory`, after a check."""
+        """Validate, then write config.json into `save_directory`."""
         self.validate()
         super().save_pretrained(save_directory, *args, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LxmertConfig":
-        """Make a configuration from plain data; parameters among `kwargs` win, and are checked with it."""
+        """Make a configuration from plain data; parameters in `kwargs` override it, and are checked too."""
         overrides = {name: value for name, value in kwargs.items() if name in _PARAMETERS}
         return super().from_dict({**config_dict, **overrides}, **kwargs)
 
@@ -262,10 +262,10 @@ class LxmertConfig(PreTrainedConfig):
         self._check(None)
 
     def _check(self, derived: Any) -> None:
-        """Raise for all faults, with those of `derived`, a value given for `num_hidden_layers`."""
+        """Raise one error for all faults, including those of `derived`, the value of `num_hidden_layers`."""
         faults = list(self._faults())
         kind = ConfigurationError
-        # Published files carry the mapping; it says nothing that l_layers, x_layers and r_layers do not.
+        # Published files carry the mapping, which only repeats l_layers, x_layers and r_layers.
         if derived is not None and not isinstance(derived, Mapping):
             kind = _DerivedParameterError
             faults.append(
@@ -307,10 +307,10 @@ class LxmertConfig(PreTrainedConfig):
 
 
 def as_lxmert_config(config: PreTrainedConfig) -> LxmertConfig:
-    """Take `transformers`' own LxmertConfig too: it lacks only `layer_norm_eps`.
+    """Return `config` as our LxmertConfig; `transformers`' own, which lacks `layer_norm_eps`, is converted.
 
     Raises:
-        ConfigurationError: the configuration of another kind of model, or none.
+        ConfigurationError: `config` is not the configuration of an LXMERT model.
     """
     if isinstance(config, LxmertConfig):
         return config

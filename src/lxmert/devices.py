@@ -1,4 +1,4 @@
-"""Where networks run: the device that a caller names, or the one that suits."""
+"""The device that networks run on: the one named by the caller, or the best available."""
 
 import torch
 
@@ -6,19 +6,19 @@ from lxmert.errors import ConfigurationError, first_line
 
 
 def device_of_process(local_rank: int) -> str:
-    """The GPU of one of this machine's processes, which share them in turn; the CPU where there is none."""
+    """Return the GPU of a process, assigned round-robin by its local rank; the CPU if there is no GPU."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"cuda:{local_rank % gpus}" if gpus else "cpu"
 
 
 def usable_device(device: str | torch.device | None = None) -> torch.device:
-    """The device of this name, once something could be put there.
+    """Return the device of this name, after a trial allocation on it.
 
     Args:
-        device: such as "cpu", "cuda" or "cuda:1"; None for the GPU when there is one, else the CPU.
+        device: such as "cpu", "cuda" or "cuda:1"; None for the GPU if there is one, else the CPU.
 
     Raises:
-        ConfigurationError: there is no such device, or this torch cannot use it.
+        ConfigurationError: there is no such device, or the installed torch cannot use it.
     """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""Every error that lxmert raises on purpose.
+"""Every error that lxmert raises deliberately.
 
 The tree::
 
@@ -13,9 +13,9 @@ The tree::
     │   └── DataError                    an annotation, question or prediction file is malformed
     ├── WeightsError                     a checkpoint cannot be read
     │   └── IncompleteWeightsError       a checkpoint leaves part of the model at random values
-    ├── DownloadError                    a file on the net is out of reach, or not the expected one
-    ├── ExportError                      an exported model does not say what its model says
-    ├── TrainingError                    a run has come to where it cannot go on
+    ├── DownloadError                    a file on the net cannot be reached, or is not the expected one
+    ├── ExportError                      an exported model does not reproduce the outputs of its model
+    ├── TrainingError                    a training run cannot continue
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
 Each message says what failed, what was got, what was expected and what to do. The command line prints
@@ -24,7 +24,7 @@ the message as one line; `--debug` shows the traceback.
 
 
 class LxmertError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base of every error raised deliberately by this package."""
 
 
 class InputError(LxmertError, ValueError):
@@ -68,33 +68,33 @@ class IncompleteWeightsError(WeightsError):
 
 
 class DownloadError(LxmertError):
-    """A file on the net is out of reach, too large, or not the one that was expected."""
+    """A file on the net cannot be reached, is too large, or is not the expected one."""
 
 
 class ExportError(LxmertError):
-    """An exported model does not say what its model says, and was not kept."""
+    """An exported model does not reproduce the outputs of its model, and was discarded."""
 
 
 class TrainingError(LxmertError):
-    """A training run cannot go on: its loss is no number any more, or the disk takes nothing."""
+    """A training run cannot continue: its loss is not finite, or the disk cannot be written."""
 
 
 class MissingExtraError(LxmertError, ImportError):
-    """An optional dependency is not installed; the message names the `pip install` that mends it."""
+    """An optional dependency is not installed; the message names the `pip install` that provides it."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's error, to be quoted in a message of ours."""
+    """Return the first line of another library's error, to quote in our own message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return " ".join(lines[0].split()).rstrip(".: ")
 
 
 _HARMLESS = "\u00a0\u202f\u3000\u200c\u200d"
-"""Invisible, but part of how French, Japanese, Persian and emoji are written: other spaces, (non-)joiners."""
+"""Spaces and (non-)joiners that are not printable, but belong to French, Japanese, Persian and emoji."""
 
 
 def one_line(text: str) -> str:
-    """A text as it can stand in a line on a terminal: line ends and commands to it are spelt out."""
+    """Escape line ends and control characters, so that a text prints as one line of a terminal."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() or one in _HARMLESS else repr(one)[1:-1] for one in text)
+    return "".join(char if char.isprintable() or char in _HARMLESS else repr(char)[1:-1] for char in text)

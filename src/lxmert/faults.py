@@ -1,7 +1,7 @@
 """Checks that need nothing but Python, for every part of the package.
 
-Those of single values name the fault instead of raising: all faults can be reported together. The faults of
-tensors stand here in words, once for the PyTorch and the Keras half, each of which finds them in its own way.
+Checks of single values return the fault instead of raising, so that all faults can be reported together.
+Messages about tensors are shared by the PyTorch and the Keras models, which detect the faults themselves.
 """
 
 import difflib
@@ -31,19 +31,19 @@ _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
 
 
 def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
-    """Whether a value is a whole number within the bounds; True and False are none."""
+    """Whether a value is an integer within the bounds; True and False are not integers here."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def count_fault(name: str, value: Any, least: int) -> list[str]:
-    """The fault of a value that is no whole number of at least `least`; an empty list where it is one."""
+    """The fault of a value that is not an integer of at least `least`; an empty list if it is one."""
     if is_whole(value, least):
         return []
     return [f"{name} must be an integer of at least {least}, got {value!r}"]
 
 
 def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
-    """The fault of a value that is no finite number within the bounds; an empty list where it is one."""
+    """The fault of a value that is not a finite number within the bounds; an empty list if it is one."""
     bounds = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return [f"{name} must be a number {bounds}, got {value!r}"]
@@ -53,13 +53,13 @@ def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
 
 
 def faults_in_words(name: str, faults: Sequence[str]) -> str:
-    """What is said of a configuration, by its class, that has these faults."""
+    """The message that lists the faults of a configuration, which `name` names."""
     listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
     return f"{name} has {len(faults)} fault(s): {listed}"
 
 
-def cut_character(text: str) -> int | None:
-    """The place of the first character of which a text holds only half, which no tokenizer takes, or None."""
+def lone_surrogate(text: str) -> int | None:
+    """The index of the first lone surrogate of a text, which no tokenizer accepts, or None."""
     if text.isascii():
         return None
     try:
@@ -70,7 +70,7 @@ def cut_character(text: str) -> int | None:
 
 
 def padding_word_fault(new_num_tokens: int, size: int, pad_token_id: int | None) -> str | None:
-    """The fault of a vocabulary that comes to `size` words and has none of the id of [PAD]; None without."""
+    """The fault of resizing a vocabulary to `size` words, so that [PAD] drops out; None if it stays."""
     pad = pad_token_id or 0
     if size > pad:
         return None
@@ -95,14 +95,14 @@ def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iter
 
 
 def words_fault(has_ids: bool, has_vectors: bool) -> str | None:
-    """The fault of a text that is not given in exactly one of its forms; None where it is."""
+    """The fault of a text that is not given in exactly one of its forms; None if it is."""
     if has_ids != has_vectors:
         return None
     return f"give exactly one of input_ids and inputs_embeds, got {'both' if has_ids else 'neither'}"
 
 
 def text_length_fault(length: int, most: int) -> str | None:
-    """The fault of a text of so many word pieces, where the model knows `most` positions; None without."""
+    """The fault of a text of `length` word pieces for a model of `most` positions; None if it fits."""
     if length == 0:
         return EMPTY_TEXT
     if length <= most:
@@ -114,22 +114,22 @@ def text_length_fault(length: int, most: int) -> str | None:
 
 
 def missing_objects(name: str) -> str:
-    """What is said of objects that are not given."""
+    """The message about missing objects."""
     return f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
 
 
 def shape_fault(
     name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...], meaning: str
 ) -> str | None:
-    """The fault of a tensor of another shape than expected; None stands for any size, and for no fault."""
+    """The fault of a tensor of another shape than expected, where None is any size; None if it fits."""
     if shape_fits(given, expected):
         return None
-    wish = ", ".join("any" if wanted is None else str(wanted) for wanted in expected)
-    return f"{name} has shape {given}, expected ({wish}): {meaning}"
+    sizes = ", ".join("any" if size is None else str(size) for size in expected)
+    return f"{name} has shape {given}, expected ({sizes}): {meaning}"
 
 
 def shape_fits(given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
-    """Whether two shapes can be one; None stands for any size."""
+    """Whether two shapes are compatible; None stands for any size."""
     return len(given) == len(expected) and all(
         size is None or wanted is None or size == wanted for size, wanted in zip(given, expected, strict=True)
     )
@@ -144,17 +144,17 @@ def id_fault(name: str, lowest: int, highest: int, count: int, parameter: str) -
 
 
 def no_real_numbers(name: str, dtype: object, maker: str) -> str:
-    """What is said of complex numbers; `maker` names what to look at."""
+    """The message about complex numbers; `maker` names what to check."""
     return f"{name} must be real numbers, got {dtype}: check {maker}"
 
 
 def not_finite(name: str, maker: str) -> str:
-    """What is said of NaN and infinity; `maker` names what to look at."""
+    """The message about NaN and infinity; `maker` names what to check."""
     return f"{name} has values that are not finite (NaN or infinity): check {maker}"
 
 
 def unreadable_fault(name: str, tensor: Any) -> str | None:
-    """The fault of a tensor of PyTorch whose numbers cannot be read one by one; None where they can."""
+    """The fault of a PyTorch tensor whose numbers cannot be read one by one; None if they can."""
     if tensor.is_meta:
         return f"{name} is on the meta device, where tensors hold no numbers; give one of the CPU or a GPU"
     kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
@@ -164,50 +164,50 @@ def unreadable_fault(name: str, tensor: Any) -> str | None:
 
 
 def wrong_mask(name: str, wrong: float) -> str:
-    """What is said of a mask of other numbers than 0 and 1, as those that are added to scores."""
+    """The message about a mask with values other than 0 and 1, such as one to be added to scores."""
     return f"{name} has the value {wrong:g}, expected 1 where something is and 0 for padding"
 
 
 def no_pair_of_images(name: str, given: tuple[int | None, ...], axes: int) -> str:
-    """What is said of objects of so many axes that are not those of two images, (any, 2, ...)."""
-    wish = ", ".join(("any", "2", *("any",) * (axes - 2)))
-    return f"{name} has shape {given}, expected ({wish}): each sentence is about a left and a right image"
+    """The message about objects, a tensor of `axes` axes, that are not those of two images, (any, 2, ...)."""
+    expected = ", ".join(("any", "2", *("any",) * (axes - 2)))
+    return f"{name} has shape {given}, expected ({expected}): each sentence is about a left and a right image"
 
 
 def wrong_class_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
-    """What is said of class ids of another shape."""
+    """The message about class ids of a wrong shape."""
     return f"{name} has shape {given}, expected {expected}: one class id for each row of scores"
 
 
 def wrong_class_dtype(name: str, dtype: object) -> str:
-    """What is said of class ids that are no integers."""
+    """The message about class ids that are not integers."""
     return f"{name} must be integer class ids, got {dtype}"
 
 
 def wrong_class_id(name: str, wrong: int, classes: int) -> str:
-    """What is said of a class id that is neither a class nor a mark of none."""
+    """The message about a class id that is neither a class nor marked as unlabelled."""
     return f"{name} has the class id {wrong}, expected 0..{classes - 1}, or -100 or -1 for none"
 
 
 def wrong_answer_shape(name: str, given: tuple[int | None, ...], batch: int | None, classes: int) -> str:
-    """What is said of answers that are neither class ids nor scores."""
+    """The message about answers that are neither class ids nor scores."""
     return f"{name} has shape {given}, expected class ids ({batch},) or scores ({batch}, {classes})"
 
 
 def wrong_answer_scores(name: str) -> str:
-    """What is said of scores of answers beyond 1."""
+    """The message about answer scores above 1."""
     return f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
 
 
 def object_tasks_fault(tasks: Iterable[str], known: Iterable[str]) -> str | None:
-    """The fault of targets for tasks about objects that there are not; None without."""
+    """The fault of targets for unknown object tasks; None if all are known."""
     known = list(known)
     unknown = sorted(set(tasks) - set(known))
     return f"obj_labels has the unknown key(s) {unknown}, known are {known}" if unknown else None
 
 
 def target_pair_fault(name: str, given: Any) -> str | None:
-    """The fault of what is no pair of target and weight; None where it is one."""
+    """The fault of a value that is not a pair of target and weight; None if it is."""
     count = len(given) if isinstance(given, tuple | list) else None
     if count == 2:
         return None
@@ -216,17 +216,17 @@ def target_pair_fault(name: str, given: Any) -> str | None:
 
 
 def wrong_weight_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
-    """What is said of weights of objects of another shape."""
+    """The message about object weights of a wrong shape."""
     return f"{name}: the weight has shape {given}, expected {expected}"
 
 
 def wrong_target_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
-    """What is said of features to predict of another shape."""
+    """The message about target features of a wrong shape."""
     return f"{name}: the target has shape {given}, expected {expected}"
 
 
 def replacing_fault(path: Path, *, overwrite: bool) -> str | None:
-    """What is wrong with writing a file: one is there already, and may not be replaced; None for nothing."""
+    """The fault of writing to a file that exists and may not be replaced; None if it may be written."""
     if overwrite or not path.exists():
         return None
     return f"{path} is there already; give --overwrite to replace it, or another name"

@@ -7,15 +7,16 @@ import sys
 def take_lock(descriptor: int, *, is_inherited: bool) -> bool:
     """Lock an open file until it is closed, without waiting.
 
-    On Windows, and on network file systems without locks, another holder is not noticed.
+    On Windows, and on network file systems without locks, other holders go undetected.
 
     Args:
         descriptor: of a file that is open for writing.
-        is_inherited: True for a lock that forked processes hold too, and that is noticed within one process
-            as well; False for one that is released with this process, though those it forked live on.
+        is_inherited: True for a lock that forked processes hold too, and that also excludes other
+            descriptors of the same process; False for one released when this process ends, even if
+            processes that it forked live on.
 
     Returns:
-        False where another has it.
+        False if another holds it.
     """
     if sys.platform == "win32":
         return True

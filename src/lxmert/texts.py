@@ -1,4 +1,4 @@
-"""Texts -> token ids, refusing texts that a model cannot understand.
+"""Texts to token ids, refusing texts that a model cannot understand.
 
 Shapes: B texts, W tokens of the longest.
 """
@@ -12,41 +12,41 @@ from typing import Any
 import torch
 
 from lxmert.errors import ConfigurationError, InputError, TextError
-from lxmert.faults import cut_character, is_whole
+from lxmert.faults import is_whole, lone_surrogate
 
 ENCODING = Lock()
-"""Tokenizers keep padding and truncation as state, which another thread would change during a call.
-One lock for all: encoding is short, and tokenizers that hold no lock can be copied and pickled."""
+"""Tokenizers keep padding and truncation as state, which another thread could change during a call.
+One lock for all: encoding is fast, and tokenizers without a lock of their own can be copied and pickled."""
 
 
 def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
-    """One text or several -> a list of texts; `name` stands in the error messages.
+    """Return one text or several as a checked list; `name` is what error messages call them.
 
     Raises:
-        TextError: no text at all, one that is no string, one that is blank, or one of invalid characters.
+        TextError: no text, or one that is not a string, is blank, or has invalid characters.
     """
     if texts is None:
         return None
     if not isinstance(texts, Sequence):
         raise TextError(f"the {name} is a {type(texts).__name__}; expected a string or a list of strings")
-    found = [texts] if isinstance(texts, str) else list(texts)
-    if not found:
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    if not listed:
         raise TextError(f"{name} is an empty list; give at least one text")
-    for row, one in enumerate(found):
-        which = f"{name} {row}" if len(found) > 1 else f"the {name}"
-        if not isinstance(one, str):
-            raise TextError(f"{which} is a {type(one).__name__}; expected a string")
-        if not one.strip():
+    for row, text in enumerate(listed):
+        which = f"{name} {row}" if len(listed) > 1 else f"the {name}"
+        if not isinstance(text, str):
+            raise TextError(f"{which} is a {type(text).__name__}; expected a string")
+        if not text.strip():
             raise TextError(f"{which} is empty; write a question or a sentence")
-        _check_characters(one, which)
-    return found
+        _check_characters(text, which)
+    return listed
 
 
 def checked_length(length: int) -> int:
-    """`length` if it is a number of tokens that leaves room for a word.
+    """Return `length`, once it is seen to leave room for a word.
 
     Raises:
-        ConfigurationError: no whole number, or below 3.
+        ConfigurationError: `length` is not an integer of at least 3.
     """
     if not is_whole(length, 3):
         raise ConfigurationError(
@@ -56,7 +56,7 @@ def checked_length(length: int) -> int:
 
 
 def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int | None) -> None:
-    """See that texts, their pairs and the number of images belong together.
+    """Check that the numbers of texts, pairs and images match.
 
     Raises:
         InputError: nothing given, or counts that do not match.
@@ -74,24 +74,24 @@ def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int |
 def encode_texts(
     tokenizer: Any, texts: list[str], pairs: list[str] | None, *, tensors: bool, **settings: Any
 ) -> dict[str, Any]:
-    """Token ids, attention mask and segments of the texts; from any number of threads.
+    """Return token ids, attention mask and segments of the texts; safe to call from several threads.
 
     Args:
-        tokenizer: any tokenizer of BERT's special tokens.
+        tokenizer: any tokenizer with BERT's special tokens.
         texts: B texts.
         pairs: a second sentence for each, or None.
         tensors: True for (B, W) int64 tensors, False for lists of lists.
-        **settings: `max_length`, `padding`, `truncation`, as tokenizers take them.
+        **settings: `max_length`, `padding` and `truncation` of the tokenizer.
 
     Raises:
-        TextError: a text of which no word is in the vocabulary, or for which `max_length` leaves no room.
-        InputError: tensors of texts of different lengths, because padding was switched off.
+        TextError: a text without a word of the vocabulary, or without one within `max_length`.
+        InputError: tensors are asked for, but the texts differ in length and padding is off.
     """
     length = settings["max_length"]
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
     with ENCODING:
-        # On the right, whatever the tokenizer prefers: the model looks for [CLS] at the first place.
+        # On the right, whatever the tokenizer's default: the model expects [CLS] at the first position.
         encoded = tokenizer(
             texts,
             pairs,
@@ -115,11 +115,11 @@ def encode_texts(
 
 
 def unknown_words(tokenizer: Any, text: str) -> list[str]:
-    """The words of a text that the vocabulary lacks, each once: they become [UNK], or are spelled by letters.
+    """Return the distinct words of a text outside the vocabulary: those that become [UNK] or letters.
 
     Args:
-        tokenizer: any tokenizer of BERT's special tokens.
-        text: a sentence; a word is what stands between white space, without punctuation around it.
+        tokenizer: any tokenizer with BERT's special tokens.
+        text: a sentence; words are separated by white space and stripped of surrounding punctuation.
     """
     words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
     with ENCODING:
@@ -127,18 +127,18 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
 
 
 def pieces_of_unknown_words(tokenizer: Any) -> set[int]:
-    """Ids of what words that the vocabulary lacks become: [UNK], and single characters that go on a word."""
+    """Return the ids that words outside the vocabulary become: [UNK], and letters that continue a word."""
     prefix = pieces_prefix(tokenizer)
-    spelling = {
+    letters = {
         number
         for piece, number in tokenizer.get_vocab().items()
         if prefix and piece.startswith(prefix) and len(piece) == len(prefix) + 1
     }
-    return spelling | {tokenizer.unk_token_id}
+    return letters | {tokenizer.unk_token_id}
 
 
 def pieces_prefix(tokenizer: Any) -> str:
-    """What pieces begin with that continue a word: "##" unless the tokenizer has another."""
+    """Return the prefix of pieces that continue a word: "##" unless the tokenizer has another."""
     prefix: str = getattr(tokenizer, "wordpieces_prefix", "##")
     return prefix
 
@@ -152,8 +152,8 @@ def _is_unknown(tokenizer: Any, word: str) -> bool:
 
 
 def _check_characters(text: str, which: str) -> None:
-    # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer takes.
-    if (start := cut_character(text)) is not None:
+    # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer accepts.
+    if (start := lone_surrogate(text)) is not None:
         raise TextError(
             f"{which} is no valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
         )
@@ -164,10 +164,10 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
     words = [token for token in token_ids if token not in without_meaning]
     if any(token != tokenizer.unk_token_id for token in words):
         return
-    # What truncation took away is not the fault of the words, so they are looked at once more uncut.
+    # Known words may have been truncated away: encode once more without truncation to tell the two apart.
     with ENCODING:
-        whole = tokenizer(sentence, add_special_tokens=False)["input_ids"]
-    if any(token != tokenizer.unk_token_id and token not in without_meaning for token in whole):
+        untruncated = tokenizer(sentence, add_special_tokens=False)["input_ids"]
+    if any(token != tokenizer.unk_token_id and token not in without_meaning for token in untruncated):
         raise TextError(
             f"{which} has no room left by max_length={max_length} for a word that the model knows: "
             f"{_shown(sentence)}; raise max_length or shorten the text"

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Atomic writes: files that exist completely or not at all."""
 
 import os
 import re
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_HALF = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
+_PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write into, which gets its name when all has gone well and else vanishes.
+    """Open a temporary file that replaces `path` on success and is removed on failure.
 
-    A kill at any moment leaves what was there before, and two processes that write the same file never mix.
-    What is no ordinary file, as /dev/stdout or a named pipe, is written to as it is.
+    A kill at any moment leaves the previous content, and two processes writing the same file never mix.
+    What is not a regular file, such as /dev/stdout or a named pipe, is written to directly.
 
     Args:
-        path: the file; its folder exists. A link stays a link, and where it points is written.
+        path: the file; its folder exists. A link stays a link, and its target is written.
 
     Raises:
-        OSError: it cannot be written; the error names the file itself.
+        OSError: it cannot be written; the error names `path`, not the temporary file.
     """
     path = Path(path)
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
@@ -46,13 +46,13 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file as `written_whole` does; text as UTF-8, with lines that end as given."""
+    """Write a file as `written_whole` does; text as UTF-8, its line ends unchanged."""
     with written_whole(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def sync_files(path: Path) -> None:
-    """Make a file, or a folder with its files, survive a power failure; what is neither is left alone.
+    """Make a file, or a folder with its files, survive a power failure; anything else is left alone.
 
     Raises:
         OSError: the disk is full or gone.
@@ -78,6 +78,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def whole_path(path: Path) -> Path:
-    """The file that a half one, left behind by a kill, was to become; of any other path itself."""
-    half = _HALF.fullmatch(path.name)
-    return path.with_name(half[1]) if half else path
+    """Return the file that a partial one, left by a kill, was to become; any other path unchanged."""
+    partial = _PARTIAL.fullmatch(path.name)
+    return path.with_name(partial[1]) if partial else path

@@ -1,4 +1,4 @@
-"""YAML as plain values: no objects, no file that a few lines let grow beyond any memory."""
+"""YAML as plain values: no objects, and no small file whose aliases expand beyond memory."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import yaml
 from lxmert.errors import ConfigurationError
 
 _MOST_VALUES = 100_000
-"""All values of a file, those behind an alias counted wherever it stands; recipes have some hundreds."""
+"""Values of a file with its aliases expanded; recipes have some hundreds."""
 
 
 def parse_yaml(text: str) -> Any:
-    """The values of a YAML text.
+    """Parse a YAML text.
 
     Raises:
-        ConfigurationError: not YAML, nested too deeply, or aliases (`*name`) that stand for too much; the
-            message is to follow the name of the file.
+        ConfigurationError: not YAML, nested too deeply, or aliases (`*name`) that expand to too much; the
+            caller puts the name of the file before the message.
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -28,27 +28,27 @@ def parse_yaml(text: str) -> Any:
         raise ConfigurationError("not YAML of ours: nested too deeply") from None
     except ConfigurationError:
         raise
-    except Exception as error:  # Of values that are not what their tag says, yaml raises whatever it meets.
+    except Exception as error:  # yaml raises many kinds of errors for a value that does not fit its tag.
         raise ConfigurationError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a part of a file comes to.
+    """Count the values of a node with its aliases expanded.
 
     Args:
-        node: the part.
-        known: the counts, by the identity of parts, of those met before. A part that stands in itself meets
-            its own, which is too many.
+        node: a part of the file.
+        known: counts of the nodes visited before, by identity. A node that contains itself finds its own
+            entry, which is set above the limit first.
     """
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in known:
         known[id(node)] = _MOST_VALUES + 1
-        known[id(node)] = 1 + sum(_count(part, known) for part in _parts(node))
+        known[id(node)] = 1 + sum(_count(child, known) for child in _children(node))
     return known[id(node)]
 
 
-def _parts(node: yaml.CollectionNode) -> list[yaml.Node]:
+def _children(node: yaml.CollectionNode) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
+        return [child for pair in node.value for child in pair]
     return list(node.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from lxmert.errors import DataError, one_line
-from lxmert.faults import cut_character
+from lxmert.faults import lone_surrogate
 
 _Value = TypeVar("_Value")
 
@@ -122,7 +122,7 @@ class Record:
 
     def _without_surrogates(self, text: str, place: str) -> str:
         # JSON can contain half of a surrogate pair, which no tokenizer accepts.
-        if (start := cut_character(text)) is not None:
+        if (start := lone_surrogate(text)) is not None:
             raise DataError(
                 f"{self.path}: {place} is {kind_of(text)}, whose character {start} is only half of one, "
                 "as of a cut-off emoji; correct the text"

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.data.json_files import kind_of
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
-from lxmert.faults import cut_character
+from lxmert.faults import lone_surrogate
 from lxmert.texts import ENCODING
 
 # Sentences tokenised in one call: enough for every core, and few enough for the caches.
@@ -92,7 +92,7 @@ def _encode(sentences: list[str], tokenizer: PreTrainedTokenizerBase, max_length
 
 def _check_characters(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        if (start := cut_character(sentence)) is not None:
+        if (start := lone_surrogate(sentence)) is not None:
             raise DataError(
                 f"sentence {kind_of(sentence)}: character {start} is only half of one, as of a cut-off "
                 "emoji; correct the text"

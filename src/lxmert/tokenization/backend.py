@@ -1,4 +1,4 @@
-"""The Rust tokenizer behind the class: made of a vocabulary, read from a tokenizer.json, or handed over."""
+"""The Rust tokenizer behind the class: built from a vocabulary, read from a tokenizer.json, or passed in."""
 
 import copy
 import json
@@ -14,10 +14,10 @@ from lxmert.tokenization.pipeline import TextOptions
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The settings of a JSON file beside the vocabulary, such as tokenizer_config.json.
+    """Read the settings of a JSON file next to the vocabulary, such as tokenizer_config.json.
 
     Raises:
-        ConfigurationError: the file is not JSON in UTF-8, or holds something else than one object.
+        ConfigurationError: the file is not JSON in UTF-8, or is not one object.
     """
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -31,10 +31,10 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer of a tokenizer.json.
+    """Read the tokenizer of a tokenizer.json.
 
     Raises:
-        VocabularyError: the file is missing, is no tokenizer.json, is not of WordPiece type, or is empty.
+        VocabularyError: the file is missing, not a tokenizer.json, not of WordPiece type, or empty.
     """
     if not Path(path).is_file():
         raise VocabularyError(f"there is no tokenizer file {str(path)!r}; expected a tokenizer.json")
@@ -48,7 +48,7 @@ def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
 
 
 def new_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> Tokenizer:
-    """A bare WordPiece tokenizer."""
+    """Make a bare WordPiece tokenizer."""
     if unk_token is None:
         raise ConfigurationError("unk_token is None, but WordPiece needs a token for unknown words; name one")
     model = WordPiece(vocabulary, unk_token=str(unk_token), continuing_subword_prefix=prefix)
@@ -56,16 +56,16 @@ def new_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> T
 
 
 def pop_backend(kwargs: dict[str, Any]) -> Tokenizer | None:
-    """The tokenizer among the keyword arguments, which are rid of it."""
-    read, given = kwargs.pop("_backend", None), kwargs.pop("tokenizer_object", None)
-    if given is None:
+    """Remove the tokenizer, if any, from the keyword arguments and return it."""
+    read, passed = kwargs.pop("_backend", None), kwargs.pop("tokenizer_object", None)
+    if passed is None:
         return read
-    # A copy, because the pipeline is assembled anew on it and the caller's must stay as it is.
-    return _with_word_pieces(copy.deepcopy(given), "tokenizer_object")
+    # A copy, because the pipeline is reassembled on it and the caller's must not change.
+    return _with_word_pieces(copy.deepcopy(passed), "tokenizer_object")
 
 
 def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
-    """Make unknown words `unk_token`, which the WordPiece model itself must know, and set the prefix."""
+    """Set the unknown token, which must be in the WordPiece model itself, and the prefix."""
     model = backend.model
     if model.continuing_subword_prefix != prefix:
         model.continuing_subword_prefix = prefix
@@ -85,26 +85,26 @@ def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
 
 
 def options_of(backend: Tokenizer) -> dict[str, Any]:
-    """The options that a tokenizer.json states itself, as keyword arguments of `LxmertTokenizer`."""
-    found: dict[str, Any] = {"wordpieces_prefix": backend.model.continuing_subword_prefix}
+    """Return the options stated in a tokenizer.json, as keyword arguments of `LxmertTokenizer`."""
+    options: dict[str, Any] = {"wordpieces_prefix": backend.model.continuing_subword_prefix}
     if backend.normalizer is None:
-        return found
+        return options
     state = json.loads(backend.normalizer.__getstate__())
     for part in state.get("normalizers", [state]):
         if part["type"] == "BertNormalizer":
-            found["do_lower_case"] = part["lowercase"]
-            found["strip_accents"] = part["strip_accents"]
-            found["tokenize_chinese_chars"] = part["handle_chinese_chars"]
-            found["clean_text"] = part["clean_text"]
-    return found
+            options["do_lower_case"] = part["lowercase"]
+            options["strip_accents"] = part["strip_accents"]
+            options["tokenize_chinese_chars"] = part["handle_chinese_chars"]
+            options["clean_text"] = part["clean_text"]
+    return options
 
 
 def completed(options: dict[str, Any], backend: Tokenizer) -> dict[str, Any]:
-    """`options`, those left at their default taken from the tokenizer.json that `backend` was read from."""
-    usual = vars(TextOptions())
+    """Return `options`, with those left at their default taken from the tokenizer.json of `backend`."""
+    defaults = vars(TextOptions())
     stated = options_of(backend)
     return {
-        name: stated[name] if name in stated and value == usual[name] else value
+        name: stated[name] if name in stated and value == defaults[name] else value
         for name, value in options.items()
     }
 

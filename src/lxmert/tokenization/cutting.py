@@ -1,4 +1,4 @@
-"""Cuts that cannot be made, as one clear error: the Rust tokenizer panics, or raises a plain Exception."""
+"""One clear error for impossible truncation, where the Rust tokenizer panics or raises a plain Exception."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,38 +9,38 @@ from lxmert.errors import InputError, first_line
 
 
 @contextmanager
-def impossible_cuts_told(
+def clear_truncation_errors(
     special: int,
     truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
     max_length: int | None = None,
     stride: int = 0,
     **_: object,
 ) -> Iterator[None]:
-    """Turn what the Rust tokenizer raises for texts that it cannot cut into an error that says what to do.
+    """Turn errors of the Rust tokenizer about impossible truncation into one that says what to do.
 
     Args:
-        special: special tokens of a part.
-        truncation_strategy: which sequence is cut.
-        max_length: word pieces of a part, special tokens included.
-        stride: word pieces that the next part repeats.
+        special: number of special tokens in a window.
+        truncation_strategy: which sequence is truncated.
+        max_length: word pieces of a window, special tokens included.
+        stride: word pieces shared by successive windows.
 
     Raises:
-        InputError: no room for the special tokens, a stride that leaves nothing new to a part, or a sequence
-            too short for the strategy.
+        InputError: no room for the special tokens, a stride that leaves nothing new to a window, or a
+            sequence too short for the strategy.
     """
-    cuts = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
-    if cuts and max_length is not None and max_length < special:
+    truncates = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
+    if truncates and max_length is not None and max_length < special:
         raise InputError(
             f"max_length is {max_length}, expected at least {special}: what is cut keeps its special tokens"
         )
-    if cuts and stride and max_length is not None and stride >= max_length - special:
+    if truncates and stride and max_length is not None and stride >= max_length - special:
         raise InputError(
             f"stride is {stride}, but max_length={max_length} leaves {max(max_length - special, 0)} word "
             "pieces of text to a part; give a smaller stride or a larger max_length"
         )
     try:
         yield
-    except BaseException as error:  # a panic is no Exception, and its class cannot be imported
+    except BaseException as error:  # a panic is not an Exception, and its class cannot be imported
         reason = first_line(error)
         if type(error).__name__ == "PanicException" and "stride" in reason:
             raise InputError(

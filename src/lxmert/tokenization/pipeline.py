@@ -1,6 +1,6 @@
-"""From the options of the tokenizer to the parts of a `tokenizers` pipeline, and back.
+"""From the options of the tokenizer to the parts of a `tokenizers` pipeline.
 
-Text goes through: added tokens are cut out, normaliser (clean, lower-case, accents), pre-tokeniser (white
+Text passes through: extraction of added tokens, normaliser (clean, lower-case, accents), pre-tokeniser (white
 space, punctuation), WordPiece, post-processor ([CLS] A [SEP] B [SEP]). Source: BERT's reference tokenisation.
 """
 
@@ -12,9 +12,9 @@ from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
 
 from lxmert.errors import ConfigurationError
 
-# What Python's str.split() takes for white space, the four information separators among it.
+# White space as Python's str.split() defines it, with the four information separators.
 _WHITESPACE = r"[\s\x1c-\x1f\x85]+"
-# A neighbour of this kind means that a match is only a part of a longer word.
+# Matches a word that is not part of a longer one.
 _WHOLE_WORD = r"(?<!\w)(?:{})(?!\w)"
 
 
@@ -32,13 +32,13 @@ class TextOptions:
 
     @property
     def known_to_transformers(self) -> bool:
-        """Whether the tokenizer of the same name in transformers gives the same ids under these options."""
+        """Whether transformers' tokenizer of the same name yields the same ids under these options."""
         names = ("do_basic_tokenize", "never_split", "clean_text", "wordpieces_prefix")
         return all(getattr(self, name) == getattr(TextOptions(), name) for name in names)
 
 
 def never_split_words(words: Iterable[str] | None) -> tuple[str, ...]:
-    """The words of `never_split`, in their order, each once.
+    """Return the distinct words of `never_split`, in their order.
 
     Raises:
         ConfigurationError: one string instead of a collection, or an entry that is not a word.
@@ -49,16 +49,16 @@ def never_split_words(words: Iterable[str] | None) -> tuple[str, ...]:
         raise ConfigurationError(
             f"never_split must be a collection of words, got {words!r}; write [{words!r}]"
         )
-    found = tuple(dict.fromkeys(words))
-    wrong = [word for word in found if not isinstance(word, str) or not word.strip()]
+    distinct = tuple(dict.fromkeys(words))
+    wrong = [word for word in distinct if not isinstance(word, str) or not word.strip()]
     if wrong:
         raise ConfigurationError(f"never_split must hold words, got {wrong[0]!r}; remove it")
-    # A set has no order of its own: the saved files must not depend on the hash seed.
-    return tuple(sorted(found)) if isinstance(words, set | frozenset) else found
+    # A set has no order: sorted, so that saved files do not depend on the hash seed.
+    return tuple(sorted(distinct)) if isinstance(words, set | frozenset) else distinct
 
 
 def bert_normalizer(options: TextOptions) -> normalizers.BertNormalizer:
-    """Cleaning, spaces around Chinese characters, accents and lower case, without the never-split words."""
+    """Make BERT's normaliser: cleaning, spaces around Chinese characters, accents and lower case."""
     return normalizers.BertNormalizer(
         clean_text=options.clean_text,
         handle_chinese_chars=options.tokenize_chinese_chars,
@@ -68,55 +68,55 @@ def bert_normalizer(options: TextOptions) -> normalizers.BertNormalizer:
 
 
 def build_normalizer(options: TextOptions, unknown_words: Iterable[str], unknown_length: int) -> Any:
-    """The normaliser, which also turns never-split words outside the vocabulary into one unknown word each.
+    """Make the normaliser, which also makes never-split words outside the vocabulary unknown words.
 
     Args:
         options: the options of the tokenizer.
         unknown_words: never-split words that have no id.
-        unknown_length: characters above which WordPiece calls a word unknown.
+        unknown_length: number of characters above which a word is unknown to WordPiece.
     """
     if not options.do_basic_tokenize:
         return None
     bert = bert_normalizer(options)
-    # WordPiece gives up on over-long words: the one way to be sure of [UNK] whatever the vocabulary holds.
+    # WordPiece rejects over-long words: the one sure way to [UNK] whatever the vocabulary holds.
     unknown = "x" * (unknown_length + 1)
     steps = [
         normalizers.Replace(Regex(_WHOLE_WORD.format(_escaped(word))), unknown) for word in unknown_words
     ]
-    places = [bert.normalize_str(word) == word for word in unknown_words]
-    before = [step for step, normal in zip(steps, places, strict=True) if not normal]
-    after = [step for step, normal in zip(steps, places, strict=True) if normal]
+    is_normal = [bert.normalize_str(word) == word for word in unknown_words]
+    before = [step for step, normal in zip(steps, is_normal, strict=True) if not normal]
+    after = [step for step, normal in zip(steps, is_normal, strict=True) if normal]
     return normalizers.Sequence([*before, bert, *after]) if steps else bert
 
 
 def build_pre_tokenizer(options: TextOptions) -> Any:
-    """White space and punctuation; white space alone without basic tokenisation."""
+    """Make the splitter at white space and punctuation; at white space alone without basic tokenisation."""
     if options.do_basic_tokenize:
         return pre_tokenizers.BertPreTokenizer()
     return pre_tokenizers.Split(Regex(_WHITESPACE), behavior="removed")
 
 
 def build_post_processor(cls: tuple[str, int] | None, sep: tuple[str, int] | None) -> Any:
-    """`[CLS] A [SEP]` with type 0, `B [SEP]` with type 1; a special token that is not set is left out."""
+    """Make the template `[CLS] A [SEP]` of type 0, `B [SEP]` of type 1, without special tokens not set."""
     first = ["CLS:0", "$A:0", "SEP:0"]
     pair = [*first, "$B:1", "SEP:1"]
-    # The pieces go by these two names, because a token itself may hold a space or a colon.
-    given = {"CLS": cls, "SEP": sep}
-    absent = tuple(f"{name}:" for name, token in given.items() if token is None)
+    # The template refers to tokens by these names, because a token itself may hold a space or a colon.
+    special = {"CLS": cls, "SEP": sep}
+    absent = tuple(f"{name}:" for name, token in special.items() if token is None)
     return processors.TemplateProcessing(
         single=[piece for piece in first if not piece.startswith(absent)],
         pair=[piece for piece in pair if not piece.startswith(absent)],
         special_tokens=[
-            {"id": name, "ids": [token[1]], "tokens": [token[0]]} for name, token in given.items() if token
+            {"id": name, "ids": [token[1]], "tokens": [token[0]]} for name, token in special.items() if token
         ],
     )
 
 
 def build_decoder(options: TextOptions) -> decoders.WordPiece:
-    """Joins word pieces into words and closes the gap before punctuation."""
+    """Make the decoder, which joins word pieces into words and closes the gap before punctuation."""
     return decoders.WordPiece(prefix=options.wordpieces_prefix)
 
 
 def _escaped(word: str) -> str:
-    """`word` as a pattern of the library's regular expressions, letter by letter."""
-    return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}" for letter in word)
+    """Escape `word` for the library's regular expressions."""
+    return "".join(char if char.isalnum() else f"\\x{{{ord(char):x}}}" for char in word)

@@ -1,4 +1,4 @@
-"""Ids that are already known, made ready for the model: special tokens, truncation, padding, masks.
+"""Preparation of ids for the model: special tokens, truncation, padding, masks.
 
 The methods that transformers 4 documents for its tokenizers and transformers 5 dropped from the fast ones.
 Lengths count word pieces; ids are lists of int.
@@ -51,13 +51,13 @@ class PreparesIds:
         """Turn the ids of one sequence, or of a pair, into the inputs of the model.
 
         Args:
-            ids: ids of the first sequence without special tokens, as `convert_tokens_to_ids` gives them.
+            ids: ids of the first sequence without special tokens, as returned by `convert_tokens_to_ids`.
             pair_ids: ids of the second sequence, or None.
             add_special_tokens: put [CLS] and [SEP] around the sequences.
-            padding: as in calling the tokenizer; the length to reach is `max_length` or a multiple.
+            padding: as in calling the tokenizer; the target length is `max_length` or a multiple.
             truncation: as in calling the tokenizer.
-            max_length: longest result, special tokens counted.
-            stride: ids that the overflowing part repeats from the kept part.
+            max_length: greatest length, special tokens included.
+            stride: number of kept ids that `overflowing_tokens` repeats.
             pad_to_multiple_of: pad the length up to a multiple of this.
             padding_side: "right" or "left"; None means the tokenizer's own.
             return_tensors: "pt", "np", "tf", or None for lists.
@@ -67,15 +67,15 @@ class PreparesIds:
                 above `max_length`, negative when there was room).
             return_special_tokens_mask: also return `special_tokens_mask`, 1 for special tokens.
             return_length: also return `length`.
-            verbose: warn when the result is longer than the model takes.
-            prepend_batch_axis: give tensors of shape (1, W) instead of (W,).
-            **kwargs: handed to the choice of the padding and truncation strategies.
+            verbose: warn when the result is longer than the model accepts.
+            prepend_batch_axis: return tensors of shape (1, W) instead of (W,).
+            **kwargs: passed to the choice of the padding and truncation strategies.
 
         Returns:
             `input_ids` and, where asked for, the fields above, each of length W.
 
         Raises:
-            InputError: overflowing ids of a pair asked for under longest_first, which cuts both.
+            InputError: overflowing ids of a pair asked for under longest_first, which truncates both.
         """
         tokenizer: Any = self
         padding_strategy, strategy, max_length, _ = tokenizer._get_padding_truncation_strategies(
@@ -101,8 +101,8 @@ class PreparesIds:
         overflow: list[int] = []
         if strategy is not TruncationStrategy.DO_NOT_TRUNCATE and excess > 0:
             ids, pair_ids, overflow = self.truncate_sequences(ids, pair_ids, excess, strategy, stride)
-        features = self._framed(ids, pair_ids, add_special_tokens)
-        if not _wanted(return_token_type_ids, "token_type_ids", self.model_input_names):
+        features = self._with_special_tokens(ids, pair_ids, add_special_tokens)
+        if not _is_returned(return_token_type_ids, "token_type_ids", self.model_input_names):
             del features["token_type_ids"]
         if not return_special_tokens_mask:
             del features["special_tokens_mask"]
@@ -115,13 +115,16 @@ class PreparesIds:
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
             padding_side=padding_side,
-            return_attention_mask=_wanted(return_attention_mask, "attention_mask", self.model_input_names),
+            return_attention_mask=_is_returned(
+                return_attention_mask, "attention_mask", self.model_input_names
+            ),
         )
         if return_length:
             padded["length"] = len(padded["input_ids"])
-        made = "np" if return_tensors == TENSORFLOW else return_tensors
-        encoding = BatchEncoding(dict(padded), tensor_type=made, prepend_batch_axis=prepend_batch_axis)
-        return in_tensorflow(encoding) if return_tensors == TENSORFLOW else encoding
+        wants_tensorflow = return_tensors == TENSORFLOW
+        tensor_type = "np" if wants_tensorflow else return_tensors
+        encoding = BatchEncoding(dict(padded), tensor_type=tensor_type, prepend_batch_axis=prepend_batch_axis)
+        return in_tensorflow(encoding) if wants_tensorflow else encoding
 
     def pad(
         self,
@@ -134,17 +137,17 @@ class PreparesIds:
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Bring encodings to one length, as every transformers tokenizer does.
+        """Pad encodings to the same length, as every transformers tokenizer does.
 
         Args:
             encoded_inputs: one encoding, a list of them, or one of a batch; of lists, or of arrays or tensors
                 of any library.
             padding: as in calling the tokenizer.
-            max_length: the length to reach under padding="max_length".
+            max_length: the target length under padding="max_length".
             pad_to_multiple_of: pad the length up to a multiple of this.
             padding_side: "right" or "left"; None means the tokenizer's own.
             return_attention_mask: None means as `model_input_names` says.
-            return_tensors: "pt", "np", "tf", or None for what was given; for TensorFlow's tensors NumPy.
+            return_tensors: "pt", "np", "tf", or None for the type passed in (NumPy for TensorFlow's tensors).
             verbose: see transformers.
 
         Returns:
@@ -164,7 +167,7 @@ class PreparesIds:
         return in_tensorflow(padded) if wants_tensorflow else padded
 
     def decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        """Text of ids, as every transformers tokenizer; the ids may also be a tensor of TensorFlow."""
+        """Return the text of ids, as every transformers tokenizer; TensorFlow tensors are accepted too."""
         return super().decode(as_arrays(token_ids), *args, **kwargs)  # type: ignore[misc]
 
     def truncate_sequences(
@@ -178,8 +181,8 @@ class PreparesIds:
         """Shorten a sequence or a pair by `num_tokens_to_remove` ids on the side of `truncation_side`.
 
         Returns:
-            The two shortened sequences and the removed ids of the one that was cut (with `stride` kept ids
-            beside them); nothing is returned as removed when longest_first cuts a pair.
+            The two sequences, and the ids removed from the truncated one together with the `stride` ids next
+            to them; no removed ids are returned when longest_first truncates a pair.
 
         Raises:
             InputError: the sequence named by the strategy is too short for it.
@@ -188,10 +191,10 @@ class PreparesIds:
         if num_tokens_to_remove <= 0 or strategy is TruncationStrategy.DO_NOT_TRUNCATE:
             return ids, pair_ids, []
         if strategy is TruncationStrategy.LONGEST_FIRST and pair_ids is not None:
-            first, second = _kept_lengths(len(ids), len(pair_ids), num_tokens_to_remove)
-            return self._kept(ids, first), self._kept(pair_ids, second), []
-        second_is_cut = strategy is TruncationStrategy.ONLY_SECOND
-        sequence = pair_ids if second_is_cut else ids
+            first, second = _truncated_lengths(len(ids), len(pair_ids), num_tokens_to_remove)
+            return self._truncated(ids, first), self._truncated(pair_ids, second), []
+        truncates_second = strategy is TruncationStrategy.ONLY_SECOND
+        sequence = pair_ids if truncates_second else ids
         if sequence is None or len(sequence) < num_tokens_to_remove:
             raise InputError(
                 f"cannot remove {num_tokens_to_remove} ids under truncation={strategy.value!r} from a "
@@ -199,21 +202,21 @@ class PreparesIds:
             )
         window = min(len(sequence), stride + num_tokens_to_remove)
         removed = sequence[:window] if self.truncation_side == "left" else sequence[len(sequence) - window :]
-        kept = self._kept(sequence, len(sequence) - num_tokens_to_remove)
-        return (ids, kept, removed) if second_is_cut else (kept, pair_ids, removed)
+        truncated = self._truncated(sequence, len(sequence) - num_tokens_to_remove)
+        return (ids, truncated, removed) if truncates_second else (truncated, pair_ids, removed)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
         """`[CLS] X [SEP]` or `[CLS] A [SEP] B [SEP]` as ids (W,)."""
-        cls, sep = self._frame()
+        cls, sep = self._cls_and_sep()
         return [*cls, *token_ids_0, *sep, *([] if token_ids_1 is None else [*token_ids_1, *sep])]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
         """Types (W,) of the sequences with their special tokens: 0 up to the first [SEP], 1 from there on."""
-        cls, sep = self._frame()
+        cls, sep = self._cls_and_sep()
         second = 0 if token_ids_1 is None else len(token_ids_1) + len(sep)
         return [0] * (len(cls) + len(token_ids_0) + len(sep)) + [1] * second
 
@@ -228,26 +231,28 @@ class PreparesIds:
         Args:
             token_ids_0: ids of the first sequence, or of the whole input when `already_has_special_tokens`.
             token_ids_1: ids of the second sequence, or None.
-            already_has_special_tokens: the ids hold special tokens; every id of one is marked.
+            already_has_special_tokens: the ids include special tokens, all of which are marked.
         """
         if already_has_special_tokens:
             mask: list[int] = super().get_special_tokens_mask(  # type: ignore[misc]
                 token_ids_0, token_ids_1, already_has_special_tokens=True
             )
             return mask
-        cls, sep = ([1] * len(end) for end in self._frame())
+        cls, sep = ([1] * len(token) for token in self._cls_and_sep())
         second = [] if token_ids_1 is None else [0] * len(token_ids_1) + sep
         return cls + [0] * len(token_ids_0) + sep + second
 
-    def _frame(self) -> tuple[list[int], list[int]]:
+    def _cls_and_sep(self) -> tuple[list[int], list[int]]:
         tokenizer: Any = self
-        cls, sep = tokenizer._ends("cls"), tokenizer._ends("sep")
+        cls, sep = tokenizer._token_and_id("cls"), tokenizer._token_and_id("sep")
         return [cls[1]] if cls else [], [sep[1]] if sep else []
 
-    def _kept(self, ids: list[int], length: int) -> list[int]:
+    def _truncated(self, ids: list[int], length: int) -> list[int]:
         return ids[len(ids) - length :] if self.truncation_side == "left" else ids[:length]
 
-    def _framed(self, ids: list[int], pair_ids: list[int] | None, special: bool) -> dict[str, Any]:
+    def _with_special_tokens(
+        self, ids: list[int], pair_ids: list[int] | None, special: bool
+    ) -> dict[str, Any]:
         tokenizer: Any = self
         if special:
             return {
@@ -255,13 +260,13 @@ class PreparesIds:
                 "token_type_ids": tokenizer.create_token_type_ids_from_sequences(ids, pair_ids),
                 "special_tokens_mask": tokenizer.get_special_tokens_mask(ids, pair_ids),
             }
-        together = [*ids, *(pair_ids or [])]
-        zeros = [0] * len(together)  # without [SEP] between them, a pair counts as one sequence
-        return {"input_ids": together, "token_type_ids": zeros, "special_tokens_mask": list(zeros)}
+        joined = [*ids, *(pair_ids or [])]
+        zeros = [0] * len(joined)  # without [SEP] between them, a pair counts as one sequence
+        return {"input_ids": joined, "token_type_ids": zeros, "special_tokens_mask": list(zeros)}
 
 
-def _kept_lengths(first: int, second: int, remove: int) -> tuple[int, int]:
-    """Lengths after taking `remove` ids one by one from the longer sequence; from the second when equal."""
+def _truncated_lengths(first: int, second: int, remove: int) -> tuple[int, int]:
+    """Return the lengths after removing ids one by one from the longer sequence; the second when equal."""
     gap = min(abs(first - second), remove)
     rest = remove - gap
     if first > second:
@@ -271,15 +276,15 @@ def _kept_lengths(first: int, second: int, remove: int) -> tuple[int, int]:
     return max(first - rest // 2, 0), max(second - (rest - rest // 2), 0)
 
 
-def _wanted(asked: bool | None, name: str, names: list[str]) -> bool:
-    return name in names if asked is None else asked
+def _is_returned(requested: bool | None, name: str, defaults: list[str]) -> bool:
+    return name in defaults if requested is None else requested
 
 
 def empty_batch(model_input_names: list[str], **kwargs: Any) -> BatchEncoding:
-    """The encoding of no text: every field that the keyword arguments of the call ask for, with B = 0."""
+    """Return the encoding of zero texts, with every field that the call's keyword arguments ask for."""
     names = ["input_ids"]
     for name in ("token_type_ids", "attention_mask"):
-        names += [name] if _wanted(kwargs.get(f"return_{name}"), name, model_input_names) else []
+        names += [name] if _is_returned(kwargs.get(f"return_{name}"), name, model_input_names) else []
     for name in ("special_tokens_mask", "offsets_mapping", "length"):
         names += [name.replace("offsets", "offset")] if kwargs.get(f"return_{name}") else []
     names += ["overflow_to_sample_mapping"] if kwargs.get("return_overflowing_tokens") else []

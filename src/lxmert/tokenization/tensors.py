@@ -1,4 +1,4 @@
-"""TensorFlow's tensors, which transformers 5 no longer makes: NumPy's arrays, carried over.
+"""TensorFlow tensors, which transformers 5 no longer makes: converted from NumPy arrays.
 
 Shapes: B texts, W word pieces of a text.
 """
@@ -19,14 +19,14 @@ TENSORFLOW = "tf"
 
 
 def in_tensorflow(encoding: EncodingT) -> EncodingT:
-    """An encoding with every array as a tensor, of int32 or float32, as transformers 4 made them.
+    """Convert every array of an encoding to a tensor of int32 or float32, as transformers 4 did.
 
     Args:
         encoding: arrays, such as `input_ids` (B, W); changed in place.
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        InputError: texts of different lengths, which no tensor holds.
+        InputError: the texts differ in length, which no tensor can hold.
     """
     try:
         import tensorflow as tf
@@ -45,7 +45,7 @@ def in_tensorflow(encoding: EncodingT) -> EncodingT:
 
 
 def as_arrays(value: Any) -> Any:
-    """Tensors of TensorFlow as arrays of NumPy, within lists and dictionaries too; all else as it is."""
+    """Convert TensorFlow tensors to NumPy arrays, also in lists and dictionaries; leave all else as it is."""
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return value

@@ -1,9 +1,9 @@
 """`LxmertTokenizer` and `LxmertTokenizerFast`: one implementation, two argument orders.
 
-The documentation of LXMERT describes a Python tokenizer and a fast one. Both cut text in the same way, and
+The documentation of LXMERT describes a Python tokenizer and a fast one. Both split text in the same way, and
 transformers 5 keeps only the fast one under both names. So do we: the Rust `tokenizers` pipeline is assembled
-here from the options of both, every option works in both classes, and the two differ in the order of their
-arguments and in nothing else.
+here from the options of both, every option works in both classes, and the two differ only in the order of
+their arguments.
 
 Shape legend: B texts, W word pieces of a text, special tokens included.
 """
@@ -21,15 +21,15 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from lxmert.errors import VocabularyError
 from lxmert.tokenization import backend, pipeline, vocabulary
-from lxmert.tokenization.cutting import impossible_cuts_told
+from lxmert.tokenization.cutting import clear_truncation_errors
 from lxmert.tokenization.preparing import PreparesIds, empty_batch
 from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
 from lxmert.tokenization.vocabulary import VocabularySource
 
-# Setting one of these on a tokenizer changes how it encodes, at once.
-_FREE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "strip_accents", "clean_text"}
-_FREE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
-# These decide what the vocabulary means: they are chosen when the tokenizer is made.
+# Setting one of these on a tokenizer takes effect at once.
+_MUTABLE = {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars", "strip_accents", "clean_text"}
+_MUTABLE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") for suffix in ("", "_id")}
+# These decide what the vocabulary means: they are fixed when the tokenizer is made.
 _FIXED = {"never_split", "wordpieces_prefix"}
 
 
@@ -37,7 +37,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
     """WordPiece tokenizer of LXMERT: text to ids `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, and back.
 
     Args:
-        vocab_file: path of a vocab.txt, one word piece a line. A dict or list as in `vocab` is taken as well.
+        vocab_file: path of a vocab.txt, one word piece a line. A dict or list as in `vocab` is accepted too.
         do_lower_case: lower-case the text (and, unless `strip_accents` says otherwise, strip accents).
         do_basic_tokenize: clean the text and split at punctuation before WordPiece. False splits at white
             space only and leaves letters, accents and punctuation as they are.
@@ -52,7 +52,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         strip_accents: strip accents; None means: when lower-casing.
         vocab: the vocabulary: path, dict from word piece to id, or list in the order of the ids.
         tokenizer_file: path of a tokenizer.json; options left at their default are then read from it.
-        clean_text: remove control characters and make every white space a plain one.
+        clean_text: remove control characters and turn every white space into a plain space.
         wordpieces_prefix: marks a word piece that continues a word.
         **kwargs: as in every transformers tokenizer, e.g. `model_max_length`, `padding_side`.
 
@@ -141,7 +141,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         )
 
     def _keep_whole(self, options: pipeline.TextOptions) -> list[str]:
-        """Protect the never-split words that have an id; return those that have none."""
+        """Add the never-split words that have an id as tokens; return those that have none."""
         special = set(self.all_special_tokens)  # these are never split anyway
         bert = pipeline.bert_normalizer(options)
         known, unknown = [], []
@@ -153,20 +153,22 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
             if self._tokenizer.token_to_id(spelling) is None:
                 unknown.append(word)
             else:
-                # The normal form is also found in text that comes to it ("Don't" when lower-casing); any
-                # other spelling only as it is: a known "US" must not swallow "us".
+                # A normalised form also matches text that normalises to it ("Don't" when lower-casing); any
+                # other spelling matches only itself: a known "US" must not swallow "us".
                 known.append(AddedToken(spelling, single_word=True, normalized=spelling == normal))
         self._tokenizer.add_tokens(known)
         return unknown
 
     def update_post_processor(self) -> None:
-        """Renew `[CLS] A [SEP] B [SEP]` after a change of its tokens; LXMERT has no place for BOS or EOS."""
+        """Rebuild `[CLS] A [SEP] B [SEP]` after a change of its tokens; LXMERT does not use BOS or EOS."""
         for name in ("bos", "eos"):
             if getattr(self, f"{name}_token") is None:
                 object.__setattr__(self, f"_add_{name}_token", False)
-        self._tokenizer.post_processor = pipeline.build_post_processor(self._ends("cls"), self._ends("sep"))
+        self._tokenizer.post_processor = pipeline.build_post_processor(
+            self._token_and_id("cls"), self._token_and_id("sep")
+        )
 
-    def _ends(self, name: str) -> tuple[str, int] | None:
+    def _token_and_id(self, name: str) -> tuple[str, int] | None:
         token, index = getattr(self, f"{name}_token"), getattr(self, f"{name}_token_id")
         return None if token is None or index is None else (token, index)
 
@@ -177,7 +179,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
                 f"{key} is fixed when the tokenizer is made; make another one with {key}={value!r}"
             )
         super().__setattr__(key, value)
-        if ready and key in _FREE:
+        if ready and key in _MUTABLE:
             self._assemble()
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
@@ -190,15 +192,15 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         if kwargs.get("return_tensors") == TENSORFLOW:
             arrays = kwargs | {"return_tensors": "np"}
             return in_tensorflow(self._encode_plus(text, text_pair, **arrays))
-        words_are_given = kwargs.get("is_split_into_words", False)
-        if isinstance(text, list | tuple) and not text and not text_pair and not words_are_given:
+        is_split = kwargs.get("is_split_into_words", False)
+        if isinstance(text, list | tuple) and not text and not text_pair and not is_split:
             return empty_batch(self.model_input_names, **kwargs)
-        framed = kwargs.get("add_special_tokens", True)
+        adds_special = kwargs.get("add_special_tokens", True)
         first = text[0] if isinstance(text, list) and text else None
-        pairs_are_given = isinstance(first, tuple) and not words_are_given
-        is_pair = bool(text_pair) or pairs_are_given
-        special = self.num_special_tokens_to_add(pair=is_pair) if framed else 0
-        with impossible_cuts_told(special, **kwargs):
+        is_list_of_pairs = isinstance(first, tuple) and not is_split
+        is_pair = bool(text_pair) or is_list_of_pairs
+        special = self.num_special_tokens_to_add(pair=is_pair) if adds_special else 0
+        with clear_truncation_errors(special, **kwargs):
             return super()._encode_plus(text, text_pair=text_pair, **kwargs)
 
     @classmethod
@@ -215,14 +217,14 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
                 f"a tokenizer file of {name!r} is not JSON ({error}); save it again"
             ) from error
         except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
-            # Of a file that is JSON, but no tokenizer, the library raises whatever it stumbles over.
+            # For JSON that is not a tokenizer, the library raises many kinds of errors.
             if (file := config.with_name("tokenizer.json")).is_file():
                 backend.read_backend(file)
             raise
 
     @classmethod
     def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
-        """Keyword arguments for `__init__` from the files of a folder; tokenizer_config.json goes first."""
+        """Return the arguments of `__init__` from a folder's files; tokenizer_config.json has precedence."""
         file = kwargs.get("tokenizer_file")
         if file is not None and kwargs.get("vocab") is None:
             tokenizer = backend.read_backend(file)
@@ -264,7 +266,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         return names
 
     def _name_a_class_that_keeps_the_pipeline(self, config_file: Path) -> None:
-        """Have transformers load tokenizer.json as it is: its own LXMERT class would drop some options."""
+        """Make transformers load tokenizer.json as it is: its own LXMERT class would drop some options."""
         config = json.loads(config_file.read_text(encoding="utf-8"))
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": self.model_input_names}
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """The list of word pieces: read from a file, a dict or a list, checked, and written as vocab.txt.
 
 Format of vocab.txt: UTF-8, one word piece a line, the line number (from 0) is its id.
-A vocabulary that cannot be used is an error here, because the alternative, a tokenizer that answers [UNK] to
-everything, trains and predicts without a word of warning.
+An unusable vocabulary is an error here, because the alternative, a tokenizer that maps everything to [UNK],
+trains and predicts without a warning.
 """
 
 import os
@@ -18,14 +18,14 @@ _WHAT_TO_DO = "pass vocab_file= (a vocab.txt), vocab= (a dict or list) or tokeni
 
 
 def read_vocabulary(source: VocabularySource) -> dict[str, int]:
-    """The word pieces of `source` with their ids, 0..V-1 without gaps.
+    """Return the word pieces of `source` with their ids, 0..V-1 without gaps.
 
     Args:
         source: path of a vocab.txt, a mapping from word piece to id, or the word pieces in order of id.
 
     Raises:
-        VocabularyError: the file is missing or not UTF-8 text, there is no word piece, one occurs twice, or
-            the ids are not 0..V-1.
+        VocabularyError: the file is missing or not UTF-8 text, there is no word piece, a word piece is
+            duplicated, or the ids are not 0..V-1.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -45,7 +45,7 @@ def write_vocabulary(path: Path, vocabulary: Mapping[str, int]) -> None:
 
 
 def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]) -> None:
-    """Refuse a vocabulary that holds nothing but special tokens: it would turn every text into [UNK]."""
+    """Refuse a vocabulary of special tokens only, which would turn every text into [UNK]."""
     special = set(special_tokens)
     if not any(word not in special for word in vocabulary):
         raise VocabularyError(
@@ -55,7 +55,7 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
 
 
 def missing_vocabulary(where: object) -> VocabularyError:
-    """The error of a tokenizer that was given no vocabulary at all."""
+    """Return the error about a tokenizer made without a vocabulary."""
     if where:
         return VocabularyError(
             f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a tokenizer "
@@ -75,8 +75,8 @@ def _lines(path: Path) -> list[str]:
             f"the vocabulary file {str(path)!r} is not UTF-8 text ({error.reason} at byte {error.start}); "
             "expected one word piece a line"
         ) from error
-    # Only "\n" ends a line: word pieces such as U+2028 are line ends elsewhere. Blanks at the end go,
-    # as in the library, unless they are the whole word piece.
+    # Only "\n" ends a line: word pieces such as U+2028 are line ends elsewhere. Trailing blanks are
+    # stripped, as in the library, unless they are the whole word piece.
     lines = [line.rstrip() or line.rstrip("\r") for line in text.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -107,7 +107,7 @@ def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
             raise VocabularyError(
                 f"the vocabulary dict maps {word!r} to {index!r}; expected a str to an int id"
             )
-    # A gap would be handed out again as the id of the next added token.
+    # A gap would be reused as the id of the next added token.
     wrong = set(vocabulary.values()) ^ set(range(len(vocabulary)))
     if wrong:
         raise VocabularyError(
