@@ -2,11 +2,11 @@
 
 The computation itself is chosen by `config._attn_implementation` through `transformers`' attention interface
 (eager, sdpa, flash_attention_2, flex_attention, registered ones). A call that asks for the attention maps
-runs eagerly, whatever the setting, because the other kernels do not give them.
+runs eagerly, whatever the setting, because the other kernels do not return them.
 
-Masks are additive: 0 where a key may be seen, the lowest number of the type where not (in float16 that of
-float32: its own is too small to drown a score). A query that may see no key then attends to all keys alike
-instead of giving NaN.
+Masks are additive: 0 where a key is visible, the lowest number of the dtype where it is hidden (for float16
+that of float32: its own is too small to outweigh a score). A query with no visible key then attends to all
+keys equally instead of producing NaN.
 
 Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
 """
@@ -22,8 +22,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from lxmert.configuration import LxmertConfig
 
 CPU_ATTENTION: Final = "eager"
-"""Over so few words and objects, plain matrix products beat torch's fused kernel on a CPU, while training and
-after; in bfloat16 they take the processor's matrix units."""
+"""For so few words and objects, plain matrix products beat torch's fused kernel on a CPU, in training and in
+inference; in bfloat16 they use the processor's matrix units."""
 
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
 JointProduct = Callable[[Sequence[Any], Tensor], Tensor]
@@ -54,10 +54,10 @@ def eager_attention(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[Tensor, Tensor]:
-    """Attention in plain steps, with the weights as second result.
+    """Compute attention in plain steps, and return its weights too.
 
     Args:
-        module: the attention module; says whether it trains.
+        module: the attention module, for its training mode.
         query: (B, A, Q, d).
         key: (B, A, K, d).
         value: (B, A, K, d).
@@ -66,10 +66,10 @@ def eager_attention(
         dropout: probability of dropping a weight.
 
     Returns:
-        the mixed values (B, Q, A, d) and the weights (B, A, Q, K), rows of which sum to 1 before dropout.
+        the weighted values (B, Q, A, d) and the weights (B, A, Q, K), whose rows sum to 1 before dropout.
     """
     scores = torch.matmul(query, key.transpose(-1, -2)) * scaling  # (B, A, Q, K)
-    # At least float32: in float16 no number is low enough to drown a score.
+    # At least float32: in float16 no number is low enough to outweigh a score.
     precision = torch.promote_types(scores.dtype, torch.float32)
     scores = scores.to(precision)
     if attention_mask is not None:
@@ -83,9 +83,9 @@ class LxmertAttention(nn.Module):
     """Multi-head attention from queries (words or objects) to a context (words or objects).
 
     Attributes:
-        joint_product: computes queries, keys and values of the same states by one matrix product, and those
-            of both ways of a cross-attention; None by one each. It pays where the joined weights are kept, as
-            by `torch.compile` with frozen weights.
+        joint_product: computes queries, keys and values of the same states, and those of both directions of a
+            cross-attention, by one matrix product; None for one each. It pays if the joined weights are kept,
+            as `torch.compile` does with frozen weights.
     """
 
     is_causal = False
@@ -108,7 +108,7 @@ class LxmertAttention(nn.Module):
         attention_mask: Tensor | None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Let queries gather from a context.
+        """Attend from queries to a context.
 
         Args:
             hidden_states: (B, Q, H), the queries.
@@ -133,15 +133,15 @@ class LxmertAttention(nn.Module):
         *,
         is_self: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """What follows the projections.
+        """Compute attention from projected queries, keys and values.
 
         Args:
             query: (B, Q, H).
             key: (B, K, H).
             value: (B, K, H).
-            attention_mask: see `forward`, as the next.
+            attention_mask: see `forward`.
             output_attentions: see `forward`.
-            is_self: queries and context are the same.
+            is_self: whether queries and context are the same.
 
         Returns:
             see `forward`.
@@ -152,7 +152,7 @@ class LxmertAttention(nn.Module):
         if name == "sdpa" and attention_mask is not None and _depends_on_hidden_scores(query):
             query, attention_mask = _spread_evenly(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
-        mixed, weights = attend(
+        attended, weights = attend(
             self,
             query,
             key,
@@ -161,11 +161,11 @@ class LxmertAttention(nn.Module):
             scaling=self.scaling,
             dropout=self.dropout if self.training else 0.0,
         )
-        mixed = mixed.reshape(shape)  # (B, Q, A, d) -> (B, Q, H)
-        return mixed, weights if output_attentions else None
+        attended = attended.reshape(shape)  # (B, Q, A, d) -> (B, Q, H)
+        return attended, weights if output_attentions else None
 
     def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, Q, H), keys and values (B, K, H)."""
+        """Project states to queries (B, Q, H), and context to keys and values (B, K, H)."""
         if self.joint_product is None:
             return self.query(hidden_states), self.key(context), self.value(context)
         if hidden_states is context:
@@ -175,28 +175,28 @@ class LxmertAttention(nn.Module):
         return self.query(hidden_states), key, value
 
     def _heads(self, states: Tensor) -> Tensor:
-        """(B, N, H) -> (B, A, N, d)."""
+        """Split into heads: (B, N, H) -> (B, A, N, d)."""
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
 def joint_product(layers: Sequence[nn.Linear], states: Tensor) -> Tensor:
-    """What linear layers make of (B, N, H), side by side, by one matrix product."""
+    """Apply linear layers to states (B, N, H) by one matrix product, and concatenate their outputs."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
     return nn.functional.linear(states, weight, bias)
 
 
 def _implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) -> str:
-    """Name of the attention function for a call that needs no weights."""
+    """Return the name of the attention function for a call that does not return weights."""
     name: str = config._attn_implementation or "eager"
     if "flash" in name and mask is not None and not is_self:
-        # transformers' flash path cuts padding from queries by the keys' mask: right in self-attention only.
+        # transformers' flash path unpads queries by the keys' mask: right in self-attention only.
         return "sdpa"
     return name
 
 
 def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMask | None:
-    """The additive mask (B, 1, 1, K) in the form that the attention function `name` takes."""
+    """Convert the additive mask (B, 1, 1, K) to the form that the attention function `name` expects."""
     if mask is None or name == "eager":
         return mask
     if "flash" in name:
@@ -204,30 +204,30 @@ def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMa
     if name == "flex_attention":
         return _block_mask(mask, query.shape[2])
     if mask.dtype != query.dtype:
-        # Of float16 the mask is float32, and under autocast of all; the range of half precision is smaller.
+        # The mask is float32 for float16, and under autocast for all; half precision has a smaller range.
         mask = mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     return mask
 
 
 def _depends_on_hidden_scores(query: Tensor) -> bool:
-    """Whether the fused kernels get wrong what queries (B, A, Q, d) that may see no key make.
+    """Whether the fused kernels would be wrong for queries (B, A, Q, d) with no visible key.
 
-    They take the gradient from a logarithm of the sum of scores, which loses the number of keys beside the
-    lowest number of the type; and the lowest of float16 does not drown the scores. A traced graph serves with
-    gradients and without, whichever it was made with.
+    Their gradient uses the log-sum-exp of the scores, in which the number of keys is lost next to the lowest
+    number of the dtype; and float16's lowest does not outweigh the scores. A traced graph may run with and
+    without gradients, whichever it was traced with.
     """
     is_tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined]
     return query.requires_grad or query.dtype == torch.float16 or is_tracing
 
 
 def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Make all scores of queries (B, A, Q, d) that may see no key 0, rather than the lowest number."""
+    """Make all scores of queries (B, A, Q, d) with no visible key 0 rather than the lowest number."""
     sees_nothing = (mask != 0).all(dim=-1, keepdim=True)  # (B, 1, 1, 1)
     return query.masked_fill(sees_nothing, 0.0), mask.masked_fill(sees_nothing, 0.0)
 
 
 def _block_mask(mask: Tensor, queries: int) -> BlockMask:
-    """The additive mask (B, 1, 1, K) as FlexAttention's own kind; a dense mask corrupts memory on the CPU."""
+    """Convert the mask (B, 1, 1, K) to FlexAttention's own kind; a dense mask corrupts memory on the CPU."""
     visible = mask[:, 0, 0, :] == 0  # (B, K)
 
     def is_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -237,7 +237,7 @@ def _block_mask(mask: Tensor, queries: int) -> BlockMask:
 
 
 class LxmertAttentionOutput(nn.Module):
-    """Linear layer, dropout, residual sum and normalisation after an attention."""
+    """Linear layer, dropout, residual connection and normalisation after an attention."""
 
     def __init__(self, config: LxmertConfig) -> None:
         super().__init__()
@@ -291,29 +291,29 @@ class LxmertCrossAttentionLayer(nn.Module):
         """
         att = self.att
         sizes = *words.shape[:2], objects.shape[1]
-        both = _rows(words, objects)
-        projected = joint_product((att.query, att.key, att.value), both)
+        rows = _rows(words, objects)
+        projected = joint_product((att.query, att.key, att.value), rows)
         of_words, of_objects = _sequences(projected, *sizes)
         word_query, word_key, word_value = of_words.chunk(3, dim=-1)
         object_query, object_key, object_value = of_objects.chunk(3, dim=-1)
-        words_mixed, _ = att.attend(word_query, object_key, object_value, objects_mask)
-        objects_mixed, _ = att.attend(object_query, word_key, word_value, words_mask)
-        return _sequences(self.output(_rows(words_mixed, objects_mixed), both), *sizes)
+        attended_words, _ = att.attend(word_query, object_key, object_value, objects_mask)
+        attended_objects, _ = att.attend(object_query, word_key, word_value, words_mask)
+        return _sequences(self.output(_rows(attended_words, attended_objects), rows), *sizes)
 
 
 def joint_product_of(layer: nn.Module) -> JointProduct | None:
-    """What projects both ways of a cross-attention at once; None by one each, as in a module around it."""
+    """Return the joint product of a cross-attention layer; None without one, or if the layer is wrapped."""
     joint: JointProduct | None = getattr(getattr(layer, "att", None), "joint_product", None)
     return joint
 
 
 def _rows(words: Tensor, objects: Tensor) -> Tensor:
-    """(B, W, H) and (B, O, H) -> (B*W + B*O, H)."""
+    """Flatten and concatenate: (B, W, H) and (B, O, H) -> (B*W + B*O, H)."""
     return torch.cat([words.flatten(0, 1), objects.flatten(0, 1)])
 
 
 def _sequences(rows: Tensor, batch: int, words: int, objects: int) -> tuple[Tensor, Tensor]:
-    """(B*W + B*O, U) -> (B, W, U) and (B, O, U)."""
+    """Undo `_rows`: (B*W + B*O, U) -> (B, W, U) and (B, O, U)."""
     of_words, of_objects = rows.split([batch * words, batch * objects])
     return of_words.unflatten(0, (batch, words)), of_objects.unflatten(0, (batch, objects))
 
@@ -333,7 +333,7 @@ class LxmertSelfAttentionLayer(nn.Module):
         output_attentions: bool = False,
         first_only: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """States (B, Q, H), with `first_only` (B, 1, H), attend to all of them; and weights or None."""
+        """Self-attention of (B, Q, H) -> (B, Q, H), with `first_only` (B, 1, H); and weights or None."""
         queries = input_tensor[:, :1] if first_only else input_tensor
         attended, weights = self.self(queries, input_tensor, attention_mask, output_attentions)
         return self.output(attended, queries), weights

@@ -34,20 +34,20 @@ class LxmertModel(LxmertPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The word embedding."""
+        """Return the word embedding."""
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word embedding; `vocab_size` of the configuration follows it."""
+        """Replace the word embedding, and update `vocab_size` of the configuration."""
         self.embeddings.word_embeddings = value
         self.config.vocab_size = getattr(value, "num_embeddings", self.config.vocab_size)
 
     def encode_objects(
         self, visual_feats: Tensor, visual_pos: Tensor, visual_attention_mask: Tensor | None = None
     ) -> Tensor:
-        """Encode the objects of images as far as no word has a part in it: `object_states` of `forward`.
+        """Run the layers that see only objects; the result is `object_states` of `forward`.
 
-        Whoever asks several questions about an image need do this only once.
+        For several questions about an image this is needed only once.
 
         Args:
             visual_feats: see `forward`.
@@ -72,9 +72,9 @@ class LxmertModel(LxmertPreTrainedModel):
         token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
-        """Encode texts as far as no object has a part in it: `word_states` of `forward`.
+        """Run the layers that see only words; the result is `word_states` of `forward`.
 
-        Whoever asks the same about several images need do this only once.
+        For one text about several images this is needed only once.
 
         Args:
             input_ids: see `forward`.
@@ -124,18 +124,18 @@ class LxmertModel(LxmertPreTrainedModel):
             visual_attention_mask: (B, O), 1 for an object, 0 for padding; all 1 when not given.
             token_type_ids: (B, W) integers in 0..type_vocab_size-1, text segments; all 0 when not given.
             inputs_embeds: (B, W, H) word vectors instead of `input_ids`.
-            output_attentions: return attention maps; by default as `config.output_attentions` says.
-            output_hidden_states: return the states after every layer; by default as the configuration says.
-            return_dict: return an output object rather than a tuple; by default as the configuration says.
+            output_attentions: return attention maps; by default `config.output_attentions`.
+            output_hidden_states: return the states after every layer; by default that of the configuration.
+            return_dict: return an output object rather than a tuple; by default that of the configuration.
             output_all_attentions: return, besides the maps of `output_attentions`, those of objects to words
                 and of the self-attentions of the cross-modality layers.
             pooled_only: leave `language_output` and `vision_output` out. Unless states or maps are asked for,
                 most of the last cross-modality layer is then not computed.
-            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`;
-                states and maps cannot be asked for then.
-            word_states: (B, W, H), what `encode_words` gave, instead of `input_ids` or `inputs_embeds` and
-                `token_type_ids`; states and maps cannot be asked for then.
-            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
+            object_states: (B, O, H), the result of `encode_objects`, instead of `visual_feats` and
+                `visual_pos`; states and maps cannot be asked for then.
+            word_states: (B, W, H), the result of `encode_words`, instead of `input_ids` or `inputs_embeds`
+                and `token_type_ids`; states and maps cannot be asked for then.
+            **unknown: an argument not listed above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

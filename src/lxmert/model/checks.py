@@ -1,8 +1,8 @@
-"""Checks of what a caller hands to a model; each fault is one clear TensorError.
+"""Checks of the inputs of a model; each fault is one clear TensorError.
 
-Shapes are checked always: that costs nothing. Values are checked only where reading them has no side effect:
+Shapes are always checked: that costs nothing. Values are checked only where reading them has no side effect:
 not while compiling, exporting or tracing (a check would break the graph), not in a batch of `torch.func.vmap`
-(which refuses it) and not on an accelerator (a check would wait for its queue).
+(which refuses it) and not on an accelerator (a check would force a synchronisation).
 
 Shapes: B batch, W words, O objects, H hidden.
 """
@@ -34,7 +34,7 @@ _NAMES_OF_STATES = {
 
 
 def values_can_be_read(tensor: Tensor) -> bool:
-    """Whether looking at the values is possible, and costs no graph break and no wait for an accelerator."""
+    """Whether the values can be read without a graph break and without synchronising an accelerator."""
     return (
         tensor.device.type == "cpu"
         and type(tensor) in (Tensor, nn.Parameter)
@@ -54,7 +54,7 @@ def check_inputs(
 
     Args:
         config: configuration of the model.
-        embedding: the word embedding, whose rows are the vocabulary also after it was replaced.
+        embedding: the word embedding, whose rows define the vocabulary even after it was replaced.
         words: see `check_words`.
         objects: visual_feats, visual_pos, visual_attention_mask and object_states.
 
@@ -79,8 +79,8 @@ def check_words(
     Args:
         config: configuration of the model.
         embedding: the word embedding.
-        input_ids: (B, W); or the next.
-        inputs_embeds: (B, W, H).
+        input_ids: (B, W), or None.
+        inputs_embeds: (B, W, H) instead of `input_ids`, or None.
         attention_mask: (B, W), or None.
         token_type_ids: (B, W), or None.
         word_states: (B, W, H) instead of all but the mask, or None.
@@ -92,7 +92,7 @@ def check_words(
         TensorError: on the first fault.
     """
     if word_states is not None:
-        if any(given is not None for given in (input_ids, inputs_embeds, token_type_ids)):
+        if any(tensor is not None for tensor in (input_ids, inputs_embeds, token_type_ids)):
             raise TensorError(WORDS_TWICE)
         _check_states(config, (None,), "words", word_states, attention_mask)
         return word_states.shape[0]
@@ -131,7 +131,7 @@ def check_objects(
 
     Args:
         config: configuration of the model.
-        batch: B; None takes that of the objects.
+        batch: B; None for that of the objects.
         visual_feats: (B, O, D).
         visual_pos: (B, O, P).
         visual_attention_mask: (B, O), or None.
@@ -178,7 +178,7 @@ def check_encoded(
         dtype: of the model.
         words: word_states (B, W, H) and attention_mask (B, W), or None for the latter.
         objects: object_states (B, O, H) and visual_attention_mask (B, O), or None for the latter.
-        images: sizes of further axes of the objects after B: (2,) where a sentence is about two images.
+        images: sizes of further axes of the objects after B: (2,) for sentences about two images.
 
     Raises:
         TensorError: on the first fault.
@@ -198,7 +198,7 @@ def _check_states(
 
     Args:
         config: configuration of the model.
-        outer: sizes of the axes before words or objects: B and, where there are several, the images.
+        outer: sizes of the axes before words or objects: B and, if there are several, the images.
         kind: "words" or "objects".
         states: (*outer, W or O, H).
         mask: (*outer, W or O), or None.
@@ -216,7 +216,7 @@ def _check_states(
 
 
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:
-    """Raise unless `values` are finite real numbers; `maker` names what to look at when they are not."""
+    """Raise unless `values` are finite real numbers; `maker` names what to check if they are not."""
     if values.is_complex():
         raise TensorError(no_real_numbers(name, values.dtype, maker))
     if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
@@ -255,6 +255,6 @@ def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
 
 
 def raise_fault(fault: str | None) -> None:
-    """Raise the TensorError of a fault; do nothing for None."""
+    """Raise a TensorError with the fault as its message; do nothing for None."""
     if fault is not None:
         raise TensorError(fault)

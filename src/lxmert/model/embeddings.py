@@ -1,4 +1,4 @@
-"""Embeddings: words with their places, and objects with their places (paper section 3.1).
+"""Embeddings of words and of objects, each with their positions (paper section 3.1).
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
@@ -40,7 +40,7 @@ class LxmertEmbeddings(nn.Module):
         Args:
             input_ids: (B, W) integer ids; or give `inputs_embeds`.
             token_type_ids: (B, W) integer segments; all 0 when not given.
-            inputs_embeds: (B, W, H) word vectors instead of ids, brought to the precision of the model.
+            inputs_embeds: (B, W, H) word vectors instead of ids, cast to the precision of the model.
 
         Returns:
             (B, W, H).
@@ -49,10 +49,10 @@ class LxmertEmbeddings(nn.Module):
             words = self.word_embeddings(input_ids)  # (B, W, H)
         else:
             words = _in_precision_of(self.position_embeddings.weight, inputs_embeds)  # (B, W, H)
-        places = torch.arange(words.shape[1], device=words.device)  # (W,)
+        positions = torch.arange(words.shape[1], device=words.device)  # (W,)
         if token_type_ids is None:
             token_type_ids = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
-        summed = words + self.position_embeddings(places) + self.token_type_embeddings(token_type_ids)
+        summed = words + self.position_embeddings(positions) + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed))
 
 
@@ -76,15 +76,15 @@ class LxmertVisualFeatureEncoder(nn.Module):
 
 
 def _project(layer: nn.Linear, values: Tensor) -> Tensor:
-    """Apply `layer` after bringing `values` to its precision: features on disk are float32 (or float64).
+    """Apply `layer` to `values` cast to its precision: features on disk are float32 (or float64).
 
-    A module around the layer, such as a low-rank adapter, need not tell its precision.
+    A module that wraps the layer, such as a low-rank adapter, may have no `weight` to cast to.
     """
     return layer(_in_precision_of(layer.weight, values) if hasattr(layer, "weight") else values)
 
 
 def _in_precision_of(weight: Any, values: Tensor) -> Tensor:
-    """`values` in the dtype of `weight`; as they are where the weight is quantised to integers."""
-    if not isinstance(weight, Tensor):  # torch's own quantised layers, where it is a method, take float32
+    """Cast `values` to the dtype of `weight`, unless the weight is quantised to integers."""
+    if not isinstance(weight, Tensor):  # a method in torch's own quantised layers, which expect float32
         return values.float()
     return values.to(weight.dtype) if weight.is_floating_point() else values

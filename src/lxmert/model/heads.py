@@ -13,7 +13,7 @@ from lxmert.configuration import LxmertConfig
 
 
 class LxmertPooler(nn.Module):
-    """State of the first word ([CLS]) through a linear layer and tanh: the cross-modality output."""
+    """The cross-modality output: the state of the first word ([CLS]) through a linear layer and tanh."""
 
     def __init__(self, config: LxmertConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class LxmertPredictionHeadTransform(nn.Module):
 
 
 class LxmertLMPredictionHead(nn.Module):
-    """Scores of all word pieces at every place; the decoder shares the word embedding, not the bias."""
+    """Scores of all word pieces at every position; the decoder shares the word embedding, not the bias."""
 
     def __init__(self, config: LxmertConfig) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class LxmertLMPredictionHead(nn.Module):
         return self.decoder(self.transform(hidden_states)) + self.bias
 
     def fit_to_vocabulary(self) -> None:
-        """Give the bias as many word pieces as the decoder has; new ones get the bias 0.
+        """Resize the bias to the vocabulary of the decoder; new word pieces get the bias 0.
 
-        Dtype, device and whether the bias is trained stay as they are.
+        Its dtype, device and `requires_grad` do not change.
         """
         size = self.decoder.weight.shape[0]
         if len(self.bias) != size:
@@ -133,40 +133,40 @@ class LxmertVisualObjHead(nn.Module):
         return {task: decoder(states) for task, decoder in self.decoder_dict.items()}
 
     def forward_of(self, hidden_states: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The predictions about some of the objects only.
+        """Predict for selected objects only.
 
         Args:
             hidden_states: (B, O, H).
-            rows: by task, the objects to look at, (B, O) bool; a task that is not in it is left out.
+            rows: by task, the objects to predict, (B, O) bool; tasks that are not in it are left out.
 
         Returns:
             By task, obj and attr (L, C), feat (L, D), for the L objects of its rows.
         """
-        wanted = {task: rows[task] for task in self.decoder_dict if task in rows}
-        if not wanted:
+        masks = {task: rows[task] for task in self.decoder_dict if task in rows}
+        if not masks:
             return {}
-        chosen = torch.stack(list(wanted.values())).any(dim=0)  # (B, O)
-        states = self.transform(hidden_states[chosen])
-        return {task: self.decoder_dict[task](states[places[chosen]]) for task, places in wanted.items()}
+        selected = torch.stack(list(masks.values())).any(dim=0)  # (B, O)
+        states = self.transform(hidden_states[selected])
+        return {task: self.decoder_dict[task](states[mask[selected]]) for task, mask in masks.items()}
 
 
 def _resized(old: Tensor, new: Tensor) -> nn.Parameter:
-    """`new` with the first rows of `old`, as a parameter that is trained if `old` is."""
-    kept = min(len(old), len(new))
+    """Copy the rows of `old` that fit into `new`, and return it as a parameter, trained if `old` is."""
+    common = min(len(old), len(new))
     with torch.no_grad():
-        new[:kept] = old[:kept]
+        new[:common] = old[:common]
     return nn.Parameter(new, requires_grad=old.requires_grad)
 
 
 def resize_linear(layer: nn.Linear, initialised: nn.Linear) -> None:
-    """Give `layer` as many outputs as `initialised` has, in place.
+    """Resize the outputs of `layer` to those of `initialised`, in place.
 
-    The first outputs keep their weights, further ones take those of `initialised`. Dtype, device and what is
-    trained stay as they are.
+    The first outputs keep their weights, further ones get those of `initialised`. Dtype, device and
+    `requires_grad` do not change.
 
     Args:
         layer: the layer to change.
-        initialised: a new layer with the wanted number of outputs, with dtype and device of `layer`.
+        initialised: a new layer with the target number of outputs, with dtype and device of `layer`.
     """
     layer.weight = _resized(layer.weight, initialised.weight.detach())
     if layer.bias is not None:

@@ -1,8 +1,8 @@
 """The losses of LXMERT's pre-training and of question answering (paper section 3.3).
 
-All are computed in at least float32 and are scalars. A target of -100 (torch's mark) or -1 (the authors'
-mark) means "not labelled". Where nothing is labelled a loss is 0, and still depends on the scores, so that it
-can be differentiated.
+All are computed in at least float32 and are scalars. A target of -100 (torch's convention) or -1 (the
+authors') means "not labelled". If nothing is labelled a loss is 0, but still depends on the scores, so that
+it can be differentiated.
 
 Shapes: B batch, O objects, C classes, D feature width, L labelled objects of a batch.
 """
@@ -43,7 +43,7 @@ def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
         name: of the argument that holds the targets, for error messages.
 
     Raises:
-        TensorError: targets of another shape or dtype, or one outside 0..C-1.
+        TensorError: targets of a wrong shape or dtype, or one outside 0..C-1.
     """
     shape = tuple(scores.shape[:-1])
     scores = _precise(scores).flatten(0, -2)  # (N, C)
@@ -53,14 +53,14 @@ def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
 
 
 def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
-    """Loss of answers, by the form of the targets.
+    """Loss of answers, which depends on the form of the targets.
 
     Class ids (B,) or (B, 1): mean cross-entropy over the labelled rows. One-hot or soft scores (B, C) in
     0..1: binary cross-entropy, summed over the classes and averaged over the rows (the authors' fine-tuning
     loss); a row of zeros is a target like any other, a row with a negative value is not labelled.
 
     Raises:
-        TensorError: targets of another shape, or out of range.
+        TensorError: targets of a wrong shape, or out of range.
     """
     check_is_tensor(name, targets)
     batch, classes = scores.shape
@@ -84,19 +84,19 @@ def object_losses(
     is_real: Tensor | None,
     factor: float,
 ) -> dict[str, Tensor]:
-    """Losses of the object prediction tasks whose scores and targets are both there.
+    """Losses of the object prediction tasks that have both scores and targets.
 
-    The mean runs over all real objects, also over those of weight 0, as in the authors' code.
+    The mean is over all real objects, including those of weight 0, as in the authors' code.
 
     Args:
         scores: by task, obj and attr (B, O, C), feat (B, O, D).
         targets: by task, a pair of target and weight. The target is a class id (B, O), for feat a feature
             (B, O, D); the weight (B, O) is a confidence, or 1 where the object was masked and 0 where not.
         is_real: (B, O), 1 for an object, 0 for padding, which never counts; None when all are real.
-        factor: of every loss (`visual_loss_normalizer`).
+        factor: factor of every loss (`visual_loss_normalizer`).
 
     Raises:
-        TensorError: an unknown task, or targets that do not fit the scores.
+        TensorError: an unknown task, or targets that do not match the scores.
     """
     raise_fault(object_tasks_fault(targets, VISUAL_TASKS))
     return {
@@ -114,7 +114,7 @@ def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
         shape: B and W.
 
     Raises:
-        TensorError: labels of another shape.
+        TensorError: labels of a wrong shape.
     """
     check_is_tensor("labels", labels)
     if not _fits(labels, shape):
@@ -127,7 +127,7 @@ def labelled_objects(
 ) -> dict[str, Tensor]:
     """Where an object counts in the loss of a task: (B, O) bool by task.
 
-    An object counts when it is no padding, its weight is not 0 and, for obj and attr, it has a class id.
+    An object counts if it is not padding, its weight is not 0 and, for obj and attr, it has a class id.
 
     Args:
         targets: as for `object_losses`.
@@ -135,22 +135,22 @@ def labelled_objects(
         is_real: as for `object_losses`.
 
     Raises:
-        TensorError: an unknown task, or a target that is no pair or has another shape.
+        TensorError: an unknown task, or a target that is not a pair or has a wrong shape.
     """
     raise_fault(object_tasks_fault(targets, VISUAL_TASKS))
-    counts = {}
-    for task, target in targets.items():
-        wanted, weight = _pair(task, target, shape)
+    labelled = {}
+    for task, pair in targets.items():
+        target, weight = _pair(task, pair, shape)
         rows = weight.reshape(shape) != 0
         if task != "feat":
-            if not _fits(wanted, shape):
+            if not _fits(target, shape):
                 raise TensorError(
-                    f"obj_labels[{task!r}] has shape {tuple(wanted.shape)}, expected {shape}: one class id "
+                    f"obj_labels[{task!r}] has shape {tuple(target.shape)}, expected {shape}: one class id "
                     "for each object"
                 )
-            rows = rows & (wanted.reshape(shape) >= 0)
-        counts[task] = rows if is_real is None else rows & (is_real != 0)
-    return counts
+            rows = rows & (target.reshape(shape) >= 0)
+        labelled[task] = rows if is_real is None else rows & (is_real != 0)
+    return labelled
 
 
 def losses_of_labelled_objects(
@@ -160,63 +160,63 @@ def losses_of_labelled_objects(
     is_real: Tensor | None,
     factor: float,
 ) -> dict[str, Tensor]:
-    """The values of `object_losses`, from the scores of labelled objects alone.
+    """Compute the same values as `object_losses`, from the scores of labelled objects only.
 
     Args:
         scores: by task, obj and attr (L, C), feat (L, D), L in the order of `rows`.
         targets: as for `object_losses`.
-        rows: by task, (B, O), what `labelled_objects` returned.
+        rows: by task, (B, O), the result of `labelled_objects`.
         is_real: as for `object_losses`.
-        factor: of every loss.
+        factor: factor of every loss.
     """
     losses = {}
     for task in scores:
         if task not in targets:
             continue
-        chosen = rows[task]
-        wanted, weight = targets[task]
-        pair = (_of_objects(wanted, chosen)[None], _of_objects(weight, chosen)[None])  # (1, L, ...)
+        labelled = rows[task]
+        target, weight = targets[task]
+        pair = (_of_objects(target, labelled)[None], _of_objects(weight, labelled)[None])  # (1, L, ...)
         mean = _object_loss(task, scores[task][None], pair, None)
-        # That was the mean over labelled objects; theirs is over all that are real.
-        real = chosen.numel() if is_real is None else (is_real != 0).sum().clamp(min=1)
-        losses[task] = mean * (chosen.sum() / real) * factor
+        # This mean is over labelled objects; that of `object_losses` is over all real ones.
+        real = labelled.numel() if is_real is None else (is_real != 0).sum().clamp(min=1)
+        losses[task] = mean * (labelled.sum() / real) * factor
     return losses
 
 
-def _of_objects(values: Tensor, chosen: Tensor) -> Tensor:
-    """The values (B, O, ...), or the same flattened, of the chosen objects (B, O): (L, ...)."""
-    is_flat = values.shape[: chosen.ndim] != chosen.shape
-    return values[chosen.flatten()] if is_flat else values[chosen]
+def _of_objects(values: Tensor, mask: Tensor) -> Tensor:
+    """Select values (B, O, ...), or the same flattened, by a mask of objects (B, O): (L, ...)."""
+    is_flat = values.shape[: mask.ndim] != mask.shape
+    return values[mask.flatten()] if is_flat else values[mask]
 
 
-def _pair(task: str, target: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Target and weight of a task, once both are seen to be tensors and the weight to have this shape."""
+def _pair(task: str, pair: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return target and weight of a task, after checking that they are tensors, the weight of this shape."""
     name = f"obj_labels[{task!r}]"
-    raise_fault(target_pair_fault(name, target))
-    wanted, weight = target
+    raise_fault(target_pair_fault(name, pair))
+    target, weight = pair
     check_is_tensor(f"{name}: the weight", weight)
-    check_is_tensor(f"{name}: the target" if task == "feat" else name, wanted)
+    check_is_tensor(f"{name}: the target" if task == "feat" else name, target)
     if not _fits(weight, shape):
         raise TensorError(wrong_weight_shape(name, tuple(weight.shape), shape))
-    return wanted, weight
+    return target, weight
 
 
-def _object_loss(task: str, scores: Tensor, target: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
+def _object_loss(task: str, scores: Tensor, pair: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
     name = f"obj_labels[{task!r}]"
     scores = _precise(scores)
     shape = tuple(scores.shape[:2])
-    wanted, weight = _pair(task, target, shape)
+    target, weight = _pair(task, pair, shape)
     weight = weight.to(scores).flatten()  # (B*O,)
     real = torch.ones_like(weight) if is_real is None else (is_real != 0).to(scores).flatten()  # (B*O,)
     rows = scores.flatten(0, 1)  # (B*O, C or D)
-    # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
+    # Targets of padding are overwritten, not only weighted by 0: they may be NaN, and 0 times NaN is NaN.
     if task == "feat":
-        if tuple(wanted.shape) not in (tuple(scores.shape), tuple(rows.shape)):
-            raise TensorError(wrong_target_shape(name, tuple(wanted.shape), tuple(scores.shape)))
-        wanted = wanted.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
-        by_object = F.smooth_l1_loss(rows, wanted, reduction="none").mean(dim=1)
+        if tuple(target.shape) not in (tuple(scores.shape), tuple(rows.shape)):
+            raise TensorError(wrong_target_shape(name, tuple(target.shape), tuple(scores.shape)))
+        target = target.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
+        by_object = F.smooth_l1_loss(rows, target, reduction="none").mean(dim=1)
     else:
-        ids = _prepared_ids(wanted, rows, shape, name, hidden=real == 0)
+        ids = _prepared_ids(target, rows, shape, name, hidden=real == 0)
         by_object = F.cross_entropy(rows, ids, ignore_index=-100, reduction="none")
     return (by_object * weight.masked_fill(real == 0, 0.0)).sum() / real.sum().clamp(min=1)
 
@@ -226,16 +226,16 @@ def _precise(scores: Tensor) -> Tensor:
 
 
 def _fits(given: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether `given` has this shape, or the same flattened: as many values in another order do not fit."""
+    """Whether `given` has this shape or is its flattening; other shapes of as many values do not fit."""
     return tuple(given.shape) == shape or tuple(given.shape) == (math.prod(shape),)
 
 
 def _prepared_ids(
     targets: Tensor, scores: Tensor, shape: tuple[int, ...], name: str, hidden: Tensor | None = None
 ) -> Tensor:
-    """Class ids as a flat vector on the device of the scores (N, C); -100 where not labelled or hidden.
+    """Return class ids as a flat vector on the device of the scores (N, C), -100 if unlabelled or hidden.
 
-    `shape` is that of the scores before they were flattened, without the classes.
+    `shape` is that of the scores before flattening, without the class axis.
     """
     check_is_tensor(name, targets)
     classes = scores.shape[1]

@@ -1,7 +1,7 @@
-"""What the models return.
+"""The outputs of the models.
 
 Every output is a `transformers` ModelOutput: fields by name or by position, and a plain tuple of the fields
-that are not None under `return_dict=False`. Fields stand in the order of `transformers`' LXMERT; those that
+that are not None under `return_dict=False`. Fields are in the order of `transformers`' LXMERT; those that
 it lacks come last. Shapes: B batch, W words, O objects, H hidden, A heads.
 """
 
@@ -51,7 +51,7 @@ class LxmertModelOutput(ModelOutput):
 
 @dataclass
 class LxmertForQuestionAnsweringOutput(ModelOutput):
-    """Answer scores, and the loss where targets were given.
+    """Answer scores, and the loss if labels were given.
 
     Attributes:
         loss: float32 scalar, with `labels`.
@@ -82,7 +82,7 @@ class LxmertForQuestionAnsweringOutput(ModelOutput):
 
 @dataclass
 class LxmertForVisualReasoningOutput(ModelOutput):
-    """Scores of a sentence about two images, and the loss where labels were given.
+    """Scores of a sentence about two images, and the loss if labels were given.
 
     Hidden states and attention maps are those of 2B examples: row 2b is sentence b with its left image, row
     2b + 1 the same sentence with its right image.
@@ -121,8 +121,8 @@ class LxmertForPreTrainingOutput(ModelOutput):
     Attributes:
         loss: float32 scalar, with any target: the sum of `losses`.
         prediction_logits: (B, W, vocab_size), scores of word pieces before softmax. Without
-            `return_all_logits`: (L, vocab_size), of the L labelled places only, in their order; None without
-            labels.
+            `return_all_logits`: (L, vocab_size), of the L labelled positions only, in their order; None
+            without labels.
         cross_relationship_score: (B, 2), scores before softmax. Index 0: text and image do NOT match;
             index 1: they match.
         question_answering_score: (B, num_qa_labels), scores before softmax; None without `task_qa`.
@@ -134,8 +134,8 @@ class LxmertForPreTrainingOutput(ModelOutput):
         vision_to_language_attentions: see `LxmertModelOutput`.
         cross_language_self_attentions: see `LxmertModelOutput`.
         cross_vision_self_attentions: see `LxmertModelOutput`.
-        losses: with any target: float32 scalars by task, of masked_lm, matched, obj, attr, feat (these
-            three already multiplied by `visual_loss_normalizer`) and qa those that were computed.
+        losses: with any target: float32 scalars of the tasks computed, among masked_lm, matched, obj, attr,
+            feat (these three already multiplied by `visual_loss_normalizer`) and qa.
         object_scores: with `obj_labels`: predictions about objects by task, obj and attr before softmax
             (B, O, number of classes), feat (B, O, D). Without `return_all_logits`: (L, ...), of the L objects
             that count in the task's loss only, in their order.
@@ -158,5 +158,5 @@ class LxmertForPreTrainingOutput(ModelOutput):
 
 
 def states_and_attentions(output: LxmertModelOutput) -> dict[str, tuple[Tensor, ...] | None]:
-    """The hidden states and attention maps of `output` by field name, to pass on."""
+    """Return the hidden states and attention maps of `output` by field name."""
     return {name: getattr(output, name) for name in STATE_AND_ATTENTION_FIELDS}

@@ -1,4 +1,4 @@
-"""LxmertPreTrainedModel: what the three models share; loading and saving come from `transformers`."""
+"""LxmertPreTrainedModel, the base of all models; loading and saving come from `transformers`."""
 
 import inspect
 from typing import Any, ClassVar
@@ -15,14 +15,14 @@ from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
 class LxmertPreTrainedModel(PreTrainedModel):
-    """Base of the LXMERT models: initialisation and the abilities that `transformers` may count on."""
+    """Base of the LXMERT models: initialisation, and the features that `transformers` may rely on."""
 
     config_class = LxmertConfig
     config: LxmertConfig
     base_model_prefix = "lxmert"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
-    # Trainer would otherwise pass num_items_in_batch, which the losses (means) have no use for.
+    # Trainer would otherwise pass num_items_in_batch, which the losses (means) do not use.
     accepts_loss_kwargs = False
     _no_split_modules: ClassVar[list[str]] = [
         "LxmertEmbeddings",
@@ -47,10 +47,10 @@ class LxmertPreTrainedModel(PreTrainedModel):
         pad_to_multiple_of: int | None = None,
         mean_resizing: bool = True,
     ) -> nn.Embedding:
-        """Change the number of word pieces, of a masked-word head and its bias too.
+        """Resize the word embedding, and a masked-word head with its bias.
 
         Args:
-            new_num_tokens: the new number; None keeps it.
+            new_num_tokens: the new number of word pieces; None keeps it.
             pad_to_multiple_of: round the number up to a multiple of this.
             mean_resizing: draw new vectors from the distribution of the old ones.
 
@@ -71,7 +71,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         return embedding
 
     def tie_weights(self, *args: Any, **kwargs: Any) -> None:
-        """Share what is to be shared; the bias of a masked-word head follows the size of its matrix."""
+        """Share tied weights, and resize the bias of a masked-word head to its matrix."""
         super().tie_weights(*args, **kwargs)
         for module in self.modules():
             if isinstance(module, LxmertLMPredictionHead):
@@ -82,14 +82,14 @@ class LxmertPreTrainedModel(PreTrainedModel):
         """Normal weights, zero biases, zero padding row, unit norms; see `initializer_range`."""
         super()._init_weights(module)
         if self.config.initializer_range == 0 and isinstance(module, nn.Linear | nn.Embedding):
-            init.zeros_(module.weight)  # `transformers` takes 0 for not given, and uses 0.02.
+            init.zeros_(module.weight)  # `transformers` treats 0 as not given, and uses 0.02.
         if isinstance(module, LxmertLMPredictionHead):
             init.zeros_(module.bias)
 
     def _refuse(self, unknown: dict[str, Any]) -> None:
-        """Raise the TypeError for the `unknown` arguments of `forward`.
+        """Raise a TypeError for the `unknown` arguments of `forward`.
 
-        Those that are None were not given: modules around a model hand on all arguments that they know.
+        None counts as not given: modules that wrap a model pass on every argument they know.
         """
         given = {name: value for name, value in unknown.items() if value is not None}
         if given:
@@ -97,7 +97,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
 
 
 class QuestionAnsweringMixin:
-    """Reading and resizing the layer that scores the answers; for models with an `answer_head`."""
+    """Access to the layer that scores the answers, and its resizing; for models with an `answer_head`."""
 
     config: LxmertConfig
 
@@ -115,7 +115,7 @@ class QuestionAnsweringMixin:
         """Change the number of answers.
 
         The first answers keep their weights; answers beyond them are dropped, new ones are initialised.
-        Dtype, device and what is trained stay as they are.
+        Dtype, device and `requires_grad` do not change.
 
         Args:
             num_labels: the new number of answers; None changes nothing.

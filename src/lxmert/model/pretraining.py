@@ -1,6 +1,6 @@
 """LxmertForPreTraining: LXMERT with the heads of its five pre-training tasks (paper section 3.3).
 
-Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width, L labelled places.
+Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width, L labelled positions.
 """
 
 from typing import Any, ClassVar
@@ -27,7 +27,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     """LXMERT with heads for masked words, matching, masked objects and question answering.
 
     Args:
-        config: an LxmertConfig; its `task_*` and `visual_*_loss` say which heads exist and which losses
+        config: an LxmertConfig; its `task_*` and `visual_*_loss` decide which heads exist and which losses
             count.
     """
 
@@ -46,17 +46,17 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         self.post_init()
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the word embedding; a masked-word head that shares its matrix shares the new one."""
+        """Replace the word embedding, also in a masked-word head that shares its matrix."""
         super().set_input_embeddings(value)
-        if isinstance(value, nn.Embedding):  # a module around one has no matrix of its own
+        if isinstance(value, nn.Embedding):  # a module that wraps one has no matrix of its own
             self.tie_weights()
 
     def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores word pieces; its bias is `cls.predictions.bias`."""
+        """Return the layer that scores word pieces; its bias is `cls.predictions.bias`."""
         return self.cls.predictions.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the layer that scores word pieces; the bias follows its size."""
+        """Replace the layer that scores word pieces, and resize the bias to it."""
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.fit_to_vocabulary()
 
@@ -82,8 +82,8 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     ) -> LxmertForPreTrainingOutput | tuple[Any, ...]:
         """Score a batch with all heads; the loss is the sum over the tasks whose targets are given.
 
-        Targets of a task that the configuration turns off are not looked at; when there are no others, the
-        loss is 0 (and can still be differentiated). In all class ids, -100 and -1 mean "not labelled".
+        Targets of a task that the configuration turns off are ignored; without others the loss is 0, and can
+        still be differentiated. In all class ids, -100 and -1 mean "not labelled".
 
         Args:
             input_ids: see `LxmertModel.forward`, as all inputs up to `inputs_embeds`.
@@ -103,9 +103,9 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_hidden_states: see `LxmertModel.forward`.
             return_dict: see `LxmertModel.forward`.
             output_all_attentions: see `LxmertModel.forward`.
-            return_all_logits: False scores words and objects only where `labels` and `obj_labels` have
-                something to learn: less time and memory, the same losses.
-            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
+            return_all_logits: False scores only the words and objects labelled by `labels` and `obj_labels`:
+                less time and memory, the same losses.
+            **unknown: an argument not listed above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -133,10 +133,10 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
         object_scores = None
         if obj_labels is not None and config.task_obj_predict:
-            object_scores, its_losses = self._objects(
+            object_scores, object_losses_by_task = self._objects(
                 encoded.vision_output, obj_labels, visual_attention_mask, return_all_logits
             )
-            losses |= its_losses
+            losses |= object_losses_by_task
         answer_scores = self.answer_head(encoded.pooled_output) if config.task_qa else None  # (B, C)
         if ans is not None and answer_scores is not None:
             losses["qa"] = answer_loss(answer_scores, ans, "ans")
@@ -157,7 +157,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     def _texts(
         self, words: Tensor, pooled: Tensor, labels: Tensor | None, return_all_logits: bool
     ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
-        """Scores of word pieces for states (B, W, H), (B, W, V) or (L, V); of the match; the words' loss."""
+        """Return scores of word pieces (B, W, V) or (L, V), scores of the match, and the words' loss."""
         labels = labels if self.config.task_mask_lm else None
         if not return_all_logits:
             if labels is None:
@@ -165,7 +165,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             shape = (words.shape[0], words.shape[1])
             rows = labelled_words(labels, shape)
             words, labels = words[rows], labels.reshape(shape)[rows]  # (L, H), (L,)
-        # As a whole, so that what others hang on the module (hooks, a sharded group) gets its turn.
+        # Called as one module, so that what is attached to it (hooks, a sharded group) runs.
         scores, match_scores = self.cls(words, pooled)
         losses = {} if labels is None else {"masked_lm": class_loss(scores, labels, "labels")}
         return scores, match_scores, losses
@@ -173,7 +173,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     def _objects(
         self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Scores and losses by task of states (B, O, H); scores of all objects, or of the labelled ones."""
+        """Return scores and losses by task for (B, O, H); scores of all objects, or of labelled ones."""
         factor = self.config.visual_loss_normalizer
         if return_all_logits:
             scores = self.obj_predict_head(states)
@@ -184,6 +184,6 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
 
 
 def _total(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:
-    """The sum of the losses; without any, a 0 that depends on the model, so that backward() works."""
-    nothing = (pooled_output.float() * 0.0).sum()
-    return sum((loss.to(nothing.device) for loss in losses.values()), start=nothing)
+    """Sum the losses; without any, return a 0 that depends on the model, so that backward() works."""
+    zero = (pooled_output.float() * 0.0).sum()
+    return sum((loss.to(zero.device) for loss in losses.values()), start=zero)

@@ -56,7 +56,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             visual_attention_mask: see `LxmertModel.forward`.
             token_type_ids: see `LxmertModel.forward`.
             inputs_embeds: see `LxmertModel.forward`.
-            labels: the right answers. (B,) integers: class ids, with -100 or -1 for a question without one;
+            labels: the correct answers. (B,) integers: class ids, with -100 or -1 for a question without one;
                 the loss is softmax cross-entropy. (B, C) numbers in 0..1: one-hot or soft scores; the loss is
                 binary cross-entropy summed over the answers and averaged over the questions.
             output_attentions: see `LxmertModel.forward`, as the next three.
@@ -65,7 +65,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions: see `LxmertModel.forward`.
             object_states: see `LxmertModel.forward`; `lxmert.encode_objects` makes them.
             word_states: see `LxmertModel.forward`; `lxmert.encode_words` makes them.
-            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
+            **unknown: an argument not listed above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

@@ -1,7 +1,7 @@
 """LxmertForVisualReasoning: LXMERT that judges a sentence about two images (NLVR2; paper section 4.2).
 
-Each image is encoded with its own copy of the sentence; a head reads the two cross-modality outputs side by
-side. Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
+Each image is encoded with its own copy of the sentence; a head reads the concatenated cross-modality outputs.
+Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
@@ -63,17 +63,17 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             visual_attention_mask: (B, 2, O), 1 for an object, 0 for padding; all 1 when not given.
             token_type_ids: (B, W), see `LxmertModel.forward`.
             inputs_embeds: (B, W, H) word vectors instead of `input_ids`.
-            labels: (B,) integers, 0: the sentence is false, 1: it is true, -100 or -1: not known. The loss
+            labels: (B,) integers, 0: the sentence is false, 1: it is true, -100 or -1: not labelled. The loss
                 is softmax cross-entropy.
             output_attentions: see `LxmertModel.forward`, as the next three.
             output_hidden_states: see `LxmertModel.forward`.
             return_dict: see `LxmertModel.forward`.
             output_all_attentions: see `LxmertModel.forward`.
-            object_states: (B, 2, O, H), what `lxmert.encode_objects` made of the left and the right image,
+            object_states: (B, 2, O, H), results of `lxmert.encode_objects` for the left and the right image,
                 instead of `visual_feats` and `visual_pos`.
-            word_states: (B, W, H), what `lxmert.encode_words` made of the sentences, each once, instead of
-                `input_ids` or `inputs_embeds` and `token_type_ids`.
-            **unknown: nothing; a name that is not above is a TypeError, unless its value is None.
+            word_states: (B, W, H), the result of `lxmert.encode_words` for the sentences, each once, instead
+                of `input_ids` or `inputs_embeds` and `token_type_ids`.
+            **unknown: an argument not listed above is a TypeError, unless its value is None.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -82,10 +82,10 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             self._refuse(unknown)
         encoded = self.lxmert(
             input_ids=_for_each_image(input_ids),  # (2B, W)
-            visual_feats=_one_by_one("visual_feats", visual_feats, 4),  # (2B, O, D)
-            visual_pos=_one_by_one("visual_pos", visual_pos, 4),
+            visual_feats=_flat_pairs("visual_feats", visual_feats, 4),  # (2B, O, D)
+            visual_pos=_flat_pairs("visual_pos", visual_pos, 4),
             attention_mask=_for_each_image(attention_mask),
-            visual_attention_mask=_one_by_one("visual_attention_mask", visual_attention_mask, 3),
+            visual_attention_mask=_flat_pairs("visual_attention_mask", visual_attention_mask, 3),
             token_type_ids=_for_each_image(token_type_ids),
             inputs_embeds=_for_each_image(inputs_embeds),
             output_attentions=output_attentions,
@@ -93,7 +93,7 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             return_dict=True,
             output_all_attentions=output_all_attentions,
             pooled_only=True,
-            object_states=_one_by_one("object_states", object_states, 4),  # (2B, O, H)
+            object_states=_flat_pairs("object_states", object_states, 4),  # (2B, O, H)
             word_states=_for_each_image(word_states),  # (2B, W, H)
         )
         pairs = encoded.pooled_output.unflatten(0, (-1, IMAGES_PER_SENTENCE)).flatten(1)  # (B, 2H)
@@ -110,16 +110,16 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
 
 
 def _for_each_image(words: Tensor | None) -> Tensor | None:
-    """(B, ...) -> (2B, ...): every sentence next to its copy, as the images of a pair are."""
+    """Repeat every sentence for the two images of its pair: (B, ...) -> (2B, ...)."""
     if not isinstance(words, Tensor) or not words.dim():
-        return words  # None, or what the encoder's own check refuses
+        return words  # None, or refused by the model's own checks
     return words.repeat_interleave(IMAGES_PER_SENTENCE, dim=0)
 
 
-def _one_by_one(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:
-    """(B, 2, ...) -> (2B, ...): left image, right image, left image of the next pair, and so on."""
+def _flat_pairs(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:
+    """Flatten pairs: (B, 2, ...) -> (2B, ...), left image, right image, left image of the next pair."""
     if not isinstance(objects, Tensor):
-        return objects  # None, or what the encoder's own check refuses
+        return objects  # None, or refused by the model's own checks
     if objects.dim() != dimensions or objects.shape[1] != IMAGES_PER_SENTENCE:
         raise TensorError(no_pair_of_images(name, tuple(objects.shape), dimensions))
     return objects.flatten(0, 1)
