@@ -253,7 +253,7 @@ def test_one_that_cannot_be_read_is_named_after_few_were_looked_at(
     with pytest.raises(ImageError, match=r"question 20: .*missing\.png: no such image file"):
         list(predictor.predict([Question(path, TEXTS[0], n) for n, path in enumerate(paths)]))
     # Those of the part before, and of its own part none, not even to find whose fault it is.
-    assert len(looked_at) == bulk_questions._LOOKED_AT_ONCE < 20
+    assert len(looked_at) == bulk_questions._IMAGES_AT_A_TIME < 20
 
 
 def test_few_images_are_decoded_at_a_time(

@@ -1,4 +1,4 @@
-"""Boxes from a JSON file, for models that look at given boxes."""
+"""Boxes in a JSON file, for models that need boxes."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from lxmert.errors import DataError
 from lxmert.whole_files import write_whole
 
 _LARGEST = 1e9
-"""No picture is larger; an integer of 400 digits would overflow."""
+"""In pixels; no picture is larger, and an integer of 400 digits would overflow."""
 
 
 def read_boxes(path: Path) -> Tensor:
@@ -20,7 +20,7 @@ def read_boxes(path: Path) -> Tensor:
         path: the file; coordinates are pixels of the picture, x to the right, y downwards.
 
     Returns:
-        (N, 4) float32, N at least 1. Whether the boxes fit the picture is checked where they meet it.
+        (N, 4) float32, N at least 1. Whether the boxes fit the picture is checked later, against the picture.
 
     Raises:
         DataError: no such file, not JSON, or not a non-empty list of four numbers each.
@@ -47,5 +47,5 @@ def write_boxes(path: Path, boxes_xyxy_px: Tensor) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a number of pixels; NaN is left to the check against the picture."""
+    """Whether a value can be a coordinate; NaN is left to the check against the picture."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _LARGEST

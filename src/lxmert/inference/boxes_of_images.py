@@ -1,4 +1,4 @@
-"""Which boxes of an annotation file belong to an image file.
+"""The boxes of an image file in an annotation file.
 
 Shapes: N boxes of one image.
 """
@@ -15,18 +15,18 @@ from lxmert.inference.image_list import NamedImage
 
 
 class AnnotatedBoxes(NamedTuple):
-    """The boxes of one image, and the size of the image that they were drawn on."""
+    """The boxes of one image, and the size of the image that they were annotated on."""
 
     boxes_xyxy_px: np.ndarray  # (N, 4) float32
-    size_hw: tuple[int, int] | None  # None where the file does not tell
+    size_hw: tuple[int, int] | None  # None if the file does not state it
 
 
 class BoxesOfImages:
-    """The objects' boxes of a COCO instances file, found by an image's path; those without area are left out.
+    """The boxes of a COCO instances file, looked up by an image's path; boxes without area are left out.
 
     Args:
         path: the file.
-        progress: shows how far it is read.
+        progress: shows the progress of reading.
 
     Raises:
         DataError: no such file, or it is malformed.
@@ -39,13 +39,13 @@ class BoxesOfImages:
         for image in read_instances(path, progress=progress).values():
             boxes, name = _annotated(image), PurePosixPath(image.file_name).name
             self._by_path[image.file_name] = boxes
-            # Two images of one name in different folders: only the whole path tells which is meant.
+            # For images of the same name in different folders, only the path tells which is meant.
             self._by_name[name] = None if name in self._by_name else boxes
 
     def find(self, image: NamedImage) -> AnnotatedBoxes | None:
-        """The boxes of an image, or None where the file does not know it.
+        """Return the boxes of an image, or None if the file does not have it.
 
-        Of the paths in the file, the one counts that agrees with most of the image's, from its end.
+        The path in the file that shares the longest end with the image's path is chosen.
         """
         for key in (*ends_of(image.path.as_posix()), image.name):
             if key in self._by_path:
@@ -54,5 +54,5 @@ class BoxesOfImages:
 
 
 def _annotated(image: CocoImage) -> AnnotatedBoxes:
-    # Converters that know no sizes write 0.
+    # Converters that do not know sizes write 0.
     return AnnotatedBoxes(image.boxes_xyxy_px.numpy(), image.size_hw if min(image.size_hw) > 0 else None)

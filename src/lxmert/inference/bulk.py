@@ -1,9 +1,9 @@
-"""Answering any number of questions with little work for each.
+"""Answering questions in bulk with little work for each.
 
-Questions are taken in windows of some thousands. In a window every image's objects go through the
-object-relationship layers once, in which no word has a part, and every sentence through the language layers,
-in which no object has one (paper section 3.2); equal questions are asked once; the others are put into
-batches of like length for the cross-modality layers.
+Questions are processed in windows of some thousands. In a window every image's objects go once through the
+object-relationship layers, which do not depend on words, and every sentence once through the language layers,
+which do not depend on objects (paper section 3.2); duplicate questions are answered once; the rest is batched
+by length for the cross-modality layers.
 
 Shapes: B questions of a batch, N images, W words, O objects, H hidden, C classes.
 """
@@ -28,31 +28,31 @@ TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 32768}
 """For models of full size: on a CPU about 64 questions of 10 words on 36 objects (docs/prediction.md)."""
 
 FIXED_TOKENS = {"cpu": 100, "cuda": 4096}
-"""What a batch costs beside its tokens: reading the weights, and on a GPU starting the kernels."""
+"""Cost of a batch besides its tokens: reading the weights, and on a GPU launching the kernels."""
 
 
 class ObjectSource(Protocol):
     """Where the objects of images come from."""
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
-        """The visual model inputs of these images, each there once.
+        """Load the visual model inputs of distinct images.
 
         Returns:
             visual_feats (N, O, D), visual_pos (N, O, P), visual_attention_mask (N, O), with an image's own
-            objects first and O at least 1.
+            objects before the padding and O at least 1.
         """
         ...
 
 
 @dataclass(frozen=True)
 class BulkSettings:
-    """How bulk work is done; none of it changes an answer, apart from rounding.
+    """Settings of bulk answering; none changes an answer, apart from rounding.
 
     Attributes:
-        batches: how large a batch of questions becomes; without any limit what suits the device.
-        windows: how much is worked on at a time.
-        cache_bytes: memory for encoded images of earlier windows. 0 makes what is computed for a window
-            independent of the windows before it.
+        batches: limits of a batch of questions; without any, a default for the device.
+        windows: limits of a window.
+        cache_bytes: memory for encoded images of earlier windows. 0 makes the computation of a window
+            independent of earlier ones.
     """
 
     batches: BatchLimits = field(default_factory=BatchLimits)
@@ -60,7 +60,7 @@ class BulkSettings:
     cache_bytes: int = 0
 
     def batch_limits(self, device: torch.device) -> BatchLimits:
-        """The limits of batches on a device."""
+        """Return the limits of batches on a device."""
         kind = device.type if device.type in TOKENS_PER_BATCH else "cpu"
         limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[kind])
         if limits.tokens is None and limits.questions is None:
@@ -75,11 +75,11 @@ class BulkAnswerer(Generic[_Result]):
         fast: the model.
         source: the images' objects.
         pad_token_id: id of the padding token.
-        conclude: makes the results of a batch, one per question, from its scores (B, C).
+        conclude: turns the scores (B, C) of a batch into one result per question.
         settings: see `BulkSettings`.
 
     Attributes:
-        seconds: time so far in the model, without that of the source.
+        seconds: time spent in the model so far, without that of the source.
     """
 
     def __init__(
@@ -95,10 +95,12 @@ class BulkAnswerer(Generic[_Result]):
         self._fast = fast
         self._conclude = conclude
         self._limits = settings.batch_limits(fast.device)
-        # Limits by questions alone are for questions; what is encoded for many of them keeps to tokens.
-        alone = replace(self._limits, tokens=self._limits.tokens or TOKENS_PER_BATCH["cpu"], questions=None)
-        self._words = EncodedWords(fast, pad_token_id, alone)
-        self._objects = EncodedObjects(fast, source.load, alone, settings.cache_bytes)
+        # A limit on questions is for batches of questions; separate encoding is limited by tokens only.
+        separate = replace(
+            self._limits, tokens=self._limits.tokens or TOKENS_PER_BATCH["cpu"], questions=None
+        )
+        self._words = EncodedWords(fast, pad_token_id, separate)
+        self._objects = EncodedObjects(fast, source.load, separate, settings.cache_bytes)
 
     def answer(
         self, window: Sequence[Asked], is_done: Callable[[Sequence[int]], bool] = lambda places: False
@@ -106,12 +108,12 @@ class BulkAnswerer(Generic[_Result]):
         """Answer the questions of a window, batch by batch.
 
         Args:
-            window: the questions; all about equally many images.
-            is_done: whether a batch, given as places in the window, need not be answered. What else is
-                computed does not depend on it, not by a bit.
+            window: the questions; all about the same number of images.
+            is_done: whether a batch, given as indices into the window, can be skipped. This does not change
+                the other results by a bit.
 
         Yields:
-            Places in the window, and their results; every place comes once.
+            Indices into the window and their results; every index comes once.
         """
         start, loading = time.perf_counter(), self._objects.seconds_loading
         groups = equal_questions(window)
@@ -130,8 +132,8 @@ class BulkAnswerer(Generic[_Result]):
             if is_done(places):
                 continue
             start = time.perf_counter()
-            found = self._results([firsts[number] for number in batch])
-            results = [one for number, one in zip(batch, found, strict=True) for _ in groups[number]]
+            distinct = self._results([firsts[number] for number in batch])
+            results = [result for number, result in zip(batch, distinct, strict=True) for _ in groups[number]]
             self.seconds += time.perf_counter() - start
             yield places, results
         self._objects.forget()
@@ -139,24 +141,24 @@ class BulkAnswerer(Generic[_Result]):
     def answer_in_order(
         self, window: Sequence[Asked], advance: Callable[[int], None] = lambda questions: None
     ) -> list[_Result]:
-        """The results of a window in its order; `advance` is told of each batch's questions."""
+        """Return the results of a window in order; `advance` is called with the size of each batch."""
         results: dict[int, _Result] = {}
-        for places, found in self.answer(window):
-            results.update(zip(places, found, strict=True))
+        for places, batch_results in self.answer(window):
+            results.update(zip(places, batch_results, strict=True))
             advance(len(places))
         return [results[place] for place in range(len(window))]
 
     def _results(self, asked: Sequence[Asked]) -> Sequence[_Result]:
-        words, words_mask = self._words.batch([one.token_ids for one in asked])
-        objects, objects_mask = self._objects.batch([one.images for one in asked])
+        words, words_mask = self._words.batch([question.token_ids for question in asked])
+        objects, objects_mask = self._objects.batch([question.images for question in asked])
         return self._conclude(self._fast.scores(words, words_mask, objects, objects_mask))
 
 
 def best_labels(scores: Tensor) -> list[int]:
-    """The class that each row of scores (B, C) is highest for.
+    """Return the best class of each row of scores (B, C).
 
     Raises:
-        TensorError: scores that are not finite, as float16 makes of large ones.
+        TensorError: scores that are not finite, such as after an overflow in float16.
     """
     if not bool(torch.isfinite(scores).all()):
         raise TensorError(

@@ -1,9 +1,9 @@
-"""What is answered already, on the disk beside the file that it will become.
+"""The answers of an unfinished run, on disk next to its output file.
 
 A folder with one file per process, to which lines are appended: a checksum, a space, JSON. The first line
-tells what run it is of; each further one holds a batch, {"places": [...], "labels": [...]}, or what was
-decided on the way, {"decision": NAME, "value": ...}. A process may be killed at any moment: what counts is
-the lines before the first that is not whole.
+identifies the run; each further one holds a batch, {"places": [...], "labels": [...]}, or a decision made
+during the run, {"decision": NAME, "value": ...}. A process may be killed at any moment: the lines before the
+first incomplete one count.
 """
 
 import json
@@ -22,29 +22,29 @@ from lxmert.inference.ranks import Ranks
 _FORMAT = {"format": "lxmert-answer-journal", "version": 2}
 
 _SYNC_SECONDS = 5.0
-"""At most this much work is lost in a power failure; a killed process loses nothing that was appended."""
+"""At most this much work is lost in a power failure; killing a process loses nothing that was appended."""
 
 
 def journal_folder(output: str | Path) -> Path:
-    """Where the journal of an output lies."""
+    """Return the folder of an output's journal."""
     return Path(f"{output}.journal")
 
 
 class AnswerJournal:
-    """The answers of this process, and those found of earlier ones. Use as a context manager.
+    """The answers of this process, and those of earlier ones. Use as a context manager.
 
     Args:
-        folder: the journal's; made where it is not there.
+        folder: the journal's; created if it does not exist.
         run: what the answers depend on, as JSON values by name.
         ranks: this process among several, each of which answers its own examples.
-        overwrite: True begins anew where there is a journal, whatever it is of.
+        overwrite: whether to discard an existing journal, of whatever run.
 
     Attributes:
-        labels: class ids by place, as far as they are known.
-        decisions: what was decided on the way, by name, as JSON values.
+        labels: the class ids known so far, by place.
+        decisions: decisions made during the run, by name, as JSON values.
 
     Raises:
-        ConfigurationError: several processes that cannot reach one another are to begin anew: none of them
+        ConfigurationError: `overwrite` for several processes that cannot reach one another: none of them
             knows which files are of this run.
         DataError: the journal is of another run, another process writes it, or it cannot be written.
     """
@@ -72,10 +72,10 @@ class AnswerJournal:
         try:
             if overwrite:
                 self._discard(ranks)
-            held = _Held({}, {}, {}) if overwrite else self._held()
-            self.labels = held.labels
-            self.decisions = held.decisions
-            self._open(held.sizes.get(self._path, 0))
+            contents = _Contents({}, {}, {}) if overwrite else self._contents()
+            self.labels = contents.labels
+            self.decisions = contents.decisions
+            self._open(contents.sizes.get(self._path, 0))
         except BaseException:
             self.close()
             raise
@@ -87,11 +87,11 @@ class AnswerJournal:
         self.close()
 
     def holds(self, places: Sequence[int]) -> bool:
-        """Whether all of these are answered."""
+        """Whether all of these places are answered."""
         return all(place in self.labels for place in places)
 
     def append(self, places: Sequence[int], labels: Sequence[int]) -> None:
-        """Note what examples were answered with.
+        """Record the answers to a batch of examples.
 
         Raises:
             DataError: the disk is full or gone.
@@ -100,7 +100,7 @@ class AnswerJournal:
         self.labels.update(zip(places, labels, strict=True))
 
     def decide(self, name: str, value: Any) -> None:
-        """Note a decision, a JSON value, which this run keeps to when it is continued.
+        """Record a decision, a JSON value, which still holds when this run is resumed.
 
         Raises:
             DataError: the disk is full or gone.
@@ -109,15 +109,15 @@ class AnswerJournal:
         self.decisions[name] = value
 
     def read(self) -> dict[int, int]:
-        """The class ids by place that are on the disk, of all processes.
+        """Return the class ids on disk by place, of all processes.
 
         Raises:
             DataError: a file is of another run.
         """
-        return self._held().labels
+        return self._contents().labels
 
     def close(self) -> None:
-        """Force everything to the disk and release the file; further calls do nothing."""
+        """Flush everything to disk and release the file; further calls do nothing."""
         if self._descriptor >= 0:
             os.fsync(self._descriptor)
             os.close(self._descriptor)
@@ -125,24 +125,24 @@ class AnswerJournal:
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the closed journal, of all processes."""
+        """Delete the closed journal with the files of all processes."""
         for path in self.folder.glob("rank-*"):
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # An empty folder that stays is no harm.
+        with suppress(OSError):  # An empty folder left behind does no harm.
             self.folder.rmdir()
 
-    def _held(self) -> "_Held":
-        held = _Held({}, {}, {})
+    def _contents(self) -> "_Contents":
+        contents = _Contents({}, {}, {})
         for path in sorted(self.folder.glob("rank-*.jsonl")):
-            for line, end in _whole_lines(path):
-                if path not in held.sizes:
+            for line, end in _complete_lines(path):
+                if path not in contents.sizes:
                     self._check_run(line)
                 elif "places" in line:
-                    held.labels.update(zip(line["places"], line["labels"], strict=True))
+                    contents.labels.update(zip(line["places"], line["labels"], strict=True))
                 elif "decision" in line:
-                    held.decisions.setdefault(line["decision"], line["value"])
-                held.sizes[path] = end
-        return held
+                    contents.decisions.setdefault(line["decision"], line["value"])
+                contents.sizes[path] = end
+        return contents
 
     def _check_run(self, first: Mapping[str, Any]) -> None:
         """Raise unless the first line of a file is of this run."""
@@ -154,14 +154,14 @@ class AnswerJournal:
             )
 
     def _discard(self, ranks: Ranks) -> None:
-        """Delete this process's file, and those that no process of this run has."""
+        """Delete this process's file, and those of ranks that this run does not have."""
         for path in self.folder.glob("rank-*.jsonl"):
             number = path.stem.removeprefix("rank-")
             if path == self._path or (ranks.rank == 0 and number.isdigit() and int(number) >= ranks.count):
                 path.unlink(missing_ok=True)
 
     def _open(self, size: int) -> None:
-        """Open this process's file to continue after so many bytes."""
+        """Open this process's file, truncated to `size` bytes, for appending."""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             os.ftruncate(self._descriptor, size)
@@ -184,13 +184,13 @@ class AnswerJournal:
             raise DataError(f"{self._path}: the journal cannot be written ({error})") from error
 
 
-class _Held(NamedTuple):
-    """What the files of all processes hold, as far as their lines are whole.
+class _Contents(NamedTuple):
+    """The complete lines in the files of all processes.
 
     Attributes:
         labels: class ids by place.
-        decisions: values by name; of one that several processes noted, the first process's.
-        sizes: of each file that has a whole line, the bytes of its whole lines.
+        decisions: values by name; if several processes recorded one, the first process's.
+        sizes: by file with a complete line, the number of bytes of its complete lines.
     """
 
     labels: dict[int, int]
@@ -198,8 +198,8 @@ class _Held(NamedTuple):
     sizes: dict[Path, int]
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The lines up to the first that is not whole, each with the place where it ends."""
+def _complete_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the lines before the first incomplete one, each with the offset of its end."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -214,6 +214,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """The names of what differs."""
+    """Return the names of the values that differ."""
     names = dict.fromkeys((*ours, *theirs))
     return ", ".join(name for name in names if theirs.get(name) != ours.get(name))

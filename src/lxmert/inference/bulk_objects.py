@@ -1,4 +1,4 @@
-"""The objects of many images, encoded once and put together for each batch of questions.
+"""The objects of many images, encoded once and assembled for each batch of questions.
 
 Shapes: N images, B questions of a batch, O objects, H hidden.
 """
@@ -18,16 +18,16 @@ _IMAGES_AT_A_TIME = 64
 
 
 class EncodedObjects:
-    """What a model's object-relationship layers make of images.
+    """The images of a window, encoded by a model's object-relationship layers.
 
     Args:
         fast: the model.
-        load: the visual model inputs of images; see `ObjectSource.load`.
+        load: loads the visual model inputs of images; see `ObjectSource.load`.
         limits: of the images encoded at once.
-        cache_bytes: memory that outlives a window; images used last are the last to go.
+        cache_bytes: memory that outlives a window; the least recently used images are dropped first.
 
     Attributes:
-        seconds_loading: time so far in `load`.
+        seconds_loading: time spent in `load` so far.
     """
 
     def __init__(
@@ -46,36 +46,36 @@ class EncodedObjects:
         self._counts: dict[Hashable, int] = {}
 
     def count(self, image: Hashable) -> int:
-        """Number of objects of an image; at least 1, as a model wants it."""
+        """Return the number of objects of an image; at least 1, as models require."""
         return len(self._states[image])
 
     def encode(self, images: Sequence[Hashable]) -> None:
-        """Encode those of the images that are not there; call `forget` before the next ones."""
-        for image in images:  # The last in line is the last to go.
+        """Encode the images that are not cached; call `forget` before the next ones."""
+        for image in images:  # Move to the end: the most recently used.
             if image in self._states:
                 self._states[image] = self._states.pop(image)
         missing = [image for image in images if image not in self._states]
         for start in range(0, len(missing), _IMAGES_AT_A_TIME):
             part = missing[start : start + _IMAGES_AT_A_TIME]
-            clock = time.perf_counter()
+            began = time.perf_counter()
             inputs = self._load(part)
-            self.seconds_loading += time.perf_counter() - clock
+            self.seconds_loading += time.perf_counter() - began
             self._encode(part, inputs)
 
     def forget(self) -> None:
-        """Keep what fits the memory that outlives a window."""
-        kept = sum(states.nbytes for states in self._states.values())
+        """Drop the least recently used images beyond `cache_bytes`."""
+        size = sum(states.nbytes for states in self._states.values())
         for image in list(self._states):
-            if kept <= self._cache_bytes:
+            if size <= self._cache_bytes:
                 break
-            kept -= self._states.pop(image).nbytes
+            size -= self._states.pop(image).nbytes
             del self._counts[image]
 
     def batch(self, images: Sequence[tuple[Hashable, ...]]) -> tuple[Tensor, Tensor | None]:
-        """The objects of the images of B questions.
+        """Assemble the objects of the images of B questions.
 
         Returns:
-            (B, O, H) and the mask (B, O), or of pairs (B, 2, O, H) and (B, 2, O). The mask is None where
+            (B, O, H) and the mask (B, O), or for pairs (B, 2, O, H) and (B, 2, O). The mask is None if
             nothing is padded.
         """
         flat = [image for of_question in images for image in of_question]
@@ -88,16 +88,16 @@ class EncodedObjects:
         device = self._fast.device
         mask = inputs["visual_attention_mask"]
         counts: list[int] = mask.sum(dim=1).tolist()
-        seen = [max(count, 1) for count in counts]
-        for rows in pack([0] * len(images), seen, 1, self._limits):
-            most = max(seen[row] for row in rows)
+        lengths = [max(count, 1) for count in counts]
+        for rows in pack([0] * len(images), lengths, 1, self._limits):
+            most = max(lengths[row] for row in rows)
             is_padded = any(counts[row] < most for row in rows)
             states = self._fast.encode_objects(
                 inputs["visual_feats"][rows, :most].to(device),
                 inputs["visual_pos"][rows, :most].to(device),
                 mask[rows, :most].to(device) if is_padded else None,
             )
-            for row, of_image in zip(rows, states, strict=True):
-                # A copy, so that the batch's memory is not held by one image that is kept.
-                self._states[images[row]] = of_image[: seen[row]].clone()
+            for row, image_states in zip(rows, states, strict=True):
+                # A copy, so that one cached image does not keep the memory of its batch alive.
+                self._states[images[row]] = image_states[: lengths[row]].clone()
                 self._counts[images[row]] = counts[row]

@@ -1,6 +1,6 @@
-"""Which questions are answered together: equal ones once, like lengths in a batch, as many as fit a budget.
+"""Batching of questions: duplicates once, similar lengths together, within a budget.
 
-A batch is padded to its longest question and its most objects; what is padded is computed for nothing.
+A batch is padded to its longest question and its largest number of objects; computation on padding is wasted.
 
 Shapes: Q questions.
 """
@@ -16,7 +16,8 @@ from lxmert.errors import ConfigurationError
 _Item = TypeVar("_Item")
 
 _OBJECTS_STEP = 4
-"""Images are grouped by so many objects: at most 3 of an image's are padding, and groups stay large."""
+"""Images are grouped by their number of objects in steps of this: at most 3 are padding, and groups stay
+large."""
 
 
 class Asked(NamedTuple):
@@ -24,7 +25,7 @@ class Asked(NamedTuple):
 
     Attributes:
         token_ids: (W,) int64 with the special tokens.
-        images: what its images are known by in the source of their objects; NLVR2: left, right.
+        images: keys of its images in the source of their objects; for NLVR2 left, right.
     """
 
     token_ids: np.ndarray
@@ -32,17 +33,17 @@ class Asked(NamedTuple):
 
     @property
     def key(self) -> tuple[bytes, tuple[Hashable, ...]]:
-        """Equal for equal questions about the same images, and for these alone."""
+        """Equal for equal questions about the same images, and only for those."""
         return self.token_ids.tobytes(), self.images
 
 
 @dataclass(frozen=True)
 class WindowLimits:
-    """How much is worked on at a time; bounds the memory, and how long the first answers take.
+    """Limits of a window; they bound the memory, and the time to the first answers.
 
     Attributes:
-        questions: most questions.
-        images: most different images.
+        questions: greatest number of questions.
+        images: greatest number of distinct images.
     """
 
     questions: int = 4096
@@ -57,12 +58,12 @@ class WindowLimits:
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How large a batch becomes; a single question always makes one.
+    """Limits of a batch; a single question may always be one.
 
     Attributes:
-        tokens: most tokens, words and objects, padding included; None for any number.
-        questions: most questions; None for any number.
-        fixed_tokens: the part of a batch's work that does not grow with it, as so many tokens.
+        tokens: greatest number of tokens, words and objects, padding included; None for any number.
+        questions: greatest number of questions; None for any number.
+        fixed_tokens: the part of a batch's cost that does not grow with it, in tokens.
     """
 
     tokens: int | None = None
@@ -75,7 +76,7 @@ class BatchLimits:
                 raise ConfigurationError(f"batches of {limit} {name}; expected at least 1")
 
     def most_questions(self, questions: int, tokens_per_question: int) -> int:
-        """The most of so many questions, of at least so many tokens each, that may be one batch."""
+        """Return how many of `questions`, of at least `tokens_per_question` each, may form one batch."""
         fit = questions if self.tokens is None else self.tokens // max(tokens_per_question, 1)
         return max(1, min(fit, questions if self.questions is None else self.questions))
 
@@ -83,11 +84,11 @@ class BatchLimits:
 def windows(
     items: Iterable[_Item], images_of: Callable[[_Item], Iterable[Hashable]], limits: WindowLimits
 ) -> Iterator[list[_Item]]:
-    """Cut a stream into parts within the limits, in its order; an item is never without a window.
+    """Split a stream into windows within the limits, in order; a single item may always be one.
 
     Args:
-        items: any number of them; where taking one fails, those before it are given first.
-        images_of: the images of an item.
+        items: any number of them; if the next one raises, those before it are yielded first.
+        images_of: returns the images of an item.
         limits: of each window.
     """
     window: list[_Item] = []
@@ -102,56 +103,56 @@ def windows(
             if window:
                 yield window
             raise
-        of_item = set(images_of(item))
+        item_images = set(images_of(item))
         if window and (
-            len(window) >= limits.questions or len(images) + len(of_item - images) > limits.images
+            len(window) >= limits.questions or len(images) + len(item_images - images) > limits.images
         ):
             yield window
             window, images = [], set()
         window.append(item)
-        images |= of_item
+        images |= item_images
     if window:
         yield window
 
 
 def equal_questions(asked: Sequence[Asked]) -> list[list[int]]:
-    """The places of equal questions about the same images together, in order of their first."""
+    """Group the indices of equal questions about the same images, in order of first occurrence."""
     places: dict[tuple[bytes, tuple[Hashable, ...]], list[int]] = {}
-    for place, one in enumerate(asked):
-        places.setdefault(one.key, []).append(place)
+    for place, question in enumerate(asked):
+        places.setdefault(question.key, []).append(place)
     return list(places.values())
 
 
 def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: BatchLimits) -> list[list[int]]:
-    """Put questions into batches of the least work: padding and a fixed part of each batch are weighed.
+    """Partition questions into batches of least total cost: padding against the fixed cost of a batch.
 
     Args:
         words: (Q,) number of tokens of each question.
-        objects: (Q,) the most objects of any of its images.
+        objects: (Q,) largest number of objects of any of its images.
         images: images per question, each of which is encoded with its own copy of the words.
         limits: of a batch.
 
     Returns:
-        The numbers of the questions of each batch; each question is in one of them.
+        The indices of the questions of each batch; each question is in exactly one.
     """
     lengths, counts = np.asarray(words), np.asarray(objects)
     _, group = np.unique(-(-counts // _OBJECTS_STEP), return_inverse=True)
-    # Up and down in turns, so that a batch across two groups has like lengths too.
+    # Ascending and descending by turns, so that a batch across two groups has similar lengths too.
     order = np.lexsort((np.where(group % 2 == 0, lengths, -lengths), group))
     lengths, counts = lengths[order], counts[order]
     least = int((lengths + counts).min()) if len(order) else 0
     most = limits.most_questions(len(order), images * least)
-    # Of the first questions in order: the least work, and where its last batch starts.
-    work, starts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
+    # For each prefix of the order: its least cost, and the start of its last batch.
+    cost, starts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
     for end in range(1, len(order) + 1):
         first = max(0, end - most)
         widest = _longest_from(lengths[first:end]) + _longest_from(counts[first:end])
         tokens = np.arange(end - first, 0, -1) * images * widest
-        total = work[first:end] + tokens + limits.fixed_tokens
+        total = cost[first:end] + tokens + limits.fixed_tokens
         if limits.tokens is not None:
-            total[:-1][tokens[:-1] > limits.tokens] = np.inf  # A single question always makes a batch.
-        chosen = int(total.argmin())
-        work[end], starts[end] = total[chosen], first + chosen
+            total[:-1][tokens[:-1] > limits.tokens] = np.inf  # A single question may always be a batch.
+        best = int(total.argmin())
+        cost[end], starts[end] = total[best], first + best
     batches: list[list[int]] = []
     end = len(order)
     while end:
@@ -161,5 +162,5 @@ def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: Batc
 
 
 def _longest_from(lengths: np.ndarray) -> np.ndarray:
-    """For each place the highest of the numbers from there to the end."""
+    """Return for each position the maximum from there to the end."""
     return np.maximum.accumulate(lengths[::-1])[::-1]

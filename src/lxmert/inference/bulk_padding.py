@@ -1,6 +1,6 @@
-"""Encoded words or objects of several lengths, side by side.
+"""Encoded words or objects of different lengths, padded to a batch.
 
-Shapes: B of them, L states of one or of the longest, H hidden.
+Shapes: B sequences, L states of one or of the longest, H hidden.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def padded_states(parts: Sequence[Tensor], counts: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Fill up states with zeros to the length of the longest.
+    """Pad states with zeros to the length of the longest.
 
     Args:
         parts: (L, H) each, on one device.
-        counts: (B,) int64, how many states of each count; the others are hidden.
+        counts: (B,) int64, number of visible states of each; the others are masked.
 
     Returns:
-        (B, L, H), and the mask (B, L) int64, 1 for a state that counts; None where all do.
+        (B, L, H), and the mask (B, L) int64, 1 for a visible state; None if all are visible.
     """
     longest = max(map(len, parts))
     if bool((counts == longest).all()):

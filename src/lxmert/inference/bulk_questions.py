@@ -1,4 +1,4 @@
-"""Any number of questions about any number of images, answered in the caller's order as they come.
+"""A stream of questions about any number of images, answered in the caller's order.
 
 Shapes: N boxes of an image, B questions of a batch, C answers.
 """
@@ -37,8 +37,8 @@ from lxmert.vision.regions import Regions
 _CACHE_BYTES = 256 * 2**20
 """About 2,400 images of 36 objects at full size: questions need not come image by image."""
 
-_LOOKED_AT_ONCE = 16
-"""Images decoded at a time: photographs of 12 megapixels take 36 MB each."""
+_IMAGES_AT_A_TIME = 16
+"""Images decoded at a time; a photograph of 12 megapixels takes 36 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +47,11 @@ class Question:
 
     Attributes:
         image: path, http(s) address, bytes, PIL image or array; ready `Regions`; or with a feature store the
-            image's name there. Equal paths and names, and the very same object, are looked at once.
+            image's name there. Equal paths and names, and the same object, are processed once.
         text: the question.
-        identifier: what the caller knows it by; comes back with the answers.
-        boxes_xyxy_px: (N, 4) boxes in pixels, where the extractor looks at given boxes; not with objects that
-            are there already, as `Regions` or in a feature store.
+        identifier: the caller's key; returned with the answers.
+        boxes_xyxy_px: (N, 4) boxes in pixels, for extractors that accept boxes; not with objects that were
+            extracted already, as `Regions` or in a feature store.
     """
 
     image: ImageSource | Regions
@@ -91,10 +91,10 @@ def answer_questions(
     Args:
         fast: a question-answering model.
         processor: its processor, with answers.
-        questions: any number; taken as they are needed, some thousands ahead of the answers.
-        top_k: how many answers to give for each.
-        features: store of the images' objects; None to look at the images.
-        progress: shows how far it is.
+        questions: any number; consumed lazily, some thousands ahead of the answers.
+        top_k: number of answers for each.
+        features: store of the images' objects; None to extract them from the images.
+        progress: shows the progress.
 
     Yields:
         One `Prediction` for each question.
@@ -102,8 +102,8 @@ def answer_questions(
     Raises:
         VocabularyError: the processor has no answers.
         TextError: a question that is empty, or has no word that the model knows.
-        InputError: images to look at, and no extractor; no `Question`; or boxes of objects that are there
-            already.
+        InputError: images to look at, and no extractor; not a `Question`; or boxes for objects that were
+            extracted already.
         ImageError: an image that cannot be read.
         RegionsError: boxes that do not fit their image, or are needed and missing.
         DataError: the store lacks an image, or is of another extractor.
@@ -133,8 +133,8 @@ def _answers(
         images.hold(window)
         tokens = _token_ids(processor, [question for _, question in window])
         asked = [Asked(ids, (key,)) for ids, (key, _) in zip(tokens, window, strict=True)]
-        found = answerer.answer_in_order(asked, advance)
-        for (_, question), answers in zip(window, found, strict=True):
+        results = answerer.answer_in_order(asked, advance)
+        for (_, question), answers in zip(window, results, strict=True):
             yield Prediction(question.identifier, answers)
 
 
@@ -144,7 +144,7 @@ class _Images:
     def __init__(self, processor: LxmertProcessor, store: RegionStore | None) -> None:
         self._processor = processor
         self._held: dict[Hashable, Question] = {}
-        # By id: the thing, so that it lives on, and its number.
+        # By id: the object, kept alive so that its id stays unique, and its number.
         self._things: dict[int, tuple[object, int]] = {}
         self._numbers = count()
         self._names = None if store is None else StoredNames(store)
@@ -153,7 +153,7 @@ class _Images:
             check_maker(store, processor.extractor_unless(store.extractor))
 
     def key(self, question: Question) -> Hashable:
-        """What a question's image is known by: the same for what needs to be looked at only once."""
+        """Return the key of a question's image: equal for images that need to be processed only once."""
         image, boxes = question.image, question.boxes_xyxy_px
         if boxes is not None and (self._names is not None or isinstance(image, Regions)):
             where = "ready regions" if self._names is None else "a feature store"
@@ -165,24 +165,24 @@ class _Images:
             return self._position(question)
         if isinstance(image, str | Path | bytes):
             # Keys outlive the images, which may be large.
-            seen: Hashable = sha256(image).digest() if isinstance(image, bytes) else str(image)
+            key: Hashable = sha256(image).digest() if isinstance(image, bytes) else str(image)
         else:
-            _, seen = self._things.setdefault(id(image), (image, next(self._numbers)))
+            _, key = self._things.setdefault(id(image), (image, next(self._numbers)))
         if boxes is None:
-            return seen, None
+            return key, None
         with _naming(question):
-            return seen, as_boxes(boxes).detach().cpu().numpy().tobytes()
+            return key, as_boxes(boxes).detach().cpu().numpy().tobytes()
 
     def hold(self, window: Sequence[tuple[Hashable, Question]]) -> None:
-        """Hold the images of a window, and those of the windows before no longer."""
+        """Hold the images of a window, and release those of earlier windows."""
         self._held = dict(window)
         held = {id(question.image) for question in self._held.values()}
-        newest = max((self._things[one][1] for one in held if one in self._things), default=-1)
-        # The next window's first image may be known already; it came last.
+        newest = max((self._things[identity][1] for identity in held if identity in self._things), default=-1)
+        # The first image of the next window may have its key already; its number is the newest.
         self._things = {
-            one: (thing, number)
-            for one, (thing, number) in self._things.items()
-            if one in held or number > newest
+            identity: (thing, number)
+            for identity, (thing, number) in self._things.items()
+            if identity in held or number > newest
         }
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
@@ -190,26 +190,26 @@ class _Images:
         if self._stored is not None:
             return self._stored.batch(torch.tensor(images))
         questions = [self._held[image] for image in images]
-        found: dict[int, Regions] = {}
+        extracted: dict[int, Regions] = {}
         for has_boxes in (False, True):
-            wanted = [
+            pending = [
                 place
                 for place, question in enumerate(questions)
                 if not isinstance(question.image, Regions)
                 and (question.boxes_xyxy_px is not None) == has_boxes
             ]
-            for start in range(0, len(wanted), _LOOKED_AT_ONCE):
-                part = wanted[start : start + _LOOKED_AT_ONCE]
-                found.update(zip(part, self._look([questions[place] for place in part]), strict=True))
+            for start in range(0, len(pending), _IMAGES_AT_A_TIME):
+                part = pending[start : start + _IMAGES_AT_A_TIME]
+                extracted.update(zip(part, self._look([questions[place] for place in part]), strict=True))
         return pad_regions(
             [
-                question.image if isinstance(question.image, Regions) else found[place]
+                question.image if isinstance(question.image, Regions) else extracted[place]
                 for place, question in enumerate(questions)
             ]
         )
 
     def _position(self, question: Question) -> int:
-        """Where a feature store has the image."""
+        """Return the position of the image in the feature store."""
         if not isinstance(question.image, str):
             raise InputError(
                 f"{_name(question)} has a {type(question.image).__name__} for an image; with a feature store "
@@ -224,13 +224,13 @@ class _Images:
         return position
 
     def _look(self, questions: Sequence[Question]) -> list[Regions]:
-        """Look at images, all of them with boxes or all without."""
+        """Extract the regions of images, all of them with boxes or all without."""
         images = [question.image for question in questions if not isinstance(question.image, Regions)]
         boxes = [question.boxes_xyxy_px for question in questions if question.boxes_xyxy_px is not None]
         try:
             return self._processor.regions(images, boxes or None)
         except InputError as error:
-            # Whose fault it is; an image that cannot be read is found by reading, which takes far less time.
+            # Find the culprit to name it; an unreadable image by reading alone, which is far faster.
             for place, question in enumerate(questions):
                 with _naming(question):
                     if isinstance(error, ImageError):
@@ -241,7 +241,7 @@ class _Images:
 
 
 def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> list[np.ndarray]:
-    """The token ids (W,) int64 of each question, with the special tokens."""
+    """Return the token ids (W,) int64 of each question, with the special tokens."""
 
     def encoded(part: Sequence[Question]) -> list[list[int]]:
         texts = [question.text for question in part]
@@ -251,7 +251,7 @@ def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> lis
     try:
         return [np.array(ids, np.int64) for ids in encoded(questions)]
     except TextError:
-        for question in questions:  # Whose fault it is
+        for question in questions:  # Find the culprit to name it.
             with _naming(question):
                 encoded([question])
         raise

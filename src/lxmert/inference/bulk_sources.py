@@ -1,6 +1,6 @@
-"""Where bulk work gets the objects of images from, by name: a feature store, or the images themselves.
+"""Sources of the objects of images in bulk runs, by name: a feature store, or the images themselves.
 
-Nothing is kept here: what a window needs is read or looked at when its turn comes.
+Nothing is cached here: objects are read or extracted when their window is processed.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,7 +14,7 @@ from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.vision.extractor import RegionExtractor
 
 LOOKING_WINDOW = WindowLimits(images=64)
-"""Where images must be looked at first, which takes longer than answering: few, so that progress shows."""
+"""For extraction from images, which takes longer than answering: few images, so that progress shows."""
 
 
 class StoredObjects:

@@ -1,4 +1,4 @@
-"""Sentences, encoded once and put together for each batch of questions.
+"""Sentences, encoded once and assembled for each batch of questions.
 
 Shapes: S sentences, B questions of a batch, W words, H hidden.
 """
@@ -16,7 +16,7 @@ from lxmert.inference.fast_model import FastModel
 
 
 class EncodedWords:
-    """What a model's language layers make of sentences, each of which is encoded once however often it comes.
+    """The sentences of a window, each encoded once by a model's language layers.
 
     Args:
         fast: the model.
@@ -31,24 +31,24 @@ class EncodedWords:
         self._states: dict[bytes, Tensor] = {}  # (W, H) each
 
     def encode(self, sentences: Sequence[np.ndarray]) -> None:
-        """Encode these sentences, and hold no others; each is (W,) int64 with the special tokens."""
+        """Encode these sentences, (W,) int64 each with the special tokens, and forget all others."""
         self._states = {}
-        different = list({sentence.tobytes(): sentence for sentence in sentences}.values())
-        lengths = [len(sentence) for sentence in different]
-        for batch in pack(lengths, [0] * len(different), 1, self._limits):
-            chosen = [different[number] for number in batch]
-            words, mask = map(torch.from_numpy, pad_token_ids(chosen, self._pad_token_id))
+        distinct = list({sentence.tobytes(): sentence for sentence in sentences}.values())
+        lengths = [len(sentence) for sentence in distinct]
+        for batch in pack(lengths, [0] * len(distinct), 1, self._limits):
+            members = [distinct[number] for number in batch]
+            words, mask = map(torch.from_numpy, pad_token_ids(members, self._pad_token_id))
             is_padded = not bool(mask.all())
             device = self._fast.device
             states = self._fast.encode_words(words.to(device), mask.to(device) if is_padded else None)
-            for sentence, of_sentence in zip(chosen, states, strict=True):
-                self._states[sentence.tobytes()] = of_sentence[: len(sentence)]
+            for sentence, padded in zip(members, states, strict=True):
+                self._states[sentence.tobytes()] = padded[: len(sentence)]
 
     def batch(self, sentences: Sequence[np.ndarray]) -> tuple[Tensor, Tensor | None]:
-        """The words of B sentences.
+        """Assemble the words of B sentences.
 
         Returns:
-            (B, W, H), and the mask (B, W), None where nothing is padded.
+            (B, W, H), and the mask (B, W), None if nothing is padded.
         """
         parts = [self._states[sentence.tobytes()] for sentence in sentences]
         return padded_states(parts, torch.tensor([len(part) for part in parts]))

@@ -1,9 +1,8 @@
-"""Machine code of a module with its weights as a file, which any later process loads in seconds.
+"""Compiled code of a module with its weights as a file, which later processes load in seconds.
 
-Written by AOTInductor. Its own loader (torch 2.13) puts the weights 16 bytes after a multiple of 64, so that
-each row that a matrix unit takes lies in two cache lines, which slows products down; here they are laid out
-anew. Source: AOTInductor's documentation, and the headers of its runtime
-(`torch/csrc/inductor/aoti_runtime`).
+Written by AOTInductor. Its own loader (torch 2.13) places the weights 16 bytes past a multiple of 64, so that
+each row that a matrix unit reads spans two cache lines, which slows products down; here they are realigned.
+Source: AOTInductor's documentation, and the headers of its runtime (`torch/csrc/inductor/aoti_runtime`).
 """
 
 import os
@@ -29,14 +28,14 @@ from lxmert.inference.int8 import MIDDLE
 SUFFIX = ".so"
 
 _MOST_BYTES = 8 * 2**30
-"""What a folder may hold when new code comes: what was not used for longest goes. Of a full-size model it
-takes 0.9 GB in float32 and half of it in bfloat16."""
+"""Limit of a folder when new code is written; the least recently used is deleted. A full-size model takes
+0.9 GB in float32 and half of that in bfloat16."""
 
 _OF_ALL_INT8_PRODUCTS = {"x_scale": (1.0,), "x_zp": (0, MIDDLE)}
 """Constants that share one name across all 8-bit products in the code, and their values (`int8.py`)."""
 
 _OTHERS_WRITE = 0o022
-"""The bits of a mode by which a group or all others may write."""
+"""Mode bits that let the group or others write."""
 
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 60 * 60
@@ -44,10 +43,10 @@ _ABANDONED_SECONDS = 24 * 60 * 60
 
 @contextmanager
 def one_process_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the one lock of a folder of code, waiting for it: the ranks of a run all want the same code.
+    """Hold the lock of a folder of code, waiting for it: all ranks of a run need the same code.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be created or written to.
     """
     make_own_folder(folder)
     lock = FileLock(folder / "compiling.lock")
@@ -60,7 +59,7 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def make_own_folder(folder: Path) -> None:
-    """A folder of code, made where there is none, into which no other user can put a file: code is run.
+    """Create a folder of code that no other user can write to, since its files are executed.
 
     Raises:
         PermissionError: it is another user's.
@@ -68,27 +67,27 @@ def make_own_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not is_trusted(folder) and folder.stat().st_uid == os.getuid():
         folder.chmod(folder.stat().st_mode & ~_OTHERS_WRITE)
-    if not is_trusted(folder):  # Another user's, or on a file system whose modes stay as they are.
+    if not is_trusted(folder):  # Another user's, or on a file system whose modes cannot change.
         raise PermissionError("other users can write there")
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether none but this user and the system's administrator can have written a file or folder."""
-    if not hasattr(os, "getuid"):  # Windows keeps what lies in a home from others by itself.
+    """Whether only this user and the system administrator can have written a file or folder."""
+    if not hasattr(os, "getuid"):  # Windows protects files in a home folder by itself.
         return True
-    facts = path.stat()
-    return facts.st_uid in (0, os.getuid()) and not facts.st_mode & _OTHERS_WRITE
+    status = path.stat()
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & _OTHERS_WRITE
 
 
 def write_code(path: Path, program: ExportedProgram) -> None:
-    """Compile a program of one result for this processor, with its weights frozen.
+    """Compile a program of one output for this processor, with its weights frozen.
 
     Args:
-        path: of the file, in a folder that is there; it is there whole or not at all.
+        path: of the file, in an existing folder; it is written completely or not at all.
         program: on the CPU.
 
     Raises:
-        Exception: of any kind, as compilers do.
+        Exception: of any kind, as compilers raise.
     """
     from torch._inductor import aoti_compile_and_package  # Takes a second.
     from torch._inductor.utils import fresh_cache
@@ -98,13 +97,13 @@ def write_code(path: Path, program: ExportedProgram) -> None:
     partial = Path(mkdtemp(prefix=_PARTIAL, dir=folder))
     code = partial / path.name
     try:
-        # A compiler is not told of spaces in names (torch 2.13).
-        place = None if re.search(r"\s", str(partial)) else partial
+        # Paths with spaces are passed to the compiler unquoted (torch 2.13).
+        parent = None if re.search(r"\s", str(partial)) else partial
         with TemporaryDirectory(
-            prefix="lxmert-compiling-", dir=place, ignore_cleanup_errors=True
+            prefix="lxmert-compiling-", dir=parent, ignore_cleanup_errors=True
         ) as building:
             package = Path(building) / "package.pt2"
-            # What the compiler keeps for itself is as large, and of no further use.
+            # The compiler's own cache is as large, and of no further use.
             with torch.no_grad(), fresh_cache(dir=building):
                 aoti_compile_and_package(
                     program, package_path=str(package), inductor_configs={"freezing": True}
@@ -123,35 +122,35 @@ def write_code(path: Path, program: ExportedProgram) -> None:
 
 @cache
 def load_code(path: Path) -> Callable[..., Tensor]:
-    """The function that a file of `write_code` holds: of tensors in the program's order, shapes and dtypes.
+    """Load the function in a file of `write_code`; it takes tensors as the program does.
 
     A file is loaded once, and its weights stay in memory until the process ends: the runtime never frees
-    weights that are laid out for it.
+    weights that were passed to it.
 
     Raises:
         RuntimeError: there is no such file, or it is damaged.
     """
     runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
-    with suppress(OSError):  # Only tells how lately it was used.
+    with suppress(OSError):  # Only records when it was last used.
         os.utime(path)
     aligned = _aligned_weights(runner)
     if aligned is not None:
-        # In the second of two sets, so that the first may go.
+        # Into the second of two buffers, so that the first can be freed.
         runner.update_constant_buffer(aligned, True, True, True)
         runner.swap_constant_buffer()
         runner.free_inactive_constant_buffer()
 
     def call(*inputs: Tensor) -> Tensor:
-        # The code takes strides for granted, and reads elsewhere where they differ.
-        (result,) = runner.run([one.contiguous() for one in inputs])
+        # The code assumes contiguous strides, and would read out of place with others.
+        (result,) = runner.run([tensor.contiguous() for tensor in inputs])
         return result
 
     return call
 
 
 def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
-    """Copies of the weights, by the names that the code has for them; None where they are ambiguous."""
-    loaded = runner.extract_constants_map(False)  # By the names that weights have in the model.
+    """Return aligned copies of the weights by their names in the code; None if names are ambiguous."""
+    loaded = runner.extract_constants_map(False)  # By their names in the model.
     names = runner.get_constant_names_to_original_fqns()
     for in_model, count in Counter(names.values()).items():
         if count > 1 and loaded[in_model].tolist() not in _OF_ALL_INT8_PRODUCTS.get(in_model, ()):
@@ -165,20 +164,20 @@ def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
 
 
 def _tidy(folder: Path) -> None:
-    """Make room in a folder of code, and remove what a process that was killed has left."""
+    """Make room in a folder of code, and remove what killed processes left behind."""
     for partial in folder.glob(f"{_PARTIAL}*"):
         if _age_seconds(partial) > _ABANDONED_SECONDS:
             rmtree(partial, ignore_errors=True)
     room = _MOST_BYTES
     for code in sorted(folder.glob(f"*{SUFFIX}"), key=_age_seconds):
-        with suppress(OSError):  # Another process may be at the same.
+        with suppress(OSError):  # Another process may be doing the same.
             room -= code.stat().st_size
             if room < 0:
                 code.unlink()
 
 
 def _age_seconds(path: Path) -> float:
-    """Since a file or folder was touched; 0 when it is gone."""
+    """Return the time since a file or folder was last modified; 0 if it is gone."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:

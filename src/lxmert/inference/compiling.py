@@ -1,7 +1,7 @@
-"""Parts of a model as machine code, with the weights in the order in which the processor reads them.
+"""Compiled parts of a model, with the weights in the layout that the processor prefers.
 
-On a CPU the code is made ahead of time and kept as a file, which the next process loads in seconds; on other
-devices each process makes its own. Source: the documentation of `torch.export` and of `torch.compile`.
+On a CPU the code is compiled ahead of time into a file, which the next process loads in seconds; on other
+devices each process compiles its own. Source: the documentation of `torch.export` and of `torch.compile`.
 """
 
 import logging
@@ -25,18 +25,18 @@ from lxmert.inference.joined_products import has_hooks
 
 logger = logging.getLogger(__name__)
 
-_USUAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
-"""Weights are put into the order that suits batches of these sizes. All are different, and none is 1: else
-the code would hold for equal ones only."""
+_TYPICAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
+"""The layout of the weights is chosen for batches of these sizes. All are different, and none is 1: otherwise
+the code would be specialised to equal sizes."""
 
-_MAKING = Lock()
+_COMPILING = Lock()
 """Compilers change the environment of the process, and code is loaded once."""
 
 Shapes = Mapping[str, tuple[int | str, ...]]
 
 
 _KNOWN_PACKAGES = ("lxmert", "torch", "transformers")
-"""What their layers do follows from versions, names and weights; not so of others, such as adapters."""
+"""Their layers are determined by versions, names and weights; those of others, such as adapters, are not."""
 
 
 class CompiledPart:
@@ -45,12 +45,12 @@ class CompiledPart:
     On a CPU its code is kept as a file, unless it has layers of other packages or hooks.
 
     Args:
-        part: in evaluation mode; its weights may not change any more.
-        name: what the part is called, in messages and in the name of its file.
-        about: describes all that the code depends on besides torch and `lxmert`: configuration, weights.
-            Called only where the code is kept as a file.
-        shapes: for each tensor of `forward` in order its shape, with B, N, W or O for a size that varies.
-        most: the highest value of such a size, where it has one.
+        part: in evaluation mode; its weights must not change any more.
+        name: name of the part in messages and in its file name.
+        about: describes what the code depends on besides torch and `lxmert`: configuration, weights. Called
+            only if the code is kept as a file.
+        shapes: shape of each argument of `forward`, in order, with B, N, W or O for a dynamic size.
+        most: upper bounds of dynamic sizes that have one.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class CompiledPart:
         return {**self.__dict__, "_code": {}}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the part makes of tensors.
+        """Run the part on tensors.
 
         Raises:
             ConfigurationError: it cannot be compiled here.
         """
         device = inputs[0].device
         if device not in self._code:
-            with _MAKING:
+            with _COMPILING:
                 if device not in self._code:
                     is_kept = device.type == "cpu" and is_cacheable(self._part)
                     self._code[device] = (
@@ -96,7 +96,7 @@ class CompiledPart:
             return code
         try:
             with one_process_at_a_time(folder):
-                code = self._kept(path)  # Another one has made it meanwhile.
+                code = self._kept(path)  # Another process may have compiled it meanwhile.
                 if code is None:
                     logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
                     write_code(path, self._exported(inputs))
@@ -107,12 +107,12 @@ class CompiledPart:
                 f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder of "
                 "your own"
             ) from error
-        except Exception as error:  # What compilers raise is of many kinds.
+        except Exception as error:  # Compilers raise many kinds of errors.
             raise _impossible(self._name, error, f"a C++ compiler, and room in {folder}") from error
 
     @staticmethod
     def _kept(path: Path) -> Callable[..., Tensor] | None:
-        """The code of a file; None where there is none to be trusted, or a damaged one, which is removed."""
+        """Load the code of a file; None if there is none, it is not trusted, or it is damaged and removed."""
         if not path.exists():
             return None
         if not (is_trusted(path.parent) and is_trusted(path)):
@@ -133,39 +133,39 @@ class CompiledPart:
             for tensor, shape in self._shapes.items()
         }
         examples = tuple(
-            self._example(given, shape) for given, shape in zip(inputs, self._shapes.values(), strict=True)
+            self._example(tensor, shape) for tensor, shape in zip(inputs, self._shapes.values(), strict=True)
         )
         with torch.no_grad():
             return torch.export.export(self._part, examples, dynamic_shapes=dynamic, strict=False)
 
-    def _example(self, given: Tensor, shape: tuple[int | str, ...]) -> Tensor:
-        """A tensor of usual size, of the dtype of a given one."""
-        sizes = {name: min(size, self._most.get(name, size)) for name, size in _USUAL_SIZES.items()}
-        return given.new_zeros([sizes[size] if isinstance(size, str) else size for size in shape])
+    def _example(self, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+        """Make a tensor of typical size, with the dtype and device of `like`."""
+        sizes = {name: min(size, self._most.get(name, size)) for name, size in _TYPICAL_SIZES.items()}
+        return like.new_zeros([sizes[size] if isinstance(size, str) else size for size in shape])
 
     def _fingerprint(self) -> str:
-        """Changes with whatever the code and the weights in the file depend on."""
-        told = sha256()
+        """Hash everything that the code and the weights in the file depend on."""
+        digest = sha256()
         for fact in (
             self._about(),
             repr(self._part),  # The kinds of its layers.
             repr(self._shapes),
-            str(torch.get_num_threads()),  # Loops are cut up for so many.
+            str(torch.get_num_threads()),  # Loops are split for this many.
             torch.__version__,
             cpu.facts(),
         ):
-            told.update(fact.encode() + b"\0")
+            digest.update(fact.encode() + b"\0")
         for package in (Path(__file__).parent, Path(lxmert.model.__path__[0])):
             for source in sorted(package.glob("*.py")):
-                told.update(source.read_bytes())
-        return told.hexdigest()[:32]
+                digest.update(source.read_bytes())
+        return digest.hexdigest()[:32]
 
 
 def is_cacheable(part: nn.Module) -> bool:
-    """Whether all that a module does follows from versions of packages, kinds of layers and weights."""
+    """Whether a module is determined by package versions, kinds of layers and weights."""
     return all(
-        type(one).__module__.partition(".")[0] in _KNOWN_PACKAGES and not has_hooks(one)
-        for one in part.modules()
+        type(module).__module__.partition(".")[0] in _KNOWN_PACKAGES and not has_hooks(module)
+        for module in part.modules()
     )
 
 
@@ -177,17 +177,17 @@ def _impossible(name: str, error: Exception, needs: str) -> ConfigurationError:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in one line: of a C++ compiler's output, the first line that reports an error."""
-    found = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
-    return found[0].strip() if found else first_line(error)
+    """Return the cause in one line: of a C++ compiler's output, the first line that reports an error."""
+    match = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
+    return match[0].strip() if match else first_line(error)
 
 
 def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]:
-    """A module as a function that this process compiles at its first call, with its weights frozen.
+    """Return a module as a function that this process compiles at its first call, with its weights frozen.
 
     Args:
         part: see `CompiledPart`.
-        name: what a message calls it.
+        name: name of the part in messages.
     """
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor import config
@@ -195,7 +195,7 @@ def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]
     compiled = torch.compile(part, dynamic=True)
 
     def call(*inputs: Tensor) -> Tensor:
-        # Not an option of `torch.compile`: its front end looks at the global setting alone (torch 2.13).
+        # Not an option of `torch.compile`: its front end reads only the global setting (torch 2.13).
         with config.patch(freezing=True):
             try:
                 result: Tensor = compiled(*inputs)

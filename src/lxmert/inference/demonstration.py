@@ -1,4 +1,4 @@
-"""One made-up picture, questions about it, and a model's answers beside the truth."""
+"""One generated picture, questions about it, and a model's answers next to the true ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from lxmert.vision.regions import Regions
 
 @dataclass(frozen=True)
 class AskedQuestion:
-    """A question of the made world with the model's best answer."""
+    """A question about a generated scene, with the model's best answer."""
 
     question: str
     truth: str
@@ -29,15 +29,15 @@ class AskedQuestion:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A picture, what the model saw in it, and what it answered.
+    """A picture, the regions that the model saw, and its answers.
 
     Attributes:
-        name: stands in the names of the files.
+        name: stem of the file names.
         picture: the picture alone.
-        regions: what the model saw.
-        labels: a name for each object, or None; found ones are called as the detector calls them.
-        found: True where a detector found the objects, False where boxes were told or laid by rule.
-        drawn_objects: how many objects the picture shows.
+        regions: the model's input.
+        labels: a name for each object, or None; the detector's names for objects that it found.
+        found: True if a detector found the objects, False if boxes were given or laid out by rule.
+        drawn_objects: number of objects that the picture shows.
         asked: the questions with their answers.
     """
 
@@ -61,11 +61,11 @@ class Demonstration:
 
     @property
     def right(self) -> int:
-        """How many questions the model answered truly."""
-        return sum(one.is_right for one in self.asked)
+        """Number of questions that the model answered correctly."""
+        return sum(question.is_right for question in self.asked)
 
     def drawn(self) -> Image.Image:
-        """The picture with its boxes and the first question with its answer."""
+        """Draw the picture with its boxes and the first question with its answer."""
         first = self.asked[0]
         return draw_regions(
             self.picture,
@@ -85,29 +85,30 @@ class Demonstration:
 
 
 def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions: int) -> Demonstration:
-    """Draw picture `index` of the world `seed`, ask about it and answer.
+    """Generate picture `index` of the world `seed`, with questions about it, and answer them.
 
     Args:
-        predictor: a model trained on the made world.
-        seed: names the world; the same seed draws the same pictures.
-        index: which picture of it, from 0.
-        questions: how many questions to ask.
+        predictor: a model trained on generated scenes.
+        seed: identifies the world; the same seed draws the same pictures.
+        index: number of the picture, from 0.
+        questions: number of questions.
     """
-    picture, scene, wanted = sample(seed, index, questions=questions)
-    predictor.check([question.text for question in wanted])
-    told = predictor.needs_boxes
-    regions = predictor.regions(picture, scene.boxes_xyxy_px() if told else None)
-    answers = predictor.answer(regions, [question.text for question in wanted])
-    true_names = tuple(f"{one.color} {one.shape}" for one in scene.objects)
+    picture, scene, scene_questions = sample(seed, index, questions=questions)
+    texts = [question.text for question in scene_questions]
+    predictor.check(texts)
+    needs_boxes = predictor.needs_boxes
+    regions = predictor.regions(picture, scene.boxes_xyxy_px() if needs_boxes else None)
+    answers = predictor.answer(regions, texts)
+    true_names = tuple(f"{item.color} {item.shape}" for item in scene.objects)
     return Demonstration(
         name=f"scene-{seed}-{index}",
         picture=picture,
         regions=regions,
-        labels=true_names if told else predictor.names().describe(regions),
+        labels=true_names if needs_boxes else predictor.names().describe(regions),
         found=regions.object_ids is not None,
         drawn_objects=len(scene.objects),
         asked=tuple(
             AskedQuestion(question.text, question.answer, best.text, best.probability)
-            for question, (best, *_) in zip(wanted, answers, strict=True)
+            for question, (best, *_) in zip(scene_questions, answers, strict=True)
         ),
     )

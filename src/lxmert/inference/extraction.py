@@ -1,4 +1,4 @@
-"""Bulk extraction: the regions of any number of image files into a feature store, resumable at any moment."""
+"""Bulk extraction of the regions of image files into a feature store, resumable after any interruption."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.geometry import clip
 
 _UNFORESEEN_BEFORE_ANY_SUCCESS = 3
-"""So many images in a row failing for an unknown reason, and none before them right: it is not the images."""
+"""If this many images fail for unknown reasons before any succeeds, the images are not to blame."""
 
 _READING_THREADS = 4
 
@@ -40,17 +40,17 @@ _OTHER_PICTURE = (
 _OTHER_BOXES = "this picture is in the store with other boxes than {} has; begin a new store for them"
 
 StartProgress = Callable[[int, int], Callable[[int], None]]
-"""Called with the number of images and how many are done already; returns what to call with each step."""
+"""Called with the number of images and of those done already; returns a function to call for each step."""
 
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """What a run did, of this rank's share.
+    """The result of a run, for this rank's share.
 
     Attributes:
-        added: number of images that are new in the store.
-        found: number of images that were there before.
-        skipped: those that could not be used.
+        added: number of images added to the store.
+        found: number of images that were in it before.
+        skipped: images that could not be used.
     """
 
     added: int
@@ -60,14 +60,14 @@ class ExtractionReport:
 
 @dataclass(frozen=True)
 class ExtractionOptions:
-    """How to extract.
+    """Settings of an extraction.
 
     Attributes:
-        dtype: of the stored features, "float32" or "float16"; None takes that of a store begun before, else
+        dtype: of the stored features, "float32" or "float16"; None for that of an existing store, else
             "float32".
-        batch_size: images handed to the extractor at once.
-        workers: processes of one torch thread each; 1 looks in this process with all its threads.
-        boxes: for each image its boxes; None lets the extractor find the objects.
+        batch_size: images passed to the extractor at once.
+        workers: number of processes, of one torch thread each; 1 works in this process with all its threads.
+        boxes: the boxes of each image; None lets the extractor find the objects.
         ranks: this process among several.
     """
 
@@ -85,24 +85,24 @@ def extract_images(
     options: ExtractionOptions | None = None,
     progress: StartProgress = lambda total, done: lambda step: None,
 ) -> ExtractionReport:
-    """Append the regions of images to a store, leaving out those that are there already.
+    """Append the regions of images to a store, except for images that it already has.
 
-    A run that ended at any moment, however it did, is continued by running it again. An image whose name the
-    store has for a file of other content, or with other given boxes, is skipped. One rank alone
-    begins no store that no image came into.
+    An interrupted run is continued by running it again. An image whose name the store has for a file of
+    other content, or with other given boxes, is skipped. A single rank leaves no store behind if no image
+    could be added.
 
     Args:
-        images: what to look at; under several ranks the same list everywhere.
-        store: folder of the store, new or begun before.
+        images: the images; with several ranks the same list for each.
+        store: folder of the store, new or existing.
         extractor: makes the regions.
         options: see `ExtractionOptions`.
-        progress: shows the work.
+        progress: shows the progress.
 
     Raises:
-        ConfigurationError: boxes are needed and not given, or given and not taken; or several workers for an
-            extractor without description.
-        DataError: the folder holds something else, or a store of another extractor, or of boxes that were
-            found where these are given, or the reverse.
+        ConfigurationError: boxes are needed and not given, or given and not accepted; or several workers for
+            an extractor without a description.
+        DataError: the folder is not a store, or one of another extractor, or one of found boxes where these
+            are given, or the reverse.
         LxmertError: the extractor fails for every image, or a worker process died.
     """
     options = options or ExtractionOptions()
@@ -121,7 +121,7 @@ def extract_images(
 
 
 def discard_if_empty(store: Path) -> None:
-    """Remove a store that no image went into, once all processes that write it have finished their share."""
+    """Remove a store without images, once all processes that write to it have finished their share."""
     if not len(FeatureStore(store)):
         discard_store(store)
 
@@ -134,30 +134,30 @@ def _extract(
     options: ExtractionOptions,
     progress: StartProgress,
 ) -> ExtractionReport:
-    """`extract_images` of this rank's share, into a store that is open."""
+    """Run `extract_images` for this rank's share, into an open store."""
     skipped = SkippedList(writer.path, options.ranks.rank, options.ranks.count)
     missing = [image for image in images if image.name not in writer]
     paths = {image.name: image.path for image in missing}
-    there = len(images) - len(missing)
-    advance = progress(len(images), there)
+    present = len(images) - len(missing)
+    advance = progress(len(images), present)
     for other in _others(images, writer, seen, options.boxes):
         skipped.add(other)
-    found, added = there - len(skipped.items), 0
+    found, added = present - len(skipped.items), 0
     for outcome in _outcomes(missing, extractor, writer.manifest, options):
         if isinstance(outcome, Skipped):
             skipped.add(outcome)
-            _check_it_is_the_image(skipped.items, found + added)
+            _check_extractor_works(skipped.items, found + added)
         else:
             fingerprint = seen.fingerprint(paths[name_from_bytes(outcome.name)])
             writer.append(outcome._replace(fingerprint=fingerprint))
             added += 1
         advance(1)
-    _check_it_is_the_image(skipped.items, found + added, is_over=True)
+    _check_extractor_works(skipped.items, found + added, is_over=True)
     return ExtractionReport(added, found, skipped.items)
 
 
 def describe_store(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = False) -> StoreManifest:
-    """The manifest of a store of this extractor's features, of boxes that it finds or that it is given."""
+    """Make the manifest of a store of this extractor's features, for boxes that it finds or is given."""
     return StoreManifest(
         feature_dim=extractor.feature_dim,
         feature_dtype=dtype,
@@ -186,7 +186,7 @@ def _others(
     seen: SeenFiles,
     boxes: BoxesOfImages | None,
 ) -> Iterable[Skipped]:
-    """Those that are there, but of another file or with other boxes than now; each once."""
+    """Return the images that the store has for another file or with other boxes than now, each once."""
     other_boxes = () if boxes is None else _other_boxes(images, writer, boxes)
     others = (*other_boxes, *_other_pictures(images, writer, seen))
     return {other.name: other for other in others}.values()
@@ -195,27 +195,27 @@ def _others(
 def _other_boxes(
     images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages
 ) -> Iterator[Skipped]:
-    """Those that the store has with other boxes than the file, where its boxes are known to be given ones."""
+    """Yield the images that the store has with other given boxes than the file."""
     if writer.manifest.boxes != "given":
         return
     for image in images:
         position = writer.before.find(image.name)
-        if position is None or (given := boxes.find(image)) is None:
+        if position is None or (annotated := boxes.find(image)) is None:
             continue
         stored = writer.before.arrays_at(position)
-        wanted = clip(torch.from_numpy(given.boxes_xyxy_px), stored.size_hw).numpy()
-        if not np.array_equal(wanted, stored.boxes_xyxy_px):
+        clipped = clip(torch.from_numpy(annotated.boxes_xyxy_px), stored.size_hw).numpy()
+        if not np.array_equal(clipped, stored.boxes_xyxy_px):
             yield Skipped(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
 
 
 def _other_pictures(
     images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: SeenFiles
 ) -> Iterator[Skipped]:
-    """Those whose name the store has for a file of other content, where the store knows of what."""
+    """Yield the images whose name the store has for a file of another fingerprint."""
     known = [(image, before) for image in images if (before := writer.fingerprint(image.name))]
     with ThreadPoolExecutor(_READING_THREADS) as threads:
-        found = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
-        for (image, before), now in zip(known, found, strict=True):
+        fingerprints = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
+        for (image, before), now in zip(known, fingerprints, strict=True):
             if now not in (before, 0):
                 yield Skipped(image.name, str(image.path), _OTHER_PICTURE)
 
@@ -230,10 +230,10 @@ def _outcomes(
     for image in images:
         if options.boxes is None:
             jobs.append(ImageJob(image.name, image.path))
-        elif (found := options.boxes.find(image)) is None:
+        elif (annotated := options.boxes.find(image)) is None:
             yield Skipped(image.name, str(image.path), f"{options.boxes.path} has no such image, so no boxes")
         else:
-            jobs.append(ImageJob(image.name, image.path, found.boxes_xyxy_px, found.size_hw))
+            jobs.append(ImageJob(image.name, image.path, annotated.boxes_xyxy_px, annotated.size_hw))
     if options.workers == 1 or not jobs:
         yield from look_here(Looker(extractor, manifest), jobs, options.batch_size)
         return
@@ -246,19 +246,19 @@ def _outcomes(
 def _description(extractor: RegionExtractor) -> Mapping[str, Any] | None:
     try:
         return extractor.to_dict()
-    except ConfigurationError:  # Its model has no name to find it by.
+    except ConfigurationError:  # Its model was made in memory and has no name.
         return None
 
 
 def _dtype_of(store: Path) -> str | None:
     try:
         return StoreManifest.read(store).feature_dtype
-    except DataError:  # Not begun yet, or no store; opening it for writing says so.
+    except DataError:  # A new store, or not a store; opening it for writing reports that.
         return None
 
 
-def _check_it_is_the_image(skipped: Sequence[Skipped], right: int, *, is_over: bool = False) -> None:
+def _check_extractor_works(skipped: Sequence[Skipped], succeeded: int, *, is_over: bool = False) -> None:
     unforeseen = [item for item in skipped if isinstance(item, Unforeseen)]
-    few = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
-    if right == 0 and len(unforeseen) >= few:
+    limit = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
+    if succeeded == 0 and len(unforeseen) >= limit:
         raise LxmertError(f"no image could be looked at, the first failed so: {unforeseen[0]}")

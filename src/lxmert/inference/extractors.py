@@ -1,4 +1,4 @@
-"""Extractors by the name a person would give them: an embedded one, a folder, a file, or a hub name."""
+"""Extractors by name: the embedded one, a folder, a file, or a hub name."""
 
 import json
 from collections.abc import Mapping
@@ -27,26 +27,26 @@ _EXAMPLE = '{"kind": "faster_rcnn", "detector": "scenes"}'
 
 
 def extractor_named(name: str, *, device: str | torch.device | None = None) -> RegionExtractor:
-    """The extractor behind a name.
+    """Make the extractor of a name.
 
     Args:
         name: "scenes" (the embedded detector); a folder or hub name of a detector, ours or a DETR-like one of
             `transformers`, or of an LXMERT model whose processor has an extractor; or a JSON or YAML file
-            with a description as `to_dict` of any extractor gives it, or that JSON itself.
-        device: where its network runs; the GPU when there is one, else the CPU.
+            with the description that `to_dict` of any extractor returns, or that JSON itself.
+        device: where its network runs; the GPU if there is one, else the CPU.
 
     Raises:
         WeightsError: nothing of this name, or nothing that finds objects.
         ConfigurationError: a malformed description, or no such device.
     """
-    where = usable_device(device)
+    target = usable_device(device)
     extractor = build_extractor(extractor_spec(name))
-    move(extractor, where)
+    move(extractor, target)
     return extractor
 
 
 def extractor_spec(name: str) -> dict[str, Any]:
-    """The description of the extractor behind a name, as `build_extractor` takes it.
+    """Return the description of the extractor of a name, for `build_extractor`.
 
     Args:
         name: see `extractor_named`.
@@ -67,7 +67,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
     if not (folder / _CONFIG).is_file():
         raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it holds no {_CONFIG}")
     kind = _read(folder / _CONFIG).get("model_type")
-    # Of a repository the weights are not fetched yet, which would tell of a config.json that strayed there.
+    # The weights of a repository, which would show that its config.json is misplaced, are not fetched yet.
     if kind == _OWN_DETECTOR or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
     if kind == _OWN_MODEL:
@@ -78,23 +78,23 @@ def extractor_spec(name: str) -> dict[str, Any]:
 
 
 def read_description(text: str) -> dict[str, Any]:
-    """The description of an extractor from a JSON or YAML file, or from JSON itself.
+    """Read the description of an extractor from a JSON or YAML file, or from JSON itself.
 
     Raises:
-        ConfigurationError: no such file, neither JSON nor YAML, or no mapping.
+        ConfigurationError: no such file, neither JSON nor YAML, or not a mapping.
     """
     try:
-        # JSON is YAML, so one reader reads both.
+        # JSON is YAML, so one parser reads both.
         content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
-        found = parse_yaml(content)
+        description = parse_yaml(content)
     except FileNotFoundError:
         raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
     except (OSError, ValueError) as error:
-        told = " ".join(str(error).split())
-        raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({told})") from error
-    if not isinstance(found, dict):
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({reason})") from error
+    if not isinstance(description, dict):
         raise ConfigurationError(f"{text}: expected a mapping such as {_EXAMPLE}")
-    return found
+    return description
 
 
 def _folder_of(name: str) -> Path:

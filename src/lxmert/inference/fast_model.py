@@ -1,6 +1,6 @@
-"""A trained model set up for answering alone: fast kernels, and nothing computed but class scores.
+"""A trained model set up for answering only: fast kernels, and nothing computed but class scores.
 
-Shapes: B examples, N images, W words, O objects, H hidden, C classes, D width of features, P of positions.
+Shapes: B examples, N images, W words, O objects, H hidden, C classes, D feature width, P position width.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,19 +39,17 @@ class FastModel:
     """A model of a task, which computes class scores and nothing else.
 
     Args:
-        model: set up in place: put into evaluation mode, converted where `dtype` is another than its own,
-            on a CPU set to plain attention, and with `compiled` given layers that suit compiled code alone.
-        dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it.
-            None leaves the model's own. "int8" puts the linear layers of the encoders into 8 bits, for good,
-            and leaves the states in what "auto" comes to; only compiled, and on a CPU with AMX or
-            AVX512-VNNI.
-        compiled: run as machine code made for this model and device, which needs a C++ compiler and takes
-            two minutes. The weights are copied, and may not change any more. On a CPU code and weights are
-            kept in a file, which later processes load in seconds; what is loaded stays in memory until the
-            process ends.
+        model: changed in place: put into evaluation mode, converted to `dtype`, set to plain attention on a
+            CPU, and with `compiled` given layers that are meant for compiled code only.
+        dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it. None
+            keeps the model's own. "int8" permanently rounds the linear layers of the encoders to 8 bits, with
+            states in the dtype of "auto"; it requires `compiled` and a CPU with AMX or AVX512-VNNI.
+        compiled: compile for this model and device, which needs a C++ compiler and takes two minutes. The
+            weights are copied, and must not change any more. On a CPU code and weights are kept in a file,
+            which later processes load in seconds; loaded code stays in memory until the process ends.
 
     Raises:
-        ConfigurationError: there is no such dtype, or not here, or the model is in 8 bits already.
+        ConfigurationError: the dtype does not exist, or not here, or the model is in 8 bits already.
     """
 
     def __init__(self, model: TaskModel, *, dtype: str | None = "float32", compiled: bool = False) -> None:
@@ -75,7 +73,7 @@ class FastModel:
         self._encode_objects: Callable[..., Tensor] = objects
         self._encode_words: Callable[..., Tensor] = words
         self._score: Callable[..., Tensor] = scorer
-        self._about = _About(model)  # Of all parts the same: each holds the whole model.
+        self._about = _About(model)  # Shared by all parts: each holds the whole model.
         if compiled:
             join_products(model)
             if self.device.type == "cpu" and model.dtype == torch.bfloat16 and has_amx():
@@ -85,10 +83,10 @@ class FastModel:
             self._score = self._compiled(scorer, "scorer", _scorer_inputs(model))
 
     def to(self, device: str | torch.device) -> None:
-        """Move the model to a device, whose attention kernel it takes; a dtype stays as it is.
+        """Move the model to a device and set the attention kernel for it; the dtype does not change.
 
         Raises:
-            ConfigurationError: the model is in 8 bits, and the device no CPU.
+            ConfigurationError: the model is in 8 bits, and the device is not a CPU.
         """
         if is_int8(self.model):
             check_int8_setup(torch.device(device), compiled=True)
@@ -105,7 +103,7 @@ class FastModel:
     def encode_objects(
         self, visual_feats: Tensor, visual_pos: Tensor, visual_attention_mask: Tensor | None = None
     ) -> Tensor:
-        """What the object-relationship layers make of images.
+        """Run the object-relationship layers on images.
 
         Args:
             visual_feats: (N, O, D) numbers.
@@ -129,7 +127,7 @@ class FastModel:
     def encode_words(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """What the language layers make of sentences.
+        """Run the language layers on sentences.
 
         Args:
             input_ids: (B, W) integers.
@@ -159,12 +157,12 @@ class FastModel:
         object_states: Tensor,
         visual_attention_mask: Tensor | None,
     ) -> Tensor:
-        """Class scores of encoded sentences about encoded images.
+        """Compute class scores of encoded sentences about encoded images.
 
         Args:
             word_states: (B, W, H).
             attention_mask: (B, W), or None.
-            object_states: (B, O, H), or of pairs of images (B, 2, O, H).
+            object_states: (B, O, H), or for pairs of images (B, 2, O, H).
             visual_attention_mask: (B, O) or (B, 2, O), or None.
 
         Returns:
@@ -194,7 +192,7 @@ class FastModel:
 
 
 def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
-    """Raise a ConfigurationError where models cannot answer in 8 bits."""
+    """Raise a ConfigurationError unless models can answer in 8 bits."""
     if not (compiled and device.type == "cpu"):
         raise ConfigurationError(
             "int8 is for compiled models on a CPU (--compile, and no GPU); bfloat16 is for all"
@@ -203,9 +201,9 @@ def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
 
 
 def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
-    """The mask of states (..., L, H): a compiled model has always one, so that it is compiled only once.
+    """Return the mask of states (..., L, H): compiled models always get one, so that they are compiled once.
 
-    As float32: it is added to scores, and to turn integers into them for each score takes as long as softmax.
+    As float32: it is added to scores, and converting integers for each score takes as long as the softmax.
     """
     if mask is None:
         return torch.ones(states.shape[:-1], device=states.device)
@@ -213,21 +211,21 @@ def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
 
 
 class _About:
-    """What a model's code depends on, found out once, when first asked for."""
+    """What a model's code depends on, as text, computed once on first use."""
 
     def __init__(self, model: TaskModel) -> None:
         self._model = model
-        self._told: str | None = None
+        self._text: str | None = None
 
     def __call__(self) -> str:
-        if self._told is None:
+        if self._text is None:
             model = self._model
-            self._told = f"{type(model).__name__} {model.config.to_json_string()} {digest_weights(model)}"
-        return self._told
+            self._text = f"{type(model).__name__} {model.config.to_json_string()} {digest_weights(model)}"
+        return self._text
 
 
 def _images_axis(model: TaskModel) -> tuple[int, ...]:
-    """The axis of images between batch and objects, for a model that has one."""
+    """Return the size of the axis of images between batch and objects, if the model has one."""
     return (IMAGES_PER_SENTENCE,) if isinstance(model, LxmertForVisualReasoning) else ()
 
 
@@ -273,13 +271,13 @@ class _Scorer(nn.Module):
     def forward(
         self, words: Tensor, words_mask: Tensor | None, objects: Tensor, objects_mask: Tensor | None
     ) -> Tensor:
-        # Every task's model has its class scores first.
+        # The class scores come first in the outputs of every task's model.
         scores: Tensor = self.model(
             word_states=words,
             attention_mask=words_mask,
             object_states=objects,
             visual_attention_mask=objects_mask,
-            # Said explicitly: a configuration may ask for what states encoded earlier do not give.
+            # Explicit: a configuration may ask for outputs that are not available from encoded states.
             output_attentions=False,
             output_hidden_states=False,
             return_dict=False,
@@ -288,12 +286,12 @@ class _Scorer(nn.Module):
 
 
 def answering_dtype(model: PreTrainedModel) -> str:
-    """What a model that is set up answers in, by the name that FastModel takes."""
+    """Return the dtype that a model set up by `FastModel` answers in, by the name that it accepts."""
     return INT8 if is_int8(model) else dtype_name(model.dtype)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """The fastest dtype of a device that has the range of float32."""
+    """Return the fastest dtype of a device among those with the range of float32."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.bfloat16
     if device.type == "cpu" and has_bfloat16():

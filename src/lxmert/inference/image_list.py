@@ -1,4 +1,4 @@
-"""Which images a bulk extraction looks at, and what each is called in the feature store."""
+"""The images of a bulk extraction, and their names in the feature store."""
 
 import os
 import re
@@ -12,17 +12,17 @@ from lxmert.data.image_names import plain_name
 from lxmert.errors import DataError
 from lxmert.vision.images import is_address, typed_path
 
-_LOOKED_AT_BYTES = 1024
-# How the files of Netpbm begin, of which some are texts.
+_SNIFFED_BYTES = 1024
+# First bytes of Netpbm files, some of which are text.
 _PLAIN_PICTURES = tuple(f"P{kind}{end}".encode() for kind in range(1, 8) for end in " \t\r\n")
 _FETCH_FIRST = "images are read from files, fetch it first"
 
 
 class Naming(Enum):
-    """What an image is called; where two would share a name, both get their relative path.
+    """How an image is named; if two would share a name, both get their relative path.
 
     FILE: its file name, `COCO_val2014_000000000042.jpg`.
-    STEM: its file name without the ending, as in the original feature files.
+    STEM: its file name without the extension, as in the original feature files.
     PATH: its path relative to the folder, or as in the list, with "/" on every system.
     """
 
@@ -42,40 +42,40 @@ class NamedImage:
 def list_images(
     source: Path, naming: Naming = Naming.FILE, leave_out: Sequence[Path] = ()
 ) -> list[NamedImage]:
-    """Everything that might be an image, in an order that does not change from run to run.
+    """List everything that might be an image, in an order that does not change from run to run.
 
     Args:
-        source: a folder, looked through with all its sub-folders, hidden files and folders apart; a text
-            file with one path per line, relative to the current folder or else to that of the list, "~/" for
-            the home; or one picture.
-        naming: what images are called.
-        leave_out: folders inside `source` that are not looked into, such as the store itself.
+        source: a folder, searched with all its sub-folders except for hidden files and folders; a text file
+            with one path per line, relative to the current folder or else to that of the list, "~/" for the
+            home; or one picture.
+        naming: how images are named.
+        leave_out: folders inside `source` that are not searched, such as the store itself.
 
     Returns:
-        Every file of the folder, whatever its ending: what is no image is found out when it is opened, and
-        reported then. Of a list, every line once.
+        Every file of the folder, whatever its extension: files that are not images are detected and reported
+        when they are opened. Of a list, every distinct line.
 
     Raises:
-        DataError: no such folder or list, nothing in it, an address, or a folder that cannot be looked into.
+        DataError: no such folder or list, nothing in it, an address, or a folder that cannot be searched.
     """
-    if re.match(r"\w+:/[^/]", source.as_posix()):  # A `Path` holds one stroke of the two.
+    if re.match(r"\w+:/[^/]", source.as_posix()):  # `Path` collapses the two slashes to one.
         raise DataError(f"{source} is an address; {_FETCH_FIRST}")
     if source.is_dir():
-        found = sorted(_files_below(source, {path.resolve() for path in leave_out}))
-        where = f"{source}: the folder holds no file"
+        entries = sorted(_files_below(source, {path.resolve() for path in leave_out}))
+        nothing = f"{source}: the folder holds no file"
     elif source.is_file():
-        found = list(dict.fromkeys(_listed(source)))
-        where = f"{source}: the list names no image"
+        entries = list(dict.fromkeys(_listed(source)))
+        nothing = f"{source}: the list names no image"
     else:
         raise DataError(f"{source}: no such folder of images, nor a text file that lists them")
-    if not found:
-        raise DataError(f"{where}; expected pictures")
-    names = _names([_in_utf8(relative) for relative, _ in found], naming)
-    return [NamedImage(name, path) for name, (_, path) in zip(names, found, strict=True)]
+    if not entries:
+        raise DataError(f"{nothing}; expected pictures")
+    names = _names([_in_utf8(relative) for relative, _ in entries], naming)
+    return [NamedImage(name, path) for name, (_, path) in zip(names, entries, strict=True)]
 
 
 def _in_utf8(name: str) -> str:
-    # Stores hold names in UTF-8. Where the system's locale is another, Python gives its bytes as surrogates.
+    # Stores hold names in UTF-8. Under another locale, Python represents such bytes as surrogates.
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
@@ -87,20 +87,20 @@ def _names(relative: Sequence[str], naming: Naming) -> list[str]:
     ]
     times = Counter(short)
     names = [name if times[name] == 1 else path for name, path in zip(short, relative, strict=True)]
-    # A stem may equal another's path: "a.jpg.png" beside two files named "a.jpg".
+    # A stem may equal another image's path: "a.jpg.png" next to two files named "a.jpg".
     return names if len(set(names)) == len(names) else list(relative)
 
 
 def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path]]:
-    """Relative and full paths; linked folders are followed, each folder once."""
+    """Yield relative and full paths; links to folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     for directory, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         here = Path(directory)
-        information = here.stat()
-        if (information.st_dev, information.st_ino) in seen or here.resolve() in leave_out:
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in seen or here.resolve() in leave_out:
             folders.clear()
             continue
-        seen.add((information.st_dev, information.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if not name.startswith("."):
@@ -108,7 +108,7 @@ def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path
 
 
 def _refuse(error: OSError) -> None:
-    # Left alone, `os.walk` passes over a folder that it may not look into, with all that is in it.
+    # By default `os.walk` silently skips folders that it cannot read.
     raise DataError(f"{error.filename}: the folder cannot be looked into ({error.strerror})") from error
 
 
@@ -117,9 +117,9 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
         content = list_file.read_bytes()
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read ({error})") from error
-    # A picture by its ending is none of a list, also where it holds text, such as a page of an error.
+    # A file with a picture's extension is not a list, even if it holds text, such as an error page.
     named_as_picture = plain_name(list_file.name) != list_file.name
-    if named_as_picture or b"\0" in content[:_LOOKED_AT_BYTES] or content.startswith(_PLAIN_PICTURES):
+    if named_as_picture or b"\0" in content[:_SNIFFED_BYTES] or content.startswith(_PLAIN_PICTURES):
         yield list_file.name, list_file
         return
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
@@ -127,9 +127,9 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
             if is_address(text):
                 raise DataError(f"{list_file}: line {number} is an address, {text}; {_FETCH_FIRST}")
             path = typed_path(text)
-            beside = list_file.parent / path
+            from_list = list_file.parent / path
             try:
-                yield path.as_posix(), beside if not path.exists() and beside.exists() else path
+                yield path.as_posix(), from_list if not path.exists() and from_list.exists() else path
             except OSError as error:
                 raise DataError(
                     f"{list_file}: line {number} is no path ({error.strerror}); one path per line is expected"

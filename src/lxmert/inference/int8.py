@@ -1,11 +1,12 @@
-"""Linear layers in 8 bits on a CPU: half the memory to read of bfloat16, and twice the rate of products.
+"""Linear layers in 8 bits on a CPU: half the memory traffic of bfloat16, and twice the rate of products.
 
-Weights are rounded once, with a scale for each output. Inputs are rounded as they come, with a scale for each
-row (a word or an object), so that what else is in a batch changes nothing. Products are summed exactly in 32
-bits; what lies between them (attention, residual sums, normalisation) keeps the dtype of the states.
+Weights are rounded once, with a scale for each output. Inputs are rounded on the fly, with a scale for each
+row (a word or an object), so that a row's result does not depend on the rest of the batch. Products are
+accumulated exactly in 32 bits; everything between them (attention, residual sums, normalisation) keeps the
+dtype of the states.
 
-This is meant to be compiled: step by step the rounding costs more than the products gain.
-Source: oneDNN's int8 products as `torch` has them, `torch.ops.onednn.qlinear_pointwise`.
+This is meant to be compiled: run eagerly, the rounding costs more than the products gain.
+Source: oneDNN's int8 products in `torch`, `torch.ops.onednn.qlinear_pointwise`.
 
 Shapes: N rows, I inputs, U outputs of a layer.
 """
@@ -25,32 +26,32 @@ from lxmert.model.attention import LxmertAttention
 from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 
 _LARGEST = 127
-"""Of the 8-bit numbers: -128 is left out, so that positive and negative ones reach equally far."""
+"""Of the 8-bit integers; -128 is not used, so that the range is symmetric."""
 
 MIDDLE = 128
-"""What stands for 0 in unsigned 8-bit numbers."""
+"""The zero point of unsigned 8-bit integers."""
 
 _TINY = 1e-12
-"""The least value that a scale is made of; rows of zeros have a scale too."""
+"""Lower bound of a row's largest value, so that rows of zeros have a scale too."""
 
 _GELU_REACH = 4.0
 _GELU_TERMS = (
     0.39787002, -0.064554118, 0.0087635731, -0.00081216574, 4.7761862e-05, -1.5887344e-06, 2.2586548e-08
 )  # fmt: skip
-"""Of x²: (Φ(x) - 1/2) / x for |x| up to the reach, fitted for the least error of x Φ(x), which is 0.0002; and
-exact beyond, where Φ is 0 or 1."""
+"""Coefficients, in powers of x², of (Φ(x) - 1/2) / x for |x| up to the reach, fitted to minimise the error of
+x Φ(x), which is at most 0.0002; beyond the reach Φ is 0 or 1."""
 
 _GELU_LEAST = 0.17
 """GELU is nowhere below -0.17."""
 
 
 def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Put the linear layers of a model's three encoders into 8 bits, in place.
+    """Round the linear layers of a model's three encoders to 8 bits, in place.
 
-    The embeddings, the visual features' projection, the pooler and the heads keep their layers.
+    The embeddings, the projection of visual features, the pooler and the heads keep their layers.
 
     Args:
-        model: with float weights, best float32, on a CPU.
+        model: with float weights, preferably float32, on a CPU.
         dtype: of the states and of all other weights.
 
     Raises:
@@ -65,7 +66,7 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         for name, part in getattr(encoder, stack).named_modules()
         if isinstance(part, nn.Linear)
     ]
-    # Of the weights as they are, before they are rounded to `dtype`; scales stay float32.
+    # From the original weights, before the model is converted to `dtype`; scales stay float32.
     layers = {name: Int8Linear(part, dtype) for name, part in linear}
     model.to(dtype)
     for name, layer in layers.items():
@@ -79,7 +80,7 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
 
 def _check_plain(encoder: LxmertEncoder) -> None:
-    """Raise a ConfigurationError for a layer whose weights do not tell all that it does."""
+    """Raise a ConfigurationError for a layer that is not determined by its weights."""
     for name, part in encoder.named_modules():
         for inner in ("query", "key", "value", "dense"):
             layer = getattr(part, inner, None)
@@ -92,14 +93,14 @@ def _check_plain(encoder: LxmertEncoder) -> None:
 
 
 def _refuse_saving(*_: Any, **__: Any) -> NoReturn:
-    """In place of `save_pretrained`: what reads model folders would take the rounded steps for weights."""
+    """Replace `save_pretrained`: readers of model folders would mistake the rounded integers for weights."""
     raise ConfigurationError(
         "a model in 8 bits cannot be saved: it is rounded for answering here; save it before, or load it anew"
     )
 
 
 def check_int8() -> None:
-    """Raise a ConfigurationError where this build of torch, or this processor, has no products of 8 bits."""
+    """Raise a ConfigurationError if this build of torch, or this processor, lacks 8-bit products."""
     if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
         raise ConfigurationError("int8 needs the int8 products of oneDNN, which this build of torch lacks")
     if not has_int8():
@@ -109,12 +110,12 @@ def check_int8() -> None:
 
 
 def is_int8(model: PreTrainedModel) -> bool:
-    """Whether `quantize` was here."""
+    """Whether a model was changed by `quantize`."""
     return any(isinstance(part, Int8Linear) for part in model.modules())
 
 
 class QuantizedRows(NamedTuple):
-    """Rows rounded to 8 bits: `(values - zero) * scale` are what they stand for.
+    """Rows rounded to 8 bits, which represent `(values - zero) * scale`.
 
     Attributes:
         values: (…, N, I) int8, or uint8.
@@ -126,18 +127,18 @@ class QuantizedRows(NamedTuple):
 
     @property
     def zero(self) -> int:
-        """What stands for 0."""
+        """The zero point of `values`."""
         return MIDDLE if self.values.dtype == torch.uint8 else 0
 
 
 def quantize_rows(states: Tensor, dtype: torch.dtype = torch.int8) -> QuantizedRows:
-    """Round states (…, N, I) of any float dtype to int8 or uint8, each row by its largest value."""
+    """Round states (…, N, I) of any float dtype to int8 or uint8, scaling each row by its largest value."""
     precise = states.float()
     return _rounded(precise, precise.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY), dtype)
 
 
 def _rounded(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRows:
-    """States (…, N, I) whose largest values are known, (…, N, 1), both float32."""
+    """Round states (…, N, I) by the largest value of each row, (…, N, 1), both float32."""
     scale = largest / _LARGEST
     steps = (states * (1 / scale)).round()
     if dtype == torch.uint8:
@@ -146,7 +147,7 @@ def _rounded(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRo
 
 
 def _dtype_of_rows() -> torch.dtype:
-    """What oneDNN multiplies with signed weights: but for AMX, signed rows are left to its reference code."""
+    """Return the dtype of rows that is fast with signed weights: without AMX, oneDNN's int8 rows are slow."""
     return torch.int8 if has_amx() else torch.uint8
 
 
@@ -154,8 +155,8 @@ class Int8Linear(nn.Module):
     """A linear layer with its weights in 8 bits.
 
     Args:
-        layer: the layer that it stands for, with a bias.
-        dtype: of what it gives.
+        layer: the layer to replace, with a bias.
+        dtype: of the outputs.
     """
 
     weight: Tensor  # (U, I) int8
@@ -176,12 +177,12 @@ class Int8Linear(nn.Module):
 
 
 def joint_int8_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
-    """What layers of the same I inputs make of (…, N, I), side by side (…, N, U), by one product."""
+    """Apply layers of the same I inputs to (…, N, I) by one product, outputs concatenated to (…, N, U)."""
     return _product(layers, states).to(layers[0].dtype)
 
 
 def _product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
-    """`joint_int8_product` in float32."""
+    """Compute `joint_int8_product` in float32."""
     rows = states if isinstance(states, QuantizedRows) else quantize_rows(states, _dtype_of_rows())
     weight, scale, bias = (
         torch.cat([getattr(layer, name) for layer in layers]) if len(layers) > 1 else getattr(layers[0], name)
@@ -198,7 +199,7 @@ def _product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Te
 
 
 class _Int8Intermediate(nn.Module):
-    """First half of the feed-forward block, whose result is rounded for the second half at once."""
+    """First half of the feed-forward block, whose result is rounded right away for the second half."""
 
     def __init__(self, dense: Int8Linear) -> None:
         super().__init__()
@@ -207,14 +208,14 @@ class _Int8Intermediate(nn.Module):
     def forward(self, states: Tensor) -> QuantizedRows:
         """(…, N, I) -> (…, N, U)."""
         expanded = _product((self.dense,), states)
-        # The largest result is that of the largest value, or the -0.17 that GELU has below none: two passes
-        # over a row, and GELU in one of them only.
+        # The largest magnitude is GELU of the largest value, or GELU's own minimum of -0.17: two passes over
+        # a row, with GELU computed in only one of them.
         highest = approximate_gelu(expanded.amax(dim=-1, keepdim=True))
         return _rounded(approximate_gelu(expanded), highest.clamp(min=_GELU_LEAST), _dtype_of_rows())
 
 
 def approximate_gelu(values: Tensor) -> Tensor:
-    """GELU within 0.0002, a tenth of what rounding to 8 bits costs, in half the time of the error function.
+    """Compute GELU within 0.0002, a tenth of the error of 8-bit rounding, in half the time of the exact one.
 
     Args:
         values: of any shape, float32.
@@ -228,7 +229,7 @@ def approximate_gelu(values: Tensor) -> Tensor:
 
 
 def _prepacked(weight: Tensor, shape: Sequence[int] | None = None) -> Tensor:
-    """What compilers trace in place of `onednn.qlinear_prepack`."""
+    """Stand in for `onednn.qlinear_prepack` in tracing."""
     return torch.empty_like(weight.t())
 
 

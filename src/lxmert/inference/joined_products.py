@@ -1,6 +1,6 @@
-"""Matrix products of a model joined and parted as suits a processor; what they give is the same.
+"""Matrix products of a model joined and split to suit a processor, without changing their results.
 
-It pays where the joined and the parted weights are kept, as by compiled code with frozen weights.
+This pays if the joined and the split weights are kept, as compiled code with frozen weights does.
 
 Shapes: N rows, I inputs, U outputs of a layer.
 """
@@ -20,7 +20,7 @@ _PART_OUTPUTS = 256
 def join_products(model: PreTrainedModel) -> None:
     """Join the projections of a model's attentions, in place.
 
-    An attention with a joint product of its own keeps it, and one with layers that are not plain has none.
+    An attention that has a joint product keeps it; one with layers that are not plain gets none.
     """
     for part in model.modules():
         if not isinstance(part, LxmertAttention) or part.joint_product is not None:
@@ -30,24 +30,24 @@ def join_products(model: PreTrainedModel) -> None:
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a linear layer makes of its inputs what its weights say and nothing else.
+    """Whether a linear layer is determined by its weights.
 
-    An adapter (LoRA), which shows the weights of the layer that it adds to as its own, is not plain.
+    An adapter (LoRA), which exposes the weights of the layer that it wraps as its own, is not plain.
     """
     return type(layer) in (nn.Linear, _PartedLinear) and not has_hooks(layer)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether others see or change what goes into a module, or comes out of it."""
+    """Whether a module has forward hooks."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def part_products(model: PreTrainedModel) -> None:
-    """Compute the outputs of the words' feed-forward blocks in parts, in place.
+    """Split the output products of the words' feed-forward blocks, in place.
 
-    For bfloat16 on a CPU with matrix units: oneDNN (torch 2.13) computes products of 450 to 1,300 rows, which
-    the words of a batch are, of 3,072 inputs and 768 outputs on one thread of two, those of 256 on both.
-    Layers other than plain linear ones stay.
+    For bfloat16 on a CPU with matrix units: oneDNN (torch 2.13) computes products of 450 to 1,300 rows, the
+    words of a batch, 3,072 inputs and 768 outputs on one of two threads, but those of 256 outputs on both.
+    Layers that are not plain are left alone.
     """
     encoder: LxmertEncoder = model.lxmert.encoder
     outputs: list[Any] = [layer.output for layer in encoder.layer]
@@ -58,7 +58,7 @@ def part_products(model: PreTrainedModel) -> None:
 
 
 class _PartedLinear(nn.Linear):
-    """A linear layer that computes some outputs after others."""
+    """A linear layer that computes its outputs in parts."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, N, I) -> (…, N, U)."""

@@ -1,6 +1,6 @@
-"""What an extractor sees in one picture: boxes, names and scores, as a list and as a drawing.
+"""The objects that an extractor sees in one picture: boxes, names and scores, as a list and as a drawing.
 
-Shapes: N boxes given.
+Shapes: N boxes.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class SeenObject:
 
     Attributes:
         box_xyxy_px: x1, y1, x2, y2 in pixels of the picture.
-        name: of its class, or None where the extractor knows no classes.
+        name: of its class, or None if the extractor does not know classes.
         attribute: for example its colour, or None.
         score: probability of the class, or None.
         attribute_score: probability of the attribute, or None.
@@ -46,7 +46,7 @@ class SeenObject:
         return " ".join(filter(None, (self.attribute, self.name))) or None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: box in pixels, names, scores."""
+        """Return a dictionary for JSON: box in pixels, names, scores."""
         scores = {"score": self.score, "attribute_score": self.attribute_score}
         return {
             "box": [round(corner, _PIXEL_DIGITS) for corner in self.box_xyxy_px],
@@ -58,7 +58,7 @@ class SeenObject:
 
 @dataclass(frozen=True)
 class Sight:
-    """A picture and what was seen in it.
+    """A picture and the objects seen in it.
 
     Attributes:
         picture: upright and RGB.
@@ -71,7 +71,7 @@ class Sight:
     objects: tuple[SeenObject, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the extractor, the picture's size in pixels, and the objects."""
+        """Return a dictionary for JSON: the extractor, the picture's size in pixels, and the objects."""
         height, width = self.regions.size_hw
         return {
             "extractor": self.regions.extractor,
@@ -80,7 +80,7 @@ class Sight:
         }
 
     def drawn(self) -> Image.Image:
-        """The picture with boxes, names and scores."""
+        """Draw the picture with boxes, names and scores."""
         labels = [seen.label for seen in self.objects]
         boxes = self.regions.boxes_xyxy_px
         if not any(labels):
@@ -103,23 +103,23 @@ def look(
         image: path, address, bytes, PIL image or array.
         extractor: finds the objects.
         boxes_xyxy_px: (N, 4) boxes in pixels to describe instead; they keep their order.
-        top: keeps so many objects, the best-scored.
-        min_score: keeps objects of at least this score, in 0..1.
+        top: number of objects to keep, those with the highest scores.
+        min_score: least score of an object to keep, in 0..1.
 
     Raises:
         ImageError: the image cannot be read.
-        RegionsError: boxes that do not fit the image, or that the extractor needs or does not take.
-        InputError: a least score where the extractor gives no scores.
+        RegionsError: boxes that do not fit the image, or that the extractor needs or does not accept.
+        InputError: `min_score` for an extractor without scores.
     """
     picture = load_image(image)
     (regions,) = regions_of_images(extractor, picture, boxes_xyxy_px)
-    regions = regions.select(_chosen(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
+    regions = regions.select(_selected(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
     names = ObjectNames.of(extractor)
     return Sight(picture, regions, tuple(in_words(regions, row, names) for row in range(len(regions))))
 
 
-def _chosen(regions: Regions, top: int | None, min_score: float | None, *, keep_order: bool) -> Tensor:
-    """Positions of the objects that are kept, the best first or in the order they have."""
+def _selected(regions: Regions, top: int | None, min_score: float | None, *, keep_order: bool) -> Tensor:
+    """Return the positions of the objects to keep, best first or in their own order."""
     rows = torch.arange(len(regions))
     scores = regions.object_scores
     if scores is None:
@@ -133,7 +133,7 @@ def _chosen(regions: Regions, top: int | None, min_score: float | None, *, keep_
 
 
 def in_words(regions: Regions, row: int, names: ObjectNames) -> SeenObject:
-    """One object of the regions, by its names."""
+    """Return one object of the regions with its names."""
     x1, y1, x2, y2 = regions.boxes_xyxy_px[row].tolist()
     return SeenObject(
         box_xyxy_px=(x1, y1, x2, y2),

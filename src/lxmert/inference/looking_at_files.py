@@ -1,6 +1,6 @@
-"""From image files to the bytes of a feature store, in this process or in a pool of them.
+"""From image files to the bytes of a feature store, in this process or in a pool of processes.
 
-What cannot be used becomes a `Skipped` with its reason and never stops the others.
+An image that cannot be used becomes a `Skipped` with its reason and never stops the others.
 """
 
 import multiprocessing
@@ -36,21 +36,21 @@ _TASKS_PER_WORKER = 3
 
 
 class ImageJob(NamedTuple):
-    """An image to look at; boxes (N, 4) float32 in its pixels where the caller knows them.
+    """An image to look at, with boxes (N, 4) float32 in its pixels if the caller knows them.
 
-    `annotated_hw` is the height and width of the image that the boxes were drawn on, where that is known.
+    `annotated_hw` is the height and width of the image that the boxes were annotated on, if known.
     """
 
     name: str
     path: Path
-    # No tensor: each would take a file descriptor on its way to another process.
+    # Not a tensor: each would take a file descriptor on its way to another process.
     boxes_xyxy_px: np.ndarray | None = None
     annotated_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Unforeseen(Skipped):
-    """Skipped because of an error that is no fault of the image's as far as known."""
+    """Skipped because of an error that is not known to be the image's fault."""
 
 
 Outcome = EncodedImage | Skipped
@@ -58,10 +58,10 @@ Outcome = EncodedImage | Skipped
 
 @dataclass(frozen=True)
 class Looker:
-    """Makes the bytes of a store out of images.
+    """Turns images into the bytes of a store.
 
     Attributes:
-        extractor: what looks.
+        extractor: makes the regions.
         manifest: the store's.
     """
 
@@ -69,17 +69,17 @@ class Looker:
     manifest: StoreManifest
 
     def look(self, jobs: Sequence[ImageJob], images: Sequence[Image.Image]) -> list[Outcome]:
-        """Look at a batch; where it fails, at each image alone, to find the culprit."""
-        known = [torch.from_numpy(job.boxes_xyxy_px) for job in jobs if job.boxes_xyxy_px is not None]
+        """Look at a batch; if that fails, at each image alone, to find the culprit."""
+        boxes = [torch.from_numpy(job.boxes_xyxy_px) for job in jobs if job.boxes_xyxy_px is not None]
         try:
-            found = self.extractor(images, known or None)
+            extracted = self.extractor(images, boxes or None)
             return [
                 encode_image(job.name, regions, self.manifest)
-                for job, regions in zip(jobs, found, strict=True)
+                for job, regions in zip(jobs, extracted, strict=True)
             ]
         except (MemoryError, torch.OutOfMemoryError):
             raise
-        except Exception as error:  # One picture of a hundred thousand must not end the work on all others.
+        except Exception as error:  # One picture in a hundred thousand must not stop all the others.
             if len(jobs) > 1:
                 pairs = zip(jobs, images, strict=True)
                 return [outcome for job, image in pairs for outcome in self.look([job], [image])]
@@ -90,7 +90,7 @@ class Looker:
 
 
 def load(job: ImageJob) -> Image.Image | Skipped:
-    """Decode an image file, and see that it has the size that its boxes are for."""
+    """Decode an image file, and check that it has the size that its boxes were annotated on."""
     try:
         image = load_image(job.path)
         if job.annotated_hw is not None:
@@ -101,9 +101,9 @@ def load(job: ImageJob) -> Image.Image | Skipped:
 
 
 def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iterator[Outcome]:
-    """Look at images in this process: threads decode ahead, images of equal size go together.
+    """Look at images in this process: threads decode ahead, images of equal size are batched.
 
-    The order of outcomes depends on jobs and batch size alone.
+    The order of outcomes depends only on the jobs and the batch size.
     """
     waiting: dict[tuple[int, int], list[tuple[ImageJob, Image.Image]]] = {}
     for job, loaded in _decoded_ahead(jobs, batch_size):
@@ -149,7 +149,7 @@ def look_in_pool(
         workers: number of processes.
 
     Raises:
-        LxmertError: a process died, most often for want of memory.
+        LxmertError: a process died, most often for lack of memory.
     """
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (dict(description), manifest))
@@ -171,11 +171,11 @@ def look_in_pool(
 
 
 _workers_looker: list[Looker] = []
-"""The looker of a worker process, made once when it starts; stays empty in every other process."""
+"""The looker of a worker process, made once at its start; empty in every other process."""
 
 
 def _start_worker(description: Mapping[str, Any], manifest: StoreManifest) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process stops its workers itself.
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _workers_looker.append(Looker(build_extractor(description), manifest))

@@ -1,4 +1,4 @@
-"""What the names on the command line and in `LxmertPredictor.from_pretrained` stand for.
+"""Names of models and answer tables, on the command line and in `LxmertPredictor.from_pretrained`.
 
 A model is, in this order: the embedded one, a folder on disk, a repository of the Hugging Face hub. An answer
 table is a file, or a published one.
@@ -21,15 +21,15 @@ EMBEDDED_MODEL = "scenes"
 
 
 def embedded_model_folder() -> Path:
-    """The folder of the embedded model: configuration, weights, vocabulary, answers, card."""
+    """Return the folder of the embedded model: configuration, weights, vocabulary, answers, card."""
     return Path(str(files("lxmert") / "assets" / "scenes_vqa"))
 
 
 def locate_model(name: str | Path) -> str:
-    """Turn a model's name into what `from_pretrained` takes: a folder's path or a hub name.
+    """Return the folder's path or hub name, for `from_pretrained`, of a model's name.
 
     Raises:
-        WeightsError: the name is a path that holds no model.
+        WeightsError: the name is that of neither a model folder nor a hub repository.
     """
     if str(name) == EMBEDDED_MODEL:
         return str(embedded_model_folder())
@@ -55,7 +55,7 @@ class ModelPlace:
     """Where a model is.
 
     Attributes:
-        location: what `from_pretrained` takes: a folder's path or a hub name.
+        location: the argument of `from_pretrained`: a folder's path or a hub name.
         folder: the folder with its files, which is in the hub's cache for a hub name.
     """
 
@@ -64,14 +64,14 @@ class ModelPlace:
 
     @property
     def hub_options(self) -> dict[str, Any]:
-        """What tells `from_pretrained` of `location` not to ask the hub again."""
+        """Arguments that keep `from_pretrained` of `location` from asking the hub again."""
         return {} if self.folder == Path(self.location) else {"local_files_only": True}
 
 
 def find_model(name: str | Path) -> ModelPlace:
-    """Where a model is.
+    """Find a model.
 
-    The hub is asked once, here: where it is out of reach, each question costs seconds.
+    The hub is asked once, here: if it cannot be reached, each request costs seconds.
 
     Raises:
         WeightsError: no such model.
@@ -82,7 +82,7 @@ def find_model(name: str | Path) -> ModelPlace:
 
 
 def answer_table(answers: str | Path | Sequence[str]) -> list[str]:
-    """Answers in class order.
+    """Return answers in class order.
 
     Args:
         answers: "vqa" or "gqa" for the published tables, a JSON file in any published form, or the answers
@@ -90,8 +90,8 @@ def answer_table(answers: str | Path | Sequence[str]) -> list[str]:
 
     Raises:
         DataError: no such file, or not JSON.
-        VocabularyError: a file or list that holds no different strings.
-        DownloadError: a published table that is out of reach, and not on this machine yet.
+        VocabularyError: a file or list that does not hold distinct strings.
+        DownloadError: a published table that is not on this machine and cannot be downloaded.
     """
     if not isinstance(answers, str | Path):
         return checked_answers(answers)

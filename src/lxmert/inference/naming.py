@@ -1,4 +1,4 @@
-"""What objects are called: the ids of `Regions` in words, as "small red solid circle".
+"""Names of objects: the ids of `Regions` in words, such as "small red solid circle".
 
 Shapes: N objects of one image.
 """
@@ -14,11 +14,11 @@ from lxmert.weights.published import published_detector
 
 @dataclass(frozen=True)
 class ObjectNames:
-    """The vocabularies behind the ids of an extractor.
+    """The vocabularies of an extractor's ids.
 
     Attributes:
-        objects: names of the object ids, or None where they are not known.
-        attributes: names of the attribute ids, or None likewise.
+        objects: names of the object ids, or None if unknown.
+        attributes: names of the attribute ids, or None if unknown.
     """
 
     objects: Sequence[str] | None = None
@@ -26,10 +26,10 @@ class ObjectNames:
 
     @classmethod
     def of(cls, extractor: RegionExtractor | None) -> "ObjectNames":
-        """The names that an extractor knows, or that were published with its detector.
+        """Return the names that an extractor has, or that were published with its detector.
 
         Raises:
-            DownloadError: published vocabularies that are out of reach, and not on this machine yet.
+            DownloadError: published vocabularies that are not on this machine and cannot be downloaded.
         """
         objects = getattr(extractor, "object_names", None)
         attributes = getattr(extractor, "attribute_names", None)
@@ -41,20 +41,20 @@ class ObjectNames:
         return cls(objects, attributes)
 
     def object_of(self, regions: Regions, row: int) -> str | None:
-        """The name of one object's class, "class 7" where there are ids alone, None without ids."""
+        """Return the name of one object's class, "class 7" if only its id is known, None without ids."""
         if regions.object_ids is None:
             return None
         number = int(regions.object_ids[row])
         return self.objects[number] if self.objects is not None else f"class {number}"
 
     def attribute_of(self, regions: Regions, row: int) -> str | None:
-        """The name of one object's attribute, or None."""
+        """Return the name of one object's attribute, or None."""
         if regions.attribute_ids is None or self.attributes is None:
             return None
         return self.attributes[int(regions.attribute_ids[row])]
 
     def describe(self, regions: Regions) -> tuple[str, ...] | None:
-        """Attribute and class of each object, N texts; None where the regions hold no ids."""
+        """Return attribute and class of each object as N texts; None if the regions have no ids."""
         if regions.object_ids is None:
             return None
         return tuple(

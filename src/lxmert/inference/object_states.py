@@ -1,6 +1,6 @@
 """Objects of images, encoded once for all questions about them.
 
-In the object-relationship layers no word has a part (paper section 3.2), so what these make of an image
+The object-relationship layers do not depend on words (paper section 3.2), so their result for an image
 serves every question about it. Shapes: O objects of the image, H hidden.
 """
 
@@ -23,74 +23,76 @@ _Fingerprint = tuple[object, ...]
 
 
 class ObjectStates:
-    """What a model makes of the objects of the images asked about last; for any number of threads.
+    """A cache of encoded objects of images; safe to use from several threads.
 
-    Kept is what was used last, as long as its `Regions` live, and these and the weights stay as they are.
+    The most recently used are cached, as long as their `Regions` live and neither these nor the weights
+    change.
 
     Args:
-        fast: the model whose layers look at the objects.
-        most_bytes: how much is kept, in bytes; 0 keeps nothing.
+        fast: the model that encodes the objects.
+        most_bytes: size of the cache in bytes; 0 for none.
     """
 
     def __init__(self, fast: FastModel, most_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._fast = fast
         self._most_bytes = most_bytes
         self._weights: _Fingerprint = ()
-        self._kept: dict[ref[Regions], _Kept] = {}  # the last in line is the last to go
+        self._cached: dict[ref[Regions], _Cached] = {}  # least recently used first
         self._lock = Lock()
         itself = ref(self)
 
         def forget(gone: ref[Regions]) -> None:
-            # Called when `Regions` end, at any moment and in any thread: it may neither wait nor fail.
+            # Called when `Regions` are freed, at any time and in any thread: it must neither block nor fail.
             if (states := itself()) is not None:
-                states._kept.pop(gone, None)
+                states._cached.pop(gone, None)
 
         self._forget = forget
 
     def __reduce__(self) -> tuple[type[Self], tuple[FastModel, int]]:
-        # A copy begins with nothing: what is kept goes by the very `Regions`, and a lock cannot be copied.
+        # A copy starts empty: entries are keyed by `Regions` objects, and a lock cannot be copied.
         return type(self), (self._fast, self._most_bytes)
 
     def of(self, regions: Regions) -> _Inputs:
-        """What the model's `forward` takes for the objects of one image.
+        """Return the arguments of the model's `forward` for the objects of one image.
 
         Returns:
             `object_states` (1, O, H) and `visual_attention_mask` (1, O), on the model's device.
 
         Raises:
-            TensorError: regions of another width than the model reads.
+            TensorError: regions of another feature width than the model's.
         """
         weights = tuple(self._fingerprint())
-        seen = _state(regions.features), _state(regions.boxes_xyxy_px)
+        source = _state(regions.features), _state(regions.boxes_xyxy_px)
         key = ref(regions, self._forget)
         with self._lock:
             if weights != self._weights:
-                self._kept.clear()
+                self._cached.clear()
                 self._weights = weights
-            kept = self._kept.pop(key, None)
-            if kept is not None and kept.seen == seen:
-                self._kept[key] = kept
-                return kept.inputs
-        inputs = self._encoded(regions)  # Others need not wait for it.
+            cached = self._cached.pop(key, None)
+            if cached is not None and cached.source == source:
+                self._cached[key] = cached
+                return cached.inputs
+        inputs = self._encoded(regions)  # Outside the lock, so that other threads need not wait.
         with self._lock:
             if weights == self._weights:
-                self._kept[key] = _Kept(inputs, sum(values.nbytes for values in inputs.values()), seen)
+                size = sum(values.nbytes for values in inputs.values())
+                self._cached[key] = _Cached(inputs, size, source)
                 self._make_room()
         return inputs
 
     @property
     def kept_bytes(self) -> int:
-        """Memory of what is kept, in bytes."""
-        # Regions may end meanwhile, but not while a list is made.
-        return sum(kept.size for kept in list(self._kept.values()))
+        """Memory of the cached objects, in bytes."""
+        # Regions may be freed meanwhile, but not while the list is made.
+        return sum(cached.size for cached in list(self._cached.values()))
 
     def _make_room(self) -> None:
         size = self.kept_bytes
-        for key in list(self._kept):
+        for key in list(self._cached):
             if size <= self._most_bytes:
                 break
-            if (kept := self._kept.pop(key, None)) is not None:
-                size -= kept.size
+            if (cached := self._cached.pop(key, None)) is not None:
+                size -= cached.size
 
     def _encoded(self, regions: Regions) -> _Inputs:
         batch = {name: values.to(self._fast.device) for name, values in pad_regions([regions]).items()}
@@ -100,28 +102,28 @@ class ObjectStates:
         }
 
     def _fingerprint(self) -> Iterator[object]:
-        """Changes with the weights that look at objects: other ones, moved, or changed in place."""
+        """Yield values that change if the weights that encode objects are replaced, moved or modified."""
         encoder = self._fast.model.lxmert.encoder
         for part in (encoder.visn_fc, encoder.r_layers):
             yield from map(_state, part.parameters())
 
 
 def _state(tensor: Tensor) -> _Fingerprint:
-    """Changes when a tensor moves, or is changed in place."""
-    # Tensors made in inference mode cannot be changed in place outside it, and count no changes.
-    changes = None if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), changes, tensor.dtype, tensor.device
+    """Return values that change if a tensor is moved or modified in place."""
+    # Tensors made in inference mode cannot be modified outside it, and have no version counter.
+    version = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), version, tensor.dtype, tensor.device
 
 
-class _Kept(NamedTuple):
-    """What is kept of one image.
+class _Cached(NamedTuple):
+    """The cache entry of one image.
 
     Attributes:
         inputs: see `ObjectStates.of`.
         size: its memory in bytes.
-        seen: state of the features and boxes that it was made of.
+        source: state of the features and boxes that it was computed from.
     """
 
     inputs: _Inputs
     size: int
-    seen: _Fingerprint
+    source: _Fingerprint

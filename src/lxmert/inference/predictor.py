@@ -34,17 +34,17 @@ QUESTIONS_PER_BATCH = 64
 
 
 class LxmertPredictor:
-    """Answers questions about images; one serves any number of threads, and copies of it other processes.
+    """Answers questions about images; may be shared by threads, and copied to other processes.
 
     Args:
         model: a question-answering model; it is put into evaluation mode.
         processor: the processor it was trained with, with its answer table.
         cache_bytes: memory for encoded objects of images, so that further questions about an image cost less;
             0 keeps nothing.
-        setup: in which dtype it answers, and whether compiled; by default as the model is.
+        setup: the dtype to answer in, and whether to compile; by default the model as it is.
 
     Raises:
-        InputError: a model of another class, no processor, or two that do not belong together.
+        InputError: a model of another class, not a processor, or two that do not belong together.
 
     Example::
 
@@ -63,7 +63,7 @@ class LxmertPredictor:
         setup: ModelSetup | None = None,
     ) -> None:
         _check_kinds(model, processor)
-        _check_they_belong_together(model, processor)
+        _check_compatible(model, processor)
         self._fast = (setup or ModelSetup()).apply(model)
         self.model = model
         self.processor = processor
@@ -82,60 +82,60 @@ class LxmertPredictor:
     ) -> Self:
         """Load a model with its processor.
 
-        What a folder or a repository of the hub holds (processor_config.json, answers.json) is used. What
-        the authors' published models lack there is filled in from `lxmert.weights.published`.
+        The files of a folder or a hub repository (processor_config.json, answers.json) are used. What the
+        authors' published models lack is filled in from `lxmert.weights.published`.
 
         Args:
             name: "scenes" (the embedded model), a model folder, or a hub name.
             device: where to run; the GPU when there is one, else the CPU.
-            detector: what finds the objects instead of the model's own extractor: see
+            detector: finds the objects instead of the model's own extractor; see
                 `lxmert.inference.extractors.extractor_named`.
             answers: the answers in class order instead of the model's own, or a file that holds them, or
                 "vqa" or "gqa" for the published tables.
             dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it;
-                or "int8", compiled on a CPU with AMX or AVX512-VNNI. float32 is the default
-                because single answers leave nothing to compare others with, as `lxmert predict` does.
-            compiled: answer by machine code made for the model, which needs a C++ compiler: two minutes
+                or "int8", compiled on a CPU with AMX or AVX512-VNNI. float32 is the default because,
+                unlike in `lxmert predict`, there are too few questions to check lower precision against it.
+            compiled: run machine code compiled for the model, which needs a C++ compiler: two minutes
                 the first time, seconds later. On a CPU it is kept, with a copy of the weights, in
                 `~/.cache/lxmert/compiled` or below `LXMERT_HOME`; the folder may be deleted at any time.
 
         Raises:
-            ConfigurationError: no such device or dtype, or not here.
+            ConfigurationError: no such device or dtype, or not available here.
             WeightsError: no such model or detector, or its weights cannot be read.
             IncompleteWeightsError: the weights would leave part of the model random.
-            DownloadError: a published table that is out of reach.
+            DownloadError: a published table that cannot be downloaded.
             InputError: model, detector and answers that do not belong together.
         """
-        where = usable_device(device)
+        target = usable_device(device)
         place = find_model(name)
-        own = place.hub_options
+        options = place.hub_options
         if detector is not None:
-            own["extractor"] = extractor_spec(str(detector))
+            options["extractor"] = extractor_spec(str(detector))
         if answers is not None:
-            own["answers"] = answer_table(answers)
-        processor = LxmertProcessor.from_pretrained(place.location, **own)
+            options["answers"] = answer_table(answers)
+        processor = LxmertProcessor.from_pretrained(place.location, **options)
         model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
-        model.to(where)
+        model.to(target)
         return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 
     def to(self, device: str | torch.device) -> Self:
-        """Move the model, and what looks at images for it, to `device`; returns itself."""
+        """Move the model and its extractor to `device`; returns itself."""
         self._fast.to(device)
         self.processor.to(device)
         return self
 
     @property
     def needs_boxes(self) -> bool:
-        """Whether the model looks at boxes that are given, rather than finding or laying its own."""
+        """Whether the model's extractor needs boxes, rather than finding or laying out its own."""
         return self.processor.extractor is not None and self.processor.extractor.needs_boxes
 
     def regions(self, image: ImageSource, boxes_xyxy_px: Tensor | None = None) -> Regions:
-        """Look at one image with the model's own extractor.
+        """Extract the regions of one image with the model's own extractor.
 
         Args:
             image: path, http(s) address, bytes, PIL image or array.
-            boxes_xyxy_px: (N, 4) boxes in pixels: needed by extractors that look at given boxes; a detector
-                finds its own where there are none, and describes the given ones.
+            boxes_xyxy_px: (N, 4) boxes in pixels: required by extractors that need boxes; a detector
+                describes them, and finds its own without them.
 
         Raises:
             InputError: the model has no extractor.
@@ -147,24 +147,24 @@ class LxmertPredictor:
         return regions
 
     def check(self, questions: Sequence[str]) -> None:
-        """Refuse what `answer` would refuse, before an image is looked at, which takes longer.
+        """Refuse what `answer` would refuse, before the slower extraction of regions.
 
         Args:
             questions: at least one.
 
         Raises:
             VocabularyError: the processor has no answers.
-            InputError: no list of texts.
+            InputError: not a list of texts.
             TextError: a question that is empty, or has no word that the model knows.
         """
         self.processor.require_answers()
         self.processor(text=_texts(questions))
 
     def names(self) -> ObjectNames:
-        """What the model's extractor calls its objects and attributes.
+        """Return the names of the extractor's object and attribute classes.
 
         Raises:
-            DownloadError: published vocabularies that are out of reach.
+            DownloadError: published vocabularies that cannot be downloaded.
         """
         return ObjectNames.of(self.processor.extractor)
 
@@ -175,16 +175,16 @@ class LxmertPredictor:
         Args:
             regions: what `regions` returned, or features of your own.
             questions: any number of questions.
-            top_k: how many answers to give for each, most probable first.
+            top_k: number of answers for each, most probable first.
 
         Returns:
             For each question, `top_k` answers with their probability (softmax over the answer table).
 
         Raises:
-            InputError: no `Regions`, no list of texts, or `top_k` below 1.
+            InputError: not `Regions`, not a list of texts, or `top_k` below 1.
             VocabularyError: the processor has no answers.
             TextError: a question that is empty, or has no word that the model knows.
-            TensorError: regions of another width than the model reads.
+            TensorError: regions of another feature width than the model's.
         """
         if not isinstance(regions, Regions):
             raise InputError(
@@ -214,20 +214,20 @@ class LxmertPredictor:
         features: str | Path | Sequence[str | Path] = (),
         progress: StartProgress = no_progress,
     ) -> Iterator[Prediction]:
-        """Answer any number of questions about any number of images, in their order as they come.
+        """Answer a stream of questions about any number of images, in the order of the questions.
 
-        Images are looked at and encoded once for all their questions, as far as memory for them lasts;
-        questions of like length are answered together.
+        Each image is encoded once for all its questions, within the limits of the cache; questions of similar
+        length are batched.
 
         Args:
-            questions: taken as they are needed, at most some thousands ahead of the answers.
-            top_k: how many answers to give for each, most probable first.
-            features: a feature store of the images' objects, or several, instead of looking; images are then
-                names there.
-            progress: shows how far it is.
+            questions: consumed lazily, at most some thousands ahead of the answers.
+            top_k: number of answers for each, most probable first.
+            features: one or more feature stores with the images' objects, used instead of an extractor;
+                `Question.image` is then a name in them.
+            progress: shows the progress.
 
         Returns:
-            For each question its identifier and `top_k` answers; see `answer_questions` for what it raises.
+            For each question its identifier and `top_k` answers; see `answer_questions` for the errors.
         """
         stores = [features] if isinstance(features, str | Path) else features
         store = open_stores(stores) if stores else None
@@ -245,17 +245,19 @@ def _texts(questions: Iterable[str]) -> list[str]:
 
 
 def _check_kinds(model: object, processor: object) -> None:
-    # Others than ours pass: they may be a model of ours inside a wrapper, which then tells its configuration.
-    is_another = isinstance(model, PreTrainedModel) and not isinstance(model, LxmertForQuestionAnswering)
-    if is_another or not isinstance(model, nn.Module) or not hasattr(model, "config"):
-        wish = "lxmert.LxmertForQuestionAnswering"
+    # Modules of other classes pass if they have a configuration: they may wrap a model of ours.
+    is_other_model = isinstance(model, PreTrainedModel) and not isinstance(model, LxmertForQuestionAnswering)
+    if is_other_model or not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        expected = "lxmert.LxmertForQuestionAnswering"
         got = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
-        raise InputError(f"model is a {got}, expected {wish}; {wish}.from_pretrained reads its folder")
+        raise InputError(
+            f"model is a {got}, expected {expected}; {expected}.from_pretrained reads its folder"
+        )
     if not isinstance(processor, LxmertProcessor):
         raise InputError(f"processor is a {type(processor).__name__}, expected an LxmertProcessor")
 
 
-def _check_they_belong_together(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
+def _check_compatible(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
     config, extractor = model.config, processor.extractor
     faults = []
     if processor.answers is not None and len(processor.answers) != config.num_qa_labels:

@@ -1,7 +1,7 @@
-"""This process among those that `torchrun` or `accelerate launch` started: its share, and the end in common.
+"""This process among those started by `torchrun` or `accelerate launch`: its share, and their common end.
 
-Bulk work needs no exchange but one at the end: a rank that ended early, with a status other than 0, would
-make the launcher end all others.
+Bulk work needs communication only at the end: if a rank exited early with a status other than 0, the launcher
+would stop all the others.
 """
 
 import os
@@ -22,12 +22,12 @@ _LONGEST_RUN = timedelta(days=60)
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is.
+    """This process among several.
 
     Attributes:
         rank: its number, from 0.
         count: number of processes.
-        local_rank: its number on this machine, and that of its GPU.
+        local_rank: its number on this machine, which selects its GPU.
         is_connected: whether the processes can reach one another.
     """
 
@@ -38,10 +38,10 @@ class Ranks:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read RANK, WORLD_SIZE and LOCAL_RANK; connect where there is MASTER_ADDR and MASTER_PORT.
+        """Read RANK, WORLD_SIZE and LOCAL_RANK; connect if MASTER_ADDR and MASTER_PORT are set.
 
         Raises:
-            ConfigurationError: they are no numbers, or the rank is not below the count.
+            ConfigurationError: they are not numbers, or the rank is not below the count.
         """
         try:
             rank, count = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
@@ -57,18 +57,18 @@ class Ranks:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process does what is done once for all that it reaches: choose, tell, write.
+        """Whether this process does what is done once for all connected ones: decide, report, write.
 
-        The first of those that are connected is; one that reaches no other is its own.
+        It is the first of those connected; a process that is not connected is its own leader.
         """
         return self.rank == 0 or not self.is_connected
 
     def share(self, items: Sequence[_Item]) -> list[_Item]:
-        """Every `count`-th item, from number `rank` on: the same whatever is done already."""
+        """Return every `count`-th item from `rank` on, which does not depend on what is done already."""
         return list(items[self.rank :: self.count])
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        """Wait for all ranks and add up their numbers; this rank's own where they are not connected."""
+        """Wait for all ranks and sum their counts; return this rank's own if they are not connected."""
         if not self.is_connected:
             return list(counts)
         summed = torch.tensor(counts, dtype=torch.int64)
