@@ -25,7 +25,7 @@ class LaidDown:
     def __init__(self, *_: Any) -> None:
         self.asked: list[tuple[Tensor, Tensor]] = []
 
-    def chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
+    def probabilities_without(self, words: Tensor, objects: Tensor) -> Tensor:
         lost = objects[:, 2] | words[:, 1]  # (S,)
         return torch.stack([lost.float(), 1 - lost.float()], dim=1)
 

@@ -1,4 +1,4 @@
-"""`lxmert answers`: make the list of answers that a model chooses from, and see how much it covers."""
+"""`lxmert answers`: build the list of answers that a model chooses from, and measure its coverage."""
 
 import json
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def build(
             )
             covered = vocabulary.coverage_of(labels)
     vocabulary.save(output)
-    _tell(str(output), vocabulary, covered, as_json)
+    _print_coverage(str(output), vocabulary, covered, as_json)
 
 
 @app.command(short_help="Tell how many questions a list can answer.")
@@ -104,7 +104,7 @@ def cover(
             covered = vocabulary.coverage(_vqa_examples(annotations, progress), normalise=not raw)
         else:
             covered = vocabulary.coverage_of(_labels(task, annotations, progress))
-    _tell(str(answers), vocabulary, covered, as_json)
+    _print_coverage(str(answers), vocabulary, covered, as_json)
 
 
 def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "list[VqaExample]":
@@ -114,7 +114,7 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
 
 
 def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
-    """True for annotation files of VQA, False for files whose answers count as they are spelled."""
+    """Return True for VQA annotation files, False for files whose answers are compared as spelled."""
     from lxmert.data.submissions import form_of
 
     forms = {form_of(task, path): path for path in annotations}
@@ -126,12 +126,12 @@ def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
 
 
 def _labels(task: TaskName, annotations: Sequence[Path], progress: "StartProgress") -> "list[Label]":
-    """The scored answers of each question of GQA or of one's own."""
+    """Read the scored answers of each question of GQA or of the user's own."""
     from lxmert.data.own_questions import read_own_questions
 
     if task == "gqa":
         return [{answer: 1.0} for answer in _gqa_answers(annotations, progress)]
-    questions = (one for path in annotations for one in read_own_questions(path, progress=progress))
+    questions = (question for path in annotations for question in read_own_questions(path, progress=progress))
     return [question.label or {} for question in questions]
 
 
@@ -149,9 +149,11 @@ def _gqa_answers(annotations: Sequence[Path], progress: "StartProgress") -> list
     return answers
 
 
-def _tell(name: str, vocabulary: "AnswerVocabulary", covered: "AnswerCoverage", as_json: bool) -> None:
+def _print_coverage(
+    name: str, vocabulary: "AnswerVocabulary", covered: "AnswerCoverage", as_json: bool
+) -> None:
     if as_json:
-        told = {
+        report = {
             "answers": len(vocabulary),
             "questions": covered.questions,
             "answerable": covered.answerable,
@@ -159,7 +161,7 @@ def _tell(name: str, vocabulary: "AnswerVocabulary", covered: "AnswerCoverage", 
             "bestScore": covered.best_score,
             "unknown": [{"answer": answer, "questions": count} for answer, count in covered.unknown],
         }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(report, indent=2))
         return
     typer.echo(f"{name}: {len(vocabulary):,} answers; {covered.summary()}")
     if covered.unknown:

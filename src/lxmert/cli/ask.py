@@ -1,4 +1,4 @@
-"""`lxmert ask`: questions about one picture, given with the command or line by line."""
+"""`lxmert ask`: questions about one picture, as an argument or line by line."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PROMPT = "? "
 
-# Stands in front of the text in files of some editors.
+# Some editors write it at the start of a file.
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -46,12 +46,12 @@ def ask(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
 
-    def answered(asked: str, *, is_repeated: bool) -> None:
+    def answer_one(asked: str, *, is_repeated: bool) -> None:
         (best,) = opened.predictor.answer(opened.regions, [asked], top_k=top_k)
         unknown_words = opened.unknown_words(asked)
         if as_json:
-            told = {"image": image, "question": asked, "model": model, "unknown_words": unknown_words}
-            typer.echo(json.dumps(told | _told(best, opened)))
+            report = {"image": image, "question": asked, "model": model, "unknown_words": unknown_words}
+            typer.echo(json.dumps(report | _details(best, opened)))
             return
         if is_repeated:
             typer.echo(asked)
@@ -59,42 +59,42 @@ def ask(
             typer.echo(asking.answer_in_words(answer.text, answer.probability))
 
     if question is not None:
-        answered(question, is_repeated=False)
+        answer_one(question, is_repeated=False)
     elif sys.stdin.isatty():
         typer.echo(f"{len(opened.regions)} objects found; ask a question a line, Ctrl-D ends", err=True)
         for asked in filter(None, _typed_lines()):
             try:
-                answered(asked, is_repeated=False)
+                answer_one(asked, is_repeated=False)
             except TextError as fault:
                 typer.echo(str(fault), err=True)
     else:
         number = 0
-        for number, asked in _given_lines():
+        for number, asked in _input_lines():
             try:
-                answered(asked, is_repeated=True)
+                answer_one(asked, is_repeated=True)
             except TextError as fault:
                 raise InputError(f"line {number} of standard input: {fault}") from None
         if not number:
             raise InputError("no question was given, neither with the command nor on standard input")
 
 
-def _told(best: "Sequence[Answer]", opened: asking.Opened) -> dict[str, object]:
+def _details(best: "Sequence[Answer]", opened: asking.Opened) -> dict[str, object]:
     from lxmert.inference.looking import in_words
 
     names = opened.predictor.names()
     return {
-        "answers": [{"answer": one.text, "probability": round(one.probability, 6)} for one in best],
+        "answers": [{"answer": item.text, "probability": round(item.probability, 6)} for item in best],
         "extractor": opened.regions.extractor,
         "objects": [in_words(opened.regions, row, names).to_dict() for row in range(len(opened.regions))],
     }
 
 
 def _typed_lines() -> Iterator[str]:
-    """What is typed at a terminal after the prompt, until the end of input."""
-    with suppress(ImportError):  # Windows' terminals do by themselves what it is for.
-        import readline  # noqa: F401  (lets lines be edited and called back)
+    """Yield the lines typed at a terminal after the prompt, until the end of input."""
+    with suppress(ImportError):  # Windows' terminals do this by themselves.
+        import readline  # noqa: F401  (line editing and history)
     while True:
-        # `input` would write it among the answers where these go to a file.
+        # `input` would write the prompt among the answers if these go to a file.
         if not (is_shown := sys.stdout.isatty()):
             typer.echo(_PROMPT, nl=False, err=True)
         try:
@@ -104,10 +104,10 @@ def _typed_lines() -> Iterator[str]:
             return
 
 
-def _given_lines() -> Iterator[tuple[int, str]]:
-    """The lines of standard input that are not empty, with their numbers from 1."""
+def _input_lines() -> Iterator[tuple[int, str]]:
+    """Yield the lines of standard input that are not empty, with their numbers from 1."""
     if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is told with its line
+        sys.stdin.reconfigure(errors="surrogateescape")  # invalid text is reported later, with its line
     for number, line in enumerate(sys.stdin, start=1):
         if asked := line.removeprefix(_BYTE_ORDER_MARK).strip():
             yield number, asked

@@ -1,4 +1,4 @@
-"""What the verbs about one question and one picture share: their options, and what goes before the answer."""
+"""Shared by the verbs about one question and one picture: their options, and the steps before the answer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -65,13 +65,13 @@ class Opened(NamedTuple):
     regions: "Regions"
 
     def unknown_words(self, question: str) -> list[str]:
-        """The words of a question that the model was never taught; a note on standard error tells them."""
+        """Return the words of a question outside the vocabulary, and note them on standard error."""
         from lxmert.texts import unknown_words
 
-        found = unknown_words(self.predictor.processor.tokenizer, question)
-        if found:
-            typer.echo(_told_of_unknown_words(found, self.model), err=True)
-        return found
+        unknown = unknown_words(self.predictor.processor.tokenizer, question)
+        if unknown:
+            typer.echo(_note_on_unknown_words(unknown, self.model), err=True)
+        return unknown
 
 
 def open_picture(
@@ -83,16 +83,16 @@ def open_picture(
     detector: str | None,
     answers: str | None,
 ) -> Opened:
-    """Load model and picture, and look at it, once a question that is known already was checked.
+    """Load model and picture, check the question if there is one, and find the objects.
 
-    Where nothing is found, standard error tells so.
+    If there are none, a note on standard error says so.
     """
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
 
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     picture = load_image(image)
-    # Only now: a model takes seconds to load or minutes to fetch, a misspelt name of a picture none to tell.
+    # Only now: a model takes seconds to load or minutes to fetch, a misspelt picture is reported at once.
     from lxmert.inference.predictor import LxmertPredictor
 
     predictor = LxmertPredictor.from_pretrained(model, detector=detector, answers=answers)
@@ -107,11 +107,11 @@ def open_picture(
 
 
 def answer_in_words(text: str, probability: float) -> str:
-    """As it is printed; the published VQA table holds the empty answer."""
+    """Format an answer for printing; the published VQA table includes the empty answer."""
     return f"{one_line(text) or repr('')}  ({probability:.1%})"
 
 
-def _told_of_unknown_words(words: list[str], model: str) -> str:
+def _note_on_unknown_words(words: list[str], model: str) -> str:
     note = f"note: the model was never taught {', '.join(map(repr, words))}, so its answer is a guess"
     if model == "scenes":
         note += "; it knows made pictures alone (for photographs: --model unc-nlp/lxmert-vqa-uncased)"

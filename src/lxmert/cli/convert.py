@@ -1,4 +1,4 @@
-"""`lxmert convert`: the authors' original checkpoints into a model folder, and back."""
+"""`lxmert convert`: the authors' original checkpoints to model folders, and back."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -64,7 +64,7 @@ def convert(
     typer.echo(one_line(report.summary()))
     typer.echo(f"wrote {destination}")
     if to is Target.ORIGINAL:
-        # The file does not hold the number; nothing but this line tells the way back.
+        # The file does not store the number, which is needed to convert it back.
         typer.echo(f"to turn it into a folder again, give --heads {read_config(source).num_attention_heads}")
 
 
@@ -83,7 +83,7 @@ def _to_folder(
     vocab: Path | None,
     overwrite: bool,
 ) -> "LoadReport":
-    """Convert the weights and, with a vocabulary, write the processor beside them."""
+    """Convert the weights and, with a vocabulary, write the processor next to them."""
     from lxmert.data.answers import AnswerVocabulary
     from lxmert.processing import LxmertProcessor
     from lxmert.tokenization import LxmertTokenizerFast

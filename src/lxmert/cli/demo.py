@@ -1,4 +1,4 @@
-"""`lxmert demo`: new made-up pictures, questions about them, and the embedded model's answers."""
+"""`lxmert demo`: newly generated pictures, questions about them, and the embedded model's answers."""
 
 import secrets
 import shlex
@@ -44,9 +44,9 @@ def demo(
         if demonstration.found:
             console.print(_found(demonstration), highlight=False, style="dim")
         shown.append(demonstration)
-    right = sum(one.right for one in shown)
-    asked = sum(len(one.asked) for one in shown)
-    # Names of folders are told as they are: rich takes brackets for markup, and breaks what is long.
+    right = sum(demonstration.right for demonstration in shown)
+    asked = sum(len(demonstration.asked) for demonstration in shown)
+    # Not printed by rich, which would take brackets in a folder's name for markup and wrap long lines.
     typer.echo(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
     first = shown[0]
     console.print("Ask one yourself:", style="bold")
@@ -59,7 +59,7 @@ def demo(
 
 
 def _program(context: typer.Context) -> str:
-    """What starts this command line from where the user stands, `.venv/bin/lxmert` before an activation."""
+    """Return the command that starts this program here: `.venv/bin/lxmert` if the venv is not activated."""
     called = context.find_root().info_name or "lxmert"
     started = Path(sys.argv[0])
     if called == started.stem and shutil.which(called) is None:
@@ -68,7 +68,7 @@ def _program(context: typer.Context) -> str:
 
 
 def _found(demonstration: "Demonstration") -> str:
-    """What the model saw, in words: nobody told it."""
+    """Describe the objects that the detector found."""
     count = f"{len(demonstration.regions)} objects found, {demonstration.drawn_objects} drawn"
     return f"{count}: {', '.join(demonstration.labels)}" if demonstration.labels else count
 
@@ -80,7 +80,8 @@ def _table(demonstration: "Demonstration") -> "Table":
     table = Table(title=demonstration.picture_name, title_justify="left", box=None, pad_edge=False)
     for heading in ("question", "answer", "sure", "truth"):
         table.add_column(heading, justify="right" if heading == "sure" else "left")
-    for one in demonstration.asked:
-        mark = Text(f"✓ {one.truth}", style="green") if one.is_right else Text(f"✗ {one.truth}", style="red")
-        table.add_row(one.question, one.answer, f"{one.probability:.0%}", mark)
+    for item in demonstration.asked:
+        mark, style = ("✓", "green") if item.is_right else ("✗", "red")
+        truth = Text(f"{mark} {item.truth}", style=style)
+        table.add_row(item.question, item.answer, f"{item.probability:.0%}", truth)
     return table

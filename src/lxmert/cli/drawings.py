@@ -1,4 +1,4 @@
-"""Where verbs write their drawings."""
+"""Paths and writing of the drawings of verbs."""
 
 from pathlib import Path
 
@@ -7,25 +7,25 @@ from PIL import Image
 from lxmert.errors import InputError
 
 _LONGEST_STEM = 60
-"""Letters of a picture's name that its drawing takes over; an address can be longer than a file name may."""
+"""Characters of a picture's name used for its drawing; an address can be longer than a file name may be."""
 
 
 def name_of_drawing(image: str, kind: str) -> Path:
-    """The usual path: IMAGE.KIND.png in the working folder."""
+    """Return the default path: IMAGE.KIND.png in the working folder."""
     return Path(f"{Path(image).stem[:_LONGEST_STEM] or 'picture'}.{kind}.png")
 
 
 def checked_output(path: Path | None, image: str) -> Path | None:
-    """The drawing's path, refused before any work where nothing can be written there.
+    """Return the drawing's path, after checking before any work that it can be written.
 
     Raises:
-        InputError: an ending that stands for no picture, or the picture itself.
+        InputError: an extension that is not a picture format, or the picture itself.
     """
     from lxmert.vision.images import typed_path
 
     if path is None:
         return None
-    # Pillow opens files of more kinds than it writes.
+    # Pillow reads more formats than it writes.
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise InputError(f"{path}: no picture is written with the ending {path.suffix!r}; use .png or .jpg")
     source = typed_path(image)
@@ -35,7 +35,7 @@ def checked_output(path: Path | None, image: str) -> Path | None:
 
 
 def save_drawing(drawing: Image.Image, path: Path) -> None:
-    """Write a drawing, and the folders above it.
+    """Write a drawing, creating its folders.
 
     Raises:
         InputError: it cannot be written.

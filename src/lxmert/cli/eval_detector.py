@@ -43,30 +43,30 @@ def eval_detector(
     from lxmert.weights.report import quiet_transformers
 
     with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
-        found = evaluate_detector(model, data, split, limit, recipe=config, progress=display.start)
+        result = evaluate_detector(model, data, split, limit, recipe=config, progress=display.start)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        typer.echo(json.dumps(result.to_dict(), indent=2))
         return
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
-    console.print(f"{model} on {data}, split {split}: {found.images:,} images", soft_wrap=True)
-    console.print(_table(found))
-    left_out = len(found.boxes) - _CLASSES_SHOWN
+    console.print(f"{model} on {data}, split {split}: {result.images:,} images", soft_wrap=True)
+    console.print(_table(result))
+    left_out = len(result.boxes) - _CLASSES_SHOWN
     if left_out > 0:
         console.print(f"{left_out:,} classes with a higher precision are left out; --json gives all")
 
 
-def _table(found: "SavedDetectorReport") -> "Table":
+def _table(result: "SavedDetectorReport") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    report = found.report
+    report = result.report
     table = Table()
     table.add_column("figure")
     table.add_column("true boxes", justify="right")
     table.add_column("%", justify="right")
-    total = f"{sum(found.boxes.values()):,}"
+    total = f"{sum(result.boxes.values()):,}"
     table.add_row("mAP@0.5", total, f"{report.mean_average_precision:.2f}")
     table.add_row("recall@0.5", total, f"{report.recall:.2f}")
     if report.attribute_accuracy is not None:
@@ -74,6 +74,6 @@ def _table(found: "SavedDetectorReport") -> "Table":
     table.add_section()
     worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_CLASSES_SHOWN]
     for number, value in worst:
-        name = found.names[number]
-        table.add_row(Text(one_line(f"AP@0.5 {name}")), f"{found.boxes[name]:,}", f"{value:.2f}")
+        name = result.names[number]
+        table.add_row(Text(one_line(f"AP@0.5 {name}")), f"{result.boxes[name]:,}", f"{value:.2f}")
     return table

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_OBJECTS = 10
 _BAR = 20
-"""Letters of a bar of full weight."""
+"""Characters of a bar of full weight."""
 
 
 def explain(
@@ -61,21 +61,21 @@ def explain(
     predictor, regions = opened.predictor, opened.regions
     explanation = explained_by(predictor, regions, question, answer=answer, method=method)
     names = predictor.names()
-    # Where objects have no names, the table and the drawing call them alike.
+    # Objects without names are numbered, in the table and in the drawing alike.
     labels = names.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
     if drawing is not None:
         save_drawing(explanation.drawn(opened.picture, labels), drawing)
     if as_json:
         from lxmert.inference.looking import in_words
 
-        told: dict[str, Any] = {"image": image, "model": model, "unknown_words": unknown_words}
-        told |= explanation.to_dict()
-        told["objects"] = [
+        report: dict[str, Any] = {"image": image, "model": model, "unknown_words": unknown_words}
+        report |= explanation.to_dict()
+        report["objects"] = [
             in_words(regions, row, names).to_dict() | {"weight": weight}
-            for row, weight in enumerate(told["objects"])
+            for row, weight in enumerate(report["objects"])
         ]
-        told["drawing"] = None if drawing is None else str(drawing)
-        typer.echo(json.dumps(told))
+        report["drawing"] = None if drawing is None else str(drawing)
+        typer.echo(json.dumps(report))
         return
     _print(explanation, labels)
     if drawing is not None:
@@ -98,7 +98,7 @@ def _print(explanation: "Explanation", labels: tuple[str, ...]) -> None:
 
 
 def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
-    """Names with their weights, and these as bars."""
+    """Tabulate names and weights, with the weights as bars."""
     from rich.table import Table
     from rich.text import Text
 

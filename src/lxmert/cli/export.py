@@ -1,4 +1,4 @@
-"""`lxmert export`: a model as a file that answers without this package."""
+"""`lxmert export`: write a model as a file that runs without this package."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _QUESTIONS_PER_BATCH = 32
 _QUESTIONS_CHECKED = 1000
 
-# Models of no task; --task makes task models of their weights.
+# Models without a task; --task turns their weights into a task model.
 _WITHOUT_TASK = ("LxmertModel", "LxmertForPreTraining")
 
-# What a processor is saved as.
+# The files of a saved processor.
 _PROCESSOR_FILES = (
     "processor_config.json",
     "tokenizer.json",
@@ -120,7 +120,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A model to export; `task_model` is None for models of no task."""
+    """A model to export; `task_model` is None for models without a task."""
 
     model: "PreTrainedModel"
     processor: "LxmertProcessor | None"
@@ -133,7 +133,7 @@ class _Loaded:
 
 
 def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
-    """The model of a task; without --task also an encoder or a pre-trained model, as its folder says."""
+    """Load the model of a task; without --task also an encoder or a pre-trained model, as its folder says."""
     import torch
 
     import lxmert
@@ -142,18 +142,18 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
     from lxmert.weights.report import load_complete
 
     place = find_model(name)
-    found = [kind for kind in _architectures(place.folder) if kind in _WITHOUT_TASK]
-    if task is not None or not found:
-        of_task = load_task_model(name, task, file_names, place=place)
-        return _Loaded(of_task.model, of_task.processor, of_task)
-    model, _ = load_complete(getattr(lxmert, found[0]), place.folder, dtype=torch.float32)
+    kinds = [kind for kind in _architectures(place.folder) if kind in _WITHOUT_TASK]
+    if task is not None or not kinds:
+        task_model = load_task_model(name, task, file_names, place=place)
+        return _Loaded(task_model.model, task_model.processor, task_model)
+    model, _ = load_complete(getattr(lxmert, kinds[0]), place.folder, dtype=torch.float32)
     has_processor = any((place.folder / file).exists() for file in _PROCESSOR_FILES)
-    # An encoder may come without words.
+    # An encoder may come without a tokenizer.
     return _Loaded(model, LxmertProcessor.from_pretrained(place.folder) if has_processor else None)
 
 
 def _architectures(folder: Path) -> list[str]:
-    """What config.json says of the model's class; its faults are told by whoever loads the model."""
+    """Return the model's class as in config.json, whose faults are reported when the model is loaded."""
     try:
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return list(content.get("architectures") or [])
@@ -170,7 +170,7 @@ def _refuse_without_check(options: dict[str, Any]) -> None:
 def _questions(
     loaded: _Loaded, data: Path, split: str | None, limit: int | None, features: Sequence[Path]
 ) -> "Check":
-    """The questions of a data directory, to compare on."""
+    """Make a check on the questions of a data directory."""
     from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.joined_stores import open_stores
     from lxmert.data.task_examples import Part
@@ -196,7 +196,7 @@ def _questions(
 
 @dataclass(frozen=True)
 class _Batches:
-    """A data set in batches; may be gone through several times."""
+    """A data set in batches; may be iterated several times."""
 
     items: "TaskDataset"
     collate: "TaskCollator"

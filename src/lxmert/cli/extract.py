@@ -1,4 +1,4 @@
-"""`lxmert extract`: the objects of all images of a folder or list, into a feature store."""
+"""`lxmert extract`: write the objects of all images of a folder or list to a feature store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lxmert.vision.extractor import RegionExtractor
 
 SKIPPED_STATUS = 3
-"""Exit status of a run that is complete but for images or rows that could not be used."""
+"""Exit status of a run that completed, but with images or rows that could not be used."""
 
 DEFAULT_DETECTOR = "scenes"
 
@@ -130,24 +130,25 @@ def extract(
         raise typer.BadParameter(
             "--output is the folder of the pictures; give the store a folder of its own."
         )
-    found = list_images(images, Naming(names), leave_out=[output])
-    wishes = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
-    spec = _spec(detector, extractor) | {name: wish for name, wish in wishes.items() if wish is not None}
+    named_images = list_images(images, Naming(names), leave_out=[output])
+    settings = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
+    spec = _spec(detector, extractor)
+    spec |= {name: value for name, value in settings.items() if value is not None}
     ranks = Ranks.from_environment()
     try:
         with reading_bars(enabled=not quiet and ranks.rank == 0) as progress:
-            given = None if boxes is None else BoxesOfImages(boxes, progress=progress)
-        looking, on_gpu = _build(spec, device, workers, ranks)
+            boxes_of_images = None if boxes is None else BoxesOfImages(boxes, progress=progress)
+        region_extractor, on_gpu = _build(spec, device, workers, ranks)
         options = ExtractionOptions(
             dtype=dtype,
             batch_size=batch_size or (_ON_ACCELERATOR if on_gpu else 1),
             workers=workers,
-            boxes=given,
+            boxes=boxes_of_images,
             ranks=ranks,
         )
-        report = _run(found, output, looking, options, shows_progress=not quiet)
+        report = _run(named_images, output, region_extractor, options, shows_progress=not quiet)
         totals = ranks.total([report.added, report.found, len(report.skipped)])
-        if ranks.is_connected and ranks.rank == 0:  # One process alone has done so already.
+        if ranks.is_connected and ranks.rank == 0:  # A single process has done so already.
             discard_if_empty(output)
     except KeyboardInterrupt:
         if ranks.is_leader and output.is_dir():
@@ -155,7 +156,7 @@ def extract(
         raise
     finally:
         ranks.leave()
-    _tell(output, totals, ranks)
+    _print_totals(output, totals, ranks)
 
 
 def _run(
@@ -179,8 +180,8 @@ def _run(
     return report
 
 
-def _tell(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
-    """Say what all ranks did, and end with the status of it."""
+def _print_totals(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
+    """Print what all ranks did, and exit with status 3 if images were skipped."""
     added, before, skipped = totals
     if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
@@ -192,7 +193,7 @@ def _tell(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
 
 
 def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
-    """The description of the extractor that was asked for."""
+    """Return the description of the requested extractor."""
     from lxmert.inference.extractors import extractor_spec, read_description
 
     if extractor is not None:
@@ -203,7 +204,7 @@ def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
 def _build(
     spec: dict[str, Any], device: str | None, workers: int, ranks: "Ranks"
 ) -> tuple["RegionExtractor", bool]:
-    """The extractor on its device, and whether that is a GPU."""
+    """Make the extractor on its device, and return whether that is a GPU."""
     from lxmert.devices import device_of_process, usable_device
     from lxmert.vision.build import build_extractor
     from lxmert.vision.gathering import move
@@ -213,6 +214,6 @@ def _build(
         device = device_of_process(ranks.local_rank) if workers == 1 else "cpu"
     if workers > 1 and not device.startswith("cpu"):
         raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
-    where = usable_device(device)
-    move(extractor, where)
-    return extractor, where.type != "cpu"
+    target = usable_device(device)
+    move(extractor, target)
+    return extractor, target.type != "cpu"

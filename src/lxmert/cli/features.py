@@ -1,4 +1,4 @@
-"""`lxmert features`: look into feature stores, check and compare them, exchange them with original files."""
+"""`lxmert features`: inspect, verify and compare feature stores, and convert from and to original files."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
 
     try:
         images = len(FeatureStore(store))
-    except DataError:  # What is wrong is found out below, and reported with everything else.
+    except DataError:  # The fault is found again below, and reported with all others.
         images = 0
     with RateProgress("verifying", enabled=not quiet) as progress:
         report = verify_store(store, progress.start(images))
@@ -85,18 +85,20 @@ def compare(
     from lxmert.data.feature_sources import open_source
 
     with RateProgress("comparing", enabled=not quiet) as progress:
-        found = compare_features(open_source(first), open_source(second), iou, progress.start)
+        comparison = compare_features(open_source(first), open_source(second), iou, progress.start)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        typer.echo(json.dumps(comparison.to_dict(), indent=2))
         return
-    _print(_comparison_table(found, iou))
-    if worst and found.matched:
-        _print(_worst_table(found, worst))
-    for which, names in (("first", found.only_first), ("second", found.only_second)):
+    _print(_comparison_table(comparison, iou))
+    if worst and comparison.matched:
+        _print(_worst_table(comparison, worst))
+    for which, names in (("first", comparison.only_first), ("second", comparison.only_second)):
         if names:
             typer.echo(f"only in the {which} ({len(names):,}): {_some(names)}")
-    if found.other_sizes:
-        typer.echo(f"of different height or width ({len(found.other_sizes):,}): {_some(found.other_sizes)}")
+    if comparison.other_sizes:
+        typer.echo(
+            f"of different height or width ({len(comparison.other_sizes):,}): {_some(comparison.other_sizes)}"
+        )
 
 
 @app.command("import", short_help="Import an original feature file.")
@@ -176,35 +178,36 @@ def _grid() -> "Table":
     return table
 
 
-def _comparison_table(found: "FeatureComparison", iou: float) -> "Table":
+def _comparison_table(comparison: "FeatureComparison", iou: float) -> "Table":
     table = _grid()
-    table.add_row("images in both", f"{found.images:,}")
-    table.add_row("boxes", f"{found.boxes[0]:,} and {found.boxes[1]:,}")
-    share = found.matched / max(found.boxes[0], 1)
-    table.add_row(f"pairs with IoU ≥ {iou:g}", f"{found.matched:,} ({share:.1%} of the first's boxes)")
-    table.add_row("mean IoU of the pairs", _number(found.mean_iou))
+    table.add_row("images in both", f"{comparison.images:,}")
+    table.add_row("boxes", f"{comparison.boxes[0]:,} and {comparison.boxes[1]:,}")
+    share = comparison.matched / max(comparison.boxes[0], 1)
+    table.add_row(f"pairs with IoU ≥ {iou:g}", f"{comparison.matched:,} ({share:.1%} of the first's boxes)")
+    table.add_row("mean IoU of the pairs", _number(comparison.mean_iou))
     spread = "-"
-    if found.cosines is not None:
-        mean, low, least = (_number(found.cosines[key]) for key in ("mean", "fifth_percentile", "least"))
+    if comparison.cosines is not None:
+        mean, low, least = (_number(comparison.cosines[key]) for key in ("mean", "fifth_percentile", "least"))
         spread = f"{mean} (5th percentile {low}, least {least})"
     table.add_row("mean cosine of features", spread)
-    table.add_row("relative difference of features", _number(found.mean_difference))
-    table.add_row("same object id", _share(found.object_agreement))
-    table.add_row("same attribute id", _share(found.attribute_agreement))
+    table.add_row("relative difference of features", _number(comparison.mean_difference))
+    table.add_row("same object id", _share(comparison.object_agreement))
+    table.add_row("same attribute id", _share(comparison.attribute_agreement))
     return table
 
 
-def _worst_table(found: "FeatureComparison", count: int) -> "Table":
+def _worst_table(comparison: "FeatureComparison", count: int) -> "Table":
     from rich.table import Table
 
     table = Table(title="Images that agree least", title_justify="left", box=None, pad_edge=False)
     table.add_column("image", overflow="fold")
     for heading in ("boxes", "pairs", "IoU", "cosine", "same object"):
         table.add_column(heading, justify="right")
-    for one in found.worst(count):
-        same = "-" if one.same_objects is None else f"{one.same_objects:,}"
-        numbers = (_number(one.mean_iou), _number(one.mean_cosine))
-        table.add_row(one_line(one.name), f"{one.boxes[0]}, {one.boxes[1]}", f"{one.matched}", *numbers, same)
+    for image in comparison.worst(count):
+        same = "-" if image.same_objects is None else f"{image.same_objects:,}"
+        boxes, matched = f"{image.boxes[0]}, {image.boxes[1]}", f"{image.matched}"
+        numbers = (_number(image.mean_iou), _number(image.mean_cosine))
+        table.add_row(one_line(image.name), boxes, matched, *numbers, same)
     return table
 
 

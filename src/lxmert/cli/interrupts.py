@@ -1,4 +1,4 @@
-"""What is said when Ctrl-C, or a scheduler's SIGTERM, ends work that can go on."""
+"""Messages when Ctrl-C, or a scheduler's SIGTERM, ends work that can be resumed."""
 
 import os
 import signal
@@ -11,40 +11,40 @@ from types import FrameType
 import typer
 
 TERMINATED_STATUS = 143
-"""What shells report of a program that was ended by SIGTERM."""
+"""Exit status that shells report for a program ended by SIGTERM."""
 
 
 def tell_interrupted(kept: str, how: str = "run the same again to go on") -> None:
-    """One line on standard error.
+    """Print one line on standard error.
 
     Args:
-        kept: what is not lost, and where it is.
-        how: what goes on from there.
+        kept: what is kept, and where.
+        how: how to resume.
     """
     typer.echo(f"lxmert: interrupted; {kept}: {how}", err=True)
 
 
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`.
+    """Make SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`.
 
-    Whoever handles or ignores the signal already goes on doing so, and other threads may set no handler.
+    Programs that handle or ignore the signal already keep doing so, and threads cannot set a handler.
     """
     if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    has_come = False
+    is_terminated = False
     process = os.getpid()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal has_come
+        nonlocal is_terminated
         if os.getpid() != process:
             os._exit(TERMINATED_STATUS)  # A forked worker inherits the handler; it just ends.
-        # Schedulers and launchers both send it: a second one must not cut the last words short.
-        if not has_come:
-            has_come = True
+        # Schedulers and launchers both send it: a second one must not interrupt the last message.
+        if not is_terminated:
+            is_terminated = True
             if sys.platform != "win32":
-                # Processes that make batches are told to end too: torch would call that an error.
+                # Data loading processes receive it too, and torch would report their end as an error.
                 signal.signal(signal.SIGCHLD, lambda number, frame: None)
             raise KeyboardInterrupt
 
@@ -53,5 +53,5 @@ def ending_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if has_come:
+        if is_terminated:
             sys.exit(TERMINATED_STATUS)

@@ -1,4 +1,4 @@
-"""`lxmert look`: what a detector sees in one picture."""
+"""`lxmert look`: show the objects that a detector sees in one picture."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def look(
     drawing = checked_output(output or (None if as_json else name_of_drawing(image, "objects")), image)
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     picture = load_image(image)
-    # Only now: the detectors take seconds to import, a misspelt name of a picture none to tell.
+    # Only now: the detectors take seconds to import, a misspelt picture is reported at once.
     from lxmert.inference.extractors import extractor_named
     from lxmert.inference.looking import look as look_at
 
@@ -60,8 +60,8 @@ def look(
     if drawing is not None:
         save_drawing(sight.drawn(), drawing)
     if as_json:
-        told = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
-        typer.echo(json.dumps(told | sight.to_dict()))
+        request = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
+        typer.echo(json.dumps(request | sight.to_dict()))
         return
     _print(sight, drawing)
 
@@ -73,9 +73,10 @@ def _print(sight: "Sight", drawing: Path | None) -> None:
     if sight.objects:
         console.print(_table(sight))
     count = len(sight.objects)
-    found = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
-    where = "" if drawing is None else f"; drawn in {drawing}"
-    console.print(one_line(f"{found}{where}"), soft_wrap=True, highlight=False, markup=False)
+    summary = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
+    if drawing is not None:
+        summary += f"; drawn in {drawing}"
+    console.print(one_line(summary), soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(sight: "Sight") -> "Table":

@@ -1,7 +1,7 @@
-"""`lxmert`: the verbs in one place, and one rule for errors.
+"""`lxmert`: all verbs, and the handling of errors.
 
-An error is printed as one line and ends with exit status 1; `--debug`, anywhere on the line, shows the
-traceback instead. One that lxmert did not foresee says so.
+An error is printed as one line and the exit status is 1; `--debug`, anywhere on the line, shows the traceback
+instead. Unforeseen errors are reported as such.
 """
 
 import sys
@@ -41,11 +41,11 @@ app = typer.Typer(
     epilog="Add --debug to any command to see the traceback of an error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Brackets in help texts are meant: rich would take [x1, y1, x2, y2] for markup and drop it.
+    # Brackets in help texts are literal: rich would take [x1, y1, x2, y2] for markup and drop it.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Short enough for a line of the list of verbs each; longer ones would be cut off there.
+# Each fits a line of the list of verbs; longer ones would be truncated there.
 app.command("demo", short_help="Draw new pictures and ask about them.")(demo.demo)
 app.command("ask", short_help="Answer a question about a picture.")(ask.ask)
 app.command("explain", short_help="Which words and objects an answer rests on.")(explain.explain)
@@ -93,12 +93,12 @@ def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> Non
     SIGTERM.
 
     Args:
-        arguments: the words after the program's name; those of the process when None.
-        program: what the help calls the program.
+        arguments: the words after the program's name; None for those of the process.
+        program: name of the program in the help.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A sign that the output's encoding lacks, such as a tick, must not end the work.
+            # A character that the output's encoding lacks, such as a tick, must not stop the work.
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> Non
 
 
 def _in_words(error: LxmertError | OSError) -> str:
-    """The error's own text; of an error of the system the file and what is wrong with it."""
+    """Return the error's text; for a system error the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)

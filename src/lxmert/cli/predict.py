@@ -1,4 +1,4 @@
-"""`lxmert predict`: a model's answers to a split as the leaderboard's submission file."""
+"""`lxmert predict`: write a model's answers to a split as the leaderboard's submission file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from lxmert.cli.task_models import (
 )
 
 INTERRUPTED_STATUS = 130
-"""What shells report of a program that was ended by Ctrl-C."""
+"""Exit status that shells report for a program ended by Ctrl-C."""
 
 
 def predict(

@@ -1,4 +1,4 @@
-"""What `lxmert score` does with the faults of a prediction file, and how it prints the scores."""
+"""How `lxmert score` treats the faults of a prediction file and prints the scores."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -11,7 +11,7 @@ from lxmert.data.submission_faults import UNUSABLE, Fault, FaultKind
 from lxmert.data.submissions import Submission, compare_ids
 from lxmert.errors import DataError
 
-# What becomes of rows that can be scored although something is wrong with them.
+# How rows with faults are scored.
 _CONSEQUENCES = {
     FaultKind.BYTE_ORDER_MARK: "passed over; the official evaluator would stop there",
     FaultKind.DUPLICATE: "the last row counts, as in the official evaluator",
@@ -29,7 +29,7 @@ class Scores(Protocol):
     """Figures of a data set's metric."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All of them, for JSON."""
+        """Return all of them, for JSON."""
         ...
 
 
@@ -40,7 +40,7 @@ def wanted_ids(
     questions: Path | None,
     annotations: Path,
 ) -> dict[Any, None]:
-    """The ids to score, in order: those that the annotations score, of them the chosen ones.
+    """Return the ids to score, in order: those that the annotations score, limited to the chosen ones.
 
     Args:
         scored: Ids that the annotations score.
@@ -54,14 +54,14 @@ def wanted_ids(
     """
     if chosen is None:
         return dict.fromkeys(scored)
-    absent = [one for one in chosen if one not in known]
-    if absent:
+    missing = [identifier for identifier in chosen if identifier not in known]
+    if missing:
         raise DataError(
-            f"{questions}: {len(absent):,} of {len(chosen):,} questions are not in {annotations}, the first "
-            f"is {absent[0]}; the two files do not belong together"
+            f"{questions}: {len(missing):,} of {len(chosen):,} questions are not in {annotations}, the first "
+            f"is {missing[0]}; the two files do not belong together"
         )
-    kept = set(chosen)
-    return dict.fromkeys(one for one in scored if one in kept)
+    allowed = set(chosen)
+    return dict.fromkeys(identifier for identifier in scored if identifier in allowed)
 
 
 def check_usable(
@@ -73,7 +73,7 @@ def check_usable(
     allow_missing: bool,
     allow_unknown: bool = True,
 ) -> list[Fault]:
-    """Refuse predictions that cannot be scored; returns what is wrong with them nevertheless.
+    """Refuse predictions that cannot be scored, and return the faults of those that can.
 
     Raises:
         DataError: A row cannot be used, or a prediction is missing or unknown and that is not allowed.
@@ -108,16 +108,16 @@ def report_scores(
 
     Args:
         path: The prediction file.
-        submission: What was read of it.
-        faults: What is wrong with it.
+        submission: Its contents.
+        faults: Its faults.
         scores: The figures.
-        facts: More for the JSON object, first the task.
-        as_json: True prints one JSON object.
+        facts: Further entries of the JSON object, the task first.
+        as_json: Whether to print one JSON object.
     """
     if as_json:
-        told = facts | scores.to_dict()
-        told |= {"rows": submission.rows, "faults": [fault.to_dict() for fault in faults]}
-        typer.echo(json.dumps(told, indent=2))
+        report = facts | scores.to_dict()
+        report |= {"rows": submission.rows, "faults": [fault.to_dict() for fault in faults]}
+        typer.echo(json.dumps(report, indent=2))
         return
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left, for work of hours; plain lines where no terminal watches."""
+"""A progress bar with rate and time left, for work of hours; plain lines without a terminal."""
 
 import time
 from collections.abc import Callable
@@ -25,8 +25,8 @@ class RateProgress:
     """One bar on standard error. Use as a context manager.
 
     Args:
-        what: what is being done, "extracting".
-        unit: what is counted, "images".
+        what: the activity, such as "extracting".
+        unit: the things counted, such as "images".
         counted: False shows a percentage instead of the numbers, for bytes.
         enabled: False shows nothing.
     """
@@ -38,7 +38,7 @@ class RateProgress:
         self._what = what
         self._unit = unit
         self._enabled = enabled
-        self._is_watched = self._console.is_terminal
+        self._is_terminal = self._console.is_terminal
         self._started = self._line_at = time.monotonic()
         columns = (
             TextColumn("{task.description}"),
@@ -49,7 +49,7 @@ class RateProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(*columns, console=self._console, disable=not (enabled and self._is_watched))
+        self._bar = Progress(*columns, console=self._console, disable=not (enabled and self._is_terminal))
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -59,27 +59,27 @@ class RateProgress:
         self._bar.stop()
 
     def start(self, total: int, done: int = 0) -> Callable[[int], None]:
-        """Say how much there is to do and how much of it is done; returns what to call with each step."""
+        """Start the bar at `done` of `total`; returns the function to call with each step."""
         task = self._bar.add_task(self._what, total=total, completed=done)
         self._started = self._line_at = time.monotonic()
-        now_done = done
+        completed = done
 
         def advance(step: int) -> None:
-            nonlocal now_done
-            now_done += step
+            nonlocal completed
+            completed += step
             self._bar.advance(task, step)
             now = time.monotonic()
-            if self._enabled and not self._is_watched and now - self._line_at >= _SECONDS_BETWEEN_LINES:
+            if self._enabled and not self._is_terminal and now - self._line_at >= _SECONDS_BETWEEN_LINES:
                 self._line_at = now
-                self._console.print(self._line(now_done, done, total), highlight=False)
+                self._console.print(self._line(completed, done, total), highlight=False)
 
         return advance
 
-    def _line(self, now_done: int, at_start: int, total: int) -> str:
-        rate = max(now_done - at_start, 1) / max(time.monotonic() - self._started, 1e-9)
-        minutes, seconds = divmod(round((total - now_done) / rate), 60)
+    def _line(self, completed: int, at_start: int, total: int) -> str:
+        rate = max(completed - at_start, 1) / max(time.monotonic() - self._started, 1e-9)
+        minutes, seconds = divmod(round((total - completed) / rate), 60)
         left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-        return f"{self._what}: {now_done / max(total, 1):.1%} of {total:,} {self._unit}, {left}"
+        return f"{self._what}: {completed / max(total, 1):.1%} of {total:,} {self._unit}, {left}"
 
 
 class _RateColumn(ProgressColumn):

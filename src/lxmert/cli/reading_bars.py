@@ -8,7 +8,7 @@ from lxmert.data.progress import StartProgress
 
 @contextmanager
 def reading_bars(*, enabled: bool = True) -> Iterator[StartProgress]:
-    """Gives what readers take as `progress`.
+    """Yield the `progress` argument of readers.
 
     Args:
         enabled: False shows nothing.
@@ -17,7 +17,7 @@ def reading_bars(*, enabled: bool = True) -> Iterator[StartProgress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
-    # Only the bar shrinks where the terminal is narrow.
+    # In a narrow terminal only the bar shrinks.
     time_left = TimeRemainingColumn(table_column=Column(no_wrap=True))
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), time_left)
     console = Console(stderr=True)

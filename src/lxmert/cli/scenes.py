@@ -1,4 +1,4 @@
-"""`lxmert scenes make`: a data set of made pictures, with captions, questions and sentences about them."""
+"""`lxmert scenes make`: generate a data set of pictures with captions, questions and sentences."""
 
 import os
 from pathlib import Path
@@ -66,12 +66,12 @@ def make(
         console.print(_splits_table(counts, part))
     console.print(_families_table(counts))
     console.print(_blind_table(counts))
-    # Not by rich, which takes brackets in a name for markup.
+    # Not printed by rich, which would take brackets in a name for markup.
     typer.echo(f"Scenes of seed {seed} in {directory}/")
 
 
 def _splits_table(counts: "SceneCounts", part: dict[str, str]) -> "Table":
-    """Some of the counts of each split, which are given by their headings."""
+    """Tabulate some counts of each split; `part` maps headings to their names."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -84,7 +84,7 @@ def _splits_table(counts: "SceneCounts", part: dict[str, str]) -> "Table":
 
 
 def _blind_table(counts: "SceneCounts") -> "Table":
-    """What can be guessed at most by counting answers, without looking."""
+    """Tabulate the best accuracy of guessing by answer frequencies, without looking."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""`lxmert score`: official figures of any prediction file, without a model."""
+"""`lxmert score`: compute the official figures of any prediction file, without a model."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -91,9 +91,9 @@ def vqa(
         allow_missing=allow_missing,
         allow_unknown=ignore_unknown,
     )
-    said = {one: answer for one, answer in submission.predictions.items() if one in wanted}
-    asked = [example for example in examples if example.question_id in wanted]
-    scores = score(said, asked)
+    answers = {question: answer for question, answer in submission.predictions.items() if question in wanted}
+    scored = [example for example in examples if example.question_id in wanted]
+    scores = score(answers, scored)
     if per_question is not None:
         write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
     report_scores(predictions, submission, faults, scores, facts, as_json=as_json)
@@ -157,7 +157,7 @@ def gqa(
             chosen = question_ids("gqa", questions, progress=progress)
         known_choices = None if choices is None else read_gqa_choices(choices, progress=progress)
         graphs = None if scene_graphs is None else read_scene_graphs(scene_graphs, progress=progress)
-        looked_at = None if attentions is None else read_gqa_attentions(attentions, progress=progress)
+        attention_maps = None if attentions is None else read_gqa_attentions(attentions, progress=progress)
         known = dict.fromkeys(example.question_id for example in examples)
         balanced = [example.question_id for example in examples if example.is_balanced]
         wanted = wanted_ids(balanced, known, chosen, questions, source)
@@ -167,7 +167,7 @@ def gqa(
             examples,
             known_choices,
             graphs,
-            looked_at,
+            attention_maps,
             attention_kind=attention_kind,
             consistency=consistency,
             only=wanted,

@@ -1,4 +1,4 @@
-"""Scores of prediction files as tables for people."""
+"""Tables of scores for the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ _Line = tuple[str, int | None, str]
 
 
 def table_of(title: str, scores: Any) -> "Table":
-    """The table of any task's scores."""
+    """Return the table of any task's scores."""
     tables: dict[str, Callable[[str, Any], Table]] = {
         "VqaScores": partial(_table_by_type, "accuracy"),
         "GqaScores": _gqa_table,
@@ -29,7 +29,7 @@ def table_of(title: str, scores: Any) -> "Table":
 
 
 def _gqa_table(title: str, scores: "GqaScores") -> "Table":
-    """All figures of GQA, and its accuracy per kind of question."""
+    """Tabulate all figures of GQA, and its accuracy per kind of question."""
     distribution = "-" if scores.distribution is None else f"{scores.distribution:.2f} (lower is better)"
     figures: list[_Line] = [
         ("accuracy", scores.questions, _percent(scores.accuracy)),
@@ -54,7 +54,7 @@ def _gqa_table(title: str, scores: "GqaScores") -> "Table":
 
 
 def _nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
-    """All figures of NLVR2, and what tells a model that has collapsed."""
+    """Tabulate all figures of NLVR2, and those that reveal a collapsed model."""
     return _table(
         title,
         {
@@ -72,7 +72,7 @@ def _nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
 
 
 def _table_by_type(figure: str, title: str, scores: "ScoresByType") -> "Table":
-    """One figure of VQA or of soft labels, by kind of answer and question as far as the file has it."""
+    """Tabulate one figure of VQA or of soft labels, by kind of answer and question if the file has them."""
     by_type = {
         "answer type": (scores.per_answer_type, scores.questions_per_answer_type),
         "question type": (scores.per_question_type, scores.questions_per_type),
@@ -98,7 +98,7 @@ def _table(title: str, sections: Mapping[str, Sequence[_Line]], counted: str = "
     from rich.table import Table
     from rich.text import Text
 
-    # Texts, for names may hold brackets, which rich would take for markup.
+    # `Text`, because names may hold brackets, which rich would take for markup.
     table = Table(title=Text(one_line(title)), title_justify="left")
     table.add_column("figure", overflow="fold")
     table.add_column(counted, justify="right")

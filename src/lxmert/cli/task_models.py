@@ -1,4 +1,4 @@
-"""What `lxmert eval` and `lxmert predict` share: options, a model for its task, the layout of the data."""
+"""Shared by `lxmert eval`, `predict` and `export`: options, a model for its task, the layout of the data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ CompileOption = Annotated[
 
 
 def note(line: str) -> None:
-    """Say something beside the results, on standard error."""
+    """Print a note on standard error, apart from the results."""
     typer.echo(f"note: {line}", err=True)
 
 
@@ -74,9 +74,9 @@ class TaskModel:
 
     Attributes:
         task: Name of its task.
-        model: The model, on a GPU where there is one.
+        model: The model, on a GPU if there is one.
         processor: Its processor.
-        files: How the data directory is laid out.
+        files: Layout of the data directory.
     """
 
     task: str
@@ -86,7 +86,7 @@ class TaskModel:
 
     @property
     def dtype(self) -> str:
-        """What the model computes in, as `--dtype` names it."""
+        """The dtype that the model computes in, as named by `--dtype`."""
         from lxmert.inference.fast_model import answering_dtype
 
         return answering_dtype(self.model)
@@ -104,15 +104,15 @@ def load_task_model(
 
     Args:
         name: "scenes", a folder, or a hub name.
-        task: "vqa", "gqa" or "nlvr2"; None for what the model was fine-tuned on.
+        task: "vqa", "gqa" or "nlvr2"; None for the task that the model was fine-tuned on.
         file_names: Changes of the layout, as in "questions=my_{split}.json". The layout is otherwise that of
-            the recipe in the model's folder, else what `lxmert scenes make` writes.
-        local_rank: number of this process on this machine, and that of its GPU.
-        place: where the model is, if that is known already.
+            the recipe in the model's folder, else that of `lxmert scenes make`.
+        local_rank: Number of this process on this machine, which selects its GPU.
+        place: The model's location, if known already.
 
     Raises:
-        ConfigurationError: The model belongs to no task, or a file name is wrong.
-        WeightsError: No such model, or one that is not complete.
+        ConfigurationError: The model has no task, or a file name is wrong.
+        WeightsError: No such model, or an incomplete one.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What the verbs that train by a recipe share: their options, and how these become a recipe and a folder."""
+"""Shared by the verbs that train by a recipe: their options, and how these become a recipe and a folder."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -40,10 +40,10 @@ QuietOption = Annotated[
 def recipe_of(
     recipe_class: type[RecipeClass], config: Path, data: Path | None, overrides: Sequence[str] | None
 ) -> RecipeClass:
-    """The recipe of a file with the changes of the command line.
+    """Read the recipe of a file, with the changes of the command line.
 
     Raises:
-        ConfigurationError: with all faults of the recipe.
+        ConfigurationError: naming all faults of the recipe.
     """
     changes = list(overrides or ())
     if data is not None:
@@ -52,13 +52,13 @@ def recipe_of(
 
 
 def folder_of(output: Path | None, config: Path) -> Path:
-    """Where the result goes."""
+    """Return the folder of the result."""
     return output or Path("runs") / config.stem
 
 
 @contextmanager
 def telling_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Tell, where Ctrl-C ends a run that has a checkpoint, that it can go on."""
+    """Print how to resume if Ctrl-C ends a run that has a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:

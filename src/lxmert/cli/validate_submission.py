@@ -1,4 +1,4 @@
-"""`lxmert validate-submission`: whether a leaderboard will take a prediction file."""
+"""`lxmert validate-submission`: check whether a leaderboard will accept a prediction file."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Where the first word looks: the attention of the last cross-modality layer, as it is.
+"""Raw attention: that of the first word in the last cross-modality layer.
 
-The picture that papers print (Tan & Bansal 2019, appendix). It shows where information could come from, not
-what it did to the answer.
+The picture shown in papers (Tan & Bansal 2019, appendix). It shows where information could come from, not
+how it affected the answer.
 
 Shapes: see `case`.
 """
@@ -11,9 +11,9 @@ from lxmert.explain.case import Case, Weights
 
 
 def attention(case: Case) -> Weights:
-    """Attention of [CLS], of which all answers are read, to words and to objects, the mean of all heads.
+    """Attention of [CLS], which all answers are read from, to words and to objects, averaged over heads.
 
-    In 0..1; those of all objects sum to 1, those of words to what [CLS] and [SEP] leave of 1.
+    In 0..1; those of all objects sum to 1, those of words to 1 less that of [CLS] and [SEP].
 
     Raises:
         ConfigurationError: a model without cross-modality layers.

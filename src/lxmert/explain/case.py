@@ -1,4 +1,4 @@
-"""One question about one image, ready to be looked into: its inputs, its words, and an answer to explain.
+"""One question about one image, prepared for explanation: its inputs, its words, and an answer to explain.
 
 Shapes: W word pieces with [CLS] and [SEP], G words, N objects, O = max(N, 1) with padding, B variants,
 C answers, A heads, H hidden, D feature width.
@@ -20,13 +20,13 @@ from lxmert.vision.regions import Regions
 
 
 class Weights(NamedTuple):
-    """What a method gives; what the numbers measure, the method says.
+    """The result of a method, which documents what the numbers measure.
 
     Attributes:
         words: (G,) float32.
         objects: (N,) float32.
-        full: the weight of something that the answer rests on alone; None where the method knows none, so
-            that weights tell of one another only.
+        full: the weight of a sole cause of the answer; None if the method has no such scale, so that weights
+            can only be compared with one another.
     """
 
     words: Tensor
@@ -36,7 +36,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the question, as the tokenizer spells it, and the places of its pieces among the W."""
+    """A word of the question, as the tokenizer spells it, and the positions of its pieces among the W."""
 
     text: str
     places: tuple[int, ...]
@@ -46,10 +46,10 @@ class Pass(NamedTuple):
     """A forward pass that can be differentiated.
 
     Attributes:
-        score: of the answer in question, before the softmax; a scalar.
-        word_vectors: (1, W, H), the looked-up word embeddings.
+        score: of the answer to explain, before the softmax; a scalar.
+        word_vectors: (1, W, H), the word embeddings.
         features: (1, O, D).
-        output: what the model returned, with all attention maps.
+        output: the model's output, with all attention maps.
     """
 
     score: Tensor
@@ -65,7 +65,7 @@ class Case:
         predictor: the model, with its processor.
         regions: the image's objects.
         question: the text.
-        answer: the answer to explain, one of the model's; None for the one that it gives.
+        answer: the answer to explain, one of the model's; None for its prediction.
 
     Attributes:
         words: the G words of the question.
@@ -74,10 +74,10 @@ class Case:
 
     Raises:
         InputError: an answer that the model does not know.
-        ConfigurationError: the model is in 8 bits, which gives no gradients.
+        ConfigurationError: the model is in 8 bits, which has no gradients.
         TextError: a question that is empty, or has no word that the model knows.
         VocabularyError: the processor has no answers.
-        TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
+        TensorError: regions of another feature width than the model's, or infinite or NaN scores.
     """
 
     def __init__(
@@ -93,21 +93,23 @@ class Case:
         self._inputs: dict[str, Tensor] = dict(inputs)
         self.words = _words(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())
         self.objects = len(regions)
-        nothing = torch.zeros(1, len(self.words), dtype=torch.bool)
-        chances = self.chances_without(nothing, torch.zeros(1, self.objects, dtype=torch.bool))[0]  # (C,)
-        label = int(chances.argmax()) if answer is None else answers.index(answer)
-        self.answer = Answer(answers[label], float(chances[label]), label)
+        no_words, no_objects = (
+            torch.zeros(1, count, dtype=torch.bool) for count in (len(self.words), self.objects)
+        )
+        probabilities = self.probabilities_without(no_words, no_objects)[0]  # (C,)
+        label = int(probabilities.argmax()) if answer is None else answers.index(answer)
+        self.answer = Answer(answers[label], float(probabilities[label]), label)
 
     @torch.no_grad()
-    def chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
-        """The probabilities of all answers where words and objects are taken away.
+    def probabilities_without(self, words: Tensor, objects: Tensor) -> Tensor:
+        """Return the probabilities of all answers with some words and objects removed.
 
-        Words are hidden by the attention mask, the others keep their places. Objects are hidden too, and
-        their features and boxes are 0, so that an image that lost them all is one where none was found.
+        Words are hidden by the attention mask, the others keep their positions. Objects are hidden too, and
+        their features and boxes are 0, so that an image without any left equals one where none was found.
 
         Args:
-            words: (B, G) bool, True takes a word away.
-            objects: (B, N) bool, True takes an object away.
+            words: (B, G) bool, True removes a word.
+            objects: (B, N) bool, True removes an object.
 
         Returns:
             (B, C) float32, on the CPU.
@@ -115,25 +117,25 @@ class Case:
         Raises:
             TensorError: scores that are infinite or NaN.
         """
-        chances = [
-            self._chances_without(some_words, some_objects)
+        probabilities = [
+            self._probabilities_without(some_words, some_objects)
             for some_words, some_objects in zip(
                 words.split(QUESTIONS_PER_BATCH), objects.split(QUESTIONS_PER_BATCH), strict=True
             )
         ]
-        return torch.cat(chances)
+        return torch.cat(probabilities)
 
-    def _chances_without(self, words: Tensor, objects: Tensor) -> Tensor:
+    def _probabilities_without(self, words: Tensor, objects: Tensor) -> Tensor:
         inputs = {
             name: values.repeat(len(words), *[1] * (values.ndim - 1)) for name, values in self._inputs.items()
         }
         device = self._model.device
         for column, word in enumerate(self.words):
             inputs["attention_mask"][:, list(word.places)] *= ~words[:, column, None].to(device)
-        stay = ~objects.to(device)  # (B, N)
-        inputs["visual_attention_mask"][:, : self.objects] *= stay
+        remaining = ~objects.to(device)  # (B, N)
+        inputs["visual_attention_mask"][:, : self.objects] *= remaining
         for name in ("visual_feats", "visual_pos"):
-            inputs[name][:, : self.objects] *= stay[..., None]
+            inputs[name][:, : self.objects] *= remaining[..., None]
         scores = self._model(**inputs, return_dict=True).question_answering_score.float().cpu()
         check_finite(scores)
         return scores.softmax(dim=-1)
@@ -155,7 +157,7 @@ class Case:
             return Pass(output.question_answering_score[0, self.answer.label], word_vectors, features, output)
 
     def weights(self, pieces: Tensor, objects: Tensor) -> Weights:
-        """Weights of pieces (W,) and padded objects (O,) as those of words, by their sum, and of objects."""
+        """Sum weights of pieces (W,) to those of words, and drop padding from those of objects (O,)."""
         pieces = pieces.detach().float().cpu()
         by_word = [pieces[list(word.places)].sum() for word in self.words]
         return Weights(torch.stack(by_word), objects.detach().float().cpu()[: self.objects])

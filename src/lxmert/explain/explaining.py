@@ -1,4 +1,4 @@
-"""`explain`: the methods by name."""
+"""`explain`, and its methods by name."""
 
 from collections.abc import Callable
 from typing import Final
@@ -21,7 +21,7 @@ METHODS: Final[dict[str, Method]] = {
     "gradient": gradient,
     "attention": attention,
 }
-"""By name. Each documents what its numbers measure; those of two methods cannot be compared."""
+"""By name. Each documents what its weights measure; those of different methods cannot be compared."""
 
 
 def explain(
@@ -32,21 +32,21 @@ def explain(
     answer: str | None = None,
     method: str = "relevance",
 ) -> Explanation:
-    """Which words and which objects an answer rests on.
+    """Explain which words and which objects an answer rests on.
 
     Args:
-        predictor: the model, with its processor; its weights stay as they are.
-        regions: what `predictor.regions` made of an image, or features of your own.
+        predictor: the model, with its processor; its weights do not change.
+        regions: the result of `predictor.regions` for an image, or features of your own.
         question: one question.
-        answer: another answer to explain than the one that the model gives, for example the right one.
+        answer: the answer to explain instead of the model's own, for example the right one.
         method: one of `METHODS`.
 
     Raises:
-        InputError: no predictor, no such method, or an answer that the model does not know.
-        ConfigurationError: the model is in 8 bits, or lacks what the method looks at.
+        InputError: not a predictor, no such method, or an answer that the model does not know.
+        ConfigurationError: the model is in 8 bits, or lacks the layers that the method uses.
         TextError: a question that is empty, or has no word that the model knows.
         VocabularyError: the processor has no answers.
-        TensorError: regions of another width than the model reads, or scores that are infinite or NaN.
+        TensorError: regions of another feature width than the model's, or infinite or NaN scores.
     """
     if not isinstance(predictor, LxmertPredictor):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What `explain` gives: a weight for each word and each object, in numbers and as a picture.
+"""The result of `explain`: a weight for each word and each object, in numbers and as a picture.
 
 Shapes: G words, N objects.
 """
@@ -23,13 +23,13 @@ class Explanation:
 
     Attributes:
         question: as it was asked.
-        answer: what is explained, with its probability.
-        method: how; says what the weights measure.
+        answer: the answer that is explained, with its probability.
+        method: name of the method, which decides what the weights measure.
         words: the G words of the question, as the tokenizer spells them.
         word_weights: G numbers, the larger the more the answer rests on the word.
         object_weights: N numbers likewise, in the order of `regions`.
         regions: the objects.
-        full: the weight of something that the answer rests on alone; None where the method knows none.
+        full: the weight of a sole cause of the answer; None if the method has no such scale.
     """
 
     question: str
@@ -42,19 +42,19 @@ class Explanation:
     full: float | None = None
 
     def ranked_objects(self) -> list[int]:
-        """Places of the objects in `regions`, the one of the greatest weight first."""
+        """Return the positions of the objects in `regions`, greatest weight first."""
         return sorted(range(len(self.object_weights)), key=lambda row: -self.object_weights[row])
 
     def word_shares(self) -> list[float]:
-        """The words' weights in -1..1, as shares of the full weight; where none is known, of the largest."""
+        """Return the words' weights in -1..1, as shares of the full weight, or of the largest without one."""
         return _shares(self.word_weights, self.full)
 
     def object_shares(self) -> list[float]:
-        """The objects' weights in -1..1 likewise."""
+        """Return the objects' weights in -1..1 likewise."""
         return _shares(self.object_weights, self.full)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: question, answer, method, and the weights of words and objects in their order."""
+        """Return a dictionary for JSON: question, answer, method, and the weights of words and objects."""
         return {
             "question": self.question,
             "answer": {"answer": self.answer.text, "probability": round(self.answer.probability, _DIGITS)},
@@ -67,10 +67,10 @@ class Explanation:
         }
 
     def drawn(self, image: ImageSource, labels: Sequence[str] | None = None) -> Image.Image:
-        """The picture in which light falls on the objects by weight, with the words below.
+        """Draw the picture with its objects lit by weight and the words below.
 
         Args:
-            image: the picture that the regions were made of.
+            image: the picture that the regions were extracted from.
             labels: names of the N objects.
 
         Raises:

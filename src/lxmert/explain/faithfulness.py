@@ -1,7 +1,7 @@
-"""What an explanation is worth: how fast answers go wrong as what it names is taken away.
+"""Faithfulness of explanations: how fast accuracy falls as words or objects are removed by weight.
 
-The perturbation test of Chefer, Gur & Wolf 2021 (arXiv 2103.15679, section 4): with the weightiest taken away
-first accuracy should fall soon, with the least first it should stay. Words and objects are tested apart.
+The perturbation test of Chefer, Gur & Wolf 2021 (arXiv 2103.15679, section 4): accuracy should fall quickly
+if the greatest weights are removed first, and slowly if the least are. Words and objects are tested apart.
 
 Shapes: G words, N objects, S shares, C answers.
 """
@@ -20,7 +20,7 @@ from lxmert.inference.predictor import LxmertPredictor
 from lxmert.vision.regions import Regions
 
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-"""Shares that are taken away, as in the paper's code."""
+"""Shares that are removed, as in the paper's code."""
 
 Part = Literal["words", "objects"]
 
@@ -36,12 +36,12 @@ class AskedQuestion:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Accuracy as more is taken away.
+    """Accuracy as more is removed.
 
     Attributes:
         shares: S shares of the words or objects, 0..1, rising from 0 to 1.
-        most_first: accuracy in 0..1 at each share, the weightiest gone first; the lower the better.
-        least_first: likewise with the least weighty gone first; the higher the better.
+        most_first: accuracy in 0..1 at each share, the greatest weights removed first; lower is better.
+        least_first: likewise with the least weights removed first; higher is better.
     """
 
     shares: tuple[float, ...]
@@ -59,8 +59,8 @@ class Faithfulness:
         return _area(self.least_first, self.shares)
 
 
-def _area(heights: Sequence[float], places: Sequence[float]) -> float:
-    return float(torch.trapezoid(torch.tensor(heights), torch.tensor(places)))
+def _area(accuracies: Sequence[float], shares: Sequence[float]) -> float:
+    return float(torch.trapezoid(torch.tensor(accuracies), torch.tensor(shares)))
 
 
 def faithfulness(
@@ -78,8 +78,8 @@ def faithfulness(
         predictor: the model, with its processor.
         asked: at least one; those whose right answer the model does not know count as wrong.
         method: one of `METHODS`' values, or any function of a `Case`.
-        part: what is taken away.
-        shares: how much of it, rising from 0 to 1; of a share the nearest whole number is taken.
+        part: what to remove.
+        shares: shares of it to remove, rising from 0 to 1, each rounded to a whole number of items.
 
     Raises:
         InputError: no question, or no such part.
@@ -89,9 +89,13 @@ def faithfulness(
     answers = predictor.processor.require_answers()
     labels = {answer: label for label, answer in enumerate(answers)}
     right = [
-        torch.stack([chances.argmax(dim=-1) == labels.get(one.answer, -1) for chances in both])
-        for one in asked
-        for both in [_chances_both_ways(Case(predictor, one.regions, one.text), method, part, shares)]
+        torch.stack([order.argmax(dim=-1) == labels.get(question.answer, -1) for order in orders])
+        for question in asked
+        for orders in [
+            _probabilities_in_both_orders(
+                Case(predictor, question.regions, question.text), method, part, shares
+            )
+        ]
     ]
     if not right:
         raise InputError("faithfulness of no question at all; give at least one")
@@ -99,24 +103,24 @@ def faithfulness(
     return Faithfulness(tuple(shares), tuple(most_first), tuple(least_first))
 
 
-def _chances_both_ways(
+def _probabilities_in_both_orders(
     case: Case, method: Method, part: Part, shares: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Probabilities (S, C) as the weightiest go first, and as the least weighty do."""
-    found = method(case)
-    weights = found.words if part == "words" else found.objects
+    """Return probabilities (S, C) with the greatest weights removed first, and with the least first."""
+    result = method(case)
+    weights = result.words if part == "words" else result.objects
     most_first = weights.sort(descending=True, stable=True).indices
     return (
-        case.chances_without(*_gone(case, most_first, part, shares)),
-        case.chances_without(*_gone(case, most_first.flip(0), part, shares)),
+        case.probabilities_without(*_removed(case, most_first, part, shares)),
+        case.probabilities_without(*_removed(case, most_first.flip(0), part, shares)),
     )
 
 
-def _gone(case: Case, order: Tensor, part: Part, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Which words (S, G) and objects (S, N) are gone at each share."""
+def _removed(case: Case, order: Tensor, part: Part, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Return which words (S, G) and objects (S, N) are removed at each share."""
     words = torch.zeros(len(shares), len(case.words), dtype=torch.bool)
     objects = torch.zeros(len(shares), case.objects, dtype=torch.bool)
-    gone = words if part == "words" else objects
+    removed = words if part == "words" else objects
     for row, share in enumerate(shares):
-        gone[row, order[: round(share * len(order))]] = True
+        removed[row, order[: round(share * len(order))]] = True
     return words, objects

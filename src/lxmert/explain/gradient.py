@@ -1,6 +1,6 @@
-"""Gradient times input: how much of the answer's score each word vector and each feature vector makes up.
+"""Gradient times input: the contribution of each word vector and each feature vector to the answer's score.
 
-Exact for a linear model, a first guess for others (Shrikumar et al. 2016, arXiv 1605.01713).
+Exact for a linear model, a first approximation for others (Shrikumar et al. 2016, arXiv 1605.01713).
 
 Shapes: see `case`.
 """
@@ -13,13 +13,13 @@ from lxmert.explain.case import Case, Weights
 def gradient(case: Case) -> Weights:
     """Gradient of the answer's score times the input, summed over the width of a vector.
 
-    In units of the score before the softmax; negative where a word or an object speaks against the answer.
+    In units of the score before the softmax; negative if a word or an object speaks against the answer.
     """
-    made = case.forward()
-    inputs = (made.word_vectors, made.features)
-    # Without cross-modality layers no object has a part in the answer.
-    slopes = torch.autograd.grad(made.score, inputs, materialize_grads=True)
+    forward = case.forward()
+    inputs = (forward.word_vectors, forward.features)
+    # Without cross-modality layers the answer does not depend on the objects.
+    gradients = torch.autograd.grad(forward.score, inputs, materialize_grads=True)
     of_words, of_objects = (
-        (slope * values)[0].float().sum(dim=-1) for slope, values in zip(slopes, inputs, strict=True)
+        (grad * values)[0].float().sum(dim=-1) for grad, values in zip(gradients, inputs, strict=True)
     )
     return case.weights(of_words, of_objects)

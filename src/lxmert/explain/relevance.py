@@ -1,9 +1,9 @@
-"""Relevance: attention maps of all layers, weighed by their gradients and carried through to the answer.
+"""Relevance: attention maps of all layers, weighted by their gradients and propagated to the answer.
 
-Chefer, Gur & Wolf 2021 (arXiv 2103.15679), who made it for LXMERT among others; their equations are numbered
-below. Of each map (5) keeps what raises the answer's score: the mean over heads of the positive part of map
-times gradient. Four relevances are carried from layer to layer, of words to words, objects to objects, and
-of each to the other. Read is the row of [CLS], which all answers are made from.
+Chefer, Gur & Wolf 2021 (arXiv 2103.15679), who devised it for LXMERT among others; the numbers of their
+equations are given below. Of each map (5) keeps what raises the answer's score: the mean over heads of the
+positive part of map times gradient. Four relevances are propagated from layer to layer, of words to words, of
+objects to objects, and of each to the other. The result is the row of [CLS], which all answers are read from.
 
 Shapes: W words, O objects, A heads.
 """
@@ -20,7 +20,7 @@ from lxmert.explain.case import Case, Weights
 
 @dataclass(frozen=True)
 class RaisingMaps:
-    """Of each attention map what raises the answer's score, one matrix per layer.
+    """The part of each attention map that raises the answer's score, one matrix per layer.
 
     Attributes:
         words: language layers, (W, W).
@@ -41,8 +41,8 @@ class RaisingMaps:
 
 def relevance(case: Case) -> Weights:
     """Relevance of words and objects to the answer; no unit, 0 or more, comparable within one answer."""
-    made = case.forward()
-    output = made.output
+    forward = case.forward()
+    output = forward.output
     groups = (
         output.language_attentions,
         output.vision_attentions,
@@ -52,16 +52,16 @@ def relevance(case: Case) -> Weights:
         output.cross_vision_self_attentions,
     )
     maps = [weights for group in groups for weights in group]
-    # The last layer's objects have no part in the answer; a model may have no layer at all.
-    slopes = torch.autograd.grad(made.score, maps, materialize_grads=True) if maps else ()
-    raising = iter([_raising(weights, slope) for weights, slope in zip(maps, slopes, strict=True)])
+    # The answer does not depend on the last layer's objects; a model may have no layer at all.
+    gradients = torch.autograd.grad(forward.score, maps, materialize_grads=True) if maps else ()
+    raising = iter([_raising(weights, grad) for weights, grad in zip(maps, gradients, strict=True)])
     by_kind = (list(islice(raising, len(group))) for group in groups)
-    words, objects = made.word_vectors.shape[1], made.features.shape[1]
+    words, objects = forward.word_vectors.shape[1], forward.features.shape[1]
     return case.weights(*carried(RaisingMaps(*by_kind), words, objects))
 
 
 def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
-    """Carry relevance through all layers.
+    """Propagate relevance through all layers.
 
     Args:
         maps: of each layer, float32, on the CPU.
@@ -69,9 +69,9 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
         objects: O.
 
     Returns:
-        relevance of words (W,) to the first word, its own left out (0), and of objects (O,) to it.
+        relevance of words (W,) to the first word, its own set to 0, and of objects (O,) to it.
     """
-    # (8): at first each is relevant to itself alone. "wo": of objects to words, (W, O).
+    # (8): initially each is relevant only to itself. "wo": of objects to words, (W, O).
     ww, oo = (torch.eye(count, dtype=torch.float32, device="cpu") for count in (words, objects))
     wo, ow = ww.new_zeros(words, objects), ww.new_zeros(objects, words)
     for attention in maps.words:
@@ -86,11 +86,11 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
         strict=True,
     )
     for to_objects, to_words, among_words, among_objects in layers:
-        mixed_words, mixed_objects = _mixed(ww), _mixed(oo)
-        # (10) and (11), both ways from the states before the layer.
+        normal_words, normal_objects = _normalised(ww), _normalised(oo)
+        # (10) and (11), both directions from the states before the layer.
         wo, ow, ww, oo = (
-            wo + mixed_words.T @ to_objects @ mixed_objects,
-            ow + mixed_objects.T @ to_words @ mixed_words,
+            wo + normal_words.T @ to_objects @ normal_objects,
+            ow + normal_objects.T @ to_words @ normal_words,
             ww + to_objects @ ow,
             oo + to_words @ wo,
         )
@@ -101,14 +101,14 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
     return of_words, wo[0]
 
 
-def _mixed(relevance: Tensor) -> Tensor:
-    """(9): each row's relevance from layers, scaled to sum to 1, besides that of each to itself."""
+def _normalised(relevance: Tensor) -> Tensor:
+    """(9): scale each row's relevance without the identity to sum to 1, and add the identity again."""
     identity = torch.eye(len(relevance), dtype=relevance.dtype, device=relevance.device)
     gained = relevance - identity
     total = gained.sum(dim=1, keepdim=True)
     return torch.where(total > 0, gained / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0) + identity
 
 
-def _raising(weights: Tensor, slope: Tensor) -> Tensor:
+def _raising(weights: Tensor, grad: Tensor) -> Tensor:
     """(5): (1, A, Q, K) and its gradient -> (Q, K)."""
-    return (weights * slope)[0].detach().float().clamp(min=0).mean(dim=0).cpu()
+    return (weights * grad)[0].detach().float().clamp(min=0).mean(dim=0).cpu()
