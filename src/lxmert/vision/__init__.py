@@ -1,6 +1,6 @@
 """From pixels to `Regions`: box geometry, images, extractors, padding and drawing.
 
-The names are imported when first used: who only reads stored features waits neither for the detectors nor for
+The names are imported when first used: reading stored features imports neither the detectors nor
 `transformers`.
 """
 

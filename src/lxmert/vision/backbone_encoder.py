@@ -25,12 +25,12 @@ class BackboneEncoder:
 
     Args:
         model: a `transformers` vision model or backbone, or the folder or hub name of one.
-        size: side S of the resized crop in pixels; None takes the model's `image_size`, else 224.
-        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the model's
+        size: side S of the resized crop in pixels; None for the model's `image_size`, else 224.
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None for those of the model's
             folder (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
-        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
+        channel_order: "rgb", or "bgr" for a model that expects blue first; None for that of its folder.
 
     Raises:
         ConfigurationError: a size below 1, mean and std that are not three numbers, or another channel order.
@@ -67,13 +67,13 @@ class BackboneEncoder:
 
     @property
     def feature_dim(self) -> int:
-        """Number of features D, found by encoding one black crop the first time it is asked for."""
+        """Number of features D, determined on first use by encoding one black crop."""
         if self._feature_dim is None:
             self._feature_dim = int(self._encode(torch.zeros(1, 3, self.size, self.size)).shape[1])
         return self._feature_dim
 
     def __call__(self, image: Image.Image, boxes_xyxy_px: Tensor) -> Tensor:
-        """Features (N, D) float32, on the CPU, of the boxes (N, 4), x1, y1, x2, y2 inside the RGB image."""
+        """Encode boxes (N, 4), x1, y1, x2, y2 inside the RGB image, to features (N, D) float32 on the CPU."""
         if len(boxes_xyxy_px) == 0:
             return torch.zeros(0, self.feature_dim)
         features = []
@@ -89,15 +89,15 @@ class BackboneEncoder:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """A description from which `build_encoder` makes an equal encoder.
+        """Return a description from which `build_encoder` makes an equal encoder.
 
         Raises:
-            ConfigurationError: the model was made in memory and so has no name to find it by.
+            ConfigurationError: the model was made in memory and has no name.
         """
         return {"kind": "backbone", "size": self.size, **self.vision_model.to_dict()}
 
     def _encode(self, crops: Tensor) -> Tensor:
         last = self.vision_model(crops)  # (n, D, h, w) or (n, T, D)
         pooled = last.mean(dim=(2, 3)) if last.ndim == 4 else last.mean(dim=1)
-        # A clone, because tensors of inference mode could not take part in training later.
+        # A clone, because tensors made in inference mode cannot be used in training later.
         return pooled.float().cpu().clone()

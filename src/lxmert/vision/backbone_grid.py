@@ -1,8 +1,8 @@
 """`BackboneGrid`: grid features from any vision backbone of `transformers`, no detector needed.
 
 The whole picture goes through the backbone once; each cell of its last feature map, or of its patch tokens,
-is an object whose box is the cell. Jiang et al. 2020 (arXiv 2001.03615) found such features to serve nearly
-as well as a detector's.
+is an object whose box is the cell. Jiang et al. 2020 (arXiv 2001.03615) found such features nearly as good as
+a detector's.
 
 Shapes: H and W height and width of the resized picture in pixels, h and w rows and columns of the last map,
 R and C rows and columns of the grid, N = R·C objects, T tokens, D features.
@@ -24,7 +24,7 @@ from lxmert.vision.regions import Regions
 from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
 
 _STRIDES = (4, 8, 16, 32, 64)
-"""Picture pixels per token of models that merge patches on the way, such as Swin."""
+"""Picture pixels per token of models that merge patches, such as Swin."""
 
 
 class BackboneGrid:
@@ -32,19 +32,19 @@ class BackboneGrid:
 
     Args:
         model: a `transformers` vision model or backbone, or the folder or hub name of one.
-        rows: rows R of the grid; None takes those of the map as it is, and then `columns` is None too.
-        columns: columns C of the grid. Where R and C do not divide the map, a cell takes its exact share of
-            every cell of the map that it covers.
-        size: side S of the square that every picture is resized to, or its (height, width); None takes the
+        rows: rows R of the grid; None for those of the map, and then `columns` is None too.
+        columns: columns C of the grid. If R and C do not divide the map, a cell averages the cells of the map
+            that it covers, weighted by the area covered.
+        size: side S of the square that every picture is resized to, or its (height, width); None for the
             model's `image_size`, else 224.
-        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the model's
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None for those of the model's
             folder (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
-        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
+        channel_order: "rgb", or "bgr" for a model that expects blue first; None for that of its folder.
 
     Raises:
-        ConfigurationError: rows, columns, size, mean, std or channel order that are none.
+        ConfigurationError: rows, columns, size, mean, std or channel order that are not valid.
         WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
@@ -81,7 +81,7 @@ class BackboneGrid:
 
     @property
     def feature_dim(self) -> int:
-        """Number of features D, found by encoding one black picture the first time it is asked for."""
+        """Number of features D, determined on first use by encoding one black picture."""
         if self._feature_dim is None:
             self._feature_dim = int(self._map(torch.zeros(3, *self.size_hw)).shape[0])
         return self._feature_dim
@@ -89,11 +89,11 @@ class BackboneGrid:
     def __call__(
         self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """Encode each image, whatever `load_image` reads, by itself.
+        """Encode each image, of any kind that `load_image` reads, separately.
 
         Raises:
-            RegionsError: boxes were given; a grid lays its own.
-            ConfigurationError: the model cannot take pictures of this size, or gives no map of them.
+            RegionsError: boxes were given; a grid lays out its own.
+            ConfigurationError: the model does not accept pictures of this size, or returns no map.
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
@@ -108,25 +108,25 @@ class BackboneGrid:
         """`{"kind": "backbone_grid", "model": …, "rows": R, "columns": C, …}`, the weights' hash included.
 
         Raises:
-            ConfigurationError: the model was made in memory and so has no name to find it by.
+            ConfigurationError: the model was made in memory and has no name.
         """
         grid = {"rows": self.rows, "columns": self.columns, "size": list(self.size_hw)}
         return {"kind": "backbone_grid", **grid, **self.vision_model.to_dict()}
 
     def _encode(self, image: Image.Image) -> Regions:
         size_hw = (image.height, image.width)
-        found = self._map(unit_pixels(image, self.size_hw))  # (D, h, w)
-        rows, columns = self.rows or found.shape[1], self.columns or found.shape[2]
+        feature_map = self._map(unit_pixels(image, self.size_hw))  # (D, h, w)
+        rows, columns = self.rows or feature_map.shape[1], self.columns or feature_map.shape[2]
         return Regions(
             boxes_xyxy_px=grid_tiles(rows, columns, size_hw),
-            features=_pooled(found, rows, columns).flatten(1).T.contiguous(),  # (N, D)
+            features=_pooled(feature_map, rows, columns).flatten(1).T.contiguous(),  # (N, D)
             size_hw=size_hw,
             extractor=self.identity,
         )
 
     def _map(self, pixels: Tensor) -> Tensor:
         """Pixels (3, H, W) in 0..1 -> the last feature map (D, h, w), float32 on the CPU."""
-        # A clone, because tensors of inference mode could not take part in training later.
+        # A clone, because tensors made in inference mode cannot be used in training later.
         last = self.vision_model(pixels[None])[0].float().cpu().clone()
         if last.ndim == 3:
             return last
@@ -154,7 +154,7 @@ def _pooled(feature_map: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _token_grid(tokens: int, size_hw: tuple[int, int], config: Any) -> tuple[int, int, int]:
-    """Rows and columns of a token sequence, and how many tokens before them stand for no patch.
+    """Return the rows and columns of a token sequence, and the number of leading tokens that are not patches.
 
     Class, distillation and register tokens lead the sequence in every model of `transformers`.
     """

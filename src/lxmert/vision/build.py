@@ -1,7 +1,7 @@
 """Extractors and encoders from their descriptions: the inverse of `to_dict()`, used by saved processors.
 
-A new kind of extractor adds one line to `_EXTRACTORS`. Classes stand there by name and are imported when
-asked for: who looks at given boxes waits neither for the detectors nor for `transformers`.
+A new kind of extractor adds one line to `_EXTRACTORS`. Classes are listed by name and imported on demand:
+given boxes need neither the detectors nor `transformers`.
 """
 
 import inspect
@@ -39,7 +39,7 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
 
 
 def check_description(spec: Mapping[str, Any]) -> None:
-    """Refuse what `build_extractor` would refuse at once, without making anything.
+    """Check a description as far as possible without making the extractor.
 
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown or missing.
@@ -61,7 +61,7 @@ def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
 
 
 def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What a description is of, and the settings to call it with."""
+    """Return the class that a description names, and the arguments to call it with."""
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)

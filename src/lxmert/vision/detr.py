@@ -1,12 +1,12 @@
 """`TransformersDetector`: objects and features from any DETR-like object detector of `transformers`.
 
 DETR (Carion et al. 2020, arXiv 2005.12872) and its descendants (Conditional, Deformable and DAB DETR,
-RT-DETR, D-FINE, YOLOS, …) answer with a fixed number of queries, each a class, a box and a vector; the
+RT-DETR, D-FINE, YOLOS, …) output a fixed number of queries, each with a class, a box and a vector; the
 vector, the state of the query after the last decoder layer, is the object's feature. Pictures go through the
-detector's own published image processor in its Pillow form, one at a time and without padding, so that no
+detector's own published image processor in its Pillow variant, one at a time and without padding, so that no
 result depends on the other pictures of a batch.
 
-Shapes: Q queries, K object classes, N objects kept, D features, h and w height and width the detector sees.
+Shapes: Q queries, K object classes, N objects kept, D features, h and w height and width of the input.
 """
 
 import hashlib
@@ -43,17 +43,17 @@ class TransformersDetector:
 
     Args:
         model: a detector of `transformers`, or the folder or hub name of one.
-        max_objects: most objects of a picture; without a threshold exactly so many, the best-scored queries.
-        min_objects: least objects of a picture, also where fewer reach the threshold.
+        max_objects: most objects of a picture; without a threshold exactly this many, the best-scored.
+        min_objects: least objects of a picture, even if fewer reach the threshold.
         score_threshold: least score of objects beyond `min_objects`; None for a fixed number.
-        image_processor: how pictures are resized and normalised: an image processor of `transformers` or its
-            settings; None takes the one stored beside the model.
+        image_processor: resizes and normalises pictures: an image processor of `transformers` or its
+            settings; None for the one stored with the model.
         revision: branch, tag or commit of the hub; `facebook/detr-resnet-50` has its weights for
             `transformers`' own backbone in "no_timm".
         weights_hash: the fingerprint that the weights must have; None for any.
 
     Raises:
-        ConfigurationError: numbers of objects or a threshold out of range, or a model that is no detector.
+        ConfigurationError: numbers of objects or a threshold out of range, or a model that is not a detector.
         WeightsError: nothing to load, incomplete or other weights, no image processor, or a timm backbone.
     """
 
@@ -115,18 +115,18 @@ class TransformersDetector:
 
     @property
     def attribute_names(self) -> None:
-        """These detectors know no attributes."""
+        """None: these detectors do not predict attributes."""
         return None
 
     def __call__(
         self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """Find the objects of each image, whatever `load_image` reads, best-scored first.
+        """Find the objects of each image, of any kind that `load_image` reads, best-scored first.
 
         Raises:
             RegionsError: boxes were given; the detector finds its own.
-            ImageError: no image, or one too narrow for the image processor.
-            ConfigurationError: the model gives no logits, boxes and states, or cannot take such an image.
+            ImageError: not an image, or one too narrow for the image processor.
+            ConfigurationError: the model lacks logits, boxes or states, or does not accept such an image.
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} finds its own boxes; leave boxes out, or use given_boxes")
@@ -141,7 +141,7 @@ class TransformersDetector:
         """`{"kind": "detr", "model": …, …}`, the image processor's settings and the weights' hash included.
 
         Raises:
-            ConfigurationError: the model was made in memory and so has no name to find it by.
+            ConfigurationError: the model was made in memory and has no name.
         """
         return {
             "kind": "detr",
@@ -155,14 +155,14 @@ class TransformersDetector:
         }
 
     def _processor_settings(self) -> dict[str, Any]:
-        # Through JSON, because settings hold enumerations and tuples that would come back as something else.
+        # Through JSON, because enumerations and tuples in settings would not survive a round trip.
         settings: dict[str, Any] = json.loads(json.dumps(self.image_processor.to_dict()))
         return settings
 
     def _detect(self, image: Image.Image) -> Regions:
         size_hw = (image.height, image.width)
-        # Clones, because tensors of inference mode could not take part in training later.
-        logits, boxes, states = (one.clone() for one in self._run(self._pixels(image)))
+        # Clones, because tensors made in inference mode cannot be used in training later.
+        logits, boxes, states = (output.clone() for output in self._run(self._pixels(image)))
         scores, labels = _classify(logits, self._config)  # (Q,), (Q,)
         # Stable, so that queries of equal score keep their order on every machine.
         kept = scores.sort(descending=True, stable=True).indices[: self.max_objects]
@@ -181,7 +181,7 @@ class TransformersDetector:
 
     def _pixels(self, image: Image.Image) -> Tensor:
         try:
-            # Alone, a picture needs no padding; a fixed canvas around it would only shift what boxes mean.
+            # A single picture needs no padding; boxes would then be relative to the padded canvas.
             processed = self.image_processor(images=image, do_pad=False, return_tensors="pt")
         except (ValueError, ZeroDivisionError, OSError) as error:
             raise ImageError(
@@ -197,13 +197,13 @@ class TransformersDetector:
         parameter = next(self.model.parameters())
         with one_line_running(self.model, (pixels.shape[2], pixels.shape[3])):
             outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
-        found = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
-        if any(one is None for one in found):
+        fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
+        if any(field is None for field in fields):
             raise ConfigurationError(
                 f"{type(self.model).__name__} gives no logits, pred_boxes and last_hidden_state; expected a "
                 f"DETR-like object detector"
             )
-        logits, boxes, states = (one[0].float().cpu() for one in found if one is not None)
+        logits, boxes, states = (field[0].float().cpu() for field in fields if field is not None)
         # YOLOS puts its queries after the picture's patches.
         return logits, boxes, states[-len(logits) :]
 
@@ -223,10 +223,10 @@ def _check_selection(max_objects: Any, min_objects: Any, score_threshold: Any) -
 
 
 def _classify(logits: Tensor, config: Any) -> tuple[Tensor, Tensor]:
-    """The best class of each query and its probability: (Q, ≥K) -> (Q,) float32, (Q,) int64.
+    """Return the probability and the best class of each query: (Q, ≥K) -> (Q,) float32, (Q,) int64.
 
-    One logit more than there are classes, the last, means "no object", and all compete in a softmax (DETR,
-    YOLOS); otherwise every class has a sigmoid of its own (Deformable DETR and what came after it).
+    With one logit more than classes, the last means "no object", and all compete in a softmax (DETR, YOLOS);
+    otherwise every class has a sigmoid of its own (Deformable DETR and its successors).
     """
     classes = len(config.id2label)
     if logits.shape[1] not in (classes, classes + 1):
@@ -235,8 +235,8 @@ def _classify(logits: Tensor, config: Any) -> tuple[Tensor, Tensor]:
             f"id2label; expected as many, or one more for 'no object'"
         )
     has_no_object = logits.shape[1] == classes + 1 or not getattr(config, "use_focal_loss", True)
-    chances = logits.softmax(dim=1)[:, :-1] if has_no_object else logits.sigmoid()
-    scores, labels = chances.max(dim=1)
+    probabilities = logits.softmax(dim=1)[:, :-1] if has_no_object else logits.sigmoid()
+    scores, labels = probabilities.max(dim=1)
     return scores, labels
 
 
@@ -283,7 +283,7 @@ def _processor_from_settings(settings: Mapping[str, Any]) -> Any:
     from transformers import ImageProcessingMixin
 
     kind = str(settings.get("image_processor_type"))
-    # The stored name means a family; of its members the one that works on Pillow images is wanted.
+    # The stored name is that of a family; its Pillow variant is preferred.
     for name in (f"{kind}Pil", kind):
         maker = getattr(transformers, name, None)
         if isinstance(maker, type) and issubclass(maker, ImageProcessingMixin):

@@ -1,8 +1,8 @@
-"""`PooledPixels`: the plainest feature of a box there is, its shrunken crop.
+"""`PooledPixels`: the simplest feature of a box, its downscaled crop.
 
-`BackboneEncoder` (in `backbone_encoder`) asks any vision backbone of `transformers` instead.
+`BackboneEncoder` (in `backbone_encoder`) uses any vision backbone of `transformers` instead.
 
-Shapes: N boxes, H height and W width of the image, S side of the shrunken crop in pixels.
+Shapes: N boxes, H height and W width of the image, S side of the downscaled crop in pixels.
 """
 
 from typing import Any
@@ -19,15 +19,15 @@ from lxmert.faults import is_whole
 class PooledPixels:
     """The crop of each box, averaged by area to `size`×`size` RGB pixels.
 
-    Every cell of the S×S grid laid over a box is the exact mean of the picture under it, with pixels that
-    a cell covers in part counted in part; so boxes narrower than S pixels, or than one pixel, are right.
+    Every cell of the S×S grid over a box is the exact mean of the picture under it, pixels partly covered
+    being weighted by their share; so boxes narrower than S pixels, or than one pixel, are handled correctly.
 
-    Black is -1 and white is 1. Values of 0..1 would share a large positive mean, which the layer
-    normalisation after the model's first linear layer takes for the only difference from zero: all objects
-    would look alike, and learning would start late.
+    Black is -1 and white is 1. Values of 0..1 would share a large positive mean, which would dominate the
+    layer normalisation after the model's first linear layer: all objects would look alike, and learning would
+    start late.
 
     Args:
-        size: side S of the shrunken crop; there are 3·S² features, red, green, blue planes row by row.
+        size: side S of the downscaled crop; there are 3·S² features, red, green, blue planes row by row.
 
     Raises:
         ConfigurationError: a size below 1.
@@ -49,7 +49,7 @@ class PooledPixels:
         return 3 * self.size**2
 
     def __call__(self, image: Image.Image, boxes_xyxy_px: Tensor) -> Tensor:
-        """Features (N, 3·S²) float32 in -1..1 of the boxes (N, 4), x1, y1, x2, y2 inside the RGB image."""
+        """Encode boxes (N, 4), x1, y1, x2, y2 inside the RGB image, to (N, 3·S²) float32 in -1..1."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (3, H, W) uint8
         boxes = boxes_xyxy_px.detach().to("cpu", torch.float64)
         rows = cell_weights(boxes[:, 1], boxes[:, 3], self.size, pixels.shape[1])  # (N, S, H)
@@ -69,11 +69,11 @@ class PooledPixels:
 
 
 def cell_weights(starts: Tensor, ends: Tensor, cells: int, pixels: int) -> Tensor:
-    """The share of every pixel in each of the equal cells between start and end.
+    """Return the weight of every pixel in each of the equal cells between start and end.
 
     Args:
-        starts: (N,) float64, where the intervals begin, in pixels.
-        ends: (N,) float64, where they end.
+        starts: (N,) float64, starts of the intervals, in pixels.
+        ends: (N,) float64, their ends.
         cells: number of cells S per interval.
         pixels: length L of the axis.
 

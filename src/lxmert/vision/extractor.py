@@ -1,4 +1,4 @@
-"""What turns images into `Regions`: one small protocol for given boxes, grids and detectors alike.
+"""Extractors, which turn images into `Regions`: one small protocol for given boxes, grids and detectors.
 
 Shapes: N objects of one image, D features per object.
 """
@@ -14,14 +14,14 @@ from lxmert.vision.regions import Regions
 
 @runtime_checkable
 class RegionExtractor(Protocol):
-    """Makes `Regions` of images; each image is computed as if it were alone in the batch.
+    """Makes `Regions` of images; each image's result is independent of the rest of the batch.
 
-    One that lays its own boxes and takes none also says `takes_boxes = False`.
+    An extractor that lays out its own boxes and accepts none also has `takes_boxes = False`.
     """
 
     @property
     def identity(self) -> str:
-        """Names everything that the features depend on; stored in each `Regions`."""
+        """A name for everything that the features depend on; stored in each `Regions`."""
         ...
 
     @property
@@ -31,17 +31,17 @@ class RegionExtractor(Protocol):
 
     @property
     def needs_boxes(self) -> bool:
-        """True where the caller must say where the objects are."""
+        """Whether the caller must give the boxes."""
         ...
 
     def __call__(
         self, images: Sequence[Image.Image], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """One `Regions` for each RGB image; boxes (N, 4) for each, in pixels of that image."""
+        """Return one `Regions` for each RGB image; boxes are (N, 4) for each, in pixels of that image."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description from which `build_extractor` makes an equal extractor."""
+        """Return a JSON-ready description from which `build_extractor` makes an equal extractor."""
         ...
 
 
@@ -51,7 +51,7 @@ class BoxEncoder(Protocol):
 
     @property
     def identity(self) -> str:
-        """Names everything that the features depend on."""
+        """A name for everything that the features depend on."""
         ...
 
     @property
@@ -60,9 +60,9 @@ class BoxEncoder(Protocol):
         ...
 
     def __call__(self, image: Image.Image, boxes_xyxy_px: Tensor) -> Tensor:
-        """Features (N, D) float32 of the boxes (N, 4) of one RGB image."""
+        """Return features (N, D) float32 of the boxes (N, 4) of one RGB image."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description from which `build_encoder` makes an equal encoder."""
+        """Return a JSON-ready description from which `build_encoder` makes an equal encoder."""
         ...

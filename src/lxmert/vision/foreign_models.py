@@ -1,4 +1,4 @@
-"""Loading, naming and running models of `transformers` that are not ours; each failure is one clear line."""
+"""Loading, naming and running other models of `transformers`; each failure is an error of one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ _REASON_LETTERS = 200
 
 
 def local_place(name: str, revision: str | None = None) -> str:
-    """Where `transformers` is to load a model from: a folder, fetched from the hub where need be.
+    """Return the place for `transformers` to load a model from: a folder, downloaded from the hub if need be.
 
     Args:
         name: a folder or hub name.
@@ -31,23 +31,23 @@ def local_place(name: str, revision: str | None = None) -> str:
 
 
 def load_config(name: str, place: str, what: str, revision: str | None = None) -> Any:
-    """The configuration of a model.
+    """Load the configuration of a model.
 
     Args:
         name: the folder or hub name, for the error.
-        place: what `local_place` made of it.
-        what: what is looked for, for the error: "vision model" or "object detector".
+        place: the result of `local_place` for it.
+        what: the kind of model, for the error: "vision model" or "object detector".
         revision: branch, tag or commit of the hub.
 
     Raises:
-        WeightsError: no model there, none that `transformers` knows, or one whose backbone needs timm.
+        WeightsError: no model there, one unknown to `transformers`, or one whose backbone needs timm.
     """
     from transformers import AutoConfig
 
     with one_line_loading(name, what):
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
     backbone = getattr(config, "backbone_config", None)
-    kinds = {getattr(one, "model_type", None) for one in (config, backbone)}
+    kinds = {getattr(part, "model_type", None) for part in (config, backbone)}
     if kinds & _TIMM_KINDS and not is_timm_available():
         raise WeightsError(
             f"{name}: its backbone needs timm, which needs torchvision, and lxmert does without both; use a "
@@ -58,7 +58,7 @@ def load_config(name: str, place: str, what: str, revision: str | None = None) -
 
 @contextmanager
 def one_line_loading(name: str, what: str) -> Iterator[None]:
-    """Turn whatever `transformers` raises while loading into a `WeightsError` of one line."""
+    """Turn any error of `transformers` while loading into a `WeightsError` of one line."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -69,11 +69,11 @@ def one_line_loading(name: str, what: str) -> Iterator[None]:
 
 @contextmanager
 def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[None]:
-    """Turn a model's complaint about the size of its input into a `ConfigurationError` of one line.
+    """Turn a model's error about the size of its input into a `ConfigurationError` of one line.
 
     Args:
         model: the model that runs.
-        size_hw: height and width in pixels of what it is given.
+        size_hw: height and width of its input in pixels.
     """
     try:
         yield
@@ -87,10 +87,10 @@ def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[Non
 
 
 def require_model(model: Any) -> nn.Module:
-    """A model that was made in memory.
+    """Return a model made in memory, after checking that it is one.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: it is not a module.
     """
     if not isinstance(model, nn.Module):
         raise ConfigurationError(
@@ -100,10 +100,10 @@ def require_model(model: Any) -> nn.Module:
 
 
 def require_name(name: str | None, model: nn.Module) -> str:
-    """The folder or hub name of a model that is to be described.
+    """Return the folder or hub name of a model, for its description.
 
     Raises:
-        ConfigurationError: the model was made in memory and so has no name to find it by.
+        ConfigurationError: the model was made in memory and has no name.
     """
     if name is None:
         raise ConfigurationError(

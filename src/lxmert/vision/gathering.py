@@ -1,4 +1,4 @@
-"""Images, with boxes or without, or ready regions -> one `Regions` for each image, checked.
+"""From images, with or without boxes, or existing regions to one checked `Regions` for each image.
 
 Shapes: N boxes of one image.
 """
@@ -20,10 +20,10 @@ Boxes = BoxesLike | Sequence[BoxesLike]
 
 
 def as_extractor(extractor: RegionExtractor | Mapping[str, Any] | None) -> RegionExtractor | None:
-    """An extractor, or the one made from a description; None stays None.
+    """Return an extractor, made from its description if need be; None stays None.
 
     Raises:
-        ConfigurationError: neither of them, or a description that cannot be followed.
+        ConfigurationError: neither an extractor nor a valid description.
     """
     built = build_extractor(extractor) if isinstance(extractor, Mapping) else extractor
     if built is not None and not isinstance(built, RegionExtractor):
@@ -34,7 +34,7 @@ def as_extractor(extractor: RegionExtractor | Mapping[str, Any] | None) -> Regio
 
 
 def move(extractor: RegionExtractor | None, device: torch.device | str) -> None:
-    """Have the network of an extractor, or that of its encoder, run on `device`; do nothing without one."""
+    """Move the network of an extractor, or that of its encoder, to `device`; do nothing without one."""
     for part in (extractor, getattr(extractor, "encoder", None)):
         to = getattr(part, "to", None)
         if to is not None:
@@ -44,18 +44,18 @@ def move(extractor: RegionExtractor | None, device: torch.device | str) -> None:
 def regions_of_images(
     extractor: RegionExtractor | None, images: Images, boxes: Boxes | None = None
 ) -> list[Regions]:
-    """The objects of each image.
+    """Extract the objects of each image.
 
     Args:
-        extractor: finds the objects, or describes those of the boxes.
+        extractor: finds the objects, or describes those in the boxes.
         images: one image or several.
-        boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels; may be left out where the extractor finds
-            objects by itself.
+        boxes: for each image (N, 4) x1, y1, x2, y2 in its pixels; optional if the extractor finds objects by
+            itself.
 
     Raises:
         InputError: no extractor.
         ImageError: an image that cannot be read.
-        RegionsError: an extractor that needs boxes and got none, or a box that is not inside its image.
+        RegionsError: missing boxes that the extractor needs, or a box that is not inside its image.
     """
     if extractor is None:
         raise InputError(
@@ -68,17 +68,17 @@ def regions_of_images(
             f"the extractor {extractor.identity} does not find objects by itself; "
             f"give boxes=, x1, y1, x2, y2 in pixels for each image (--boxes FILE on the command line)"
         )
-    given = None if boxes is None else as_boxes_list(boxes, len(sources))
-    return extractor(load_images(sources), given)
+    boxes_xyxy_px = None if boxes is None else as_boxes_list(boxes, len(sources))
+    return extractor(load_images(sources), boxes_xyxy_px)
 
 
 def checked_regions(regions: Regions | Sequence[Regions]) -> list[Regions]:
-    """One `Regions` or several -> a list.
+    """Return one `Regions` or several as a list.
 
     Raises:
-        RegionsError: none at all, or something else among them.
+        RegionsError: none, or something else among them.
     """
-    found = [regions] if isinstance(regions, Regions) else list(regions)
-    if not found or not all(isinstance(one, Regions) for one in found):
+    listed = [regions] if isinstance(regions, Regions) else list(regions)
+    if not listed or not all(isinstance(item, Regions) for item in listed):
         raise RegionsError("regions must be a `Regions` or a list of them, one for each image")
-    return found
+    return listed

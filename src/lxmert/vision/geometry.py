@@ -1,4 +1,4 @@
-"""Box geometry in pure torch: areas, overlaps, conversions, and the check every box goes through.
+"""Box geometry in pure torch: areas, overlaps, conversions, and the validation of all boxes.
 
 Boxes are (N, 4) tensors x1, y1, x2, y2 in pixels of the original image, the origin at the top left
 corner of the top left pixel, so that the whole image of height h and width w is the box (0, 0, w, h).
@@ -19,22 +19,22 @@ from lxmert.faults import unreadable_fault
 BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 
 _OVERSHOOT_TOLERANCE_PX = 1.0
-"""Detectors and annotators round; a box may leave the image by this much before it is a mistake."""
+"""Detectors and annotators round; a box may exceed the image by this much before it is an error."""
 
 _LEAST_SIDE_OF_FRACTIONS_PX = 16
-"""In images with a shorter side, a box may well lie inside the first pixel."""
+"""In images with a shorter side, boxes may well lie inside the first pixel."""
 
 _EDGES = ("left", "top", "right", "bottom")
 
 
 def area(boxes_xyxy: Tensor) -> Tensor:
-    """Area of each box, (N, 4) -> (N,); a box whose corners are exchanged has area 0."""
+    """Area of each box, (N, 4) -> (N,); a box with swapped corners has area 0."""
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0)
     return sides[:, 0] * sides[:, 1]
 
 
 def intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """Area that each box of the first set shares with each of the second, (N, 4), (M, 4) -> (N, M)."""
+    """Area of the intersection of each box of the first set with each of the second, -> (N, M)."""
     top_left = torch.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
     bottom_right = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:])
     sides = (bottom_right - top_left).clamp(min=0)  # (N, M, 2)
@@ -42,23 +42,23 @@ def intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
 
 
 def iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """Intersection over union, (N, 4), (M, 4) -> (N, M) in 0..1; 0 where both boxes are empty."""
-    shared = intersection(first_xyxy, second_xyxy)
-    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - shared
-    return torch.where(union > 0, shared / union, torch.zeros_like(shared))
+    """Intersection over union, (N, 4), (M, 4) -> (N, M) in 0..1; 0 if both boxes are empty."""
+    overlap = intersection(first_xyxy, second_xyxy)
+    union = area(first_xyxy)[:, None] + area(second_xyxy)[None, :] - overlap
+    return torch.where(union > 0, overlap / union, torch.zeros_like(overlap))
 
 
 def clip(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Boxes moved inside an image of (height, width): a new (N, 4) tensor."""
+    """Clip boxes (N, 4) to an image of (height, width)."""
     height, width = size_hw
     limit = boxes_xyxy.new_tensor([width, height, width, height])
     return torch.minimum(boxes_xyxy.clamp(min=0), limit)
 
 
 def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Boxes moved inside an image of (height, width), those below a pixel widened to it about their middle.
+    """Clip boxes to an image, and widen sides below one pixel to one pixel about their centre.
 
-    Detectors may answer with boxes of no area, or beyond the edge; every object must have a place.
+    Detectors may return boxes without area, or beyond the edge; every object must have a position.
 
     Args:
         boxes_xyxy: (N, 4).
@@ -82,10 +82,10 @@ def cxcywh_to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
 
 
 def as_boxes(boxes: BoxesLike) -> Tensor:
-    """A tensor, array or nested list of N boxes as a (N, 4) float32 tensor; an empty list gives (0, 4).
+    """Convert a tensor, array or nested list of N boxes to a (N, 4) float32 tensor; an empty list to (0, 4).
 
     Raises:
-        RegionsError: not numbers, not four per box, or no dense tensor.
+        RegionsError: not numbers, not four per box, or not a dense tensor.
     """
     try:
         tensor = torch.as_tensor(_in_numbers(boxes))
@@ -107,14 +107,14 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
 
 
 def _in_numbers(boxes: Any) -> Any:
-    """Lists of arrays, tensors or numbers of NumPy as lists of plain numbers; all else as it is."""
+    """Convert lists of arrays, tensors or NumPy numbers to lists of plain numbers; leave all else alone."""
     if not _is_list(boxes):
         return boxes
-    return [one.tolist() if hasattr(one, "tolist") else _in_numbers(one) for one in boxes]
+    return [item.tolist() if hasattr(item, "tolist") else _in_numbers(item) for item in boxes]
 
 
 def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[Tensor]:
-    """One set of boxes, or one for each image -> a list of (N, 4) float32 tensors, one for each image.
+    """Convert one set of boxes, or one for each image, to a list of (N, 4) float32 tensors, one per image.
 
     An empty list is the empty set of a single image.
 
@@ -124,7 +124,7 @@ def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[T
     sets: list[Any] = [boxes] if _is_one_set(boxes, images) else list(boxes)
     if len(sets) != images:
         raise RegionsError(f"{len(sets)} sets of boxes for {images} images; expected one (N, 4) set for each")
-    return [as_boxes(one) for one in sets]
+    return [as_boxes(boxes_of_image) for boxes_of_image in sets]
 
 
 def _is_one_set(boxes: Any, images: int) -> bool:
@@ -135,7 +135,7 @@ def _is_one_set(boxes: Any, images: int) -> bool:
 
 
 def _depth(boxes: Any) -> int | None:
-    """How many indices lead to a number, whatever holds it; None where lists hold nothing at all."""
+    """Return the nesting depth of numbers, in lists or arrays; None if lists are empty."""
     if isinstance(boxes, (Tensor, np.ndarray)) and boxes.dtype != object:
         return None if boxes.ndim == 1 and len(boxes) == 0 else boxes.ndim
     if not _is_list(boxes) and not isinstance(boxes, np.ndarray):
@@ -149,22 +149,22 @@ def _is_list(boxes: Any) -> bool:
 
 
 def validate_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
-    """Check boxes against their image and clamp a tiny overshoot.
+    """Check boxes against their image and clamp small overshoots.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the image.
         size_hw: height and width of the image in pixels.
 
     Returns:
-        (N, 4) float32, finite, inside the image, x1 < x2 and y1 < y2. The input is left as it was.
+        (N, 4) float32, finite, inside the image, x1 < x2 and y1 < y2. The input is not changed.
 
     Raises:
-        RegionsError: naming the first offending box, what is wrong with it and by how much.
+        RegionsError: naming the first invalid box, its fault and by how much.
     """
     checked = as_boxes(boxes)
     height, width = size_hw
     _reject_first(checked, ~torch.isfinite(checked).all(dim=1), "every coordinate must be a finite number")
-    _reject_exchanged(checked)
+    _reject_swapped(checked)
 
     low = -checked[:, :2]
     high = checked[:, 2:] - checked.new_tensor([width, height])
@@ -188,7 +188,7 @@ def validate_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
 
 
 def validate_given_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
-    """`validate_boxes` for boxes that somebody drew, who may have given fractions of the image by mistake.
+    """`validate_boxes` for boxes from a user, who may have given fractions of the image by mistake.
 
     Raises:
         RegionsError: see `validate_boxes`; or all boxes of a large image lie inside its first pixel.
@@ -203,7 +203,7 @@ def validate_given_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
     return checked
 
 
-def _reject_exchanged(boxes: Tensor) -> None:
+def _reject_swapped(boxes: Tensor) -> None:
     for name, start, end in (("x", 0, 2), ("y", 1, 3)):
         wrong = ~(boxes[:, end] > boxes[:, start])
         if wrong.any():

@@ -1,4 +1,4 @@
-"""Regions where the caller says where the objects are.
+"""Regions of boxes that the caller gives.
 
 Shapes: N boxes of one image, D features per box.
 """
@@ -45,7 +45,7 @@ class GivenBoxes:
         """Encode the boxes of each image.
 
         Args:
-            images: Pillow images of any mode, or whatever else `load_image` reads.
+            images: Pillow images of any mode, or anything else that `load_image` reads.
             boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels.
 
         Raises:
@@ -56,12 +56,13 @@ class GivenBoxes:
                 f"{self.identity} does not find objects by itself; give boxes=, one (N, 4) set for each "
                 f"image (--boxes FILE on the command line)"
             )
-        upright = as_rgb_list(images)
-        if len(boxes_xyxy_px) != len(upright):
+        rgb_images = as_rgb_list(images)
+        if len(boxes_xyxy_px) != len(rgb_images):
             raise RegionsError(
-                f"{len(boxes_xyxy_px)} sets of boxes for {len(upright)} images; expected one (N, 4) set each"
+                f"{len(boxes_xyxy_px)} sets of boxes for {len(rgb_images)} images; "
+                "expected one (N, 4) set each"
             )
-        return [encode(self, image, boxes) for image, boxes in zip(upright, boxes_xyxy_px, strict=True)]
+        return [encode(self, image, boxes) for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "given_boxes", "encoder": …}`."""
@@ -69,7 +70,7 @@ class GivenBoxes:
 
 
 def encode(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
-    """Check the boxes (N, 4) against the RGB image, encode them with `extractor.encoder`, sign the result."""
+    """Check boxes (N, 4) against the RGB image and encode them with `extractor.encoder`."""
     size_hw = (image.height, image.width)
     boxes = validate_given_boxes(boxes_xyxy_px, size_hw)
     return Regions(

@@ -1,7 +1,7 @@
-"""Regions of a regular grid: every image is cut into the same number of equal tiles.
+"""Regions of a regular grid: every image is divided into the same number of equal tiles.
 
-No detector, no boxes: the paper's successors showed grid features to serve nearly as well, and a grid is
-the way to try any backbone at once.
+No detector, no boxes: later work showed grid features to be nearly as good, and a grid makes it easy to try
+any backbone.
 
 Shapes: R rows, C columns, N = R·C tiles, D features per tile.
 """
@@ -21,7 +21,7 @@ from lxmert.vision.regions import Regions
 
 
 class RegularGrid:
-    """Cuts each image into `rows`×`columns` equal tiles, row by row from the top left.
+    """Divides each image into `rows`×`columns` equal tiles, row by row from the top left.
 
     Args:
         rows: number of rows R.
@@ -48,16 +48,16 @@ class RegularGrid:
 
     @property
     def feature_dim(self) -> int:
-        """The encoder's."""
+        """Number of features D, that of the encoder."""
         return self.encoder.feature_dim
 
     def __call__(
         self, images: ImageSource | Sequence[ImageSource], boxes_xyxy_px: Sequence[Tensor] | None = None
     ) -> list[Regions]:
-        """Cut and encode each image, whatever `load_image` reads.
+        """Divide and encode each image, of any kind that `load_image` reads.
 
         Raises:
-            RegionsError: boxes were given; a grid lays its own.
+            RegionsError: boxes were given; a grid lays out its own.
         """
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
@@ -86,10 +86,10 @@ def grid_tiles(rows: int, columns: int, size_hw: tuple[int, int]) -> Tensor:
 
 
 def checked_grid(rows: Any, columns: Any) -> None:
-    """Do nothing where both are whole numbers of at least 1.
+    """Check the size of a grid.
 
     Raises:
-        ConfigurationError: one of them is not.
+        ConfigurationError: rows or columns are not integers of at least 1.
     """
     for name, value in (("rows", rows), ("columns", columns)):
         if not is_whole(value, 1):

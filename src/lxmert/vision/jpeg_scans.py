@@ -1,6 +1,6 @@
-"""How many scans a JPEG file has: each goes over all pixels anew, and a few bytes make one more.
+"""A limit on the scans of a JPEG file: each updates all pixels, and a few bytes add one more.
 
-A file of a megabyte can so keep a decoder busy for an hour. Source: ITU-T T.81, annex B.
+A file of a megabyte can thus keep a decoder busy for an hour. Source: ITU-T T.81, annex B.
 """
 
 import re
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 MOST_SCANS = 100
-"""Of a progressive picture; encoders make about ten."""
+"""Of a progressive picture; encoders write about ten."""
 
 MOST_PARTS = 10_000
 """Scans, tables, comments and so on; a picture with long metadata has some hundreds."""
 
 _CHUNK_BYTES = 2**14
 
-# After 0xFF none of these begins a part: they occur within the data of a scan, or alone.
+# The bytes excluded after 0xFF do not begin a part: they occur within the data of a scan, or alone.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
@@ -25,7 +25,7 @@ def has_too_many_scans(file: BinaryIO) -> bool:
     """Whether the first picture of a JPEG file has more than `MOST_SCANS` scans, or `MOST_PARTS` parts.
 
     Args:
-        file: open; what follows the picture, such as a film, is not read.
+        file: open for reading; data after the picture, such as a film, is not read.
     """
     scans = 0
     for number, kind in enumerate(_kinds_of_parts(file)):
@@ -39,16 +39,16 @@ def has_too_many_scans(file: BinaryIO) -> bool:
 
 def _kinds_of_parts(file: BinaryIO) -> Iterator[int]:
     file.seek(0)
-    before = b""  # A marker may lie across two chunks.
+    before = b""  # A marker may span two chunks.
     while chunk := file.read(_CHUNK_BYTES):
         data = before + chunk
-        found = _MARKER.search(data)
-        if found is None:
+        marker = _MARKER.search(data)
+        if marker is None:
             before = data[-1:]
             continue
-        yield found[1][0]
-        # Each part begins with its length; the data of a scan follow after it.
-        start = file.tell() - len(data) + found.end()
+        yield marker[1][0]
+        # Each part begins with its length; the data of a scan follows it.
+        start = file.tell() - len(data) + marker.end()
         file.seek(start)
         file.seek(start + max(2, int.from_bytes(file.read(2), "big")))
         before = b""

@@ -1,9 +1,9 @@
 """Greedy non-maximum suppression in pure torch, exact to the last bit of the overlap.
 
-The rule is that of torchvision and detectron2, which the published detector was measured with: boxes in
-descending order of score, equal scores in the order given; a box goes when its overlap with a box already
-kept is above the threshold; areas without the "+1" of the Caffe days; the overlap in float32, compared with
-the threshold as a double.
+The rule is that of torchvision and detectron2, which the published detector was evaluated with: boxes in
+descending order of score, equal scores in the order given; a box is removed if its overlap with a box already
+kept is above the threshold; areas without the "+1" of Caffe; the overlap in float32, compared with the
+threshold as a double.
 
 Shapes: N boxes, B boxes of one block.
 """
@@ -15,22 +15,22 @@ from torch import Tensor
 from lxmert.errors import TensorError
 
 _CPU_BLOCK = 128
-"""Rows of the overlap matrix at a time: 128 × 6,000 float32 stay in the second-level caches."""
+"""Rows of the overlap matrix at a time: 128 × 6,000 float32 fit the second-level caches."""
 
 _DEVICE_BLOCK = 1024
-"""On an accelerator the launches cost, not the arithmetic: fewer and larger blocks."""
+"""On an accelerator launches are the cost, not arithmetic: fewer and larger blocks."""
 
 
 @torch.no_grad()
 def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float, *, limit: int | None = None) -> Tensor:
-    """Indices of the boxes that greedy non-maximum suppression keeps, best first.
+    """Return the indices of the boxes that greedy non-maximum suppression keeps, best first.
 
     Args:
         boxes_xyxy: (N, 4) x1 <= x2 and y1 <= y2, any unit; computed in float32. Two boxes without area have
             no overlap, so that neither removes the other.
         scores: (N,) higher is better; equal scores rank in the order given.
-        threshold: overlap (intersection over union, 0 to 1) above which the worse box goes.
-        limit: stop after so many kept boxes; None keeps all. The result is the beginning of the full one.
+        threshold: overlap (intersection over union, 0 to 1) above which the lower-scored box is removed.
+        limit: greatest number of boxes to keep; None for all. The result is the beginning of the full one.
 
     Returns:
         (K,) int64 indices into `boxes_xyxy`, in descending order of score.
@@ -39,55 +39,56 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float, *, limit: int | No
         TensorError: boxes that are not (N, 4), or scores that are not (N,).
     """
     _check(boxes_xyxy, scores)
-    left = torch.argsort(scores, descending=True, stable=True)  # (N,) candidates still in the running
-    sides = boxes_xyxy.float()[left].T.contiguous()  # (4, N): one row a coordinate, read contiguously
+    candidates = torch.argsort(scores, descending=True, stable=True)  # (N,) remaining ones
+    sides = boxes_xyxy.float()[candidates].T.contiguous()  # (4, N): each coordinate contiguous
     areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
-    cut = _largest_float32_up_to(threshold)
+    limit_float32 = _largest_float32_up_to(threshold)
     block = _CPU_BLOCK if boxes_xyxy.device.type == "cpu" else _DEVICE_BLOCK
 
     kept: list[Tensor] = []
-    room = len(left) if limit is None else limit
-    while len(left) and room > 0:
+    room = len(candidates) if limit is None else limit
+    while len(candidates) and room > 0:
         head, head_areas = sides[:, :block], areas[:block]
-        winners = _resolve(_overlapping(head, head_areas, head, head_areas, cut)).to(left.device)
-        kept.append(left[:block][winners])
+        overlapping = _overlapping(head, head_areas, head, head_areas, limit_float32)
+        winners = _resolve(overlapping).to(candidates.device)
+        kept.append(candidates[:block][winners])
         room -= len(winners)
-        sides, areas, left = sides[:, block:], areas[block:], left[block:]
-        if len(left) and room > 0:
-            gone = _overlapping(head[:, winners], head_areas[winners], sides, areas, cut).any(dim=0)
-            stay = torch.nonzero(~gone)[:, 0]
-            sides, areas, left = sides[:, stay], areas[stay], left[stay]
-    return torch.cat(kept)[:limit] if kept else left[:0]
+        sides, areas, candidates = sides[:, block:], areas[block:], candidates[block:]
+        if len(candidates) and room > 0:
+            overlapping = _overlapping(head[:, winners], head_areas[winners], sides, areas, limit_float32)
+            remaining = torch.nonzero(~overlapping.any(dim=0))[:, 0]
+            sides, areas, candidates = sides[:, remaining], areas[remaining], candidates[remaining]
+    return torch.cat(kept)[:limit] if kept else candidates[:0]
 
 
 @torch.no_grad()
 def overlaps_above(boxes_xyxy: Tensor, threshold: float) -> Tensor:
-    """Which boxes overlap by more than the threshold, as `nms` sees it: (N, 4) -> (N, N) bool."""
+    """Return which boxes overlap above the threshold, as computed by `nms`: (N, 4) -> (N, N) bool."""
     sides = boxes_xyxy.float().T
     areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
     return _overlapping(sides, areas, sides, areas, _largest_float32_up_to(threshold))
 
 
 def _overlapping(
-    first: Tensor, first_areas: Tensor, second: Tensor, second_areas: Tensor, cut: float
+    first: Tensor, first_areas: Tensor, second: Tensor, second_areas: Tensor, threshold: float
 ) -> Tensor:
-    """Which pairs overlap above the threshold: (4, B), (B,), (4, N), (N,) -> (B, N) bool.
+    """Return which pairs overlap above the threshold: (4, B), (B,), (4, N), (N,) -> (B, N) bool.
 
-    In place where it can be: the time goes into memory traffic. One side left negative makes the shared area
-    negative, and so the quotient; 0 / 0 is NaN; neither is above any threshold.
+    In place where possible: memory traffic dominates. A negative width makes the intersection negative, and
+    so the quotient; 0 / 0 is NaN; neither is above any threshold.
     """
     x1, y1, x2, y2 = first.unsqueeze(2)  # four (B, 1)
     widths = torch.minimum(x2, second[2]).sub_(torch.maximum(x1, second[0]))
     heights = torch.minimum(y2, second[3]).sub_(torch.maximum(y1, second[1])).clamp_(min=0)
-    shared = widths.mul_(heights)
-    union = torch.add(first_areas[:, None], second_areas, out=heights).sub_(shared)
-    return shared.div_(union) > cut
+    intersections = widths.mul_(heights)
+    union = torch.add(first_areas[:, None], second_areas, out=heights).sub_(intersections)
+    return intersections.div_(union) > threshold
 
 
 def _resolve(overlapping: Tensor) -> Tensor:
-    """The greedy choice within one block: (B, B) bool, best first -> (K,) int64 positions kept.
+    """Make the greedy choice within one block: (B, B) bool, best first -> (K,) int64 positions kept.
 
-    Each row becomes one whole number of B bits, so that "this box removes those" is a single `or`.
+    Each row becomes one integer of B bits, so that "this box removes those" is a single `or`.
     """
     rows = np.packbits(overlapping.cpu().numpy(), axis=1, bitorder="little")
     removed = 0
@@ -100,10 +101,10 @@ def _resolve(overlapping: Tensor) -> Tensor:
 
 
 def _largest_float32_up_to(threshold: float) -> float:
-    """The cut in float32 that gives every float32 the answer that comparing it as a double would.
+    """Return the float32 threshold that compares with every float32 as the double would.
 
-    A float32 exceeds the double 0.6 exactly when it exceeds the largest float32 that does not; rounding
-    0.6 to the nearest float32 instead goes up, and would keep a box whose overlap is that very number.
+    A float32 exceeds the double 0.6 if and only if it exceeds the largest float32 that does not; rounding
+    0.6 to the nearest float32 instead rounds up, and would keep a box whose overlap is that very number.
     """
     rounded = np.float32(threshold)
     if float(rounded) > threshold:

@@ -1,8 +1,8 @@
-"""`Normalisation`: from the pixels of a picture to the numbers that a network was trained on.
+"""`Normalisation`: from the pixels of a picture to the values that a network was trained on.
 
-Published models say it in preprocessor_config.json, in several steps (rescaling, an offset, means and
-deviations, a turned channel order), each of which can be left out. Together they are one subtraction and one
-division for each channel of pixels in 0..1, and perhaps another order of the channels.
+Published models state it in preprocessor_config.json as several optional steps (rescaling, an offset, means
+and deviations, a reversed channel order). Together they are one subtraction and one division for each channel
+of pixels in 0..1, and possibly another order of the channels.
 
 Shapes: n images, H and W height and width in pixels.
 """
@@ -29,13 +29,13 @@ _BYTE = 255.0
 _ROUNDING = 1e-6
 """Published factors are 1/255 written with six digits or more."""
 
-_NOT_DONE = ("do_grayscale", "do_color_quantize")
-"""Steps of image processors that change colours and are no normalisation."""
+_UNSUPPORTED = ("do_grayscale", "do_color_quantize")
+"""Steps of image processors that change colours and are not a normalisation."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is subtracted from pixels in 0..1, what they are divided by, and the order of their channels then.
+    """Means and standard deviations of pixels in 0..1, and the order of the normalised channels.
 
     Attributes:
         mean: of red, green and blue.
@@ -63,7 +63,7 @@ class Normalisation:
 
     @property
     def fingerprint(self) -> str:
-        """Four hexadecimal digits."""
+        """A hash of the settings, four hexadecimal digits."""
         parts: tuple[Any, ...] = (self.mean, self.std)
         if self.channel_order != CHANNEL_ORDERS[0]:
             parts += (self.channel_order,)
@@ -72,12 +72,12 @@ class Normalisation:
     def but(
         self, mean: Sequence[float] | None, std: Sequence[float] | None, channel_order: str | None
     ) -> "Normalisation":
-        """This one with those values that are given in place of its own."""
-        given = {"mean": mean, "std": std, "channel_order": channel_order}
-        return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked above
+        """Return a copy with the values that are not None replaced."""
+        changes = {"mean": mean, "std": std, "channel_order": channel_order}
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]  # checked above
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Pixels (n, 3, H, W) in 0..1, red first -> what the network sees, of the same shape."""
+        """Normalise pixels (n, 3, H, W) in 0..1, red first, for the network."""
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
         normalised = (pixels - mean) / std
         return normalised if self.channel_order == CHANNEL_ORDERS[0] else normalised.flip(1)
@@ -88,20 +88,20 @@ class Normalisation:
 
 
 def published_normalisation(place: str) -> Normalisation:
-    """What the image processor stored beside a model does to colours; ImageNet's where there is none.
+    """Read the normalisation of the image processor stored with a model; ImageNet's if there is none.
 
     Args:
         place: the model's folder.
 
     Raises:
-        ConfigurationError: it does more than normalise, or its numbers are none.
+        ConfigurationError: it does more than normalise, or its values are invalid.
     """
     processor = _published_processor(place)
-    not_done = [step for step in _NOT_DONE if getattr(processor, step, False)]
-    if not_done:
+    unsupported = [step for step in _UNSUPPORTED if getattr(processor, step, False)]
+    if unsupported:
         raise ConfigurationError(
             f"{place}: its image processor changes colours in a way that is not followed here "
-            f"({', '.join(not_done)}); give mean, std and channel_order to go without"
+            f"({', '.join(unsupported)}); give mean, std and channel_order to go without"
         )
     scale, offset = _rescaling(processor, place)
     means = _of_each_channel(processor, "image_mean", IMAGENET_MEAN)
@@ -123,7 +123,7 @@ def published_normalisation(place: str) -> Normalisation:
 
 
 def _rescaling(processor: Any, place: str) -> tuple[float, float]:
-    """What pixels in 0..1 are multiplied by, and what is subtracted then."""
+    """Return the factor of pixels in 0..1, and the offset subtracted afterwards."""
     if not getattr(processor, "do_rescale", True):
         return _BYTE, 0.0
     factor = getattr(processor, "rescale_factor", None)
@@ -142,7 +142,7 @@ def _of_each_channel(processor: Any, name: str, default: tuple[float, ...]) -> t
 
 
 def _published_processor(place: str) -> Any:
-    """The image processor beside a model, its settings as attributes; something without any for none."""
+    """Load the image processor of a model, settings as attributes; an object without any if there is none."""
     from transformers import ImageProcessingMixin
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
@@ -150,7 +150,7 @@ def _published_processor(place: str) -> Any:
         with quiet_transformers():
             return AutoImageProcessor.from_pretrained(place, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError):
-        pass  # There is none, or one of a kind that is not known; then its file alone speaks.
+        pass  # There is none, or one of an unknown kind, whose file is read directly.
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(place)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The one place where images of different object counts become one batch.
+"""The one place where images with different numbers of objects become one batch.
 
 Shapes: B images, N objects of one image, O the most objects of any image in the batch, D features.
 """
@@ -29,24 +29,24 @@ def pad_regions(regions: Sequence[Regions]) -> dict[str, Tensor]:
     if len(regions) == 0:
         raise RegionsError("no regions to batch; expected those of at least one image")
     width = regions[0].feature_dim
-    for index, one in enumerate(regions):
-        if one.feature_dim != width:
+    for index, item in enumerate(regions):
+        if item.feature_dim != width:
             raise RegionsError(
-                f"image {index} has {one.feature_dim} features per object ({one.extractor}) and image 0 has "
-                f"{width} ({regions[0].extractor}); expected one extractor for the whole batch"
+                f"image {index} has {item.feature_dim} features per object ({item.extractor}) and image 0 "
+                f"has {width} ({regions[0].extractor}); expected one extractor for the whole batch"
             )
-        if one.extractor != regions[0].extractor:
+        if item.extractor != regions[0].extractor:
             raise RegionsError(
-                f"image {index} was looked at by {one.extractor} and image 0 by {regions[0].extractor}; "
+                f"image {index} was looked at by {item.extractor} and image 0 by {regions[0].extractor}; "
                 f"expected one extractor for the whole batch"
             )
-    batch, objects = len(regions), max(1, *(len(one) for one in regions))
+    batch, objects = len(regions), max(1, *map(len, regions))
     device = regions[0].device
     visual_feats = torch.zeros(batch, objects, width, device=device)
     visual_pos = torch.zeros(batch, objects, 4, device=device)
     mask = torch.zeros(batch, objects, dtype=torch.int64, device=device)
-    for index, one in enumerate(regions):
-        visual_feats[index, : len(one)] = one.features
-        visual_pos[index, : len(one)] = one.boxes_xyxy_unit()
-        mask[index, : len(one)] = 1
+    for index, item in enumerate(regions):
+        visual_feats[index, : len(item)] = item.features
+        visual_pos[index, : len(item)] = item.boxes_xyxy_unit()
+        mask[index, : len(item)] = 1
     return {"visual_feats": visual_feats, "visual_pos": visual_pos, "visual_attention_mask": mask}

@@ -1,4 +1,4 @@
-"""Pixels of any mode or dtype -> 8 bits, red, green and blue.
+"""Conversion of pixels of any mode or dtype to 8 bits, red, green and blue.
 
 Shapes: H height, W width of the image in pixels.
 """
@@ -14,7 +14,7 @@ from lxmert.errors import ImageError
 from lxmert.faults import unreadable_fault
 
 CHANNEL_ORDERS = ("rgb", "bgr")
-"""Which channel networks see first; pictures are red, green, blue."""
+"""The channel orders of networks; pictures are red, green, blue."""
 
 _LARGEST_8_BIT = 255
 _LARGEST_16_BIT = 65_535
@@ -22,10 +22,10 @@ _WHITE = 255
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """A picture of any of Pillow's modes as RGB, transparent pixels laid on white; `name` is for the error.
+    """Convert a picture of any Pillow mode to RGB, transparency over white; `name` is for the error.
 
     Raises:
-        ImageError: values beyond what the mode stands for, or a mode that has no colours.
+        ImageError: values out of the mode's range, or a mode that has no colours.
     """
     if image.mode.startswith("I"):
         if image.mode == "I":
@@ -45,7 +45,7 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def from_array(values: np.ndarray, name: str) -> Image.Image:
-    """An array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, or grey of uint16, as a picture.
+    """Convert an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, or grey of uint16, to a picture.
 
     Raises:
         ImageError: another shape or dtype.
@@ -64,10 +64,10 @@ def from_array(values: np.ndarray, name: str) -> Image.Image:
 
 
 def from_tensor(values: Tensor) -> Image.Image:
-    """A tensor (1, H, W), (3, H, W) or (4, H, W) of uint8, or of floats in 0..1, as a picture.
+    """Convert a tensor (1, H, W), (3, H, W) or (4, H, W) of uint8, or of floats in 0..1, to a picture.
 
     Raises:
-        ImageError: another shape or dtype, floats beyond 0..1, or no dense tensor.
+        ImageError: another shape or dtype, floats beyond 0..1, or not a dense tensor.
     """
     if fault := unreadable_fault("image tensor", values):
         raise ImageError(fault)
@@ -82,7 +82,7 @@ def from_tensor(values: Tensor) -> Image.Image:
 
 
 def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
-    # Of 16 bits such a picture would be black; from an array of int32 it is one of 8 bits.
+    # As 16 bits such a picture would be black; an array of int32 with these values has 8 bits.
     high = int(values.max())
     if 0 < high <= _LARGEST_8_BIT and int(values.min()) >= 0:
         raise ImageError(
@@ -91,12 +91,12 @@ def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
 
 
 def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) -> Image.Image:
-    # Pillow's 32-bit mode "I" has no range of its own; it is met where a 16-bit file was opened.
+    # Pillow's 32-bit mode "I" has no range of its own; it results from opening a 16-bit file.
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > _LARGEST_16_BIT:
         raise ImageError(f"{name}: integer pixels reach from {low} to {high}; expected 16 bits, 0..65535")
     grey = np.round(values.astype(np.float32) * (255.0 / _LARGEST_16_BIT)).astype(np.uint8)
-    if isinstance(transparent, int):  # A palette's transparency may have stayed behind as bytes.
+    if isinstance(transparent, int):  # A palette's transparency may be left over as bytes.
         grey[values == transparent] = _WHITE
     return Image.fromarray(grey)
 

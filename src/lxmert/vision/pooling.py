@@ -17,13 +17,13 @@ from torch import Tensor
 from lxmert.errors import TensorError
 
 _TABLE_BYTES = 64 * 2**20
-"""What the maxima over larger windows may take beside the feature map itself."""
+"""Memory limit of the maxima over larger windows, besides the feature map itself."""
 
 _CPU_CHUNK_BYTES = 2**20
-"""Boxes are pooled a few at a time, so that what is read and written several times stays in the cache."""
+"""Boxes are pooled a few at a time, so that data accessed repeatedly stays in the cache."""
 
 _DEVICE_CHUNK_BYTES = 2**28
-"""On an accelerator every chunk costs launches; memory is bounded all the same."""
+"""On an accelerator every chunk costs launches, but memory still needs a bound."""
 
 
 class _Spans(NamedTuple):
@@ -39,9 +39,9 @@ class _Spans(NamedTuple):
 class MaxPoolTables:
     """Maxima over windows of one feature map, for pooling any number of boxes from it.
 
-    A bin of any size is the union of overlapping windows whose sides are powers of two, and a maximum does
-    not mind a cell counted twice. The maxima of the windows are computed once; a bin then costs one to four
-    look-ups of C contiguous numbers, or a few more where the memory limit leaves out large windows.
+    A bin of any size is the union of overlapping windows whose sides are powers of two, and a maximum may
+    count a cell twice. The maxima of the windows are computed once; a bin then costs one to four look-ups of
+    C contiguous numbers, or a few more if the memory limit excludes large windows.
 
     Args:
         feature_map: (C, H, W) floating point; channels_last saves a copy. Gradients flow back to it.
@@ -92,16 +92,16 @@ class MaxPoolTables:
             self._look_ups(down, self._levels * self.height * self.width, self.width),
             self._look_ups(across, self.height * self.width, 1),
         )
-        found = (
+        window_maxima = (
             self._rows.index_select(0, (y_row[:, :, None] + x_row[:, None, :]).flatten())  # (R·P·P, C)
             for y_row, x_row in pairs
         )
-        best = reduce(torch.maximum, found)
+        maxima = reduce(torch.maximum, window_maxima)
         empty = ((down.length == 0)[:, :, None] | (across.length == 0)[:, None, :]).flatten()
-        return best.masked_fill(empty[:, None], 0) if bool(empty.any()) else best
+        return maxima.masked_fill(empty[:, None], 0) if bool(empty.any()) else maxima
 
     def _look_ups(self, spans: _Spans, level_stride: int, cell_stride: int) -> list[Tensor]:
-        """Along one axis, the windows that together cover each bin: a list of (R, P) terms of row numbers."""
+        """Return the windows that cover each bin along one axis, as (R, P) terms of row numbers."""
         length = spans.length.clamp(min=1)
         level = torch.zeros_like(length)
         for exponent in range(1, self._levels):
@@ -113,21 +113,21 @@ class MaxPoolTables:
 
 
 def roi_max_pool(feature_map: Tensor, boxes_xyxy: Tensor, *, scale: float, resolution: int) -> Tensor:
-    """Largest value in each of P×P bins of each box (RoIPool), all coordinates rounded to whole cells.
+    """Return the maximum in each of P×P bins of each box (RoIPool), all coordinates rounded to whole cells.
 
     All in float32, as in the C implementations: first and last cell are `box · scale` rounded, halves away
     from zero; the box has `n = max(last - first + 1, 1)` cells, a bin `n / P`, and bin k covers the cells
-    from `floor(k · n / P)` to before `ceil((k + 1) · n / P)`, cut to the map. Neighbouring bins may share
-    cells. To pool from one map several times, keep a `MaxPoolTables`.
+    from `floor(k · n / P)` up to but not including `ceil((k + 1) · n / P)`, clipped to the map. Neighbouring
+    bins may share cells. To pool from one map several times, keep a `MaxPoolTables`.
 
     Args:
         feature_map: (C, H, W) floating point.
-        boxes_xyxy: (R, 4) in pixels of the network's input; they may leave the map.
+        boxes_xyxy: (R, 4) in pixels of the network's input; they may exceed the map.
         scale: cells per pixel, for example 1 / 16.
         resolution: bins along each side, P.
 
     Returns:
-        (R, C, P, P) in the feature map's dtype; 0 where a bin has no cell. The gradient goes to the largest
+        (R, C, P, P) in the feature map's dtype; 0 for a bin without cells. The gradient goes to the largest
         cell of each bin, divided among equal ones.
 
     Raises:
@@ -139,16 +139,16 @@ def roi_max_pool(feature_map: Tensor, boxes_xyxy: Tensor, *, scale: float, resol
 def roi_align(
     feature_map: Tensor, boxes_xyxy: Tensor, *, scale: float, resolution: int, samples: int = 2
 ) -> Tensor:
-    """Mean of S×S bilinear samples in each of P×P bins of each box (RoIAlign, half-pixel variant).
+    """Return the mean of S×S bilinear samples in each of P×P bins of each box (RoIAlign, half-pixel variant).
 
-    Cell (y, x) of the map is a sample at its middle, hence `box · scale - 0.5`; nothing is rounded. A sample
-    up to one cell outside the map takes the value at the edge, one further out is 0. Bilinear weights of a
+    Cell (y, x) of the map is a sample at its centre, hence `box · scale - 0.5`; nothing is rounded. A sample
+    up to one cell outside the map has the value at the edge, one further out is 0. The bilinear weights of a
     point are a product over the two axes, and so is their mean over a grid of points: each bin is a weighted
     sum over rows of a weighted sum over columns, two matrix products.
 
     Args:
         feature_map: (C, H, W) floating point.
-        boxes_xyxy: (R, 4) in pixels of the network's input; they may leave the map.
+        boxes_xyxy: (R, 4) in pixels of the network's input; they may exceed the map.
         scale: cells per pixel, for example 1 / 16.
         resolution: bins along each side, P.
         samples: sample points along each side of a bin, S.
@@ -181,13 +181,13 @@ def roi_align(
 
 
 def _window_maxima(cells: Tensor, levels: int) -> Tensor:
-    """Maxima over windows of 2^a×2^b cells from each cell on, cut at the map's end: -> (L, L, H, W, C)."""
+    """Compute maxima over windows of 2^a×2^b cells from each cell on, clipped to the map: (L, L, H, W, C)."""
     tall = [cells]
     for level in range(1, levels):
         tall.append(_wider(tall[-1], 2 ** (level - 1), 0))
     tables = []
-    for one in tall:
-        row = [one]
+    for column_maxima in tall:
+        row = [column_maxima]
         for level in range(1, levels):
             row.append(_wider(row[-1], 2 ** (level - 1), 1))
         tables.extend(row)
@@ -195,7 +195,7 @@ def _window_maxima(cells: Tensor, levels: int) -> Tensor:
 
 
 def _wider(maxima: Tensor, step: int, axis: int) -> Tensor:
-    """Maxima over windows of twice the side, from those of side `step`."""
+    """Compute maxima over windows of twice the side, from those of side `step`."""
     size = maxima.shape[axis]
     if step >= size:
         return maxima
@@ -204,10 +204,10 @@ def _wider(maxima: Tensor, step: int, axis: int) -> Tensor:
 
 
 def _bins(low: Tensor, high: Tensor, scale: float, resolution: int, size: int) -> _Spans:
-    """Cells of each bin along one axis of `size` cells: edges (R,), (R,) in pixels -> spans (R, P)."""
+    """Compute the cells of each bin along one axis of `size` cells: edges (R,) in pixels -> spans (R, P)."""
     first = _round_half_away(low * scale)
     extent = (_round_half_away(high * scale) - first + 1).clamp(min=1)
-    # A tensor divisor: float32 by float32, as in C. Extents such as 57 depend on this very rounding.
+    # A tensor divisor: float32 by float32, as in C. Extents such as 57 depend on this rounding.
     bin_cells = (extent / torch.full_like(extent, resolution))[:, None]  # (R, 1)
     edges = torch.arange(resolution + 1, dtype=torch.float32, device=low.device)  # (P + 1,)
     start = (torch.floor(edges[:-1] * bin_cells) + first[:, None]).clamp(0, size)
@@ -217,14 +217,14 @@ def _bins(low: Tensor, high: Tensor, scale: float, resolution: int, size: int) -
 
 
 def _round_half_away(values: Tensor) -> Tensor:
-    """C's `round`: halves go away from zero (torch's go to the even neighbour)."""
+    """Round as in C: halves away from zero (torch rounds them to even)."""
     size = values.abs()
     whole = size.floor()
     return (whole + (size - whole >= 0.5)) * values.sign()
 
 
 def _sample_weights(start: Tensor, end: Tensor, resolution: int, samples: int, size: int) -> Tensor:
-    """Weight of each cell in the mean of each bin's samples along one axis: (R,), (R,) -> (R, P, size)."""
+    """Return each cell's weight in the mean of a bin's samples along one axis: (R,), (R,) -> (R, P, size)."""
     points = (torch.arange(resolution * samples, dtype=torch.float32, device=start.device) + 0.5) / samples
     at = start[:, None] + points * ((end - start) / resolution)[:, None]  # (R, P·S) in cells
     inside = (at >= -1) & (at <= size)
@@ -240,7 +240,7 @@ def _boxes_at_a_time(like: Tensor, elements_per_box: int) -> int:
 
 
 def _checked_boxes(boxes_xyxy: Tensor) -> Tensor:
-    """(R, 4) float32 without gradient.
+    """Return boxes (R, 4) as float32 without gradient, after checking them.
 
     Raises:
         TensorError: not (R, 4), or a coordinate that is not finite.

@@ -1,7 +1,7 @@
-"""`Regions`: the objects of one image, the one value between vision and everything else.
+"""`Regions`: the objects of one image, the one interface between vision and everything else.
 
-Boxes, features and, where an extractor knows them, object and attribute labels. Checked once on
-construction; whoever receives a `Regions` need not check again.
+Boxes, features and, if the extractor provides them, object and attribute labels. Checked once on
+construction; receivers of `Regions` need not check them again.
 
 Shapes: N objects (varies from image to image, 0 allowed), D features per object.
 """
@@ -20,7 +20,7 @@ from lxmert.vision.geometry import validate_boxes
 
 _FORMAT = "lxmert-regions-1"
 _LARGEST_SIDE_PX = 2**32 - 1
-"""What a feature store can say."""
+"""The largest that a feature store can represent."""
 
 _TENSORS = (
     "boxes_xyxy_px",
@@ -38,10 +38,10 @@ class Regions:
 
     Attributes:
         boxes_xyxy_px: (N, 4) float32, x1, y1, x2, y2 in pixels of the original image; x1 < x2, y1 < y2.
-            A box that leaves the image by at most one pixel is clamped, by more is an error.
+            A box that exceeds the image by at most one pixel is clamped; by more is an error.
         features: (N, D) float32, finite.
         size_hw: height and width of the original image in pixels.
-        extractor: identity of what made the features, for example "given-boxes/pooled-pixels-10".
+        extractor: identity of the extractor, for example "given-boxes/pooled-pixels-10".
         object_ids: (N,) int64 class of each object, or None.
         object_scores: (N,) float32 in 0..1, or None.
         attribute_ids: (N,) int64, or None.
@@ -78,9 +78,9 @@ class Regions:
 
     @classmethod
     def trusted(cls, **checked: Any) -> Self:
-        """Regions of fields that were checked when first made, without another look at every number.
+        """Make regions of fields that were checked before, without checking every number again.
 
-        For readers of files that only ever held checked regions. Whoever makes new numbers constructs.
+        For readers of files that only ever held checked regions. New values must go through the constructor.
         """
         regions = cls.__new__(cls)
         regions.__dict__.update(checked)
@@ -97,17 +97,17 @@ class Regions:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """Device of the tensors."""
         return self.features.device
 
     def boxes_xyxy_unit(self) -> Tensor:
-        """Boxes as fractions of the image's width and height, (N, 4) float32 in 0..1."""
+        """Return boxes as fractions of the image's width and height, (N, 4) float32 in 0..1."""
         height, width = self.size_hw
         scale = self.boxes_xyxy_px.new_tensor([width, height, width, height])
         return (self.boxes_xyxy_px / scale).clamp(0.0, 1.0)
 
     def select(self, indices: Tensor | list[int] | slice) -> "Regions":
-        """The chosen objects in the given order, as a new `Regions`.
+        """Return the selected objects in the given order, as a new `Regions`.
 
         Args:
             indices: int64 positions, a (N,) boolean mask, or a slice.
@@ -121,17 +121,17 @@ class Regions:
             chosen = torch.as_tensor(indices)
             chosen = chosen.long() if chosen.numel() == 0 and chosen.dtype != torch.bool else chosen
         try:
-            picked = {name: tensor[chosen.to(tensor.device)] for name, tensor in self._tensors().items()}
+            selected = {name: tensor[chosen.to(tensor.device)] for name, tensor in self._tensors().items()}
         except (IndexError, RuntimeError) as error:
             raise RegionsError(f"cannot select from {len(self)} objects: {error}") from error
-        return self._with(picked)
+        return self._with(selected)
 
     def to(self, device: torch.device | str) -> "Regions":
-        """A copy with all tensors on `device`."""
+        """Return a copy with all tensors on `device`."""
         return self._with({name: tensor.to(device) for name, tensor in self._tensors().items()})
 
     def equals(self, other: object, tolerance: float = 0.0) -> bool:
-        """True where `other` holds the same objects, floats within an absolute `tolerance`."""
+        """Whether `other` holds the same objects, floats within an absolute `tolerance`."""
         if not isinstance(other, Regions):
             return False
         if (self.size_hw, self.extractor) != (other.size_hw, other.extractor):
@@ -144,10 +144,10 @@ class Regions:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write to one safetensors file; image size and extractor go to its metadata."""
+        """Write one safetensors file, with image size and extractor in its metadata."""
         from safetensors.torch import save_file
 
-        # Clones, because the format refuses tensors that share their memory.
+        # Clones, because the format refuses tensors that share memory.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in self._tensors().items()
@@ -161,7 +161,7 @@ class Regions:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
             RegionsError: no such file, not a safetensors file, or not one that `save` wrote.
@@ -179,10 +179,10 @@ class Regions:
         unknown = tensors.keys() - set(_TENSORS)
         if unknown:
             raise RegionsError(f"{path}: unknown entries {', '.join(sorted(unknown))}")
-        absent = {"size_hw", "extractor"} - metadata.keys()
-        if absent:
+        missing = {"size_hw", "extractor"} - metadata.keys()
+        if missing:
             raise RegionsError(
-                f"{path}: does not state {', '.join(sorted(absent))}; write it again with Regions.save"
+                f"{path}: does not state {', '.join(sorted(missing))}; write it again with Regions.save"
             )
         try:
             size_hw = json.loads(metadata["size_hw"])
@@ -203,7 +203,7 @@ class Regions:
         )
 
     def _with(self, tensors: dict[str, Tensor]) -> "Regions":
-        # Checked once, rows stay right when picked or moved; checking anew would make a GPU wait.
+        # Selecting and moving rows keeps them valid; checking again would synchronise a GPU.
         changed = copy.copy(self)
         for name, tensor in tensors.items():
             _set(changed, name, tensor)
@@ -272,8 +272,8 @@ def _checked_scores(scores: Any, name: str, objects: int) -> Tensor | None:
         raise RegionsError(
             f"{name} have shape {tuple(scores.shape)}; expected ({objects},), one for each box"
         )
-    good = (scores >= 0) & (scores <= 1)
-    if not good.all():
-        row = int((~good).nonzero()[0])
+    valid = (scores >= 0) & (scores <= 1)
+    if not valid.all():
+        row = int((~valid).nonzero()[0])
         raise RegionsError(f"{name} of box {row} is {scores[row].item():g}; expected a number in 0..1")
     return scores.to(torch.float32)

@@ -1,9 +1,9 @@
-"""The extractor of a saved processor: made when it is first needed, found where its folder has gone.
+"""The extractor of a saved processor: built when first needed, and found even if its folder was moved.
 
-A description that is kept in a file names a model that lies in the file's folder or beside it from there,
-with a dot in front, so that both can be moved together; one that lies elsewhere by its whole path, so that it
-is found from wherever a command runs. Other names are as ever: of the embedded model, of the hub, or of a
-folder as seen from where the command runs.
+A description stored in a file names a model in the file's folder or next to it by a relative path that begins
+with a dot, so that both can be moved together; one elsewhere by its absolute path, so that it is found from
+any working folder. Other names keep their meaning: the embedded model, a hub name, or a folder relative to
+the working folder.
 """
 
 import os
@@ -20,19 +20,19 @@ _NAMES = ("detector", "model")
 """Settings of extractors and encoders that name a model."""
 
 _EMBEDDED = ("detector", "scenes")
-"""The detector that ships in the package, whatever folder has its name."""
+"""The detector that ships in the package, even if a folder has its name."""
 
-_HERE, _BESIDE = "./", "../"
+_INSIDE, _SIBLING = "./", "../"
 
 
 @dataclass(frozen=True)
 class SavedExtractor:
-    """An extractor that is not made yet.
+    """An extractor that is not built yet.
 
     Args:
-        spec: its description, as `build_extractor` takes it.
-        origin: what holds the description, for messages.
-        identity: what it was known by when it was saved; None where that was not kept.
+        spec: its description, for `build_extractor`.
+        origin: where the description comes from, for messages.
+        identity: its identity when it was saved; None if that was not stored.
 
     Raises:
         ConfigurationError: no such kind of extractor, or settings that it does not have.
@@ -51,15 +51,15 @@ class SavedExtractor:
         return str(self.spec["kind"])
 
     def to_dict(self) -> dict[str, Any]:
-        """What `build_extractor` makes the extractor of."""
+        """Return the description, for `build_extractor`."""
         return dict(self.spec)
 
     def build(self) -> RegionExtractor:
-        """The extractor.
+        """Build the extractor.
 
         Raises:
             ConfigurationError: impossible settings.
-            WeightsError: its model is not where the description says, or is another.
+            WeightsError: its model is not where the description says, or is a different one.
         """
         try:
             return build_extractor(self.spec)
@@ -72,47 +72,47 @@ class SavedExtractor:
 
 
 def as_kept(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A description as a file in `folder` keeps it; its models are found from where the command runs."""
+    """Return a description for a file in `folder`, from one relative to the working folder."""
 
-    def kept(name: str) -> str:
+    def stored(name: str) -> str:
         if not Path(name).is_dir():
             return name
         path, home = Path(os.path.abspath(name)), Path(os.path.realpath(folder))
-        # A link beside the folder is as good as a copy.
+        # A link next to the folder is as good as a copy.
         path = Path(os.path.realpath(path.parent), path.name)
         if path.is_relative_to(home):
-            return _HERE + path.relative_to(home).as_posix()
-        return _BESIDE + path.name if path.parent == home.parent else str(path)
+            return _INSIDE + path.relative_to(home).as_posix()
+        return _SIBLING + path.name if path.parent == home.parent else str(path)
 
-    return _renamed(spec, kept)
+    return _renamed(spec, stored)
 
 
 def as_found(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The inverse of `as_kept`; a name that leads to no folder from there stays as it is."""
+    """Undo `as_kept`; a relative name that is not a folder is left as it is."""
 
-    def found(name: str) -> str:
-        # From where the folder really is, whatever links lead to it.
+    def resolved(name: str) -> str:
+        # Relative to the real folder, whatever links lead to it.
         path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
-        return path if name.startswith((_HERE, _BESIDE)) and os.path.isdir(path) else name
+        return path if name.startswith((_INSIDE, _SIBLING)) and os.path.isdir(path) else name
 
-    return _renamed(spec, found)
+    return _renamed(spec, resolved)
 
 
 def left_behind(spec: Mapping[str, Any]) -> list[str]:
-    """The models of a description that lie on this machine, and do not travel with it."""
-    found: list[str] = []
+    """Return the models of a description that are local folders, which do not move with it."""
+    folders: list[str] = []
 
-    def noted(name: str) -> str:
+    def collect(name: str) -> str:
         if Path(name).is_dir():
-            found.append(name)
+            folders.append(name)
         return name
 
-    _renamed(spec, noted)
-    return found
+    _renamed(spec, collect)
+    return folders
 
 
 def _renamed(spec: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-    """A description with its models, that of an encoder too, renamed."""
+    """Return a description with its models renamed, including that of an encoder."""
     renamed = dict(spec)
     for key, value in spec.items():
         if key == "encoder" and isinstance(value, Mapping):

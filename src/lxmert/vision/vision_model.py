@@ -1,9 +1,9 @@
 """`VisionModel`: any vision model or backbone of `transformers` with its normalisation.
 
-The encoder of crops and the grid of a whole image both look through it.
-Pooler layers are passed over on purpose: many published checkpoints lack them (every one of a ViT that
-classifies), and `transformers` then fills them with random numbers. Those are taken out, so that the weights
-have the same fingerprint at every load.
+Both the encoder of crops and the grid of a whole image use it.
+Pooler layers are deliberately ignored: many published checkpoints lack them (such as every ViT classifier),
+and `transformers` then initialises them at random. Those are removed, so that the weights have the same
+fingerprint at every load.
 
 Shapes: n images, S side in pixels, T tokens, D features, h and w rows and columns of the last feature map.
 """
@@ -36,27 +36,27 @@ from lxmert.weights.report import BATCH_COUNTER, load_reported
 
 DEFAULT_SIDE_PX = 224
 
-_PICTURE_HALF = "vision_model"
+_VISION_PART = "vision_model"
 _POOLER = "pooler"
 _RANDOM_PATCHES = "noise"
-"""The argument by which masked autoencoders choose the patches that they see; without it they draw them."""
+"""The argument by which masked autoencoders choose their visible patches, drawn at random by default."""
 
 
 class VisionModel:
-    """A vision model, and what its pixels must look like.
+    """A vision model with the normalisation of its input.
 
     Args:
         model: a `transformers` vision model or backbone, or the folder or hub name of one.
-        mean: red, green, blue means of the normalisation (pixels in 0..1); None takes those of the folder
-            that the model is loaded from, or was (preprocessor_config.json), else ImageNet's.
+        mean: red, green, blue means of the normalisation (pixels in 0..1); None for those of the folder that
+            the model is or was loaded from (preprocessor_config.json), else ImageNet's.
         std: the standard deviations, like `mean`.
         weights_hash: the fingerprint that the weights must have; None for any.
-        channel_order: "rgb", or "bgr" for a model that sees blue first; None takes the one of its folder.
+        channel_order: "rgb", or "bgr" for a model that expects blue first; None for that of its folder.
 
     Raises:
-        ConfigurationError: no model, one that sees random parts of a picture, mean or std that are not three
-            numbers, another channel order, or an image processor in the model's folder that does more to
-            colours than this.
+        ConfigurationError: not a model, one that sees random parts of a picture, mean or std that are not
+            three numbers, another channel order, or an image processor in the model's folder that does more
+            than normalise.
         WeightsError: the folder or hub name cannot be loaded, or holds other or incomplete weights.
     """
 
@@ -68,7 +68,7 @@ class VisionModel:
         weights_hash: str | None = None,
         channel_order: str | None = None,
     ) -> None:
-        is_whole = None not in (mean, std, channel_order)
+        is_complete = None not in (mean, std, channel_order)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
             place: str | None = local_place(self.name)
@@ -76,11 +76,11 @@ class VisionModel:
         else:
             self.model = require_model(model)
             self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
-            place = None if is_whole or self.name is None else _settings_place(self.name)
-        # A dual encoder such as CLIP: its picture half is what sees.
-        self.model = getattr(self.model, _PICTURE_HALF, self.model).eval()
+            place = None if is_complete or self.name is None else _settings_place(self.name)
+        # Of a dual encoder such as CLIP only the vision part is used.
+        self.model = getattr(self.model, _VISION_PART, self.model).eval()
         self._refuse_random_patches()
-        published = Normalisation() if place is None or is_whole else published_normalisation(place)
+        published = Normalisation() if place is None or is_complete else published_normalisation(place)
         self.normalisation = published.but(mean, std, channel_order)
         self.weights_hash = hash_weights(self.model)
         require_weights(self.name, self.weights_hash, weights_hash)
@@ -97,7 +97,7 @@ class VisionModel:
 
     @property
     def native_side_px(self) -> int:
-        """Side of the square images that the model was made for."""
+        """Side of the square images that the model was trained on."""
         side = getattr(getattr(self.model, "config", None), "image_size", None)
         if isinstance(side, (list, tuple)):
             side = side[0]
@@ -109,10 +109,10 @@ class VisionModel:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Name, normalisation and fingerprint: the arguments that make an equal one.
+        """Return name, normalisation and fingerprint: the arguments that make an equal one.
 
         Raises:
-            ConfigurationError: the model was made in memory and so has no name to find it by.
+            ConfigurationError: the model was made in memory and has no name.
         """
         return {
             "model": require_name(self.name, self.model),
@@ -122,10 +122,10 @@ class VisionModel:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """The last feature map (n, D, h, w), or token sequence (n, T, D), of pixels (n, 3, H, W) in 0..1.
+        """Return the last feature map (n, D, h, w) or tokens (n, T, D) of pixels (n, 3, H, W) in 0..1.
 
         Raises:
-            ConfigurationError: the model cannot take images of this size.
+            ConfigurationError: the model does not accept images of this size.
         """
         normalised = self.normalisation(pixels)
         parameter = next(self.model.parameters())
@@ -151,7 +151,7 @@ class VisionModel:
 
 
 def unit_pixels(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None = None) -> Tensor:
-    """An RGB image, or the part inside a box (4,), resized by Pillow to (height, width): (3, H, W) in 0..1.
+    """Resize an RGB image, or the part inside a box (4,), by Pillow to (height, width): (3, H, W) in 0..1.
 
     The corners of the box, x1, y1, x2, y2, need not lie on whole pixels.
     """
@@ -161,10 +161,10 @@ def unit_pixels(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None
 
 
 def checked_side(size: Any) -> int:
-    """A side in pixels that is a whole number of at least 1.
+    """Return a side in pixels, after checking it.
 
     Raises:
-        ConfigurationError: it is not.
+        ConfigurationError: it is not an integer of at least 1.
     """
     if not is_whole(size, 1):
         raise ConfigurationError(f"images of size {size!r}; expected a whole number of pixels of at least 1")
@@ -172,10 +172,10 @@ def checked_side(size: Any) -> int:
 
 
 def _settings_place(name: str) -> str:
-    """The folder with the settings of a model that was loaded before.
+    """Return the folder with the settings of a model that was loaded before.
 
     Raises:
-        ConfigurationError: it is out of reach.
+        ConfigurationError: it cannot be reached.
     """
     reason = "no such folder"
     if Path(name).is_dir():
@@ -192,7 +192,7 @@ def _settings_place(name: str) -> str:
 
 
 def _load_model(name: str, place: str) -> nn.Module:
-    """The model of a folder, without the poolers that its checkpoint lacks.
+    """Load the model of a folder, without the poolers that its checkpoint lacks.
 
     Raises:
         WeightsError: no vision model there.
@@ -202,7 +202,7 @@ def _load_model(name: str, place: str) -> nn.Module:
 
     config = load_config(name, place, "vision model")
     is_backbone = any("Backbone" in architecture for architecture in config.architectures or ())
-    # Not AutoBackbone: it asks the hub even about local folders, and takes an offline hub for timm.
+    # Not AutoBackbone: it asks the hub even about local folders, and mistakes an offline hub for timm.
     kind = (MODEL_FOR_BACKBONE_MAPPING if is_backbone else MODEL_MAPPING).get(type(config), None)
     is_model = isinstance(kind, type) and issubclass(kind, nn.Module)
     if not is_model or "pixel_values" not in inspect.signature(kind.forward).parameters:
@@ -215,7 +215,7 @@ def _load_model(name: str, place: str) -> nn.Module:
     for gap in (*report.missing, *report.reshaped):
         if (pooler := _pooler_of(gap)) is not None:
             model.set_submodule(pooler, nn.Identity())
-    prefix = f"{_PICTURE_HALF}." if hasattr(model, _PICTURE_HALF) else ""
+    prefix = f"{_VISION_PART}." if hasattr(model, _VISION_PART) else ""
 
     def counts(gap: str) -> bool:
         return gap.startswith(prefix) and not gap.endswith(BATCH_COUNTER) and _pooler_of(gap) is None
@@ -229,6 +229,6 @@ def _load_model(name: str, place: str) -> nn.Module:
 
 
 def _pooler_of(tensor: str) -> str | None:
-    """The pooler that a tensor belongs to, "pooler" of "pooler.dense.weight"; None where to none."""
+    """Return the pooler that a tensor belongs to, "pooler" for "pooler.dense.weight"; None without one."""
     parts = tensor.split(".")
     return ".".join(parts[: parts.index(_POOLER) + 1]) if _POOLER in parts else None
