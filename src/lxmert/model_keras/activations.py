@@ -58,10 +58,10 @@ _ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str) -> Activation:
-    """The function that `hidden_act` names.
+    """Return the function named by `hidden_act`.
 
     Raises:
-        ConfigurationError: the Keras half lacks it: one with weights of its own, or a new one.
+        ConfigurationError: the Keras models lack it: one with weights of its own, or a new one.
     """
     if name not in _ACTIVATIONS:
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """Multi-head attention, and the residual layers built on it (paper section 3.2, equations 1 to 8).
 
-Scores are at least float32, and the lowest number of float32 is added to those of hidden keys. A query that
-may see no key then attends to all keys alike, at any precision, instead of giving NaN.
+Scores are at least float32, and the lowest number of float32 is added to those of hidden keys. A query with
+no visible key then attends to all keys equally, at any precision, instead of producing NaN.
 
 Shapes: B batch, Q queries, K keys, H hidden, A heads, d = H / A width of a head.
 """
@@ -43,7 +43,7 @@ class TFLxmertAttention(TFLxmertLayerBase):
     def call(
         self, hidden_states: Any, context: Any, attention_mask: Any = None, output_attentions: bool = False
     ) -> tuple[Any, Any]:
-        """Let queries gather from a context.
+        """Attend from queries to a context.
 
         Args:
             hidden_states: (B, Q, H), the queries.
@@ -73,7 +73,7 @@ class TFLxmertAttention(TFLxmertLayerBase):
 
 
 class TFLxmertAttentionOutput(TFLxmertLayerBase):
-    """Linear layer, dropout, residual sum and normalisation after an attention."""
+    """Linear layer, dropout, residual connection and normalisation after an attention."""
 
     parts = ("dense", "LayerNorm", "dropout")
 
@@ -125,7 +125,7 @@ class TFLxmertSelfAttentionLayer(TFLxmertLayerBase):
         output_attentions: bool = False,
         first_only: bool = False,
     ) -> tuple[Any, Any]:
-        """States (B, Q, H), with `first_only` (B, 1, H), attend to all of them; and weights or None."""
+        """Self-attention of (B, Q, H) -> (B, Q, H), with `first_only` (B, 1, H); and weights or None."""
         queries = input_tensor[:, :1] if first_only else input_tensor
         attended, weights = self.self(
             queries, input_tensor, attention_mask, output_attentions=output_attentions

@@ -40,9 +40,9 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         check_inputs(self.config, arguments)
 
     def encode_objects(self, visual_feats: Any, visual_pos: Any, visual_attention_mask: Any = None) -> Any:
-        """Encode the objects of images as far as no word has a part in it: `object_states` of `call`.
+        """Run the layers that see only objects; the result is `object_states` of `call`.
 
-        Whoever asks several questions about an image need do this only once.
+        For several questions about an image this is needed only once.
 
         Args:
             visual_feats: see `call`.
@@ -55,12 +55,12 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
-        given = {
+        inputs = {
             "visual_feats": visual_feats,
             "visual_pos": visual_pos,
             "visual_attention_mask": visual_attention_mask,
         }
-        check_objects(self.config, None, {name: value for name, value in given.items() if value is not None})
+        check_objects(self.config, None, {name: value for name, value in inputs.items() if value is not None})
         mask = hidden_keys(visual_attention_mask, self.compute_dtype)
         return self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
 
@@ -81,7 +81,7 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         pooled_only: bool = False,
         object_states: Any = None,
     ) -> TFLxmertModelOutput | tuple[Any, ...]:
-        """Encode a batch of texts and images; what calling the model does.
+        """Encode a batch of texts and images; called by `model(...)`.
 
         Inputs may come by keyword, by position, as one list or tuple in this order, or as one dictionary.
 
@@ -94,16 +94,16 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
             visual_attention_mask: (B, O), 1 for an object, 0 for padding; all 1 when not given.
             token_type_ids: (B, W) integers in 0..type_vocab_size-1, text segments; all 0 when not given.
             inputs_embeds: (B, W, H) word vectors instead of `input_ids`.
-            output_attentions: return attention maps; by default as `config.output_attentions` says.
-            output_hidden_states: return the states after every layer; by default as the configuration says.
-            return_dict: return an output object rather than a tuple; by default as the configuration says.
-            training: whether dropout acts.
+            output_attentions: return attention maps; by default `config.output_attentions`.
+            output_hidden_states: return the states after every layer; by default that of the configuration.
+            return_dict: return an output object rather than a tuple; by default that of the configuration.
+            training: whether dropout is active.
             output_all_attentions: return, besides the maps of `output_attentions`, those of objects to words
                 and of the self-attentions of the cross-modality layers.
             pooled_only: leave `language_output` and `vision_output` out. Unless states or maps are asked for,
                 most of the last cross-modality layer is then not computed.
-            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`;
-                states and maps cannot be asked for then.
+            object_states: (B, O, H), the result of `encode_objects`, instead of `visual_feats` and
+                `visual_pos`; states and maps cannot be asked for then.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

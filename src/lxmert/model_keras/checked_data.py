@@ -1,10 +1,10 @@
-"""Data sets whose batches are checked before a step of training, evaluation or prediction sees them.
+"""Data sets whose batches are checked before a step of training, evaluation or prediction.
 
-Inside a compiled step values cannot be read, so whatever Keras takes batches from (`tf.data`, a PyDataset, a
-generator, a DataLoader of torch) is looked at on its way there, where values are still at hand. Arrays need
-none of this: they are checked at once, see `training.py`.
+Values cannot be read inside a compiled step, so the batches of a data set (`tf.data`, a PyDataset, a
+generator, a DataLoader of torch) are checked on their way there. Arrays need none of this: they are checked
+at once, see `training.py`.
 
-Source: Keras 3 takes a `DataAdapter` of its own in the place of data.
+Source: Keras 3 accepts a `DataAdapter` in place of data.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,10 +23,10 @@ Check = Callable[[Any], None]
 
 
 class CheckedData(DataAdapter):
-    """What Keras makes of data, with a look at every batch.
+    """Keras' adapter of data, with a check of every batch.
 
     Args:
-        check: the look.
+        check: checks a batch.
         x: the data.
         **more: `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and `steps_per_epoch` of `fit`.
     """
@@ -53,7 +53,7 @@ class CheckedData(DataAdapter):
         return _Loader(self._data.get_torch_dataloader(), self._checked)
 
     def get_tf_dataset(self) -> Any:
-        """See `DataAdapter`; the look is a step of the pipeline, which runs beside the model."""
+        """See `DataAdapter`; the check is a step of the pipeline, which runs in parallel with the model."""
         import tensorflow as tf
 
         data = self._data.get_tf_dataset()
@@ -110,7 +110,7 @@ class CheckedData(DataAdapter):
 
 
 class _Loader:
-    """A loader of torch with a look at every batch."""
+    """A torch loader with a check of every batch."""
 
     def __init__(self, loader: Any, check: Callable[[Any], Any]) -> None:
         self._loader, self._check = loader, check
@@ -130,9 +130,9 @@ def are_arrays(x: Any) -> bool:
 
 
 class Kept:
-    """Keeps the values of a model where a loop of Keras ends by an error; stands before `keras.Model`.
+    """Keeps the values of a model if a loop of Keras fails; comes before `keras.Model` among the bases.
 
-    Under JAX Keras takes the values out of the variables while it runs.
+    Under JAX Keras removes the values from the variables while it runs.
     """
 
     _taken: tuple[tuple[keras.Variable, Any], ...] = ()

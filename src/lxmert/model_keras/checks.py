@@ -1,9 +1,9 @@
-"""Checks of what a caller hands to a Keras model; each fault is one clear TensorError.
+"""Checks of the inputs of a Keras model; each fault is one clear TensorError.
 
-Shapes and dtypes are checked always, also of symbolic tensors, as far as they are known. Values are checked
-only where reading them has no side effect: not while a graph is made, and not on an accelerator (a check
-would wait for its queue). Of NumPy arrays they are checked always. The counterpart of `model/checks.py`; the
-words of the faults stand in `lxmert.faults`, once for both.
+Shapes and dtypes are always checked, of symbolic tensors too as far as they are known. Values are checked
+only where reading them has no side effect: not while a graph is traced, and not on an accelerator (a check
+would force a synchronisation). Those of NumPy arrays are always checked. The counterpart of
+`model/checks.py`; the messages are in `lxmert.faults`, shared by both.
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
@@ -42,7 +42,7 @@ _NOT_DENSE = ("RaggedTensor", "SparseTensor")
 
 
 class _Given(NamedTuple):
-    """What is known of a tensor, to be checked in its place."""
+    """The known properties of a tensor, checked in its place."""
 
     shape: Shape
     dtype: Any
@@ -50,7 +50,7 @@ class _Given(NamedTuple):
 
 
 def values_of(tensor: Any) -> np.ndarray | None:
-    """The values as a NumPy array where looking at them costs neither a graph nor a wait, else None."""
+    """Return the values as a NumPy array if that needs neither a graph nor synchronisation, else None."""
     if isinstance(tensor, np.ndarray | _Given):
         return tensor if isinstance(tensor, np.ndarray) else tensor.values
     backend = keras.config.backend()
@@ -115,8 +115,8 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
         batch, length = check_shape("input_ids", ids, (None, None), "batch, words")
         check_ids("input_ids", ids, config.vocab_size, "vocab_size")
     else:
-        wish = (None, None, config.hidden_size)
-        batch, length, _ = check_shape("inputs_embeds", vectors, wish, "batch, words, hidden_size")
+        expected = (None, None, config.hidden_size)
+        batch, length, _ = check_shape("inputs_embeds", vectors, expected, "batch, words, hidden_size")
         _check_numbers("inputs_embeds", vectors, "what makes the word vectors")
     if batch == 0:
         raise TensorError(EMPTY_BATCH)
@@ -135,7 +135,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
 
     Args:
         config: configuration of the model.
-        batch: B; None takes that of the objects.
+        batch: B; None for that of the objects.
         arguments: by name, those that are not None.
 
     Raises:
@@ -148,13 +148,13 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
         if name not in arguments:
             raise TensorError(missing_objects(name))
     features, positions = arguments["visual_feats"], arguments["visual_pos"]
-    wish: Shape = (batch, None, config.visual_feat_dim)
-    given, count, _ = check_shape("visual_feats", features, wish, "batch, objects, visual_feat_dim")
+    expected: Shape = (batch, None, config.visual_feat_dim)
+    given, count, _ = check_shape("visual_feats", features, expected, "batch, objects, visual_feat_dim")
     batch = given if batch is None else batch
     if count == 0:
         raise TensorError(NO_OBJECT)
-    wish = (batch, count, config.visual_pos_dim)
-    check_shape("visual_pos", positions, wish, "batch, objects, visual_pos_dim")
+    expected = (batch, count, config.visual_pos_dim)
+    check_shape("visual_pos", positions, expected, "batch, objects, visual_pos_dim")
     if "visual_attention_mask" in arguments:
         _check_mask(
             "visual_attention_mask", arguments["visual_attention_mask"], (batch, count), "batch, objects"
@@ -167,8 +167,8 @@ def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[st
     states, mask = arguments["object_states"], arguments.get("visual_attention_mask")
     if "visual_feats" in arguments or "visual_pos" in arguments:
         raise TensorError(OBJECTS_TWICE)
-    wish: Shape = (batch, None, config.hidden_size)
-    batch, count, _ = check_shape("object_states", states, wish, "batch, objects, hidden_size")
+    expected: Shape = (batch, None, config.hidden_size)
+    batch, count, _ = check_shape("object_states", states, expected, "batch, objects, hidden_size")
     if mask is not None:
         _check_mask("visual_attention_mask", mask, (batch, count), "batch, objects")
 
@@ -181,7 +181,7 @@ def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
 
 
 def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
-    """Raise unless `mask` has the `expected` shape and, where values can be read, holds 0 and 1 alone."""
+    """Raise unless `mask` has the `expected` shape and, if values can be read, holds only 0 and 1."""
     check_shape(name, mask, expected, meaning)
     # No `:=` in these functions: AutoGraph, which reads them inside tf.function, does not know it.
     values = values_of(mask)
@@ -220,13 +220,13 @@ def checked_in_graph(name: str, ids: Any, count: int) -> Any:
         return ids
     lowest, highest = tf.reduce_min(ids), tf.reduce_max(ids)
     is_right = tf.logical_and(lowest >= 0, highest < tf.cast(count, highest.dtype))
-    said = f"{name} has ids out of range, expected 0..{count - 1}, got from and to"
-    with tf.control_dependencies([tf.debugging.Assert(is_right, [said, lowest, highest])]):
+    message = f"{name} has ids out of range, expected 0..{count - 1}, got from and to"
+    with tf.control_dependencies([tf.debugging.Assert(is_right, [message, lowest, highest])]):
         return tf.identity(ids)
 
 
 def _check_numbers(name: str, tensor: Any, maker: str) -> None:
-    """Raise unless `tensor` has finite real numbers; `maker` names what to look at when it has not."""
+    """Raise unless `tensor` has finite real numbers; `maker` names what to check if it has not."""
     dtype = dtype_of(tensor)
     if "complex" in dtype:
         raise TensorError(no_real_numbers(name, dtype, maker))

@@ -1,4 +1,4 @@
-"""Embeddings: words with their places, and objects with their places (paper section 3.1).
+"""Embeddings of words and of objects, each with their positions (paper section 3.1).
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
@@ -33,16 +33,16 @@ class NormalWithPaddingRow(keras.initializers.RandomNormal):
         return values * ops.cast(is_word, values.dtype)[:, None]
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras needs to make it again."""
+        """Return the arguments that Keras needs to make it again."""
         return {"stddev": self.stddev, "padding_row": self.padding_row, "seed": self.seed}
 
 
 class TFLxmertEmbeddings(TFLxmertLayerBase):
     """Word, position and segment embeddings, summed and normalised.
 
-    Only the word [PAD] has a padding row: it learns nothing from texts that hold it, though the masked-word
-    head of pre-training, where it is tied to the word embedding, moves it still. Position 0 ([CLS]) and
-    segment 0 (the only one of a single sentence) are ordinary rows.
+    Only the word [PAD] has a padding row: it learns nothing from texts that hold it, but a tied masked-word
+    head in pre-training still trains it. Position 0 ([CLS]) and segment 0 (the only one of a single sentence)
+    are ordinary rows.
     """
 
     parts = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm", "dropout")
@@ -69,8 +69,8 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
         Args:
             input_ids: (B, W) integer ids; or give `inputs_embeds`.
             token_type_ids: (B, W) integer segments; all 0 when not given.
-            inputs_embeds: (B, W, H) word vectors instead of ids, brought to the precision of the model.
-            training: whether dropout acts.
+            inputs_embeds: (B, W, H) word vectors instead of ids, cast to the precision of the model.
+            training: whether dropout is active.
 
         Returns:
             (B, W, H).
@@ -82,13 +82,13 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
             words = ops.where(is_padding, ops.stop_gradient(words), words)
         else:
             words = ops.cast(inputs_embeds, self.compute_dtype)  # Keras leaves whole numbers as they are
-        places = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
+        positions = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
         if token_type_ids is None:
-            token_type_ids = ops.zeros_like(places)  # (1, W)
+            token_type_ids = ops.zeros_like(positions)  # (1, W)
         else:
             count = self.token_type_embeddings.input_dim
             token_type_ids = checked_in_graph("token_type_ids", token_type_ids, count)
-        summed = words + self.position_embeddings(places) + self.token_type_embeddings(token_type_ids)
+        summed = words + self.position_embeddings(positions) + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed), training=training)
 
     def word_vectors(self) -> Any:

@@ -1,11 +1,11 @@
-"""How the Keras models take their inputs: every form that Keras users know, turned into keywords here.
+"""Inputs of the Keras models: every form that Keras users know is turned into keywords here.
 
 Accepted: keywords; positions in the order of `call`; a list or tuple in that order (None for what is left
 out); a dictionary by name ("inputs" stands for input_ids); any of these with further keywords. Tensors may be
 of the backend, of NumPy, or symbolic (`keras.Input`).
 
-A class of the user's whose `call` has no `input_ids`, `call(self, inputs, training=False)` as is common in
-Keras, gets its inputs as they come.
+A user's class whose `call` has no `input_ids`, such as the common `call(self, inputs, training=False)`, gets
+its inputs unchanged.
 """
 
 import inspect
@@ -17,11 +17,11 @@ from lxmert.faults import refuse_unknown_arguments
 
 
 class FlexibleInputs:
-    """Unpacks and checks the inputs of a model; stands before `keras.Model` among the bases."""
+    """Unpacks and checks the inputs of a model; comes before `keras.Model` among the bases."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Keras would round all inputs to the precision of the model, also labels and weights of losses.
+        # Keras would round all inputs to the precision of the model, even labels and loss weights.
         self.autocast = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
 """Reading checkpoints into Keras models: of the PyTorch classes and of the former TensorFlow ones.
 
-The files are read by `lxmert.weights`, which gives every tensor the name and the orientation of the PyTorch
-classes; here they are fitted to a model and to its variables.
+The files are read by `lxmert.weights`, which returns every tensor under the name and in the orientation of
+the PyTorch classes; here they are assigned to the variables of a model.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ ModelT = TypeVar("ModelT", bound="TFLxmertPreTrainedModel")
 
 _MODEL_ARGUMENTS = frozenset({"name", "dtype", "torch_dtype", "trainable"})
 _FORMATS = frozenset({"from_pt", "from_tf", "use_safetensors"})
-"""Arguments by which `transformers` is told what lies in a folder; here the files tell."""
+"""Arguments that tell `transformers` the format of a folder, which is detected here."""
 
 
 def load_model(
@@ -40,22 +40,22 @@ def load_model(
     config: PreTrainedConfig | str | PathLike[str] | None = None,
     **kwargs: Any,
 ) -> tuple[ModelT, LoadReport]:
-    """Make a model and fill what the checkpoint has of it.
+    """Make a model and load its weights from a checkpoint.
 
     Args:
         model_class: one of the TFLxmert classes.
         name_or_folder: a local model folder or a hub name.
-        config: the configuration, or where it lies; None takes that of the checkpoint.
-        **kwargs: arguments of the model class, among which `dtype` may be "auto" and be called `torch_dtype`;
+        config: the configuration, or its path; None for that of the checkpoint.
+        **kwargs: arguments of the model class, of which `dtype` may be "auto" and be called `torch_dtype`;
             of the hub; and configuration values that override the checkpoint's.
 
     Returns:
-        The model, and what was filled.
+        The model and the load report.
 
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read.
-        ConfigurationError: `config` is none of LXMERT.
-        TypeError: an argument is none of these.
+        ConfigurationError: `config` is not the configuration of an LXMERT model.
+        TypeError: an unknown argument.
     """
     options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
     arguments = {key: kwargs.pop(key) for key in _MODEL_ARGUMENTS & kwargs.keys()}
@@ -73,31 +73,31 @@ def load_model(
 
 
 def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], source: str) -> LoadReport:
-    """Give the variables of a model the arrays under their PyTorch names; the rest keeps its values.
+    """Assign arrays to the variables of a model by their PyTorch names; the others keep their values.
 
     Args:
         model: changed in place.
-        arrays: name -> array, of a model with heads or without, whichever the model is.
+        arrays: by name, of a model with or without heads, whichever `model` is.
         source: where they come from, for the report.
     """
     variables = model.torch_variables()
-    found = _fitting(arrays, variables)
+    renamed = _renamed(arrays, variables)
     if model.config.tie_word_embeddings:
-        found.pop(TIED_DECODER, None)
+        renamed.pop(TIED_DECODER, None)
     report = LoadReport.compare(
         {name: _torch_shape(entry) for name, entry in variables.items()},
-        {name: array.shape for name, array in found.items()},
+        {name: array.shape for name, array in renamed.items()},
         model=type(model).__name__,
         source=source,
     )
     for name in report.matched:
         variable, transposed = variables[name]
-        variable.assign(found[name].T if transposed else found[name])
+        variable.assign(renamed[name].T if transposed else renamed[name])
     return report
 
 
 def announce(report: LoadReport) -> None:
-    """Log, in one line, what a checkpoint left at random values and what of it was not used."""
+    """Log, in one line, what a checkpoint left at random values and which of its tensors were not used."""
     if not report.complete:
         logger.warning("%s. What is not matched is random: train the model before use.", report.summary())
     elif report.unexpected:
@@ -105,7 +105,7 @@ def announce(report: LoadReport) -> None:
 
 
 def loading_info(report: LoadReport) -> dict[str, Any]:
-    """The report in the form of `output_loading_info=True` of `transformers`."""
+    """Return the report in the form of `output_loading_info=True` of `transformers`."""
     return {
         "missing_keys": set(report.missing),
         "unexpected_keys": set(report.unexpected),
@@ -115,7 +115,7 @@ def loading_info(report: LoadReport) -> dict[str, Any]:
 
 
 def _folder(name: str, options: Mapping[str, Any]) -> Path:
-    """The local folder of a checkpoint, fetched where need be."""
+    """Return the local folder of a checkpoint, downloaded if need be."""
     inner = str(options.get("subfolder") or "")
     if Path(name).is_dir():
         return Path(name) / inner
@@ -125,7 +125,7 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
 
 
 def _precision(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """The Keras dtype of a checkpoint: what the configuration says, else of its first array of numbers."""
+    """Return the Keras dtype of a checkpoint: that of the configuration, else of its first float array."""
     if config.dtype is not None:
         return str(config.dtype).removeprefix("torch.")
     return next((array.dtype.name for array in arrays.values() if array.dtype.kind == "f"), None)
@@ -137,28 +137,30 @@ def _configuration(
     config: PreTrainedConfig | str | PathLike[str] | None,
     overrides: dict[str, Any],
 ) -> LxmertConfig:
-    """The configuration to build from; an override that it does not know is a TypeError."""
+    """Return the configuration to build from; an unknown override is a TypeError."""
     if isinstance(config, PreTrainedConfig):
-        made, unused = as_lxmert_config(config), overrides
+        built, unused = as_lxmert_config(config), overrides
     else:
         place = folder if config is None else Path(config)
         if place.is_file():
             place = place.parent
         check_config(place)
-        made, unused = model_class.config_class.from_pretrained(place, return_unused_kwargs=True, **overrides)
+        built, unused = model_class.config_class.from_pretrained(
+            place, return_unused_kwargs=True, **overrides
+        )
     if unused:
         raise TypeError(
             f"{model_class.__name__}.from_pretrained got an unknown argument {next(iter(unused))!r}; "
             f"expected values of LxmertConfig (where config is None), {', '.join(sorted(_MODEL_ARGUMENTS))}, "
             f"{', '.join(sorted(HUB_ARGUMENTS))}"
         )
-    return made
+    return built
 
 
-def _fitting(
+def _renamed(
     arrays: Mapping[str, np.ndarray], variables: Mapping[str, "TorchVariable"]
 ) -> dict[str, np.ndarray]:
-    """Arrays under the names of this model: those without heads and with heads differ by a prefix."""
+    """Rename arrays to the names of this model, which with and without heads differ by a prefix."""
     prefix = "lxmert."
     if not any(name.startswith(prefix) for name in variables):
         return {name.removeprefix(prefix): array for name, array in arrays.items()}

@@ -75,29 +75,29 @@ def object_losses(
 
 
 def total_loss(losses: Mapping[str, Any], pooled_output: Any) -> Any:
-    """The sum of the losses; without any, a 0 that depends on the model, so that it has a gradient."""
-    nothing = ops.sum(_precise(pooled_output)) * 0.0
-    return sum(losses.values(), start=nothing)
+    """Sum the losses; without any, return a 0 that depends on the model, so that it has a gradient."""
+    zero = ops.sum(_precise(pooled_output)) * 0.0
+    return sum(losses.values(), start=zero)
 
 
-def _object_loss(task: str, scores: Any, target: tuple[Any, Any], is_real: Any) -> Any:
-    wanted, weight = target
+def _object_loss(task: str, scores: Any, pair: tuple[Any, Any], is_real: Any) -> Any:
+    target, weight = pair
     scores = _precise(scores)
     weight = ops.reshape(ops.cast(weight, scores.dtype), (-1,))  # (N,)
     if is_real is None:
         real = ops.ones_like(weight)
     else:
         real = ops.cast(ops.reshape(ops.not_equal(is_real, 0), (-1,)), scores.dtype)  # (N,)
-    # Padding is blanked, not only weighted by 0: it may hold anything, and 0 times NaN is NaN.
+    # Targets of padding are overwritten, not only weighted by 0: they may be NaN, and 0 times NaN is NaN.
     weight = ops.where(real > 0, weight, 0.0)
     if task == "feat":
         rows = ops.reshape(scores, (-1, scores.shape[-1]))  # (N, D)
-        wanted = ops.reshape(ops.cast(wanted, rows.dtype), (-1, rows.shape[-1]))
-        wanted = ops.where(real[:, None] > 0, wanted, 0.0)
-        by_object = ops.mean(_smooth_l1(rows - wanted), axis=1)
+        target = ops.reshape(ops.cast(target, rows.dtype), (-1, rows.shape[-1]))
+        target = ops.where(real[:, None] > 0, target, 0.0)
+        by_object = ops.mean(_smooth_l1(rows - target), axis=1)
     else:
         hidden = real == 0
-        by_object, _ = _cross_entropy(scores, ops.where(hidden, -100, ops.reshape(wanted, (-1,))))
+        by_object, _ = _cross_entropy(scores, ops.where(hidden, -100, ops.reshape(target, (-1,))))
     return ops.sum(by_object * weight) / ops.maximum(ops.sum(real), 1.0)
 
 

@@ -1,7 +1,7 @@
-"""TFLxmertPreTrainedModel: what the Keras models share: configuration, loading, saving.
+"""TFLxmertPreTrainedModel, the base of the Keras models: configuration, loading, saving.
 
-The counterpart of `model/pretrained.py`. Weights travel under the names of the PyTorch classes, so that a
-folder saved by either half is a folder of the other.
+The counterpart of `model/pretrained.py`. Weights are saved under the names of the PyTorch classes, so that
+either can load folders of the other.
 
 Shapes: D feature width, P position width.
 """
@@ -35,7 +35,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
 
     Raises:
-        ConfigurationError: the configuration breaks its rules, or is none of LXMERT.
+        ConfigurationError: the configuration breaks its rules, or is not that of an LXMERT model.
     """
 
     config_class = LxmertConfig
@@ -47,7 +47,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     config: LxmertConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let Keras find the class again when it reads a `.keras` file."""
+        """Register the class, so that Keras finds it when it reads a `.keras` file."""
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(package=cls.__module__.partition(".")[0])(cls)
 
@@ -94,7 +94,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
 
     def get_base_model(self) -> "TFLxmertPreTrainedModel":
         """The TFLxmertModel inside a model with a head; a TFLxmertModel itself."""
-        # No property: Keras, which saves what it finds under attributes, would find the model in itself.
+        # Not a property: Keras saves what it finds under attributes, and would find the model in itself.
         inner = getattr(self, self.base_model_prefix, None)
         return inner if isinstance(inner, TFLxmertPreTrainedModel) else self
 
@@ -151,7 +151,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         super().load_weights(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras needs to make the model again."""
+        """Return the arguments that Keras needs to make the model again."""
         return {
             "config": self.config.to_dict(),
             "name": self.name,
@@ -164,7 +164,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     def from_config(
         cls, config: Mapping[str, Any] | PreTrainedConfig, custom_objects: Any = None
     ) -> "TFLxmertPreTrainedModel":
-        """Make a model from its configuration, or from what `get_config` gave; its weights are new."""
+        """Make a model with new weights from its configuration, or from the result of `get_config`."""
         if isinstance(config, PreTrainedConfig):
             return cls(config)
         arguments = dict(config)

@@ -69,7 +69,7 @@ class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedM
             visual_attention_mask: see `TFLxmertModel.call`.
             token_type_ids: see `TFLxmertModel.call`.
             inputs_embeds: see `TFLxmertModel.call`.
-            labels: the right answers. (B,) integers: class ids, with -100 or -1 for a question without one;
+            labels: the correct answers. (B,) integers: class ids, with -100 or -1 for a question without one;
                 the loss is softmax cross-entropy. (B, C) numbers in 0..1: one-hot or soft scores; the loss is
                 binary cross-entropy summed over the answers and averaged over the questions.
             output_attentions: see `TFLxmertModel.call`, as the next four.

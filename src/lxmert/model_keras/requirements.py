@@ -1,4 +1,4 @@
-"""Keras and its backend: optional, and asked for here before anything else imports them."""
+"""Keras and its backend, which are optional: checked here before anything else imports them."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _INSTALL = {
 
 
 def require_keras() -> None:
-    """Do nothing where Keras can be imported with its backend; choose TensorFlow where none is chosen.
+    """Check that Keras and its backend are installed; the default backend is TensorFlow.
 
     Keras reads KERAS_BACKEND, or its own settings file, once, when it is first imported.
 
@@ -46,14 +46,14 @@ def require_keras() -> None:
 
 
 def _chosen_backend() -> str:
-    """The backend that Keras has taken, or will take when it is imported."""
+    """Return the backend that Keras uses, or will use when it is imported."""
     if "keras" in sys.modules:
         return str(sys.modules["keras"].backend.backend())
     return os.environ.get("KERAS_BACKEND") or _backend_in_settings() or "tensorflow"
 
 
 def _backend_in_settings() -> str:
-    """What the settings file of Keras says; empty where it says nothing."""
+    """Return the backend in the settings file of Keras; empty without one."""
     folder = os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser()
     try:
         return str(json.loads((Path(folder) / "keras.json").read_text(encoding="utf-8")).get("backend") or "")

@@ -1,7 +1,6 @@
 """Changing the size of a variable of a built Keras model.
 
-Keras fixes the shape of a variable, so that resizing is putting another variable in its place, wherever a
-layer holds it.
+Keras fixes the shape of a variable, so that resizing replaces it by another one wherever a layer holds it.
 """
 
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ import numpy as np
 
 
 def resized(values: np.ndarray, size: int, axis: int, new_values: np.ndarray) -> np.ndarray:
-    """The first `size` entries of `values` along `axis`, followed by entries of `new_values` where need be.
+    """Return the first `size` entries of `values` along `axis`, extended by entries of `new_values`.
 
     Args:
         values: the old values.
@@ -25,10 +24,10 @@ def resized(values: np.ndarray, size: int, axis: int, new_values: np.ndarray) ->
 
 
 def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray) -> keras.Variable:
-    """Put a variable with other values, of any shape, in the place of a variable of a model.
+    """Replace a variable of a model by one with other values, of any shape.
 
-    Name, dtype and whether it is trained stay. Functions that Keras compiled for the model are forgotten, and
-    an optimizer from `compile` begins anew, since it keeps numbers of the old shape.
+    Name, dtype and `trainable` do not change. Functions that Keras compiled for the model are discarded, and
+    the optimizer of `compile` is reset, since its state has the old shape.
 
     Args:
         model: the model, changed in place.
@@ -37,10 +36,10 @@ def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray
     """
     holders = list(_holders(model, old))
     new = keras.Variable(values, trainable=old.trainable, dtype=old.dtype, name=old.name)
-    new._path = old.path  # Some backends tell variables apart by it.
+    new._path = old.path  # Some backends identify variables by it.
     for layer, attribute in holders:
         layer._untrack_variable(old)
-        # Keras locks a layer that is built; its own layers open the lock in this way where they quantize.
+        # Keras locks built layers; its own layers unlock themselves in this way to quantize.
         layer._tracker.unlock()
         setattr(layer, attribute, new)
         layer._tracker.lock()
@@ -49,7 +48,7 @@ def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray
         elif isinstance(layer, keras.layers.Embedding):
             layer.input_dim = int(layer.embeddings.shape[0])
     if keras.backend.backend() == "torch":
-        # Each layer of that backend is a module too, and has a list of the parameters of all layers in it.
+        # There each layer is a module too, with a list of the parameters of all its sublayers.
         for part in (model, *model._flatten_layers()):
             part._track_variables()
     _forget_compiled(model)

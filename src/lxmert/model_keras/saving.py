@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 _WITHOUT_EFFECT = frozenset({"create_pr", "max_shard_size", "token", "version"})
-"""Options of `save_pretrained` in `transformers` that say nothing of one file in a local folder."""
+"""Options of `save_pretrained` in `transformers` that do not apply to one file in a local folder."""
 _ELSEWHERE = {
     "push_to_hub": "send the folder to the hub with huggingface_hub's upload_folder",
     "saved_model": "export() writes a SavedModel",
     "signatures": "export() takes a signature, and writes a SavedModel",
     "variant": "give each variant a folder of its own",
 }
-"""Options there for what is done by other means here."""
+"""Options of `transformers` for what is done by other means here."""
 
 
 def refuse_options(options: Mapping[str, Any]) -> None:
-    """Do nothing for options of `save_pretrained` in `transformers` that change nothing here.
+    """Refuse options of `save_pretrained` in `transformers`, except for those that have no effect here.
 
     Raises:
-        ConfigurationError: an option asks for what `save_pretrained` does not do.
-        TypeError: an option that is not known.
+        ConfigurationError: an option asks for something that `save_pretrained` does not do.
+        TypeError: an unknown option.
     """
     for name, value in options.items():
         if name == "safe_serialization":
@@ -57,7 +57,7 @@ def save_model(model: "TFLxmertPreTrainedModel", folder: str | PathLike[str]) ->
 
 
 def torch_arrays(model: "TFLxmertPreTrainedModel") -> dict[str, np.ndarray]:
-    """State-dict name of the PyTorch class -> values in its orientation; the tied decoder is left out."""
+    """Return values by state-dict name of the PyTorch class, in its orientation, without a tied decoder."""
     arrays = {}
     for name, (variable, transposed) in model.torch_variables().items():
         values = keras.ops.convert_to_numpy(variable)
@@ -66,9 +66,9 @@ def torch_arrays(model: "TFLxmertPreTrainedModel") -> dict[str, np.ndarray]:
 
 
 def serving_signature(model: "TFLxmertPreTrainedModel") -> list[dict[str, keras.InputSpec]]:
-    """All inputs that an exported model takes, as one dictionary; None is a free axis.
+    """Return the inputs of an exported model as one dictionary; None is a free axis.
 
-    Without those that the `call` of a class of the user's does not name.
+    Inputs that the `call` of a user's class does not name are left out.
     """
     objects = (None, *model.image_axes, None)
     integers: dict[str, tuple[int | None, ...]] = {"visual_attention_mask": objects}

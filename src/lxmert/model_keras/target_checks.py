@@ -1,6 +1,6 @@
-"""Checks of the targets that a caller hands to a Keras model; each fault is one clear TensorError.
+"""Checks of the targets of a Keras model; each fault is one clear TensorError.
 
-What is checked when: see `checks.py`.
+See `checks.py` for what is checked when.
 
 Shapes: B batch, O objects, C classes.
 """
@@ -75,19 +75,20 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
         fault = target_pair_fault(name, pair)
         if fault is not None:
             raise TensorError(fault)
-        wanted, weight = pair
+        target, weight = pair
         given = shape_of(f"{name}: the weight", weight)
         if not _fits_or_is_flat(given, shape):
             raise TensorError(wrong_weight_shape(name, given, shape))
         if task == "feat":
-            given = shape_of(f"{name}: the target", wanted)
-            wish = (*shape, config.visual_feat_dim)
+            given = shape_of(f"{name}: the target", target)
+            expected = (*shape, config.visual_feat_dim)
             if not (
-                shape_fits(given, wish) or (_fits_or_is_flat(given[:1], shape) and given[1:] == wish[2:])
+                shape_fits(given, expected)
+                or (_fits_or_is_flat(given[:1], shape) and given[1:] == expected[2:])
             ):
-                raise TensorError(wrong_target_shape(name, given, wish))
+                raise TensorError(wrong_target_shape(name, given, expected))
         else:
-            check_class_ids(name, _without_padding(wanted, is_real), shape, classes[task])
+            check_class_ids(name, _without_padding(target, is_real), shape, classes[task])
 
 
 def _without_padding(targets: Any, is_real: np.ndarray | None) -> Any:

@@ -1,4 +1,4 @@
-"""`fit`, `evaluate` and `predict` of the Keras models, which check what they are given.
+"""`fit`, `evaluate` and `predict` of the Keras models, which check their arguments.
 
 Source: the methods of `keras.Model` in Keras 3.
 """
@@ -24,97 +24,97 @@ class Trainable(Kept, OwnLoss):
             TensorError: an input is missing, or has a wrong shape, dtype or value; or weights of examples
                 or classes with the model's own loss.
         """
-        given = _by_name("fit", x, y, *args, **kwargs)
-        self._refuse_weights(given.get("sample_weight"), given.get("class_weight"))
+        arguments = _by_name("fit", x, y, *args, **kwargs)
+        self._refuse_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
         with ExitStack() as stack:
             stack.enter_context(self._nothing_lost())
-            if given.get("validation_data") is not None:
+            if arguments.get("validation_data") is not None:
                 names = ("x", "y", "sample_weight")
-                parts = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+                parts = keras.utils.unpack_x_y_sample_weight(arguments["validation_data"])
                 self._refuse_weights(parts[2])
                 held_out = self._checked(stack, dict(zip(names, parts, strict=True)))
-                given["validation_data"] = tuple(held_out[name] for name in names)
-            given.setdefault("shuffle", True)
-            return super().fit(**self._checked(stack, given))  # type: ignore[misc]
+                arguments["validation_data"] = tuple(held_out[name] for name in names)
+            arguments.setdefault("shuffle", True)
+            return super().fit(**self._checked(stack, arguments))  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.evaluate`; checks as `fit` does. Losses of tasks come with `return_dict=True`."""
         if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which knows them already
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
-        given = _by_name("evaluate", x, y, *args, **kwargs)
-        self._refuse_weights(given.get("sample_weight"))
-        wants_names = given.pop("return_dict", False)
+        arguments = _by_name("evaluate", x, y, *args, **kwargs)
+        self._refuse_weights(arguments.get("sample_weight"))
+        wants_names = arguments.pop("return_dict", False)
         with ExitStack() as stack:
             stack.enter_context(self._nothing_lost())
-            told = super().evaluate(**self._checked(stack, given), return_dict=True)  # type: ignore[misc]
-        return self._told(told, wants_names)
+            results = super().evaluate(**self._checked(stack, arguments), return_dict=True)  # type: ignore[misc]
+        return self._as_requested(results, wants_names)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.predict`; checks as `fit` does."""
-        given = _by_name("predict", x, *args, **kwargs)
+        arguments = _by_name("predict", x, *args, **kwargs)
         with ExitStack() as stack:
             stack.enter_context(self._nothing_lost())
-            return super().predict(**self._checked(stack, given, self._check_inputs))  # type: ignore[misc]
+            return super().predict(**self._checked(stack, arguments, self._check_inputs))  # type: ignore[misc]
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        given = _by_name("train_on_batch", x, y, *args, **kwargs)
-        self._refuse_weights(given.get("sample_weight"), given.get("class_weight"))
-        wants_names = given.pop("return_dict", False)
-        told = super().train_on_batch(**given, return_dict=True)  # type: ignore[misc]
-        return self._told(told, wants_names)
+        arguments = _by_name("train_on_batch", x, y, *args, **kwargs)
+        self._refuse_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
+        wants_names = arguments.pop("return_dict", False)
+        results = super().train_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
+        return self._as_requested(results, wants_names)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.test_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
-        given = _by_name("test_on_batch", x, y, *args, **kwargs)
-        self._refuse_weights(given.get("sample_weight"))
-        wants_names = given.pop("return_dict", False)
-        told = super().test_on_batch(**given, return_dict=True)  # type: ignore[misc]
-        return self._told(told, wants_names)
+        arguments = _by_name("test_on_batch", x, y, *args, **kwargs)
+        self._refuse_weights(arguments.get("sample_weight"))
+        wants_names = arguments.pop("return_dict", False)
+        results = super().test_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
+        return self._as_requested(results, wants_names)
 
     def predict_on_batch(self, x: Any) -> Any:
         """See `keras.Model.predict_on_batch`; checks before anything is compiled."""
         self._check_inputs((x,))
         return super().predict_on_batch(x)  # type: ignore[misc]
 
-    def _told(self, told: Mapping[str, Any], wants_names: bool) -> Any:
-        """What was measured; without names only what `compile` was asked to tell, in the order of Keras."""
+    def _as_requested(self, results: Mapping[str, Any], wants_names: bool) -> Any:
+        """Return the results; without names only those that `compile` asked for, in the order of Keras."""
         if wants_names:
-            return told
+            return results
         tasks = {tracker.name for tracker in self._task_losses}
-        # What `compile` was asked for is one metric that holds the others.
+        # The metrics of `compile` are held by one metric.
         single = (part for metric in self.metrics for part in getattr(metric, "metrics", (metric,)))
-        order = dict.fromkeys([part.name for part in single] + sorted(told))
-        values = [told[name] for name in order if name in told and name not in tasks]
+        order = dict.fromkeys([part.name for part in single] + sorted(results))
+        values = [results[name] for name in order if name in results and name not in tasks]
         return values[0] if len(values) == 1 else values
 
     def _checked(
-        self, stack: ExitStack, given: dict[str, Any], check: Callable[[Any], None] | None = None
+        self, stack: ExitStack, arguments: dict[str, Any], check: Callable[[Any], None] | None = None
     ) -> dict[str, Any]:
         """Arguments of `fit`, `evaluate` or `predict` whose data are checked, or will be batch by batch."""
         check = check or self._check_batch
-        x = given["x"]
+        x = arguments["x"]
         if are_arrays(x):
             if x is not None:
-                check((x, given.get("y"), None))
-            return given
-        if isinstance(x, CheckedData) or given.get("validation_split"):
-            return given
+                check((x, arguments.get("y"), None))
+            return arguments
+        if isinstance(x, CheckedData) or arguments.get("validation_split"):
+            return arguments
         data = CheckedData(
             check,
             x,
             **{
-                name: given.pop(name)
+                name: arguments.pop(name)
                 for name in ("y", "sample_weight", "class_weight")
-                if given.get(name) is not None
+                if arguments.get(name) is not None
             },
             # Keras warns of it where it has no effect.
-            shuffle=given.get("shuffle", False) and isinstance(x, keras.utils.PyDataset),
+            shuffle=arguments.get("shuffle", False) and isinstance(x, keras.utils.PyDataset),
         )
         stack.enter_context(data.faults_as_they_are())
-        return given | {"x": data}
+        return arguments | {"x": data}
 
     def _check_batch(self, data: Any) -> None:
         """Check inputs and targets."""
@@ -130,5 +130,5 @@ class Trainable(Kept, OwnLoss):
 
 def _by_name(method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Arguments of a method of `keras.Model` by name."""
-    given = inspect.signature(getattr(keras.Model, method)).bind(None, *args, **kwargs).arguments
-    return {name: value for name, value in given.items() if name != "self"}
+    arguments = inspect.signature(getattr(keras.Model, method)).bind(None, *args, **kwargs).arguments
+    return {name: value for name, value in arguments.items() if name != "self"}

@@ -1,7 +1,7 @@
 """TFLxmertForVisualReasoning: LXMERT that judges a sentence about two images (NLVR2; paper section 4.2).
 
-Each image is encoded with its own copy of the sentence; a head reads the two cross-modality outputs side by
-side. Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
+Each image is encoded with its own copy of the sentence; a head reads the concatenated cross-modality outputs.
+Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
 """
@@ -91,10 +91,10 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
         """
         encoded = self.lxmert(
             input_ids=_for_each_image(input_ids),  # (2B, W)
-            visual_feats=_one_by_one(visual_feats),  # (2B, O, D)
-            visual_pos=_one_by_one(visual_pos),
+            visual_feats=_flat_pairs(visual_feats),  # (2B, O, D)
+            visual_pos=_flat_pairs(visual_pos),
             attention_mask=_for_each_image(attention_mask),
-            visual_attention_mask=_one_by_one(visual_attention_mask),
+            visual_attention_mask=_flat_pairs(visual_attention_mask),
             token_type_ids=_for_each_image(token_type_ids),
             inputs_embeds=_for_each_image(inputs_embeds),
             output_attentions=output_attentions,
@@ -103,7 +103,7 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
             training=training,
             output_all_attentions=output_all_attentions,
             pooled_only=True,
-            object_states=_one_by_one(object_states),  # (2B, O, H)
+            object_states=_flat_pairs(object_states),  # (2B, O, H)
         )
         width = IMAGES_PER_SENTENCE * self.config.hidden_size
         scores = self.pair_head(ops.reshape(encoded.pooled_output, (-1, width)))  # (B, 2H) -> (B, 2)
@@ -123,6 +123,6 @@ def _for_each_image(words: Any) -> Any:
     return None if words is None else ops.repeat(words, IMAGES_PER_SENTENCE, axis=0)
 
 
-def _one_by_one(objects: Any) -> Any:
+def _flat_pairs(objects: Any) -> Any:
     """(B, 2, ...) -> (2B, ...): left image, right image, left image of the next pair, and so on."""
     return None if objects is None else ops.reshape(objects, (-1, *ops.shape(objects)[2:]))

@@ -1,4 +1,4 @@
-"""The words that a model reads and the answers that it chooses from: their layers, and how many there are.
+"""The words that a model reads and the answers that it chooses from: their layers, and their numbers.
 
 Shapes: V vocabulary, H hidden.
 """
@@ -26,11 +26,11 @@ class WithWords(OpenParts):
             """The TFLxmertModel inside a model with a head; a TFLxmertModel itself."""
 
     def get_input_embeddings(self) -> keras.layers.Layer:
-        """The layer of the word embedding."""
+        """Return the layer of the word embedding."""
         return self.get_base_model().embeddings.word_embeddings
 
     def set_input_embeddings(self, value: Any) -> None:
-        """Replace the vectors of the words; the number of words follows, see `resize_token_embeddings`.
+        """Replace the word vectors and, if need be, their number; see `resize_token_embeddings`.
 
         Args:
             value: (V, H) numbers, or a Keras layer Embedding that holds them.
@@ -61,8 +61,8 @@ class WithWords(OpenParts):
     def resize_token_embeddings(self, new_num_tokens: int | None = None) -> keras.layers.Layer:
         """Change the number of word pieces of the word embedding and of the masked-word head with its bias.
 
-        The first rows stay; new ones are drawn as in a new model. A compiled model keeps its settings, and
-        its optimizer begins anew.
+        The first rows are kept; new ones are drawn as in a new model. A compiled model keeps its settings,
+        but its optimizer is reset.
 
         Args:
             new_num_tokens: the new number; None keeps it.
