@@ -129,21 +129,21 @@ def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> It
 
 @contextmanager
 def _opened(path: str | Path, progress: StartProgress) -> Iterator[tuple[IO[str], Advance]]:
-    """The file and its bar, in megabytes, told of each number of characters; read to the end, it is full."""
+    """The file, and a function that advances its bar of megabytes by characters; at the end it is full."""
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
             total = -(-Path(path).stat().st_size // _MEGABYTE)
             advance = progress(f"Reading {Path(path).name} (MB)", total)
             read = 0
 
-            def told(characters: int) -> None:
+            def advance_characters(characters: int) -> None:
                 nonlocal read
                 before, read = read, read + characters
                 if whole := read // _MEGABYTE - before // _MEGABYTE:
                     advance(whole)
 
-            yield file, told
-            # The last part of a megabyte, and what letters of several bytes have more than one.
+            yield file, advance_characters
+            # The last part of a megabyte, and the further bytes of characters of several bytes.
             if rest := total - read // _MEGABYTE:
                 advance(rest)
     except (OSError, UnicodeDecodeError) as error:
@@ -181,7 +181,7 @@ def _keys(stream: "_Stream") -> Iterator[str]:
 class _Stream:
     """The characters of a file, of which only the part around the current position is held.
 
-    The end of that part is its border: what is parsed up to there may go on behind it.
+    The end of that part is its border: what is parsed up to there may continue after it.
     """
 
     def __init__(self, file: IO[str], path: str | Path, advance: Advance) -> None:
@@ -227,7 +227,7 @@ class _Stream:
         return True
 
     def value(self) -> Any:
-        """The next JSON value, parsed anew with more behind it where the border may have cut it."""
+        """The next JSON value, parsed again with more characters where the border may have cut it."""
         self.peek()
         while True:
             fault = ""
@@ -258,7 +258,7 @@ class _Stream:
         return f" at line {self._lines + lines + 1} column {columns + 1}"
 
     def _fill(self) -> bool:
-        """Forget what lies behind and read on; False at the end of the file."""
+        """Drop what was read and read on; False at the end of the file."""
         piece = self._file.read(max(_PIECE, len(self._buffer) - self._position))
         if not piece:
             return False

@@ -55,7 +55,7 @@ class Agreement:
         """The dtype that "auto" resolves to: "bfloat16" or "float32"."""
         return "bfloat16" if self.is_enough else "float32"
 
-    def told(self, dtype: str) -> str:
+    def summary(self, dtype: str) -> str:
         """Describe how `dtype` compared, as part of a message."""
         return f"{dtype} answers {self.agreed} of {self.compared} questions as float32 does"
 

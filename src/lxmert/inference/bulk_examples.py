@@ -201,10 +201,10 @@ class ExampleAnswerer:
         wanted = f"{LEAST_AGREEMENT_PERCENT} % are asked for"
         if self._setup.dtype == AUTO:
             if found.compared and not found.is_enough:
-                tell(f"{found.told('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
+                tell(f"{found.summary('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
             return replace(self._setup, dtype=found.dtype)
         if found.compared:
-            tell(found.told(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
+            tell(found.summary(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
         return self._setup
 
     def _set_up(self, setup: ModelSetup) -> FastModel:

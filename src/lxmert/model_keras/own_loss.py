@@ -208,12 +208,12 @@ class OwnLoss(FlexibleInputs):
         if isinstance(y, Mapping):
             return {self.label_of_score.get(name, name): value for name, value in y.items()}
         if len(self.label_names) != 1:
-            wish = (
+            expected = (
                 f"as a dictionary of any of {', '.join(self.label_names)}"
                 if self.label_names
                 else "with a loss"
             )
-            raise TensorError(f"{type(self).__name__} takes targets {wish}, got {type(y).__name__}")
+            raise TensorError(f"{type(self).__name__} takes targets {expected}, got {type(y).__name__}")
         return {self.label_names[0]: y}
 
 

@@ -58,28 +58,28 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
     """
     from huggingface_hub.errors import HFValidationError
 
-    told = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
-    inner = str(told.pop("subfolder", "")).strip("/")
-    wish = _Wish(name, f"{inner}/" if inner else "", told, weights)
+    client_options = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
+    inner = str(client_options.pop("subfolder", "")).strip("/")
+    request = _Request(name, f"{inner}/" if inner else "", client_options, weights)
     try:
-        commit, files = _on_the_hub(wish)
+        commit, files = _on_the_hub(request)
     except HFValidationError as error:
         raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
-        if (cached := _cached_folder(wish)) is None:
-            raise _not_told(wish, error) from error
+        if (cached := _cached_folder(request)) is None:
+            raise _unavailable(request, error) from error
         return cached
-    _check_holds_model(wish, files)
+    _check_holds_model(request, files)
     try:
-        return _fetched_folder(wish, commit, files)
+        return _fetched_folder(request, commit, files)
     except Exception as error:
         raise WeightsError(
             f"{name}: cannot be fetched from the hub ({first_line(error)}); try again"
         ) from error
 
 
-class _Wish(NamedTuple):
-    """What is wanted of the hub.
+class _Request(NamedTuple):
+    """A request to the hub.
 
     Attributes:
         name: of the repository.
@@ -94,37 +94,39 @@ class _Wish(NamedTuple):
     weights: bool
 
     def chosen(self, *names: str) -> dict[str, Any]:
-        """Those of some options that were given."""
+        """The given ones of these options."""
         return {name: self.options[name] for name in names if name in self.options}
 
 
-def _on_the_hub(wish: _Wish) -> tuple[str | None, list[str]]:
-    """Ask the hub for the commit and the files of a repository; all that goes wrong is raised as it comes."""
+def _on_the_hub(request: _Request) -> tuple[str | None, list[str]]:
+    """Ask the hub for the commit and the files of a repository; errors of the client are passed on."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    if "local_files_only" in wish.options:
+    if "local_files_only" in request.options:
         raise OfflineModeIsEnabled
-    found = HfApi().model_info(wish.name, timeout=HUB_TIMEOUT_S, **wish.chosen("revision", "token"))
+    found = HfApi().model_info(request.name, timeout=HUB_TIMEOUT_S, **request.chosen("revision", "token"))
     return found.sha, [one.rfilename for one in found.siblings or ()]
 
 
-def _cached_folder(wish: _Wish) -> Path | None:
-    """What the cache holds of a repository that the hub did not tell of; None where that is not enough."""
+def _cached_folder(request: _Request) -> Path | None:
+    """The cached copy of a repository out of reach; None if it lacks files."""
     from huggingface_hub import try_to_load_from_cache
 
-    for marker in _MARKERS if wish.weights else (*_MARKERS, _PROCESSOR):
-        path = try_to_load_from_cache(wish.name, wish.prefix + marker, **wish.chosen("revision", "cache_dir"))
-        if isinstance(path, str) and (not wish.weights or _has_weights(Path(path).parent)):
+    for marker in _MARKERS if request.weights else (*_MARKERS, _PROCESSOR):
+        path = try_to_load_from_cache(
+            request.name, request.prefix + marker, **request.chosen("revision", "cache_dir")
+        )
+        if isinstance(path, str) and (not request.weights or _has_weights(Path(path).parent)):
             return Path(path).parent
     return None
 
 
-def _not_told(wish: _Wish, error: Exception) -> WeightsError:
-    """Why the hub did not tell of a repository that is not in the cache."""
+def _unavailable(request: _Request, error: Exception) -> WeightsError:
+    """The error for a repository that is neither in reach nor in the cache."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    what = " or revision" if "revision" in wish.options else ""
+    what = " or revision" if "revision" in request.options else ""
     if isinstance(error, OfflineModeIsEnabled):
         why = (
             "its cache holds no whole copy, and asking it is switched off (local_files_only, "
@@ -134,44 +136,46 @@ def _not_told(wish: _Wish, error: Exception) -> WeightsError:
         why = f"no such repository{what}, or no access to it, and no such folder here; check the name"
     else:
         why = f"cannot be reached ({first_line(error)}), and its cache holds no whole copy; connect once"
-    return WeightsError(f"{wish.name} on the hub: {why}, or give a folder")
+    return WeightsError(f"{request.name} on the hub: {why}, or give a folder")
 
 
-def _check_holds_model(wish: _Wish, files: Collection[str]) -> None:
-    """Refuse a repository, or a folder of it, that is empty or has no model to give weights of."""
-    is_empty = not any(file.startswith(wish.prefix) for file in files)
-    has_model = any(wish.prefix + marker in files for marker in _MARKERS)
-    if has_model or not (is_empty or wish.weights):
+def _check_holds_model(request: _Request, files: Collection[str]) -> None:
+    """Refuse a repository, or a folder of it, that is empty or lacks a model whose weights are requested."""
+    is_empty = not any(file.startswith(request.prefix) for file in files)
+    has_model = any(request.prefix + marker in files for marker in _MARKERS)
+    if has_model or not (is_empty or request.weights):
         return
     others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
     advice = (
         f" (there is {others}: fetch that folder, and give it by its path)" if others else "; check the name"
     )
     raise WeightsError(
-        f"{wish.name} on the hub holds no {wish.prefix}{_MARKERS[0]}, so no model or detector{advice}"
+        f"{request.name} on the hub holds no {request.prefix}{_MARKERS[0]}, so no model or detector{advice}"
     )
 
 
-def _fetched_folder(wish: _Wish, commit: str | None, files: Collection[str]) -> Path:
-    """Fetch what is wanted of the files of a commit, unless all of it is cached."""
+def _fetched_folder(request: _Request, commit: str | None, files: Collection[str]) -> Path:
+    """Fetch the needed files of a commit, unless all are cached."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
-    wanted = _wanted(files, wish.prefix, weights=wish.weights)
-    for folder in _folders_of_processor(wish, commit, files):
-        wanted += _wanted(files, folder, weights=True)
-    place = wish.chosen("cache_dir") | {"revision": commit}
-    cached = [try_to_load_from_cache(wish.name, file, **place) for file in wanted]
-    if wanted and "force_download" not in wish.options and all(isinstance(path, str) for path in cached):
-        repository = Path(str(cached[0])).parents[wanted[0].count("/")]
+    needed = _needed(files, request.prefix, weights=request.weights)
+    for folder in _folders_of_processor(request, commit, files):
+        needed += _needed(files, folder, weights=True)
+    place = request.chosen("cache_dir") | {"revision": commit}
+    cached = [try_to_load_from_cache(request.name, file, **place) for file in needed]
+    if needed and "force_download" not in request.options and all(isinstance(path, str) for path in cached):
+        repository = Path(str(cached[0])).parents[needed[0].count("/")]
     else:
         repository = Path(
-            snapshot_download(wish.name, allow_patterns=wanted, etag_timeout=HUB_TIMEOUT_S, **wish.options)
+            snapshot_download(
+                request.name, allow_patterns=needed, etag_timeout=HUB_TIMEOUT_S, **request.options
+            )
         )
-    return repository / wish.prefix
+    return repository / request.prefix
 
 
-def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
-    """The files that we read of one folder of a repository, "" or "folder/"."""
+def _needed(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
+    """The files to read in one folder of a repository, "" or "folder/"."""
     inside = (file.removeprefix(prefix) for file in files if file.startswith(prefix))
     names = [file for file in inside if "/" not in file]
     patterns = list(_SETTINGS)
@@ -182,24 +186,24 @@ def _wanted(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
     return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _folders_of_processor(wish: _Wish, commit: str | None, files: Collection[str]) -> list[str]:
+def _folders_of_processor(request: _Request, commit: str | None, files: Collection[str]) -> list[str]:
     """The folders of a repository, as "folder/", that its processor's description names; "" is its own.
 
     A saved processor names them from where its file is, with "./" in front.
     """
     from huggingface_hub import hf_hub_download
 
-    file = wish.prefix + _PROCESSOR
+    file = request.prefix + _PROCESSOR
     if file not in files:
         return []
-    at_commit = {**wish.options, "revision": commit}
-    path = hf_hub_download(wish.name, file, etag_timeout=HUB_TIMEOUT_S, **at_commit)
+    at_commit = {**request.options, "revision": commit}
+    path = hf_hub_download(request.name, file, etag_timeout=HUB_TIMEOUT_S, **at_commit)
     try:
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return []  # Who reads the settings says what is wrong with them.
+        return []  # The reader of the settings reports what is wrong with them.
     return [
-        wish.prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
+        request.prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
         for inner in _texts_of(settings)
         if inner.startswith("./")
     ]
@@ -217,6 +221,6 @@ def _texts_of(settings: Any) -> Iterator[str]:
 def _has_weights(folder: Path) -> bool:
     """Whether weights were fetched into a folder, all files of them, and not its settings alone."""
     names = [path.name for path in folder.iterdir()]
-    files = set(_wanted(names, "", weights=True)).difference(_wanted(names, "", weights=False))
+    files = set(_needed(names, "", weights=True)).difference(_needed(names, "", weights=False))
     shards = [int(found[1]) for file in files if (found := _SHARD.search(file))]
     return bool(files) and len(shards) == max(shards, default=0)

@@ -73,7 +73,7 @@ def map_file(path: Path, size: int) -> memoryview:
 def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     """How far the whole images of a part reach.
 
-    Those that were forced to the disk are believed; those behind them are checked, up to the first that is
+    Those that were forced to the disk are believed; those after them are checked, up to the first that is
     not whole.
 
     Raises:
@@ -171,7 +171,7 @@ def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, man
 
 
 def cut(files: PartFiles, extent: Extent) -> int:
-    """Cut off what lies behind the whole images; returns how many bytes that were."""
+    """Cut off what follows the whole images; returns its number of bytes."""
     surplus = 0
     for kind, size in extent.sizes.items():
         path = files.file(kind)

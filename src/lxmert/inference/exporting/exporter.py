@@ -87,18 +87,18 @@ class ExportReport:
 
     def lines(self) -> list[str]:
         """One line for each comparison."""
-        told = [f"float32, {parity.summary()}" for parity in self.float32]
-        return told + [f"int8, {parity.summary()}" for parity in self.int8]
+        lines = [f"float32, {parity.summary()}" for parity in self.float32]
+        return lines + [f"int8, {parity.summary()}" for parity in self.int8]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of parity.json."""
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "tolerance": TOLERANCE,
             "float32": [parity.to_dict() for parity in self.float32],
         }
         if self.int8:
-            told["int8"] = [parity.to_dict() for parity in self.int8]
-        return told
+            report["int8"] = [parity.to_dict() for parity in self.int8]
+        return report
 
 
 def export_model(

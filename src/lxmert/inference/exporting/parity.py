@@ -105,14 +105,14 @@ class Parity:
 
     def summary(self) -> str:
         """One line for people."""
-        told = f"{self.inputs}: largest difference {self.difference:.1e}"
+        text = f"{self.inputs}: largest difference {self.difference:.1e}"
         if self.answers:
-            told += f", {self.equal_answers:,} of {self.answers:,} answers equal ({self.agreement:.1%})"
-        return told
+            text += f", {self.equal_answers:,} of {self.answers:,} answers equal ({self.agreement:.1%})"
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in parity.json."""
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "inputs": self.inputs,
             "batches": self.batches,
             "batch x words x objects": [" x ".join(map(str, sizes)) for sizes in sorted(self.sizes)],
@@ -120,8 +120,8 @@ class Parity:
             "largest_value": self.largest,
         }
         if self.answers:
-            told |= {"answers": self.answers, "equal_answers": self.equal_answers}
-        return told
+            report |= {"answers": self.answers, "equal_answers": self.equal_answers}
+        return report
 
 
 def compare(expected: Scorer, found: Scorer, check: Check, signature: Signature) -> Parity:

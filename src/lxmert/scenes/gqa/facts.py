@@ -260,5 +260,5 @@ def _others(name: str, value: str) -> list[str]:
 
 
 def _place_of(thing: Thing) -> Place | None:
-    """Where a thing is, if it is told by a place."""
+    """Where a thing is, if its description names a place."""
     return Place(thing.relation, Thing(thing.origin)) if thing.relation in OPPOSITE else None
