@@ -117,7 +117,7 @@ def test_where_nothing_is_found_a_note_says_what_the_answer_is_worth(
     status, out, err = lxmert.run("ask", picture[0], QUESTION, "--model", models["blind"], "--json")
     assert status == 0
     assert json.loads(out)["objects"] == []
-    assert err == f"no object was found in {picture[0]}: the answer rests on the question alone\n"
+    assert err == f"no objects found in {picture[0]}: the answer is based on the question alone\n"
 
 
 def test_detector_and_answers_can_be_chosen(
@@ -284,7 +284,7 @@ def test_questions_are_typed_at_a_terminal_until_its_input_ends(picture: tuple[P
             os.write(here, typed.encode())
         assert asking.wait(60) == 0
     os.close(here)
-    assert "objects found; ask a question a line" in told
+    assert "objects found; enter one question per line" in told
     assert told.count("%)") == 2
     assert "no word that the model knows" in told
 
@@ -322,7 +322,7 @@ def test_demo_prints_a_summary_and_writes_the_pictures(lxmert: CommandLine, tmp_
         "demo", "--scenes", 2, "--questions", 3, "--seed", 3, "--output", tmp_path / "d"
     )
     assert status == 0
-    assert "of 6 right. Seed 3" in " ".join(out.split())
+    assert "of 6 correct. Seed 3" in " ".join(out.split())
     names = {path.name for path in (tmp_path / "d").iterdir()}
     assert names == {
         f"scene-3-{index}{end}" for index in (0, 1) for end in (".png", ".boxes.json", ".answered.png")
@@ -398,7 +398,7 @@ def test_words_that_the_model_was_never_taught_are_told(
     """The embedded model spells them letter by letter, and answers all the same."""
     status, out, err = lxmert.run("ask", picture[0], "What is the man holding?")
     assert (status, out.count("\n")) == (0, 1)
-    assert err.startswith("note: the model was never taught 'man', 'holding', so its answer is a guess; ")
+    assert err.startswith("note: not in the model's vocabulary: 'man', 'holding'; the answer is a guess; ")
     assert "for photographs: --model unc-nlp/lxmert-vqa-uncased" in err
 
     told = json.loads(lxmert.run("ask", picture[0], "Is the Man red?", "--json")[1])

@@ -37,7 +37,7 @@ def test_explain_prints_words_and_objects_and_draws(lxmert: CommandLine) -> None
     assert weights == sorted(weights, reverse=True)
     assert all(row.split()[0] in {"small", "large"} for row in objects)
     assert max(row.count("█") for row in objects) == max(row.count("█") for row in words) == 20
-    assert last == "by relevance; drawn in scene.explained.png"
+    assert last == "method: relevance; drawing: scene.explained.png"
     with Image.open("scene.explained.png") as drawn:
         assert drawn.mode == "RGB"
         assert min(drawn.size) > 400

@@ -58,10 +58,11 @@ def test_an_interrupted_run_tells_how_to_go_on(
         patch.setattr(FeatureStoreWriter, "append", interrupted)
         status, _, err = lxmert.run(*words)
     assert status == 130
-    how = f"lxmert: interrupted; what is extracted is kept in {store}: run the same again to go on\n"
+    told = f"lxmert: interrupted; the images extracted so far are kept in {store}"
+    how = f"{told}: run the same command again to continue\n"
     assert err == (how if kept else "")
     status, out, _ = lxmert.run(*words)
-    assert (status, out) == (0, f"{store}: {4 - kept} images added, {kept} there before, 0 skipped\n")
+    assert (status, out) == (0, f"{store}: {4 - kept} images added, {kept} already there, 0 skipped\n")
     _assert_holds(store, photos)
 
 
@@ -79,7 +80,7 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     store = folder / "store"  # Inside the folder: not looked into.
     status, out, err = lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))
     assert status == 3
-    assert out == f"{store}: 5 images added, 0 there before, 4 skipped\n"
+    assert out == f"{store}: 5 images added, 0 already there, 4 skipped\n"
     lines = err.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
         ["skipped", str(folder / name)] for name in ("bomb.png", "notes.txt", "truncated.jpg", "zero.jpg")
@@ -98,7 +99,7 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     # The same again: nothing is done twice, the rubbish is told again.
     assert lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))[:2] == (
         3,
-        f"{store}: 0 images added, 5 there before, 4 skipped\n",
+        f"{store}: 0 images added, 5 already there, 4 skipped\n",
     )
 
 
@@ -111,7 +112,8 @@ def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path
     )
     assert (status, err.count("\n")) == (3, 1)
     assert out == (
-        f"{store}: 0 images added, 0 there before, 1 skipped\n{store}: not begun, for want of an image\n"
+        f"{store}: 0 images added, 0 already there, 1 skipped\n"
+        f"{store}: not created, because there is no image to store\n"
     )
     assert not store.exists()
 
@@ -130,7 +132,7 @@ def test_a_disk_that_is_full_is_named(lxmert: CommandLine, tmp_path: Path, room:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (status, err) == (1, f"lxmert: error: {tmp_path / 'store'}: File too large\n")
     status, out, _ = lxmert.run(*words)
-    assert (status, out.endswith(" there before, 0 skipped\n")) == (0, True)
+    assert (status, out.endswith(" already there, 0 skipped\n")) == (0, True)
     assert len(FeatureStore(tmp_path / "store")) == 40
     assert verify_store(tmp_path / "store").faults == []
 
@@ -142,13 +144,13 @@ def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_pa
     words = ["-o", store, "--extractor", json.dumps(GRID)]
     assert lxmert.run("extract", tmp_path / "day1", *words)[0] == 0
     status, out, err = lxmert.run("extract", tmp_path / "day2", *words)
-    assert (status, out) == (3, f"{store}: 0 images added, 0 there before, 1 skipped\n")
+    assert (status, out) == (3, f"{store}: 0 images added, 0 already there, 1 skipped\n")
     picture = tmp_path / "day2" / "IMG_1.png"
     assert err.startswith(f"skipped: {picture}: another picture of this name is in the store")
     assert json.loads((store / "skipped.jsonl").read_text())["source"] == str(picture)
     assert lxmert.run("extract", tmp_path / "day1", *words)[:2] == (
         0,
-        f"{store}: 0 images added, 1 there before, 0 skipped\n",
+        f"{store}: 0 images added, 1 already there, 0 skipped\n",
     )
 
 
@@ -180,7 +182,7 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLin
         time.sleep(0.05)
     status, out, err = lxmert.run(*words)
     assert status == 0, err
-    assert out == f"{store}: {1500 - done:,} images added, {done:,} there before, 0 skipped\n"
+    assert out == f"{store}: {1500 - done:,} images added, {done:,} already there, 0 skipped\n"
     _assert_holds(store, photos)
 
 
@@ -234,7 +236,7 @@ def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Pat
     statuses, told = _by_two_processes(tmp_path)
     # Both end with the status of the whole: a launcher kills the others when one ends with an error.
     assert statuses == [3, 3], told
-    assert told[0][0] == f"{tmp_path / 'store'}: 9 images added, 0 there before, 1 skipped\n"
+    assert told[0][0] == f"{tmp_path / 'store'}: 9 images added, 0 already there, 1 skipped\n"
     assert told[1][0] == ""
     assert "0.txt: the file is empty" in told[1][1]
     assert len(list((tmp_path / "store").glob("rank-*.data"))) == 2
@@ -249,8 +251,8 @@ def test_processes_of_a_launcher_that_find_no_image_leave_no_store(tmp_path: Pat
     statuses, told = _by_two_processes(tmp_path)
     assert statuses == [3, 3], told
     store = tmp_path / "store"
-    summary = f"{store}: 0 images added, 0 there before, 3 skipped\n"
-    assert told[0][0] == f"{summary}{store}: not begun, for want of an image\n"
+    summary = f"{store}: 0 images added, 0 already there, 3 skipped\n"
+    assert told[0][0] == f"{summary}{store}: not created, because there is no image to store\n"
     assert told[1][0] == ""
     assert not store.exists()
 
@@ -426,5 +428,5 @@ def test_names_are_the_same_where_the_system_does_not_speak_utf_8(tmp_path: Path
             [*COMMAND, *words], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert f"{added} images added, {1 - added} there before".encode() in done.stdout
+        assert f"{added} images added, {1 - added} already there".encode() in done.stdout
     assert FeatureStore(tmp_path / "store").names == ("caf\u00e9.png",)

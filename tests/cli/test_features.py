@@ -83,8 +83,8 @@ def test_a_store_is_exported_and_imported_again(run, store: Path, tmp_path: Path
     assert run("export", store, file, "--overwrite")[0] == 0
     again = tmp_path / "again"
     words = ("import", file, "-o", again, "--extractor-name", "test/7")
-    assert run(*words)[:2] == (0, f"{again}: 3 images added, 0 there before, 0 corrupt rows skipped\n")
-    assert run(*words)[1] == f"{again}: 0 images added, 3 there before, 0 corrupt rows skipped\n"
+    assert run(*words)[:2] == (0, f"{again}: 3 images added, 0 already there, 0 corrupt rows skipped\n")
+    assert run(*words)[1] == f"{again}: 0 images added, 3 already there, 0 corrupt rows skipped\n"
     for kind in ("data", "names", "index"):
         name = f"rank-00000-part-00000.{kind}"
         assert (again / name).read_bytes() == (store / name).read_bytes()
@@ -107,7 +107,7 @@ def test_corrupt_rows_stop_an_import_unless_they_may_be_skipped(run, store: Path
     assert f"{file}: line 2: 2 fields" in err
     status, out, err = run("import", file, "-o", tmp_path / "new", "--skip-corrupt")
     assert status == 3
-    assert out.endswith("1 images added, 1 there before, 1 corrupt rows skipped, 1 rows repeat an image\n")
+    assert out.endswith("1 images added, 1 already there, 1 corrupt rows skipped, 1 rows repeat an image\n")
     assert err.startswith(f"skipped: {file}: line 2: 2 fields")
     assert run("import", tmp_path / "absent.tsv", "-o", tmp_path / "x")[0] == 1
     assert not (tmp_path / "x").exists()

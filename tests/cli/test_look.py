@@ -61,7 +61,7 @@ def test_look_prints_a_table_and_draws(lxmert: CommandLine, picture: Path, detr:
     scores = [int(row.split()[2].removesuffix("%")) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert last.startswith("4 objects by detr-detr-36-")
-    assert last.endswith("drawn in scene.objects.png")
+    assert last.endswith("drawing: scene.objects.png")
     with Image.open("scene.objects.png") as drawn:
         assert drawn.mode == "RGB"
         assert min(drawn.size) > 100

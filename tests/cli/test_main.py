@@ -35,7 +35,7 @@ def test_signs_that_the_output_cannot_show_do_not_end_the_work(
     sys.stderr.flush()
     assert status == 0, err.getvalue()
     told = out.getvalue().decode(encoding)
-    assert "of 2 right. Seed 3" in told
+    assert "of 2 correct. Seed 3" in told
     assert ("✓" in told) == (encoding == "utf-8")
 
 
@@ -120,7 +120,7 @@ def test_an_interrupted_training_tells_how_to_go_on(
         (tmp_path / "checkpoints" / "checkpoint-18").mkdir(parents=True)
     with pytest.raises(KeyboardInterrupt), telling_how_to_go_on(tmp_path):
         raise KeyboardInterrupt
-    kept = f"a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
+    kept = f"a checkpoint is kept in {tmp_path}: run the same command with --resume to continue"
     assert capsys.readouterr().err == (f"lxmert: interrupted; {kept}\n" if has_checkpoint else "")
 
 
@@ -159,7 +159,8 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
     monkeypatch.setattr("lxmert.training.running.is_main_process", told_again)
     recipe = Path(__file__).parents[2] / "configs" / "scenes_pretrain.yaml"
     assert status_of("pretrain", "--config", recipe, "-o", tmp_path) == 143
-    told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}: the same command with --resume goes on"
+    told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}"
+    told += ": run the same command with --resume to continue"
     assert capsys.readouterr().err.strip() == told
 
 

@@ -115,7 +115,7 @@ class TestVqa:
         )
         status, out, err = run(f"{self.SCORE} --allow-missing")
         assert "33.33 %" in out
-        assert err == "note: questions without a prediction: 2 (2, 3); they count as wrong\n"
+        assert err == "note: questions without a prediction: 2 (2, 3); counted as wrong\n"
 
     def test_unknown_predictions(self, run: Run) -> None:
         write_vqa(q1="yes", q2="cat", q3="café", q9="x")

@@ -17,7 +17,7 @@ def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
     assert result.exit_code == 0
     stored = json.loads((folder / "scenes.json").read_text())
     assert (stored["images"], stored["seed"], stored["questions_per_image"]) == (10, 4, 6)
-    assert result.stdout.endswith(f"Scenes of seed 4 in {folder}/\n")
+    assert result.stdout.endswith(f"Wrote the scenes of seed 4 to {folder}/\n")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["val", "1", str(stored["splits"]["val"]["objects"]), "5", "6"] in lines
     assert ["val", "10", "18", "0", str(stored["splits"]["val"]["vg_regions"]), "6"] in lines

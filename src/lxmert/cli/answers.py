@@ -16,44 +16,47 @@ if TYPE_CHECKING:
     from lxmert.data.progress import StartProgress
     from lxmert.data.vqa import VqaExample
 
-app = typer.Typer(help="Answer vocabularies: build them, see what they cover.", no_args_is_help=True)
+app = typer.Typer(help="Build answer lists and measure their coverage.", no_args_is_help=True)
 
 TaskName = Literal["vqa", "gqa"]
-Task = Annotated[TaskName, typer.Argument(help="Whose format the annotations have.", show_default=False)]
+Task = Annotated[TaskName, typer.Argument(help="Format of the annotations.", show_default=False)]
 Annotations = Annotated[
     list[Path],
     typer.Argument(
-        help="VQA annotation files, GQA question files (or folders), or for vqa files of your own, .jsonl.",
+        help="VQA annotation files or your own .jsonl files (for vqa), or GQA question files or folders.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 # GQA's published table has every answer of its training and validation questions.
 _LEAST_GQA = 1
 
 
-@app.command(short_help="Collect the frequent answers of questions.")
+@app.command(short_help="Build a list of frequent answers.")
 def build(
     task: Task,
     annotations: Annotations,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The answers.json to write.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Answer list to write, such as answers.json.", show_default=False
+        ),
     ],
     min_count: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Keep answers that are the best one of so many questions.",
+            help="Keep answers that are the best answer to at least this many questions.",
             show_default="9 for vqa, as published, 1 for gqa",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect the frequent answers of annotated questions, the most frequent first.
+    """Build a list of the frequent answers to annotated questions, most frequent first.
 
-    VQA's are normalised as by its official evaluator; GQA's and your own are taken as they are spelled.
+    VQA answers are normalised as in the official evaluator; GQA answers and your own are kept as spelled.
     """
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
@@ -77,24 +80,24 @@ def build(
     _print_coverage(str(output), vocabulary, covered, as_json)
 
 
-@app.command(short_help="Tell how many questions a list can answer.")
+@app.command(short_help="Measure how many questions a list can answer.")
 def cover(
     task: Task,
     answers: Annotated[
         Path,
-        typer.Argument(help="The answers: answers.json, or a published table.", show_default=False),
+        typer.Argument(help="Answer list: an answers.json or a published table.", show_default=False),
     ],
     annotations: Annotations,
     raw: Annotated[
         bool,
         typer.Option(
             "--raw",
-            help="VQA: compare as spelled, as the published labels were made and others always are.",
+            help="VQA: compare answers as spelled, as in the published labels. Other formats always do.",
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how many annotated questions a list of answers can answer, and which answers it lacks."""
+    """Measure how many annotated questions a list can answer, and show the answers it lacks."""
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.answers import AnswerVocabulary
 
@@ -166,4 +169,4 @@ def _print_coverage(
     typer.echo(f"{name}: {len(vocabulary):,} answers; {covered.summary()}")
     if covered.unknown:
         listed = ", ".join(f"{answer!r} ({count:,})" for answer, count in covered.unknown)
-        typer.echo(f"most frequent answers that are not among them: {listed}")
+        typer.echo(f"most frequent missing answers: {listed}")

@@ -26,8 +26,7 @@ def ask(
     question: Annotated[
         str | None,
         typer.Argument(
-            help="The question, in quotes. If not given, questions are read from standard input, one a line, "
-            "until it ends.",
+            help="The question, in quotes. If omitted, questions are read from standard input, one per line.",
             show_default=False,
         ),
     ] = None,
@@ -35,13 +34,13 @@ def ask(
     boxes: asking.BoxesOption = None,
     detector: asking.DetectorOption = None,
     answers: asking.AnswersOption = None,
-    top_k: Annotated[int, typer.Option(min=1, help="How many answers to print, most probable first.")] = 1,
+    top_k: Annotated[int, typer.Option(min=1, help="Number of answers to print, most probable first.")] = 1,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object a question: answers, objects they rest on."),
+        typer.Option("--json", help="Print one JSON object per question, with its answers and the objects."),
     ] = False,
 ) -> None:
-    """Answer a question about a picture, or one after the other."""
+    """Answer one or more questions about a picture."""
     opened = asking.open_picture(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
@@ -61,7 +60,9 @@ def ask(
     if question is not None:
         answer_one(question, is_repeated=False)
     elif sys.stdin.isatty():
-        typer.echo(f"{len(opened.regions)} objects found; ask a question a line, Ctrl-D ends", err=True)
+        typer.echo(
+            f"{len(opened.regions)} objects found; enter one question per line, Ctrl-D to quit", err=True
+        )
         for asked in filter(None, _typed_lines()):
             try:
                 answer_one(asked, is_repeated=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lxmert.vision.regions import Regions
 
 ImageArgument = Annotated[
-    str, typer.Argument(help="The picture: any file Pillow reads, or its address.", show_default=False)
+    str, typer.Argument(help="Picture: an image file that Pillow can read, or its URL.", show_default=False)
 ]
 QuestionArgument = Annotated[str, typer.Argument(help="The question, in quotes.", show_default=False)]
 ModelOption = Annotated[
@@ -30,21 +30,21 @@ BoxesOption = Annotated[
     typer.Option(
         "--boxes",
         help="JSON file with the objects' boxes: a list of [x1, y1, x2, y2] in pixels. "
-        "If not given, the model's detector finds the objects.",
+        "By default, the model's detector finds the objects.",
     ),
 ]
 DetectorOption = Annotated[
     str | None,
     typer.Option(
         "--detector",
-        help="What finds the objects instead of the model's own: 'scenes', a detector's folder or hub "
-        "name, or a JSON or YAML file that describes an extractor.",
+        help="Detector to use instead of the model's own: 'scenes', a detector folder or hub name, or a "
+        "JSON or YAML file that describes an extractor.",
     ),
 ]
 AnswersOption = Annotated[
     str | None,
     typer.Option(
-        "--answers", help="Answer table instead of the model's own: a JSON file, or 'vqa' or 'gqa'."
+        "--answers", help="Answer table to use instead of the model's own: a JSON file, 'vqa' or 'gqa'."
     ),
 ]
 
@@ -102,7 +102,7 @@ def open_picture(
         predictor.check([question])
     regions = predictor.regions(picture, boxes_xyxy_px)
     if len(regions) == 0:
-        typer.echo(f"no object was found in {image}: the answer rests on the question alone", err=True)
+        typer.echo(f"no objects found in {image}: the answer is based on the question alone", err=True)
     return Opened(model, predictor, picture, regions)
 
 
@@ -112,7 +112,7 @@ def answer_in_words(text: str, probability: float) -> str:
 
 
 def _note_on_unknown_words(words: list[str], model: str) -> str:
-    note = f"note: the model was never taught {', '.join(map(repr, words))}, so its answer is a guess"
+    note = f"note: not in the model's vocabulary: {', '.join(map(repr, words))}; the answer is a guess"
     if model == "scenes":
-        note += "; it knows made pictures alone (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
+        note += "; it only knows generated pictures (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
     return note

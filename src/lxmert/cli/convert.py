@@ -20,33 +20,33 @@ class Target(StrEnum):
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="An original .pth, or (to original) a model folder.")],
-    destination: Annotated[Path, typer.Argument(help="The model folder or (to original) the .pth to write.")],
-    to: Annotated[Target, typer.Option(help="What to write.")] = Target.FOLDER,
+    source: Annotated[Path, typer.Argument(help="Original .pth file, or a model folder (--to original).")],
+    destination: Annotated[
+        Path, typer.Argument(help="Model folder to write, or a .pth file (--to original).")
+    ],
+    to: Annotated[Target, typer.Option(help="Format to write.")] = Target.FOLDER,
     heads: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Attention heads per layer; may be left out for models of the paper's width."
-        ),
+        typer.Option(min=1, help="Attention heads per layer; optional for models of the paper's width."),
     ] = None,
-    encoder_only: Annotated[bool, typer.Option(help="Keep the encoder alone, without task heads.")] = False,
+    encoder_only: Annotated[bool, typer.Option(help="Keep only the encoder, without task heads.")] = False,
     answers: Annotated[
         Path | None, typer.Option(help="Answer table (JSON) of the checkpoint, e.g. trainval_label2ans.json.")
     ] = None,
     vocab: Annotated[
         Path | None,
-        typer.Option(help="WordPiece vocabulary (vocab.txt); writes tokenizer and processor too."),
+        typer.Option(help="WordPiece vocabulary (vocab.txt); also writes tokenizer and processor."),
     ] = None,
     data_parallel: Annotated[
         bool | None,
         typer.Option(
-            help="To original: names with 'module.'. If not given, as the original loaders need: with it for "
-            "encoders and pre-training, without it for fine-tuned models."
+            help="With --to original: prefix weight names with 'module.'. By default as the original loaders "
+            "expect: with the prefix for encoders and pre-training, without it for fine-tuned models."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing destination.")] = False,
 ) -> None:
-    """Turn an original LXMERT checkpoint (.pth) into a model folder, or a folder back into a .pth."""
+    """Convert an original LXMERT checkpoint (.pth) to a model folder, or a folder back to a .pth file."""
     from rich.console import Console
 
     from lxmert.weights.convert import export_original, read_config
@@ -65,7 +65,7 @@ def convert(
     typer.echo(f"wrote {destination}")
     if to is Target.ORIGINAL:
         # The file does not store the number, which is needed to convert it back.
-        typer.echo(f"to turn it into a folder again, give --heads {read_config(source).num_attention_heads}")
+        typer.echo(f"to convert it back to a folder, give --heads {read_config(source).num_attention_heads}")
 
 
 def _refuse_for_export(**options: object) -> None:

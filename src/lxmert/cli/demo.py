@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def demo(
     context: typer.Context,
-    scenes: Annotated[int, typer.Option(min=1, max=100, help="How many pictures to draw.")] = 2,
-    questions: Annotated[int, typer.Option(min=1, max=40, help="How many questions to ask of each.")] = 8,
+    scenes: Annotated[int, typer.Option(min=1, max=100, help="Number of pictures to draw.")] = 2,
+    questions: Annotated[int, typer.Option(min=1, max=40, help="Number of questions per picture.")] = 8,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Same seed, same pictures. A new one each time by default.")
+        int | None,
+        typer.Option(
+            min=0, help="Random seed: the same seed gives the same pictures. By default, a new one each time."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="'scenes' (the embedded model) or a model folder.")] = "scenes",
-    output: Annotated[Path, typer.Option(help="The folder the pictures are written to.")] = Path(
-        "lxmert-demo"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder to write the pictures to.")] = Path("lxmert-demo"),
 ) -> None:
-    """Draw new pictures, ask about them, and show the answers beside the truth. Needs no network."""
+    """Draw new pictures, ask about them, and compare the answers with the truth. Needs no network."""
     from rich.console import Console
 
     from lxmert.inference.demonstration import Demonstration, demonstrate
@@ -47,9 +48,9 @@ def demo(
     right = sum(demonstration.right for demonstration in shown)
     asked = sum(len(demonstration.asked) for demonstration in shown)
     # Not printed by rich, which would take brackets in a folder's name for markup and wrap long lines.
-    typer.echo(f"{right} of {asked} right. Seed {chosen_seed}; pictures and boxes in {output}/")
+    typer.echo(f"{right} of {asked} correct. Seed {chosen_seed}; pictures and boxes in {output}/")
     first = shown[0]
-    console.print("Ask one yourself:", style="bold")
+    console.print("Ask a question yourself:", style="bold")
     command = ["ask", str(output / first.picture_name), first.asked[0].question]
     if predictor.needs_boxes:
         command += ["--boxes", str(output / first.boxes_name)]
@@ -78,8 +79,8 @@ def _table(demonstration: "Demonstration") -> "Table":
     from rich.text import Text
 
     table = Table(title=demonstration.picture_name, title_justify="left", box=None, pad_edge=False)
-    for heading in ("question", "answer", "sure", "truth"):
-        table.add_column(heading, justify="right" if heading == "sure" else "left")
+    for heading in ("question", "answer", "probability", "truth"):
+        table.add_column(heading, justify="right" if heading == "probability" else "left")
     for item in demonstration.asked:
         mark, style = ("✓", "green") if item.is_right else ("✗", "red")
         truth = Text(f"{mark} {item.truth}", style=style)

@@ -18,26 +18,26 @@ _CLASSES_SHOWN = 30
 
 def eval_detector(
     model: Annotated[
-        str, typer.Argument(help='Detector: "scenes" (the embedded one), a folder, or a hub name.')
+        str, typer.Argument(help="Detector: 'scenes' (the embedded one), a folder, or a hub name.")
     ],
-    data: Annotated[Path, typer.Argument(help="Data directory, boxes in COCO's format or Visual Genome's.")],
-    split: Annotated[str, typer.Option("--split", help="Which split to score.")] = "test",
+    data: Annotated[Path, typer.Argument(help="Data directory with boxes in COCO or Visual Genome format.")],
+    split: Annotated[str, typer.Option("--split", help="Split to evaluate.")] = "test",
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many images.", show_default=False)
+        int | None, typer.Option("--limit", min=1, help="Use only the first N images.", show_default=False)
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config",
             "-c",
-            help="Recipe that says what files are called and what an attribute is. The detector's own, or "
-            "else the defaults, if not given.",
+            help="Recipe with the file names and the definition of attributes. By default, the detector's "
+            "own recipe, if any.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Recompute a detector's mean average precision, attribute accuracy and recall."""
+    """Compute a detector's mean average precision, attribute accuracy and recall."""
     from lxmert.training.detection.saved_detector import evaluate_detector
     from lxmert.training.progress import ProgressDisplay
     from lxmert.weights.report import quiet_transformers
@@ -54,7 +54,7 @@ def eval_detector(
     console.print(_table(result))
     left_out = len(result.boxes) - _CLASSES_SHOWN
     if left_out > 0:
-        console.print(f"{left_out:,} classes with a higher precision are left out; --json gives all")
+        console.print(f"{left_out:,} classes with higher precision are not shown; --json lists all")
 
 
 def _table(result: "SavedDetectorReport") -> "Table":
@@ -70,7 +70,7 @@ def _table(result: "SavedDetectorReport") -> "Table":
     table.add_row("mAP@0.5", total, f"{report.mean_average_precision:.2f}")
     table.add_row("recall@0.5", total, f"{report.recall:.2f}")
     if report.attribute_accuracy is not None:
-        table.add_row("attribute accuracy of those found", "", f"{report.attribute_accuracy:.2f}")
+        table.add_row("attribute accuracy of boxes found", "", f"{report.attribute_accuracy:.2f}")
     table.add_section()
     worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_CLASSES_SHOWN]
     for number, value in worst:

@@ -32,8 +32,8 @@ def evaluate(
         Literal["present", "before-2021-03"] | None,
         typer.Option(
             "--evaluator",
-            help="Version of the official VQA evaluator, of that task alone; present if not given.",
-            show_default=False,
+            help="Version of the official VQA evaluator (task vqa only).",
+            show_default="present",
         ),
     ] = None,
     features: FeaturesOption = None,
@@ -41,9 +41,9 @@ def evaluate(
     batch_size: BatchSizeOption = None,
     dtype: DtypeOption = "auto",
     compiled: CompileOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
-    """Recompute a model's official figures: VQA accuracy, or those of GQA or NLVR2."""
+    """Compute the official metrics of a model on VQA, GQA or NLVR2."""
     from lxmert.cli.score_tables import table_of
     from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.training.evaluation import evaluate_model

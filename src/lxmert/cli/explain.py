@@ -26,13 +26,14 @@ def explain(
     method: Annotated[
         Literal["relevance", "removal", "gradient", "attention"],
         typer.Option(
-            help="relevance: attention of all layers, weighed by gradients; removal: what the answer's "
-            "probability loses without it; gradient: gradient times input; attention: that of the last layer."
+            help="relevance: attention of all layers, weighted by gradients; removal: drop in the answer's "
+            "probability without the word or object; gradient: gradient times input; attention: attention "
+            "of the last layer."
         ),
     ] = "relevance",
     answer: Annotated[
         str | None,
-        typer.Option(help="Explain this answer instead of the model's own, for example the right one."),
+        typer.Option(help="Explain this answer, for example the correct one, instead of the model's."),
     ] = None,
     model: asking.ModelOption = "scenes",
     boxes: asking.BoxesOption = None,
@@ -40,15 +41,13 @@ def explain(
     answers: asking.AnswersOption = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="The drawing. IMAGE.explained.png by default.", show_default=False
-        ),
+        typer.Option("--output", "-o", help="Drawing to write.", show_default="IMAGE.explained.png"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object; draw only where --output is given.")
+        bool, typer.Option("--json", help="Print one JSON object; draw only with --output.")
     ] = False,
 ) -> None:
-    """Show which words and objects an answer rests on, as tables and as a drawing."""
+    """Show which words and objects an answer rests on, as tables and a drawing."""
     from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
 
     drawing = checked_output(output or (None if as_json else name_of_drawing(image, "explained")), image)
@@ -79,7 +78,7 @@ def explain(
         return
     _print(explanation, labels)
     if drawing is not None:
-        typer.echo(f"by {method}; drawn in {drawing}")
+        typer.echo(f"method: {method}; drawing: {drawing}")
 
 
 def _print(explanation: "Explanation", labels: tuple[str, ...]) -> None:

@@ -43,44 +43,45 @@ _PROCESSOR_FILES = (
 
 def export(
     model: ModelArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)],
     file_format: Annotated[
         Literal["onnx", "torch"],
         typer.Option("--format", help="onnx: for ONNX Runtime; torch: for torch.export.load."),
     ] = "onnx",
     int8: Annotated[
-        bool, typer.Option("--int8", help="Weights in 8 bits: a third of the size; answers may change.")
+        bool,
+        typer.Option("--int8", help="Store weights in 8 bits: a third of the size, but answers may change."),
     ] = False,
     task: TaskOption = None,
     segments: Annotated[
-        bool, typer.Option("--segments", help="Also take token_type_ids, for two texts at once.")
+        bool, typer.Option("--segments", help="Add the input token_type_ids, for pairs of texts.")
     ] = False,
     check: Annotated[
         Path | None,
         typer.Option(
             "--check",
-            help="Data directory: compare on its questions too, not on random inputs alone.",
+            help="Data directory whose questions to compare on, in addition to random inputs.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Which split of --check; test if not given.", show_default=False),
+        typer.Option("--split", help="Split of --check to use.", show_default="test"),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, help="So many of its questions at most; 1000 if not given.", show_default=False
+            "--limit", min=1, help="Use only the first N questions of --check.", show_default="1000"
         ),
     ] = None,
     features: FeaturesOption = None,
     files: FilesOption = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an exported model.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing export.")] = False,
 ) -> None:
-    """Write a model for ONNX Runtime or torch.export, and try it against the model.
+    """Export a model for ONNX Runtime or torch.export, and compare the export with the model.
 
-    The folder has the model file, tokenizer.json, answers.json, export.json (inputs and outputs), parity.json
-    and README.md. A float32 file that does not give the model's scores is not kept.
+    The folder contains the model file, tokenizer.json, answers.json, export.json (inputs and outputs),
+    parity.json and README.md. A float32 file whose scores differ from the model's is not kept.
     """
     from lxmert.inference.exporting.exporter import ExportOptions, export_model
     from lxmert.inference.exporting.folder import check_folder
@@ -111,8 +112,8 @@ def export(
         typer.echo(line)
     if not report.agrees:
         typer.echo(
-            "warning: weights of 8 bits change more than 1 % of the answers; leave --int8 out, or see with "
-            "--check what becomes of real questions",
+            "warning: 8-bit weights change more than 1 % of the answers; omit --int8, or measure the effect "
+            "on real questions with --check",
             err=True,
         )
     typer.echo(f"wrote {output}")

@@ -27,66 +27,70 @@ _ON_ACCELERATOR = 8
 ImagesArgument = Annotated[
     Path,
     typer.Argument(
-        help="A folder (with its sub-folders), a text file with one path per line, or one picture.",
+        help="Folder (searched recursively), text file with one path per line, or a single image.",
         show_default=False,
     ),
 ]
 StoreOption = Annotated[
-    Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
+    Path, typer.Option("--output", "-o", help="Feature store to create or continue.", show_default=False)
 ]
 DetectorOption = Annotated[
     str | None,
     typer.Option(
         "--detector",
         "--model",
-        help="'scenes' (the embedded detector, the default), a detector's folder or hub name, or the "
-        "folder of an LXMERT model: its own extractor.",
-        show_default=False,
+        help="Detector: 'scenes' (the embedded one), a detector folder or hub name, or the folder of an "
+        "LXMERT model, whose extractor is used.",
+        show_default="scenes",
     ),
 ]
 ExtractorOption = Annotated[
     str | None,
-    typer.Option(help="Another extractor: a JSON or YAML file, or JSON itself.", show_default=False),
+    typer.Option(
+        help="Extractor to use instead of a detector: a JSON or YAML file, or JSON text.", show_default=False
+    ),
 ]
 PresetOption = Annotated[
     Literal["published", "butd"] | None,
     typer.Option(
-        help="How a detector chooses objects; butd: as for LXMERT's own features.", show_default=False
+        help="How the detector selects objects; butd: as for LXMERT's published features.", show_default=False
     ),
 ]
 MinObjectsOption = Annotated[
-    int | None, typer.Option(min=0, help="Least objects per image.", show_default=False)
+    int | None, typer.Option(min=0, help="Minimum number of objects per image.", show_default=False)
 ]
 MaxObjectsOption = Annotated[
-    int | None, typer.Option(min=1, help="Most objects per image.", show_default=False)
+    int | None, typer.Option(min=1, help="Maximum number of objects per image.", show_default=False)
 ]
 BoxesOption = Annotated[
     Path | None,
-    typer.Option(help="COCO instances file with the objects' boxes.", show_default=False),
+    typer.Option(help="COCO instances file with the boxes of the objects.", show_default=False),
 ]
 DtypeOption = Annotated[
     Literal["float16", "float32"] | None,
-    typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
+    typer.Option(help="Data type of the stored features.", show_default="float32 for a new store"),
 ]
 NamesOption = Annotated[
     Literal["file", "stem", "path"],
-    typer.Option(help="What images are called; those that would share a name get their path."),
+    typer.Option(
+        help="How to name images: file name, stem or path. Images that would share a name get their path."
+    ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, help="Processes; more than one pays for small detectors on a CPU.")
+    int, typer.Option(min=1, help="Number of processes; more than one helps with small detectors on a CPU.")
 ]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Images at once, with one worker; 1 on a CPU, 8 on a GPU if not given.",
-        show_default=False,
+        help="Images per batch (with one worker).",
+        show_default="1 on a CPU, 8 on a GPU",
     ),
 ]
 DeviceOption = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 …; a GPU where there is one.", show_default=False)
+    str | None, typer.Option(help="Device, such as cpu, cuda or cuda:1.", show_default="a GPU if available")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bar.")]
 
 
 def extract(
@@ -107,10 +111,10 @@ def extract(
 ) -> None:
     """Extract the objects of many images into a feature store.
 
-    Run it again to continue: what is in the store stays, what is missing is added. Files that are no usable
-    images, or whose name the store has for another picture, are listed at the end and in skipped.jsonl of the
-    store; the exit status is then 3. Several processes started by `accelerate launch` or `torchrun` share the
-    images.
+    Run the command again to continue: images in the store are kept, missing ones are added. Files that are
+    not usable images, or whose name the store uses for another image, are listed at the end and in the
+    store's skipped.jsonl; the exit status is then 3. Processes started by `accelerate launch` or `torchrun`
+    share the images.
     """
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.inference.boxes_of_images import BoxesOfImages
@@ -152,7 +156,7 @@ def extract(
             discard_if_empty(output)
     except KeyboardInterrupt:
         if ranks.is_leader and output.is_dir():
-            tell_interrupted(f"what is extracted is kept in {output}")
+            tell_interrupted(f"the images extracted so far are kept in {output}")
         raise
     finally:
         ranks.leave()
@@ -185,9 +189,9 @@ def _print_totals(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
     added, before, skipped = totals
     if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
-        typer.echo(f"{store}: {added:,} images added, {before:,} there before, {skipped:,} skipped{share}")
+        typer.echo(f"{store}: {added:,} images added, {before:,} already there, {skipped:,} skipped{share}")
         if not store.exists():
-            typer.echo(f"{store}: not begun, for want of an image")
+            typer.echo(f"{store}: not created, because there is no image to store")
     if skipped:
         raise typer.Exit(SKIPPED_STATUS)
 

@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 
 _LISTED_NAMES = 10
 
-app = typer.Typer(
-    help="Feature stores: look into, check, compare, import and export them.", no_args_is_help=True
-)
+app = typer.Typer(help="Inspect, check, compare, import and export feature stores.", no_args_is_help=True)
 
-Store = Annotated[Path, typer.Argument(help="The feature store.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+Store = Annotated[Path, typer.Argument(help="Feature store.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-@app.command(short_help="What a store holds, from its index alone.")
+@app.command(short_help="Summarise a store from its index.")
 def info(store: Store, as_json: AsJson = False) -> None:
-    """What a store holds, from its index alone."""
+    """Summarise the contents of a store, from its index alone."""
     from lxmert.data.feature_store import FeatureStore
     from lxmert.data.feature_store.summary import summarise
 
@@ -41,9 +39,9 @@ def info(store: Store, as_json: AsJson = False) -> None:
     _print(table)
 
 
-@app.command(short_help="Read every byte of a store and check it.")
+@app.command(short_help="Check all data of a store.")
 def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) -> None:
-    """Read every byte of a store: counts, checksums, ranges of values. Exit status 1 if anything is wrong."""
+    """Check all data of a store: counts, checksums and value ranges. Exit status 1 if anything is wrong."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_store import FeatureStore, verify_store
 
@@ -68,18 +66,21 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
         raise typer.Exit(1)
 
 
-@app.command(short_help="Compare features: boxes, cosines, labels.")
+@app.command(short_help="Compare boxes, features and labels.")
 def compare(
-    first: Annotated[Path, typer.Argument(help="The reference: a store or a TSV file.", show_default=False)],
-    second: Annotated[
-        Path, typer.Argument(help="What is compared with it: a store or a TSV file.", show_default=False)
-    ],
-    iou: Annotated[float, typer.Option(min=0, max=1, help="Boxes that overlap less are no pair.")] = 0.5,
-    worst: Annotated[int, typer.Option(min=0, help="How many of the images that agree least to list.")] = 5,
+    first: Annotated[Path, typer.Argument(help="Reference: a store or a TSV file.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Store or TSV file to compare with it.", show_default=False)],
+    iou: Annotated[
+        float, typer.Option(min=0, max=1, help="Minimum overlap (IoU) of boxes to be paired.")
+    ] = 0.5,
+    worst: Annotated[int, typer.Option(min=0, help="Number of images with the least agreement to list.")] = 5,
     as_json: AsJson = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compare features of the same images: boxes by overlap, features by cosine, labels by equality."""
+    """Compare two sets of features of the same images.
+
+    Boxes are compared by overlap, features by cosine similarity, labels by equality.
+    """
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_comparison import compare_features
     from lxmert.data.feature_sources import open_source
@@ -97,29 +98,32 @@ def compare(
             typer.echo(f"only in the {which} ({len(names):,}): {_some(names)}")
     if comparison.other_sizes:
         typer.echo(
-            f"of different height or width ({len(comparison.other_sizes):,}): {_some(comparison.other_sizes)}"
+            f"different height or width ({len(comparison.other_sizes):,}): {_some(comparison.other_sizes)}"
         )
 
 
 @app.command("import", short_help="Import an original feature file.")
 def import_(
-    file: Annotated[Path, typer.Argument(help="An original feature file, *_obj36.tsv.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Original feature file, *_obj36.tsv.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The feature store, new or begun.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Feature store to create or continue.", show_default=False)
     ],
     dtype: Annotated[
         Literal["float16", "float32"] | None,
-        typer.Option(help="Type of the stored features; float32 for a new store.", show_default=False),
+        typer.Option(help="Data type of the stored features.", show_default="float32 for a new store"),
     ] = None,
     extractor: Annotated[
-        str, typer.Option("--extractor-name", help="What made the features, in a word.")
+        str, typer.Option("--extractor-name", help="Name of the extractor that made the features.")
     ] = "imported-tsv",
     skip_corrupt: Annotated[
-        bool, typer.Option("--skip-corrupt", help="List corrupt rows and go on instead of stopping.")
+        bool, typer.Option("--skip-corrupt", help="List corrupt rows and continue instead of stopping.")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Import an original feature file. Run it again to continue; exit status 3 if rows were left out."""
+    """Import an original feature file.
+
+    Run the command again to continue. Exit status 3 if rows were skipped.
+    """
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_exchange import import_tsv
 
@@ -138,7 +142,7 @@ def import_(
         typer.echo(f"skipped: {one_line(str(item))}", err=True)
     repeated = f", {report.repeated:,} rows repeat an image" if report.repeated else ""
     typer.echo(
-        f"{output}: {report.added:,} images added, {report.found:,} there before, "
+        f"{output}: {report.added:,} images added, {report.found:,} already there, "
         f"{len(report.corrupt):,} corrupt rows skipped{repeated}"
     )
     if report.corrupt:
@@ -148,11 +152,11 @@ def import_(
 @app.command(short_help="Write a store as an original feature file.")
 def export(
     store: Store,
-    file: Annotated[Path, typer.Argument(help="The feature file to write.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Feature file to write.", show_default=False)],
     overwrite: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a store as an original feature file, with the same numbers bit for bit."""
+    """Write a store as an original feature file, with bit-identical numbers."""
     from lxmert.cli.rate_progress import RateProgress
     from lxmert.data.feature_exchange import export_tsv
     from lxmert.data.feature_store import FeatureStore
@@ -164,9 +168,7 @@ def export(
         unlabelled = export_tsv(opened, file, progress.start(len(opened)))
     typer.echo(f"{file}: {len(opened):,} images")
     if unlabelled:
-        typer.echo(
-            f"{unlabelled:,} of them lack labels: the missing ids and scores are 0, for want of another way"
-        )
+        typer.echo(f"{unlabelled:,} of them lack labels; the missing ids and scores are written as 0")
 
 
 def _grid() -> "Table":
@@ -199,7 +201,7 @@ def _comparison_table(comparison: "FeatureComparison", iou: float) -> "Table":
 def _worst_table(comparison: "FeatureComparison", count: int) -> "Table":
     from rich.table import Table
 
-    table = Table(title="Images that agree least", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="Images with the least agreement", title_justify="left", box=None, pad_edge=False)
     table.add_column("image", overflow="fold")
     for heading in ("boxes", "pairs", "IoU", "cosine", "same object"):
         table.add_column(heading, justify="right")

@@ -22,7 +22,7 @@ def finetune(
     task: Annotated[
         Literal["vqa", "gqa", "nlvr2"],
         typer.Argument(
-            help="What to train: vqa or gqa, questions with a list of answers; nlvr2, sentences that are "
+            help="Task to train. vqa, gqa: questions with a fixed list of answers; nlvr2: sentences that are "
             "true or false of two images.",
             show_default=False,
         ),
@@ -34,9 +34,9 @@ def finetune(
     overrides: OverridesOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a model by a recipe and score it on the test split.
+    """Fine-tune a model from a recipe and score it on the test split.
 
-    The output folder becomes a complete model folder: `lxmert eval` and `lxmert ask --model` take it.
+    The output folder becomes a complete model folder for `lxmert eval` and `lxmert ask --model`.
     """
     from lxmert.training.finetuning import finetune as run
     from lxmert.training.recipe import FinetuneRecipe

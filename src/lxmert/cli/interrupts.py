@@ -14,7 +14,7 @@ TERMINATED_STATUS = 143
 """Exit status that shells report for a program ended by SIGTERM."""
 
 
-def tell_interrupted(kept: str, how: str = "run the same again to go on") -> None:
+def tell_interrupted(kept: str, how: str = "run the same command again to continue") -> None:
     """Print one line on standard error.
 
     Args:

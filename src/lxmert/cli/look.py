@@ -17,34 +17,36 @@ if TYPE_CHECKING:
 def look(
     image: Annotated[
         str,
-        typer.Argument(help="The picture: any file Pillow reads, or its address.", show_default=False),
+        typer.Argument(help="Picture: an image file that Pillow can read, or its URL.", show_default=False),
     ],
     detector: Annotated[
         str,
         typer.Option(
             "--detector",
             "--model",
-            help="'scenes' (the embedded detector), a folder or hub name of a detector or of a model with a "
-            "processor, or a JSON or YAML file that describes an extractor.",
+            help="Detector: 'scenes' (the embedded one), a folder or hub name of a detector or of a model "
+            "with a processor, or a JSON or YAML file that describes an extractor.",
         ),
     ] = "scenes",
     boxes: Annotated[
         Path | None,
-        typer.Option(help="JSON file with boxes to describe: a list of [x1, y1, x2, y2] in pixels."),
+        typer.Option(help="JSON file with the boxes to describe: a list of [x1, y1, x2, y2] in pixels."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The drawing. IMAGE.objects.png by default.", show_default=False),
+        typer.Option("--output", "-o", help="Drawing to write.", show_default="IMAGE.objects.png"),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Keep so many objects, the best-scored.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Keep the N objects with the highest scores.")
+    ] = None,
     min_score: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Keep objects of at least this score.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Keep objects with at least this score.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object; draw only where --output is given.")
+        bool, typer.Option("--json", help="Print one JSON object; draw only with --output.")
     ] = False,
 ) -> None:
-    """Show the objects of a picture: boxes, names and scores, as a table and as a drawing."""
+    """Show the objects in a picture, with boxes, names and scores, as a table and a drawing."""
     from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
@@ -75,7 +77,7 @@ def _print(sight: "Sight", drawing: Path | None) -> None:
     count = len(sight.objects)
     summary = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
     if drawing is not None:
-        summary += f"; drawn in {drawing}"
+        summary += f"; drawing: {drawing}"
     console.print(one_line(summary), soft_wrap=True, highlight=False, markup=False)
 
 

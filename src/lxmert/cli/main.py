@@ -48,26 +48,26 @@ app = typer.Typer(
 # Each fits a line of the list of verbs; longer ones would be truncated there.
 app.command("demo", short_help="Draw new pictures and ask about them.")(demo.demo)
 app.command("ask", short_help="Answer a question about a picture.")(ask.ask)
-app.command("explain", short_help="Which words and objects an answer rests on.")(explain.explain)
+app.command("explain", short_help="Show which words and objects an answer rests on.")(explain.explain)
 app.command("look", short_help="Show the objects found in a picture.")(look.look)
-app.command("eval", short_help="Official figures of a model: VQA, GQA, NLVR2.")(evaluate.evaluate)
-app.command("predict", short_help="Write the submission file of a leaderboard.")(predict.predict)
-app.command("pretrain", short_help="Pre-train a model by a recipe.")(pretrain.pretrain)
-app.command("finetune", short_help="Train a model for VQA, GQA or NLVR2 by a recipe.")(finetune.finetune)
-app.command("train-detector", short_help="Train a detector of objects by a recipe.")(
+app.command("eval", short_help="Evaluate a model on VQA, GQA or NLVR2.")(evaluate.evaluate)
+app.command("predict", short_help="Write a submission file for a leaderboard.")(predict.predict)
+app.command("pretrain", short_help="Pre-train a model from a recipe.")(pretrain.pretrain)
+app.command("finetune", short_help="Fine-tune a model for VQA, GQA or NLVR2.")(finetune.finetune)
+app.command("train-detector", short_help="Train an object detector from a recipe.")(
     train_detector.train_detector
 )
-app.command("eval-detector", short_help="Mean average precision of a detector.")(eval_detector.eval_detector)
-app.command("validate-submission", short_help="Find the faults of a submission file.")(
+app.command("eval-detector", short_help="Evaluate an object detector.")(eval_detector.eval_detector)
+app.command("validate-submission", short_help="Check a submission file for errors.")(
     validate_submission.validate_submission
 )
-app.command("extract", short_help="Objects of many pictures, into a feature store.")(extract.extract)
-app.command("export", short_help="Write a model for ONNX Runtime or torch.export.")(export.export)
-app.command("convert", short_help="The authors' checkpoints to folders, and back.")(convert.convert)
-app.add_typer(score.app, name="score", short_help="Official figures of a submission file.")
-app.add_typer(answers.app, name="answers", short_help="Build a list of answers; what it covers.")
-app.add_typer(features.app, name="features", short_help="Look into feature stores; import, export.")
-app.add_typer(scenes.app, name="scenes", short_help="Make a world of pictures and questions.")
+app.command("extract", short_help="Write the objects of images to a feature store.")(extract.extract)
+app.command("export", short_help="Export a model to ONNX Runtime or torch.export.")(export.export)
+app.command("convert", short_help="Convert checkpoints from and to the authors' format.")(convert.convert)
+app.add_typer(score.app, name="score", short_help="Score a submission file.")
+app.add_typer(answers.app, name="answers", short_help="Build answer lists and measure their coverage.")
+app.add_typer(features.app, name="features", short_help="Inspect, check, import and export feature stores.")
+app.add_typer(scenes.app, name="scenes", short_help="Generate a synthetic data set.")
 
 
 def _print_version(wanted: bool) -> None:

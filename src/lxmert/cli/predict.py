@@ -29,7 +29,7 @@ def predict(
     model: ModelArgument,
     data: DataArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The submission file to write.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Submission file to write.", show_default=False)
     ],
     task: TaskOption = None,
     split: SplitOption = "test",
@@ -42,17 +42,19 @@ def predict(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace a file, and begin anew instead of going on with an earlier run."
+            "--overwrite",
+            help="Replace an existing file, and start over instead of continuing an earlier run.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bars.")] = False,
 ) -> None:
-    """Answer a split, which needs no annotations, and write the leaderboard's submission file.
+    """Answer the questions of a split and write a submission file for the leaderboard.
 
-    VQA and GQA: a JSON list; NLVR2: lines of identifier,True or identifier,False. `lxmert
-    validate-submission` checks such a file, `lxmert score` scores it where there are annotations.
+    The split needs no annotations. The file is a JSON list for VQA and GQA, and lines of identifier,True or
+    identifier,False for NLVR2. `lxmert validate-submission` checks it; `lxmert score` scores it if there are
+    annotations.
 
-    Run it again to continue after an interruption: what is answered stays. Several processes started by
+    Run the command again to continue after an interruption: existing answers are kept. Processes started by
     `accelerate launch` or `torchrun` share the questions.
     """
     from lxmert.inference.bulk_examples import ModelSetup
@@ -88,12 +90,12 @@ def predict(
         answered, found = ranks.total([report.answered, report.found])
     except KeyboardInterrupt:
         if ranks.rank == 0 and journal_folder(output).is_dir():
-            how = ["the same without --overwrite goes on"] if overwrite else []
-            tell_interrupted(f"what is answered is kept in {journal_folder(output)}", *how)
+            how = ["run the same command without --overwrite to continue"] if overwrite else []
+            tell_interrupted(f"the answers so far are kept in {journal_folder(output)}", *how)
         raise typer.Exit(INTERRUPTED_STATUS) from None
     finally:
         ranks.leave()
-    before = f", {found:,} of them before" if found else ""
+    before = f", {found:,} of them from an earlier run" if found else ""
     if report.is_written:
         typer.echo(f"{output}: {report.total:,} predictions in {loaded.dtype}{before}")
     elif not ranks.is_connected:

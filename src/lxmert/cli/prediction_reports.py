@@ -13,14 +13,14 @@ from lxmert.errors import DataError
 
 # How rows with faults are scored.
 _CONSEQUENCES = {
-    FaultKind.BYTE_ORDER_MARK: "passed over; the official evaluator would stop there",
+    FaultKind.BYTE_ORDER_MARK: "ignored; the official evaluator would stop there",
     FaultKind.DUPLICATE: "the last row counts, as in the official evaluator",
-    FaultKind.MISSING: "they count as wrong",
+    FaultKind.MISSING: "counted as wrong",
     FaultKind.UNKNOWN: "ignored",
     FaultKind.EMPTY_ANSWER: "compared as they are",
     FaultKind.PADDED_ANSWER: "compared as they are, as in the official evaluator",
-    FaultKind.NEITHER_TRUE_NOR_FALSE: "they count as wrong, as in the official evaluator",
-    FaultKind.BLANK_LINE: "passed over; the official evaluator would stop there",
+    FaultKind.NEITHER_TRUE_NOR_FALSE: "counted as wrong, as in the official evaluator",
+    FaultKind.BLANK_LINE: "ignored; the official evaluator would stop there",
     FaultKind.SURPLUS_FIELD: "only the first two fields count, as in the official evaluator",
 }
 

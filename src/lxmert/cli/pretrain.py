@@ -23,10 +23,10 @@ def pretrain(
     overrides: OverridesOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Pre-train a model by a recipe: masked words, matching, masked objects, questions.
+    """Pre-train a model from a recipe: masked words, matching, masked objects, questions.
 
-    The output folder becomes a complete model folder, from which `lxmert finetune` starts when its recipe
-    says `model.from_pretrained`. In metrics.json each task's loss and accuracy stand beside those of the best
+    The output folder becomes a complete model folder, which a fine-tuning recipe can start from with
+    `model.from_pretrained`. metrics.json lists the loss and accuracy of each task next to those of the best
     constant predictor.
     """
     from lxmert.training.pretraining.recipe import PretrainRecipe

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lxmert.scenes import SceneCounts
 
 app = typer.Typer(
-    help="Make a small world of pictures, captions and questions to train and test on.", no_args_is_help=True
+    help="Generate a synthetic data set of pictures, captions and questions.", no_args_is_help=True
 )
 
 
@@ -26,29 +26,29 @@ _FURTHER_TEXTS = {
 }
 
 
-@app.command(short_help="Draw pictures and write the files about them.")
+@app.command(short_help="Draw pictures and write their annotation files.")
 def make(
     directory: Annotated[
         Path,
-        typer.Argument(help="A new or empty directory, or an earlier made data set.", show_default=False),
+        typer.Argument(help="New or empty directory, or a data set generated earlier.", show_default=False),
     ],
     images: Annotated[
-        int, typer.Option(min=1, help="How many pictures; of each ten, eight train, one val, one test.")
+        int, typer.Option(min=1, help="Number of pictures; of every ten, eight are train, one val, one test.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed: the same seed gives the same bytes.")] = 0,
     questions_per_image: Annotated[
-        int, typer.Option(min=1, max=100, help="How many VQA questions of each.")
+        int, typer.Option(min=1, max=100, help="Number of VQA questions per picture.")
     ] = 20,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Working processes; one for each processor by default.")
+        int | None, typer.Option(min=1, help="Number of processes.", show_default="one per processor")
     ] = None,
 ) -> None:
-    """Draw pictures and write about them in the files of COCO, VQA v2, GQA, NLVR2 and Visual Genome.
+    """Draw pictures and annotate them in the formats of COCO, VQA v2, GQA, NLVR2 and Visual Genome.
 
-    Below annotations/: instances_*, captions_* (COCO), descriptions_* (captions that tell of every object),
-    vqa_*, gqa_* (questions with programs and what they entail, choices, scene graphs), nlvr2_* (sentences
-    about two pictures, each true of some pairs and false of others), vg_* (phrases and questions), for the
-    splits train, val and test.
+    Files in annotations/, for the splits train, val and test: instances_*, captions_* (COCO), descriptions_*
+    (captions that mention every object), vqa_*, gqa_* (questions with programs and entailed questions,
+    choices, scene graphs), nlvr2_* (sentences about two pictures, each true of some pairs and false of
+    others), vg_* (phrases and questions).
     """
     from rich.console import Console
 
@@ -67,7 +67,7 @@ def make(
     console.print(_families_table(counts))
     console.print(_blind_table(counts))
     # Not printed by rich, which would take brackets in a name for markup.
-    typer.echo(f"Scenes of seed {seed} in {directory}/")
+    typer.echo(f"Wrote the scenes of seed {seed} to {directory}/")
 
 
 def _splits_table(counts: "SceneCounts", part: dict[str, str]) -> "Table":
@@ -88,8 +88,8 @@ def _blind_table(counts: "SceneCounts") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("guessed right at most")
-    table.add_column("share", justify="right")
+    table.add_column("best accuracy by guessing")
+    table.add_column("accuracy", justify="right")
     pairs = counts.nlvr2_blind_accuracy
     shares = {
         "VQA, knowing the family": counts.blind_accuracy,

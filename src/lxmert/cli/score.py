@@ -10,7 +10,9 @@ import typer
 
 from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
 
-app = typer.Typer(help="Official figures of a prediction file: VQA, GQA, NLVR2.", no_args_is_help=True)
+app = typer.Typer(
+    help="Compute the official metrics of a prediction file for VQA, GQA or NLVR2.", no_args_is_help=True
+)
 
 Predictions = Annotated[
     Path,
@@ -24,7 +26,7 @@ Annotations = Annotated[
 Questions = Annotated[
     Path | None,
     typer.Option(
-        "--questions", "-q", help="Score only the questions of this official file.", show_default=False
+        "--questions", "-q", help="Score only the questions in this official file.", show_default=False
     ),
 ]
 AllowMissing = Annotated[
@@ -41,12 +43,12 @@ def vqa(
     evaluator: Annotated[
         Literal["present", "before-2021-03"],
         typer.Option(
-            "--evaluator", help="Version of the official evaluator; LXMERT's figures are of the older."
+            "--evaluator", help="Version of the official evaluator; LXMERT's published figures use the older."
         ),
     ] = "present",
     allow_missing: AllowMissing = False,
     ignore_unknown: Annotated[
-        bool, typer.Option("--ignore-unknown", help="Pass over predictions for questions not annotated.")
+        bool, typer.Option("--ignore-unknown", help="Ignore predictions for questions without annotations.")
     ] = False,
     per_question: Annotated[
         Path | None,
@@ -54,9 +56,9 @@ def vqa(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score [{"question_id": 1, "answer": "..."}, ...] with v2_mscoco_*_annotations.json, or with own lines.
+    """Score [{"question_id": 1, "answer": "..."}, ...] against v2_mscoco_*_annotations.json or your own data.
 
-    Annotations whose name ends in .jsonl are questions and answers of your own, scored by their soft labels.
+    Annotations whose name ends in .jsonl are your own questions and answers, scored by their soft labels.
     """
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
@@ -107,7 +109,7 @@ def gqa(
         typer.Option(
             "--annotations",
             "-a",
-            help="Official questions file with answers, or the folder of its parts.",
+            help="Official questions file with answers, or the folder with its parts.",
             show_default="the file given as --questions",
         ),
     ] = None,
@@ -124,19 +126,19 @@ def gqa(
     ] = None,
     attention_kind: Annotated[
         Literal["map", "objects"],
-        typer.Option(help="What attentions are over: cells of the image, or boxes of objects."),
+        typer.Option(help="What the attention file refers to: map: cells of the image; objects: boxes."),
     ] = "map",
     consistency: Annotated[
         Literal["auto", "require", "known", "off"],
         typer.Option(
-            help="Where entailed questions are unknown: auto: no consistency; require: an error, as "
-            "officially; known: they are left out; off: never any consistency."
+            help="What to do if entailed questions are unknown. auto: no consistency; require: an error, as "
+            "in the official evaluator; known: ignore them; off: never compute consistency."
         ),
     ] = "auto",
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score [{"questionId": "...", "prediction": "..."}, ...] with *_questions.json."""
+    """Score [{"questionId": "...", "prediction": "..."}, ...] against *_questions.json."""
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.gqa import read_gqa
@@ -187,7 +189,7 @@ def nlvr2(
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score lines "identifier,True" or "identifier,False" with dev.json, test1.json, ..."""
+    """Score lines "identifier,True" or "identifier,False" against dev.json, test1.json, ..."""
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.nlvr2 import read_nlvr2

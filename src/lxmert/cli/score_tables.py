@@ -64,7 +64,7 @@ def _nlvr2_table(title: str, scores: "Nlvr2Scores") -> "Table":
             ],
             "for comparison": [
                 ("predicted True", None, _percent(100 * scores.predicted_true)),
-                ("accuracy of always True", None, _percent(100 * scores.always_true)),
+                ("accuracy if always True", None, _percent(100 * scores.always_true)),
             ],
         },
         counted="examples or groups",

@@ -17,49 +17,51 @@ if TYPE_CHECKING:
     from lxmert.processing import LxmertProcessor
 
 ModelArgument = Annotated[
-    str, typer.Argument(help='Model: "scenes" (the embedded one), a folder, or a hub name.')
+    str, typer.Argument(help="Model: 'scenes' (the embedded one), a folder, or a hub name.")
 ]
-DataArgument = Annotated[Path, typer.Argument(help="Data directory, as `lxmert scenes make` writes it.")]
+DataArgument = Annotated[Path, typer.Argument(help="Data directory, in the layout of `lxmert scenes make`.")]
 TaskOption = Annotated[
     Literal["vqa", "gqa", "nlvr2"] | None,
     typer.Option(
-        "--task", help="Task of data and model; what the model was trained for.", show_default=False
+        "--task", help="Task of the data and model.", show_default="the task the model was trained for"
     ),
 ]
-SplitOption = Annotated[str, typer.Option("--split", help='Which split; "val,test" joins several.')]
+SplitOption = Annotated[
+    str, typer.Option("--split", help="Split; several are joined with commas, as in val,test.")
+]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many questions.", show_default=False)
+    int | None, typer.Option("--limit", min=1, help="Use only the first N questions.", show_default=False)
 ]
 FeaturesOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--features", help="Feature store of the images, instead of extracting them now. Repeatable."
+        "--features", help="Feature store of the images, instead of extracting features now. Repeatable."
     ),
 ]
 FilesOption = Annotated[
     list[str] | None,
-    typer.Option("--files", help="Change a file name, as in --files choices=null. Repeatable."),
+    typer.Option("--files", help="Override a file name, as in --files choices=null. Repeatable."),
 ]
 BatchSizeOption = Annotated[
     int | None,
     typer.Option(
         "--batch-size",
         min=1,
-        help="Most questions at once; if not given, as many as suit the device.",
-        show_default=False,
+        help="Maximum number of questions per batch.",
+        show_default="as suits the device",
     ),
 ]
 DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16", "int8"],
     typer.Option(
         "--dtype",
-        help="Precision. auto: bfloat16 where the device has units for it, there are questions enough, and "
-        "it answers the first ones as float32 does; else float32. int8: on a CPU, with --compile.",
+        help="Precision. auto: bfloat16 if the device has units for it, there are enough questions, and it "
+        "answers the first ones as float32 does; otherwise float32. int8: on a CPU, with --compile.",
     ),
 ]
 CompileOption = Annotated[
     bool,
-    typer.Option("--compile/--no-compile", help="Answer by code compiled for the model: minutes, once."),
+    typer.Option("--compile/--no-compile", help="Compile the model first; takes minutes, once."),
 ]
 
 

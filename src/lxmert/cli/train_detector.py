@@ -23,9 +23,9 @@ def train_detector(
     overrides: OverridesOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a detector by a recipe and score it on the test split.
+    """Train an object detector from a recipe and score it on the test split.
 
-    The output folder becomes a complete model folder that `FasterRcnn.from_pretrained` reads.
+    The output folder becomes a complete model folder for `FasterRcnn.from_pretrained`.
     """
     from lxmert.training.detection.recipe import DetectorRecipe
     from lxmert.training.detection.running import train_detector as run

@@ -17,23 +17,25 @@ RecipeClass = TypeVar("RecipeClass", bound="Recipe")
 
 ConfigOption = Annotated[
     Path,
-    typer.Option("--config", "-c", help="The recipe; the folder configs has some.", show_default=False),
+    typer.Option("--config", "-c", help="Recipe file; the folder configs has examples.", show_default=False),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Data directory, instead of the recipe's.", show_default=False),
+    typer.Option("--data", help="Data directory, overriding the recipe's.", show_default=False),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder of the result (default: runs/ and the recipe's name)."),
+    typer.Option("--output", "-o", help="Folder for the result.", show_default="runs/ and the recipe's name"),
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")]
 OverridesOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a value, as in --set optimisation.epochs=2. Repeatable."),
+    typer.Option(
+        "--set", help="Override a value of the recipe, as in --set optimisation.epochs=2. Repeatable."
+    ),
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="The result alone: no bars, epochs and notes.")
+    bool, typer.Option("--quiet", "-q", help="Print only the result: no progress bars, epochs or notes.")
 ]
 
 
@@ -66,5 +68,7 @@ def telling_how_to_go_on(folder: Path) -> Iterator[None]:
         from lxmert.training.running import is_main_process
 
         if is_main_process() and RunFolder(folder).all_checkpoints():
-            tell_interrupted(f"a checkpoint is kept in {folder}", "the same command with --resume goes on")
+            tell_interrupted(
+                f"a checkpoint is kept in {folder}", "run the same command with --resume to continue"
+            )
         raise

@@ -9,24 +9,24 @@ import typer
 
 def validate_submission(
     task: Annotated[
-        Literal["vqa", "gqa", "nlvr2"], typer.Argument(help="Whose format the file should have.")
+        Literal["vqa", "gqa", "nlvr2"], typer.Argument(help="Task whose format the file should have.")
     ],
-    file: Annotated[Path, typer.Argument(help="The prediction file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Prediction file.", show_default=False)],
     questions: Annotated[
         Path,
         typer.Option(
             "--questions",
             "-q",
-            help="File of the questions that it must answer, each once: the official one, or for vqa your "
-            "own, .jsonl.",
+            help="File with the questions that must each be answered once: the official file or, for vqa, "
+            "your own .jsonl file.",
             show_default=False,
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Check a prediction file before it is handed in: types, missing, unknown and repeated ids, and more.
+    """Check a prediction file before submission: types, missing, unknown and repeated ids, and more.
 
-    Exit status 1 if anything is wrong; every kind of fault is told with its number and first places.
+    Every kind of fault is listed with its count and first occurrences. Exit status 1 if there are any.
     """
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.question_ids import question_ids

@@ -94,8 +94,8 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
         status, out, err = predict(*words, tmp_path / "parts")
     assert (status, out) == (130, "")
     journal = tmp_path / "parts.journal"
-    kept = f"what is answered is kept in {journal}"
-    assert err == f"lxmert: interrupted; {kept}: run the same again to go on\n"
+    kept = f"the answers so far are kept in {journal}"
+    assert err == f"lxmert: interrupted; {kept}: run the same command again to continue\n"
     before = sum(answered)
     assert not (tmp_path / "parts").exists()
     status, out, _ = predict(*words, tmp_path / "parts")
@@ -104,7 +104,7 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     assert sum(answered) == total
     asked = task_named(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
     assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions in float32, ")
-    assert out.endswith(" of them before\n")
+    assert out.endswith(" of them from an earlier run\n")
     assert before < total
     assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
     assert not journal.exists()
@@ -374,7 +374,7 @@ def test_a_run_that_ended_before_its_file_was_written_writes_it(
     answered.clear()
     status, out, _ = predict(*words)
     assert (status, answered) == (0, [])
-    assert "of them before" in out
+    assert "of them from an earlier run" in out
     assert (tmp_path / "out.csv").read_text().count("\n") == len(
         task_named("nlvr2").split(scenes_folder, "test").read()
     )
@@ -414,11 +414,11 @@ def test_a_finished_file_is_replaced_only_where_that_is_allowed(
     with interrupted_after(3):
         status, _, err = predict(*words, "--overwrite")
     assert status == 130
-    assert err.endswith(f"kept in {output}.journal: the same without --overwrite goes on\n")
+    assert err.endswith(f"kept in {output}.journal: run the same command without --overwrite to continue\n")
     assert output.read_text() == "precious"
     status, out, err = predict(*words)  # Replacing it was allowed when the run began.
     assert status == 0, err
-    assert "of them before" in out
+    assert "of them from an earlier run" in out
     assert len(json.loads(output.read_text())) > 3
     assert predict(*words)[0] == 1
     answered.clear()
