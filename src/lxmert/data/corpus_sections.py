@@ -20,44 +20,45 @@ class SourceSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: SourceKind = Field(
-        description="Format: vqa (questions and annotations of VQA v2), gqa (questions, a file or folder of "
-        "parts), captions (COCO), visual_genome_regions, visual_genome_questions, lxmert (the authors' "
-        "re-distributed JSON), jsonl (data of one's own).",
+        description="Format: vqa (questions and annotations of VQA v2), gqa (questions, as a file or a "
+        "folder of parts), captions (COCO), visual_genome_regions, visual_genome_questions, lxmert (the "
+        "authors' re-distributed JSON), jsonl (your own data).",
     )
     file: str = Field(
-        description="The file, relative to the data directory; {split} stands for the split's name."
+        description="File name, relative to the data directory; {split} is replaced by the split's name."
     )
     annotations: str | None = Field(
-        default=None, description="vqa only: the file of answers; null for questions without answers."
+        default=None,
+        description="vqa only: annotation file with the answers; null for questions without answers.",
     )
     split: str | None = Field(default=None, description="Name of the split, for file names and image names.")
     image_name: str | None = Field(
         default=None,
-        description="Name of an image without ending, from {image_id} and {split}; null: for vqa "
-        "COCO_{split}_{image_id:012d}, for captions what the file says, else the image's id.",
+        description="Name of an image without extension, made of {image_id} and {split}; null: "
+        "COCO_{split}_{image_id:012d} for vqa, the name in the file for captions, otherwise the image id.",
     )
     image_data: str | None = Field(
         default=None,
-        description="visual_genome_* and gqa only: image_data.json of Visual Genome, which says which of its "
-        "images are COCO's too.",
+        description="visual_genome_* and gqa only: image_data.json of Visual Genome, which identifies the "
+        "images that are also in COCO.",
     )
     coco_image_names: tuple[str, ...] = Field(
         default=("COCO_train2014_{image_id:012d}", "COCO_val2014_{image_id:012d}"),
-        description="With image_data: names of an image that is COCO's too; the first that the feature store "
-        "holds counts, and if there is none, image_name.",
+        description="With image_data: possible names of an image that is also in COCO. The first one found "
+        "in the feature store is used, otherwise image_name.",
     )
     question_types: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="vqa only: questions of these types, as the annotations name them; null for all.",
+        description="vqa only: use only questions of these types, as named in the annotations; null for all.",
     )
     balanced_only: bool = Field(
-        default=True, description="gqa only: leave out the questions outside of the balanced set (paper)."
+        default=True, description="gqa only: use only the questions of the balanced set (paper)."
     )
     name: str | None = Field(
         default=None,
-        description="What figures call the source; null for vqa, gqa, mscoco, vg, visual7w (the authors' "
-        "names), or own for jsonl. An lxmert file has names of its own.",
+        description="Name of the source in reported figures; null: vqa, gqa, mscoco, vg, visual7w (the "
+        "authors' names), or own for jsonl. Files of kind lxmert contain their own names.",
     )
 
     _names: ClassVar[dict[str, str]] = {
@@ -109,17 +110,18 @@ class CorpusSection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[SourceSection, ...] = Field(min_length=1, description="Where the sentences come from.")
+    sources: tuple[SourceSection, ...] = Field(min_length=1, description="Sources of the sentences.")
     only_images: str | None = Field(
         default=None,
-        description="Text file with the names of the images that count, one a line, with or without ending "
-        "and folder, relative to the data directory; null: all.",
+        description="Text file with the names of the images to use, one per line, with or without extension "
+        "and folder; null for all. The file name is relative to the data directory.",
     )
     without_images: str | None = Field(
         default=None,
-        description="Text file with the names of images that are left out, such as those of the validation.",
+        description="Text file with the names of images to leave out, such as those of the validation.",
     )
     missing_images: Literal["error", "skip"] = Field(
         default="error",
-        description="Sentences about images without stored regions: a mistake, or left out and counted.",
+        description="How to treat sentences about images without stored regions: error: stop with an error; "
+        "skip: leave them out and count them.",
     )

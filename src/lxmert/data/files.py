@@ -66,13 +66,13 @@ class TaskFiles(FileNames):
 
     format: Literal["official", "lxmert"] = Field(
         default="official",
-        description="official: the data set's own files. lxmert: the JSON that the authors of LXMERT "
-        "re-distribute, one file with questions and answers; scored by its soft labels.",
+        description="official: the files of the data set. lxmert: the JSON re-distributed by the authors of "
+        "LXMERT, one file with questions and answers, scored by its soft labels.",
     )
 
     instances: str | None = Field(
         default="annotations/instances_{split}.json",
-        description="Objects in COCO's instances format; null: there is none.",
+        description="Objects in COCO's instances format; null: no file.",
     )
 
     @property
@@ -90,15 +90,15 @@ class VqaFiles(TaskFiles):
 
     questions: str = Field(
         default="annotations/vqa_{split}_questions.json",
-        description="Questions in VQA v2's format; ending in .jsonl, whatever `format` says: questions and "
-        "answers of one's own, scored by their soft labels.",
+        description="Questions in VQA v2's format. A name that ends in .jsonl, regardless of `format`: your "
+        "own questions and answers, scored by their soft labels.",
     )
     annotations: str = Field(
         default="annotations/vqa_{split}_annotations.json", description="Answers in VQA v2's format."
     )
     instances: str | None = Field(
         default="annotations/instances_{split}.json",
-        description="Objects in COCO's instances format; null: there is none (then `image_name` counts).",
+        description="Objects in COCO's instances format; null: no file (`image_name` is used instead).",
     )
     images: str = Field(default="images/{split}", description="Folder of the images.")
     image_name: str = Field(
@@ -137,16 +137,17 @@ class GqaFiles(TaskFiles):
 
     questions: str = Field(
         default="annotations/gqa_{split}_questions.json",
-        description="Questions in GQA's format: a file, or a folder of its chunks.",
+        description="Questions in GQA's format: a file, or a folder with its parts.",
     )
     choices: str | None = Field(
         default="annotations/gqa_{split}_choices.json",
-        description="Valid and plausible answers, in GQA's format; null: these are not scored.",
+        description="Valid and plausible answers in GQA's format; null: validity and plausibility are not "
+        "scored.",
     )
     images: str = Field(default="images/{split}", description="Folder of the images.")
     image_name: str = Field(
         default="{image_id}",
-        description="File name of an image; without an ending, .jpg, .png, .jpeg are tried, then .JPG, …",
+        description="File name of an image; without an extension, .jpg, .png, .jpeg are tried, then .JPG, …",
     )
 
     @model_validator(mode="after")
@@ -179,12 +180,12 @@ class Nlvr2Files(TaskFiles):
     )
     images: str = Field(
         default="images/{split}",
-        description="Folder of the images; {directory} stands for the example's bucket. Not used where an "
+        description="Folder of the images; {directory} is replaced by the example's bucket. Not used if an "
         "example's urls are paths.",
     )
     image_name: str = Field(
         default="{image}",
-        description="File name of an image; without an ending, .jpg, .png, .jpeg are tried, then .JPG, …",
+        description="File name of an image; without an extension, .jpg, .png, .jpeg are tried, then .JPG, …",
     )
 
     def sentences_path(self, directory: Path, split: str) -> Path:
@@ -214,10 +215,10 @@ class VisualGenomeFiles(FileNames):
     sizes: str = Field(default="image_data.json", description="Sizes of the images.")
     image_ids: str | None = Field(
         default="{split}.txt",
-        description="Ids of the images of a split, one per line; null: all images of `objects`.",
+        description="Ids of the images of a split, one per line; null: all images in `objects`.",
     )
     images: str = Field(default="images", description="Folder of the images.")
-    image_name: str = Field(default="{image_id}.jpg", description="File name of an image in it.")
+    image_name: str = Field(default="{image_id}.jpg", description="File name of an image in that folder.")
 
     def image_file_name(self, split: str, image_id: int) -> str:
         """The file name of an image."""

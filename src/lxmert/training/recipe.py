@@ -27,18 +27,18 @@ class ModelSection(Section):
 
     from_pretrained: str | None = Field(
         default=None,
-        description='"scenes" (the embedded model), folder or hub name to start from, with its tokenizer; '
-        "null starts from random weights.",
+        description='Model to start from, with its tokenizer: "scenes" (the embedded model), a folder, or a '
+        "hub name; null: random weights.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Values of LxmertConfig that differ from its defaults; only without from_pretrained. "
-        "num_qa_labels and visual_feat_dim follow from the data and are not given.",
+        "num_qa_labels and visual_feat_dim are derived from the data and must not be set.",
     )
     vocabulary: str | None = Field(
         default=None,
-        description='WordPiece vocabulary without from_pretrained: path of a vocab.txt, or "scenes" for the '
-        "made world's words.",
+        description='WordPiece vocabulary, if from_pretrained is not set: path of a vocab.txt, or "scenes" '
+        "for the words of the synthetic scenes.",
     )
 
     @model_validator(mode="after")
@@ -67,13 +67,15 @@ class TextSection(Section):
     """Tokenisation of questions."""
 
     max_length: int = Field(
-        default=20, ge=3, description="Most tokens of a question, [CLS] and [SEP] included (paper: 20)."
+        default=20,
+        ge=3,
+        description="Maximum number of tokens in a question, including [CLS] and [SEP] (paper: 20).",
     )
     pad_to_multiple_of: int = Field(
         default=1,
         ge=1,
-        description="Batches of questions are padded to such a length. 16 suits the vector units of CPUs: "
-        "their softmax over 16 words is far faster than over 14.",
+        description="Pad batches of questions to a multiple of this length. 16 suits the vector units of "
+        "CPUs: their softmax over 16 words is far faster than over 14.",
     )
     lower_case: bool = Field(
         default=True, description="Lower-case questions (paper: the uncased BERT vocabulary)."
@@ -85,15 +87,15 @@ class OptimisationSection(EncoderLoopSection):
 
     object_prediction: bool = Field(
         default=False,
-        description="Also learn class and attributes of the objects, as the detector or else the instances "
-        "file tells them (object prediction, paper section 3.1.2), weighed by the model's "
-        "visual_loss_normalizer; its head is not saved.",
+        description="Also learn the classes and attributes of the objects, taken from the detector or else "
+        "from the instances file (object prediction, paper section 3.1.2). The loss is weighted by the "
+        "model's visual_loss_normalizer; the head is not saved.",
     )
     place_weight: float = Field(
         default=0.0,
         ge=0,
-        description="With object_prediction, weight of learning where the objects lie beside what they are. "
-        "Without it object prediction makes small models forget places.",
+        description="With object_prediction, weight of also learning where the objects are. Without it, "
+        "object prediction makes small models forget positions.",
     )
     epochs: float = Field(default=4, gt=0, description="Passes over the training examples (paper: 4).")
     batch_size: int = Field(default=32, ge=1, description="Examples per step and process (paper: 32).")
@@ -103,12 +105,13 @@ class OptimisationSection(EncoderLoopSection):
     warmup: float = Field(
         default=0.1,
         ge=0,
-        description="Rise to the peak: below 1 a share of all steps (paper: 0.1), else a number of steps.",
+        description="Warm-up length: below 1, a fraction of all steps (paper: 0.1); otherwise, a number of "
+        "steps.",
     )
     max_gradient_norm: float = Field(
         default=5.0,
         ge=0,
-        description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 5).",
+        description="Clip gradients to this norm; 0: no clipping (paper: 5).",
     )
 
     @model_validator(mode="after")
@@ -123,8 +126,8 @@ class AnswerOptimisation(OptimisationSection):
 
     loss: Literal["soft_bce", "cross_entropy"] = Field(
         default="soft_bce",
-        description="soft_bce: binary cross-entropy to soft scores, summed over answers (paper). "
-        "cross_entropy: softmax to the most frequent answer.",
+        description="soft_bce: binary cross-entropy with soft scores, summed over answers (paper). "
+        "cross_entropy: softmax cross-entropy with the most frequent answer.",
     )
 
 
@@ -139,7 +142,7 @@ class GqaOptimisation(AnswerOptimisation):
 class EvaluationSection(Section):
     """Evaluation."""
 
-    batch_size: int = Field(default=512, ge=1, description="Examples per batch, without gradients.")
+    batch_size: int = Field(default=512, ge=1, description="Examples per batch in evaluation.")
 
 
 class VqaEvaluation(EvaluationSection):
@@ -147,14 +150,14 @@ class VqaEvaluation(EvaluationSection):
 
     evaluator: Literal["present", "before-2021-03"] = Field(
         default="present",
-        description="Version of the official VQA evaluator (the paper's figures: before-2021-03).",
+        description="Version of the official VQA evaluator (the paper's figures use before-2021-03).",
     )
 
 
 class FinetuneRecipe(Recipe):
     """One fine-tuning run. Reading a recipe returns that of its task."""
 
-    task: str = Field(description="What is trained: vqa, gqa or nlvr2.")
+    task: str = Field(description="Task to train: vqa, gqa or nlvr2.")
     model: ModelSection
     data: DataSection
     text: TextSection = Field(default_factory=TextSection)
@@ -181,7 +184,7 @@ class FinetuneRecipe(Recipe):
 class VqaRecipe(FinetuneRecipe):
     """Fine-tuning on questions with ten annotators' answers."""
 
-    task: Literal["vqa"] = Field(default="vqa", description="What is trained.")
+    task: Literal["vqa"] = Field(default="vqa", description="Task to train.")
     data: VqaDataSection
     optimisation: AnswerOptimisation = Field(default_factory=AnswerOptimisation)
     evaluation: VqaEvaluation = Field(default_factory=VqaEvaluation)
@@ -199,7 +202,7 @@ class VqaRecipe(FinetuneRecipe):
 class GqaRecipe(FinetuneRecipe):
     """Fine-tuning on questions with one answer and a known structure."""
 
-    task: Literal["gqa"] = Field(default="gqa", description="What is trained.")
+    task: Literal["gqa"] = Field(default="gqa", description="Task to train.")
     data: GqaDataSection
     optimisation: GqaOptimisation = Field(default_factory=GqaOptimisation)
 
@@ -207,7 +210,7 @@ class GqaRecipe(FinetuneRecipe):
 class Nlvr2Recipe(FinetuneRecipe):
     """Fine-tuning on sentences that are true or false of two images."""
 
-    task: Literal["nlvr2"] = Field(default="nlvr2", description="What is trained.")
+    task: Literal["nlvr2"] = Field(default="nlvr2", description="Task to train.")
     data: Nlvr2DataSection
 
 

@@ -23,13 +23,15 @@ class AnswersSection(Section):
 
     source: str = Field(
         default=ANNOTATIONS,
-        description='"annotations" collects them from the training split, "scenes" takes the made world\'s '
-        "list, anything else is the path of a published table (JSON), counted from where the command runs.",
+        description='Source of the answers: "annotations" (collected from the training split), "scenes" (the '
+        "answers of the synthetic scenes), or the path of a published table (JSON), relative to the "
+        "working directory.",
     )
     min_count: int = Field(
         default=DEFAULT_MIN_COUNT,
         ge=1,
-        description="Questions an answer must be the most frequent answer of (public pipeline: 9).",
+        description="Keep answers that are the most frequent answer to at least this many questions (public "
+        "pipeline: 9).",
     )
 
     def vocabulary(self, collect: Callable[[int], AnswerVocabulary]) -> AnswerVocabulary:
@@ -54,47 +56,48 @@ class GqaAnswersSection(AnswersSection):
     """The closed list of GQA's answers."""
 
     min_count: int = Field(
-        default=1, ge=1, description="Questions that must have an answer (authors' table: 1)."
+        default=1, ge=1, description="Keep answers to at least this many questions (authors' table: 1)."
     )
 
 
 class DataSection(Section):
     """The data."""
 
-    directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
+    directory: Path = Field(description="Data directory; a relative path starts at the working directory.")
     train_split: str = Field(
-        default="train", description='Split to train on, or several joined: "train,nominival".'
+        default="train",
+        description='Split to train on; several are joined with commas, as in "train,nominival".',
     )
     validation_split: str = Field(default="val", description="Split scored after each epoch.")
     test_split: str | None = Field(
-        default="test", description="Split scored once at the end with the saved weights."
+        default="test", description="Split scored once at the end, with the saved weights."
     )
     train_images: int | None = Field(
         default=None,
         ge=1,
-        description="Train on the examples of the first so many images only; null for all.",
+        description="Train only on the examples of the first N images; null for all.",
     )
     train_share: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Train on this share of the examples only, always the same ones, a smaller share being "
-        "part of a larger; null for all.",
+        description="Train only on this share of the examples; null for all. The choice is always the same, "
+        "and a smaller share is part of a larger.",
     )
     validation_images: int | None = Field(
-        default=None, ge=1, description="`train_images` for the validation split."
+        default=None, ge=1, description="The same as `train_images`, for the validation split."
     )
-    files: TaskFiles = Field(default_factory=TaskFiles, description="File names in the directory.")
+    files: TaskFiles = Field(default_factory=TaskFiles, description="File names in the data directory.")
     extractor: dict[str, Any] | None = Field(
         default_factory=lambda: {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 10}},
-        description="Specification of the region extractor, as in processor_config.json; null takes what the "
-        "feature store holds, whatever made it, and the model then comes without an extractor.",
+        description="Specification of the region extractor, as in processor_config.json; null: use the "
+        "contents of the feature store, whatever made them, and save the model without an extractor.",
     )
     features: Path | list[Path] | None = Field(
         default=None,
-        description="Feature store that `lxmert extract` filled with this extractor, or `lxmert features "
-        "import`, or a list of such; null extracts the regions before training. An image that they lack is "
-        "an error.",
+        description="Feature store, or list of stores, written by `lxmert extract` with this extractor or by "
+        "`lxmert features import`; null: extract the regions before training. Images missing from the "
+        "stores are an error.",
     )
 
     @property
@@ -111,9 +114,9 @@ class VqaDataSection(DataSection):
     train_question_types: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Train on questions of these types only, as the annotations name them; null for all.",
+        description="Train only on questions of these types, as named in the annotations; null for all.",
     )
-    files: VqaFiles = Field(default_factory=VqaFiles, description="File names in the directory.")
+    files: VqaFiles = Field(default_factory=VqaFiles, description="File names in the data directory.")
     answers: AnswersSection = Field(default_factory=AnswersSection)
 
 
@@ -123,13 +126,13 @@ class GqaDataSection(DataSection):
     train_question_types: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Train on questions of these structural types only, such as query; null for all.",
+        description="Train only on questions of these structural types, such as query; null for all.",
     )
-    files: GqaFiles = Field(default_factory=GqaFiles, description="File names in the directory.")
+    files: GqaFiles = Field(default_factory=GqaFiles, description="File names in the data directory.")
     answers: GqaAnswersSection = Field(default_factory=GqaAnswersSection)
 
 
 class Nlvr2DataSection(DataSection):
     """Sentences in NLVR2's format."""
 
-    files: Nlvr2Files = Field(default_factory=Nlvr2Files, description="File names in the directory.")
+    files: Nlvr2Files = Field(default_factory=Nlvr2Files, description="File names in the data directory.")

@@ -14,33 +14,37 @@ class LoopSection(Section):
 
     epochs: float = Field(gt=0, description="Passes over the training examples.")
     batch_size: int = Field(ge=1, description="Examples per step and process.")
-    accumulation_steps: int = Field(default=1, ge=1, description="Batches per weight update.")
+    accumulation_steps: int = Field(default=1, ge=1, description="Number of batches per weight update.")
     optimizer: Literal["adamw", "bert_adam"] = Field(
         default="adamw",
-        description="adamw: with bias correction, no decay of biases and normalisations. bert_adam: as the "
-        "authors' released code has it, without bias correction and with decay of all weights.",
+        description="adamw: with bias correction, without decay of biases and normalisations. bert_adam: as "
+        "in the authors' released code, without bias correction and with decay of all weights.",
     )
     peak_learning_rate: float = Field(gt=0, description="Highest learning rate.")
     schedule: Schedule = Field(
-        description="Course of the learning rate after the warm-up; the first two end at 0."
+        description="Learning rate schedule after the warm-up; linear and cosine end at 0."
     )
     warmup: float = Field(
-        ge=0, description="Rise to the peak: below 1 a share of all steps, else a number of steps."
+        ge=0, description="Warm-up length: below 1, a fraction of all steps; otherwise, a number of steps."
     )
-    weight_decay: float = Field(ge=0, description="Decay; with adamw biases and normalisations have none.")
+    weight_decay: float = Field(
+        ge=0, description="Weight decay; with adamw, biases and normalisations have none."
+    )
     adam_beta2: float = Field(
-        default=0.999, gt=0, lt=1, description="Decay of the second moment (paper: 0.999)."
+        default=0.999, gt=0, lt=1, description="Decay rate of the second moment (paper: 0.999)."
     )
     adam_epsilon: float = Field(gt=0, description="Epsilon of the optimiser.")
     max_gradient_norm: float = Field(
-        default=5.0, ge=0, description="Gradients are scaled down to this norm; 0 leaves them as they are."
+        default=5.0, ge=0, description="Clip gradients to this norm; 0: no clipping."
     )
-    seed: int = Field(ge=0, lt=2**32, description="Seed of all that is random.")
+    seed: int = Field(ge=0, lt=2**32, description="Random seed.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="Arithmetic of matrix products; weights and losses stay float32. float16 needs a GPU.",
+        description="Precision of matrix products; weights and losses stay in float32. float16 needs a GPU.",
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; null leaves torch's choice.")
+    threads: int | None = Field(
+        default=None, ge=1, description="Number of CPU threads; null: chosen by PyTorch."
+    )
 
 
 class EncoderLoopSection(LoopSection):
@@ -48,30 +52,30 @@ class EncoderLoopSection(LoopSection):
 
     schedule: Schedule = Field(
         default="linear",
-        description="Course of the learning rate after the warm-up; the first two end at 0 (paper: linear).",
+        description="Learning rate schedule after the warm-up; linear and cosine end at 0 (paper: linear).",
     )
     weight_decay: float = Field(
         default=0.01,
         ge=0,
-        description="Decay; with adamw biases and normalisations have none (paper: 0.01 on all).",
+        description="Weight decay; with adamw, biases and normalisations have none (paper: 0.01 on all).",
     )
     adam_epsilon: float = Field(default=1e-6, gt=0, description="Epsilon of the optimiser (paper: 1e-6).")
     seed: int = Field(
         default=9595,
         ge=0,
         lt=2**32,
-        description="Seed of weights, order, dropout, and of pre-training's masks and pairs (authors' "
-        "default: 9595).",
+        description="Random seed of weights, order and dropout, and of the masks and pairs of pre-training "
+        "(authors' default: 9595).",
     )
     attention: Literal["sdpa", "eager"] | None = Field(
         default=None,
-        description="Attention kernel while training; null takes eager on a CPU, where it is the faster one, "
-        "and leaves the choice to transformers elsewhere.",
+        description="Attention kernel for training; null: eager on a CPU, where it is faster, and the choice "
+        "of transformers elsewhere.",
     )
     compile: bool = Field(
         default=False,
-        description="Compile the model with torch.compile (needs a C++ compiler on a CPU). Each length of "
-        "text is compiled for itself: text.pad_to_multiple_of keeps them few.",
+        description="Compile the model with torch.compile (needs a C++ compiler on a CPU). Each text "
+        "length is compiled separately; text.pad_to_multiple_of limits their number.",
     )
     group_by_length: bool = Field(
         default=True, description="Batch texts of similar length: less padding, same examples per epoch."
@@ -79,8 +83,8 @@ class EncoderLoopSection(LoopSection):
     loader_processes: int = Field(
         default=0,
         ge=0,
-        description="Processes that make batches ahead; 0 makes them in between, which small models with "
-        "regions in memory like best.",
+        description="Number of processes that prepare batches in advance; 0: prepare them in the main "
+        "process, which is best for small models with regions in memory.",
     )
 
 
@@ -89,27 +93,28 @@ class SavingSection(Section):
 
     weights_dtype: Literal["float32", "float16", "bfloat16"] = Field(
         default="float32",
-        description="Format of the final weights on disk; they are always loaded as float32.",
+        description="Data type of the final weights on disk; they are always loaded as float32.",
     )
     checkpoint_every_steps: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints; null for one after each epoch."
+        default=None, ge=1, description="Steps between checkpoints; null: one after each epoch."
     )
     keep_checkpoints: int = Field(
         default=1,
         ge=1,
-        description="Checkpoints kept; with select: best no fewer than two, of which one is best.",
+        description="Number of checkpoints to keep; with select: best, at least two, including the best.",
     )
     select: Literal["best", "last"] = Field(
         default="best",
-        description="Weights of the best epoch on the validation split (paper), or of the last.",
+        description="Weights to keep: of the epoch that is best on the validation split (paper), or of the "
+        "last.",
     )
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Stop early after so many validations in a row without a new best; null goes on to the "
-        "end. Works with select: best.",
+        description="Stop after this many consecutive validations without a new best; null: no early "
+        "stopping. Requires select: best.",
     )
-    log_every_steps: int = Field(default=50, ge=1, description="Steps between two logged losses.")
+    log_every_steps: int = Field(default=50, ge=1, description="Steps between logged losses.")
 
     @model_validator(mode="after")
     def _best_needs_epochs(self) -> Self:

@@ -31,15 +31,16 @@ class DetectorSection(Section):
 
     from_pretrained: str | None = Field(
         default=None,
-        description='"scenes" (the embedded detector), folder or hub name to start from; null starts from '
-        "random weights. Heads whose classes or attributes are not those of the data start anew.",
+        description='Detector to start from: "scenes" (the embedded detector), a folder, or a hub name; '
+        "null: random weights. Heads whose classes or attributes differ from those of the data are "
+        "reinitialised.",
     )
     config: dict[str, Any] = Field(
         default_factory=dict,
         description="Values of FasterRcnnConfig that differ from its defaults (freeze_norms: false and "
         "freeze_at: 0 when starting from scratch) or, with from_pretrained, from the pretrained ones "
-        "(freezing, image sizes, selection; not the architecture). Numbers and names of classes follow from "
-        "the data.",
+        "(freezing, image sizes, selection; not the architecture). Numbers and names of classes are "
+        "derived from the data.",
     )
 
     @field_validator("config")
@@ -67,42 +68,47 @@ class DetectorSection(Section):
 class DetectionDataSection(Section):
     """The data."""
 
-    directory: Path = Field(description="Data directory; a relative path counts from where the command runs.")
+    directory: Path = Field(description="Data directory; a relative path starts at the working directory.")
     format: Literal["coco", "visual_genome"] = Field(default="coco", description="Format of the boxes.")
     train_split: str = Field(default="train", description="Split to train on.")
     validation_split: str = Field(default="val", description="Split scored after each epoch.")
     test_split: str | None = Field(
-        default="test", description="Split scored once at the end with the saved weights."
+        default="test", description="Split scored once at the end, with the saved weights."
     )
     train_images: int | None = Field(
-        default=None, ge=1, description="Train on the first so many images only; null for all."
+        default=None, ge=1, description="Train only on the first N images; null for all."
     )
     validation_images: int | None = Field(
-        default=None, ge=1, description="The same for the validation split."
+        default=None, ge=1, description="The same as `train_images`, for the validation split."
     )
     attributes: AttributeNaming = Field(
         default="combined",
-        description='Of COCO records with "attributes": all values of a box as one name ("small solid red"), '
-        "each value by itself, or none. Visual Genome's are each by themselves, or none. Of several "
-        "attributes of a box, each epoch learns one, drawn at random.",
+        description='For COCO records with "attributes": all values of a box as one name ("small solid '
+        'red"), each value separately, or none. For Visual Genome: each separately, or none. If a box has '
+        "several attributes, each epoch learns one, drawn at random.",
     )
     attribute_keys: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Which of COCO records' attributes count, in which order; null for all in their own.",
+        description="Attributes of COCO records to use, in this order; null for all, in the order of the "
+        "records.",
     )
     object_vocabulary: Path | None = Field(
         default=None,
-        description="File of class names, one per line, synonyms after commas; null collects them from the "
-        "training split.",
+        description="File of class names, one per line, with synonyms after commas; null: collect the names "
+        "from the training split.",
     )
-    attribute_vocabulary: Path | None = Field(default=None, description="The same for attributes.")
+    attribute_vocabulary: Path | None = Field(
+        default=None, description="The same as `object_vocabulary`, for attributes."
+    )
     min_count: int = Field(
-        default=1, ge=1, description="Boxes that a collected name must have in the training split."
+        default=1,
+        ge=1,
+        description="Keep collected names that have at least this many boxes in the training split.",
     )
-    coco_files: CocoBoxFiles = Field(default_factory=CocoBoxFiles, description="File names, format coco.")
+    coco_files: CocoBoxFiles = Field(default_factory=CocoBoxFiles, description="File names for format: coco.")
     visual_genome_files: VisualGenomeFiles = Field(
-        default_factory=VisualGenomeFiles, description="File names, format visual_genome."
+        default_factory=VisualGenomeFiles, description="File names for format: visual_genome."
     )
 
     @model_validator(mode="after")
@@ -118,12 +124,12 @@ class AugmentationSection(Section):
     """Variation of pictures from epoch to epoch."""
 
     mirror_share: float = Field(
-        default=0.5, ge=0, le=1, description="Probability of exchanging left and right (Faster R-CNN: 0.5)."
+        default=0.5, ge=0, le=1, description="Probability of a horizontal flip (Faster R-CNN: 0.5)."
     )
     min_sizes_px: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list,
-        description="Shorter sides of the resized picture, one drawn at random; empty: always the "
-        "configuration's. Where size is an attribute, jitter takes away what it could be seen by.",
+        description="Lengths of the shorter side of the resized picture, one drawn at random; empty: always "
+        "that of the configuration. If size is an attribute, random sizes remove its cue.",
     )
 
 
@@ -138,16 +144,20 @@ def _check_positives(per_image: int, positive_share: float) -> None:
 class AnchorSamplingSection(Section):
     """Sampling of anchors."""
 
-    positive_from: float = Field(default=0.7, gt=0, le=1, description="Overlap of a positive (Faster R-CNN).")
-    negative_below: float = Field(
-        default=0.3, ge=0, le=1, description="Overlap of a negative (Faster R-CNN)."
+    positive_from: float = Field(
+        default=0.7, gt=0, le=1, description="Minimum overlap of a positive (Faster R-CNN)."
     )
-    per_image: int = Field(default=256, ge=1, description="Anchors of an image (Faster R-CNN: 256).")
+    negative_below: float = Field(
+        default=0.3, ge=0, le=1, description="Overlap below which an anchor is negative (Faster R-CNN)."
+    )
+    per_image: int = Field(default=256, ge=1, description="Anchors sampled per image (Faster R-CNN: 256).")
     positive_share: float = Field(
-        default=0.5, gt=0, le=1, description="Most of them positive (Faster R-CNN)."
+        default=0.5, gt=0, le=1, description="Maximum fraction of positives (Faster R-CNN)."
     )
     smooth_l1_beta: float = Field(
-        default=1 / 9, gt=0, description="Where the box loss becomes linear (Faster R-CNN: 1/9)."
+        default=1 / 9,
+        gt=0,
+        description="Difference at which the box loss becomes linear (Faster R-CNN: 1/9).",
     )
 
     @model_validator(mode="after")
@@ -164,13 +174,18 @@ class RoiSamplingSection(Section):
     """Sampling of RoIs."""
 
     positive_from: float = Field(
-        default=0.5, gt=0, le=1, description="Overlap of foreground; less is background (Faster R-CNN: 0.5)."
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Minimum overlap of foreground; less is background (Faster R-CNN: 0.5).",
     )
-    per_image: int = Field(default=64, ge=1, description="RoIs of an image (published: 64).")
+    per_image: int = Field(default=64, ge=1, description="RoIs sampled per image (published: 64).")
     positive_share: float = Field(
-        default=0.25, gt=0, le=1, description="Most of them foreground (Fast R-CNN)."
+        default=0.25, gt=0, le=1, description="Maximum fraction of foreground (Fast R-CNN)."
     )
-    smooth_l1_beta: float = Field(default=1.0, gt=0, description="Where the box loss becomes linear.")
+    smooth_l1_beta: float = Field(
+        default=1.0, gt=0, description="Difference at which the box loss becomes linear."
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -181,11 +196,13 @@ class RoiSamplingSection(Section):
 class LossWeights(Section):
     """Weights of the losses."""
 
-    proposal_class: float = Field(default=1.0, ge=0, description="Objectness of anchors.")
-    proposal_box: float = Field(default=1.0, ge=0, description="Boxes of anchors.")
-    object_class: float = Field(default=1.0, ge=0, description="Classes of RoIs.")
-    object_box: float = Field(default=1.0, ge=0, description="Boxes of RoIs.")
-    attribute: float = Field(default=0.5, ge=0, description="Attributes of foreground RoIs (published: 0.5).")
+    proposal_class: float = Field(default=1.0, ge=0, description="Weight of the objectness of anchors.")
+    proposal_box: float = Field(default=1.0, ge=0, description="Weight of the boxes of anchors.")
+    object_class: float = Field(default=1.0, ge=0, description="Weight of the classes of RoIs.")
+    object_box: float = Field(default=1.0, ge=0, description="Weight of the boxes of RoIs.")
+    attribute: float = Field(
+        default=0.5, ge=0, description="Weight of the attributes of foreground RoIs (published: 0.5)."
+    )
 
 
 class LossSection(Section):
@@ -205,24 +222,27 @@ class DetectorOptimisationSection(LoopSection):
         default=1e-3, gt=0, description="Highest learning rate of AdamW (small scale: 1e-3 to 2e-3)."
     )
     schedule: Schedule = Field(
-        default="cosine", description="Course of the learning rate after the warm-up; the first two end at 0."
+        default="cosine", description="Learning rate schedule after the warm-up; linear and cosine end at 0."
     )
     warmup: float = Field(
         default=0.05,
         ge=0,
-        description="Rise to the peak: below 1 a share of all steps, else a number of steps.",
+        description="Warm-up length: below 1, a fraction of all steps; otherwise, a number of steps.",
     )
     weight_decay: float = Field(
-        default=0.01, ge=0, description="AdamW's decay of matrices and filters; biases and norms have none."
+        default=0.01,
+        ge=0,
+        description="Weight decay of AdamW on matrices and filters; biases and norms have none.",
     )
     adam_epsilon: float = Field(default=1e-8, gt=0, description="AdamW's epsilon.")
     seed: int = Field(
-        default=1, ge=0, lt=2**32, description="Seed of weights, order, variations and samples."
+        default=1, ge=0, lt=2**32, description="Random seed of weights, order, augmentation and samples."
     )
     loader_processes: int = Field(
         default=0,
         ge=0,
-        description="Processes that read images ahead; 0 reads them in between. Does not change the result.",
+        description="Number of processes that read images in advance; 0: read them in the main "
+        "process. Does not change the result.",
     )
 
 
@@ -230,7 +250,7 @@ class DetectorEvaluationSection(Section):
     """Evaluation: images one by one, with the model's own suppression, without a score threshold."""
 
     max_detections: int = Field(
-        default=100, ge=1, description="Most objects of an image that count (COCO: 100)."
+        default=100, ge=1, description="Maximum number of detections per image to evaluate (COCO: 100)."
     )
 
 

@@ -38,8 +38,8 @@ class PretrainModelSection(ModelSection):
 
     bert: str | None = Field(
         default=None,
-        description="Folder or hub name of a BERT that fills what it has of a new model: embeddings, first "
-        "layers into the language layers, pooler, masked-word and matching head; also its vocabulary.",
+        description="Folder or hub name of a BERT model that initialises a new model: embeddings, language "
+        "layers (from its first layers), pooler, masked-word and matching heads, and the vocabulary.",
     )
 
     @model_validator(mode="after")
@@ -67,34 +67,36 @@ class PretrainDataSection(Section):
 
     directory: Path = Field(
         default=Path(),
-        description="Where the files of sources count from; a relative path counts from where the command "
-        "runs.",
+        description="Data directory, to which the file names of sources are relative; a relative path starts "
+        "at the working directory.",
     )
     train: CorpusSection = Field(description="Sentences to train on.")
-    validation: CorpusSection = Field(description="Sentences that the model is scored on.")
+    validation: CorpusSection = Field(description="Sentences to evaluate the model on.")
     features: tuple[Path, ...] = Field(
         min_length=1,
-        description="Feature store with the regions of all images, or a list of several that the same "
-        "extractor filled.",
+        description="Feature store with the regions of all images, or a list of stores written by the same "
+        "extractor.",
     )
     train_images: int | None = Field(
         default=None,
         ge=1,
-        description="Only the sentences about the first so many images of `train`; null for all.",
+        description="Train only on the sentences about the first N images of `train`; null for all.",
     )
-    validation_images: int | None = Field(default=None, ge=1, description="`train_images` for `validation`.")
+    validation_images: int | None = Field(
+        default=None, ge=1, description="The same as `train_images`, for `validation`."
+    )
     extractor: dict[str, Any] | None = Field(
         default=None,
-        description="Specification of the region extractor that filled the store, as in "
-        "processor_config.json, so that the model can be shown photographs; null for a model that is given "
-        "regions only.",
+        description="Specification of the region extractor that wrote the store, as in "
+        "processor_config.json, so that the model accepts images; null for a model that accepts regions "
+        "only.",
     )
     answers: AnswersSection = Field(
         default_factory=AnswersSection,
         description="The closed list of answers; `annotations` collects it from the training questions.",
     )
     in_memory_gib: float = Field(
-        default=2.0, ge=0, description="Regions that take up to so much memory are kept in it, GiB."
+        default=2.0, ge=0, description="Keep the regions in memory if they take at most this much, in GiB."
     )
 
     @field_validator("features", mode="before")
@@ -106,22 +108,25 @@ class PretrainDataSection(Section):
 class TasksSection(Section):
     """The tasks. A task of weight 0 is left out."""
 
-    masked_words: float = Field(default=1.0, ge=0, description="Weight of guessing masked words (paper: 1).")
+    masked_words: float = Field(
+        default=1.0, ge=0, description="Weight of predicting masked words (paper: 1)."
+    )
     matched: float = Field(
-        default=1.0, ge=0, description="Weight of telling whether sentence and image match (paper: 1)."
+        default=1.0, ge=0, description="Weight of predicting whether sentence and image match (paper: 1)."
     )
     object_labels: float = Field(
         default=1.0,
         ge=0,
-        description="Weight of naming objects, on top of the model's visual_loss_normalizer (paper: 1).",
+        description="Weight of predicting object classes, on top of the model's visual_loss_normalizer "
+        "(paper: 1).",
     )
     attribute_labels: float = Field(
-        default=1.0, ge=0, description="Weight of naming attributes, likewise (paper: 1)."
+        default=1.0, ge=0, description="Weight of predicting object attributes, likewise (paper: 1)."
     )
     feature_regression: float = Field(
         default=1.0,
         ge=0,
-        description="Weight of restoring the features of masked objects, likewise (paper: 1).",
+        description="Weight of regressing the features of masked objects, likewise (paper: 1).",
     )
     qa: float = Field(
         default=1.0,
@@ -132,34 +137,35 @@ class TasksSection(Section):
         default=0.0,
         ge=0,
         lt=1,
-        description="Share of the run after which questions are answered (released code: 0; paper: 0.5).",
+        description="Fraction of the run after which question answering starts (released code: 0; paper: "
+        "0.5).",
     )
     place_weight: float = Field(
         default=0.0,
         ge=0,
-        description="Weight of telling where the objects lie. Without it object prediction makes small "
-        "models forget places (small scale); its head is not saved (paper: none).",
+        description="Weight of predicting where the objects are. Without it, object prediction makes small "
+        "models forget positions (small scale). The head is not saved (paper: none).",
     )
     object_label_loss: Literal["all_confidence", "masked"] = Field(
         default="all_confidence",
-        description="all_confidence: name all objects, weighted by the detector's confidence (released "
-        "code). masked: name masked objects (paper).",
+        description="all_confidence: predict all objects, weighted by the detector's confidence (released "
+        "code). masked: predict masked objects (paper).",
     )
     word_mask_rate: float = Field(
-        default=0.15, gt=0, lt=1, description="Share of the word pieces that are masked (paper: 0.15)."
+        default=0.15, gt=0, lt=1, description="Fraction of word pieces to mask (paper: 0.15)."
     )
     mismatch_probability: float = Field(
         default=0.5,
         gt=0,
         lt=1,
-        description="With `matched`, how often a sentence of another image stands beside an image (paper: "
-        "0.5).",
+        description="With `matched`, probability of pairing an image with a sentence about another image "
+        "(paper: 0.5).",
     )
     object_mask_rate: float = Field(
         default=0.15,
         ge=0,
         lt=1,
-        description="Share of the objects that are masked (paper: 0.15); 0 names them in plain sight.",
+        description="Fraction of objects to mask (paper: 0.15); 0: predict objects without masking them.",
     )
 
     @property
@@ -198,21 +204,22 @@ class PretrainOptimisationSection(EncoderLoopSection):
     warmup: float = Field(
         default=0.05,
         ge=0,
-        description="Rise to the peak: below 1 a share of all steps (paper: 0.05), else a number of steps.",
+        description="Warm-up length: below 1, a fraction of all steps (paper: 0.05); otherwise, a number of "
+        "steps.",
     )
     max_gradient_norm: float = Field(
         default=1.0,
         ge=0,
-        description="Gradients are scaled down to this norm; 0 leaves them as they are (paper: 1).",
+        description="Clip gradients to this norm; 0: no clipping (paper: 1).",
     )
 
 
 class PretrainEvaluationSection(Section):
     """Evaluation."""
 
-    batch_size: int = Field(default=256, ge=1, description="Sentences per batch, without gradients.")
+    batch_size: int = Field(default=256, ge=1, description="Sentences per batch in evaluation.")
     every_steps: int | None = Field(
-        default=None, ge=1, description="Steps between validations; null for one after each epoch."
+        default=None, ge=1, description="Steps between validations; null: one after each epoch."
     )
 
 
