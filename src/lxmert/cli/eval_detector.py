@@ -31,7 +31,7 @@ def eval_detector(
             "--config",
             "-c",
             help="Recipe with the file names and the definition of attributes. By default, the detector's "
-            "own recipe, if any.",
+            "own recipe, or else the recipe defaults.",
             show_default=False,
         ),
     ] = None,

@@ -25,7 +25,9 @@ DataOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder for the result.", show_default="runs/ and the recipe's name"),
+    typer.Option(
+        "--output", "-o", help="Folder for the result.", show_default="runs/ and the name of the recipe file"
+    ),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")]
 OverridesOption = Annotated[
