@@ -142,7 +142,7 @@ class TestVqa:
         status, out, err = run(self.SCORE)
         assert (status, err.count("\n")) == (0, 1)
         assert "100.00 %" in out
-        assert "rows whose id came before: 1 (1); the last row counts" in err
+        assert "rows with a repeated id: 1 (1); the last row counts" in err
 
     @pytest.mark.parametrize(
         ("rows", "message"),

@@ -287,7 +287,7 @@ def test_ids_can_always_be_printed(identifier: object, shown: str) -> None:
 
 
 def test_faults_read_as_a_line() -> None:
-    assert str(Fault(FaultKind.DUPLICATE, 1, ("7",))) == "rows whose id came before: 1 (7)"
+    assert str(Fault(FaultKind.DUPLICATE, 1, ("7",))) == "rows with a repeated id: 1 (7)"
 
 
 def test_ids_of_the_questions_of_each_data_set(tmp_path: Path) -> None:

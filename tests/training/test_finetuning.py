@@ -172,7 +172,7 @@ def test_only_a_cut_checkpoint_starts_anew_with_a_word(
         finetune(recipe, tmp_path / "out")
     result = finetune(recipe, tmp_path / "out", resume=True)
     assert result.metrics["training"]["resumed_at_step"] is None
-    assert "no checkpoint was written to its end; the run starts anew" in caplog.text
+    assert "no complete checkpoint; the run starts over" in caplog.text
 
 
 def test_another_number_of_processes_cannot_resume_a_run(

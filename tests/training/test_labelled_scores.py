@@ -169,15 +169,17 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
     Path("own.yaml").write_text(yaml.safe_dump(tiny_values | {"task": "vqa", "data": data}))
     assert status_of("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
     told = " ".join(capsys.readouterr().err.split())
-    [left_out] = re.findall(r"note: (\d+) of 60 training questions have none of the (\d+) answers", told)
+    [left_out] = re.findall(
+        r"note: (\d+) of 60 training questions have no answer among the (\d+) answers", told
+    )
     answers = json.loads(Path("out/answers.json").read_text(encoding="utf-8"))
     facts = json.loads(Path("out/metrics.json").read_text())["data"]
     assert left_out == (str(60 - facts["train_questions_with_known_answer"]), str(len(answers)))
     assert "those of at least 2 training questions (data.answers.min_count)" in told
-    assert "of 60 validation questions have none of" in told
+    assert "of 60 validation questions have no answer among" in told
     assert "rare \u00e9" not in answers
-    assert "note: 67 % of the pieces of the validation sentences are [UNK]" in told  # but for "?"
-    assert "of the pieces of the training" not in told
+    assert "note: 67 % of the word pieces in the validation sentences are [UNK]" in told  # but for "?"
+    assert "of the word pieces in the training" not in told
 
     assert status_of("eval", "out", "data", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
@@ -220,7 +222,7 @@ def test_own_pairs_train_predict_and_score(
     Path("own.yaml").write_text(yaml.safe_dump(values))
     assert status_of("finetune", "nlvr2", "--config", "own.yaml", "-o", "out") == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "note: 4 of 16 training questions have none of the 2 answers" in told
+    assert "note: 4 of 16 training questions have no answer among the 2 answers" in told
     assert status_of("eval", "out", "data", "--split", "val", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert status_of("predict", "out", "data", "--split", "val", "-o", "said.csv", "-q") == 0

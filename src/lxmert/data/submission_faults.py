@@ -14,18 +14,18 @@ class FaultKind(Enum):
     """Kinds of faults, described for users."""
 
     UNREADABLE = "file that cannot be read"
-    BYTE_ORDER_MARK = "byte order mark in front of the first row"
+    BYTE_ORDER_MARK = "byte order mark before the first row"
     MALFORMED = "malformed rows"
     ID_TYPE = "ids of a wrong type"
     ANSWER_TYPE = "answers of a wrong type"
-    DUPLICATE = "rows whose id came before"
+    DUPLICATE = "rows with a repeated id"
     MISSING = "questions without a prediction"
     UNKNOWN = "predictions for unknown questions"
     EMPTY_ANSWER = "empty answers"
-    PADDED_ANSWER = "answers with white space around them"
+    PADDED_ANSWER = "answers with surrounding white space"
     NEITHER_TRUE_NOR_FALSE = "predictions that are neither True nor False"
     BLANK_LINE = "blank lines"
-    SURPLUS_FIELD = "lines with more than identifier and prediction"
+    SURPLUS_FIELD = "lines with more than two fields"
 
 
 # Rows with these faults cannot be scored.

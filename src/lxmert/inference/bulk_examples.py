@@ -198,10 +198,10 @@ class ExampleAnswerer:
 
     def _chosen(self, found: Agreement, tell: Callable[[str], None]) -> ModelSetup:
         """The set-up that a comparison leads to."""
-        wanted = f"{LEAST_AGREEMENT_PERCENT} % are asked for"
+        wanted = f"{LEAST_AGREEMENT_PERCENT} % required"
         if self._setup.dtype == AUTO:
             if found.compared and not found.is_enough:
-                tell(f"{found.summary('bfloat16')} ({wanted}), so it stays float32; --dtype bfloat16 insists")
+                tell(f"{found.summary('bfloat16')} ({wanted}); using float32 (--dtype bfloat16 to override)")
             return replace(self._setup, dtype=found.dtype)
         if found.compared:
             tell(found.summary(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))

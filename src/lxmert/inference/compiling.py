@@ -98,7 +98,7 @@ class CompiledPart:
             with one_process_at_a_time(folder):
                 code = self._kept(path)  # Another process may have compiled it meanwhile.
                 if code is None:
-                    logger.info("compiling the %s for this processor; it is kept in %s", self._name, folder)
+                    logger.info("compiling the %s for this processor; cached in %s", self._name, folder)
                     write_code(path, self._exported(inputs))
                     code = load_code(path)
                 return code
@@ -116,12 +116,12 @@ class CompiledPart:
         if not path.exists():
             return None
         if not (is_trusted(path.parent) and is_trusted(path)):
-            logger.warning("%s is not used, since other users can write it", path)
+            logger.warning("%s is ignored because other users can write to it", path)
             return None
         try:
             return load_code(path)
         except RuntimeError as error:
-            logger.warning("%s cannot be loaded (%s); it is made anew", path, first_line(error))
+            logger.warning("%s cannot be loaded (%s); it is compiled again", path, first_line(error))
             path.unlink(missing_ok=True)
             return None
 

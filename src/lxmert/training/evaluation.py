@@ -149,7 +149,9 @@ def regions_for(
         return look_up(store, examples.image_names(), expected, progress)
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
-    return look_at(files, extractor, progress(f"Looking at {examples.split.name} images", len(files)))
+    return look_at(
+        files, extractor, progress(f"Extracting regions of {examples.split.name} images", len(files))
+    )
 
 
 def score_labels(

@@ -125,13 +125,13 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
 def _report_unanswerable(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
     """Report how many questions have no answer in the vocabulary."""
     section: AnswersSection | None = getattr(recipe.data, "answers", None)
-    choices = f"the {prepared.facts['answers']:,} answers that there are to choose from"
+    choices = f"the {prepared.facts['answers']:,} answers of the vocabulary"
     if section is not None and section.source == ANNOTATIONS and section.min_count > 1:
         choices += f", those of at least {section.min_count} training questions (data.answers.min_count)"
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
         if data.answerable < len(data):
             counts = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
-            display.print(f"note: {counts} have none of {choices}")
+            display.print(f"note: {counts} have no answer among {choices}")
 
 
 def _report_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> None:
@@ -140,9 +140,9 @@ def _report_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> N
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
         if (fraction := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
             display.print(
-                f"note: {100 * fraction:.0f} % of the pieces of the {kind} sentences are [UNK] or single "
-                "letters of words that the vocabulary lacks: it was made for other texts, and little can be "
-                "learned of these"
+                f"note: {100 * fraction:.0f} % of the word pieces in the {kind} sentences are [UNK] or "
+                "single letters of words missing from the vocabulary: it was made for other texts, and "
+                "little can be learned from these"
             )
 
 

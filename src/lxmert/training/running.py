@@ -116,7 +116,7 @@ def train_to_the_end(
         folder.refuse_other_data(fingerprints or {})
     if is_main_process():
         if checkpoint is None and folder.all_checkpoints():
-            logger.warning("%s: no checkpoint was written to its end; the run starts anew", folder.path)
+            logger.warning("%s: no complete checkpoint; the run starts over", folder.path)
         folder.note_processes()
         folder.note_data(fingerprints or {})
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])

@@ -103,8 +103,8 @@ def test_how_many_answers_agree_chooses_the_precision(
         assert (found.agreed >= 63, err) == (True, "")
     else:
         assert found.agreed < 32
-        told = f"note: bfloat16 answers {found.agreed} of 64 questions as float32 does (98 % are asked for)"
-        assert err == f"{told}, so it stays float32; --dtype bfloat16 insists\n"
+        told = f"note: bfloat16 gives the same answer as float32 to {found.agreed} of 64 questions"
+        assert err == f"{told} (98 % required); using float32 (--dtype bfloat16 to override)\n"
     asked = sum(answered)
     answered.clear()
     # A precision that is asked for is taken, without a comparison and to the same answers.
@@ -185,7 +185,7 @@ def test_8_bits_are_taken_and_how_well_they_agree_is_told(
     assert (status, out) == (0, f"{tmp_path / 'whole.json'}: 640 predictions in int8\n")
     of_comparison = len(answered) - of_answers
     assert of_comparison > 0
-    told = re.fullmatch(r"note: int8 answers (\d+) of 64 questions as float32 does\n", err)
+    told = re.fullmatch(r"note: int8 gives the same answer as float32 to (\d+) of 64 questions\n", err)
     assert told is not None, err
     assert 63 <= int(told[1]) <= 64
     exact, rounded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "whole"))
@@ -235,7 +235,8 @@ def test_8_bits_that_do_not_agree_are_told_of(
     status, out, err = predict(*words, "--dtype", "int8", "--compile")
     assert (status, out.endswith(" predictions in int8\n")) == (0, True)
     assert re.fullmatch(
-        r"note: int8 answers [12]?\d of 64 questions as float32 does \(98 % are asked for of bfloat16\)\n",
+        r"note: int8 gives the same answer as float32 to [12]?\d of 64 questions "
+        r"\(98 % required of bfloat16\)\n",
         err,
     )
 
@@ -317,7 +318,7 @@ def test_processes_that_cannot_reach_one_another_answer_in_the_same_precision(
         status, out, err = predict(*words, tmp_path / "out.json")
         assert status == 0
         assert " in float32" in out
-        assert "so it stays float32" in err
+        assert "using float32" in err
     assert len(compared) == 1, "the second took what the first had found"
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 

@@ -118,7 +118,7 @@ def test_what_passes_through_all_sentences_shows_how_far_it_is(tiny_pretrain_rec
         "Collecting answers": Counter([train]),
         "Looking up answers": both + both,  # For the report, and for the targets.
         "Tokenising": both,
-        "Taking fingerprints": both,
+        "Computing fingerprints": both,
     }.items():
         assert Counter(total for bar, total in bars if bar == name) == totals, name
     assert all(done[number] == total for number, (_, total) in enumerate(bars))

@@ -175,7 +175,7 @@ class _Work:
             exact = Path(between) / file.name
             onnx_files.write_onnx(self.model, self.signature, exact)
             float32 = self._compared(onnx_files.OnnxFile(exact), exact=True)
-            self.tell("bringing the weights to 8 bits")
+            self.tell("quantising the weights to 8 bits")
             onnx_files.write_int8(exact, file)
         return float32, self._compared(onnx_files.OnnxFile(file), exact=False)
 

@@ -115,6 +115,6 @@ def _test(
 ) -> dict[str, Any]:
     split = str(recipe.data.test_split)
     images = load_split(recipe.data, split, vocabulary, progress=display.start)
-    advance = display.start(f"Test on {split}", len(images))
+    advance = display.start(f"Testing on {split}", len(images))
     report = score_detector(model, images, recipe.evaluation.max_detections, advance)
     return {"split": split, "images": len(images)} | figures(report, vocabulary.objects.names)

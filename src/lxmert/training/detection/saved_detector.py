@@ -86,7 +86,7 @@ def evaluate_detector(
     data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
     vocabulary = _vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit, progress)
-    advance = progress(f"Looking at {split}", len(images))
+    advance = progress(f"Detecting objects in {split}", len(images))
     report = score_detector(model, images, evaluation.max_detections, advance)
     names = vocabulary.objects.names
     ids = torch.cat([image.object_ids for image in images])

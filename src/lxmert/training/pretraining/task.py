@@ -111,7 +111,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
 
 
 def _fingerprint_of(corpus: Corpus, progress: StartProgress) -> str:
-    texts = in_sight(corpus.texts, "Taking fingerprints", progress)
+    texts = in_sight(corpus.texts, "Computing fingerprints", progress)
     # With nine million sentences, a tuple for each would cost too much.
     return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in texts)
 
