@@ -114,5 +114,7 @@ def answer_in_words(text: str, probability: float) -> str:
 def _note_on_unknown_words(words: list[str], model: str) -> str:
     note = f"note: not in the model's vocabulary: {', '.join(map(repr, words))}; the answer is a guess"
     if model == "scenes":
-        note += "; it only knows generated pictures (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
+        note += (
+            "; this model knows only generated pictures (for photographs: --model unc-nlp/lxmert-vqa-uncased)"
+        )
     return note

@@ -88,8 +88,8 @@ def _blind_table(counts: "SceneCounts") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("best accuracy by guessing")
-    table.add_column("accuracy", justify="right")
+    table.add_column("blind guessing")
+    table.add_column("best accuracy", justify="right")
     pairs = counts.nlvr2_blind_accuracy
     shares = {
         "VQA, knowing the family": counts.blind_accuracy,
