@@ -1,37 +1,82 @@
-"""A pre-training step of all five tasks against `transformers`' LXMERT.
+"""A training step against `transformers`' LXMERT: pre-training in all five tasks, or fine-tuning.
 
-Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/training_step.py`. Both
-sides have the same first weights (full size, 9/5/5 layers of width 768) and the same batch; a step is
-forward, backward, clipping of gradients and AdamW in one kernel, in float32 and under bfloat16 autocast. The
-peer pads texts to the longest of the batch (the row that counts), and to 20 words as users of the original
-code do. Its attention is eager, the only one it has for LXMERT, and nothing of it is compiled.
+Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/training_step.py`; with
+--finetuning a step of learning to answer questions (3,129 answers as in VQA, cross-entropy). Both sides
+have the same first weights (full size, 9/5/5 layers of width 768) and the same batch; a step is forward,
+backward, clipping of gradients and AdamW in one kernel, in float32 and under bfloat16 autocast. The peer pads
+texts to the longest of the batch (the row that counts), and to 20 words as users of the original code do. Its
+attention is eager, the only one it has for LXMERT, and nothing of it is compiled.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import torch
 from measuring.gemm import GemmRates
 from measuring.machine import facts
-from measuring.models import config_of
+from measuring.models import VQA_ANSWERS, config_of
 from measuring.options import parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import Side, in_turns, ratios, usable
 from measuring.settings import dtype_of
-from measuring.training import PADDED_WORDS, Step, made_batch, our_model, peer_model
-from measuring.work import training_operations
+from measuring.training import PADDED_WORDS, Batch, Step, answering_batch, made_batch, our_model, peer_model
+from measuring.work import finetuning_operations, training_operations
 
 from lxmert.training.cpu.memory import keep_freed_memory
 
 ROUNDS = 5
-GOALS = {"float32": 1.5, "bfloat16": 1.8}
+DTYPES = ("float32", "bfloat16")
 MEMORY_VARIABLES = ("GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE")
 """Settings of memory that a user may give beside; they count for both sides."""
 DYNAMIC, FIXED = "padded to the longest", f"padded to {PADDED_WORDS}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is trained for.
+
+    Attributes:
+        name: of the result.
+        title: of the result.
+        work: what the batch asks for, a sentence.
+        make_batch: makes it; see `made_batch`.
+        operations: counts them; see `training_operations`.
+        sizes: of the full-size configuration, where they are not the default.
+        goals: times the peer, by dtype.
+    """
+
+    name: str
+    title: str
+    work: str
+    make_batch: Callable[..., Batch]
+    operations: Callable[..., int]
+    sizes: Mapping[str, int]
+    goals: Mapping[str, float]
+
+
+PRETRAINING = Kind(
+    "training_step",
+    "A pre-training step",
+    "15 % of words and objects masked, all objects named, every third sentence a question.",
+    made_batch,
+    training_operations,
+    sizes={},
+    goals={"float32": 1.5, "bfloat16": 1.8},
+)
+FINETUNING = Kind(
+    "finetuning_step",
+    "A fine-tuning step",
+    "Each sentence is a question with one answer.",
+    answering_batch,
+    finetuning_operations,
+    sizes={"num_qa_labels": VQA_ANSWERS},
+    goals={},
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -40,10 +85,11 @@ def main(arguments: list[str]) -> None:
     if common.device == "cpu":
         # Our trainer's setting of the process; it is the peer's too here.
         keep_freed_memory()
-    config = config_of(common.quick)
-    batch = made_batch(config, given.batch or (4 if common.quick else 32), device=common.device)
-    fixed = made_batch(config, len(batch.pairs), length=PADDED_WORDS, device=common.device)
-    ours = our_model(config, given.attention, common.device).to(common.device)
+    kind = FINETUNING if given.finetuning else PRETRAINING
+    config = config_of(common.quick, **kind.sizes)
+    batch = kind.make_batch(config, given.batch or (4 if common.quick else 32), device=common.device)
+    fixed = kind.make_batch(config, len(batch.pairs), length=PADDED_WORDS, device=common.device)
+    ours = our_model(config, given.attention, common.device, finetuning=given.finetuning).to(common.device)
     ours_step, peer_step = (
         Step(ours, is_ours=True),
         Step(peer_model(ours).to(common.device), is_ours=False),
@@ -53,15 +99,15 @@ def main(arguments: list[str]) -> None:
     rates = GemmRates(common.device, quick=common.quick)
     taken = in_turns({"matrix products": rates.measure} | sides, common.rounds, device=common.device)
     del taken["matrix products"]
-    operations = training_operations(config, batch.pairs)
+    operations = kind.operations(config, batch.pairs)
     words = sum(pair[0] for pair in batch.pairs) / len(batch.pairs)
     result = Result(
-        name="training_step" if common.device == "cpu" else f"training_step_{common.device}",
-        title="A pre-training step",
+        name=kind.name if common.device == "cpu" else f"{kind.name}_{common.device}",
+        title=kind.title,
         about=f"{len(batch.pairs)} sentence-image pairs with {words:.1f} word pieces on average (the longest "
         f"has {batch.inputs['input_ids'].shape[1]}) and 36 objects; {operations / 1e9:,.0f} GFLOP are "
-        "needed, forward and backward. 15 % of words and objects masked, all objects named, every third "
-        f"sentence a question. Medians of {common.rounds} rounds in turns in one process. Ours is as the "
+        f"needed, forward and backward. {kind.work} "
+        f"Medians of {common.rounds} rounds in turns in one process. Ours is as the "
         f"trainer calls it, with {ours.config._attn_implementation} attention."
         + _process_told(common.device),
         command=common.command,
@@ -72,7 +118,7 @@ def main(arguments: list[str]) -> None:
         notes=notes,
     )
     result.tables.append(_table(taken, operations, rates, len(batch.pairs)))
-    result.goals += [_goal(taken, dtype, operations, rates) for dtype in GOALS]
+    result.goals += [_goal(taken, dtype, goal, operations, rates) for dtype, goal in kind.goals.items()]
     result.write(common.results)
 
 
@@ -87,6 +133,7 @@ def _process_told(device: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser.add_argument("--finetuning", action="store_true", help="fine-tune rather than pre-train")
     parser.add_argument("--batch", type=int, help="sentence-image pairs (32)")
     parser.add_argument("--attention", choices=("sdpa", "eager"), help="ours; by default the recipe's")
     parser.add_argument("--compiled", action="store_true", help="ours compiled too, which takes minutes")
@@ -101,7 +148,7 @@ def _sides(
     if with_compiled:
         compiled = Step(ours.model, is_ours=True, forward=torch.compile(ours.model))
     sides: dict[str, Side] = {}
-    for dtype in GOALS:
+    for dtype in DTYPES:
         rows = {
             _peer(dtype, DYNAMIC): (peer, inputs),
             _peer(dtype, FIXED): (peer, fixed),
@@ -149,7 +196,9 @@ def _table(taken: Mapping[str, list[float]], operations: int, rates: GemmRates, 
     return Table("The step", columns, rows)
 
 
-def _goal(taken: Mapping[str, list[float]], dtype: str, operations: int, rates: GemmRates) -> Goal:
+def _goal(
+    taken: Mapping[str, list[float]], dtype: str, goal: float, operations: int, rates: GemmRates
+) -> Goal:
     """Our side as the trainer runs it by default."""
     name = f"ours, {dtype}"
     times, _, _ = ratios(taken[_peer(dtype, DYNAMIC)], taken[name])
@@ -157,7 +206,7 @@ def _goal(taken: Mapping[str, list[float]], dtype: str, operations: int, rates: 
     share = operations / median(taken[name]) / rates.limit(dtype)
     work = f"pre-training step, {dtype}, equal batch, same texts"
     measured = f"{times:.2f}× ({padded_too:.2f}× of texts padded to {PADDED_WORDS})"
-    return Goal(work, f"{GOALS[dtype]}×", measured, times >= GOALS[dtype], share)
+    return Goal(work, f"{goal}×", measured, times >= goal, share)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Both sides of a pre-training step of all five tasks: forward, backward, clipping and AdamW.
+"""Both sides of a training step: forward, backward, clipping and AdamW.
 
-Ours is the call that our trainer makes (scores only where something is labelled); the peer's is what a user
-of `transformers.Trainer` makes. Batch, optimiser, clipping and autocast are the same on both sides: AdamW in
-one kernel, which is `Trainer`'s default too.
+A step of pre-training in all five tasks, or of fine-tuning to answer questions. Ours is the call that our
+trainer makes (scores only where something is labelled); the peer's is what a user of `transformers.Trainer`
+makes. Batch, optimiser, clipping and autocast are the same on both sides: AdamW in one kernel, which is
+`Trainer`'s default too.
 
 Shapes: B pairs, W words, O objects.
 """
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import LxmertForPreTraining
 
+from lxmert import LxmertForQuestionAnswering
 from lxmert.training.arguments import choose_kernels
 from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.pretraining.model import LxmertInPreTraining
@@ -25,6 +27,8 @@ from measuring.models import peer_of
 from measuring.streams import LENGTHS, OBJECTS, spread
 from measuring.work import Labels
 
+MODEL_INPUTS = ("input_ids", "attention_mask", "visual_feats", "visual_pos")
+"""What a batch has for every task."""
 PADDED_WORDS = 20
 """What users of the original code pad every text to."""
 # Paper, table 1: about a third of the sentences are questions; of those only matched ones have an answer.
@@ -84,6 +88,15 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
     return Batch(moved(inputs, device), pairs)
 
 
+def answering_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
+    """The texts and images of `made_batch`, each with the class of its answer."""
+    batch = made_batch(config, size, length=length, device=device)
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(config.num_qa_labels, (size,), generator=generator)
+    inputs = {name: batch.inputs[name] for name in MODEL_INPUTS}
+    return Batch(inputs | {"labels": labels.to(device)}, batch.pairs)
+
+
 def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
     """Token ids of texts with VQA's lengths, and which of them are masked: neither the first nor the last."""
     draw = random.Random(0)
@@ -126,10 +139,12 @@ def moved(value: Any, device: str) -> Any:
     return {name: moved(one, device) for name, one in value.items()}
 
 
-def our_model(config: Any, attention: str | None = None, device: str = "cpu") -> Any:
+def our_model(
+    config: Any, attention: str | None = None, device: str = "cpu", *, finetuning: bool = False
+) -> Any:
     """Our model as the trainer has it on a device, with the kernels that a recipe names or leaves to it."""
     torch.manual_seed(0)
-    model = LxmertInPreTraining(config)
+    model = (LxmertForQuestionAnswering if finetuning else LxmertInPreTraining)(config)
     optimisation = PretrainOptimisationSection(attention=attention)
     choose_kernels(model, optimisation, on_cpu=device == "cpu")  # A GPU beside it changes nothing.
     return model.train()
@@ -137,7 +152,9 @@ def our_model(config: Any, attention: str | None = None, device: str = "cpu") ->
 
 def peer_model(ours: Any) -> Any:
     """The peer with our model's weights."""
-    return peer_of(ours, LxmertForPreTraining).train()
+    answers = isinstance(ours, LxmertForQuestionAnswering)
+    kind = transformers.LxmertForQuestionAnswering if answers else transformers.LxmertForPreTraining
+    return peer_of(ours, kind).train()
 
 
 class Step:
@@ -153,6 +170,7 @@ class Step:
         self.model = model
         self._forward = model if forward is None else forward
         self._is_ours = is_ours
+        self._options = {} if isinstance(model, LxmertForQuestionAnswering) else {"return_all_logits": False}
         recipe = PretrainOptimisationSection()
         self._norm = recipe.max_gradient_norm
         self._optimizer = torch.optim.AdamW(
@@ -167,7 +185,7 @@ class Step:
         device = inputs["input_ids"].device.type
         with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
             if self._is_ours:
-                losses = self._forward(**inputs, return_all_logits=False).losses
+                losses = self._forward(**inputs, **self._options).losses
                 return torch.stack([loss.float() for loss in losses.values()]).sum()
             return self._forward(**inputs).loss
 

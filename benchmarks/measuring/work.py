@@ -53,9 +53,8 @@ def stream_operations(config: Any, questions: Sequence[tuple[int, int]], objects
 
 def image_products(config: Any, objects: int) -> int:
     """Multiply-adds that an image needs once, however many questions there are."""
-    hidden = config.hidden_size
-    embedded = objects * (config.visual_feat_dim + config.visual_pos_dim) * hidden
-    return embedded + config.r_layers * _layer(config, objects) + _objects_first_projections(config, objects)
+    encoded = config.r_layers * _layer(config, objects) + _objects_first_projections(config, objects)
+    return _embedding(config, objects) + encoded
 
 
 def question_products(config: Any, words: int, objects: int) -> int:
@@ -92,9 +91,33 @@ def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -
         heads += labels.named_objects * hidden * (config.num_object_labels + config.num_attr_labels)
         heads += labels.masked_objects * hidden * config.visual_feat_dim
         heads += labels.question * (hidden * 2 * hidden + 2 * hidden * config.num_qa_labels)
-        embedded = objects * (config.visual_feat_dim + config.visual_pos_dim) * hidden
-        needed += _FORWARD_AND_BACKWARD * (encoded + heads) + _WITHOUT_INPUT_GRADIENT * embedded
+        needed += _trained(config, objects, encoded + heads)
     return 2 * needed
+
+
+def finetuning_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
+    """Floating point operations of a step of fine-tuning to answer questions, as `training_operations`.
+
+    Args:
+        config: an LxmertConfig with at least one cross-modality layer.
+        pairs: words, objects and labels of each sentence-image pair, which has an answer whatever its labels.
+    """
+    needed = 0
+    for words, objects, _ in pairs:
+        answered = question_products(config, words, objects) + image_products(config, objects)
+        needed += _trained(config, objects, answered - _embedding(config, objects))
+    return 2 * needed
+
+
+def _trained(config: Any, objects: int, forward: int) -> int:
+    """Multiply-adds forward and backward of an image's embedding and of so many others."""
+    return _FORWARD_AND_BACKWARD * forward + _WITHOUT_INPUT_GRADIENT * _embedding(config, objects)
+
+
+def _embedding(config: Any, objects: int) -> int:
+    """Projections of an image's features and boxes."""
+    width: int = config.visual_feat_dim + config.visual_pos_dim
+    return objects * width * config.hidden_size
 
 
 def _layer(config: Any, states: int) -> int:

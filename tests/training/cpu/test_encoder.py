@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lxmert import LxmertForPreTraining
+from lxmert import LxmertForPreTraining, LxmertForQuestionAnswering
 from lxmert.model.encoder import LxmertEncoder
 from lxmert.training.cpu import products
-from lxmert.training.cpu.encoder import PackedEncoder, _Heads, _Pass
+from lxmert.training.cpu.encoder import PackedEncoder, _Pass
 from lxmert.training.cpu.rows import Rows
 from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
@@ -31,9 +31,11 @@ DROPOUTS = (
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
-def model(packed: bool, dtype: torch.dtype = torch.float64, **changes: Any) -> LxmertForPreTraining:
+def model(
+    packed: bool, dtype: torch.dtype = torch.float64, *, kind: Any = LxmertForPreTraining, **changes: Any
+) -> Any:
     torch.manual_seed(5)
-    made = LxmertForPreTraining(small_config(initializer_range=0.2, **changes)).to(dtype).train()
+    made = kind(small_config(initializer_range=0.2, **changes)).to(dtype).train()
     made.set_attn_implementation("eager")
     if packed:
         PackedEncoder.take_over(made.lxmert.encoder)
@@ -84,6 +86,36 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes:
     torch.testing.assert_close(gradients, plain_gradients)
 
 
+@pytest.mark.parametrize("masks", ["both", "neither"])
+@pytest.mark.parametrize("cross_layers", [0, 1, 3])
+def test_fine_tuning_computes_the_first_words_alone(
+    cross_layers: int, masks: str, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = batch()
+    if masks == "neither":
+        del given["attention_mask"], given["visual_attention_mask"]
+    answers = torch.rand(3, small_config().num_qa_labels, dtype=torch.float64)
+    row_counts: list[int] = []
+
+    def counted(values: Tensor, *layers: nn.Linear, **options: bool) -> Tensor:
+        row_counts.append(len(values))
+        return products.linear(values, *layers, **options)
+
+    monkeypatch.setattr("lxmert.training.cpu.encoder.linear", counted)
+    by_kind = []
+    for packed in (True, False):
+        trained = model(packed, kind=LxmertForQuestionAnswering, x_layers=cross_layers, **NO_DROPOUT)
+        output = trained(**given, labels=answers)
+        output.loss.backward()
+        gradients = {name: one.grad for name, one in trained.named_parameters() if one.grad is not None}
+        by_kind.append((output.loss, output.question_answering_score, gradients))
+    assert passes == ["rows"]
+    if cross_layers:
+        # Query, output of the attention, and both halves of the feed-forward block.
+        assert [row_counts[place] for place in (-5, -3, -2, -1)] == [3] * 4
+    torch.testing.assert_close(*by_kind)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("place", DROPOUTS)
 def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list[str]) -> None:
@@ -111,8 +143,9 @@ def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
     attention = encoder.layer[0].attention.self
     rows = Rows(None, 3, 200)
     nothing = torch.zeros(3 * encoder.config.num_attention_heads, 200, attention.head_dim)
-    heads = _Heads(nothing, nothing, nothing + 1, rows)  # All weights are alike, and the values are 1.
-    mixed = _Pass(encoder, torch.float32, rows, rows, by_layer=False)._attended(heads, heads, attention)
+    one_pass = _Pass(encoder, torch.float32, rows, rows)
+    # All weights are alike, and the values are 1.
+    mixed = one_pass._attended(attention, nothing, nothing, nothing + 1, rows, rows)
     assert mixed.std() > 0.01
     assert mixed.mean().item() == pytest.approx(1, abs=0.01)
 

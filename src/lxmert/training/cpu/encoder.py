@@ -9,10 +9,10 @@ Shapes: B batch, W words, O objects, P places of a sequence (W or O), N rows (pl
 H hidden, A heads, d = H / A.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import gelu
 from transformers.activations import GELUActivation
 
@@ -47,10 +47,11 @@ class PackedEncoder(LxmertEncoder):
         **named_options: Any,
     ) -> LxmertEncoderOutput:
         """See `LxmertEncoder.forward`."""
-        by_layer = bool(named_options.get("output_hidden_states", True))
-        others = [asked for name, asked in named_options.items() if name != "output_hidden_states"]
+        known = {name: named_options.pop(name) for name in _Pass.OPTIONS if name in named_options}
         # By identity: states of objects are asked for too, and a tensor has no truth of its own.
-        asks_more = any(asked is not None and asked is not False for asked in (*options, *others))
+        asks_more = any(
+            asked is not None and asked is not False for asked in (*options, *named_options.values())
+        )
         if visual_feats is not None and visual_pos is not None and not asks_more and self._may_pack():
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
@@ -59,10 +60,10 @@ class PackedEncoder(LxmertEncoder):
             objects = Rows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
             if words.have_first and objects.have_any:
                 with torch.autocast("cpu", enabled=False):
-                    one_pass = _Pass(self, dtype, words, objects, by_layer=by_layer)
+                    one_pass = _Pass(self, dtype, words, objects, **known)
                     return one_pass.run(lang_feats, visual_feats, visual_pos)
         given = (lang_feats, lang_attention_mask, visual_feats, visual_pos, visual_attention_mask)
-        return super().forward(*given, *options, **named_options)
+        return super().forward(*given, *options, **(named_options | known))
 
     def _may_pack(self) -> bool:
         if not self.training or torch.compiler.is_compiling():
@@ -72,38 +73,43 @@ class PackedEncoder(LxmertEncoder):
         return self.config._attn_implementation == "eager"
 
 
-class _Heads(NamedTuple):
-    """Queries, keys and values (B*A, P, d) of a sequence, head by head."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    rows: Rows
-
-
 class _Pass:
     """One pass through an encoder.
 
     States are rows, (N, H), everywhere but inside an attention, where places look at each other. A layer:
 
-        states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_heads`)
+        states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_projected`)
                --scores, softmax, dropout, mixed values--> (B, P, H) --packed--> (N, H) (`_attended`)
                --linear layer, dropout, + states, normalised--> (N, H) (`_residual`)
                --linear layer, GELU, and such a residual sum again--> (N, H) (`_feed_forward`)
 
     A cross-modality layer begins with a cross-attention: the same first three lines, with the rows of the
-    objects below those of the words wherever both meet the same weights.
+    objects below those of the words wherever both meet the same weights. If only the first words are wanted,
+    the last such layer computes what they depend on alone (`_first_words`).
 
     Args:
         encoder: whose weights.
         dtype: of matrix products.
         words: rows of the texts.
         objects: rows of the images.
-        by_layer: True gives the states after each layer too.
+        first_word_only: see `LxmertEncoder.forward`, as the next.
+        output_hidden_states: True gives the states after each layer too.
+
+    Attributes:
+        OPTIONS: names of the last two.
     """
 
+    OPTIONS = ("first_word_only", "output_hidden_states")
+
     def __init__(
-        self, encoder: LxmertEncoder, dtype: torch.dtype, words: Rows, objects: Rows, *, by_layer: bool
+        self,
+        encoder: LxmertEncoder,
+        dtype: torch.dtype,
+        words: Rows,
+        objects: Rows,
+        *,
+        first_word_only: bool = False,
+        output_hidden_states: bool = True,
     ) -> None:
         self._encoder = encoder
         # Of states between layers, as autocast keeps them too.
@@ -111,7 +117,9 @@ class _Pass:
         self._dtype = dtype
         self._words = words
         self._objects = objects
-        self._by_layer = by_layer
+        self._first = Rows(None, words.shape[0], 1)
+        self._first_word_only = first_word_only
+        self._by_layer = output_hidden_states
 
     def run(self, words: Tensor, features: Tensor, boxes: Tensor) -> LxmertEncoderOutput:
         """Words (B, W, H), object features (B, O, D) and boxes (B, O, 4) to what the encoder returns."""
@@ -125,15 +133,19 @@ class _Pass:
         for layer in encoder.r_layers:
             seen = self._layer(layer, seen, self._objects)
             self._note(object_states, seen, self._objects)
-        for layer in encoder.x_layers:
-            lang, seen = self._cross_layer(layer, lang, seen)
-            self._note(word_states, lang, self._words)
+        words_left = self._words
+        for number, layer in enumerate(encoder.x_layers, start=1):
+            if self._first_word_only and number == len(encoder.x_layers):
+                lang, words_left = self._first_words(layer, lang, seen), self._first
+            else:
+                lang, seen = self._cross_layer(layer, lang, seen)
+            self._note(word_states, lang, words_left)
             self._note(object_states, seen, self._objects)
         return LxmertEncoderOutput(
             vision=(tuple(object_states), None),
             language=(tuple(word_states), None),
             words_to_objects=None,
-            language_output=self._words.padded(lang),
+            language_output=words_left.padded(lang),
             vision_output=self._objects.padded(seen),
             objects_to_words=None,
             words_to_words=None,
@@ -165,42 +177,72 @@ class _Pass:
             self._feed_forward(layer.visn_inter, layer.visn_output, seen),
         )
 
+    def _first_words(self, layer: Any, lang: Tensor, seen: Tensor) -> Tensor:
+        """A cross-modality layer for the first word of each text alone: (B, H)."""
+        block, inner = layer.visual_attention, layer.lang_self_att
+        looked = self._attention(block.att, lang, self._words, seen, self._objects)
+        lang = self._residual(block.output, looked, lang)
+        first = self._words.first(lang)
+        looked = self._attention(inner.self, first, self._first, lang, self._words)
+        first = self._residual(inner.output, looked, first)
+        return self._feed_forward(layer.lang_inter, layer.lang_output, first)
+
+    def _attention(
+        self, attention: LxmertAttention, states: Tensor, rows: Rows, context: Tensor, context_rows: Rows
+    ) -> Tensor:
+        """What states take from others: rows (N, H) of the first."""
+        (query,) = self._projected(states, rows, attention.query)
+        key, value = self._projected(context, context_rows, attention.key, attention.value)
+        return self._attended(attention, query, key, value, rows, context_rows)
+
     def _self_attention(self, block: Any, states: Tensor, rows: Rows) -> Tensor:
-        heads = self._heads(self._projected(states, block.self), rows, block.self)
-        return self._residual(block.output, self._attended(heads, heads, block.self), states)
+        attention = block.self
+        layers = attention.query, attention.key, attention.value
+        query, key, value = self._projected(states, rows, *layers)
+        mixed = self._attended(attention, query, key, value, rows, rows)
+        return self._residual(block.output, mixed, states)
 
     def _cross_attention(self, block: Any, lang: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
+        attention = block.att
         both, sizes = torch.cat([lang, seen]), [len(lang), len(seen)]
-        of_words, of_objects = self._projected(both, block.att).split(sizes)
-        words = self._heads(of_words, self._words, block.att)
-        objects = self._heads(of_objects, self._objects, block.att)
-        mixed = torch.cat(
-            [self._attended(words, objects, block.att), self._attended(objects, words, block.att)]
-        )
-        return self._residual(block.output, mixed, both).split(sizes)
+        projected = linear(both.to(self._dtype), attention.query, attention.key, attention.value)
+        of_words, of_objects = projected.split(sizes)
+        words, objects = self._words, self._objects
+        word_query, word_key, word_value = self._heads(of_words, words, 3)
+        object_query, object_key, object_value = self._heads(of_objects, objects, 3)
+        mixed_words = self._attended(attention, word_query, object_key, object_value, words, objects)
+        mixed_objects = self._attended(attention, object_query, word_key, word_value, objects, words)
+        return self._residual(block.output, torch.cat([mixed_words, mixed_objects]), both).split(sizes)
 
-    def _projected(self, states: Tensor, attention: LxmertAttention) -> Tensor:
-        """(N, H) -> (N, 3H)."""
-        return linear(states.to(self._dtype), attention.query, attention.key, attention.value)
+    def _projected(self, states: Tensor, rows: Rows, *layers: nn.Linear) -> tuple[Tensor, ...]:
+        """States (N, H) by each linear layer, as heads: (B*A, P, d) each."""
+        return self._heads(linear(states.to(self._dtype), *layers), rows, len(layers))
 
-    def _heads(self, projected: Tensor, rows: Rows, attention: LxmertAttention) -> _Heads:
-        """(N, 3H) -> three times (B*A, P, d)."""
-        padded = rows.padded(projected).unflatten(-1, (3, -1, attention.head_dim))  # (B, P, 3, A, d)
-        parts = padded.permute(2, 0, 3, 1, 4).reshape(3, -1, rows.shape[1], attention.head_dim)
-        query, key, value = parts.unbind()
-        return _Heads(query, key, value, rows)
+    def _heads(self, projected: Tensor, rows: Rows, count: int) -> tuple[Tensor, ...]:
+        """(N, count * H) -> `count` times (B*A, P, d)."""
+        heads = self._encoder.config.num_attention_heads
+        padded = rows.padded(projected).unflatten(-1, (count, heads, -1))  # (B, P, count, A, d)
+        return padded.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
 
-    def _attended(self, asking: _Heads, asked: _Heads, attention: LxmertAttention) -> Tensor:
-        """What the places of one sequence take from another, or from their own: rows (N, H) of the first."""
-        scores = torch.bmm(asking.query, asked.key.transpose(1, 2))  # (B*A, P, P of the asked)
-        scores = scores.unflatten(0, (asked.rows.shape[0], -1)).to(self._precise) * attention.scaling
-        if asked.rows.mask is not None:
-            scores = scores + asked.rows.mask
-        weights = scores.softmax(dim=-1).to(asked.value.dtype).flatten(0, 1)
+    def _attended(
+        self,
+        attention: LxmertAttention,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        asking: Rows,
+        asked: Rows,
+    ) -> Tensor:
+        """What queries (B*A, P, d) take from keys and values (B*A, Q, d): rows (N, H) of the queries."""
+        scores = torch.bmm(query, key.transpose(1, 2))  # (B*A, P, Q)
+        scores = scores.unflatten(0, (asked.shape[0], -1)).to(self._precise) * attention.scaling
+        if asked.mask is not None:
+            scores = scores + asked.mask
+        weights = scores.softmax(dim=-1).to(value.dtype).flatten(0, 1)
         dropout = Dropout(attention.dropout)
         # Grown after the product, which is smaller than the weights.
-        mixed = dropout.grown(torch.bmm(dropout.thinned(weights), asked.value))  # (B*A, P, d)
-        return asking.rows.packed(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
+        mixed = dropout.grown(torch.bmm(dropout.thinned(weights), value))  # (B*A, P, d)
+        return asking.packed(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
 
     def _feed_forward(self, inner: Any, output: LxmertOutput, states: Tensor) -> Tensor:
         hidden = linear(states.to(self._dtype), inner.dense)

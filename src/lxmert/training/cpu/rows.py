@@ -58,6 +58,13 @@ class Rows:
             rows = _Padded.apply(rows, *self._index)
         return rows.unflatten(0, self.shape)
 
+    def first(self, rows: Tensor) -> Tensor:
+        """(N, H) -> (B, H): the rows of the first places, if all of them are rows."""
+        if self._index is None:
+            return rows.unflatten(0, self.shape)[:, 0]
+        row_of_place = self._index[1]
+        return rows.index_select(0, row_of_place[:: self.shape[1]])
+
 
 class _Packed(torch.autograd.Function):
     """Places (B*P, H) to rows (N, H)."""
