@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertModel
 from lxmert.model.encoder import LxmertXLayer
-from tests.model.small import BATCH, enable_checkpointing, gradients, inputs, small_config
+from tests.model.small import BATCH, WORDS, enable_checkpointing, gradients, inputs, small_config
 
 CLASSES = torch.tensor([1, 0, 1])
 
@@ -38,6 +38,18 @@ def test_with_states_or_maps_all_is_computed() -> None:
     assert [name for name in whole if name not in pooled] == ["language_output", "vision_output"]
     for name in pooled:
         torch.testing.assert_close(pooled[name], whole[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("maps", ["output_attentions", "output_all_attentions"])
+def test_an_encoder_that_returns_maps_computes_all_words(maps: str) -> None:
+    encoder, config = LxmertModel(small_config()).eval().encoder, small_config()
+    given = inputs()
+    words = torch.rand(BATCH, WORDS, config.hidden_size)
+    objects = given["visual_feats"], given["visual_pos"]
+    whole = encoder(words, None, *objects, **{maps: True})
+    first = encoder(words, None, *objects, **{maps: True}, first_word_only=True)
+    torch.testing.assert_close(first, whole, rtol=0, atol=0)
+    assert len(whole.words_to_objects) == config.x_layers
 
 
 @pytest.mark.parametrize("model_class", [LxmertForQuestionAnswering, LxmertForVisualReasoning])

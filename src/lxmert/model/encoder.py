@@ -96,18 +96,19 @@ class LxmertXLayer(GradientCheckpointingLayer):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
-            first_word_only: compute the first word alone; gives it, (B, 1, H), and the objects as they were.
+            first_word_only: compute the first word alone and no weights; gives it, (B, 1, H), and the objects
+                as they were.
 
         Returns:
             words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
             (B, A, W, O); with `output_all_attentions` then also those of objects to words (B, A, O, W), words
             to words and objects to objects.
         """
-        maps_of_words = output_attentions or output_all_attentions
         if first_word_only:
-            words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask, maps_of_words)
+            words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask)
             first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
             return self.lang_output(self.lang_inter(first), first), visual_feats
+        maps_of_words = output_attentions or output_all_attentions
         words_to_objects = objects_to_words = None
         joint_product = joint_product_of(self.visual_attention)
         if joint_product is None or maps_of_words:
@@ -193,8 +194,8 @@ class LxmertEncoder(nn.Module):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: return attention maps; by default what the configuration says.
             output_all_attentions: return all attention maps of the cross-modality layers.
-            first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
-                words are then (B, 1, H), and the objects those before that layer.
+            first_word_only: of the last cross-modality layer compute the first word alone, unless maps are
+                returned; the words are then (B, 1, H), and the objects those before that layer.
             object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
             words_are_encoded: `lang_feats` are what `encode_words` gave.
             output_hidden_states: False where nobody looks at the states layer by layer; they may be left out
@@ -203,6 +204,7 @@ class LxmertEncoder(nn.Module):
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         output_attentions = output_attentions or output_all_attentions
+        first_word_only = first_word_only and not output_attentions
         words_by_layer: Maps = ()
         word_maps: Maps | None = None
         if words_are_encoded:

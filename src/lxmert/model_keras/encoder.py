@@ -112,20 +112,22 @@ class TFLxmertXLayer(TFLxmertLayerBase):
             visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
-            first_word_only: compute the first word alone; gives it, (B, 1, H), and the objects as they were.
+            first_word_only: compute the first word alone and no weights; gives it, (B, 1, H), and the objects
+                as they were.
 
         Returns:
             words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
             (B, A, W, O); with `output_all_attentions` then also those of objects to words (B, A, O, W), words
             to words and objects to objects.
         """
+        if first_word_only:
+            words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask)
+            first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
+            return self.lang_output(self.lang_inter(first), first), visual_feats
         every = output_all_attentions
         words, words_to_objects = self.visual_attention(
             lang_feats, visual_feats, visual_attention_mask, output_attentions=output_attentions or every
         )
-        if first_word_only:
-            first, _ = self.lang_self_att(words, lang_attention_mask, first_only=True)
-            return self.lang_output(self.lang_inter(first), first), visual_feats
         objects, objects_to_words = self.visual_attention(
             visual_feats, lang_feats, lang_attention_mask, output_attentions=every
         )
@@ -201,12 +203,13 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: return attention maps.
             output_all_attentions: return all attention maps of the cross-modality layers.
-            first_word_only: of the last cross-modality layer compute the first word alone, without maps; the
-                words are then (B, 1, H), and the objects those before that layer.
+            first_word_only: of the last cross-modality layer compute the first word alone, unless maps are
+                returned; the words are then (B, 1, H), and the objects those before that layer.
             object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
             training: whether dropout acts; Keras hands it on to all layers below.
         """
         output_attentions = output_attentions or output_all_attentions
+        first_word_only = first_word_only and not output_attentions
         words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
         if object_states is None:
             objects, objects_by_layer, object_maps = self.encode_objects(
