@@ -10,8 +10,13 @@ from lxmert.errors import InputError, MissingExtraError
 KEYWORDS: dict[str, Any] = {"padding": True, "return_special_tokens_mask": True, "return_length": True}
 
 
+@pytest.fixture
+def tf() -> Any:
+    return pytest.importorskip("tensorflow")
+
+
 def _as_lists(encoding: Any) -> dict[str, Any]:
-    tf = pytest.importorskip("tensorflow")
+    tf = sys.modules["tensorflow"]
     assert all(tf.is_tensor(value) and value.dtype == tf.int32 for value in encoding.values())
     return {name: value.numpy().tolist() for name, value in encoding.items()}
 
@@ -31,7 +36,7 @@ def _as_lists(encoding: Any) -> dict[str, Any]:
     ],
     ids=["one", "batch", "pairs", "tuples", "overflow", "empty"],
 )
-def test_calling_gives_what_numpy_gives(tokenizer_class, small, given, keywords) -> None:
+def test_calling_gives_what_numpy_gives(tokenizer_class, small, tf, given, keywords) -> None:
     tokenizer = tokenizer_class(small)
     keywords = KEYWORDS | keywords
     if given == ("hello",):
@@ -42,7 +47,7 @@ def test_calling_gives_what_numpy_gives(tokenizer_class, small, given, keywords)
     assert len(got.encodings) == len(expected.encodings)
 
 
-def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small) -> None:
+def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small, tf) -> None:
     tokenizer = tokenizer_class(small)
     padded = tokenizer.pad([tokenizer("hello"), tokenizer("we want us")], return_tensors="tf")
     assert _as_lists(padded)["attention_mask"] == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
@@ -66,8 +71,7 @@ def test_padding_and_ids_alone_give_tensors_too(tokenizer_class, small) -> None:
     assert _as_lists(pair)["input_ids"] == [[2, 10, 3, 14, 3]]
 
 
-def test_fractions_stay_fractions(tokenizer_class, small) -> None:
-    tf = pytest.importorskip("tensorflow")
+def test_fractions_stay_fractions(tokenizer_class, small, tf) -> None:
     tokenizer = tokenizer_class(small)
     rows = [{"input_ids": [2, 10, 3], "labels": 0.5}, {"input_ids": [2, 3], "labels": 1.0}]
     padded = tokenizer.pad(rows, return_tensors="tf")
@@ -76,8 +80,7 @@ def test_fractions_stay_fractions(tokenizer_class, small) -> None:
     assert padded["input_ids"].dtype == tf.int32
 
 
-def test_tensors_are_padded_and_read_back(tokenizer_class, small) -> None:
-    tf = pytest.importorskip("tensorflow")
+def test_tensors_are_padded_and_read_back(tokenizer_class, small, tf) -> None:
     tokenizer = tokenizer_class(small)
     ids = tf.constant([[2, 10, 3]])
     assert tokenizer.batch_decode(ids) == ["[CLS] hello [SEP]"]
@@ -88,8 +91,7 @@ def test_tensors_are_padded_and_read_back(tokenizer_class, small) -> None:
     assert _as_lists(single)["input_ids"] == [[2, 10, 3], [2, 10, 0]]
 
 
-def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small) -> None:
-    pytest.importorskip("tensorflow")
+def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small, tf) -> None:
     with pytest.raises(InputError, match="of different lengths make no tensor: give padding=True"):
         tokenizer_class(small)(["hello", "we want"], return_tensors="tf")
 

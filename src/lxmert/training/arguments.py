@@ -122,4 +122,7 @@ def training_arguments(
         # Otherwise the Trainer would multiply the batch by a process's number of GPUs, divide it among them,
         # and mistake the mean over each GPU's part for that over the whole.
         arguments._n_gpu = 1
+    if arguments.device.type == "cpu":
+        # Several processes have "cpu:0" here, onto which transformers 5.6 cannot load a checkpoint.
+        vars(arguments)["_setup_devices"] = torch.device("cpu")
     return arguments
