@@ -175,8 +175,11 @@ def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None
             assert (gradient - plain).norm() <= 0.06 * plain.norm() + 1e-3, name
 
 
-def test_under_autocast_every_layer_computes_in_fewer_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_autocast_every_layer_computes_in_fewer_digits_and_normalises_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     dtypes: list[torch.dtype] = []
+    normalised: list[torch.dtype] = []
 
     def noted(values: Tensor, *layers: nn.Linear, **options: bool) -> Tensor:
         dtypes.append(values.dtype)
@@ -184,11 +187,16 @@ def test_under_autocast_every_layer_computes_in_fewer_digits(monkeypatch: pytest
 
     monkeypatch.setattr("lxmert.training.cpu.encoder.linear", noted)
     trained = model(True, torch.float32, l_layers=1, r_layers=1, x_layers=1).lxmert
+    for part in trained.encoder.modules():
+        if isinstance(part, nn.LayerNorm):
+            part.register_forward_pre_hook(lambda _, inputs: normalised.append(inputs[0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         output = trained(**batch(torch.float32))
     # Features and boxes; 4 of each layer of one modality; 4 for the words and 4 for the objects of a
     # cross-modality layer, and 2 for both.
     assert dtypes == [torch.bfloat16] * (2 + 4 + 4 + 10)
+    # Features and boxes; 2 of each layer of one modality; 5 of a cross-modality layer.
+    assert normalised == [torch.float32] * (2 + 2 + 2 + 5)
     assert output.language_output.dtype == output.vision_output.dtype == torch.float32
 
 
