@@ -1,5 +1,6 @@
 """The bulk engine: the scores of the plain path, and no work done twice."""
 
+import time
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -204,12 +205,39 @@ def test_batches_that_are_done_are_left_out_and_the_others_stay_as_they_are() ->
         assert all(map(torch.equal, one, other))
 
 
+@pytest.mark.parametrize(
+    ("limits", "batches", "encoded"),
+    # 100 questions of 5 words and 91 objects are 9,600 tokens, the 40 images alone 3,640.
+    [(BatchLimits(), 4, 2), (BatchLimits(tokens=4800), 2, 1), (BatchLimits(questions=100), 1, 2)],
+)
+def test_batches_fit_a_processor_unless_a_limit_is_given(
+    limits: BatchLimits, batches: int, encoded: int
+) -> None:
+    spy = Spy(model(LxmertForQuestionAnswering))
+    engine = BulkAnswerer(spy, Images([91] * 40), 0, rows, BulkSettings(limits))
+    engine.answer_in_order([question(n, 5, n % 40) for n in range(100)])
+    assert (len(spy.asked), len(spy.encoded)) == (batches, encoded)
+
+
 def test_progress_and_time_are_told() -> None:
     told: list[int] = []
-    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), Images(COUNTS), 0, rows)
+    images, load = Images(COUNTS), Images.load
+
+    def slowly(asked: Sequence[Hashable]) -> Mapping[str, Tensor]:
+        time.sleep(0.2)
+        return load(images, asked)
+
+    def concluded(scores: Tensor) -> list[Tensor]:
+        time.sleep(0.1)
+        return rows(scores)
+
+    images.load = slowly  # type: ignore[method-assign]
+    engine = BulkAnswerer(FastModel(model(LxmertForQuestionAnswering)), images, 0, concluded)
+    start = time.perf_counter()
     engine.answer_in_order([question(n % 9, 5, n % 8) for n in range(40)], told.append)
     assert sum(told) == 40
-    assert engine.seconds > 0
+    # Loading is no time of the model's.
+    assert 0.1 < engine.seconds < time.perf_counter() - start - 0.2
 
 
 def test_the_class_of_the_highest_score_is_the_label() -> None:
