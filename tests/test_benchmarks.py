@@ -145,6 +145,28 @@ def test_labels_told_are_those_of_the_batch() -> None:
     assert [one.question for one in labels] == (inputs["ans"] >= 0).tolist()
 
 
+def test_a_training_step_is_measured_on_as_many_labels_as_the_recipe_draws() -> None:
+    pairs = 900
+    batch = training.made_batch(_config(), pairs, length=20)
+    inputs, (features, masked) = batch.inputs, batch.inputs["obj_labels"]["feat"]
+    assert inputs["labels"].shape == (pairs, 20)
+    hidden = inputs["labels"] >= 0
+    words = inputs["attention_mask"].sum(dim=1)
+    assert not hidden[:, 0].any()
+    assert not hidden[torch.arange(pairs), words - 1].any()
+    # In BERT's way 15 of 100 words between [CLS] and [SEP], and so many objects; half of the pairs match.
+    assert hidden.sum().item() == pytest.approx(0.15 * (words - 2).sum().item(), rel=0.1)
+    assert masked.mean().item() == pytest.approx(0.15, rel=0.1)
+    assert not inputs["visual_feats"][masked > 0].any()
+    assert torch.equal(inputs["visual_feats"][masked == 0], features[masked == 0])
+    assert inputs["matched_label"].float().mean().item() == pytest.approx(0.5, rel=0.1)
+    # A third of the pairs are questions, of any length, and those that match have an answer.
+    asked = inputs["ans"] >= 0
+    assert torch.equal(asked[:300], inputs["matched_label"][:300] == 1)
+    assert not asked[300:].any()
+    assert words[:300].float().mean().item() == pytest.approx(words.float().mean().item(), rel=0.1)
+
+
 def test_stream_is_as_vqa_has_it() -> None:
     config = _config(vocab_size=30522)
     stream = streams.made_stream(config, 169, 31)
@@ -218,6 +240,8 @@ def test_training_is_measured_with_the_kernels_of_its_device_whatever_the_machin
         for device, model in models_by_device.items()
     }
     assert found == {"cpu": ("eager", True), "cuda": ("sdpa", False)}
+    named = training.our_model(models.config_of(True), "sdpa", "cpu")
+    assert named.config._attn_implementation == "sdpa"
 
 
 def test_a_step_moves_the_weights() -> None:

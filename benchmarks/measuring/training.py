@@ -100,7 +100,7 @@ def answering_batch(config: Any, size: int, *, length: int | None = None, device
 def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
     """Token ids of texts with VQA's lengths, and which of them are masked: neither the first nor the last."""
     draw = random.Random(0)
-    lengths = [min(words, PADDED_WORDS) for words in spread(LENGTHS, size)]
+    lengths = spread(LENGTHS, size)
     draw.shuffle(lengths)
     texts = [[draw.randrange(1, config.vocab_size) for _ in range(words)] for words in lengths]
     hidden = [
