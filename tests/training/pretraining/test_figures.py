@@ -1,0 +1,70 @@
+"""The figures of a run from its log, by hand: which validation counts, and what the display shows of it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lxmert.training.pretraining.constants import Constant
+from lxmert.training.pretraining.figures import describe, figures_of
+
+CONSTANTS = {"matched": Constant(0.69, 51.0), "feature_regression": Constant(0.4)}
+
+
+def validation(epoch: float, loss: float) -> dict[str, float]:
+    """An entry of the log: two tasks with a constant predictor, one without."""
+    tasks = {"matched": loss / 2, "feature_regression": loss / 4, "masked_words": loss / 8}
+    figures = {"loss": loss, "accuracy_matched": 60.0, "accuracy_matched/vqa": 70.0, "runtime": 9.0}
+    for task, value in tasks.items():
+        figures |= {f"loss_{task}": value, f"weighted_loss_{task}": 3 * value}
+    return {"epoch": epoch, "step": 10 * epoch} | {f"eval_{name}": value for name, value in figures.items()}
+
+
+def state(*losses: float, best: float | None) -> Any:
+    log = [validation(epoch, loss) for epoch, loss in enumerate(losses, start=1)]
+    return SimpleNamespace(log_history=log, best_metric=best)
+
+
+def test_the_figures_of_the_kept_weights_stand_beside_those_of_the_constant_predictor() -> None:
+    figures = figures_of(state(4.0, 2.0, 3.0, best=2.0), {"pairs": 5}, CONSTANTS)
+    assert figures["data"] == {"pairs": 5}
+    assert figures["constant_predictor"] == {
+        "matched": {"loss": 0.69, "accuracy": 51.0},
+        "feature_regression": {"loss": 0.4, "accuracy": None},
+    }
+    assert [epoch["validation"]["loss"] for epoch in figures["epochs"]] == [4.0, 2.0, 3.0]
+    assert figures["validation"] == {
+        "loss": 2.0,
+        "tasks": {
+            "masked_words": {"loss": 0.25, "weighted_loss": 0.75},
+            "matched": {
+                "loss": 1.0,
+                "weighted_loss": 3.0,
+                "accuracy": 60.0,
+                "constant_loss": 0.69,
+                "constant_accuracy": 51.0,
+            },
+            "feature_regression": {"loss": 0.5, "weighted_loss": 1.5, "constant_loss": 0.4},
+        },
+        "accuracies": {"matched": 60.0},
+        "sources": {"vqa": {"matched": 70.0}},
+    }
+
+
+@pytest.mark.parametrize(("best", "loss"), [(None, 3.0), (4.0, 4.0)])
+def test_the_last_validation_counts_where_none_is_the_best(best: float | None, loss: float) -> None:
+    assert figures_of(state(4.0, 2.0, 3.0, best=best), {}, {})["validation"]["loss"] == loss
+
+
+def test_a_run_without_validation_so_far_has_no_figures_of_it() -> None:
+    figures = figures_of(state(best=None), {}, CONSTANTS)
+    assert figures["validation"] is None
+    assert figures["epochs"] == []
+
+
+def test_the_display_shows_each_task_beside_the_constant_predictor() -> None:
+    assert describe(validation(1, 2.0), CONSTANTS) == (
+        "validation loss [bold]2.0000[/bold]  masked_words 0.250  matched 1.000 (0.690) 60.0 %  "
+        "feature_regression 0.500 (0.400)"
+    )
+    assert describe({"loss": 2.0, "learning_rate": 0.1}, CONSTANTS) is None
