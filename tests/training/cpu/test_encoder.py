@@ -150,6 +150,20 @@ def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
     assert mixed.mean().item() == pytest.approx(1, abs=0.01)
 
 
+def test_states_that_stay_make_up_for_those_dropped() -> None:
+    encoder = model(packed=True, hidden_dropout_prob=0.25).lxmert.encoder
+    output = encoder.layer[0].attention.output
+    output.LayerNorm = nn.Identity()
+    nn.init.zeros_(output.dense.weight)
+    nn.init.ones_(output.dense.bias)
+    rows = Rows(None, 3, 400)
+    nothing = torch.zeros(1200, output.dense.in_features, dtype=torch.float64)
+    # What is added is 1 before dropout.
+    added = _Pass(encoder, torch.float64, rows, rows)._residual(output, nothing, nothing)
+    assert added.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert added.mean().item() == pytest.approx(1, abs=0.02)
+
+
 def test_another_activation_than_gelu_is_that_of_the_plain_encoder(passes: list[str]) -> None:
     ours, theirs = (
         learned(model(packed, hidden_act="relu", **NO_DROPOUT), batch()) for packed in (True, False)
