@@ -494,6 +494,19 @@ def test_a_store_without_the_test_images_is_told_before_the_first_step(
         finetune(tiny_recipe(data=data), tmp_path / "out")
 
 
+def test_without_a_store_missing_test_images_are_told_before_the_first_step(
+    tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
+) -> None:
+    data = shutil.copytree(scenes_folder, tmp_path / "data")
+    for path in (data / "images/test").iterdir():
+        path.unlink()
+    interrupt_at(0)
+    with pytest.raises(
+        DataError, match="no such image file; 4 of the 4 images of the split test are missing"
+    ):
+        finetune(tiny_recipe(data={"directory": str(data)}), tmp_path / "out")
+
+
 def test_lower_case_other_than_that_of_the_start_is_refused(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -49,6 +49,23 @@ def with_ending(path: Path) -> Path:
     return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
+def require_files(files: Mapping[str, ImageFile], what: str) -> None:
+    """Check that image files exist, without reading them.
+
+    Args:
+        files: The images by name.
+        what: What they are, for the message.
+
+    Raises:
+        DataError: Some are missing.
+    """
+    missing = [file.path for file in files.values() if not file.path.is_file()]
+    if missing:
+        raise DataError(
+            f"{missing[0]}: no such image file; {len(missing):,} of the {len(files):,} {what} are missing"
+        )
+
+
 def look_up(
     store: RegionStore,
     names: Sequence[str],

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from lxmert.data.image_files import look_up
+from lxmert.data.image_files import look_up, require_files
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.progress import StartProgress
@@ -33,6 +33,7 @@ from lxmert.training.running import (
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import PreparedTask, Task
 from lxmert.training.trainer import FinetuneTrainer, figures_of
+from lxmert.vision.build import build_extractor
 
 # With BERT's vocabulary hardly any English word piece is unknown, but more than half in Russian or Japanese.
 _MUCH_UNKNOWN = 1 / 3
@@ -150,7 +151,7 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
     """Refuse a test split that cannot be scored, before anything is trained.
 
     Raises:
-        DataError: A file that scoring needs is missing or malformed, or features of its images are missing.
+        DataError: A file that scoring needs is missing or malformed, or images or their features are missing.
     """
     data = recipe.data
     is_validation = data.test_split == data.validation_split and data.validation_images is None
@@ -163,6 +164,9 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
     task.score(examples, predictions, **recipe.evaluation.model_dump(exclude={"batch_size"}))
     if data.stores:
         look_up(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
+    elif data.extractor is not None:
+        files = examples.image_files(with_boxes=build_extractor(data.extractor).needs_boxes)
+        require_files(files, f"images of the split {data.test_split}")
 
 
 def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_dtype: str) -> None:
