@@ -23,6 +23,7 @@ from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError,
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
+from lxmert.training.cpu.encoder import _Pass
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe, ModelSection
@@ -505,6 +506,36 @@ def test_without_a_store_missing_test_images_are_told_before_the_first_step(
         DataError, match="no such image file; 4 of the 4 images of the split test are missing"
     ):
         finetune(tiny_recipe(data={"directory": str(data)}), tmp_path / "out")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="on a CPU only")
+@pytest.mark.parametrize("task", ["vqa", "gqa", "nlvr2"])
+@pytest.mark.parametrize("with_objects", [False, True])
+def test_on_a_cpu_each_step_runs_on_rows_and_ends_at_the_first_words_unless_objects_are_predicted(
+    tiny_recipe: Make,
+    tiny_values: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    with_objects: bool,
+) -> None:
+    passes: list[bool] = []
+    run = _Pass.run
+
+    def counted(self: _Pass, *states: torch.Tensor) -> Any:
+        passes.append(self._first_word_only)
+        return run(self, *states)
+
+    monkeypatch.setattr(_Pass, "run", counted)
+    tiny_values["task"] = task
+    if task == "nlvr2":
+        del tiny_values["data"]["answers"], tiny_values["optimisation"]["loss"]
+    if task == "gqa":
+        tiny_values["data"]["answers"] = {"source": "annotations"}
+    optimisation = {"epochs": 1, "object_prediction": with_objects}
+    recipe = tiny_recipe(data={"test_split": None}, optimisation=optimisation)
+    steps = finetune(recipe, tmp_path / "out").metrics["training"]["steps"]
+    assert passes == [not with_objects] * steps
 
 
 def test_lower_case_other_than_that_of_the_start_is_refused(

@@ -15,6 +15,7 @@ from lxmert.errors import ConfigurationError, DataError, VocabularyError
 from lxmert.model import LxmertForPreTraining
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
+from lxmert.training.cpu.encoder import _Pass
 from lxmert.training.finetuning import finetune
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
@@ -48,6 +49,23 @@ FLAGS = {
 
 def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [epoch | {"validation": epoch["validation"] | {"runtime": None}} for epoch in epochs]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="on a CPU only")
+def test_on_a_cpu_each_step_runs_on_rows(
+    tiny_pretrain_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[_Pass] = []
+    run = _Pass.run
+
+    def counted(self: _Pass, *states: torch.Tensor) -> Any:
+        passes.append(self)
+        return run(self, *states)
+
+    monkeypatch.setattr(_Pass, "run", counted)
+    recipe = tiny_pretrain_recipe(optimisation={"epochs": 1}, tasks={"place_weight": 1.0})
+    metrics = pretrain(recipe, tmp_path / "out").metrics
+    assert len(passes) == metrics["training"]["steps"]
 
 
 def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
