@@ -58,6 +58,13 @@ def test_without_addresses_the_official_names_stand(tmp_path: Path) -> None:
     assert example.group == "test1-0--3"
 
 
+def test_names_and_addresses_of_a_pair_are_stored_once(tmp_path: Path) -> None:
+    lines = record(), record(identifier="train-10171-0-1")
+    first, second = read_nlvr2(write_lines(tmp_path / "a.json", *lines))
+    for name in ("left_image", "right_image", "left_url", "right_url", "sentence"):
+        assert getattr(first, name) is getattr(second, name)
+
+
 def test_images_are_listed_once_in_order(tmp_path: Path) -> None:
     path = write_lines(
         tmp_path / "a.json", record(), record(identifier="train-10171-0-1"), record(identifier="train-1-1-0")

@@ -1,6 +1,7 @@
 import gc
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
 from lxmert.data.lxmert_json import read_lxmert_gqa, read_lxmert_pretraining, read_lxmert_vqa
 from lxmert.data.visual_genome import read_image_ids
 from lxmert.data.visual_genome_texts import read_question_answers, read_region_phrases
-from lxmert.data.vqa import read_vqa, read_vqa_annotations
+from lxmert.data.vqa import VqaExample, read_vqa, read_vqa_annotations
 from lxmert.errors import DataError
 from tests.data.written import write
 
@@ -52,6 +53,20 @@ def test_questions_are_joined_with_their_annotations_in_file_order(files: tuple[
     assert (first.answer_type, first.multiple_choice_answer) == ("other", "red")
     assert first.answers == ("Red", *["red"] * 9)
     assert first.annotators == ()
+
+
+def test_an_annotation_is_freed_once_it_is_joined(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int] = []
+
+    def counted(example: VqaExample, **changes: Any) -> VqaExample:
+        alive.append(sum(type(thing) is VqaExample for thing in gc.get_objects()))
+        return replace(example, **changes)
+
+    monkeypatch.setattr("lxmert.data.vqa.replace", counted)
+    read_vqa(*files)
+    assert alive[0] == alive[1]
 
 
 def test_equal_annotators_are_remembered(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def read_lxmert_nlvr2(path: str | Path, *, progress: StartProgress = no_progress
     Raises:
         DataError: The file is missing or malformed, or an identifier occurs twice.
     """
-    return Nlvr2Data(tuple(_pair(record) for record in _once(path, "identifier", progress)))
+    shared = Shared()
+    return Nlvr2Data(tuple(_pair(record, shared) for record in _once(path, "identifier", progress)))
 
 
 @keeping_all()
@@ -126,16 +127,16 @@ def _refuse_labels_alone(sentences: Record, scores: Record) -> None:
             raise DataError(f"{sentences.path}: {scores.at(source)} has no sentences in {sentences.place}")
 
 
-def _pair(record: Record) -> Nlvr2Example:
+def _pair(record: Record, shared: Shared) -> Nlvr2Example:
     identifier, group = identifier_and_group(record)
     label = record.value.get("label")
     if label not in (None, 0, 1):
         raise DataError(f"{record.path}: {record.at('label')} is {kind_of(label)}, expected 0 or 1")
     return Nlvr2Example(
         identifier=identifier,
-        sentence=record.sentence("sent"),
+        sentence=shared(record.sentence("sent")),
         label=None if label is None else bool(label),
-        left_image=record.get("img0", str),
-        right_image=record.get("img1", str),
-        group=group,
+        left_image=shared(record.get("img0", str)),
+        right_image=shared(record.get("img1", str)),
+        group=shared(group),
     )

@@ -122,13 +122,13 @@ def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
     identifier, group = identifier_and_group(record)
     pair = identifier.rpartition("-")[0]
     sentence = record.optional("sentence", str) or "" if labels_only else record.sentence("sentence")
-    left_url, right_url = record.optional("left_url", str), record.optional("right_url", str)
+    left_url, right_url = (shared.optional(record.optional(name, str)) for name in ("left_url", "right_url"))
     return Nlvr2Example(
         identifier=identifier,
         sentence=shared(sentence),
         label=_label(record),
-        left_image=_image_name(left_url, f"{pair}-img0"),
-        right_image=_image_name(right_url, f"{pair}-img1"),
+        left_image=shared(_image_name(left_url, f"{pair}-img0")),
+        right_image=shared(_image_name(right_url, f"{pair}-img1")),
         group=shared(group),
         left_url=left_url,
         right_url=right_url,

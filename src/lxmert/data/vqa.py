@@ -93,16 +93,16 @@ def read_vqa(
     header: dict[str, str | None] = {}
     for field, value in stream_lists(questions, ("questions",), progress=progress):
         if field == "questions":
-            example = _joined(value, annotated, annotations)
-            if example.question_id in examples:
-                raise DataError(f"{questions}: {value.at('question_id')} {example.question_id} occurs twice")
-            examples[example.question_id] = example
+            question_id = value.get("question_id", int)
+            if question_id in examples:
+                raise DataError(f"{questions}: {value.at('question_id')} {question_id} occurs twice")
+            examples[question_id] = _joined(value, annotated, annotations)
         elif field in ("data_type", "data_subtype"):
             header[field] = Record({field: value}, questions).optional(field, str)
-    if annotated is not None and (unmatched := annotated.keys() - examples.keys()):
+    if annotated:
         raise DataError(
-            f"{annotations}: {len(unmatched)} annotations have no question in {questions}, the first is for "
-            f"question {min(unmatched)}; the two files do not belong together"
+            f"{annotations}: {len(annotated)} annotations have no question in {questions}, the first is for "
+            f"question {min(annotated)}; the two files do not belong together"
         )
     return VqaData(tuple(examples.values()), **header)
 
@@ -147,13 +147,14 @@ def _annotations_by_question(path: str | Path, progress: StartProgress) -> dict[
 def _joined(
     record: Record, annotations_by_id: dict[int, VqaExample] | None, annotations: str | Path | None
 ) -> VqaExample:
-    """Join an entry of a questions file with its annotation, if there are annotations."""
+    """Join an entry of a questions file with its annotation, if there are annotations, and remove that."""
     question_id = record.get("question_id", int)
     image_id = record.get("image_id", int)
     question = record.sentence("question")
     if annotations_by_id is None:
         return VqaExample(question_id, image_id, question)
-    annotated = annotations_by_id.get(question_id)
+    # Only one of the two, so that the annotations are not in memory twice.
+    annotated = annotations_by_id.pop(question_id, None)
     if annotated is None:
         raise DataError(f"{annotations}: no annotation for question {question_id} of {record.path}")
     if annotated.image_id not in (image_id, _NO_IMAGE):
