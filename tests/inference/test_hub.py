@@ -73,6 +73,7 @@ def test_a_published_model_answers_from_pixels_and_later_without_the_net(
         sites.replace_the_net(monkeypatch, tmp_path)
         predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
         assert len(predictor.processor.answers or ()) == 3129
+        assert not any(DETECTOR in path for path in sites.asked)
         regions = predictor.regions(picture())
         assert (len(regions), regions.feature_dim) == (36, FEATURES)
         described = predictor.names().describe(regions)
@@ -180,6 +181,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_without_the_net_ask_says_in_one_line_what_is_missing(
     repositories: dict[str, Path],
+    raw: dict[str, bytes],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -193,7 +195,7 @@ def test_without_the_net_ask_says_in_one_line_what_is_missing(
     told = error_of(capsys, *ask)
     assert MODEL in told
     assert "cannot be reached" in told
-    with serving(Sites({MODEL: repositories[MODEL]})) as sites:
+    with serving(Sites({MODEL: repositories[MODEL]}, raw)) as sites:
         sites.replace_the_net(monkeypatch, tmp_path / "model")
         assert DETECTOR in error_of(capsys, *ask)
     with serving(Sites(repositories)) as sites:

@@ -15,9 +15,11 @@ from transformers.models.lxmert import modeling_lxmert as theirs
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, LxmertPredictor, LxmertProcessor
 from lxmert.answers import Answer
+from lxmert.data.feature_store import FeatureStoreWriter, StoreManifest
 from lxmert.downloads import PublishedFile
-from lxmert.errors import DataError, InputError, TextError, VocabularyError
+from lxmert.errors import DataError, InputError, TextError, VocabularyError, WeightsError
 from lxmert.inference.bulk_examples import ModelSetup
+from lxmert.inference.bulk_questions import Question
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
@@ -111,6 +113,23 @@ def test_what_does_not_belong_together_is_refused(changes: dict[str, object], to
     model = LxmertForQuestionAnswering.from_pretrained(folder, dtype=torch.float32)
     with pytest.raises(InputError, match=told):
         LxmertPredictor(model, LxmertProcessor.from_pretrained(folder, **changes))
+
+
+def test_features_that_exist_are_answered_from_without_the_extractor(
+    predictor: LxmertPredictor, tmp_path: Path
+) -> None:
+    write_detecting_model(tmp_path / "model")
+    found = LxmertProcessor.from_pretrained(tmp_path / "model").regions(picture())[0]
+    manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
+    with FeatureStoreWriter(tmp_path / "features", manifest) as writer:
+        writer.add("noise.png", found)
+    (tmp_path / "model" / "detector").rename(tmp_path / "gone")
+    without = LxmertPredictor.from_pretrained(tmp_path / "model", device="cpu")
+    [[answer]] = without.answer(found, ["what is red?"])
+    [(_, [stored])] = without.predict([Question("noise.png", "what is red?")], features=tmp_path / "features")
+    assert stored.label == answer.label
+    with pytest.raises(WeightsError, match="detector"):
+        without.regions(picture())
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])

@@ -3,7 +3,10 @@
 import copy
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 import torch
@@ -21,8 +24,9 @@ from lxmert.inference.extractors import extractor_spec
 from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizer
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, RegularGrid
+from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
-from lxmert.vision.saved_extractor import as_found, as_kept
+from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
 from lxmert.weights.published import PublishedDetector
 from tests.processing.making import (
     BOXES,
@@ -391,3 +395,21 @@ def test_what_made_features_is_known_without_loading_the_extractor(tmp_path: Pat
     assert loaded.extractor_unless(identity) is None
     with pytest.raises(WeightsError, match="eyes"):
         loaded.extractor_unless("another")
+
+
+def test_threads_that_need_the_extractor_at_once_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved_with_detector(tmp_path / "model", tmp_path / "eyes")
+    processor = LxmertProcessor.from_pretrained(tmp_path / "model")
+    build, both = SavedExtractor.build, Barrier(2, timeout=1)
+
+    def slowly(stored: SavedExtractor) -> RegionExtractor:
+        with suppress(BrokenBarrierError):
+            both.wait()  # Until the other thread builds as well, or long enough for it to.
+        return build(stored)
+
+    monkeypatch.setattr(SavedExtractor, "build", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: processor.extractor, range(2))
+    assert first is second

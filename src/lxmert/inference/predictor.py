@@ -258,7 +258,8 @@ def _check_kinds(model: object, processor: object) -> None:
 
 
 def _check_compatible(model: LxmertForQuestionAnswering, processor: LxmertProcessor) -> None:
-    config, extractor = model.config, processor.extractor
+    # A saved extractor stays unbuilt: features that exist already need none.
+    config, extractor = model.config, processor.built_extractor
     faults = []
     if processor.answers is not None and len(processor.answers) != config.num_qa_labels:
         faults.append(f"{config.num_qa_labels} answers scored, {len(processor.answers)} in the table")

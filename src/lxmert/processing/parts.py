@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import torch
@@ -29,6 +30,8 @@ _OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
 _STORED = {"extractor", "extractor_identity", "answers", "max_text_length", "processor_class", "auto_map"}
 # Extractors that are stored elsewhere and not built yet.
 _UNBUILT = (SavedExtractor, PublishedDetector)
+_BUILDING = Lock()
+"""Extractors are built once, by the first thread that needs them."""
 
 
 class ProcessorParts(ProcessorMixin):
@@ -60,16 +63,23 @@ class ProcessorParts(ProcessorMixin):
             ConfigurationError: its saved settings are impossible.
             WeightsError: its network is not where the processor's folder says, or has changed.
         """
+        with _BUILDING:
+            stored = self._extractor
+            if not isinstance(stored, _UNBUILT):
+                return stored
+            extractor = (
+                stored.build() if isinstance(stored, SavedExtractor) else build_extractor(stored.to_dict())
+            )
+            if self._device is not None:
+                move(extractor, self._device)
+            self._extractor = extractor
+            return extractor
+
+    @property
+    def built_extractor(self) -> RegionExtractor | None:
+        """The extractor if it is built; None as well for a saved one that nothing needed yet."""
         stored = self._extractor
-        if not isinstance(stored, _UNBUILT):
-            return stored
-        extractor = (
-            stored.build() if isinstance(stored, SavedExtractor) else build_extractor(stored.to_dict())
-        )
-        if self._device is not None:
-            move(extractor, self._device)
-        self._extractor = extractor
-        return extractor
+        return None if isinstance(stored, _UNBUILT) else stored
 
     def extractor_unless(self, identity: str) -> RegionExtractor | None:
         """The extractor, unless it is known to have this identity, then None.
