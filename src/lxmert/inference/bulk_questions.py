@@ -47,7 +47,8 @@ class Question:
 
     Attributes:
         image: path, http(s) address, bytes, PIL image or array; ready `Regions`; or with a feature store the
-            image's name there. Equal paths and names, and the same object, are processed once.
+            image's name there. Equal paths, names and bytes are processed once, as long as the cache holds
+            them; the same object of another kind again where other images come in between.
         text: the question.
         identifier: the caller's key; returned with the answers.
         boxes_xyxy_px: (N, 4) boxes in pixels, for extractors that accept boxes; not with objects that were
