@@ -44,7 +44,8 @@ class LxmertPredictor:
         setup: the dtype to answer in, and whether to compile; by default the model as it is.
 
     Raises:
-        InputError: a model of another class, not a processor, or two that do not belong together.
+        InputError: a model of another class, not a processor, or two that do not belong together; the
+            extractor of a saved processor, which is built for the first picture, is not looked at.
 
     Example::
 
@@ -139,6 +140,7 @@ class LxmertPredictor:
 
         Raises:
             InputError: the model has no extractor.
+            WeightsError: the extractor's network is not where the processor says, or has changed.
             ImageError: the image cannot be read.
             RegionsError: the boxes do not fit it, or are needed and missing.
         """
