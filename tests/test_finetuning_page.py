@@ -75,7 +75,7 @@ def test_commands_recipes_and_python_run_as_written(
     [of_all_questions] = (out for command, out in told.items() if "testdev_all" in command)
     assert "consistency" in of_all_questions
     assert "gqa.json: valid" in everything
-    assert "answers.json: valid; 6 predictions" in everything
+    assert "answers.json: valid; predictions: 6" in everything
     done = subprocess.run([sys.executable, "-c", SNIPPETS[0]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(True|False) \d+%$", done.stdout, re.MULTILINE)

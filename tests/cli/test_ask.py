@@ -246,7 +246,8 @@ def test_without_a_question_each_line_of_standard_input_is_one(
 
 
 @pytest.mark.parametrize(
-    ("last", "wrong"), [("😀🎉".encode(), "no word that the model knows"), (b"wh\xe9re?", "no valid Unicode")]
+    ("last", "wrong"),
+    [("😀🎉".encode(), "no word that the model knows"), (b"wh\xe9re?", "not valid Unicode")],
 )
 def test_a_line_that_is_no_question_is_named_after_the_answers_before_it(
     lxmert: CommandLine,

@@ -67,8 +67,8 @@ def test_the_drawing_goes_where_it_is_asked_to(lxmert: CommandLine) -> None:
     ("options", "told"),
     [
         (["-o", "scene.png"], "is the picture itself"),
-        (["-o", "why.txt"], "no picture is written with the ending '.txt'"),
-        (["--answer", "chartreuse"], "'chartreuse' is none of the"),
+        (["-o", "why.txt"], "pictures cannot be saved with the extension '.txt'"),
+        (["--answer", "chartreuse"], "'chartreuse' is not one of the"),
     ],
 )
 def test_wrong_input_is_one_line(lxmert: CommandLine, options: list[str], told: str) -> None:

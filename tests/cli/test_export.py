@@ -31,7 +31,7 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     ):
         code, told = run(capsys, "scenes", "-o", out, name, value)
         assert code == 2
-        assert f"{name} is about the questions of --check, which is not" in told
+        assert f"{name} can only be used with --check" in told
     assert not list(tmp_path.iterdir())
 
 
@@ -41,7 +41,7 @@ def test_a_full_folder_is_refused_before_the_model_is_loaded(
     (tmp_path / "letter.txt").write_text("Dear")
     code, told = run(capsys, "no/such-model-at-all", "-o", str(tmp_path), "--format", "torch", "--overwrite")
     assert code == 1
-    assert "is no exported model" in told
+    assert "is not an exported model" in told
     assert (tmp_path / "letter.txt").read_text() == "Dear"
 
 

@@ -62,7 +62,7 @@ def test_an_interrupted_run_tells_how_to_go_on(
     how = f"{told}: run the same command again to continue\n"
     assert err == (how if kept else "")
     status, out, _ = lxmert.run(*words)
-    assert (status, out) == (0, f"{store}: {4 - kept} images added, {kept} already there, 0 skipped\n")
+    assert (status, out) == (0, f"{store}: images: {4 - kept} added, {kept} already stored, 0 skipped\n")
     _assert_holds(store, photos)
 
 
@@ -80,7 +80,7 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     store = folder / "store"  # Inside the folder: not looked into.
     status, out, err = lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))
     assert status == 3
-    assert out == f"{store}: 5 images added, 0 already there, 4 skipped\n"
+    assert out == f"{store}: images: 5 added, 0 already stored, 4 skipped\n"
     lines = err.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [
         ["skipped", str(folder / name)] for name in ("bomb.png", "notes.txt", "truncated.jpg", "zero.jpg")
@@ -99,7 +99,7 @@ def test_a_folder_of_mixed_rubbish_loses_nothing(lxmert: CommandLine, tmp_path: 
     # The same again: nothing is done twice, the rubbish is told again.
     assert lxmert.run("extract", folder, "-o", store, "--extractor", json.dumps(GRID))[:2] == (
         3,
-        f"{store}: 0 images added, 5 already there, 4 skipped\n",
+        f"{store}: images: 0 added, 5 already stored, 4 skipped\n",
     )
 
 
@@ -112,7 +112,7 @@ def test_a_folder_without_pictures_begins_no_store(lxmert: CommandLine, tmp_path
     )
     assert (status, err.count("\n")) == (3, 1)
     assert out == (
-        f"{store}: 0 images added, 0 already there, 1 skipped\n"
+        f"{store}: images: 0 added, 0 already stored, 1 skipped\n"
         f"{store}: not created, because there is no image to store\n"
     )
     assert not store.exists()
@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_is_named(lxmert: CommandLine, tmp_path: Path, room:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (status, err) == (1, f"lxmert: error: {tmp_path / 'store'}: File too large\n")
     status, out, _ = lxmert.run(*words)
-    assert (status, out.endswith(" already there, 0 skipped\n")) == (0, True)
+    assert (status, out.endswith(" already stored, 0 skipped\n")) == (0, True)
     assert len(FeatureStore(tmp_path / "store")) == 40
     assert verify_store(tmp_path / "store").faults == []
 
@@ -144,13 +144,16 @@ def test_a_second_folder_does_not_pass_for_the_first(lxmert: CommandLine, tmp_pa
     words = ["-o", store, "--extractor", json.dumps(GRID)]
     assert lxmert.run("extract", tmp_path / "day1", *words)[0] == 0
     status, out, err = lxmert.run("extract", tmp_path / "day2", *words)
-    assert (status, out) == (3, f"{store}: 0 images added, 0 already there, 1 skipped\n")
+    assert (status, out) == (3, f"{store}: images: 0 added, 0 already stored, 1 skipped\n")
     picture = tmp_path / "day2" / "IMG_1.png"
-    assert err.startswith(f"skipped: {picture}: another picture of this name is in the store")
+    assert err.startswith(
+        f"skipped: {picture}: another picture of this name, or an older version of this picture, is in "
+        "the store"
+    )
     assert json.loads((store / "skipped.jsonl").read_text())["source"] == str(picture)
     assert lxmert.run("extract", tmp_path / "day1", *words)[:2] == (
         0,
-        f"{store}: 0 images added, 1 already there, 0 skipped\n",
+        f"{store}: images: 0 added, 1 already stored, 0 skipped\n",
     )
 
 
@@ -182,7 +185,7 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(lxmert: CommandLin
         time.sleep(0.05)
     status, out, err = lxmert.run(*words)
     assert status == 0, err
-    assert out == f"{store}: {1500 - done:,} images added, {done:,} already there, 0 skipped\n"
+    assert out == f"{store}: images: {1500 - done:,} added, {done:,} already stored, 0 skipped\n"
     _assert_holds(store, photos)
 
 
@@ -236,7 +239,7 @@ def test_processes_of_a_launcher_share_the_images_and_end_together(tmp_path: Pat
     statuses, told = _by_two_processes(tmp_path)
     # Both end with the status of the whole: a launcher kills the others when one ends with an error.
     assert statuses == [3, 3], told
-    assert told[0][0] == f"{tmp_path / 'store'}: 9 images added, 0 already there, 1 skipped\n"
+    assert told[0][0] == f"{tmp_path / 'store'}: images: 9 added, 0 already stored, 1 skipped\n"
     assert told[1][0] == ""
     assert "0.txt: the file is empty" in told[1][1]
     assert len(list((tmp_path / "store").glob("rank-*.data"))) == 2
@@ -251,7 +254,7 @@ def test_processes_of_a_launcher_that_find_no_image_leave_no_store(tmp_path: Pat
     statuses, told = _by_two_processes(tmp_path)
     assert statuses == [3, 3], told
     store = tmp_path / "store"
-    summary = f"{store}: 0 images added, 0 already there, 3 skipped\n"
+    summary = f"{store}: images: 0 added, 0 already stored, 3 skipped\n"
     assert told[0][0] == f"{summary}{store}: not created, because there is no image to store\n"
     assert told[1][0] == ""
     assert not store.exists()
@@ -299,7 +302,7 @@ def test_boxes_come_from_a_coco_file(lxmert: CommandLine, tmp_path: Path) -> Non
     ]
     status, out, err = lxmert.run(*words)
     assert (status, out) == (1, "")
-    assert "give their boxes (--boxes instances.json)" in err
+    assert "provide their boxes (--boxes instances.json)" in err
     assert lxmert.run(*words, "--boxes", instances)[0] == 0
     (image,) = json.loads(instances.read_text())["images"]
     boxes = [item["bbox"] for item in json.loads(instances.read_text())["annotations"]]
@@ -314,7 +317,7 @@ def test_numbers_of_objects_beside_given_boxes_are_refused(
     words = ["extract", tmp_path, "-o", tmp_path / "s", "--boxes", tmp_path / "boxes.json", option, "4"]
     status, _, err = lxmert.run(*words)
     assert status == 2
-    assert "--boxes says what the objects are" in err
+    assert "--boxes defines the objects" in err
 
 
 def test_the_embedded_detector_finds_objects_or_describes_given_ones(
@@ -359,7 +362,7 @@ def test_the_embedded_detector_finds_objects_or_describes_given_ones(
         (
             ["--extractor", json.dumps(GRID), "--workers", "2", "--batch-size", "8"],
             2,
-            "leave --batch-size out",
+            "--batch-size cannot be used with",
         ),
         (["--extractor", json.dumps(GRID), "--dtype", "int8"], 2, "dtype"),
         (["--extractor", json.dumps(GRID), "-o", "./photos"], 2, "--output is the folder of the pictures"),
@@ -428,5 +431,5 @@ def test_names_are_the_same_where_the_system_does_not_speak_utf_8(tmp_path: Path
             [*COMMAND, *words], capture_output=True, cwd=tmp_path, env={**os.environ, **plain}, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert f"{added} images added, {1 - added} already there".encode() in done.stdout
+        assert f"{added} added, {1 - added} already stored".encode() in done.stdout
     assert FeatureStore(tmp_path / "store").names == ("caf\u00e9.png",)

@@ -51,14 +51,14 @@ def test_info_tells_what_a_store_holds(run, store: Path) -> None:  # type: ignor
 def test_verify_ends_with_status_one_where_something_is_wrong(run, store: Path) -> None:  # type: ignore[no-untyped-def]
     status, out, err = run("verify", store)
     assert (status, err) == (0, "")
-    assert out.endswith(f"{store}: sound\n")
+    assert out.endswith(f"{store}: no faults found\n")
     assert json.loads(run("verify", store, "--json")[1])["objects"] == 6
     data = next(store.glob("*.data"))
     content = data.read_bytes()
     data.write_bytes(content[:8] + bytes([content[8] ^ 1]) + content[9:])
     status, out, err = run("verify", store)
     assert status == 1
-    assert out.endswith(f"{store}: 1 faults\n")
+    assert out.endswith(f"{store}: faults found: 1\n")
     assert (
         err == "fault: rank-00000-part-00000.index, image 0, '0.jpg': the checksum of its numbers is wrong\n"
     )
@@ -76,20 +76,20 @@ def test_verify_tells_of_a_store_that_cannot_be_opened(run, store: Path) -> None
 
 def test_a_store_is_exported_and_imported_again(run, store: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = tmp_path / "out.tsv"
-    assert run("export", store, file)[:2] == (0, f"{file}: 3 images\n")
+    assert run("export", store, file)[:2] == (0, f"{file}: images written: 3\n")
     status, _, err = run("export", store, file)
     assert status == 1
     assert "--overwrite" in err
     assert run("export", store, file, "--overwrite")[0] == 0
     again = tmp_path / "again"
     words = ("import", file, "-o", again, "--extractor-name", "test/7")
-    assert run(*words)[:2] == (0, f"{again}: 3 images added, 0 already there, 0 corrupt rows skipped\n")
-    assert run(*words)[1] == f"{again}: 0 images added, 3 already there, 0 corrupt rows skipped\n"
+    assert run(*words)[:2] == (0, f"{again}: images: 3 added, 0 already stored; corrupt rows skipped: 0\n")
+    assert run(*words)[1] == f"{again}: images: 0 added, 3 already stored; corrupt rows skipped: 0\n"
     for kind in ("data", "names", "index"):
         name = f"rank-00000-part-00000.{kind}"
         assert (again / name).read_bytes() == (store / name).read_bytes()
     bare = write_store(tmp_path / "bare", {"a": random_regions(1, labels=False)})
-    assert "1 of them lack labels" in run("export", bare, tmp_path / "bare.tsv")[1]
+    assert "images that lack labels: 1" in run("export", bare, tmp_path / "bare.tsv")[1]
     for place in (tmp_path / "no" / "folder" / "out.tsv", again):
         status, _, err = run("export", store, place, "--overwrite")
         assert status == 1
@@ -107,7 +107,9 @@ def test_corrupt_rows_stop_an_import_unless_they_may_be_skipped(run, store: Path
     assert f"{file}: line 2: 2 fields" in err
     status, out, err = run("import", file, "-o", tmp_path / "new", "--skip-corrupt")
     assert status == 3
-    assert out.endswith("1 images added, 1 already there, 1 corrupt rows skipped, 1 rows repeat an image\n")
+    assert out.endswith(
+        "images: 1 added, 1 already stored; corrupt rows skipped: 1; rows that repeat an image: 1\n"
+    )
     assert err.startswith(f"skipped: {file}: line 2: 2 fields")
     assert run("import", tmp_path / "absent.tsv", "-o", tmp_path / "x")[0] == 1
     assert not (tmp_path / "x").exists()

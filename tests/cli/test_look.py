@@ -60,7 +60,7 @@ def test_look_prints_a_table_and_draws(lxmert: CommandLine, picture: Path, detr:
     assert all(row.split()[1] in {"cat", "dog", "cup", "sky", "car"} for row in rows)
     scores = [int(row.split()[2].removesuffix("%")) for row in rows]
     assert scores == sorted(scores, reverse=True)
-    assert last.startswith("4 objects by detr-detr-36-")
+    assert last.startswith("4 objects found by detr-detr-36-")
     assert last.endswith("drawing: scene.objects.png")
     with Image.open("scene.objects.png") as drawn:
         assert drawn.mode == "RGB"
@@ -122,7 +122,7 @@ def test_a_grid_has_numbers_for_names(lxmert: CommandLine, picture: Path) -> Non
     status, out, _ = lxmert.run("look", picture, "--detector", "grid.json", "-o", "grid.png")
     assert status == 0
     assert out.splitlines()[0].split() == ["x1", "y1", "x2", "y2"]
-    assert "4 objects by regular-grid-2x2" in out
+    assert "4 objects found by regular-grid-2x2" in out
 
 
 def test_a_misspelt_picture_is_told_before_anything_is_loaded(
@@ -139,7 +139,7 @@ def test_a_misspelt_picture_is_told_before_anything_is_loaded(
 def test_no_object_at_all_is_said(lxmert: CommandLine, picture: Path, detr: Path) -> None:
     status, out, _ = lxmert.run("look", picture, "--detector", detr, "--min-score", 1.0)
     assert status == 0
-    assert out.startswith("No objects by detr-detr-36-")
+    assert out.startswith("No objects found by detr-detr-36-")
 
 
 def test_the_picture_itself_is_never_drawn_over(lxmert: CommandLine, picture: Path, detr: Path) -> None:
@@ -162,7 +162,7 @@ def test_kinds_of_pictures_that_cannot_be_written_are_told_before_any_work(
     monkeypatch.setattr("lxmert.vision.build.build_extractor", lambda spec: pytest.fail("built one"))
     for ending in (".psd", ".PSD", ".cur", ".fli"):
         message = lxmert.error("look", picture, "-o", f"drawing{ending}")
-        assert f"no picture is written with the ending {ending!r}; use .png or .jpg" in message
+        assert f"pictures cannot be saved with the extension {ending!r}; use .png or .jpg" in message
 
 
 def test_bad_input_is_one_line(lxmert: CommandLine, picture: Path, detr: Path) -> None:

@@ -57,7 +57,7 @@ def test_json_is_json_whatever_the_encoding_of_the_output(
 
 def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert status_of("eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03") == 2
-    assert "--evaluator is of the task vqa, this is gqa" in capsys.readouterr().err
+    assert "--evaluator can only be used with the task vqa, not with gqa" in capsys.readouterr().err
 
 
 def test_an_evaluator_that_cannot_score_the_files_is_refused(
@@ -65,14 +65,16 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
 ) -> None:
     words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]
     assert status_of("eval", "scenes", str(tmp_path), *words) == 2
-    assert "--evaluator is of the official files; others are scored" in capsys.readouterr().err
+    assert (
+        "--evaluator can only be used with the official files; others are scored" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     ("task", "change", "told"),
     [
-        ("vqa", "questions={part}.json", "--files: questions holds {part}"),
-        ("gqa", "questions=own.jsonl", "--files: questions is own.jsonl: questions of one's own"),
+        ("vqa", "questions={part}.json", "--files: questions contains {part}"),
+        ("gqa", "questions=own.jsonl", "--files: questions is own.jsonl: your own questions"),
     ],
 )
 def test_a_file_name_that_cannot_be_is_told_of_the_option(

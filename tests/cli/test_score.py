@@ -110,8 +110,7 @@ class TestVqa:
         status, out, err = run(self.SCORE)
         assert (status, out, err.count("\n")) == (1, "", 1)
         assert (
-            "questions without a prediction: 2 (2, 3); predict all 3 questions, or give --allow-missing"
-            in err
+            "questions without a prediction: 2 (2, 3); predict all 3 questions, or use --allow-missing" in err
         )
         status, out, err = run(f"{self.SCORE} --allow-missing")
         assert "33.33 %" in out
@@ -121,7 +120,7 @@ class TestVqa:
         write_vqa(q1="yes", q2="cat", q3="café", q9="x")
         status, _, err = run(self.SCORE)
         assert (status, err.count("\n")) == (1, 1)
-        assert "predictions for unknown questions: 1 (9); the official evaluator refuses them" in err
+        assert "predictions for unknown questions: 1 (9); the official evaluator rejects them" in err
         found = json.loads(run(f"{self.SCORE} --ignore-unknown --json")[1])
         assert found["overall"] == 100.0
         assert found["faults"] == [{"kind": "unknown", "count": 1, "examples": ["9"]}]
@@ -133,7 +132,7 @@ class TestVqa:
         write("minival.json", {"questions": [{"question_id": 77, "image_id": 1, "question": "?"}]})
         status, _, err = run(f"{self.SCORE} -q minival.json")
         assert status == 1
-        assert "minival.json: 1 of 1 questions are not in annotations.json, the first is 77" in err
+        assert "minival.json: 1 of 1 questions are not in annotations.json, starting with 77" in err
 
     def test_repeated_predictions_are_told_and_the_last_one_counts(self, run: Run) -> None:
         write_vqa(q1="no", q2="cat", q3="café")
@@ -149,11 +148,11 @@ class TestVqa:
         [
             (
                 [{"question_id": "1", "answer": "yes"}],
-                "ids of a wrong type: 1 ([0] '1' instead of an integer)",
+                "ids of the wrong type: 1 ([0] '1' instead of an integer)",
             ),
-            ([{"question_id": 1, "answer": 3}], "answers of a wrong type: 1 (1 3 instead of a string)"),
+            ([{"question_id": 1, "answer": 3}], "answers of the wrong type: 1 (1 3 instead of a string)"),
             ([["1", "yes"]], "malformed rows: 1 ([0] is ['1', 'yes'])"),
-            ({"1": "yes"}, "holds one JSON object, expected a list"),
+            ({"1": "yes"}, "contains one JSON object, expected a list"),
             ("[{", "not JSON"),
         ],
     )
@@ -236,7 +235,7 @@ class TestGqa:
         status, _, err = run("score gqa -p predictions.json -a questions.json")
         assert status == 0
         assert err.startswith(
-            "note: no consistency: 1 entailed questions are not in the file, the first is 88"
+            "note: no consistency: 1 entailed questions are not in the file, starting with 88"
         )
         assert run("score gqa -p predictions.json -a questions.json --consistency require")[0] == 1
         assert run("score gqa -p predictions.json -a questions.json --consistency off")[2] == ""
@@ -245,7 +244,7 @@ class TestGqa:
         write("predictions.json", [])
         status, _, err = run("score gqa -p predictions.json")
         assert status == 2
-        assert "give the questions file with answers" in err
+        assert "the questions file with answers is required" in err
 
 
 class TestNlvr2:
@@ -276,7 +275,7 @@ class TestValidating:
         status, out, err = run("validate-submission vqa predictions.json -q questions.json")
         assert (status, err) == (0, "")
         assert out == (
-            "predictions.json: valid; 3 predictions, expected 3, one for each question of questions.json\n"
+            "predictions.json: valid; predictions: 3, expected: 3 (one for each question of questions.json)\n"
         )
 
     def test_faults_end_with_status_one_and_a_line_each(self, run: Run) -> None:
@@ -288,7 +287,7 @@ class TestValidating:
             "fault: questions without a prediction: 1 (3)",
             "fault: predictions for unknown questions: 1 (9)",
         ]
-        assert out.startswith("predictions.json: not valid; 3 predictions, expected 3")
+        assert out.startswith("predictions.json: not valid; predictions: 3, expected: 3")
         status, out, err = run("validate-submission vqa predictions.json -q questions.json --json")
         found = json.loads(out)
         assert (status, found["valid"], found["rows"], found["expected"]) == (1, False, 3, 3)
@@ -340,7 +339,7 @@ class TestOwn:
     def test_an_evaluator_is_of_the_official_files(self, run: Run) -> None:
         write_own(a="red", b="red")
         status, _, err = run("score vqa -p own.json -a own.jsonl --evaluator before-2021-03")
-        assert (status, "--evaluator is of the official files" in err) == (2, True)
+        assert (status, "--evaluator can only be used with the official files" in err) == (2, True)
 
     def test_own_answers_are_listed_and_covered_as_they_are_spelled(self, run: Run) -> None:
         write_own()
@@ -361,7 +360,7 @@ class TestOwn:
             "answers cover gqa answers.json own.jsonl",
         ):
             status, _, err = run(words)
-            assert (status, "own.jsonl: " in err, "say vqa instead of gqa" in err) == (1, True, True), err
+            assert (status, "own.jsonl: " in err, "use vqa instead of gqa" in err) == (1, True, True), err
 
     def test_own_lines_without_a_question_cannot_be_scored(self, run: Run) -> None:
         write_own()
@@ -375,7 +374,7 @@ class TestOwn:
         write("answers.json", ["pink"])
         for verb in ("build vqa -o new.json", "cover vqa answers.json"):
             status, _, err = run(f"answers {verb} own.jsonl annotations.json")
-            assert (status, "own.jsonl holds questions of your own" in err) == (1, True), err
+            assert (status, "own.jsonl contains your own questions" in err) == (1, True), err
         for one, other in (("own.jsonl", "questions.json"), ("annotations.json", "own.jsonl")):
             status, _, err = run(f"score vqa -p own.json -a {one} -q {other}")
             assert (status, "the two files do not belong together" in err) == (1, True), err
@@ -391,7 +390,7 @@ class TestAnswers:
         assert json.loads(Path("answers.json").read_text()) == ["café", "cat", "yes"]
         assert out.startswith("answers.json: 3 answers; 6 of 6 questions")
         again = run("answers build vqa annotations.json -o answers.json --min-count 1")
-        assert (again[0], "answers.json is there already" in again[2]) == (1, True)
+        assert (again[0], "answers.json already exists" in again[2]) == (1, True)
         status, _, err = run("answers build vqa annotations.json -o answers.json --overwrite")
         assert (status, err.count("\n")) == (1, 1)  # no answer is that of nine questions
         assert json.loads(Path("answers.json").read_text()) == ["café", "cat", "yes"]

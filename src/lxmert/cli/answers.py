@@ -123,7 +123,8 @@ def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
     forms = {form_of(task, path): path for path in annotations}
     if len(forms) > 1:
         raise DataError(
-            f"{forms['own']} holds questions of your own, {forms['vqa']} those of VQA; give files of one kind"
+            f"{forms['own']} contains your own questions, {forms['vqa']} contains those of VQA; use files "
+            "of one kind"
         )
     return "vqa" in forms
 
@@ -146,7 +147,7 @@ def _gqa_answers(annotations: Sequence[Path], progress: "StartProgress") -> list
         for example in read_gqa(path, details=False, progress=progress):
             if example.answer is None:
                 raise DataError(
-                    f"{path}: question {example.question_id} has no answer; give annotated questions"
+                    f"{path}: question {example.question_id} has no answer; use annotated questions"
                 )
             answers.append(example.answer)
     return answers

@@ -76,7 +76,7 @@ def ask(
             except TextError as fault:
                 raise InputError(f"line {number} of standard input: {fault}") from None
         if not number:
-            raise InputError("no question was given, neither with the command nor on standard input")
+            raise InputError("no question was given, either on the command line or on standard input")
 
 
 def _details(best: "Sequence[Answer]", opened: asking.Opened) -> dict[str, object]:

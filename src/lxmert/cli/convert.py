@@ -56,7 +56,7 @@ def convert(
         report = export_original(source, destination, data_parallel=data_parallel, overwrite=overwrite)
     else:
         if data_parallel is not None:
-            raise typer.BadParameter("--data-parallel is for --to original only.")
+            raise typer.BadParameter("--data-parallel can only be used with --to original.")
         report = _to_folder(source, destination, heads, encoder_only, answers, vocab, overwrite)
     console = Console()
     if report.unexpected:
@@ -65,13 +65,13 @@ def convert(
     typer.echo(f"wrote {destination}")
     if to is Target.ORIGINAL:
         # The file does not store the number, which is needed to convert it back.
-        typer.echo(f"to convert it back to a folder, give --heads {read_config(source).num_attention_heads}")
+        typer.echo(f"to convert it back to a folder, use --heads {read_config(source).num_attention_heads}")
 
 
 def _refuse_for_export(**options: object) -> None:
     given = [name.replace("_", "-") for name, value in options.items() if value]
     if given:
-        raise typer.BadParameter(f"--{given[0]} is for --to folder only.")
+        raise typer.BadParameter(f"--{given[0]} can only be used with --to folder.")
 
 
 def _to_folder(

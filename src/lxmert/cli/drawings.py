@@ -27,10 +27,12 @@ def checked_output(path: Path | None, image: str) -> Path | None:
         return None
     # Pillow reads more formats than it writes.
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise InputError(f"{path}: no picture is written with the ending {path.suffix!r}; use .png or .jpg")
+        raise InputError(
+            f"{path}: pictures cannot be saved with the extension {path.suffix!r}; use .png or .jpg"
+        )
     source = typed_path(image)
     if path.exists() and source.exists() and path.samefile(source):
-        raise InputError(f"{path} is the picture itself; give another name with --output")
+        raise InputError(f"{path} is the picture itself; choose another file with --output")
     return path
 
 

@@ -54,7 +54,7 @@ def eval_detector(
     console.print(_table(result))
     left_out = len(result.boxes) - _CLASSES_SHOWN
     if left_out > 0:
-        console.print(f"{left_out:,} classes with higher precision are not shown; --json lists all")
+        console.print(f"classes with higher precision, not shown: {left_out:,}; use --json to list all")
 
 
 def _table(result: "SavedDetectorReport") -> "Table":

@@ -53,7 +53,9 @@ def evaluate(
     with ProgressDisplay(enabled=not as_json) as display, quiet_transformers(warnings_too=False):
         loaded = load_task_model(model, task, files or ())
         if evaluator is not None and loaded.task != "vqa":
-            raise typer.BadParameter(f"--evaluator is of the task vqa, this is {loaded.task}.")
+            raise typer.BadParameter(
+                f"--evaluator can only be used with the task vqa, not with {loaded.task}."
+            )
         if evaluator is not None and loaded.files.is_labelled:
             raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
         settings: dict[str, Any] = {} if evaluator is None else {"evaluator": evaluator}

@@ -89,7 +89,7 @@ def export(
     from lxmert.weights.report import quiet_transformers
 
     if int8 and file_format != "onnx":
-        raise typer.BadParameter("--int8 is for --format onnx only.")
+        raise typer.BadParameter("--int8 can only be used with --format onnx.")
     if check is None:
         _refuse_without_check({"--split": split, "--limit": limit, "--features": features, "--files": files})
     # Before the model is loaded, which takes longer.
@@ -165,7 +165,7 @@ def _architectures(folder: Path) -> list[str]:
 def _refuse_without_check(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
-            raise typer.BadParameter(f"{name} is about the questions of --check, which is not given.")
+            raise typer.BadParameter(f"{name} can only be used with --check.")
 
 
 def _questions(
@@ -182,7 +182,7 @@ def _questions(
 
     kind = loaded.task_model
     if kind is None:
-        raise typer.BadParameter("--check asks the questions of a task, and this model has none.")
+        raise typer.BadParameter("--check needs a model with a task, and this model has none.")
     split, limit = split or "test", limit or _QUESTIONS_CHECKED
     processor = kind.processor
     reader = task_named(kind.task).split(data, split, kind.files, Part(first_examples=limit))

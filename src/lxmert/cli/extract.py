@@ -123,16 +123,16 @@ def extract(
     from lxmert.inference.ranks import Ranks
 
     if detector is not None and extractor is not None:
-        raise typer.BadParameter("give --detector or --extractor, not both.")
+        raise typer.BadParameter("use --detector or --extractor, not both.")
     if workers > 1 and batch_size not in (None, 1):
-        raise typer.BadParameter(f"--workers {workers} take one image at once each; leave --batch-size out.")
-    if boxes is not None and (min_objects is not None or max_objects is not None):
         raise typer.BadParameter(
-            "--boxes says what the objects are; leave --min-objects and --max-objects out."
+            f"--batch-size cannot be used with --workers {workers}: each worker takes one image at a time."
         )
+    if boxes is not None and (min_objects is not None or max_objects is not None):
+        raise typer.BadParameter("--boxes defines the objects; omit --min-objects and --max-objects.")
     if images.is_dir() and images.resolve() == output.resolve():
         raise typer.BadParameter(
-            "--output is the folder of the pictures; give the store a folder of its own."
+            "--output is the folder of the pictures; choose another folder for the store."
         )
     named_images = list_images(images, Naming(names), leave_out=[output])
     settings = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
@@ -189,7 +189,7 @@ def _print_totals(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
     added, before, skipped = totals
     if ranks.is_leader:
         share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
-        typer.echo(f"{store}: {added:,} images added, {before:,} already there, {skipped:,} skipped{share}")
+        typer.echo(f"{store}: images: {added:,} added, {before:,} already stored, {skipped:,} skipped{share}")
         if not store.exists():
             typer.echo(f"{store}: not created, because there is no image to store")
     if skipped:
@@ -217,7 +217,9 @@ def _build(
     if device is None:
         device = device_of_process(ranks.local_rank) if workers == 1 else "cpu"
     if workers > 1 and not device.startswith("cpu"):
-        raise ConfigurationError(f"--workers {workers} look on the CPU; leave --device {device} out, or them")
+        raise ConfigurationError(
+            f"--workers {workers} can only be used on the CPU; omit --workers or --device {device}"
+        )
     target = usable_device(device)
     move(extractor, target)
     return extractor, target.type != "cpu"

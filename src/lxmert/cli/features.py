@@ -59,7 +59,9 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
             if key != "faults":
                 table.add_row(key.replace("_", " "), _shown(value))
         _print(table)
-        typer.echo(f"{store}: {'sound' if not report.faults else f'{len(report.faults):,} faults'}")
+        typer.echo(
+            f"{store}: {'no faults found' if not report.faults else f'faults found: {len(report.faults):,}'}"
+        )
     for fault in report.faults:
         typer.echo(f"fault: {one_line(fault)}", err=True)
     if report.faults:
@@ -140,10 +142,10 @@ def import_(
         )
     for item in report.corrupt:
         typer.echo(f"skipped: {one_line(str(item))}", err=True)
-    repeated = f", {report.repeated:,} rows repeat an image" if report.repeated else ""
+    repeated = f"; rows that repeat an image: {report.repeated:,}" if report.repeated else ""
     typer.echo(
-        f"{output}: {report.added:,} images added, {report.found:,} already there, "
-        f"{len(report.corrupt):,} corrupt rows skipped{repeated}"
+        f"{output}: images: {report.added:,} added, {report.found:,} already stored; corrupt rows "
+        f"skipped: {len(report.corrupt):,}{repeated}"
     )
     if report.corrupt:
         raise typer.Exit(SKIPPED_STATUS)
@@ -166,9 +168,9 @@ def export(
     opened = FeatureStore(store)
     with RateProgress("exporting", enabled=not quiet) as progress:
         unlabelled = export_tsv(opened, file, progress.start(len(opened)))
-    typer.echo(f"{file}: {len(opened):,} images")
+    typer.echo(f"{file}: images written: {len(opened):,}")
     if unlabelled:
-        typer.echo(f"{unlabelled:,} of them lack labels; the missing ids and scores are written as 0")
+        typer.echo(f"images that lack labels: {unlabelled:,}; the missing ids and scores are written as 0")
 
 
 def _grid() -> "Table":

@@ -45,8 +45,8 @@ def finetune(
     recipe = recipe_of(FinetuneRecipe, config, data, overrides)
     if recipe.task != task:
         raise ConfigurationError(
-            f"{config} is a recipe of {recipe.task}, not of {task}: run lxmert finetune {recipe.task}, or "
-            "give another recipe"
+            f"{config} is a recipe for {recipe.task}, not for {task}: run lxmert finetune {recipe.task}, "
+            "or use another recipe"
         )
     folder = folder_of(output, config)
     with telling_how_to_go_on(folder):

@@ -75,7 +75,7 @@ def _print(sight: "Sight", drawing: Path | None) -> None:
     if sight.objects:
         console.print(_table(sight))
     count = len(sight.objects)
-    summary = f"{count or 'No'} object{'' if count == 1 else 's'} by {sight.regions.extractor}"
+    summary = f"{count or 'No'} object{'' if count == 1 else 's'} found by {sight.regions.extractor}"
     if drawing is not None:
         summary += f"; drawing: {drawing}"
     console.print(one_line(summary), soft_wrap=True, highlight=False, markup=False)

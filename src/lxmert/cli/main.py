@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> Non
     except Exception as error:
         if debug:
             raise
-        _fail(f"unforeseen {type(error).__name__}: {error} (run it again with --debug to see where)")
+        _fail(f"unexpected {type(error).__name__}: {error} (run it again with --debug to see the traceback)")
 
 
 def _in_words(error: LxmertError | OSError) -> str:

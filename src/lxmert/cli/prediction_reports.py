@@ -57,8 +57,8 @@ def wanted_ids(
     missing = [identifier for identifier in chosen if identifier not in known]
     if missing:
         raise DataError(
-            f"{questions}: {len(missing):,} of {len(chosen):,} questions are not in {annotations}, the first "
-            f"is {missing[0]}; the two files do not belong together"
+            f"{questions}: {len(missing):,} of {len(chosen):,} questions are not in {annotations}, "
+            f"starting with {missing[0]}; the two files do not belong together"
         )
     allowed = set(chosen)
     return dict.fromkeys(identifier for identifier in scored if identifier in allowed)
@@ -80,17 +80,19 @@ def check_usable(
     """
     unusable = [str(fault) for fault in submission.faults if fault.kind in UNUSABLE]
     if unusable:
-        raise DataError(f"{path}: {'; '.join(unusable)}; mend these rows (lxmert validate-submission)")
+        raise DataError(
+            f"{path}: {'; '.join(unusable)}; correct these rows (`lxmert validate-submission` lists them)"
+        )
     faults = compare_ids(submission.predictions, wanted, known)
     for fault in faults:
         if fault.kind is FaultKind.MISSING and not allow_missing:
             raise DataError(
-                f"{path}: {fault}; predict all {len(wanted):,} questions, or give --allow-missing to count "
+                f"{path}: {fault}; predict all {len(wanted):,} questions, or use --allow-missing to count "
                 "these as wrong"
             )
         if fault.kind is FaultKind.UNKNOWN and not allow_unknown:
             raise DataError(
-                f"{path}: {fault}; the official evaluator refuses them, --ignore-unknown passes over them"
+                f"{path}: {fault}; the official evaluator rejects them; use --ignore-unknown to ignore them"
             )
     return [*submission.faults, *faults]
 

@@ -150,7 +150,7 @@ def gqa(
 
     source = annotations or questions
     if source is None:
-        raise typer.BadParameter("give the questions file with answers", param_hint="--annotations")
+        raise typer.BadParameter("the questions file with answers is required.", param_hint="--annotations")
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission("gqa", predictions, progress=progress)
         examples = read_gqa(source, progress=progress)

@@ -41,8 +41,8 @@ def validate_submission(
         for fault in check.faults:
             typer.echo(f"fault: {fault}", err=True)
         typer.echo(
-            f"{file}: {'not valid' if check.faults else 'valid'}; {check.rows:,} predictions, expected "
-            f"{check.expected:,}, one for each question of {questions}"
+            f"{file}: {'not valid' if check.faults else 'valid'}; predictions: {check.rows:,}, expected: "
+            f"{check.expected:,} (one for each question of {questions})"
         )
     if check.faults:
         raise typer.Exit(1)
