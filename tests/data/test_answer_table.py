@@ -150,14 +150,14 @@ def test_scores_stay_between_the_best_and_one(label: dict[str, float]) -> None:
 
 
 def test_data_sets_that_the_table_does_not_know_are_refused() -> None:
-    with pytest.raises(VocabularyError, match="belongs to okvqa; it has gqa, visual7w, vqa"):
+    with pytest.raises(VocabularyError, match="belongs to okvqa; the table has gqa, visual7w, vqa"):
         AnswerTable([("man", {"vqa"}), ("2", {"gqa", "visual7w"})], qa_sets=["vqa", "okvqa"])
 
 
 @pytest.mark.parametrize(
     ("table", "error", "message"),
     [
-        ({}, DataError, "holds dict, expected a list"),
+        ({}, DataError, "expected a list of answers, got dict"),
         (["dog"], DataError, r"\[0\] is str 'dog', expected a JSON object"),
         ([{"ans": "dog"}], DataError, r"\[0\].dsets is missing"),
         ([{"ans": "dog", "dsets": [1]}], DataError, r"\[0\].dsets\[0\] is int 1"),

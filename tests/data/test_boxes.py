@@ -145,8 +145,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (b"", "is empty"),
-        (b"cup\n\ndog", "line 2 holds no name"),
-        (b"cup\ndog\nmug,Cup", "'cup' stands in line 1 and in line 3"),
+        (b"cup\n\ndog", "line 2 has no name"),
+        (b"cup\ndog\nmug,Cup", "'cup' occurs in line 1 and in line 3"),
         (b"\xff", "cannot be read"),
         (None, "cannot be read"),
     ],

@@ -70,7 +70,9 @@ class TestKinds:
         assert [text.sentence for text in some] == ["What is red?", "Is it?"]
         with pytest.raises(DataError, match="no question is of type green"):
             corpus(tmp_path, VQA | {"question_types": ["yes", "green"]})
-        with pytest.raises(ValidationError, match="stand in the annotations"):
+        with pytest.raises(
+            ValidationError, match="question_types can only be used with kind vqa and its annotations"
+        ):
             SourceSection(kind="captions", file="c.json", question_types=("yes",))
 
     def test_vqa_of_other_images_and_without_answers(self, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def store_of(folder: Path, *names: str) -> FeatureStore:
 class TestImages:
     def test_those_without_regions_are_a_mistake(self, tmp_path: Path) -> None:
         source = own(tmp_path, "a", "b", "c", "b")
-        with pytest.raises(DataError, match=r"2 images .* the first is b; .*missing_images: skip"):
+        with pytest.raises(DataError, match=r"2 images .* starting with b; .*missing_images: skip"):
             corpus(tmp_path, source, store=store_of(tmp_path, "a.jpg"))
 
     def test_or_left_out_and_counted(self, tmp_path: Path) -> None:
@@ -246,9 +248,9 @@ class TestImages:
         read = corpus(tmp_path, source, only_images="only.txt", without_images="without.txt")
         assert read.image_names == ["v/b.jpg"]
         assert read.report.to_dict()["names_of_no_image"] == {"only_images": 2}
-        assert "only_images: 2 listed names are of no image of the sentences" in read.report.lines()
+        assert "only_images: 2 of the listed names match no image of the sentences" in read.report.lines()
         (tmp_path / "without.txt").write_text("x.jpg\nw/b\n")
-        with pytest.raises(DataError, match=r"without\.txt: none of its 2 names .* the first is 'x'; .*with"):
+        with pytest.raises(DataError, match=r"without\.txt: none of its 2 names, starting with 'x', .*with"):
             corpus(tmp_path, source, without_images="without.txt")
 
     def test_images_of_one_file_name_are_told_apart_by_their_folders(self, tmp_path: Path) -> None:
@@ -266,7 +268,9 @@ class TestImages:
         source = own(tmp_path, "cam2/1.jpg", "1", "cam1/1")
         read = corpus(tmp_path, source, store=store, missing_images="skip")
         assert ([text.image for text in read.texts], read.report.images_without_regions) == (["1", "1"], 1)
-        with pytest.raises(DataError, match=r"the first is cam2/1\.jpg \(cam1/1\.jpg there is of another"):
+        with pytest.raises(
+            DataError, match=r"starting with cam2/1\.jpg \(cam1/1\.jpg in the store is from another"
+        ):
             corpus(tmp_path, source, store=store)
 
     def test_one_image_is_not_taken_for_two(self, tmp_path: Path) -> None:
@@ -286,13 +290,13 @@ class TestImages:
         with pytest.raises(DataError, match=r"no\.txt: the list of image names cannot be read"):
             corpus(tmp_path, source, only_images="no.txt")
         (tmp_path / "empty.txt").write_text("\n")
-        with pytest.raises(DataError, match="holds no image name"):
+        with pytest.raises(DataError, match="contains no image name"):
             corpus(tmp_path, source, without_images="empty.txt")
 
     def test_nothing_left_is_refused(self, tmp_path: Path) -> None:
         source = own(tmp_path, "a")
         (tmp_path / "without.txt").write_text("a")
-        with pytest.raises(DataError, match="no sentence about a wanted image"):
+        with pytest.raises(DataError, match="no sentence about a selected image"):
             corpus(tmp_path, source, without_images="without.txt")
 
 
@@ -388,13 +392,19 @@ def counts(**given: int) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"kind": "vqa", "file": "{split}.json"}, "file holds {split}, but split is not given"),
-        ({"kind": "gqa", "file": "x", "annotations": "y"}, "annotations belongs to kind vqa"),
-        ({"kind": "vqa", "file": "x", "image_data": "y"}, "image_data belongs to the visual_genome kinds"),
-        ({"kind": "lxmert", "file": "x", "name": "y"}, "names its sources itself"),
+        ({"kind": "vqa", "file": "{split}.json"}, "file contains {split}, but split is not set"),
+        ({"kind": "gqa", "file": "x", "annotations": "y"}, "annotations can only be used with kind vqa"),
+        (
+            {"kind": "vqa", "file": "x", "image_data": "y"},
+            "image_data can only be used with the visual_genome kinds",
+        ),
+        ({"kind": "lxmert", "file": "x", "name": "y"}, "name their sources themselves"),
         ({"kind": "jsonl", "file": "x", "image_name": "y"}, "name their images themselves"),
-        ({"kind": "gqa", "file": "{image_id}"}, "file holds {image_id}, only {split} may stand there"),
-        ({"kind": "gqa", "file": "x", "image_name": "{id}"}, "image_name holds {id}, only"),
+        (
+            {"kind": "gqa", "file": "{image_id}"},
+            "file contains {image_id}, but only {split} can be used there",
+        ),
+        ({"kind": "gqa", "file": "x", "image_name": "{id}"}, "image_name contains {id}, but only"),
         ({"kind": "coco", "file": "x"}, "kind"),
         ({"kind": "gqa", "file": "x", "splt": "train"}, "splt"),
     ],

@@ -60,10 +60,13 @@ def test_images_that_are_not_there_or_do_not_fit_are_refused(store: FeatureStore
         for outside in (many, -1):
             with pytest.raises(DataError, match=f"no image at position {outside}; .* {many}"):
                 read.read_batch(np.array([0, outside]), *places(2, torch.float32))
-        with pytest.raises(DataError, match=r"up to 5 objects of 7 features, got places of \(2, 4, 7\)"):
+        with pytest.raises(
+            DataError,
+            match=r"up to 5 objects with 7 features each, but the arrays to fill have shape \(2, 4, 7\)",
+        ):
             read.read_batch(np.array([0, 2]), *places(2, torch.float32, objects=4))
     features, boxes = places(2, torch.float32)
-    with pytest.raises(DataError, match=r"got places of \(2, 6, 6\)"):
+    with pytest.raises(DataError, match=r"arrays to fill have shape \(2, 6, 6\)"):
         store.read_batch(np.array([0, 2]), features[..., :6].contiguous(), boxes)
     with pytest.raises(DataError, match=r"\(2, 5, 4\) for boxes"):
         store.read_batch(np.array([0, 2]), features, boxes[:, :5].copy())

@@ -265,7 +265,7 @@ def test_a_box_that_leaves_by_rounding_is_clamped_when_read(tmp_path: Path) -> N
 def test_an_image_is_stored_once(three: FeatureStore) -> None:
     with (
         FeatureStoreWriter(three.path, manifest()) as writer,
-        pytest.raises(DataError, match=r"'a\.jpg' is there"),
+        pytest.raises(DataError, match=r"'a\.jpg' is already in the store"),
     ):
         writer.add("a.jpg", random_regions(9))
     assert FeatureStore(three.path)["a.jpg"].equals(THREE["a.jpg"])
@@ -275,7 +275,7 @@ def test_an_image_is_stored_once(three: FeatureStore) -> None:
     ("regions", "told"),
     [
         (random_regions(1, extractor="other"), "'other'.*'test/7'.*one extractor per store"),
-        (random_regions(1, dim=8), "8 features per object, the store holds 7"),
+        (random_regions(1, dim=8), "8 features per object, but the store has 7"),
     ],
 )
 def test_regions_of_another_kind_are_refused(tmp_path: Path, regions: Regions, told: str) -> None:
@@ -298,7 +298,7 @@ def test_a_name_is_a_text(tmp_path: Path, name: object) -> None:
 
 
 def test_an_unknown_name_is_told_with_an_example(three: FeatureStore) -> None:
-    with pytest.raises(DataError, match=r"no image 'a' among its 3; names look like 'a\.jpg'"):
+    with pytest.raises(DataError, match=r"no image 'a' among its 3 images; names look like 'a\.jpg'"):
         three["a"]
     for position in (3, -1):
         with pytest.raises(DataError, match=f"no image at position {position}"):
@@ -372,7 +372,7 @@ def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: P
     with pytest.raises(DataError, match="not a feature store"):
         FeatureStore(tmp_path)
     (tmp_path / "thesis.tex").write_text("dear")
-    with pytest.raises(DataError, match=r"holds 'thesis\.tex'"):
+    with pytest.raises(DataError, match=r"contains 'thesis\.tex'"):
         FeatureStoreWriter(tmp_path, manifest())
     with pytest.raises(DataError, match="is a file"):
         FeatureStoreWriter(tmp_path / "thesis.tex", manifest())

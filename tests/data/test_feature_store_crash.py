@@ -285,7 +285,7 @@ def test_ranks_write_side_by_side_and_readers_see_all(tmp_path: Path) -> None:
     assert all(store[name].equals(regions) for name, regions in IMAGES.items())
     with (
         FeatureStoreWriter(folder, manifest(), rank=1) as third,
-        pytest.raises(DataError, match="is there already"),
+        pytest.raises(DataError, match="is already in the store"),
     ):
         third.add("photo-3.jpg", IMAGES["photo-3.jpg"])
 

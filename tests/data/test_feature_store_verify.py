@@ -112,7 +112,7 @@ def test_a_name_in_two_ranks_is_a_fault(tmp_path: Path) -> None:
     for path in other.glob("rank-*"):
         path.rename(folder / path.name)
     (fault,) = verify_store(folder).faults
-    assert "rank-00001-part-00000.index, image 1, 'a': the name occurs before" in fault
+    assert "rank-00001-part-00000.index, image 1, 'a': the name is already used by" in fault
     assert FeatureStore(folder)["a"].equals(random_regions(1))
 
 
@@ -123,4 +123,4 @@ def test_entries_out_of_order_are_faults(sound: Path) -> None:
     faults = verify_store(sound).faults
     path.write_bytes(content)
     assert len(faults) == 3
-    assert all("points to a wrong place" in fault for fault in faults)
+    assert all("points to the wrong place" in fault for fault in faults)

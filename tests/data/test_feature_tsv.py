@@ -153,16 +153,16 @@ CORRUPT = {
     "a negative number": (_row(1, num_boxes=-3), "num_boxes is '-3'"),
     "no height": (_row(1, img_h=0), "at least one pixel"),
     "a number of any length": (_row(1, img_h="1" * 5000), "img_h is '1{40}', expected a whole number"),
-    "features of no box": (_row(1, 0, features=torch.ones(5)), "features holds 20 bytes, .* each of 0 boxes"),
-    "a letter too much": (_row(1).replace(b"\t3\t", b"\t3\t*"), "boxes is no base64"),
-    "broken base64": (_row(1, boxes="A*=="), "boxes is no base64"),
-    "a box more": (_row(1, num_boxes=4), "objects_id holds 24 bytes, expected 1 × 8 for each of 4 boxes"),
+    "features of no box": (_row(1, 0, features=torch.ones(5)), "features has 20 bytes, .* each of 0 boxes"),
+    "a letter too much": (_row(1).replace(b"\t3\t", b"\t3\t*"), "boxes is not base64"),
+    "broken base64": (_row(1, boxes="A*=="), "boxes is not base64"),
+    "a box more": (_row(1, num_boxes=4), "objects_id has 24 bytes, expected 1 × 8 for each of 4 boxes"),
     "features of another width": (
         _row(1, features=torch.ones(3, DIM + 1)),
-        "8 features per object, the store holds 7",
+        "8 features per object, but the store has 7",
     ),
-    "features that are not shared out": (_row(1, features=torch.ones(10)), "features holds 40 bytes"),
-    "NaN": (_row(1, features=torch.full((3, DIM), torch.nan)), "features of box 0 hold nan"),
+    "features that are not shared out": (_row(1, features=torch.ones(10)), "features has 40 bytes"),
+    "NaN": (_row(1, features=torch.full((3, DIM), torch.nan)), "features of box 0 contain nan"),
     "a box outside": (_row(1, boxes=_BOXES + 60), "beyond the (bottom|right) edge"),
     "corners exchanged": (_row(1, boxes=_BOXES.flip(1)), "not greater than"),
     "a score of two": (_row(1, objects_conf=torch.tensor([0.1, 2.0, 0.3])), "object_scores of box 1 is 2"),
@@ -195,7 +195,7 @@ def test_a_first_row_may_be_corrupt(tmp_path: Path) -> None:
     assert len(import_tsv(tmp_path / "f.tsv", tmp_path / "store", skip_corrupt=True).corrupt) == 1
 
 
-@pytest.mark.parametrize(("content", "told"), [(b"", "no sound row"), (b"\n\n", "no sound row")])
+@pytest.mark.parametrize(("content", "told"), [(b"", "no valid row"), (b"\n\n", "no valid row")])
 def test_a_file_without_rows_is_an_error(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "f.tsv").write_bytes(content)
     with pytest.raises(DataError, match=told):

@@ -74,7 +74,7 @@ def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: 
 
 def test_a_store_without_an_image_or_of_another_extractor_is_refused(stored: FeatureStore) -> None:
     extractor = build_extractor(EXTRACTOR)
-    with pytest.raises(DataError, match=r"1 of 2 images are not in it, the first is picture3"):
+    with pytest.raises(DataError, match=r"1 of 2 images are missing, starting with picture3"):
         look_up(stored, ["picture0", "picture3"], extractor)
     other = build_extractor({"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}})
     with pytest.raises(DataError, match=r"was made by given-boxes/pooled-pixels-2, expected"):

@@ -97,14 +97,14 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"holds no JSON list or object at line 1 column 1"),
-        ("17", r"holds no JSON list or object"),
+        ("", r"contains no JSON list or object at line 1 column 1"),
+        ("17", r"contains no JSON list or object"),
         ("[1, 2", r"expected ',' at line 1 column 6"),
         ("[1,\n 2 3]", r"expected ',' at line 2 column 4"),
         ("[1,\n\n  tru]", r"Expecting value at line 3 column 3"),
         ('{"a" 1}', r"expected ':' at line 1 column 6"),
         ("{a: 1}", r"expected a key in double quotes at line 1 column 2"),
-        ("[1] 2", r"something follows the end at line 1 column 5"),
+        ("[1] 2", r"unexpected content after the end at line 1 column 5"),
         ("[" + "9" * 5000 + "]", r"too many digits"),
         ('[{"a": "open}]', r"Unterminated string starting at at line 1 column 8"),
         ("[" * 200_000, r"nested too deeply"),
@@ -211,7 +211,7 @@ def test_named_lists_come_element_by_element(tmp_path: Path, piece: int) -> None
         ('{"rows": {}}', "rows is dict {}, expected list"),
         ('{"rows": [3]}', r"rows\[0\] is int 3, expected a JSON object"),
         ('{"rows": [], "rows": []}', "rows occurs twice"),
-        ('{"rows": []} 1', r"something follows the end \(.+ ends in \.jsonl\) at line 1 column 14"),
+        ('{"rows": []} 1', r"unexpected content after the end \(.+ ends in \.jsonl\) at line 1 column 14"),
     ],
 )
 def test_named_lists_must_be_there(tmp_path: Path, text: str, message: str) -> None:
@@ -231,10 +231,10 @@ def test_lines_are_records_and_empty_ones_are_passed_over(tmp_path: Path) -> Non
     ("text", "message"),
     [
         ('{"a": 1}\n{"a"}', r"line 2 is not JSON: .* at column 5$"),
-        ("[\n{}]", r"line 1 is not JSON: .*one JSON object a line was expected"),
+        ("[\n{}]", r"line 1 is not JSON: .*one JSON object per line"),
         ("{}\n3", r"line 2 is int 3, expected a JSON object"),
-        ("{}\n" + "9" * 5000, r"line 2 holds a number with too many digits"),
-        ("[" * 200_000, r"line 1 holds .* nested too deeply"),
+        ("{}\n" + "9" * 5000, r"line 2 contains a number with too many digits"),
+        ("[" * 200_000, r"line 1 contains .* nested too deeply"),
     ],
 )
 def test_faulty_lines_are_reported_with_their_number(tmp_path: Path, text: str, message: str) -> None:

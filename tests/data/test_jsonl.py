@@ -98,7 +98,10 @@ def test_remarks_are_passed_over(tmp_path: Path) -> None:
         ({"image": "a", "sentences": ["\U0001f44d", "\udc4d"]}, r"line 2.sentences\[1\] is .* character 0 "),
         ({"image": "a", "sentence": "x", "label": 1}, "line 2.label is int 1, expected bool"),
         ({"image": "a", "sentence": "x", "id": 1.5}, "line 2.id is float 1.5, expected a string or a whole"),
-        ({"image": "a", "sentance": "x"}, "line 2.sentance is no known field; there are image, sentence"),
+        (
+            {"image": "a", "sentance": "x"},
+            "line 2.sentance is not a known field; expected one of image, sentence",
+        ),
     ],
 )
 def test_malformed_lines_are_reported(tmp_path: Path, record: dict[str, Any], message: str) -> None:

@@ -129,7 +129,7 @@ def test_a_label_above_1_and_half_a_character_are_reported(tmp_path: Path) -> No
     question = {"question_id": 1, "img_id": "i", "sent": "Who?", "label": {"red": 3}}
     with pytest.raises(DataError, match=r"v\.json: \[0\].label has a score above 1, expected 0 to 1"):
         read_lxmert_vqa(write(tmp_path / "v.json", [question]))
-    with pytest.raises(DataError, match=r"v\.json: \[0\].sent is .* character 1 is only half of one"):
+    with pytest.raises(DataError, match=r"v\.json: \[0\].sent is .* character 1 is half of a surrogate pair"):
         read_lxmert_vqa(write(tmp_path / "v.json", [question | {"sent": "W\udc00"}]))
 
 

@@ -136,7 +136,7 @@ def test_own_lines_under_another_ending_are_told_what_ending_they_need(tmp_path:
         with pytest.raises(DataError, match=r"a\.json: no such file.* ends in \.jsonl"):
             read_vqa(write(tmp_path / name, lines), tmp_path / "a.json")
     for read in (read_vqa, read_vqa_annotations):
-        with pytest.raises(DataError, match=r"object a line .* ends in \.jsonl"):
+        with pytest.raises(DataError, match=r"one object per line .* ends in \.jsonl"):
             read(tmp_path / "own.json")
 
 

@@ -170,7 +170,7 @@ def test_an_image_is_that_of_its_ending_where_the_store_left_its_folder_out(tmp_
         write_store(tmp_path / "s", {"1.gif": random_regions(0), "1.png": random_regions(1)})
     )
     assert [StoredNames(store).find(name) for name in ("day2/1.png", "day1/1.gif")] == [1, 0]
-    with pytest.raises(DataError, match=r"called '1' .* such as '1\.gif' and '1\.png'; give 'day1/1' as"):
+    with pytest.raises(DataError, match=r"called '1' .* such as '1\.gif' and '1\.png'; write 'day1/1' as"):
         open_regions(store, ["day1/1"])
 
 
@@ -189,16 +189,19 @@ def test_an_image_of_another_folder_is_another_image(tmp_path: Path) -> None:
     for store in (FeatureStore(first), open_stores([first, second])):
         for name in ("cam2/1.jpg", "am1/1.jpg", "cam2/1"):
             with pytest.raises(
-                DataError, match=rf"1 of 1 .*the first is {name} \(cam1/1\.jpg there is of another folder\);"
+                DataError,
+                match=rf"1 of 1 .*starting with {name} \(cam1/1\.jpg in the store is from another folder\);",
             ):
                 open_regions(store, [name])
     assert StoredNames(open_stores([first, second])).find("2") == 1
 
 
 def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:
-    with pytest.raises(DataError, match=r"2 of 3 images are not in it, the first is x; `lxmert extract`"):
+    with pytest.raises(
+        DataError, match=r"2 of 3 images are missing, starting with x; add them with `lxmert extract`"
+    ):
         open_regions(store, ["x", "image1", "y"])
-    with pytest.raises(DataError, match="no image is asked for"):
+    with pytest.raises(DataError, match="no image was requested"):
         open_regions(store, [])
 
 
@@ -276,11 +279,11 @@ class TestJoinedStores:
         manifest = StoreManifest(DIM, "float32", "another/7")
         with FeatureStoreWriter(tmp_path / "second", manifest) as writer:
             writer.add("b", random_regions(1, extractor="another/7"))
-        with pytest.raises(DataError, match=r"holds features of 'another/7' .* expected one extractor"):
+        with pytest.raises(DataError, match=r"has features of 'another/7' .* expected one extractor"):
             open_stores([first, tmp_path / "second"])
         with pytest.raises(DataError, match="no feature store"):
             open_stores([])
-        with pytest.raises(DataError, match="one of them is given twice"):
+        with pytest.raises(DataError, match="one of them was given twice"):
             open_stores([first, tmp_path / "second", first / ".." / "first"])
 
     def test_a_position_beyond_them_is_refused(self, tmp_path: Path) -> None:

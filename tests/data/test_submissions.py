@@ -208,9 +208,9 @@ class TestChecking:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"1": "yes"}', "holds one JSON object, expected a list"),
-            ("", "holds no JSON list or object"),
-            ("3", "holds no JSON list or object"),
+            ('{"1": "yes"}', "contains one JSON object, expected a list"),
+            ("", "contains no JSON list or object"),
+            ("3", "contains no JSON list or object"),
             ('[{"question_id": 1, "answer": "yes"}', "not JSON"),
             ('[{"question_id": 1, "answer": "yes"}] x', "not JSON"),
             ("\x00", "JSON"),
@@ -310,7 +310,9 @@ def test_attentions_are_read_and_their_form_is_checked(tmp_path: Path) -> None:
     assert read_gqa_attentions(path) == {"01": ((1.0, 0.5), (0.0, 2.0)), "02": ()}
     for wrong in ([1.0], [[1, "2"]], [[True]], [[None]], [[math.nan]], [[0.5, math.inf]], [[10**400]]):
         path.write_text(json.dumps([{"questionId": "01", "attention": wrong}]))
-        with pytest.raises(DataError, match=r"\[0\]\.attention holds .*, expected lists of finite numbers"):
+        with pytest.raises(
+            DataError, match=r"\[0\]\.attention contains .*, expected lists of finite numbers"
+        ):
             read_gqa_attentions(path)
     path.write_text(json.dumps([{"questionId": 1, "attention": []}]))
     with pytest.raises(DataError, match=r"\[0\]\.questionId is int 1, expected str"):

@@ -151,7 +151,7 @@ def test_gqa_answers_count_as_they_are_spelled(tmp_path: Path) -> None:
     ]
     reader = split.split.reader
     assert list(reader.vocabulary(split.examples, 1)) == ["two", "yes"]
-    with pytest.raises(VocabularyError, match="no answer is that of 2 or more"):
+    with pytest.raises(VocabularyError, match="no answer is the best answer to 2 or more"):
         reader.vocabulary(split.examples, 2)
 
 
@@ -315,9 +315,9 @@ def test_boxes_need_an_instances_file_that_has_the_image(vqa: Path) -> None:
 
 
 def test_placeholders_of_pairs_are_their_own() -> None:
-    with pytest.raises(ValueError, match=r"image_name holds \{image_id\}"):
+    with pytest.raises(ValueError, match=r"image_name contains \{image_id\}"):
         Nlvr2Files(image_name="{image_id}.png")
-    with pytest.raises(ValueError, match=r"images holds \{directory\}"):
+    with pytest.raises(ValueError, match=r"images contains \{directory\}"):
         GqaFiles(images="{directory}")
 
 
@@ -383,9 +383,9 @@ def test_own_lines_of_several_splits_without_ids_are_told_apart(tmp_path: Path) 
         ({**OWN[0], "id": 7}, r"line 4\.id 7 occurs twice; each question needs its own"),
         ({**OWN[1], "id": "x"}, r"line 4\.id 'x' occurs twice"),
         ({**OWN[0], "id": "x", "image": ["a", "b"]}, r"line 4\.image names two images"),
-        ({**OWN[0], "id": "x", "answer": " "}, r"line 4 has an empty answer; write what is right"),
+        ({**OWN[0], "id": "x", "answer": " "}, r"line 4 has an empty answer; fill it in"),
         ({**OWN[1], "answers": ["red", ""]}, r"line 4 has an empty answer"),
-        ({**OWN[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is no known field"),
+        ({**OWN[0], "id": "x", "anwser": "red"}, r"line 4\.anwser is not a known field"),
     ],
 )
 def test_own_lines_that_are_no_questions_are_named(tmp_path: Path, line: dict[str, Any], told: str) -> None:
@@ -395,7 +395,7 @@ def test_own_lines_that_are_no_questions_are_named(tmp_path: Path, line: dict[st
 
 def test_own_lines_are_no_questions_of_gqa() -> None:
     with pytest.raises(
-        ValueError, match=r"own_\{split\}\.jsonl: questions of one's own, \.jsonl, are of .* vqa"
+        ValueError, match=r"own_\{split\}\.jsonl: your own questions \(\.jsonl\) belong to .* vqa"
     ):
         GqaFiles(questions="own_{split}.jsonl")
 
@@ -418,7 +418,9 @@ def test_names_that_cannot_be_filled_in_are_refused(layout: type[TaskFiles], nam
 
 @pytest.mark.parametrize("name", ["one,one", " one , one", ",one", "one,", "", " "])
 def test_splits_without_a_name_or_named_twice_are_refused(vqa: Path, name: str) -> None:
-    with pytest.raises(DataError, match="expected the name of a split, or different ones joined by commas"):
+    with pytest.raises(
+        DataError, match="expected the name of a split, or several different names joined by commas"
+    ):
         vqa_split(vqa, name)
 
 

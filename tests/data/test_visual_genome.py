@@ -82,7 +82,7 @@ def test_attributes_can_be_left_out(files: tuple[Path, Path, Path]) -> None:
 def test_wanted_images_alone_are_read_and_file_names_are_free(files: tuple[Path, Path, Path]) -> None:
     (one,) = read_visual_genome_boxes(*files, image_ids=[1], file_name="VG_{:03d}.png".format)
     assert (one.image_id, one.file_name) == (1, "VG_001.png")
-    with pytest.raises(DataError, match="no objects of 2 of the 3 images wanted, such as image 5"):
+    with pytest.raises(DataError, match="no objects for 2 of the 3 selected images, such as image 5"):
         read_visual_genome_boxes(*files, image_ids=[8, 1, 5])
 
 

@@ -69,7 +69,7 @@ def test_the_command_gives_the_same(
         if "error" in case["expected"]:
             assert status == 1
             assert told.err.count("\n") == 1
-            assert "no prediction, the first is 03" in told.err
+            assert "no prediction, starting with 03" in told.err
             continue
         found = json.loads(told.out)
         assert {name: found[name] for name in case["expected"]} == case["expected"], case["note"]

@@ -60,7 +60,8 @@ class AnswerTable:
         unknown = sorted(set(qa_sets or ()) - set(table_sets))
         if unknown:
             raise VocabularyError(
-                f"no answer of the table belongs to {', '.join(unknown)}; it has {', '.join(table_sets)}"
+                f"no answer in the table belongs to {', '.join(unknown)}; the table has "
+                f"{', '.join(table_sets)}"
             )
         if qa_sets is not None:
             selected = [(answer, sets) for answer, sets in selected if sets & set(qa_sets)]
@@ -108,7 +109,7 @@ class AnswerTable:
         """
         entries = read_json(path)
         if not isinstance(entries, list):
-            raise DataError(f"{path}: holds {type(entries).__name__}, expected a list of answers")
+            raise DataError(f"{path}: expected a list of answers, got {type(entries).__name__}")
         records = [Record(entry, path, f"[{number}]") for number, entry in enumerate(entries)]
         pairs = [(record.get("ans", str), record.texts("dsets")) for record in records]
         try:

@@ -201,7 +201,7 @@ class AnswerVocabulary(Sequence[str]):
         normalised = [_vocabulary_form(top) for top in tops if top is not None]
         if tops and not normalised:
             raise VocabularyError(
-                "no question has a multiple_choice_answer, of which the answers are collected"
+                "no question has a multiple_choice_answer, from which answers are collected"
             )
         return cls.from_answers(normalised, min_count=min_count)
 
@@ -216,12 +216,12 @@ class AnswerVocabulary(Sequence[str]):
         """
         counts = Counter(answers)
         if not counts:
-            raise VocabularyError("no question has an answer, so there are none to choose from")
+            raise VocabularyError("no question has an answer, so no list of answers can be built")
         frequent = sorted((-count, answer) for answer, count in counts.items() if count >= min_count)
         if not frequent:
             raise VocabularyError(
-                f"no answer is that of {min_count} or more questions; lower the minimum (min_count, in a "
-                "recipe data.answers.min_count)"
+                f"no answer is the best answer to {min_count} or more questions; lower the minimum "
+                "(min_count, in a recipe data.answers.min_count)"
             )
         return cls(answer for _, answer in frequent)
 
@@ -272,5 +272,5 @@ def _answers_in_order(table: Any) -> list[Any]:
             raise VocabularyError(f"the class ids of the {len(table)} answers are not 0 to {len(table) - 1}")
         return [by_label[label] for label in range(len(table))]
     raise VocabularyError(
-        f"the file holds a {type(table).__name__}, expected a list of answers or a dict to class ids"
+        f"expected a list of answers or a dict from answers to class ids, got a {type(table).__name__}"
     )

@@ -106,11 +106,11 @@ class NameList:
         for number, line in enumerate(lines):
             synonyms = cleaned(line.split(","))
             if not synonyms:
-                raise DataError(f"{path}: line {number + 1} holds no name; expected one name per line")
+                raise DataError(f"{path}: line {number + 1} has no name; expected one name per line")
             for name in synonyms:
                 if ids.setdefault(name, number) != number:
                     raise DataError(
-                        f"{path}: {name!r} stands in line {ids[name] + 1} and in line {number + 1}"
+                        f"{path}: {name!r} occurs in line {ids[name] + 1} and in line {number + 1}"
                     )
             names.append(synonyms[0])
         if not names:

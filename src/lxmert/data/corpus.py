@@ -74,7 +74,7 @@ class CorpusReport:
         total = sum(source.texts for source in self.sources.values())
         lines = [f"{name}: {_summary(source)}" for name, source in self.sources.items()]
         lines += [
-            f"{setting}: {count:,} listed names are of no image of the sentences"
+            f"{setting}: {count:,} of the listed names match no image of the sentences"
             for setting, count in self.names_of_no_image.items()
         ]
         return [*lines, f"together: {total:,} sentences about {self.images:,} images"]
@@ -159,9 +159,9 @@ def read_corpus(
     missing = image_names.keys() - names.keys()
     if stored is not None and missing and section.missing_images == "error":
         raise DataError(
-            f"{stored.path}: {len(missing):,} images of the sentences are not in it, the first is "
-            f"{stored.missing(min(missing))}; `lxmert extract` adds them, `missing_images: skip` leaves them "
-            "out"
+            f"{stored.path}: {len(missing):,} images of the sentences are missing, starting with "
+            f"{stored.missing(min(missing))}; add them with `lxmert extract`, or leave them out with "
+            "`missing_images: skip`"
         )
     # Usually all nine million sentences can stay as they are.
     if missing:
@@ -169,7 +169,7 @@ def read_corpus(
     if missing or any(image != name for image, name in names.items()):
         texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
     if not texts:
-        raise DataError(f"{directory}: the sources hold no sentence about a wanted image")
+        raise DataError(f"{directory}: the sources contain no sentence about a selected image")
     return _corpus(texts, CorpusReport(reports, 0, len(missing), unmatched))
 
 
@@ -233,8 +233,8 @@ def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
         unmatched = names.never_met
         if len(unmatched) == len(names):
             raise DataError(
-                f"{names.path}: none of its {len(names):,} names is that of an image of the sentences, the "
-                f"first is {unmatched[0]!r}; correct the names, or leave {setting} out"
+                f"{names.path}: none of its {len(names):,} names, starting with {unmatched[0]!r}, matches "
+                f"an image of the sentences; correct the names, or omit {setting}"
             )
         if unmatched:
             counts[setting] = len(unmatched)
@@ -266,7 +266,7 @@ def _summary(source: SourceReport) -> str:
             "regions"
         )
     if source.other_images:
-        facts.append(f"left out {source.other_images:,} about images that are not wanted")
+        facts.append(f"left out {source.other_images:,} about images that are not selected")
     if source.empty:
         facts.append(f"left out {source.empty:,} empty")
     return ", ".join(facts)

@@ -164,12 +164,12 @@ def _jsonl(reader: SourceReader) -> Iterator[ImageText]:
         if len(example.images) != 1:
             raise DataError(
                 f"{reader.path}: the sentence {example.sentence[:40]!r} is about {len(example.images)} "
-                "images; pre-training takes sentences about one"
+                "images; pre-training needs sentences about one image"
             )
         if example.label is False:
             raise DataError(
                 f"{reader.path}: the sentence {example.sentence[:40]!r} has the label false; pre-training "
-                "takes sentences that are true, and makes the others itself"
+                "needs true sentences, and creates the false ones itself"
             )
         yield ImageText(example.image, example.sentence, reader.source, example.answers)
 

@@ -79,15 +79,19 @@ class SourceSection(BaseModel):
     @model_validator(mode="after")
     def _fields_fit_the_kind(self) -> Self:
         if self.annotations is not None and self.kind != "vqa":
-            raise ValueError(f"annotations belongs to kind vqa, not to {self.kind}")
+            raise ValueError(f"annotations can only be used with kind vqa, not with {self.kind}")
         if self.question_types is not None and self.annotations is None:
-            raise ValueError("question_types stand in the annotations of kind vqa, which are not given")
+            raise ValueError(
+                "question_types can only be used with kind vqa and its annotations, which are not set"
+            )
         if self.image_data is not None and self.kind not in _OF_VISUAL_GENOME:
-            raise ValueError(f"image_data belongs to the visual_genome kinds and gqa, not to {self.kind}")
+            raise ValueError(
+                f"image_data can only be used with the visual_genome kinds and gqa, not with {self.kind}"
+            )
         if self.name is not None and self.kind == "lxmert":
-            raise ValueError("an lxmert file names its sources itself; leave name out")
+            raise ValueError("files of kind lxmert name their sources themselves; omit name")
         if self.image_name is not None and self.kind in ("lxmert", "jsonl"):
-            raise ValueError(f"files of kind {self.kind} name their images themselves; leave image_name out")
+            raise ValueError(f"files of kind {self.kind} name their images themselves; omit image_name")
         return self
 
     @model_validator(mode="after")
@@ -101,7 +105,7 @@ class SourceSection(BaseModel):
                 if fault := placeholder_fault(field, template, allowed):
                     raise ValueError(fault)
                 if "{split" in template and self.split is None:
-                    raise ValueError(f"{field} holds {{split}}, but split is not given")
+                    raise ValueError(f"{field} contains {{split}}, but split is not set")
         return self
 
 

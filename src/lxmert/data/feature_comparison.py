@@ -230,7 +230,7 @@ def _pair_names(
 
 
 def _example(source: FeatureSource) -> str:
-    return repr(source.names[0]) if source.names else "none at all"
+    return repr(source.names[0]) if source.names else "(none)"
 
 
 def _mean_of(values: Tensor | None) -> float | None:

@@ -119,11 +119,11 @@ def _manifest(
         if len(row.regions):
             stored = dtype or (existing.feature_dtype if existing else "float32")
             return StoreManifest(row.regions.feature_dim, stored, extractor)
-    raise DataError(f"{path}: no sound row with a box; expected {len(FIELDS)} tab-separated fields per line")
+    raise DataError(f"{path}: no valid row with a box; expected {len(FIELDS)} tab-separated fields per line")
 
 
 def _corrupt(path: Path, line: TsvLine, error: Exception, skip_corrupt: bool) -> Skipped:
     where = f"{path}: line {line.number}"
     if not skip_corrupt:
-        raise DataError(f"{where}: {error} (--skip-corrupt leaves such rows out and lists them)") from error
+        raise DataError(f"{where}: {error} (use --skip-corrupt to skip such rows and list them)") from error
     return Skipped(line.name[:200], where, str(error))

@@ -153,7 +153,7 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
         DataError: the name holds a tab or a line end.
     """
     if set("\t\r\n") & set(name):
-        raise DataError(f"the name {name!r} holds a tab or line end, which a feature file cannot say")
+        raise DataError(f"the name {name!r} contains a tab or line end, which a feature file cannot store")
     objects = len(arrays.boxes_xyxy_px)
     arrays_by_field = {
         "objects_id": arrays.object_ids,
@@ -187,12 +187,12 @@ def _array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.ndarray:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"{key} is no base64 ({error})") from error
+        raise DataError(f"{key} is not base64 ({error})") from error
     per_object = {"boxes": 4, "features": None}.get(key, 1)
     rest = len(data) % (dtype.itemsize * objects) if objects else len(data)
     if rest or (per_object is not None and len(data) != objects * per_object * dtype.itemsize):
         raise DataError(
-            f"{key} holds {len(data):,} bytes, expected {per_object or 'D'} × {dtype.itemsize} for each of "
+            f"{key} has {len(data):,} bytes, expected {per_object or 'D'} × {dtype.itemsize} for each of "
             f"{objects} boxes"
         )
     # A copy, because torch requires writable memory.

@@ -58,7 +58,7 @@ def placeholder_fault(name: str, template: str, allowed: Collection[str]) -> str
     if not unknown:
         return None
     exist = " and ".join(f"{{{field}}}" for field in sorted(allowed, reverse=True))
-    return f"{name} holds {{{min(unknown)}}}, only {exist} may stand there"
+    return f"{name} contains {{{min(unknown)}}}, but only {exist} can be used there"
 
 
 class TaskFiles(FileNames):
@@ -233,6 +233,7 @@ def check_directory(directory: Path) -> Path:
     """
     if not directory.is_dir():
         raise DataError(
-            f"{directory}: no such data directory; `lxmert scenes make {directory} --images 10000` makes one"
+            f"{directory}: no such data directory; `lxmert scenes make {directory} --images 10000` "
+            "generates one"
         )
     return directory

@@ -119,7 +119,7 @@ def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]
     if path.is_dir():
         parts = sorted(path.glob("*.json"), key=lambda part: (len(part.name), part.name))
         if not parts:
-            raise DataError(f"{path}: the folder holds no *.json files; expected the parts of one split")
+            raise DataError(f"{path}: the folder contains no *.json files; expected the parts of one split")
     for part in parts:
         yield from stream_records(part, keyed=True, progress=progress)
 

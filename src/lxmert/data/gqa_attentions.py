@@ -31,7 +31,7 @@ def _attention(record: Record) -> Attention:
     for row in rows:
         if not isinstance(row, list) or not all(map(is_number, row)):
             raise DataError(
-                f"{record.path}: {record.at('attention')} holds {kind_of(row)}, expected lists of finite "
-                "numbers"
+                f"{record.path}: {record.at('attention')} contains {kind_of(row)}, expected lists of "
+                "finite numbers"
             )
     return tuple(tuple(map(float, row)) for row in rows)

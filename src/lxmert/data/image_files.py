@@ -98,9 +98,10 @@ def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
     """
     if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
-            f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the images "
-            "again with the extractor of the recipe or model (an original file that is known to be its work "
-            "is imported under that name, `lxmert features import --extractor-name`)"
+            f"{store.path} was made by {store.extractor}, expected {extractor.identity}: extract the "
+            "images again with the extractor of the recipe or model (if an original file is known to be "
+            "made by that extractor, import it under its name with `lxmert features import "
+            "--extractor-name`)"
         )
 
 
@@ -112,7 +113,7 @@ def require_extractor(extractor: RegionExtractor | None) -> RegionExtractor:
     """
     if extractor is None:
         raise ConfigurationError(
-            "there is no extractor, so images cannot become regions; give a feature store"
+            "there is no extractor, so images cannot be turned into regions; use a feature store"
         )
     return extractor
 

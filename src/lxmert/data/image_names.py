@@ -46,7 +46,7 @@ class ImageList:
             raise DataError(f"{path}: the list of image names cannot be read ({error})") from error
         self._listed = dict.fromkeys(_without_ending(line.strip()) for line in lines if line.strip())
         if not self._listed:
-            raise DataError(f"{path}: holds no image name; expected one a line")
+            raise DataError(f"{path}: contains no image name; expected one per line")
         self._by_end: dict[str, list[str]] = {}
         for name in self._listed:
             for end in ends_of(name):

@@ -29,13 +29,13 @@ class JoinedStores:
 
     def __init__(self, stores: Sequence[FeatureStore]) -> None:
         if not stores:
-            raise DataError("no feature store is given; expected at least one")
+            raise DataError("no feature store was given; expected at least one")
         first = stores[0]
         for store in stores[1:]:
             expected, other = (_identity(each.manifest) for each in (first, store))
             if expected != other:
                 raise DataError(
-                    f"{store.path} holds features of {other[0]!r} ({other[1]} numbers), {first.path} of "
+                    f"{store.path} has features of {other[0]!r} ({other[1]} numbers), but {first.path} of "
                     f"{expected[0]!r} ({expected[1]}); expected one extractor with one list of class names"
                 )
         self._stores = tuple(stores)
@@ -91,7 +91,9 @@ class JoinedStores:
         """See `FeatureStore.read_batch`."""
         positions = np.asarray(positions, np.int64)
         if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
-            raise DataError(f"{self.path}: no image at position {outside[0]}; they hold {len(self):,}")
+            raise DataError(
+                f"{self.path}: no image at position {outside[0]}; the number of images is {len(self):,}"
+            )
         sizes_hw = np.empty((len(positions), 2), np.int64)
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(numbers).tolist():
@@ -114,7 +116,9 @@ class JoinedStores:
 
     def _locate(self, position: int) -> tuple[FeatureStore, int]:
         if not 0 <= position < len(self):
-            raise DataError(f"{self.path}: no image at position {position}; they hold {len(self):,}")
+            raise DataError(
+                f"{self.path}: no image at position {position}; the number of images is {len(self):,}"
+            )
         number = bisect_right(self._starts, position) - 1
         return self._stores[number], position - self._starts[number]
 
@@ -131,7 +135,7 @@ def open_stores(paths: Sequence[str | Path]) -> RegionStore:
     """
     if len({Path(path).resolve() for path in paths}) < len(paths):
         all_paths = " + ".join(map(str, paths))
-        raise DataError(f"{all_paths}: one of them is given twice; expected different feature stores")
+        raise DataError(f"{all_paths}: one of them was given twice; expected different feature stores")
     stores = [FeatureStore(path) for path in paths]
     return stores[0] if len(stores) == 1 else JoinedStores(stores)
 

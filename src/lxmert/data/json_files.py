@@ -124,8 +124,8 @@ class Record:
         # JSON can contain half of a surrogate pair, which no tokenizer accepts.
         if (start := lone_surrogate(text)) is not None:
             raise DataError(
-                f"{self.path}: {place} is {kind_of(text)}, whose character {start} is only half of one, "
-                "as of a cut-off emoji; correct the text"
+                f"{self.path}: {place} is {kind_of(text)}, whose character {start} is half of a surrogate "
+                "pair, as in a cut-off emoji; correct the text"
             )
         return text
 

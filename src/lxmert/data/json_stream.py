@@ -96,7 +96,10 @@ def stream_lists(
             for place, value in _elements(stream, key):
                 yield key, Record(value, path, place)
         if stream.peek():
-            stream.fail("something follows the end (of an object a line the file's name ends in .jsonl)")
+            stream.fail(
+                "unexpected content after the end (a file with one object per line must have a name that "
+                "ends in .jsonl)"
+            )
     for key in lists:
         if key not in found:
             raise DataError(f"{path}: {key} is missing")
@@ -116,13 +119,13 @@ def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> It
             try:
                 value = _DECODER.decode(line)
             except json.JSONDecodeError as error:
-                whole = " (a file with one JSON object a line was expected)" if number == 1 else ""
+                whole = " (expected a file with one JSON object per line)" if number == 1 else ""
                 raise DataError(
                     f"{path}: line {number} is not JSON: {error.msg} at column {error.colno}{whole}"
                 ) from None
             except (ValueError, RecursionError):
                 raise DataError(
-                    f"{path}: line {number} holds a number with too many digits or is nested too deeply"
+                    f"{path}: line {number} contains a number with too many digits or is nested too deeply"
                 ) from None
             yield Record(value, path, f"line {number}")
 
@@ -208,13 +211,13 @@ class _Stream:
         """The first character of the file, "[" or "{"."""
         first = self.peek()
         if first not in ("[", "{"):
-            raise DataError(f"{self._path}: holds no JSON list or object{self.here()}")
+            raise DataError(f"{self._path}: contains no JSON list or object{self.here()}")
         return first
 
     def expect(self, character: str) -> None:
         """Pass over this character; "" stands for the end of the file."""
         if self.peek() != character:
-            self.fail(f"expected {character!r}" if character else "something follows the end")
+            self.fail(f"expected {character!r}" if character else "unexpected content after the end")
         self._position += len(character)
 
     def more(self, *, first: bool, closing: str) -> bool:

@@ -25,7 +25,7 @@ from lxmert.errors import DataError
 
 _FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
 
-OWN_LINES_OF_GQA = "questions of one's own, .jsonl, are of the task vqa; say vqa instead of gqa"
+OWN_LINES_OF_GQA = "your own questions (.jsonl) belong to the task vqa; use vqa instead of gqa"
 """Error message for such a file given as questions of GQA."""
 
 # VQA asked ten people; answers of another number of people are scored as if there had been ten.
@@ -82,7 +82,8 @@ def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
     for field in record.value:
         if field not in _FIELDS and not field.startswith("_"):
             raise DataError(
-                f"{record.path}: {record.at(field)} is no known field; there are {', '.join(_FIELDS)}"
+                f"{record.path}: {record.at(field)} is not a known field; expected one of "
+                f"{', '.join(_FIELDS)}"
             )
     images = tuple(map(labels.shared, _images(record)))
     answers = _answers(record, labels)

@@ -144,11 +144,13 @@ def _own_pairs(record: Record, labels: SharedLabels, before: int) -> list[Nlvr2E
         if identifier.split() != [identifier] or "," in identifier:
             raise DataError(
                 f"{record.path}: {record.at('id')} is {identifier!r}, expected no white space and no "
-                "comma, for which a line of predictions has no room"
+                "comma, which a line of predictions cannot contain"
             )
         left, *right = own.images
         if not right:
-            raise DataError(f"{record.path}: {record.at('image')} names one image, expected left and right")
+            raise DataError(
+                f"{record.path}: {record.at('image')} names one image, expected two, left and right"
+            )
         if own.answers is not None:
             raise DataError(
                 f"{record.path}: {record.place} has answers; a sentence about two images has a "

@@ -37,14 +37,10 @@ def read_own_questions(
                     f"{path}: {record.at('id')} {identifier!r} occurs twice; each question needs its own"
                 )
             if len(own.images) != 1:
-                raise DataError(
-                    f"{path}: {record.at('image')} names two images, expected the one asked about"
-                )
+                raise DataError(f"{path}: {record.at('image')} names two images, expected one")
             if annotated and own.answers is None:
                 raise DataError(f"{path}: {record.place} has neither answer nor answers")
             if annotated and any(not answer.strip() for answer in own.answers or ()):
-                raise DataError(
-                    f"{path}: {record.place} has an empty answer; write what is right, or leave it out"
-                )
+                raise DataError(f"{path}: {record.place} has an empty answer; fill it in, or remove it")
             questions[identifier] = LabelledQuestion(identifier, own.image, own.sentence, own.answers)
     return list(questions.values())

@@ -90,7 +90,8 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         self.rows = _rows(texts, regions)
         if self.settings.mismatch_probability and (self.rows == self.rows[0]).all():
             raise DataError(
-                "all sentences are about one image; expected several, so that a sentence can be another's"
+                "all sentences are about one image; expected several images, so that a sentence can be "
+                "paired with another image"
             )
         self._tokens = TokenTable(
             (text.sentence for text in texts), tokenizer, max_length, progress("Tokenising", len(texts))
@@ -176,8 +177,8 @@ class PretrainingCollator:
         wanted = {"obj", "attr"} & set(self._settings.object_targets)
         if wanted and self._object_labels is None:
             raise DataError(
-                f"{self._regions.extractor} says nothing of the classes of its objects, so they cannot be "
-                "predicted; turn these tasks off, or use a detector that names them"
+                f"{self._regions.extractor} does not provide the classes of its objects, so they cannot "
+                "be predicted; turn off these tasks, or use a detector that names them"
             )
 
     def __call__(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def _rows(texts: Sequence[ImageText], regions: RegionSource) -> np.ndarray:
     missing = sorted(image for image, row in row_by_image.items() if row is None)
     if missing:
         raise DataError(
-            f"{len(missing):,} of {len(row_by_image):,} images have no regions, the first is {missing[0]}; "
-            "`lxmert extract` adds them to a feature store"
+            f"{len(missing):,} of {len(row_by_image):,} images have no regions, starting with "
+            f"{missing[0]}; add them to a feature store with `lxmert extract`"
         )
     return np.fromiter((row_by_image[text.image] for text in texts), np.int32, len(texts))

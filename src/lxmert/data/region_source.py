@@ -108,14 +108,14 @@ def open_regions(
     """
     unique = list(dict.fromkeys(names))
     if not unique:
-        raise DataError(f"{store.path}: no image is asked for")
+        raise DataError(f"{store.path}: no image was requested")
     stored_names = StoredNames(store)
     positions = stored_names.find_all(unique)
     if len(positions) < len(unique):
         first = next(name for name in unique if name not in positions)
         raise DataError(
-            f"{store.path}: {len(unique) - len(positions):,} of {len(unique):,} images are not in it, the "
-            f"first is {stored_names.missing(first)}; `lxmert extract` adds them"
+            f"{store.path}: {len(unique) - len(positions):,} of {len(unique):,} images are missing, "
+            f"starting with {stored_names.missing(first)}; add them with `lxmert extract`"
         )
     stored = StoredRegions(store, positions, feature_dtype)
     if table_bytes(len(unique), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
@@ -160,8 +160,8 @@ class StoredNames:
         if len(matches) > 1:
             one, other = (self._store.name_at(place) for place in matches[:2])
             raise DataError(
-                f"{self._store.path}: several images are called {plain_name(name)!r} there but for folder "
-                f"and ending, such as {one!r} and {other!r}; give {name!r} as it stands there"
+                f"{self._store.path}: several images are called {plain_name(name)!r} apart from folder "
+                f"and extension, such as {one!r} and {other!r}; write {name!r} as it is in the store"
             )
         return matches[0] if matches else None
 
@@ -180,8 +180,8 @@ class StoredNames:
             known = longest_names.get(position, name)
             if not may_be_one_image(known, name):
                 raise DataError(
-                    f"{self._store.path}: has one image for both {known!r} and {name!r}; add the other with "
-                    "`lxmert extract`, or write both names alike if they are the same picture"
+                    f"{self._store.path}: has one image for both {known!r} and {name!r}; add the other "
+                    "with `lxmert extract`, or use one name if they are the same picture"
                 )
             longest_names[position] = max(known, name, key=len)
             positions[name] = position
@@ -190,7 +190,7 @@ class StoredNames:
     def missing(self, name: str) -> str:
         """Describe a missing image: its name, and that of an image in another folder, if any."""
         other = next((self._store.name_at(position) for position in self._alike(name)), None)
-        return name if other is None else f"{name} ({other} there is of another folder)"
+        return name if other is None else f"{name} ({other} in the store is from another folder)"
 
     def _alike(self, name: str) -> Sequence[int]:
         """Positions of images whose names differ from this one in nothing but folder and ending."""

@@ -82,7 +82,8 @@ class RegionTable:
         if size > _MOST_BYTES:
             raise DataError(
                 f"the regions of {len(regions):,} images would take {size / 2**30:.0f} GB of memory (the "
-                f"limit is {_MOST_BYTES / 2**30:.0f}); `lxmert extract` them into a feature store"
+                f"limit is {_MOST_BYTES / 2**30:.0f}); extract them into a feature store with `lxmert "
+                "extract`"
             )
         rows = {image: row for row, image in enumerate(regions)}
         images = list(regions.values())

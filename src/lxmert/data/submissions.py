@@ -209,7 +209,7 @@ def _json_rows(
     for number, (place, row) in enumerate(stream_json(path, progress=progress)):
         if place != f"[{number}]":
             raise DataError(
-                f'{path}: holds one JSON object, expected a list of {{"{form.id_key}": ..., '
+                f'{path}: contains one JSON object, expected a list of {{"{form.id_key}": ..., '
                 f'"{form.answer_key}": ...}}'
             )
         yield _json_row(row, place, form, counter)
@@ -240,8 +240,8 @@ def _csv_text(path: str | Path, predictions: Mapping[str, bool]) -> Iterator[str
             raise DataError(f"{path}: the prediction for {identifier} is {quoted(truth)}, expected a bool")
         if not isinstance(identifier, str) or "," in identifier or identifier.split() != [identifier]:
             raise DataError(
-                f"{path}: the identifier {quoted(identifier)} cannot stand in a line; "
-                "expected a string without commas and white space"
+                f"{path}: the identifier {quoted(identifier)} cannot be written in a line; expected a "
+                "string without commas and white space"
             )
         yield f"{identifier},{truth}\n"
 

@@ -126,7 +126,8 @@ class TaskSplit:
         names = [name.strip() for name in self.name.split(",")]
         if not all(names) or len(set(names)) < len(names):
             raise DataError(
-                f"split {self.name!r}: expected the name of a split, or different ones joined by commas"
+                f"split {self.name!r}: expected the name of a split, or several different names joined by "
+                "commas"
             )
         return names
 
@@ -222,8 +223,8 @@ class SplitExamples:
         by_row = sorted(regions.rows.items(), key=lambda item: item[1])
         if [row for _, row in by_row] != list(range(len(by_row))):
             raise DataError(
-                f"{regions.extractor} says nothing of the classes of its objects, so they cannot be "
-                "predicted; turn object_prediction off, or use a detector that names them"
+                f"{regions.extractor} does not provide the classes of its objects, so they cannot be "
+                "predicted; turn off object_prediction, or use a detector that names them"
             )
         return ObjectLabels.from_images([instances[str(image)] for image, _ in by_row])
 
@@ -240,8 +241,8 @@ class SplitExamples:
         unknown = [image for image in self.homes if image not in by_image]
         if unknown:
             raise DataError(
-                f"{reader.directory}: {len(unknown)} of the {len(self.homes)} {self.split.name} images are "
-                f"not in the instances file, the first is {unknown[0]}"
+                f"{reader.directory}: {len(unknown)} of the {len(self.homes)} {self.split.name} images "
+                f"are not in the instances file, starting with {unknown[0]}"
             )
         return by_image
 
@@ -261,8 +262,8 @@ def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | P
         first = files.setdefault(name, file)
         if first != file:
             raise DataError(
-                f"{origin}: {first} and {file} are both called {name!r}, as folders and endings do not "
-                "count; rename one of them"
+                f"{origin}: {first} and {file} are both called {name!r}, because folders and extensions "
+                "are ignored; rename one of them"
             )
 
 
@@ -279,6 +280,7 @@ def _refuse_repeated(examples: Sequence[TaskExample], origin: str) -> None:
         if example.identifier in seen:
             raise DataError(
                 f"{origin}: {example.identifier} is in more than one of these splits; expected another id "
-                "for each question (own lines without one are called as their file, whatever its folder)"
+                "for each question (your own questions without an id are named after their file, "
+                "regardless of its folder)"
             )
         seen.add(example.identifier)

@@ -94,8 +94,8 @@ def _check_characters(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         if (start := lone_surrogate(sentence)) is not None:
             raise DataError(
-                f"sentence {kind_of(sentence)}: character {start} is only half of one, as of a cut-off "
-                "emoji; correct the text"
+                f"sentence {kind_of(sentence)}: character {start} is half of a surrogate pair, as in a "
+                "cut-off emoji; correct the text"
             )
 
 

@@ -54,8 +54,8 @@ def read_visual_genome_boxes(
     ]
     if chosen is not None and (missing := chosen - {image.get("image_id", int) for image in images}):
         raise DataError(
-            f"{objects_path}: holds no objects of {len(missing)} of the {len(chosen)} images wanted, such as "
-            f"image {min(missing)}"
+            f"{objects_path}: has no objects for {len(missing)} of the {len(chosen)} selected images, "
+            f"such as image {min(missing)}"
         )
     attributes = {} if attributes_path is None else _read_attributes(attributes_path, chosen, progress)
     sizes = {

@@ -85,8 +85,8 @@ def read_vqa(
     """
     if annotations is not None and Path(questions).is_file() and not Path(annotations).exists():
         raise DataError(
-            f"{annotations}: no such file; check the data directory, the split and the file names (questions "
-            "of your own have their answers beside them, in a file that ends in .jsonl)"
+            f"{annotations}: no such file; check the data directory, the split and the file names (your "
+            "own questions are stored together with their answers, in a file that ends in .jsonl)"
         )
     annotated = None if annotations is None else _annotations_by_question(annotations, progress)
     examples: dict[int, VqaExample] = {}
@@ -101,7 +101,7 @@ def read_vqa(
             header[field] = Record({field: value}, questions).optional(field, str)
     if annotated:
         raise DataError(
-            f"{annotations}: {len(annotated)} annotations have no question in {questions}, the first is for "
+            f"{annotations}: {len(annotated)} annotations have no question in {questions}, starting with "
             f"question {min(annotated)}; the two files do not belong together"
         )
     return VqaData(tuple(examples.values()), **header)
@@ -159,7 +159,7 @@ def _joined(
         raise DataError(f"{annotations}: no annotation for question {question_id} of {record.path}")
     if annotated.image_id not in (image_id, _NO_IMAGE):
         raise DataError(
-            f"{annotations}: question {question_id} is about image {annotated.image_id} there, but in "
+            f"{annotations}: question {question_id} is about image {annotated.image_id}, but in "
             f"{record.path} about image {image_id}"
         )
     return replace(annotated, image_id=image_id, question=question)

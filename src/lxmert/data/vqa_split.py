@@ -68,8 +68,8 @@ class VqaReader(SplitReader):
             unknown = [image_id for image_id in image_ids if image_id not in instances]
             if unknown:
                 raise DataError(
-                    f"{path}: {len(unknown)} of the {len(image_ids)} images asked about are not in it, the "
-                    f"first is {unknown[0]}"
+                    f"{path}: {len(unknown)} of the {len(image_ids)} images of the questions are missing, "
+                    f"starting with {unknown[0]}"
                 )
             files = (instances[image_id].file_name for image_id in image_ids)
             refuse_shared_names(path, ((Path(file).stem, file) for file in files))

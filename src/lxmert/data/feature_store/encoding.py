@@ -177,14 +177,15 @@ def stored_name(names: memoryview, entry: Entry) -> bytes:
 
 def _checked_name(name: str) -> bytes:
     if not isinstance(name, str) or not name:
-        raise DataError(f"an image's name is {name!r}; expected a text of at least one character")
+        raise DataError(f"an image's name is {name!r}; expected a string of at least one character")
     try:
         encoded = name_to_bytes(name)
     except UnicodeEncodeError as error:
         raise DataError(f"the image name {name!r} cannot be written as UTF-8; rename the image") from error
     if len(encoded) > _LONGEST_NAME_BYTES:
         raise DataError(
-            f"the image name {name[:40]!r}… has {len(encoded):,} bytes; the most is {_LONGEST_NAME_BYTES:,}"
+            f"the image name {name[:40]!r}… has {len(encoded):,} bytes; the maximum is "
+            f"{_LONGEST_NAME_BYTES:,}"
         )
     return encoded
 
@@ -192,12 +193,12 @@ def _checked_name(name: str) -> bytes:
 def _check_fits(name: str, regions: Regions, manifest: StoreManifest) -> None:
     if regions.extractor != manifest.extractor:
         raise RegionsError(
-            f"{name}: its regions were made by {regions.extractor!r}, the store holds those of "
+            f"{name}: its regions were made by {regions.extractor!r}, but those in the store by "
             f"{manifest.extractor!r}; expected one extractor per store"
         )
     if regions.feature_dim != manifest.feature_dim:
         raise RegionsError(
-            f"{name}: {regions.feature_dim} features per object, the store holds {manifest.feature_dim}"
+            f"{name}: {regions.feature_dim} features per object, but the store has {manifest.feature_dim}"
         )
 
 

@@ -21,7 +21,7 @@ class RankLock:
         if not take_lock(self._descriptor, is_inherited=True):
             self.release()
             raise DataError(
-                f"{folder}: another process is writing to this store as rank {rank}; wait for it, or end it"
+                f"{folder}: another process is writing to this store as rank {rank}; wait for it, or stop it"
             )
 
     def release(self) -> None:

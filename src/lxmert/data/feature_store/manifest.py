@@ -67,7 +67,8 @@ class StoreManifest:
         path = folder / MANIFEST_NAME
         if not folder.is_dir():
             raise DataError(
-                f"{folder}: no such feature store; `lxmert extract` and `lxmert features import` make one"
+                f"{folder}: no such feature store; create one with `lxmert extract` or `lxmert features "
+                "import`"
             )
         if not path.is_file():
             raise DataError(f"{folder}: not a feature store, it has no {MANIFEST_NAME}")
@@ -76,8 +77,9 @@ class StoreManifest:
             raise DataError(f"{path}: format is {manifest.value['format']!r}, expected {FORMAT_NAME!r}")
         if (version := manifest.get("version", int)) != FORMAT_VERSION:
             raise DataError(
-                f"{path}: format version {version}, this lxmert reads version {FORMAT_VERSION}; use the "
-                f"lxmert that made it ({manifest.value.get('made_by', 'unknown')}) or a newer one"
+                f"{path}: format version {version}, but this version of lxmert reads {FORMAT_VERSION}; "
+                f"use the version of lxmert that created it ({manifest.value.get('made_by', 'unknown')}) "
+                "or a newer one"
             )
         try:
             return cls(
@@ -149,5 +151,5 @@ def writing_into(folder: Path) -> Iterator[None]:
 def _names(record: Record, key: str) -> tuple[str, ...] | None:
     names = record.optional(key, list)
     if names is not None and not all(isinstance(name, str) for name in names):
-        raise DataError(f"{record.path}: {key} holds something else than names")
+        raise DataError(f"{record.path}: {key} contains a value that is not a name")
     return None if names is None else tuple(names)

@@ -86,8 +86,8 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     entries = sizes["index"] // ENTRY_BYTES
     if synced > entries:
         raise DataError(
-            f"{files.file('index')}: holds {entries} images, {synced} were written; get the file again, "
-            f"or delete {files.file('synced').name} to go on with what is there"
+            f"{files.file('index')}: has {entries} images, but {synced} were written; get the file again, "
+            f"or delete {files.file('synced').name} to use the images that are there"
         )
     index = map_file(files.file("index"), entries * ENTRY_BYTES)
     extent = _synced_extent(files, index, synced, sizes) if synced else Extent()
@@ -129,13 +129,13 @@ def image_faults(
 ) -> list[str]:
     """What is wrong with the bytes of one image, given the extent of those before it."""
     if (entry.data_offset, entry.name_offset) != (before.next_data_offset, before.names_end):
-        return ["its index entry points to a wrong place"]
+        return ["its index entry points to the wrong place"]
     after = before.after(entry)
     layout = record_layout(entry.objects, manifest.feature_dim, manifest.feature_dtype, entry.flags)
     if entry.data_bytes != layout.size:
         return [f"{entry.data_bytes} bytes of numbers, expected {layout.size} for {entry.objects} objects"]
     if after.data_end > len(data) or after.names_end > len(names):
-        return ["its bytes are cut off"]
+        return ["its data is truncated"]
     faults = []
     if zlib.crc32(data[entry.data_offset : after.data_end]) != entry.data_crc32:
         faults.append("the checksum of its numbers is wrong")
@@ -166,7 +166,7 @@ def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, man
     if wrong.any():
         raise DataError(
             f"{files.file('index')}: the entry of image {int(wrong.argmax())} is damaged; get the file "
-            "again, or see what `lxmert features verify` says"
+            "again, or run `lxmert features verify` for details"
         )
 
 

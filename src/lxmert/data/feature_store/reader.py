@@ -101,7 +101,7 @@ class FeatureStore:
         position = self.find(name) if isinstance(name, str) else None
         if position is None:
             example = f"; names look like {self.name_at(0)!r}" if len(self) else ""
-            raise DataError(f"{self.path}: no image {name!r} among its {len(self):,}{example}")
+            raise DataError(f"{self.path}: no image {name!r} among its {len(self):,} images{example}")
         return position
 
     def find(self, name: str) -> int | None:
@@ -161,7 +161,9 @@ class FeatureStore:
         positions = np.asarray(positions, np.int64)
         rows = np.arange(len(positions)) if rows is None else rows
         if outside := positions[(positions < 0) | (positions >= len(self))].tolist():
-            raise DataError(f"{self.path}: no image at position {outside[0]}; it holds {len(self):,}")
+            raise DataError(
+                f"{self.path}: no image at position {outside[0]}; the number of images is {len(self):,}"
+            )
         sizes_hw = np.empty((len(positions), 2), np.int64)
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(numbers).tolist():
@@ -201,8 +203,9 @@ class FeatureStore:
         room, dim = features.shape[1:]
         if objects > room or dim != self.feature_dim or boxes_xyxy_px.shape != (*features.shape[:2], 4):
             raise DataError(
-                f"{self.path}: images of up to {objects} objects of {self.feature_dim} features, got places "
-                f"of {tuple(features.shape)} for features and {boxes_xyxy_px.shape} for boxes"
+                f"{self.path}: the images have up to {objects} objects with {self.feature_dim} features "
+                f"each, but the arrays to fill have shape {tuple(features.shape)} for features and "
+                f"{boxes_xyxy_px.shape} for boxes"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -224,7 +227,9 @@ class FeatureStore:
 
     def _locate(self, position: int) -> tuple["_MappedPart", Entry]:
         if not 0 <= position < self._starts[-1]:
-            raise DataError(f"{self.path}: no image at position {position}; it holds {len(self):,}")
+            raise DataError(
+                f"{self.path}: no image at position {position}; the number of images is {len(self):,}"
+            )
         number = bisect_right(self._starts, position) - 1
         part = self._parts[number]
         return part, Entry.unpack(part.index, position - self._starts[number])

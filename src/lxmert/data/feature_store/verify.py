@@ -151,7 +151,7 @@ def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advan
         if not faults:
             faults = tally.add(name, entry, data)
         if (other := tally.owners.setdefault(name, place)) != place:
-            faults.append(f"the name occurs before, as {other}")
+            faults.append(f"the name is already used by {other}")
         tally.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
         reached = reached.after(entry)
 

@@ -112,7 +112,7 @@ class FeatureStoreWriter:
             OSError: the disk is full or gone; the store is unchanged, and this image may be tried again.
         """
         if name_from_bytes(image.name) in self:
-            raise DataError(f"{self.path}: the image {name_from_bytes(image.name)!r} is there already")
+            raise DataError(f"{self.path}: the image {name_from_bytes(image.name)!r} is already in the store")
         if self._extent.images and self._extent.next_data_offset + len(image.record) > self._part_bytes:
             self._sync()
             self._open_part(self._part.part + 1, Extent())
@@ -198,20 +198,22 @@ def discard_store(folder: Path) -> None:
 def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, bool]:
     """Create the store, or check that it fits the manifest; returns its manifest and whether it is new."""
     if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file; give a folder for the feature store")
+        raise DataError(f"{folder} is a file; choose a folder for the feature store")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / MANIFEST_NAME).exists():
         foreign = [path.name for path in folder.iterdir() if not path.name.startswith(MANIFEST_NAME)]
         if foreign and not (folder / MANIFEST_NAME).exists():
             raise DataError(
-                f"{folder}: holds {min(foreign)!r} and is no feature store; give a new or empty folder"
+                f"{folder}: contains {min(foreign)!r} and is not a feature store; choose a new or empty "
+                "folder"
             )
         if manifest.write_new(folder):
             return manifest, True
     existing = StoreManifest.read(folder)
     if faults := existing.differences(manifest):
         raise DataError(
-            f"{folder}: this store is of {'; '.join(faults)}; continue it as it is, or make another"
+            f"{folder}: this store has {'; '.join(faults)}; continue it with the same settings, or create "
+            "another store"
         )
     return existing, False
 
