@@ -213,7 +213,7 @@ def test_a_grid_of_a_folder_is_rebuilt_from_its_description(tmp_path):
     assert rebuilt([IMAGES[0]])[0].equals(extractor([IMAGES[0]])[0])
     with pytest.raises(WeightsError, match="not those that the features were made with"):
         build_extractor(spec | {"weights_hash": "0" * 12})
-    with pytest.raises(ConfigurationError, match="made in memory"):
+    with pytest.raises(ConfigurationError, match="created in memory"):
         BackboneGrid(model("vit")).to_dict()
 
 
@@ -238,7 +238,7 @@ def test_crops_of_another_size_than_the_models_own_are_taken_too():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"rows": 2}, "give both"),
+        ({"rows": 2}, "set both"),
         ({"rows": 0, "columns": 2}, "0 rows"),
         ({"rows": 2, "columns": 2.5}, r"2\.5 columns"),
         ({"size": 0}, "whole number of pixels"),
@@ -267,7 +267,7 @@ def test_what_gives_no_grid_is_told_in_one_line():
 
 
 def test_boxes_are_refused():
-    with pytest.raises(RegionsError, match="lays its own boxes"):
+    with pytest.raises(RegionsError, match="places its own boxes"):
         BackboneGrid(model("vit"))([IMAGES[0]], [torch.zeros(0, 4)])
 
 

@@ -246,7 +246,7 @@ def test_a_changed_image_processor_does_not_change_a_described_extractor(tmp_pat
 def test_models_of_memory_need_an_image_processor_and_have_no_description():
     with pytest.raises(ConfigurationError, match="image_processor="):
         TransformersDetector(small_detector())
-    with pytest.raises(ConfigurationError, match="made in memory"):
+    with pytest.raises(ConfigurationError, match="created in memory"):
         detector().to_dict()
     with pytest.raises(ConfigurationError, match="no such image processor"):
         TransformersDetector(small_detector(), image_processor={"image_processor_type": "AutoModel"})

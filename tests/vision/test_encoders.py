@@ -139,7 +139,7 @@ def test_each_image_is_computed_as_if_alone():
 
 def test_given_boxes_demand_boxes_for_every_image():
     extractor = GivenBoxes(PooledPixels(3))
-    with pytest.raises(RegionsError, match="give boxes"):
+    with pytest.raises(RegionsError, match="pass boxes"):
         extractor([noise(5, 5)])
     with pytest.raises(RegionsError, match="1 sets of boxes for 2 images"):
         extractor([noise(5, 5)] * 2, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])])
@@ -178,7 +178,7 @@ def test_tiles_of_any_grid_have_the_area_of_the_image(rows, columns, height, wid
 
 
 def test_a_grid_refuses_boxes_and_impossible_sizes():
-    with pytest.raises(RegionsError, match="lays its own boxes"):
+    with pytest.raises(RegionsError, match="places its own boxes"):
         RegularGrid(2, 2, PooledPixels(1))([noise(5, 5)], [torch.zeros(0, 4)])
     for rows, columns in ((0, 2), (2, -1), (1.5, 2)):
         with pytest.raises(ConfigurationError, match="whole number"):
@@ -330,7 +330,7 @@ def test_a_backbone_of_a_folder_is_rebuilt_from_its_description(tmp_path):
 
 
 def test_a_backbone_of_memory_cannot_be_described():
-    with pytest.raises(ConfigurationError, match="made in memory"):
+    with pytest.raises(ConfigurationError, match="created in memory"):
         BackboneEncoder(tiny_vit()).to_dict()
 
 

@@ -143,7 +143,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
 def test_eight_bits_in_pixels_of_32_are_refused_instead_of_shown_black(file_format):
     picture = Image.fromarray(np.array([[0, 100, 255], [1, 2, 3]], np.int32))
     one_clear_line(
-        encoded(picture, file_format) if file_format else picture, "up to 255 only; expected 16 bits"
+        encoded(picture, file_format) if file_format else picture, "reach only 255; expected 16 bits"
     )
     black = Image.fromarray(np.zeros((2, 3), np.int32))
     assert np.asarray(load_image(black)).max() == 0
@@ -264,7 +264,7 @@ def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
     usual = data.count(b"\xff\xda")
     assert usual > 5
     load_image(with_scans_added(data, 100 - usual))
-    one_clear_line(with_scans_added(data, 101 - usual), "too slow to decode, it has more than 100 scans")
+    one_clear_line(with_scans_added(data, 101 - usual), "too slow to decode: it has more than 100 scans")
     # One that seems to end before, in a comment.
     ended = with_scans_added(data[:2] + b"\xff\xfe\x00\x04\xff\xd9" + data[2:], 101 - usual)
     one_clear_line(ended, "too slow to decode")
@@ -304,7 +304,7 @@ def test_an_address_without_a_picture_is_refused():
             ("absent.png", "404"),
         ):
             assert f"/raw/{name}" in one_clear_line(f"{sites.address}/raw/{name}", words)
-    one_clear_line(f"{sites.address}/raw/notes.txt", "cannot be fetched")
+    one_clear_line(f"{sites.address}/raw/notes.txt", "cannot be downloaded")
 
 
 @pytest.mark.parametrize(

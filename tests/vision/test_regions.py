@@ -70,7 +70,7 @@ def test_half_precision_features_become_float32_and_whole_pixels_float_boxes():
 def test_features_that_are_not_finite_are_refused_with_row_and_column(value):
     features = torch.zeros(3, 5)
     features[1, 4] = value
-    with pytest.raises(RegionsError, match=rf"box 1 hold {value} at column 4") as caught:
+    with pytest.raises(RegionsError, match=rf"box 1 contain {value} at column 4") as caught:
         make_regions(features=features)
     assert "\n" not in str(caught.value)
 
@@ -163,7 +163,7 @@ def test_a_file_that_lacks_what_save_states_is_refused(absent, tmp_path):
     del metadata[absent]
     tensors = {"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "features": torch.ones(1, 2)}
     save_file(tensors, tmp_path / "regions", metadata=metadata)
-    with pytest.raises(RegionsError, match=f"does not state {absent}"):
+    with pytest.raises(RegionsError, match=f"lacks {absent}"):
         Regions.load(tmp_path / "regions")
 
 

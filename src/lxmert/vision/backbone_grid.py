@@ -63,7 +63,7 @@ class BackboneGrid:
         channel_order: str | None = None,
     ) -> None:
         if (rows is None) != (columns is None):
-            raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; give both, or neither")
+            raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; set both, or neither")
         if rows is not None and columns is not None:
             checked_grid(rows, columns)
         self.rows = rows
@@ -96,7 +96,7 @@ class BackboneGrid:
             ConfigurationError: the model does not accept pictures of this size, or returns no map.
         """
         if boxes_xyxy_px is not None:
-            raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
+            raise RegionsError(f"{self.identity} places its own boxes; omit boxes, or use given_boxes")
         return [self._encode(image) for image in as_rgb_list(images)]
 
     def to(self, device: torch.device | str) -> "BackboneGrid":
@@ -138,7 +138,7 @@ class BackboneGrid:
 def _checked_size(size: Any) -> tuple[int, int]:
     if isinstance(size, (list, tuple)):
         if len(size) != 2:
-            raise ConfigurationError(f"a picture size of {size!r}; expected one side, or height and width")
+            raise ConfigurationError(f"picture size is {size!r}; expected one side, or height and width")
         return checked_side(size[0]), checked_side(size[1])
     return (checked_side(size),) * 2
 
@@ -170,6 +170,7 @@ def _token_grid(tokens: int, size_hw: tuple[int, int], config: Any) -> tuple[int
         if height * width == tokens:
             return height, width, 0
     raise ConfigurationError(
-        f"{getattr(config, 'model_type', 'the model')} gives {tokens} tokens for a picture of "
-        f"{size_hw[1]}×{size_hw[0]} pixels (width×height), which is no grid; try another size or model"
+        f"{getattr(config, 'model_type', 'the model')} returns {tokens} tokens for a picture of "
+        f"{size_hw[1]}×{size_hw[0]} pixels (width×height), which do not form a grid; try another size or "
+        "model"
     )

@@ -57,14 +57,14 @@ def decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Imag
         opened = _quietly(lambda: _open(file, max_pixels))
     if opened is None:
         raise ImageError(
-            f"{name}: not an image, or of a format that is not read (JPEG, PNG, GIF, BMP, WebP, TIFF and "
-            "similar are)"
+            f"{name}: not an image, or not in a supported format (JPEG, PNG, GIF, BMP, WebP, TIFF and "
+            "similar)"
         )
     with opened:
         if opened.format in _JPEG_FORMATS and has_too_many_scans(file):
             raise ImageError(
-                f"{name}: too slow to decode, it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} parts "
-                "in all; save it anew"
+                f"{name}: too slow to decode: it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} "
+                "parts in total; save it again"
             )
         return upright_rgb(opened, name, max_pixels)
 

@@ -129,7 +129,7 @@ class TransformersDetector:
             ConfigurationError: the model lacks logits, boxes or states, or does not accept such an image.
         """
         if boxes_xyxy_px is not None:
-            raise RegionsError(f"{self.identity} finds its own boxes; leave boxes out, or use given_boxes")
+            raise RegionsError(f"{self.identity} finds its own boxes; omit boxes, or use given_boxes")
         return [self._detect(image) for image in as_rgb_list(images)]
 
     def to(self, device: torch.device | str) -> "TransformersDetector":
@@ -200,8 +200,8 @@ class TransformersDetector:
         fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
         if any(field is None for field in fields):
             raise ConfigurationError(
-                f"{type(self.model).__name__} gives no logits, pred_boxes and last_hidden_state; expected a "
-                f"DETR-like object detector"
+                f"{type(self.model).__name__} does not return logits, pred_boxes and last_hidden_state; "
+                "expected a DETR-like object detector"
             )
         logits, boxes, states = (field[0].float().cpu() for field in fields if field is not None)
         # YOLOS puts its queries after the picture's patches.
@@ -231,8 +231,8 @@ def _classify(logits: Tensor, config: Any) -> tuple[Tensor, Tensor]:
     classes = len(config.id2label)
     if logits.shape[1] not in (classes, classes + 1):
         raise ConfigurationError(
-            f"{config.model_type} gives {logits.shape[1]} logits per query for the {classes} classes of its "
-            f"id2label; expected as many, or one more for 'no object'"
+            f"{config.model_type} returns {logits.shape[1]} logits per query for the {classes} classes of "
+            "its id2label; expected as many, or one more for 'no object'"
         )
     has_no_object = logits.shape[1] == classes + 1 or not getattr(config, "use_focal_loss", True)
     probabilities = logits.softmax(dim=1)[:, :-1] if has_no_object else logits.sigmoid()
@@ -268,7 +268,8 @@ def _image_processor(given: Any, place: str | None, revision: str | None) -> Any
         return given
     if place is None:
         raise ConfigurationError(
-            "a detector made in memory needs image_processor=, such as transformers' DetrImageProcessorPil()"
+            "a detector created in memory needs image_processor=, such as transformers' "
+            "DetrImageProcessorPil()"
         )
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 

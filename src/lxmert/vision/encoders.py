@@ -35,7 +35,7 @@ class PooledPixels:
 
     def __init__(self, size: int = 8) -> None:
         if not is_whole(size, 1):
-            raise ConfigurationError(f"pooled pixels of size {size!r}; expected a whole number of at least 1")
+            raise ConfigurationError(f"pooled pixel size is {size!r}; expected a whole number of at least 1")
         self.size = size
 
     @property

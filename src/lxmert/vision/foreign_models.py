@@ -50,8 +50,9 @@ def load_config(name: str, place: str, what: str, revision: str | None = None) -
     kinds = {getattr(part, "model_type", None) for part in (config, backbone)}
     if kinds & _TIMM_KINDS and not is_timm_available():
         raise WeightsError(
-            f"{name}: its backbone needs timm, which needs torchvision, and lxmert does without both; use a "
-            f"model whose backbone is part of transformers (for facebook/detr-resnet-50, revision 'no_timm')"
+            f"{name}: its backbone needs timm, which needs torchvision, and lxmert uses neither; use a "
+            "model whose backbone is part of transformers (for facebook/detr-resnet-50, revision "
+            "'no_timm')"
         )
     return config
 
@@ -107,8 +108,8 @@ def require_name(name: str | None, model: nn.Module) -> str:
     """
     if name is None:
         raise ConfigurationError(
-            f"the model {type(model).__name__} was made in memory and cannot be saved by name; save it with "
-            f"save_pretrained and give its folder instead"
+            f"the model {type(model).__name__} was created in memory and cannot be saved by name; save it "
+            "with save_pretrained and pass its folder instead"
         )
     return name
 

@@ -59,14 +59,14 @@ def regions_of_images(
     """
     if extractor is None:
         raise InputError(
-            "this processor has no extractor, so it cannot look at images; give LxmertProcessor an "
-            "extractor=… (--detector NAME on the command line), or call it with regions=… made elsewhere"
+            "this processor has no extractor, so it cannot process images; pass extractor=… to "
+            "LxmertProcessor (--detector NAME on the command line), or call it with regions=…"
         )
     sources = as_image_list(images)
     if boxes is None and extractor.needs_boxes:
         raise RegionsError(
-            f"the extractor {extractor.identity} does not find objects by itself; "
-            f"give boxes=, x1, y1, x2, y2 in pixels for each image (--boxes FILE on the command line)"
+            f"the extractor {extractor.identity} does not find objects by itself; pass boxes=, x1, y1, "
+            "x2, y2 in pixels for each image (--boxes FILE on the command line)"
         )
     boxes_xyxy_px = None if boxes is None else as_boxes_list(boxes, len(sources))
     return extractor(load_images(sources), boxes_xyxy_px)

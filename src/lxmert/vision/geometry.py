@@ -91,7 +91,7 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
         tensor = torch.as_tensor(_in_numbers(boxes))
     except (TypeError, ValueError, RuntimeError) as error:
         raise RegionsError(
-            f"boxes cannot be read as numbers ({error}); give N rows of x1, y1, x2, y2 in pixels"
+            f"boxes cannot be read as numbers ({error}); expected N rows of x1, y1, x2, y2 in pixels"
         ) from error
     if fault := unreadable_fault("set of boxes", tensor):
         raise RegionsError(fault)
@@ -182,7 +182,7 @@ def validate_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
     _reject_first(
         checked,
         ~(clipped[:, 2:] > clipped[:, :2]).all(dim=1),
-        f"nothing of it lies inside the image, which is {width} px wide and {height} px high",
+        f"no part of it is inside the image, which is {width} px wide and {height} px high",
     )
     return clipped
 

@@ -60,7 +60,7 @@ class RegularGrid:
             RegionsError: boxes were given; a grid lays out its own.
         """
         if boxes_xyxy_px is not None:
-            raise RegionsError(f"{self.identity} lays its own boxes; leave boxes out, or use given_boxes")
+            raise RegionsError(f"{self.identity} places its own boxes; omit boxes, or use given_boxes")
         return [
             encode(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
             for image in as_rgb_list(images)

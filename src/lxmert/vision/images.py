@@ -61,8 +61,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
     if isinstance(source, (str, Path)):
         return _read(source, max_pixels)
     raise ImageError(
-        f"an image cannot be a {type(source).__name__}; give a path, bytes, a PIL image, a uint8 array "
-        f"(height, width, 3) or a tensor (3, height, width)"
+        f"an image cannot be a {type(source).__name__}; pass a path, bytes, a PIL image, a uint8 array "
+        "(height, width, 3) or a tensor (3, height, width)"
     )
 
 
@@ -120,7 +120,7 @@ def as_image_list(images: Any) -> list[Any]:
     """
     found = _listed(images)
     if not found:
-        raise ImageError("the list of images is empty; give at least one image")
+        raise ImageError("the list of images is empty; pass at least one image")
     return found
 
 
@@ -145,7 +145,7 @@ def _listed(images: Any) -> list[Any]:
 def _read(source: str | Path, max_pixels: int) -> Image.Image:
     name = str(source)
     if not name.strip():
-        raise ImageError("the name of the image is empty; give the path or address of a picture")
+        raise ImageError("the name of the image is empty; pass the path or URL of a picture")
     if is_address(name):
         return _fetch(name, max_pixels)
     path = typed_path(source)
@@ -153,7 +153,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
         if not path.exists():
             raise ImageError(f"{name}: no such image file")
         if path.is_dir():
-            raise ImageError(f"{name}: a folder, not an image file; give the path of one picture")
+            raise ImageError(f"{name}: a folder, not an image file; pass the path of one picture")
         if not path.is_file():  # To open a pipe is to wait until something writes to it.
             raise ImageError(f"{name}: neither a file nor a link to one (a pipe, a socket, a device)")
         with path.open("rb") as file:

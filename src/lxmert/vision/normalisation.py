@@ -100,8 +100,8 @@ def published_normalisation(place: str) -> Normalisation:
     unsupported = [step for step in _UNSUPPORTED if getattr(processor, step, False)]
     if unsupported:
         raise ConfigurationError(
-            f"{place}: its image processor changes colours in a way that is not followed here "
-            f"({', '.join(unsupported)}); give mean, std and channel_order to go without"
+            f"{place}: its image processor changes colours in a way that is not supported here "
+            f"({', '.join(unsupported)}); pass mean, std and channel_order to do without it"
         )
     scale, offset = _rescaling(processor, place)
     means = _of_each_channel(processor, "image_mean", IMAGENET_MEAN)

@@ -37,8 +37,8 @@ def pad_regions(regions: Sequence[Regions]) -> dict[str, Tensor]:
             )
         if item.extractor != regions[0].extractor:
             raise RegionsError(
-                f"image {index} was looked at by {item.extractor} and image 0 by {regions[0].extractor}; "
-                f"expected one extractor for the whole batch"
+                f"image {index} was processed by {item.extractor} and image 0 by {regions[0].extractor}; "
+                "expected one extractor for the whole batch"
             )
     batch, objects = len(regions), max(1, *map(len, regions))
     device = regions[0].device

@@ -86,7 +86,7 @@ def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
     high = int(values.max())
     if 0 < high <= _LARGEST_8_BIT and int(values.min()) >= 0:
         raise ImageError(
-            f"{name}: 32-bit pixels reach up to {high} only; expected 16 bits, 0..65535 (or uint8 for 0..255)"
+            f"{name}: 32-bit pixels reach only {high}; expected 16 bits, 0..65535 (or uint8 for 0..255)"
         )
 
 
@@ -103,7 +103,7 @@ def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) ->
 
 def _bytes_of_unit(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise ImageError(f"{name}: pixels hold NaN or infinity; expected floats in 0..1")
+        raise ImageError(f"{name}: pixels contain NaN or infinity; expected floats in 0..1")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise ImageError(

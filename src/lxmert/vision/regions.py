@@ -74,7 +74,7 @@ class Regions:
             _set(self, name, _checked_scores(getattr(self, name), name, len(self)))
         devices = {str(tensor.device) for tensor in self._tensors().values()}
         if len(devices) > 1:
-            raise RegionsError(f"tensors lie on {', '.join(sorted(devices))}; move all to one device")
+            raise RegionsError(f"tensors are on {', '.join(sorted(devices))}; move all to one device")
 
     @classmethod
     def trusted(cls, **checked: Any) -> Self:
@@ -175,19 +175,19 @@ class Regions:
         except (OSError, SafetensorError) as error:
             raise RegionsError(f"{path}: cannot be read as regions ({error})") from error
         if metadata.get("format") != _FORMAT or not {"boxes_xyxy_px", "features"} <= tensors.keys():
-            raise RegionsError(f"{path}: holds no regions; expected a file written by Regions.save")
+            raise RegionsError(f"{path}: contains no regions; expected a file written by Regions.save")
         unknown = tensors.keys() - set(_TENSORS)
         if unknown:
             raise RegionsError(f"{path}: unknown entries {', '.join(sorted(unknown))}")
         missing = {"size_hw", "extractor"} - metadata.keys()
         if missing:
             raise RegionsError(
-                f"{path}: does not state {', '.join(sorted(missing))}; write it again with Regions.save"
+                f"{path}: lacks {', '.join(sorted(missing))}; write it again with Regions.save"
             )
         try:
             size_hw = json.loads(metadata["size_hw"])
         except (ValueError, RecursionError) as error:
-            raise RegionsError(f"{path}: size_hw is no JSON ({error}); write it again") from error
+            raise RegionsError(f"{path}: size_hw is not JSON ({error}); write it again") from error
         return cls(**tensors, size_hw=size_hw, extractor=metadata["extractor"])
 
     def __repr__(self) -> str:
@@ -227,7 +227,7 @@ def _checked_size(size_hw: Any) -> tuple[int, int]:
     if height < 1 or width < 1:
         raise RegionsError(f"size_hw is {size_hw!r}; expected a height and a width of at least one pixel")
     if max(height, width) > _LARGEST_SIDE_PX:
-        raise RegionsError(f"size_hw is of more than {_LARGEST_SIDE_PX:,} pixels; no picture is as large")
+        raise RegionsError(f"size_hw is more than {_LARGEST_SIDE_PX:,} pixels; no picture is that large")
     return height, width
 
 
@@ -245,8 +245,8 @@ def _checked_features(features: Any, objects: int) -> Tensor:
         row, column = (int(position) for position in (~finite).nonzero()[0])
         value = converted[row, column].item()
         raise RegionsError(
-            f"features of box {row} hold {value} at column {column}; expected finite numbers, "
-            f"check what made them ({int((~finite).sum())} such values in all)"
+            f"features of box {row} contain {value} at column {column}; expected finite numbers, check "
+            f"what made them ({int((~finite).sum())} such values in total)"
         )
     return converted
 

@@ -65,8 +65,8 @@ class SavedExtractor:
             return build_extractor(self.spec)
         except WeightsError as error:
             raise type(error)(
-                f"{error}. It is named in {self.origin} (names that begin with a dot count from there, other "
-                "folders from where the command runs); correct it, or give another one (--detector, "
+                f"{error}. It is named in {self.origin} (paths that begin with a dot are relative to it, "
+                "other folders to the current folder); correct it, or use another one (--detector, "
                 "extractor=)"
             ) from error
 

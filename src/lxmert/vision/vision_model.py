@@ -141,9 +141,9 @@ class VisionModel:
     def _refuse_random_patches(self) -> None:
         if _RANDOM_PATCHES in inspect.signature(self.model.forward).parameters:
             raise ConfigurationError(
-                f"{type(self.model).__name__} hides patches at random, so that its features differ at every "
-                f"look; save its weights as a model that sees all patches, those of a ViTMAEModel with "
-                f"ViTModel.from_pretrained(…).save_pretrained(…), and give that"
+                f"{type(self.model).__name__} hides patches at random, so its features differ from call "
+                "to call; save its weights as a model that sees all patches (those of a ViTMAEModel with "
+                "ViTModel.from_pretrained(…).save_pretrained(…)), and use that model"
             )
 
     def _interpolates_positions(self) -> bool:
@@ -167,7 +167,7 @@ def checked_side(size: Any) -> int:
         ConfigurationError: it is not an integer of at least 1.
     """
     if not is_whole(size, 1):
-        raise ConfigurationError(f"images of size {size!r}; expected a whole number of pixels of at least 1")
+        raise ConfigurationError(f"image size is {size!r}; expected a whole number of pixels of at least 1")
     return size
 
 
@@ -186,8 +186,8 @@ def _settings_place(name: str) -> str:
         except WeightsError as error:
             reason = first_line(error)
     raise ConfigurationError(
-        f"the model came from {name}, where its normalisation cannot be looked up ({reason}); give mean, std "
-        f"and channel_order"
+        f"the model was loaded from {name}, where its normalisation cannot be found ({reason}); pass "
+        "mean, std and channel_order"
     )
 
 

@@ -175,5 +175,5 @@ def test_what_the_published_file_says_counts(place: str, value: object, field: s
     ],
 )
 def test_a_switch_that_this_detector_lacks_is_refused(place: str, value: object) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{place} is .*, this detector has"):
+    with pytest.raises(ConfigurationError, match=rf"{place} is .*, expected"):
         config_from_published(with_value(place, value))

@@ -359,7 +359,7 @@ def test_a_detector_made_in_memory_cannot_be_described(extract):
             {"min_objects": 2, "score_threshold": "0.2"},
             r"score_threshold must be a number in 0..1, got '0\.2'",
         ),
-        ({"score_threshold": 0.3}, "give a min_objects below 10"),
+        ({"score_threshold": 0.3}, "set min_objects below 10"),
         ({"min_objects": 2, "score_threshold": 1.5}, "1.5"),
     ],
 )

@@ -59,7 +59,7 @@ def draw_weighted(
     check_one_for_each(len(boxes), weights=weights, labels=labels)
     for weight in (*weights, *(weight for _, weight in words)):
         if not -1 <= weight <= 1:
-            raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as shares of the largest")
+            raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as fractions of the largest")
     picture, factor = enlarged(picture, _LEAST_SIDE_PX)
     light = [max(0.0, weight) for weight in weights]
     lit = _lit(picture, (boxes * factor).tolist(), light)

@@ -219,7 +219,7 @@ class FasterRcnnConfig(PreTrainedConfig):
             if names is not None and not isinstance(names, list):
                 yield f"{names_name} must be a list of {size} names, got {names!r}"
             elif names is not None and len(names) != size:
-                yield f"{names_name} holds {len(names)} names for {size} classes"
+                yield f"{names_name} has {len(names)} names for {size} classes"
 
     def _stage_fault(self) -> Iterator[str]:
         blocks = self.stage_blocks
@@ -233,7 +233,7 @@ class FasterRcnnConfig(PreTrainedConfig):
             if count < 1:
                 yield f"stage_blocks gives {stage} no block; it needs at least one"
         if self.feature_stage == "res3" and blocks[2]:
-            yield f"stage_blocks gives res4 {blocks[2]} blocks, but feature_stage is res3: give it 0"
+            yield f"stage_blocks gives res4 {blocks[2]} blocks, but feature_stage is res3: set it to 0"
 
 
 def _as_list(values: Iterable[_T]) -> list[_T]:

@@ -75,8 +75,8 @@ class ExtractionSettings:
         least, most = _how_many(config, *objects)
         if score_threshold is not None and least == most:
             raise ConfigurationError(
-                f"score_threshold is {score_threshold!r}, but {least} objects are taken of every image, "
-                f"whatever their score; give a min_objects below {most}"
+                f"score_threshold is {score_threshold!r}, but {least} objects are kept in every image, "
+                f"whatever their score; set min_objects below {most}"
             )
         selection = SelectionSettings(
             preset=preset,  # type: ignore[arg-type]  # checked there

@@ -176,8 +176,8 @@ class FasterRcnnExtractor:
         """
         if self.name is None:
             raise ConfigurationError(
-                "the detector was made in memory and cannot be saved by name; save it with save_pretrained "
-                "and give its folder to FasterRcnnExtractor"
+                "the detector was created in memory and cannot be saved by name; save it with "
+                "save_pretrained and pass its folder to FasterRcnnExtractor"
             )
         return {
             "kind": "faster_rcnn",
@@ -260,8 +260,8 @@ def detector_folder(name: str | Path) -> str:
         return str(name)
     if "/" not in str(name) or not is_hub_name(str(name)):
         raise WeightsError(
-            f"no detector {str(name)!r}: neither {EMBEDDED_DETECTOR!r} (the embedded one), nor a folder, "
-            f"nor a hub name 'owner/name'"
+            f"unknown detector {str(name)!r}: expected {EMBEDDED_DETECTOR!r} (the embedded one), a "
+            "folder, or a hub name 'owner/name'"
         )
     return str(hub_folder(str(name)))
 

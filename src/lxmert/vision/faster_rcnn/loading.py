@@ -190,5 +190,5 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as YAML ({first_line(error)})") from error
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path}: holds no settings; expected sections such as model and roi_heads")
+        raise WeightsError(f"{path}: contains no settings; expected sections such as model and roi_heads")
     return content

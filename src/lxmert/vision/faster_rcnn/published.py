@@ -90,10 +90,10 @@ def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str
     for place, allowed in _FIXED.items():
         found = _at(known, place)
         if found is not None and found not in allowed:
-            yield f"{place} is {found!r}, this detector has {' or '.join(map(repr, allowed))}"
+            yield f"{place} is {found!r}, expected {' or '.join(map(repr, allowed))}"
     depth = _at(known, "resnets.depth")
     if depth is not None and depth not in list(_BLOCKS_OF_DEPTH):  # It may be a list itself.
-        yield f"resnets.depth is {depth!r}, known are {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
+        yield f"resnets.depth is {depth!r}, expected one of {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
     for name in _ONE_LEVEL:
         levels = values.get(name, [[1]])
         if not (isinstance(levels, list) and len(levels) == 1 and isinstance(levels[0], list)):
