@@ -65,9 +65,12 @@ def test_a_file_larger_than_the_limit_is_refused_before_it_is_read(server: Serve
             return
 
     server.answers["/announced"] = server.answers["/unannounced"] = endless
-    not_fetched(lambda: fetch(f"{server.url}/announced", max_bytes=100_000), "larger than the 100,000 bytes")
     not_fetched(
-        lambda: fetch(f"{server.url}/unannounced", max_bytes=100_000), "larger than the 100,000 bytes"
+        lambda: fetch(f"{server.url}/announced", max_bytes=100_000), "larger than the limit of 100,000 bytes"
+    )
+    not_fetched(
+        lambda: fetch(f"{server.url}/unannounced", max_bytes=100_000),
+        "larger than the limit of 100,000 bytes",
     )
     server.answers["/fits"] = plain(b"x" * 100_000)
     assert len(fetch(f"{server.url}/fits", max_bytes=100_000)) == 100_000
@@ -117,7 +120,7 @@ def test_a_silent_server_does_not_hold_us(server: Server) -> None:
     done = threading.Event()
     server.answers["/silent"] = lambda request: bool(done.wait(20)) and None
     start = time.perf_counter()
-    not_fetched(lambda: fetch(f"{server.url}/silent", timeout_s=0.3), "when the time was up")
+    not_fetched(lambda: fetch(f"{server.url}/silent", timeout_s=0.3), "did not finish in time")
     assert time.perf_counter() - start < 5
     done.set()
 

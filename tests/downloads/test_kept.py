@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     server.answers["/data/table.json"] = plain()
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("LXMERT_HOME", str(tmp_path / "file"))
-    not_fetched(table(server).fetch, "cannot be kept", "LXMERT_HOME")
+    not_fetched(table(server).fetch, "cannot be stored", "LXMERT_HOME")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such permissions there")
@@ -148,7 +148,7 @@ def test_a_home_folder_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch
 def test_out_of_reach_is_told_within_seconds(server: Server) -> None:
     server.stop()
     start = time.perf_counter()
-    not_fetched(table(server).fetch, "cannot be fetched", "table.json")
+    not_fetched(table(server).fetch, "cannot be downloaded", "table.json")
     assert time.perf_counter() - start < 3
 
 

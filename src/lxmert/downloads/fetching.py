@@ -39,7 +39,7 @@ def fetch_bytes(
         DownloadError: not http(s), out of reach, refused, too slow, too large, truncated, or a text page.
     """
     if not url.lower().startswith(("http://", "https://")):
-        raise DownloadError(f"{url}: only http:// and https:// addresses are fetched")
+        raise DownloadError(f"{url}: only http:// and https:// URLs can be downloaded")
     clock = _Clock(timeout_s)
     headers = {"User-Agent": "lxmert", "Accept-Encoding": "identity"}
     try:
@@ -49,19 +49,21 @@ def fetch_bytes(
             kind = answer.headers.get_content_type() if answer.headers.get("Content-Type") else ""
             if wanted_type is not None and kind.startswith("text/"):
                 raise DownloadError(
-                    f"{url}: answers with {kind}, a page instead of an {wanted_type}; "
-                    f"give the address of the file itself"
+                    f"{url}: the server returned {kind}, a page instead of an {wanted_type}; use the URL "
+                    "of the file itself"
                 )
             return _read(answer, url, max_bytes, clock)
     except urllib.error.HTTPError as error:
         reason = " ".join(str(error.reason).split())  # Has several lines for circular redirections.
-        raise DownloadError(f"{url}: the server answers {error.code} {reason}".rstrip()) from error
+        raise DownloadError(f"{url}: the server returned {error.code} {reason}".rstrip()) from error
     except (OSError, HTTPException, ValueError) as error:
         if clock.is_over:
             raise _too_slow(url) from error
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         cause = first_line(cause if isinstance(cause, BaseException) else ValueError(cause))
-        raise DownloadError(f"{url}: cannot be fetched ({cause}); check address and network") from error
+        raise DownloadError(
+            f"{url}: cannot be downloaded ({cause}); check the URL and the network"
+        ) from error
 
 
 class _Clock:
@@ -115,7 +117,7 @@ def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
     content = bytearray()
     while True:
         if max(expected or 0, len(content)) > max_bytes:
-            raise DownloadError(f"{url}: larger than the {max_bytes:,} bytes that are fetched at most")
+            raise DownloadError(f"{url}: larger than the limit of {max_bytes:,} bytes")
         chunk = answer.read1(_CHUNK_BYTES)  # Returns what is available, so that the clock is checked.
         if clock.is_over:
             raise _too_slow(url)
@@ -128,7 +130,7 @@ def _read(answer: Any, url: str, max_bytes: int, clock: _Clock) -> bytes:
 
 
 def _too_slow(url: str) -> DownloadError:
-    return DownloadError(f"{url}: too slow; not all of it had come when the time was up")
+    return DownloadError(f"{url}: too slow; the download did not finish in time")
 
 
 class _Watched(urllib.request.AbstractHTTPHandler):

@@ -57,8 +57,8 @@ class PublishedFile:
             return path
         if os.environ.get(_OFFLINE_VARIABLE, "").upper() in _TRUE:
             raise DownloadError(
-                f"{self.name} is not on this machine yet, and {_OFFLINE_VARIABLE} forbids to fetch it; "
-                f"unset it once, or put the file from {self.url} at {path}"
+                f"{self.name} is not on this machine yet, and {_OFFLINE_VARIABLE} forbids downloading it; "
+                f"unset that variable once, or put the file from {self.url} at {path}"
             )
         content = fetch_bytes(_mirrored(self.url), max_bytes=MAX_PUBLISHED_BYTES)
         if (digest := _sha256(content)) != self.sha256:
@@ -74,8 +74,8 @@ class PublishedFile:
             return path.is_file() and _sha256(path.read_bytes()) == self.sha256
         except OSError as error:
             raise DownloadError(
-                f"{path}: cannot be read ({error.strerror or error}); mend that, or set {CACHE_VARIABLE} to "
-                "another folder"
+                f"{path}: cannot be read ({error.strerror or error}); fix that, or set {CACHE_VARIABLE} "
+                "to another folder"
             ) from error
 
 
@@ -91,7 +91,7 @@ def cache_folder() -> Path:
         return folder.expanduser()
     except RuntimeError as error:  # No such user, or one without a home, as in some containers.
         raise ConfigurationError(
-            f"{folder}: there is no such home folder; set {CACHE_VARIABLE} to a folder that can be written"
+            f"{folder}: no such home folder; set {CACHE_VARIABLE} to a writable folder"
         ) from error
 
 
@@ -107,7 +107,7 @@ def _keep(content: bytes, path: Path) -> None:
         write_whole(path, content)
     except OSError as error:
         raise DownloadError(
-            f"{path}: cannot be kept here ({error}); set {CACHE_VARIABLE} to a folder that can be written"
+            f"{path}: cannot be stored here ({error}); set {CACHE_VARIABLE} to a writable folder"
         ) from error
 
 
