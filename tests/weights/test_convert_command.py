@@ -70,7 +70,7 @@ def test_there_and_back(tmp_path: Path, checkpoint: Path) -> None:
     assert run(checkpoint, tmp_path / "ours", "--heads", 3).exit_code == 0
     result = run(tmp_path / "ours", tmp_path / "BACK.pth", "--to", "original")
     assert result.exit_code == 0, result.output
-    assert "give --heads 3" in result.output
+    assert "use --heads 3" in result.output
     before, after = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "BACK.pth"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -87,7 +87,7 @@ def test_faults_are_errors_of_the_package(tmp_path: Path, checkpoint: Path) -> N
     (tmp_path / "vocab.txt").write_text("\n".join(WORDS[:-1]) + "\n")
     error = run(checkpoint, tmp_path / "x", "--heads", 3, "--vocab", tmp_path / "vocab.txt").exception
     assert isinstance(error, WeightsError)
-    assert "30 word pieces but the checkpoint embeds 31" in str(error)
+    assert "30 word pieces, but the checkpoint embeds 31" in str(error)
     assert not (tmp_path / "x").exists()
 
 

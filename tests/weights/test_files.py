@@ -55,9 +55,9 @@ def test_truncated_files_are_weights_errors(tmp_path: Path, kept: float, zipped:
     [
         ({"state_dict": TENSORS}, "'state_dict' is a dict"),
         ({**TENSORS, "epoch": 3}, "'epoch' is a int"),
-        ({1: torch.ones(1)}, "no flat state dict"),
-        ([torch.ones(1)], "holds a list"),
-        ({}, "holds nothing"),
+        ({1: torch.ones(1)}, "not a flat state dict"),
+        ([torch.ones(1)], "contains a list"),
+        ({}, "contains nothing"),
         ({"a.weight": torch.eye(2).to_sparse()}, "'a.weight' is a sparse_coo tensor"),
     ],
 )
@@ -68,20 +68,20 @@ def test_what_is_no_flat_state_dict_is_named(tmp_path: Path, content: Any, said:
 
 
 def test_absent_file_and_empty_folder_are_weights_errors(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="No checkpoint file"):
+    with pytest.raises(WeightsError, match="no checkpoint file"):
         read_pytorch_file(tmp_path / "none.pth")
-    with pytest.raises(WeightsError, match="No checkpoint file"):
+    with pytest.raises(WeightsError, match="no checkpoint file"):
         read_pytorch_file(tmp_path)
-    with pytest.raises(WeightsError, match="No weights"):
+    with pytest.raises(WeightsError, match="no weights"):
         read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (None, "No configuration in"),
-        ("{", "Cannot read .*config.json"),
-        ("[]", "holds a list; expected a JSON object"),
+        (None, "no configuration in"),
+        ("{", "cannot read .*config.json"),
+        ("[]", "contains a list; expected a JSON object"),
         ('{"model_type": "bert"}', "its model_type is 'bert', expected 'lxmert'"),
         ("{}", "its model_type is None, expected 'lxmert'"),
     ],
@@ -138,8 +138,8 @@ def test_corrupt_safetensors_are_weights_errors(tmp_path: Path, read: Any) -> No
 @pytest.mark.parametrize(
     ("index", "said"),
     [
-        ("{", "no index of shards"),
-        ("[]", "no index"),
+        ("{", "not an index of shards"),
+        ("[]", "not an index"),
         ('{"weight_map": {"a": "../x.bin"}}', "points outside its folder"),
     ],
 )

@@ -121,7 +121,7 @@ def test_settings_without_the_weights_are_no_copy_of_a_model(
     folder = hub_folder(NAME, weights=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME, weights=False) == folder
-    not_fetched(lambda: hub_folder(NAME), NAME, "no whole copy", "HF_HUB_OFFLINE")
+    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
 
 
 def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
@@ -133,7 +133,7 @@ def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME) == folder
     (folder / "model-00002-of-00002.safetensors").unlink()
-    not_fetched(lambda: hub_folder(NAME), NAME, "no whole copy", "HF_HUB_OFFLINE")
+    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy", "HF_HUB_OFFLINE")
 
 
 def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
@@ -144,16 +144,14 @@ def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
     assert names(folder) == {"processor_config.json", "vocab.txt"}
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME, weights=False) == folder
-    not_fetched(lambda: hub_folder(NAME), NAME, "no whole copy")
+    not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy")
 
 
 def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, repository: Path) -> None:
     (repository / "inner").mkdir()
     (repository / "config.json").rename(repository / "inner" / "config.json")
-    not_fetched(
-        lambda: hub_folder(NAME), f"{NAME} on the hub holds no config.json", "there is inner/config.json"
-    )
-    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}), "holds no other/config.json")
+    not_fetched(lambda: hub_folder(NAME), f"{NAME} on the hub has no config.json", "found inner/config.json")
+    not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}), "has no other/config.json")
     not_fetched(lambda: hub_folder(NAME, {"subfolder": "other"}, weights=False), "no other/config.json")
     assert names(hub_folder(NAME, weights=False)) == {"vocab.txt"}
 
@@ -181,7 +179,7 @@ def test_out_of_reach_the_cached_copy_serves(
         folder = hub_folder(NAME)
     assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
     assert hub_folder(NAME, {"local_files_only": True}) == folder
-    not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no whole copy")
+    not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached", "no complete copy")
     not_fetched(lambda: hub_folder("someone/other", {"local_files_only": True}), "switched off")
 
 
@@ -223,7 +221,7 @@ def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(sites: Sites, 
         return (500, b"") if path.endswith("pytorch_model.bin") else whole(path)
 
     sites.reply = broken  # type: ignore[method-assign]
-    not_fetched(lambda: hub_folder(NAME), NAME, "cannot be fetched")
+    not_fetched(lambda: hub_folder(NAME), NAME, "cannot be downloaded")
     sites.reply = whole  # type: ignore[method-assign]
     assert (hub_folder(NAME) / "pytorch_model.bin").read_bytes() == b"weights"
 

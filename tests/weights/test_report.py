@@ -100,7 +100,7 @@ def test_pytorch_bin_folders_load(folder: Path) -> None:
 def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match="Cannot load LxmertForQuestionAnswering"):
+    with pytest.raises(WeightsError, match="cannot load LxmertForQuestionAnswering"):
         load_complete(LxmertForQuestionAnswering, folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
@@ -116,7 +116,7 @@ def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "holds a list"),
+        ("[]", "contains a list"),
         ("{}", "model_type is None"),
         ('{"model_type": "bert"}', "model_type is 'bert'"),
         ('{"model_type": ', "expected a JSON object"),

@@ -85,7 +85,7 @@ def test_an_h5_without_arrays_is_an_error(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "tf_model.h5", "w") as file:
         file.create_group("lxmert")
-    with pytest.raises(WeightsError, match="holds no weights"):
+    with pytest.raises(WeightsError, match="contains no weights"):
         read_folder(tmp_path)
 
 
@@ -93,7 +93,7 @@ def test_an_h5_that_points_at_another_file_is_not_followed(h5_folder: Path, tmp_
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "tf_model.h5", "w") as file:
         file["lxmert"] = h5py.ExternalLink(str(h5_folder / "tf_model.h5"), "/lxmert")
-    with pytest.raises(WeightsError, match="holds no weights"):
+    with pytest.raises(WeightsError, match="contains no weights"):
         read_folder(tmp_path)
 
 

@@ -38,7 +38,9 @@ def bert_folder(name: str) -> Path:
     if path.is_dir():
         return path
     if not is_hub_name(name):
-        raise WeightsError(f"{name}: no such folder; give the folder of a BERT model or its name on the hub")
+        raise WeightsError(
+            f"{name}: no such folder; expected the folder of a BERT model or its name on the hub"
+        )
     return hub_folder(name)
 
 
@@ -62,8 +64,8 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
     )
     if not any(key.startswith("lxmert.encoder.layer.") for key in report.matched) or report.reshaped:
         raise WeightsError(
-            f"{report.summary()}. Expected a BERT of this width and vocabulary, such as bert-base-uncased: "
-            "let the configuration follow it"
+            f"{report.summary()}. Expected a BERT of this hidden size and vocabulary, such as "
+            "bert-base-uncased; adapt the configuration to it"
         )
     model.load_state_dict({key: tensors[key] for key in report.matched}, strict=False)
     model.tie_weights()

@@ -125,7 +125,7 @@ def export_original(
     """
     folder, checkpoint = Path(folder), Path(checkpoint)
     if checkpoint.is_dir():
-        raise WeightsError(f"{str(checkpoint)!r} is a folder; expected the name of a .pth to write.")
+        raise WeightsError(f"{str(checkpoint)!r} is a folder; expected the name of a .pth file to write")
     refuse_file(checkpoint.parent)
     _check_target(checkpoint, overwrite)
     tensors = read_folder(folder)
@@ -157,31 +157,31 @@ def _check_answers_and_vocabulary(
         architecture is Architecture.PRETRAINING and config.task_qa
     )
     if answers is not None and not has_answers:
-        raise WeightsError(
-            "An answer table was given, but the model has no answer head; leave the table out."
-        )
+        raise WeightsError("an answer table was given, but the model has no answer head; omit the table")
     if answers is not None and len(answers) != config.num_qa_labels:
         raise WeightsError(
-            f"The answer table has {len(answers)} answers but the checkpoint scores {config.num_qa_labels}; "
-            "expected one answer per class, in class order."
+            f"the answer table has {len(answers)} answers, but the checkpoint scores "
+            f"{config.num_qa_labels}; expected one answer per class, in class order"
         )
     if vocab_size is not None and vocab_size != config.vocab_size:
         raise WeightsError(
-            f"The vocabulary has {vocab_size} word pieces but the checkpoint embeds {config.vocab_size}; "
-            "expected the vocabulary that the model was trained with."
+            f"the vocabulary has {vocab_size} word pieces, but the checkpoint embeds {config.vocab_size}; "
+            "expected the vocabulary that the model was trained with"
         )
 
 
 def _check_target(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
-        raise WeightsError(f"{str(path)!r} exists already; choose another place or ask to overwrite it.")
+        raise WeightsError(
+            f"{str(path)!r} already exists; choose another name, or overwrite it (--overwrite)"
+        )
 
 
 def _canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     canonical = {canonical_original_name(name): tensor for name, tensor in tensors.items()}
     if len(canonical) != len(tensors):
         raise WeightsError(
-            f"{source!r} holds the same parameter under two names (with and without 'module.')."
+            f"{source!r} contains the same parameter under two names (with and without 'module.')"
         )
     return canonical
 
@@ -199,8 +199,8 @@ def _architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
     if any(name.startswith(("bert.", FINETUNED_ENCODER)) for name in original):
         return Architecture.ENCODER
     raise WeightsError(
-        f"{source!r} is no original LXMERT checkpoint: expected names under 'bert.' or 'lxrt_encoder.', got "
-        f"{', '.join(repr(name) for name in list(original)[:3])}, …."
+        f"{source!r} is not an original LXMERT checkpoint: expected names under 'bert.' or "
+        f"'lxrt_encoder.', got {', '.join(repr(name) for name in list(original)[:3])}, …"
     )
 
 
@@ -226,15 +226,16 @@ def _infer_config(
     sizes: dict[str, Any] = infer_sizes(shapes_of(tensors), architecture)
     if "hidden_size" not in sizes:
         raise IncompleteWeightsError(
-            f"The checkpoint has no word embeddings ({to_original(WORD_EMBEDDINGS, Architecture.ENCODER)}), "
-            "which tell the sizes of the model; expected a complete LXMERT checkpoint."
+            "the checkpoint has no word embeddings "
+            f"({to_original(WORD_EMBEDDINGS, Architecture.ENCODER)}), from which the sizes of the model "
+            "are read; expected a complete LXMERT checkpoint"
         )
     hidden = sizes["hidden_size"]
     if heads is None:
         if hidden != _PAPER_WIDTH:
             raise WeightsError(
-                f"The number of attention heads is not in the checkpoint, and with {hidden} hidden units "
-                f"(the paper's model has {_PAPER_WIDTH}) it cannot be known; pass --heads N (heads=N)."
+                f"the number of attention heads is not in the checkpoint, and with {hidden} hidden units "
+                f"(the paper's model has {_PAPER_WIDTH}) it cannot be inferred; pass --heads N (heads=N)"
             )
         heads = _PAPER_HEADS
     dtypes = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}

@@ -34,8 +34,8 @@ PT_FORMAT = {"format": "pt"}
 _REFUSED = "Weights only load failed"
 
 REFUSED_PICKLE = (
-    "is not a file of tensors only: it is damaged, or holds Python objects, which are refused because "
-    "reading them can run code. Save the model's state_dict() alone and try again."
+    "is damaged, or contains Python objects other than tensors, which are refused because reading them "
+    "can run code; save the model's state_dict() alone and try again"
 )
 
 
@@ -48,17 +48,17 @@ def check_config(folder: str | Path) -> None:
     path = Path(folder) / CONFIG_NAME
     # transformers assumes the default configuration for a local folder without the file.
     if not path.is_file():
-        raise WeightsError(f"No configuration in {str(folder)!r}; expected a {CONFIG_NAME}.")
+        raise WeightsError(f"no configuration in {str(folder)!r}; expected a {CONFIG_NAME}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"Cannot read {str(path)!r}; expected a JSON object.") from error
+        raise WeightsError(f"cannot read {str(path)!r}; expected a JSON object") from error
     if not isinstance(config, dict):
-        raise WeightsError(f"{str(path)!r} holds {_describe(config)}; expected a JSON object.")
+        raise WeightsError(f"{str(path)!r} contains {_describe(config)}; expected a JSON object")
     if config.get("model_type") != "lxmert":
         raise WeightsError(
-            f"{str(path)!r} is no configuration of LXMERT: its model_type is {config.get('model_type')!r}, "
-            "expected 'lxmert'; give the folder of an LXMERT model."
+            f"{str(path)!r} is not an LXMERT configuration: its model_type is "
+            f"{config.get('model_type')!r}, expected 'lxmert'; use the folder of an LXMERT model"
         )
 
 
@@ -76,7 +76,7 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
     path = Path(path)
     if not path.is_file():
         raise WeightsError(
-            f"No checkpoint file at {str(path)!r}; expected a PyTorch file such as model_LXRT.pth."
+            f"no checkpoint file at {str(path)!r}; expected a PyTorch file such as model_LXRT.pth"
         )
     try:
         loaded: Any = torch.load(path, map_location=device, weights_only=True)
@@ -84,27 +84,27 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
         raise WeightsError(_why_unreadable(path, error)) from error
     if not isinstance(loaded, Mapping) or not loaded:
         raise WeightsError(
-            f"{str(path)!r} holds {_describe(loaded)}; expected a state dict of named tensors."
+            f"{str(path)!r} contains {_describe(loaded)}; expected a state dict of named tensors"
         )
     foreign = [
         key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))
     ]
     if foreign:
         raise WeightsError(
-            f"{str(path)!r} is no flat state dict: {foreign[0]!r} is {_describe(loaded[foreign[0]])}, "
-            "expected a tensor. Save the model's state_dict() alone and try again."
+            f"{str(path)!r} is not a flat state dict: {foreign[0]!r} is {_describe(loaded[foreign[0]])}, "
+            "expected a tensor; save the model's state_dict() alone and try again"
         )
     if device != "meta":
         for name, tensor in loaded.items():
             if fault := unreadable_fault(repr(name), tensor):
-                raise WeightsError(f"{str(path)!r}: {fault}.")
+                raise WeightsError(f"{str(path)!r}: {fault}")
     return dict(loaded)
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
     if is_refused_pickle(error):
         return f"{str(path)!r} {REFUSED_PICKLE}"
-    return f"Cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({first_line(error)})."
+    return f"cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({first_line(error)})"
 
 
 def is_refused_pickle(error: BaseException | None) -> bool:
@@ -148,7 +148,7 @@ def refuse_file(folder: Path) -> None:
     """
     file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
     if file is not None:
-        raise WeightsError(f"{str(file)!r} is a file; expected a folder to write into.")
+        raise WeightsError(f"{str(file)!r} is a file; expected a folder to write into")
 
 
 def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], config: LxmertConfig) -> None:
@@ -201,8 +201,8 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / H5_NAME).is_file():
         return [folder / H5_NAME]
     raise WeightsError(
-        f"No weights in {str(folder)!r}; expected {SAFETENSORS_NAME}, {PYTORCH_NAME} (or its shards) "
-        f"or {H5_NAME}."
+        f"no weights in {str(folder)!r}; expected {SAFETENSORS_NAME}, {PYTORCH_NAME} (or its shards) or "
+        f"{H5_NAME}"
     )
 
 
@@ -246,7 +246,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"Cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})."
+            f"cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})"
         ) from error
 
 
@@ -256,12 +256,12 @@ def _shards(index: Path) -> list[str]:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{str(index)!r} is no index of shards: expected JSON with a 'weight_map'."
+            f"{str(index)!r} is not an index of shards: expected JSON with a 'weight_map'"
         ) from error
     outside = [shard for shard in shards if Path(shard).name != shard]
     if outside:
         raise WeightsError(
-            f"{str(index)!r} points outside its folder: {outside[0]!r}; expected plain file names."
+            f"{str(index)!r} points outside its folder: {outside[0]!r}; expected plain file names"
         )
     return shards
 

@@ -38,5 +38,5 @@ def require_weights(name: object, found: str, expected: str | None) -> None:
     if expected is not None and found != expected:
         raise WeightsError(
             f"{name}: its weights (hash {found}) are not those that the features were made with "
-            f"({expected}); get the original weights, or make the extractor anew"
+            f"({expected}); get the original weights, or create the extractor again"
         )

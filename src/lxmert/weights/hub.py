@@ -64,7 +64,7 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
     try:
         commit, files = _on_the_hub(request)
     except HFValidationError as error:
-        raise WeightsError(f"{name!r} is no name of the hub: {first_line(error)}") from error
+        raise WeightsError(f"{name!r} is not a valid hub name: {first_line(error)}") from error
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
         if (cached := _cached_folder(request)) is None:
             raise _unavailable(request, error) from error
@@ -74,7 +74,7 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
         return _fetched_folder(request, commit, files)
     except Exception as error:
         raise WeightsError(
-            f"{name}: cannot be fetched from the hub ({first_line(error)}); try again"
+            f"{name}: cannot be downloaded from the hub ({first_line(error)}); try again"
         ) from error
 
 
@@ -129,14 +129,14 @@ def _unavailable(request: _Request, error: Exception) -> WeightsError:
     what = " or revision" if "revision" in request.options else ""
     if isinstance(error, OfflineModeIsEnabled):
         why = (
-            "its cache holds no whole copy, and asking it is switched off (local_files_only, "
+            "its cache has no complete copy, and access to it is switched off (local_files_only, "
             "HF_HUB_OFFLINE); switch it on once"
         )
     elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
         why = f"no such repository{what}, or no access to it, and no such folder here; check the name"
     else:
-        why = f"cannot be reached ({first_line(error)}), and its cache holds no whole copy; connect once"
-    return WeightsError(f"{request.name} on the hub: {why}, or give a folder")
+        why = f"cannot be reached ({first_line(error)}), and its cache has no complete copy; connect once"
+    return WeightsError(f"{request.name} on the hub: {why}, or use a local folder")
 
 
 def _check_holds_model(request: _Request, files: Collection[str]) -> None:
@@ -146,11 +146,10 @@ def _check_holds_model(request: _Request, files: Collection[str]) -> None:
     if has_model or not (is_empty or request.weights):
         return
     others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
-    advice = (
-        f" (there is {others}: fetch that folder, and give it by its path)" if others else "; check the name"
-    )
+    advice = f" (found {others}: download that folder, and use its path)" if others else "; check the name"
     raise WeightsError(
-        f"{request.name} on the hub holds no {request.prefix}{_MARKERS[0]}, so no model or detector{advice}"
+        f"{request.name} on the hub has no {request.prefix}{_MARKERS[0]}, so it is neither a model nor a "
+        f"detector{advice}"
     )
 
 

@@ -92,7 +92,7 @@ def to_original(name: str, architecture: Architecture, *, data_parallel: bool = 
             return _with_module(translated, architecture) if data_parallel else translated
     raise WeightsError(
         f"{name!r} has no counterpart in the original code: expected a parameter of {architecture} under "
-        f"{', '.join(repr(ours) for ours, _ in _PREFIXES[architecture])}."
+        f"{', '.join(repr(ours) for ours, _ in _PREFIXES[architecture])}"
     )
 
 

@@ -122,7 +122,7 @@ class LoadReport:
         if not self.complete:
             raise IncompleteWeightsError(
                 f"{self.summary()}. Its answers would be partly random: use a checkpoint saved from "
-                f"{self.model}, or fine-tune this one first."
+                f"{self.model}, or fine-tune this one first"
             )
 
 
@@ -160,8 +160,8 @@ def load_reported(
         raise  # the caller's arguments or machine, not the checkpoint
     except Exception as error:  # damaged bytes surface as almost any type
         if is_refused_pickle(error):  # PyTorch's message advises to read the file anyway
-            raise WeightsError(f"A weights file of {source!r} {REFUSED_PICKLE}") from error
-        raise WeightsError(f"Cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
+            raise WeightsError(f"a weights file of {source!r} {REFUSED_PICKLE}") from error
+        raise WeightsError(f"cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
     shapes = shapes_of(model.state_dict())
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
     gaps = set(info["missing_keys"]) | set(reshaped)

@@ -48,7 +48,7 @@ def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]
         import h5py
     except ImportError as error:
         raise MissingExtraError(
-            f'Reading {str(path)!r} needs h5py, which is not installed: pip install "lxmert[keras]"'
+            f'reading {str(path)!r} needs h5py, which is not installed: pip install "lxmert[keras]"'
         ) from error
     tensors: dict[str, Tensor] = {}
     try:
@@ -60,8 +60,8 @@ def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]
                     tensors[name] = take(file[name])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(
-            f"Cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})."
+            f"cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})"
         ) from error
     if not tensors:
-        raise WeightsError(f"{str(path)!r} holds no weights; expected a file saved by a TFLxmert class.")
+        raise WeightsError(f"{str(path)!r} contains no weights; expected a file saved by a TFLxmert class")
     return tensors
