@@ -285,7 +285,7 @@ def test_what_cannot_be_explained_is_refused(predictor: LxmertPredictor, regions
         InputError, match=r"method is 'magic', expected relevance, removal, gradient, attention"
     ):
         explain(predictor, regions, QUESTION, method="magic")
-    with pytest.raises(InputError, match=r"'chartreuse' is none of the \d+ answers"):
+    with pytest.raises(InputError, match=r"'chartreuse' is not one of the \d+ answers"):
         explain(predictor, regions, QUESTION, answer="chartreuse")
     with pytest.raises(InputError, match=r"predictor is a LxmertForQuestionAnswering, expected LxmertPred"):
         explain(predictor.model, regions, QUESTION)  # type: ignore[arg-type]
@@ -334,5 +334,5 @@ def test_scores_that_are_no_numbers_are_refused_as_by_the_predictor(
         lambda: broken.answer(regions, [QUESTION]),
         lambda: explain(broken, regions, QUESTION, method=method),
     ):
-        with pytest.raises(TensorError, match="scores hold NaN"):
+        with pytest.raises(TensorError, match="scores contain NaN"):
             asked()

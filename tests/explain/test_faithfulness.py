@@ -72,7 +72,7 @@ def test_areas_are_trapezoids_between_uneven_shares() -> None:
 
 
 def test_no_question_is_refused() -> None:
-    with pytest.raises(InputError, match="no question at all"):
+    with pytest.raises(InputError, match="no question to measure"):
         faithfulness(PREDICTOR, [], knows, "objects")
 
 

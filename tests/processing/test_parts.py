@@ -116,12 +116,12 @@ def test_stored_settings_can_be_replaced_while_loading(tmp_path):
             ConfigurationError,
             "processor_config.json: not a valid JSON",
         ),
-        ({"processor_config.json": "[]"}, ConfigurationError, "processor_config.json: holds a list"),
+        ({"processor_config.json": "[]"}, ConfigurationError, "processor_config.json: contains a list"),
         ({"processor_config.json": b"\xff{}"}, ConfigurationError, "processor_config.json: not a valid JSON"),
         ({"processor_config.json": '{"max_txt_length": 9}'}, ConfigurationError, "unknown .* max_txt_length"),
         ({"processor_config.json": '{"tokenizer": 9}'}, ConfigurationError, "unknown settings tokenizer"),
         ({"tokenizer_config.json": "{"}, ConfigurationError, "tokenizer_config.json: not a valid JSON"),
-        ({"tokenizer_config.json": "[]"}, ConfigurationError, "tokenizer_config.json: holds a list"),
+        ({"tokenizer_config.json": "[]"}, ConfigurationError, "tokenizer_config.json: contains a list"),
         ({"processor_config.json": '{"extractor": {"kind": "magic"}}'}, ConfigurationError, "'magic'"),
         ({"processor_config.json": '{"max_text_length": "long"}'}, ConfigurationError, "'long'"),
         ({"vocab.txt": None}, InputError, "vocab"),
@@ -138,10 +138,14 @@ def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_pa
 
 
 def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
-    refused(InputError, "no such model folder", lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"))
+    refused(
+        InputError,
+        "neither a model folder nor a hub name",
+        lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"),
+    )
     refused(
         WeightsError,
-        "some/absent-model on the hub: its cache holds no whole copy.*or give a folder",
+        "some/absent-model on the hub: its cache has no complete copy.*or use a local folder",
         lambda: LxmertProcessor.from_pretrained(
             "some/absent-model", local_files_only=True, cache_dir=str(tmp_path)
         ),
@@ -162,7 +166,7 @@ def test_an_extractor_of_memory_stops_saving_before_anything_is_written(tmp_path
     processor = LxmertProcessor(tokenizer(), GivenBoxes(BackboneEncoder(ViTModel(config))), answers=["yes"])
     assert "backbone" in repr(processor)
     assert processor(images=picture(), boxes=BOXES)["visual_feats"].shape == (1, 2, 8)
-    with pytest.raises(ConfigurationError, match="made in memory"):
+    with pytest.raises(ConfigurationError, match="created in memory"):
         processor.save_pretrained(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -256,7 +260,7 @@ def test_a_folder_whose_detector_is_elsewhere_says_where_it_is_named(tmp_path: P
     assert set(loaded(text="the cat")) == TEXTUAL  # Words need no detector.
     assert "extractor=faster_rcnn" in repr(loaded)
     with pytest.raises(
-        WeightsError, match=r"no detector 'mine'.*processor_config.json of .*moved.*--detector"
+        WeightsError, match=r"unknown detector 'mine'.*processor_config.json of .*moved.*--detector"
     ):
         loaded.regions(picture())
     assert LxmertProcessor.from_pretrained(tmp_path / "moved", extractor=None).extractor is None
@@ -280,12 +284,12 @@ def test_a_processor_whose_detector_stays_behind_is_not_published(
     for place in (tmp_path / "model" / "eyes", tmp_path / "eyes"):
         saved_with_detector(tmp_path / "model", place)
         processor = LxmertProcessor.from_pretrained(tmp_path / "model")
-        with pytest.raises(ConfigurationError, match=r"eyes, a folder of this machine.*upload_folder"):
+        with pytest.raises(ConfigurationError, match=r"eyes, a folder on this machine.*upload_folder"):
             processor.push_to_hub("someone/model")
-        with pytest.raises(ConfigurationError, match="a folder of this machine"):
+        with pytest.raises(ConfigurationError, match="a folder on this machine"):
             processor.save_pretrained(tmp_path / "other", push_to_hub=True)
         assert not (tmp_path / "other").exists()
-        with pytest.raises(ConfigurationError, match="a folder of this machine"):
+        with pytest.raises(ConfigurationError, match="a folder on this machine"):
             processor.save_pretrained(tmp_path / "model", push_to_hub=True)  # The mixin sends no folders.
     assert sent == []
     for extractor in (None, FasterRcnnExtractor("scenes"), GivenBoxes(PooledPixels(2))):

@@ -279,8 +279,12 @@ def test_a_model_takes_a_batch_as_it_is():
         ({"text": ["cat", "zebra zebra"]}, TextError, "text 1 has no word"),
         ({"text": "\u200b\u0007"}, TextError, "no word"),
         ({"text": "cat", "text_pair": "zebra"}, TextError, "no word .* 'zebra'"),
-        ({"text": "cat", "text_pair": ["cat", "cat"]}, InputError, "2 text_pair for 1 text"),
-        ({"text_pair": "cat", "images": picture(), "boxes": BOXES}, InputError, "1 text_pair for 0 text"),
+        ({"text": "cat", "text_pair": ["cat", "cat"]}, InputError, "2 texts in text_pair for 1 in text"),
+        (
+            {"text_pair": "cat", "images": picture(), "boxes": BOXES},
+            InputError,
+            "1 texts in text_pair for 0 in text",
+        ),
         (
             {"text": ["cat"] * 2, "images": [picture()] * 3, "boxes": [BOXES] * 3},
             InputError,
@@ -291,7 +295,7 @@ def test_a_model_takes_a_batch_as_it_is():
             InputError,
             "2 images for 1 texts",
         ),
-        ({"text": "cat", "images": picture()}, RegionsError, "give boxes="),
+        ({"text": "cat", "images": picture()}, RegionsError, "pass boxes="),
         ({"text": "cat", "boxes": BOXES}, InputError, "boxes were given without images"),
         ({"images": [picture()] * 2, "boxes": BOXES}, RegionsError, "1 sets of boxes for 2 images"),
         ({"images": picture(), "boxes": [[0, 0, 90, 10]]}, RegionsError, "60 px beyond the right edge"),
@@ -306,10 +310,18 @@ def test_a_model_takes_a_batch_as_it_is():
         ({"regions": [], "text": "cat"}, RegionsError, "list of them"),
         ({"regions": [torch.zeros(3)], "text": "cat"}, RegionsError, "list of them"),
         ({"text": "cat", "max_length": 2}, ConfigurationError, "at least 3"),
-        ({"text": "cat", "text_pair": "red", "max_length": 3}, TextError, "no room left by max_length=3"),
-        ({"text": "zebra cat", "max_length": 3}, TextError, "no room left by max_length=3"),
+        (
+            {"text": "cat", "text_pair": "red", "max_length": 3},
+            TextError,
+            "no word that the model knows within max_length=3",
+        ),
+        (
+            {"text": "zebra cat", "max_length": 3},
+            TextError,
+            "no word that the model knows within max_length=3",
+        ),
         ({"text": "zebra gnu", "max_length": 3}, TextError, "no word that the model knows"),
-        ({"text": ["cat", "what \udcff"]}, TextError, "text 1 is no valid Unicode at character 5"),
+        ({"text": ["cat", "what \udcff"]}, TextError, "text 1 is not valid Unicode at character 5"),
         ({"text": "cat", "images": picture()}, RegionsError, "--boxes FILE"),
     ],
 )
@@ -320,7 +332,7 @@ def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
 @pytest.mark.parametrize(
     ("without_numbers", "words"),
     [
-        (lambda tensor: tensor.to("meta"), "is on the meta device, where tensors hold no numbers"),
+        (lambda tensor: tensor.to("meta"), "is on the meta device, where tensors have no values"),
         (lambda tensor: tensor.to_sparse(), "is a sparse_coo tensor; expected a dense one"),
         (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.quint8), "is a quantized tensor"),
         (lambda tensor: torch.nested.nested_tensor([tensor[0], tensor[1]]), "is a nested tensor"),

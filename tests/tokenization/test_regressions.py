@@ -107,7 +107,7 @@ def test_lower_case_follows_the_fast_class_of_4_57(tokenizer_class):
         (
             ("a b c d", "e f"),
             {"truncation": "only_second", "max_length": 5},
-            "cannot cut to max_length=5 under truncation='only_second'",
+            "cannot truncate to max_length=5 under truncation='only_second'",
         ),
         (("a b c d",), {"truncation": "only_second", "max_length": 4}, "Second sequence not provided"),
     ],
@@ -163,5 +163,5 @@ def test_the_longest_stride_is_taken(tokenizer_class, small, length, special, ex
 def test_a_malformed_tokenizer_config_is_one_clear_error(tokenizer_class, small, tmp_path, content):
     tokenizer_class(small).save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json: (not a valid JSON|holds a)"):
+    with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json: (not a valid JSON|contains a)"):
         tokenizer_class.from_pretrained(tmp_path)

@@ -20,6 +20,6 @@ def attention(case: Case) -> Weights:
     """
     output = case.forward().output
     if not output.cross_encoder_attentions:
-        raise ConfigurationError("the model has no cross-modality layer, so no word looks at any object")
+        raise ConfigurationError("the model has no cross-modality layer, so no word attends to any object")
     to_words, to_objects = output.cross_language_self_attentions[-1], output.cross_encoder_attentions[-1]
     return case.weights(to_words[0, :, 0].mean(dim=0), to_objects[0, :, 0].mean(dim=0))

@@ -88,7 +88,9 @@ class Case:
             raise ConfigurationError("a model in 8 bits cannot be explained; load it without dtype='int8'")
         answers = predictor.processor.require_answers()
         if answer is not None and answer not in answers:
-            raise InputError(f"{answer!r} is none of the {len(answers)} answers that the model chooses from")
+            raise InputError(
+                f"{answer!r} is not one of the {len(answers)} answers that the model chooses from"
+            )
         inputs = predictor.processor(text=[question], regions=[regions]).to(self._model.device)
         self._inputs: dict[str, Tensor] = dict(inputs)
         self.words = _words(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())

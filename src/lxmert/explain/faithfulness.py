@@ -98,7 +98,7 @@ def faithfulness(
         ]
     ]
     if not right:
-        raise InputError("faithfulness of no question at all; give at least one")
+        raise InputError("there is no question to measure; pass at least one")
     most_first, least_first = torch.stack(right).double().mean(dim=0).tolist()  # (2, S)
     return Faithfulness(tuple(shares), tuple(most_first), tuple(least_first))
 

@@ -169,9 +169,9 @@ class ProcessorParts(ProcessorMixin):
         spec = self.to_dict()["extractor"]
         if spec is not None and (names := left_behind(spec)):
             raise ConfigurationError(
-                f"the extractor's model is {names[0]}, a folder of this machine that is not sent along; keep "
-                "it in the folder of the processor and send that whole (huggingface_hub's upload_folder), or "
-                "send it to a repository of its own and name that"
+                f"the extractor's model is {names[0]}, a folder on this machine that is not uploaded with "
+                "it; move it into the folder of the processor and upload that folder (huggingface_hub's "
+                "upload_folder), or upload it to a repository of its own and use that name"
             )
 
     @classmethod
@@ -200,9 +200,7 @@ class ProcessorParts(ProcessorMixin):
         published = published_model(name)
         if not Path(name).is_dir():
             if not is_hub_name(name):
-                raise InputError(
-                    f"{name}: no such model folder, and no name of the hub either; check the path"
-                )
+                raise InputError(f"{name}: neither a model folder nor a hub name; check the path")
             options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
             name = str(hub_folder(name, options, weights=False))
         try:

@@ -135,19 +135,19 @@ class LxmertProcessor(ProcessorParts):
         """
         if self.answers is None:
             raise VocabularyError(
-                "this processor has no answers, so scores cannot be put into words; "
-                f"give answers=… (--answers FILE), or put {ANSWERS_FILE} into the model's folder"
+                "this processor has no answers, so scores cannot be turned into answers; pass answers=… "
+                f"(--answers FILE), or put {ANSWERS_FILE} into the model's folder"
             )
         return self.answers
 
     def _gather_regions(self, images: Any, boxes: Any, regions: Any) -> list[Regions] | None:
         if regions is None:
             if images is None and boxes is not None:
-                raise InputError("boxes were given without images; give both, or ready regions=")
+                raise InputError("boxes were given without images; pass both, or regions=")
             return None if images is None else self.regions(images, boxes)
         if images is not None or boxes is not None:
             raise InputError(
-                "regions are ready objects; give either regions=, or images= with boxes=, not both"
+                "regions already contain objects; pass either regions=, or images= with boxes=, not both"
             )
         return checked_regions(regions)
 

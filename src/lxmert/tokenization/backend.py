@@ -25,7 +25,7 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not a valid JSON file ({error}); save it again") from error
     if not isinstance(settings, dict):
         raise ConfigurationError(
-            f"{path}: holds a {type(settings).__name__}; expected one JSON object of settings"
+            f"{path}: contains a {type(settings).__name__}; expected one JSON object of settings"
         )
     return settings
 
@@ -50,7 +50,7 @@ def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
 def new_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> Tokenizer:
     """Make a bare WordPiece tokenizer."""
     if unk_token is None:
-        raise ConfigurationError("unk_token is None, but WordPiece needs a token for unknown words; name one")
+        raise ConfigurationError("unk_token is None, but WordPiece needs a token for unknown words; set one")
     model = WordPiece(vocabulary, unk_token=str(unk_token), continuing_subword_prefix=prefix)
     return Tokenizer(model)
 
@@ -112,7 +112,7 @@ def completed(options: dict[str, Any], backend: Tokenizer) -> dict[str, Any]:
 def _with_word_pieces(backend: Tokenizer, name: str) -> Tokenizer:
     kind = type(backend.model).__name__
     if kind != "WordPiece":
-        raise VocabularyError(f"{name!r} holds a {kind} tokenizer; LXMERT needs WordPiece")
+        raise VocabularyError(f"{name!r} contains a {kind} tokenizer; LXMERT needs WordPiece")
     if not backend.get_vocab_size(with_added_tokens=False):
         raise VocabularyError(f"the vocabulary of {name!r} is empty; load or train one with words in it")
     return backend

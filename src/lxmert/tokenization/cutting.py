@@ -31,12 +31,13 @@ def clear_truncation_errors(
     truncates = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
     if truncates and max_length is not None and max_length < special:
         raise InputError(
-            f"max_length is {max_length}, expected at least {special}: what is cut keeps its special tokens"
+            f"max_length is {max_length}, expected at least {special}: truncated texts keep their special "
+            "tokens"
         )
     if truncates and stride and max_length is not None and stride >= max_length - special:
         raise InputError(
             f"stride is {stride}, but max_length={max_length} leaves {max(max_length - special, 0)} word "
-            "pieces of text to a part; give a smaller stride or a larger max_length"
+            "pieces of text per part; use a smaller stride or a larger max_length"
         )
     try:
         yield
@@ -44,12 +45,13 @@ def clear_truncation_errors(
         reason = first_line(error)
         if type(error).__name__ == "PanicException" and "stride" in reason:
             raise InputError(
-                f"stride is {stride}, but max_length={max_length} leaves no more word pieces than that to a "
-                "text of the pair; give a smaller stride or a larger max_length"
+                f"stride is {stride}, but max_length={max_length} leaves no more word pieces than that "
+                "for a text of the pair; use a smaller stride or a larger max_length"
             ) from error
         if type(error) is Exception and reason.startswith("Truncation error"):
             raise InputError(
-                f"cannot cut to max_length={max_length} under truncation={truncation_strategy.value!r} "
-                f"({reason}); use truncation='longest_first' or a larger max_length"
+                f"cannot truncate to max_length={max_length} under "
+                f"truncation={truncation_strategy.value!r} ({reason}); use truncation='longest_first' or "
+                "a larger max_length"
             ) from error
         raise

@@ -52,7 +52,7 @@ def never_split_words(words: Iterable[str] | None) -> tuple[str, ...]:
     distinct = tuple(dict.fromkeys(words))
     wrong = [word for word in distinct if not isinstance(word, str) or not word.strip()]
     if wrong:
-        raise ConfigurationError(f"never_split must hold words, got {wrong[0]!r}; remove it")
+        raise ConfigurationError(f"never_split must contain words, got {wrong[0]!r}; remove it")
     # A set has no order: sorted, so that saved files do not depend on the hash seed.
     return tuple(sorted(distinct)) if isinstance(words, set | frozenset) else distinct
 

@@ -38,7 +38,7 @@ def in_tensorflow(encoding: EncodingT) -> EncodingT:
     arrays: dict[str, Any] = {name: np.asarray(values) for name, values in encoding.items()}
     for name, array in arrays.items():
         if array.dtype == object:
-            raise InputError(f"{name} of different lengths make no tensor: give padding=True")
+            raise InputError(f"{name} of different lengths cannot form a tensor: pass padding=True")
         dtype = tf.float32 if array.dtype.kind == "f" else tf.int32
         encoding[name] = tf.constant(array, dtype)
     return encoding

@@ -176,7 +176,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         ready = self.__dict__.get("_assembled", False)
         if ready and key in _FIXED:
             raise AttributeError(
-                f"{key} is fixed when the tokenizer is made; make another one with {key}={value!r}"
+                f"{key} is fixed when the tokenizer is created; create another one with {key}={value!r}"
             )
         super().__setattr__(key, value)
         if ready and key in _MUTABLE:

@@ -49,8 +49,8 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
     special = set(special_tokens)
     if not any(word not in special for word in vocabulary):
         raise VocabularyError(
-            f"the vocabulary holds no word besides the special tokens {sorted(special)}, so every text would "
-            f"become the unknown token; {_WHAT_TO_DO}"
+            f"the vocabulary contains no word besides the special tokens {sorted(special)}, so every text "
+            f"would become the unknown token; {_WHAT_TO_DO}"
         )
 
 
@@ -58,8 +58,8 @@ def missing_vocabulary(where: object) -> VocabularyError:
     """Return the error about a tokenizer made without a vocabulary."""
     if where:
         return VocabularyError(
-            f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a tokenizer "
-            "into it with save_pretrained, or name another folder"
+            f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a "
+            "tokenizer into it with save_pretrained, or choose another folder"
         )
     return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_WHAT_TO_DO}")
 
@@ -73,7 +73,7 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise VocabularyError(
             f"the vocabulary file {str(path)!r} is not UTF-8 text ({error.reason} at byte {error.start}); "
-            "expected one word piece a line"
+            "expected one word piece per line"
         ) from error
     # Only "\n" ends a line: word pieces such as U+2028 are line ends elsewhere. Trailing blanks are
     # stripped, as in the library, unless they are the whole word piece.
@@ -87,15 +87,17 @@ def _numbered(words: Iterable[Any], name: str) -> dict[str, int]:
     vocabulary: dict[str, int] = {}
     for index, word in enumerate(words):
         if not isinstance(word, str):
-            raise VocabularyError(f"{name} holds {word!r} at place {index}; expected a word piece (str)")
+            raise VocabularyError(
+                f"{name} contains {word!r} at position {index}; expected a word piece (str)"
+            )
         if word in vocabulary:
             raise VocabularyError(
-                f"{name} holds {word!r} twice, at places {vocabulary[word]} and {index} (from 0); "
+                f"{name} contains {word!r} twice, at positions {vocabulary[word]} and {index} (from 0); "
                 "each word piece needs one id, remove one of them"
             )
         vocabulary[word] = index
     if not vocabulary:
-        raise VocabularyError(f"{name} is empty; expected one word piece a line or entry")
+        raise VocabularyError(f"{name} is empty; expected one word piece per line or entry")
     return vocabulary
 
 
