@@ -328,7 +328,7 @@ def test_a_smaller_data_set_replaces_a_larger_one_completely(tmp_path: Path):
 @pytest.mark.parametrize("name", ["photo.jpg", "scenes.json"])
 def test_a_directory_of_something_else_is_refused_untouched(tmp_path: Path, name: str):
     (tmp_path / name).write_text("[]")
-    with pytest.raises(InputError, match=r"not empty .*choose a new or empty directory"):
+    with pytest.raises(InputError, match=r"not empty .*choose a new or empty folder"):
         make_scenes(tmp_path, 3, 0, progress=False)
     assert os.listdir(tmp_path) == [name]
 

@@ -215,7 +215,7 @@ def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
 
     others = sorted((thing for thing in scene.objects if thing is not origin), key=lambda o: sign * pixels(o))
     if len(others) < 2:
-        raise AmbiguousProgramError("nearest and farthest need two candidates at least")
+        raise AmbiguousProgramError("nearest and farthest need at least two candidates")
     best = others[0]
     for other in others[1:]:
         near, far = (best, other) if sign > 0 else (other, best)
@@ -226,7 +226,7 @@ def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
 
 def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
     if len(things) < 2:
-        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
+        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected at least two")
     axis, sign = AXES[direction]
     first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
     is_beside(scene, direction, first, second)  # raises if it is not clear
@@ -235,7 +235,7 @@ def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
 
 def _extreme(scene: Scene, which: str, things: Objects) -> SceneObject:
     if len(things) < 2:
-        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected two at least")
+        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected at least two")
     sign = -1 if which == "largest" else 1
     first, second = sorted(things, key=lambda thing: sign * thing.diameter_px)[:2]
     larger(scene, None, first, second)  # raises if it is not clear

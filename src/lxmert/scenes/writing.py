@@ -95,12 +95,12 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 def _claim(folder: Path, arguments: dict[str, int]) -> None:
     """Take over the directory and mark it unfinished."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, expected a directory for the scenes; choose another name")
+        raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
     present = sorted(os.listdir(folder)) if folder.exists() else []
     if present and not any(_is_ours(folder / name) for name in (SUMMARY_FILE, UNFINISHED_FILE)):
         raise InputError(
-            f"{folder} is not empty and holds no made scenes (it has {present[0]!r}); "
-            "choose a new or empty directory"
+            f"{folder} is not empty and contains no generated scenes (it has {present[0]!r}); choose a "
+            "new or empty folder"
         )
     for split in SPLITS:
         (folder / "images" / split).mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterato
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("making scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("generating scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=images)
         for records in made:

@@ -167,7 +167,7 @@ def _choose(scene: Scene, name: str, argument: str, *subjects: Any) -> str:
         return _DIRECTION_OF[first_relation if is_first else second_relation]
     value = _property(scene, name, subjects[0])
     if value not in argument.split("|"):
-        raise AmbiguousProgramError(f"{value} is none of {argument}")
+        raise AmbiguousProgramError(f"{value} is not one of {argument}")
     return value
 
 
