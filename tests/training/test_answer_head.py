@@ -92,5 +92,5 @@ def test_known_rows_are_copied_others_are_zero_and_what_lies_below_stays() -> No
 
 
 def test_a_list_of_another_length_is_refused() -> None:
-    with pytest.raises(VocabularyError, match="scores 3 answers, its answer list has 2"):
+    with pytest.raises(VocabularyError, match="scores 3 answers, but its answer list has 2"):
         set_answers(small_model(3), AnswerVocabulary(["red", "2"]), ["red"])

@@ -82,7 +82,7 @@ def test_what_is_missing_is_named(model_and_processor: Pair, scenes_folder: Path
     no_extractor = LxmertProcessor(processor.tokenizer, answers=processor.answers)
     with pytest.raises(ConfigurationError, match="no extractor"):
         evaluate_model(model, no_extractor, scenes_folder)
-    with pytest.raises(ConfigurationError, match="no task 'vcr'"):
+    with pytest.raises(ConfigurationError, match="unknown task 'vcr'"):
         evaluate_model(model, processor, scenes_folder, task="vcr")
 
 

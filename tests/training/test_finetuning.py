@@ -129,7 +129,9 @@ def test_a_run_is_not_resumed_with_other_data(
     for answer in first["answers"]:
         answer["answer"] = "yes" if first["multiple_choice_answer"] != "yes" else "no"
     path.write_text(json.dumps(annotations))
-    with pytest.raises(ConfigurationError, match=r"with these: changed are the validation examples; restore"):
+    with pytest.raises(
+        ConfigurationError, match=r"with these: they differ in the validation examples; restore"
+    ):
         finetune(recipe, out, resume=True)
     path.write_text(kept)
     # Without its first question each class of the head may mean another answer.
@@ -138,7 +140,7 @@ def test_a_run_is_not_resumed_with_other_data(
     for path in paths:
         values = json.loads(path.read_text())
         path.write_text(json.dumps(values | {path.stem.split("_")[-1]: values[path.stem.split("_")[-1]][1:]}))
-    with pytest.raises(ConfigurationError, match=r"changed are the answers, the training examples, the"):
+    with pytest.raises(ConfigurationError, match=r"they differ in the answers, the training examples, the"):
         finetune(recipe, out, resume=True)
     for path, text in zip(paths, before, strict=True):
         path.write_text(text)
@@ -305,7 +307,7 @@ def test_texts_longer_than_the_model_reads_are_told_before_images_are_looked_at(
     tiny_recipe: Make, tmp_path: Path, max_length: int, multiple: int, places: int
 ) -> None:
     recipe = tiny_recipe(text={"max_length": max_length, "pad_to_multiple_of": multiple})
-    with pytest.raises(ConfigurationError, match=f"of {places} word pieces, the model has 32 places"):
+    with pytest.raises(ConfigurationError, match=f"of {places} word pieces, but the model has 32 positions"):
         finetune(recipe, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
 
@@ -314,7 +316,7 @@ def test_folder_with_something_in_it_is_left_alone(tiny_recipe: Make, tmp_path: 
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="is not empty; add --resume"):
         finetune(tiny_recipe(), tmp_path)
-    with pytest.raises(ConfigurationError, match="holds no run"):
+    with pytest.raises(ConfigurationError, match="contains no run to resume"):
         finetune(tiny_recipe(), tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
     with pytest.raises(ConfigurationError, match="is a file"):
@@ -404,7 +406,7 @@ def test_a_start_whose_name_is_no_hub_name_is_not_looked_for_there(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     tiny_values["model"] = {"from_pretrained": "pretrainde"}
-    with pytest.raises(WeightsError, match="no model 'pretrainde'"):
+    with pytest.raises(WeightsError, match="unknown model 'pretrainde'"):
         finetune(tiny_recipe(), tmp_path / "out")
 
 
@@ -491,7 +493,7 @@ def test_a_store_without_the_test_images_is_told_before_the_first_step(
                 )
     interrupt_at(0)
     data = {"features": str(tmp_path / "store"), "extractor": None}
-    with pytest.raises(DataError, match=r"4 of 4 images are not in it, the first is scenes_test_"):
+    with pytest.raises(DataError, match=r"4 of 4 images are missing, starting with scenes_test_"):
         finetune(tiny_recipe(data=data), tmp_path / "out")
 
 

@@ -136,7 +136,7 @@ def test_consistency_where_entailed_questions_are_not_in_the_file() -> None:
     predictions = perfect(questions)
     unsaid = gqa_scores(predictions, questions)
     assert unsaid.consistency is None
-    assert unsaid.no_consistency == "1 entailed questions are not in the file, the first is 99"
+    assert unsaid.no_consistency == "1 entailed questions are not in the file, starting with 99"
     assert gqa_scores(predictions, questions, consistency="known").consistency == 100
     assert gqa_scores(predictions | {"02": "x"}, questions, consistency="known").consistency == 0
     with pytest.raises(DataError, match="no consistency: 1 entailed questions are not in the file"):
@@ -150,7 +150,7 @@ def test_consistency_where_unbalanced_questions_have_no_prediction() -> None:
     assert gqa_scores(predictions, questions, consistency="known").consistency == 100
     assert gqa_scores(predictions, questions, allow_missing=True).consistency == 50
     assert gqa_scores(perfect(questions), questions, consistency="off").consistency is None
-    with pytest.raises(DataError, match="1 questions have no prediction, the first is 02"):
+    with pytest.raises(DataError, match="1 questions have no prediction, starting with 02"):
         gqa_scores(predictions, questions, consistency="require")
 
 
@@ -161,7 +161,7 @@ def test_missing_predictions_are_refused_or_wrong() -> None:
         question(3, is_balanced=False),
     ]
     choices = {one.question_id: GqaChoices(("yes",), ("yes",)) for one in questions}
-    with pytest.raises(DataError, match="1 of 2 balanced questions have no prediction, the first is 02"):
+    with pytest.raises(DataError, match="1 of 2 balanced questions have no prediction, starting with 02"):
         gqa_scores({"01": "yes"}, questions)
     scores = gqa_scores({"01": "yes"}, questions, choices, allow_missing=True)
     assert (scores.accuracy, scores.validity, scores.missing) == (50, 50, 1)
@@ -303,7 +303,7 @@ class TestGrounding:
             self.score(self.asked(), attention, attention_kind=kind)
 
     def test_what_belongs_to_another_split(self) -> None:
-        with pytest.raises(DataError, match="points at object z"):
+        with pytest.raises(DataError, match="points to object z"):
             self.score(self.asked(question={"0": "z"}), [[1.0]])
         asked = self.asked()
         with pytest.raises(DataError, match="needs the scene graphs"):

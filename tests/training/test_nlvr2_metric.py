@@ -90,7 +90,7 @@ def test_words_that_say_nothing_are_wrong_whatever_the_label() -> None:
 
 def test_missing_predictions_are_refused_or_wrong_and_unknown_ones_ignored() -> None:
     some = {"dev-1-0-0": True, "dev-99-0-0": True}
-    with pytest.raises(DataError, match="4 of 5 examples have no prediction, the first is dev-1-1-0"):
+    with pytest.raises(DataError, match="4 of 5 examples have no prediction, starting with dev-1-1-0"):
         nlvr2_scores(some, EXAMPLES)
     scores = nlvr2_scores(some, EXAMPLES, allow_missing=True)
     assert (scores.accuracy, scores.consistency, scores.missing, scores.unclear) == (0.2, 0, 4, 0)

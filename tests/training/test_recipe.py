@@ -47,11 +47,11 @@ def test_all_faults_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({}, "a vocabulary is needed"),
+        ({}, "a vocabulary is required"),
         ({"from_pretrained": "x", "vocabulary": "scenes"}, "only one of the two"),
         ({"from_pretrained": "x", "config": {"hidden_size": 12}}, "only one of the two"),
-        ({"vocabulary": "scenes", "config": {"num_qa_labels": 3}}, "num_qa_labels must not be given"),
-        ({"vocabulary": "scenes", "config": {"hiden_size": 3}}, "hiden_size: no parameter"),
+        ({"vocabulary": "scenes", "config": {"num_qa_labels": 3}}, "num_qa_labels must not be set"),
+        ({"vocabulary": "scenes", "config": {"hiden_size": 3}}, "hiden_size: not a parameter"),
     ],
 )
 def test_contradictory_models_are_refused(model: dict[str, Any], message: str) -> None:
@@ -66,7 +66,7 @@ def test_no_number_is_infinite(key: str) -> None:
 
 
 def test_places_are_learned_beside_objects_alone() -> None:
-    with pytest.raises(ConfigurationError, match="place_weight works with object_prediction"):
+    with pytest.raises(ConfigurationError, match="place_weight requires object_prediction"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"place_weight": 1.0}})
 
 
@@ -78,14 +78,14 @@ def test_selecting_the_best_epoch_needs_checkpoints_per_epoch() -> None:
 
 def test_unknown_placeholder_in_a_file_name_is_refused() -> None:
     data = {"directory": "d", "files": {"questions": "{part}.json"}}
-    with pytest.raises(ConfigurationError, match=r"questions holds \{part\}"):
+    with pytest.raises(ConfigurationError, match=r"questions contains \{part\}"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": data})
 
 
 def test_only_the_name_of_an_image_depends_on_the_image() -> None:
     files = {"image_name": "{split}/{image_id}.jpg"}
     FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": files}})
-    with pytest.raises(ConfigurationError, match=r"images holds \{image_id\}, only \{split\} may"):
+    with pytest.raises(ConfigurationError, match=r"images contains \{image_id\}, but only \{split\} can"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": {"images": "{image_id}"}}})
 
 
@@ -127,7 +127,7 @@ def test_overrides_change_values_and_make_sections(tmp_path: Path) -> None:
     [
         ("epochs", "not of the form"),
         ("=3", "not of the form"),
-        ("data.directory.deep=3", "directory is no section"),
+        ("data.directory.deep=3", "directory is not a section"),
         ("optimisation.epoch=3", "optimisation.epoch:"),
         ("optimisation.epochs=[", "not YAML"),
     ],
@@ -139,7 +139,8 @@ def test_wrong_overrides_are_refused(tmp_path: Path, override: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "not YAML"), ("- 1", "holds list"), ("", "holds NoneType")]
+    ("text", "message"),
+    [("a: [", "not YAML"), ("- 1", "sections with keys, got list"), ("", "sections with keys, got NoneType")],
 )
 def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.yaml").write_text(text)
@@ -216,10 +217,10 @@ def test_each_task_has_its_own_keys() -> None:
     assert isinstance(FinetuneRecipe.from_dict(SMALLEST | labelled), VqaRecipe)
     labelled["evaluation"] = {"evaluator": "before-2021-03"}
     with pytest.raises(
-        ConfigurationError, match=r"evaluator before-2021-03 scores the official files; others"
+        ConfigurationError, match=r"evaluator before-2021-03 applies only to the official files; others"
     ):
         FinetuneRecipe.from_dict(SMALLEST | labelled)
-    with pytest.raises(ConfigurationError, match=r"task: one of vqa, gqa, nlvr2 expected \(got 'vcr'\)"):
+    with pytest.raises(ConfigurationError, match=r"task: expected one of vqa, gqa, nlvr2 \(got 'vcr'\)"):
         FinetuneRecipe.from_dict(SMALLEST | {"task": "vcr"})
     with pytest.raises(ConfigurationError, match="less than or equal to 1"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "train_share": 1.5}})
@@ -230,7 +231,7 @@ def test_a_section_that_there_is_not_is_named_without_all_that_it_holds() -> Non
     values = {**SMALLEST, "data": {"directory": "scenes", "train": {"sources": sources}}}
     with pytest.raises(ConfigurationError) as caught:
         FinetuneRecipe.from_dict(values, "pretraining.yaml")
-    line = "data.train: Extra inputs are not permitted (got a section of sources)"
+    line = "data.train: Extra inputs are not permitted (got a section with sources)"
     assert str(caught.value) == f"pretraining.yaml: {line}"
     with pytest.raises(ConfigurationError) as caught:
         FinetuneRecipe.from_dict({**SMALLEST, "sources": sources}, "pretraining.yaml")

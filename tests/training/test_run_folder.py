@@ -45,9 +45,9 @@ ONE, TWO = ["rng_state.pth"], ["rng_state_0.pth", "rng_state_1.pth"]
 @pytest.mark.parametrize(
     ("names", "here", "told"),
     [
-        (ONE, 2, "holds a run of 1 process, so it cannot be resumed with 2; start 1 process"),
-        (TWO, 1, "holds a run of 2 processes, so it cannot be resumed with 1; start 2 processes"),
-        (TWO, 4, "holds a run of 2 processes, so it cannot be resumed with 4"),
+        (ONE, 2, "contains a run of 1 process, so it cannot be resumed with 2; start 1 process"),
+        (TWO, 1, "contains a run of 2 processes, so it cannot be resumed with 1; start 2 processes"),
+        (TWO, 4, "contains a run of 2 processes, so it cannot be resumed with 4"),
     ],
 )
 def test_files_of_random_numbers_tell_the_processes_of_a_run_without_a_note(

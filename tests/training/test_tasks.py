@@ -228,7 +228,7 @@ def test_a_pretrained_model_is_the_start(
     else:
         assert new["pair_head.logit_fc.3.weight"].std() > 0
         assert "answers_carried_over" not in prepared.facts
-    with pytest.raises(ConfigurationError, match="LxmertForPreTraining, which is the model of no task"):
+    with pytest.raises(ConfigurationError, match="LxmertForPreTraining, which is not the model of a task"):
         task_of_model(str(pretrained), pretrained)
 
 
@@ -263,7 +263,7 @@ def test_the_commands_tell_what_does_not_fit(
     recipe = FinetuneRecipe.from_dict(values_for(task, tiny_values))
     (tmp_path / "my.yaml").write_text(recipe.to_yaml())
     assert status_of("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
-    assert f"is a recipe of {task}, not of {other}" in capsys.readouterr().err
+    assert f"is a recipe for {task}, not for {other}" in capsys.readouterr().err
     # The other task's head is not there.
     assert status_of("eval", str(folder), str(scenes_folder), "--task", other) == 1
     assert "partly random" in capsys.readouterr().err
@@ -293,7 +293,7 @@ def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
     files["instances"] = "{part}.json"
     (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
     assert status_of("eval", str(folder), str(data)) == 1
-    assert re.search(r"resolved\.yaml: data\.files: .*instances holds \{part\}", capsys.readouterr().err)
+    assert re.search(r"resolved\.yaml: data\.files: .*instances contains \{part\}", capsys.readouterr().err)
 
 
 def test_a_split_is_not_half_scored(run: tuple[str, Path], scenes_folder: Path) -> None:

@@ -56,7 +56,7 @@ def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) ->
     layer = model.get_qa_logit_layer()
     if old is not None and len(old) != layer.weight.shape[0]:
         raise VocabularyError(
-            f"the model scores {layer.weight.shape[0]} answers, its answer list has {len(old)}"
+            f"the model scores {layer.weight.shape[0]} answers, but its answer list has {len(old)}"
         )
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
     sources = matching_rows(old, new)

@@ -68,7 +68,7 @@ def training_arguments(
     has_accelerator = torch.accelerator.is_available()
     if optimisation.precision == "float16" and not has_accelerator:
         raise ConfigurationError(
-            "optimisation.precision is float16, which needs a GPU; without one give bfloat16 or float32"
+            "optimisation.precision is float16, which needs a GPU; without one, use bfloat16 or float32"
         )
     best = saving.select == "best"
     # The best weights are selected among the checkpoints, so there must be one for each evaluation.

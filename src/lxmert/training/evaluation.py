@@ -120,7 +120,8 @@ def answerer_of(
     classes = model.config.num_qa_labels if hasattr(model, "answer_head") else LxmertPairHead.classes
     if len(answers) != classes:
         raise ConfigurationError(
-            f"the model scores {classes} answers, answers.json has {len(answers)} answers; give it its own"
+            f"the model scores {classes} answers, but answers.json has {len(answers)} answers; use the "
+            "answers.json of the model"
         )
     if not len(examples):
         raise DataError(

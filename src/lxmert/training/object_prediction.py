@@ -56,7 +56,8 @@ def check_sees_objects(config: LxmertConfig) -> None:
     """Raise a ConfigurationError unless there is a layer that sees objects."""
     if config.r_layers + config.x_layers == 0:
         raise ConfigurationError(
-            "object prediction needs a layer that sees objects, got r_layers 0 and x_layers 0: raise one"
+            "object prediction needs a layer that processes objects, got r_layers 0 and x_layers 0: raise "
+            "one of them"
         )
 
 

@@ -114,9 +114,9 @@ class OptimisingTrainer(Trainer):
     def _check_finite(self, figure: str, value: float) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"after step {self.state.global_step} the {figure} is {value}, so the run was ended; begin "
-                "anew in another folder with a lower optimisation.peak_learning_rate, a longer warmup or a "
-                "lower max_gradient_norm, and look for NaN in the features"
+                f"after step {self.state.global_step} the {figure} is {value}, so the run was stopped; "
+                "start again in another folder with a lower optimisation.peak_learning_rate, a longer "
+                "warmup or a lower max_gradient_norm, and check the features for NaN"
             )
 
     def watch(

@@ -148,7 +148,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
         DataError: It is refused.
     """
     if not output.absolute().parent.is_dir() or output.is_dir():
-        raise DataError(f"{output} cannot be written: its folder is not there, or it is a folder itself")
+        raise DataError(f"{output} cannot be written: its folder does not exist, or it is itself a folder")
     is_begun = journal_folder(output).is_dir()
     if fault := replacing_fault(output, overwrite=overwrite or is_begun):
         raise DataError(fault)
@@ -171,8 +171,8 @@ def _write(
     if len(labels_of) < len(examples):
         if ranks.is_connected:
             raise DataError(
-                f"{journal.folder} holds {len(labels_of):,} of {len(examples):,} answers; let all processes "
-                "write to the same disk, and run the same again"
+                f"{journal.folder} has {len(labels_of):,} of {len(examples):,} answers; make all "
+                "processes write to the same disk, and run the same command again"
             )
         return False
     in_order = [labels_of[place] for place in range(len(examples))]

@@ -123,7 +123,10 @@ def _feature_dim(processor: LxmertProcessor, store: RegionStore | None) -> int:
     if processor.extractor is not None:
         return processor.extractor.feature_dim
     if store is None:
-        raise ConfigurationError("data.extractor and data.features are both null; regions must come from one")
+        raise ConfigurationError(
+            "data.extractor and data.features are both null; set one of them, since the regions must come "
+            "from one"
+        )
     return store.feature_dim
 
 

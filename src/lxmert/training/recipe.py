@@ -44,9 +44,9 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.from_pretrained is not None and (self.config or self.vocabulary is not None):
-            raise ValueError("from_pretrained brings its own config and vocabulary; give only one of the two")
+            raise ValueError("from_pretrained brings its own config and vocabulary; use only one of the two")
         if self.from_pretrained is None and self.vocabulary is None:
-            raise ValueError("without from_pretrained a vocabulary is needed")
+            raise ValueError("a vocabulary is required without from_pretrained")
         return self
 
     @field_validator("config")
@@ -54,10 +54,10 @@ class ModelSection(Section):
     def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED_FROM_DATA & config.keys())
         if derived:
-            raise ValueError(f"{' and '.join(derived)} must not be given: the data decide")
+            raise ValueError(f"{' and '.join(derived)} must not be set: derived from the data")
         unknown = sorted(config.keys() - inspect.signature(LxmertConfig).parameters.keys())
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no parameter of LxmertConfig")
+            raise ValueError(f"{', '.join(unknown)}: not a parameter of LxmertConfig")
         # Raises ConfigurationError, a ValueError, with all faults.
         LxmertConfig(**config)
         return config
@@ -117,7 +117,9 @@ class OptimisationSection(EncoderLoopSection):
     @model_validator(mode="after")
     def _places_need_objects(self) -> Self:
         if self.place_weight > 0 and not self.object_prediction:
-            raise ValueError("place_weight works with object_prediction: true; leave it out or set that")
+            raise ValueError(
+                "place_weight requires object_prediction: true; omit it, or set object_prediction"
+            )
         return self
 
 
@@ -177,7 +179,7 @@ class FinetuneRecipe(Recipe):
         task = values.get("task", "vqa")
         kind = _RECIPES.get(task) if isinstance(task, str) else None
         if kind is None:
-            raise ConfigurationError(f"{origin}: task: one of {', '.join(_RECIPES)} expected (got {task!r})")
+            raise ConfigurationError(f"{origin}: task: expected one of {', '.join(_RECIPES)} (got {task!r})")
         return kind.from_dict(values, origin)  # type: ignore[return-value]
 
 
@@ -193,8 +195,8 @@ class VqaRecipe(FinetuneRecipe):
     def _evaluator_scores_these_files(self) -> Self:
         if self.data.files.is_labelled and self.evaluation.evaluator != "present":
             raise ValueError(
-                f"evaluation.evaluator {self.evaluation.evaluator} scores the official files; others "
-                "are scored by their soft labels, so leave it out"
+                f"evaluation.evaluator {self.evaluation.evaluator} applies only to the official files; "
+                "others are scored by their soft labels, so omit it"
             )
         return self
 

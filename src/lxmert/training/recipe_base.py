@@ -51,7 +51,7 @@ class Recipe(Section):
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from None
         if not isinstance(values, dict):
-            raise ConfigurationError(f"{path}: holds {type(values).__name__}, expected sections with keys")
+            raise ConfigurationError(f"{path}: expected sections with keys, got {type(values).__name__}")
         for override in overrides:
             apply_override(values, override)
         return cls.from_dict(values, str(path))

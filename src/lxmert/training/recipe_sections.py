@@ -120,8 +120,8 @@ class SavingSection(Section):
     def _best_needs_epochs(self) -> Self:
         if self.select == "best" and self.checkpoint_every_steps is not None:
             raise ValueError(
-                "select: best works with one checkpoint per validation; leave checkpoint_every_steps out"
+                "select: best requires one checkpoint per validation; omit checkpoint_every_steps"
             )
         if self.patience is not None and self.select != "best":
-            raise ValueError("patience works with select: best; leave patience out or change select")
+            raise ValueError("patience requires select: best; omit patience, or change select")
         return self

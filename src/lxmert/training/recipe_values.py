@@ -25,7 +25,7 @@ def all_faults(error: ValidationError) -> str:
 def _shown(value: Any) -> str:
     """A value of a recipe, for a message; of a section, the names of its keys."""
     if isinstance(value, dict):
-        return f"a section of {', '.join(map(str, value)) or 'nothing'}"
+        return f"a section with {', '.join(map(str, value)) or 'nothing'}"
     return textwrap.shorten(repr(value), 80, placeholder=" …")
 
 
@@ -45,7 +45,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
             section[name] = {}
         section = section[name]
         if not isinstance(section, dict):
-            raise ConfigurationError(f"override {override!r}: {name} is no section of the recipe")
+            raise ConfigurationError(f"override {override!r}: {name} is not a section of the recipe")
     try:
         section[names[-1]] = parse_yaml(text)
     except ConfigurationError as error:

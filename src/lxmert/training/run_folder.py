@@ -71,11 +71,11 @@ class RunFolder:
                 network file systems without locks, another process goes unnoticed.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise ConfigurationError(f"{self.path} is a file; give a folder for the run's output")
+            raise ConfigurationError(f"{self.path} is a file; choose a folder for the run's output")
         if self.path.is_dir() and self._is_begun():
             if not resume:
                 raise ConfigurationError(
-                    f"{self.path} is not empty; add --resume to go on with its run, or give another folder"
+                    f"{self.path} is not empty; add --resume to continue its run, or choose another folder"
                 )
             self._refuse_another_recipe(recipe)
             self._refuse_other_processes()
@@ -85,7 +85,8 @@ class RunFolder:
             # Loader processes may outlive a killed run.
             if not take_lock(file.fileno(), is_inherited=False):
                 raise ConfigurationError(
-                    f"another process is running in {self.path}; wait for it, end it, or give another folder"
+                    f"another process is running in {self.path}; wait for it, stop it, or choose another "
+                    "folder"
                 )
             try:
                 write_whole(self.recipe_path, recipe.to_yaml())
@@ -138,8 +139,8 @@ class RunFolder:
         changed = [name for name, value in fingerprints.items() if before.get(name, value) != value]
         if changed:
             raise ConfigurationError(
-                f"{self.path} holds a run with other data, so it cannot be resumed with these: changed are "
-                f"the {', the '.join(changed)}; restore them, or give another folder"
+                f"{self.path} contains a run with other data, so it cannot be resumed with these: they "
+                f"differ in the {', the '.join(changed)}; restore them, or choose another folder"
             )
 
     def read_metrics(self) -> dict[str, Any]:
@@ -183,15 +184,13 @@ class RunFolder:
             return
         name = "1 process" if before == 1 else f"{before} processes"
         raise ConfigurationError(
-            f"{self.path} holds a run of {name}, so it cannot be resumed with {now}; "
-            f"start {name}, or give another folder"
+            f"{self.path} contains a run of {name}, so it cannot be resumed with {now}; start {name}, or "
+            "choose another folder"
         )
 
     def _refuse_another_recipe(self, recipe: Recipe) -> None:
         if not self.recipe_path.is_file():
-            raise ConfigurationError(
-                f"{self.path} holds no run (no {self.recipe_path.name}), so none can be resumed"
-            )
+            raise ConfigurationError(f"{self.path} contains no run to resume (no {self.recipe_path.name})")
         differences = [
             difference
             for difference in recipe.differences(type(recipe).from_yaml(self.recipe_path))
@@ -199,7 +198,7 @@ class RunFolder:
         ]
         if differences:
             raise ConfigurationError(
-                f"{self.path} holds a run of another recipe, so it cannot be resumed with this one: "
+                f"{self.path} contains a run of another recipe, so it cannot be resumed with this one: "
                 + "; ".join(differences)
             )
 
@@ -234,7 +233,8 @@ def writing(what: str) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch's writer
         raise TrainingError(
-            f"{what} could not be written ({error}); make room or mend the folder, and go on with --resume"
+            f"{what} could not be written ({error}); free some disk space or repair the folder, then "
+            "continue with --resume"
         ) from error
 
 

@@ -53,9 +53,10 @@ def check_lengths(text: TextSection, config: LxmertConfig) -> None:
     longest = math.ceil(text.max_length / text.pad_to_multiple_of) * text.pad_to_multiple_of
     if longest > config.max_position_embeddings:
         raise ConfigurationError(
-            f"text.max_length {text.max_length}, padded to a multiple of {text.pad_to_multiple_of}, makes "
-            f"texts of {longest} word pieces, the model has {config.max_position_embeddings} places "
-            "(max_position_embeddings); lower the one or, in a new model, raise the other"
+            f"text.max_length {text.max_length}, padded to a multiple of {text.pad_to_multiple_of}, gives "
+            f"texts of {longest} word pieces, but the model has {config.max_position_embeddings} "
+            "positions (max_position_embeddings); lower text.max_length or, in a new model, raise "
+            "max_position_embeddings"
         )
 
 
@@ -84,8 +85,8 @@ def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokeniz
         if tokenizer.do_lower_case != lower_case:
             actual, expected = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
             raise ConfigurationError(
-                f"text.lower_case is {expected}, but the tokenizer of {model.from_pretrained} has {actual}; "
-                f"give text.lower_case: {actual}"
+                f"text.lower_case is {expected}, but the tokenizer of {model.from_pretrained} has "
+                f"{actual}; set text.lower_case: {actual}"
             )
         return tokenizer
     if model.vocabulary == SCENES:
@@ -141,8 +142,8 @@ def _pretrained(
         )
     if feature_dim != model.config.visual_feat_dim:
         raise ConfigurationError(
-            f"{name} takes {model.config.visual_feat_dim} features per object, the data have "
-            f"{feature_dim}; choose the extractor that it was trained with"
+            f"{name} takes {model.config.visual_feat_dim} features per object, but the data have "
+            f"{feature_dim}; use the extractor that it was trained with"
         )
     facts: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):

@@ -27,7 +27,7 @@ def task_named(name: str) -> Task:
         ConfigurationError: There is none.
     """
     if name not in TASKS:
-        raise ConfigurationError(f"no task {name!r}; expected one of {', '.join(TASKS)}")
+        raise ConfigurationError(f"unknown task {name!r}; expected one of {', '.join(TASKS)}")
     return TASKS[name]
 
 
@@ -54,8 +54,8 @@ def task_of_model(name: str, folder: str | Path) -> Task:
         if task.model_class.__name__ in classes:
             return task
     raise ConfigurationError(
-        f"{name} holds {', '.join(classes) or 'no named model class'}, which is the model of no task; "
-        "fine-tune it first, or say --task"
+        f"{name} contains {', '.join(classes) or 'no named model class'}, which is not the model of a "
+        "task; fine-tune it first, or use --task"
     )
 
 

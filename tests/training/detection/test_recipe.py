@@ -33,7 +33,7 @@ def test_all_faults_are_reported_together() -> None:
         "data.directory: Field required",
         "data.format",
         "(got 'voc')",
-        "images holds {part}, only {split} may stand there",
+        "images contains {part}, but only {split} can be used there",
         "data.attribute_keys",
         "augmentation.mirror_share",
         "augmentation.min_sizes_px.1",
@@ -42,7 +42,7 @@ def test_all_faults_are_reported_together() -> None:
         "optimisation.compile",
         "optimisation.epochs",
         "evaluation.max_detections",
-        "select: best works with one checkpoint per validation",
+        "select: best requires one checkpoint per validation",
         "; loss: ",
     ):
         assert part in message
@@ -52,16 +52,22 @@ def test_all_faults_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"model": {"config": {"num_object_labels": 3}}}, "num_object_labels must not be given"),
-        ({"model": {"config": {"object_names": ["a"]}}}, "object_names must not be given"),
-        ({"model": {"config": {"stem_chanels": 3}}}, "stem_chanels: no parameter of FasterRcnnConfig"),
-        ({"losses": {"anchors": {"per_image": 1}}}, "0.5 of per_image 1 is not one positive"),
-        ({"losses": {"rois": {"positive_share": 0.01}}}, "0.01 of per_image 64 is not one positive"),
-        ({"model": {"config": {"kwargs": 3}}}, "kwargs: no parameter of FasterRcnnConfig"),
+        ({"model": {"config": {"num_object_labels": 3}}}, "num_object_labels must not be set"),
+        ({"model": {"config": {"object_names": ["a"]}}}, "object_names must not be set"),
+        ({"model": {"config": {"stem_chanels": 3}}}, "stem_chanels: not a parameter of FasterRcnnConfig"),
+        ({"losses": {"anchors": {"per_image": 1}}}, "0.5 of per_image 1 is less than one positive"),
+        ({"losses": {"rois": {"positive_share": 0.01}}}, "0.01 of per_image 64 is less than one positive"),
+        ({"model": {"config": {"kwargs": 3}}}, "kwargs: not a parameter of FasterRcnnConfig"),
         ({"model": {"config": {"anchor_sizes_px": 24}}}, "anchor_sizes_px is 24, expected a list"),
-        ({"data": {"directory": "d", "attributes": "none", "attribute_keys": ["color"]}}, "learns none"),
-        ({"data": {"directory": "d", "attributes": "none", "attribute_vocabulary": "a"}}, "learns none"),
-        ({"data": {"directory": "d", "visual_genome_files": {"sizes": "{image_id}"}}}, "sizes holds"),
+        (
+            {"data": {"directory": "d", "attributes": "none", "attribute_keys": ["color"]}},
+            "learns no attributes",
+        ),
+        (
+            {"data": {"directory": "d", "attributes": "none", "attribute_vocabulary": "a"}},
+            "learns no attributes",
+        ),
+        ({"data": {"directory": "d", "visual_genome_files": {"sizes": "{image_id}"}}}, "sizes contains"),
     ],
 )
 def test_contradictions_are_refused(section: dict[str, Any], message: str) -> None:

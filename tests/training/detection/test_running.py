@@ -144,7 +144,7 @@ def test_a_run_is_not_resumed_with_other_boxes(
     content = json.loads(text)
     content["annotations"][0]["bbox"][2] -= 1
     path.write_text(json.dumps(content))
-    with pytest.raises(ConfigurationError, match=f"changed are the {changed} images; restore"):
+    with pytest.raises(ConfigurationError, match=f"they differ in the {changed} images; restore"):
         train_detector(recipe, tmp_path / "out", resume=True)
     path.write_text(text)
     assert train_detector(recipe, tmp_path / "out", resume=True).metrics["training"]["resumed_at_step"] == 3
@@ -262,10 +262,10 @@ def test_the_reading_of_boxes_is_shown(tiny_recipe: Make) -> None:
         ),
         (
             {"object_vocabulary": "{tmp}/names.txt"},
-            "the split train holds no box of the classes wanted, in 12",
+            "the split train has no box of the selected classes; number of images: 12",
         ),
         ({"object_vocabulary": "{tmp}/none.txt"}, "none.txt: the vocabulary cannot be read"),
-        ({"min_count": 10_000}, "holds no box of the classes wanted"),
+        ({"min_count": 10_000}, "has no box of the selected classes"),
     ],
 )
 def test_wrong_data_are_one_clear_error_and_leave_the_folder_free(

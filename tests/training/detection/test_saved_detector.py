@@ -124,7 +124,7 @@ def test_a_vocabulary_of_other_classes_is_refused(
     (tmp_path / "names.txt").write_text("heart\ncircle\n")
     recipe = tiny_recipe(data={"object_vocabulary": str(tmp_path / "names.txt")})
     (trained / "recipe.resolved.yaml").write_text(recipe.to_yaml())
-    with pytest.raises(ConfigurationError, match="its 2 names are not those of the 6 object classes"):
+    with pytest.raises(ConfigurationError, match="its 2 names do not match the 6 object classes"):
         evaluate_detector(str(trained), scenes_folder)
 
 

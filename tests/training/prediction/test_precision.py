@@ -103,7 +103,7 @@ def test_how_many_answers_agree_chooses_the_precision(
         assert (found.agreed >= 63, err) == (True, "")
     else:
         assert found.agreed < 32
-        told = f"note: bfloat16 gives the same answer as float32 to {found.agreed} of 64 questions"
+        told = f"note: bfloat16 gives the same answer as float32 for {found.agreed} of 64 questions"
         assert err == f"{told} (98 % required); using float32 (--dtype bfloat16 to override)\n"
     asked = sum(answered)
     answered.clear()
@@ -185,7 +185,7 @@ def test_8_bits_are_taken_and_how_well_they_agree_is_told(
     assert (status, out) == (0, f"{tmp_path / 'whole.json'}: 640 predictions in int8\n")
     of_comparison = len(answered) - of_answers
     assert of_comparison > 0
-    told = re.fullmatch(r"note: int8 gives the same answer as float32 to (\d+) of 64 questions\n", err)
+    told = re.fullmatch(r"note: int8 gives the same answer as float32 for (\d+) of 64 questions\n", err)
     assert told is not None, err
     assert 63 <= int(told[1]) <= 64
     exact, rounded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "whole"))
@@ -235,7 +235,7 @@ def test_8_bits_that_do_not_agree_are_told_of(
     status, out, err = predict(*words, "--dtype", "int8", "--compile")
     assert (status, out.endswith(" predictions in int8\n")) == (0, True)
     assert re.fullmatch(
-        r"note: int8 gives the same answer as float32 to [12]?\d of 64 questions "
+        r"note: int8 gives the same answer as float32 for [12]?\d of 64 questions "
         r"\(98 % required of bfloat16\)\n",
         err,
     )
@@ -251,7 +251,7 @@ def test_8_bits_that_are_not_compiled_are_refused_before_anything_is_done(
 ) -> None:
     status, _, err = predict(model_of("vqa"), scenes_folder, "-o", tmp_path / "out.json", "--dtype", "int8")
     assert (status, answered, list(tmp_path.iterdir())) == (1, [], [])
-    assert "int8 is for compiled models on a CPU" in err
+    assert "int8 can only be used with compiled models on a CPU" in err
 
 
 def test_of_a_store_fewer_questions_are_enough_to_compare(

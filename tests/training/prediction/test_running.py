@@ -214,7 +214,7 @@ def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
     answered.clear()
     status, _, err = predict(*words, *options)
     assert status == 1
-    assert f"holds the answers of another run ({differs}); finish that one first, or begin" in err
+    assert f"contains the answers of another run ({differs}); finish that run first, or start" in err
     assert err.splitlines()[-1].startswith("lxmert: error: ")
     assert answered == []
     assert journal.read_bytes() == held
@@ -253,7 +253,7 @@ def test_answers_about_other_pictures_are_those_of_another_run(
         ]
     status, _, err = predict(*words, *options)
     assert status == 1
-    assert "holds the answers of another run (images); finish that one first" in err
+    assert "contains the answers of another run (images); finish that run first" in err
 
 
 def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float]) -> list[Path]:
@@ -309,12 +309,12 @@ def test_stored_features_need_no_detector(
     assert run("eval", model, *stored, "--json")[0] == 0
     status, _, err = run("predict", model, scenes_folder, "-q", "-o", tmp_path / "looked.json")
     assert status == 1
-    assert "no detector '../gone'" in err
+    assert "unknown detector '../gone'" in err
     settings["extractor_identity"] = "another"  # Only the detector itself can tell then.
     file.write_text(json.dumps(settings))
     status, _, err = run("eval", model, *stored, "--json")
     assert status == 1
-    assert "no detector '../gone'" in err
+    assert "unknown detector '../gone'" in err
 
 
 def test_features_of_an_original_file_are_taken_under_the_name_that_the_refusal_tells(
@@ -349,7 +349,7 @@ def test_answers_about_other_features_are_those_of_another_run(
         assert predict(*words, "--features", stores[0])[0] == 130
     status, _, err = predict(*words, "--features", stores[1])
     assert status == 1
-    assert "holds the answers of another run (features); finish that one first" in err
+    assert "contains the answers of another run (features); finish that run first" in err
     moved = shutil.copytree(stores[0], tmp_path / "moved")
     assert predict(*words, "--features", moved)[0] == 0
 
@@ -409,7 +409,7 @@ def test_a_finished_file_is_replaced_only_where_that_is_allowed(
     words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", 2, "-o", output]
     status, out, err = predict(*words)
     assert (status, out, answered) == (1, "", [])
-    assert f"{output} is there already; give --overwrite to replace it, or another name" in err
+    assert f"{output} already exists; use --overwrite to replace it, or choose another name" in err
     assert not Path(f"{output}.journal").exists()
     with interrupted_after(3):
         status, _, err = predict(*words, "--overwrite")
@@ -500,6 +500,6 @@ def test_processes_that_share_no_disk_are_told(
     status, _, err = predict(model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json")
     assert status == 1
     assert re.search(
-        r"out.json.journal holds \d+ of \d+ answers; let all processes write to the same disk", err
+        r"out.json.journal has \d+ of \d+ answers; make all processes write to the same disk", err
     )
     assert not (tmp_path / "out.json").exists()

@@ -46,11 +46,11 @@ def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper() -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"config": {"task_qa": False}}}, r"task_qa \(tasks\.qa\) must not be given"),
+        ({"model": {"config": {"task_qa": False}}}, r"task_qa \(tasks\.qa\) must not be set"),
         ({"model": {"config": {"num_object_labels": 5}}}, r"num_object_labels \(the features\)"),
-        ({"model": {"config": {"visual_feat_dim": 5}}}, "must not be given"),
+        ({"model": {"config": {"visual_feat_dim": 5}}}, "must not be set"),
         ({"model": {"bert": "x", "from_pretrained": "y"}}, "from_pretrained brings its own config"),
-        ({"model": {"vocabulary": None}}, "without from_pretrained or bert a vocabulary is needed"),
+        ({"model": {"vocabulary": None}}, "a vocabulary is required without from_pretrained or bert"),
         ({"tasks": {"qa_from": 1.0}}, "qa_from"),
         *(
             ({"tasks": {name: rate}}, f"tasks.{name}")
@@ -63,7 +63,7 @@ def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper() -> 
             {"tasks": {"object_mask_rate": 0, "feature_regression": 0, "object_label_loss": "masked"}},
             "with object_mask_rate 0 no object is masked",
         ),
-        ({"saving": {"select": "last", "patience": 2}}, "patience works with select: best"),
+        ({"saving": {"select": "last", "patience": 2}}, "patience requires select: best"),
         ({"data": {"features": []}}, "data.features"),
         ({"data": {"train": {"sources": []}}}, "data.train.sources"),
         ({"evaluation": {"every_steps": 0}}, "every_steps"),

@@ -182,7 +182,9 @@ def test_a_run_is_not_resumed_with_other_sentences(
     values = json.loads(kept)
     values["annotations"][3]["caption"] += " Truly."
     path.write_text(json.dumps(values))
-    with pytest.raises(ConfigurationError, match=r"with these: changed are the training sentences; restore"):
+    with pytest.raises(
+        ConfigurationError, match=r"with these: they differ in the training sentences; restore"
+    ):
         pretrain(recipe, out, resume=True)
     path.write_text(kept)
     # Runs from before this was noted go on.
@@ -321,7 +323,7 @@ def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: M
 
 def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     other = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 2}}
-    with pytest.raises(DataError, match=r"was made by test/9, the recipe's data\.extractor is another"):
+    with pytest.raises(DataError, match=r"was made by test/9, but the recipe's data\.extractor is another"):
         pretrain(tiny_pretrain_recipe(data={"extractor": other}), tmp_path / "out")
 
 
@@ -331,7 +333,7 @@ def test_objects_are_predicted_only_where_a_layer_sees_them(
     model = {"config": tiny_pretraining["model"]["config"] | {"x_layers": 0, "r_layers": 0}}
     words = dict.fromkeys(ALL_TASKS, 0.0) | {"masked_words": 1.0}
     for task in ("place_weight", "object_labels"):
-        with pytest.raises(ConfigurationError, match="needs a layer that sees objects"):
+        with pytest.raises(ConfigurationError, match="needs a layer that processes objects"):
             pretrain(tiny_pretrain_recipe(model=model, tasks=words | {task: 1.0}), tmp_path / task)
     recipe = tiny_pretrain_recipe(model=model, tasks=words, optimisation={"epochs": 1})
     assert pretrain(recipe, tmp_path / "words").metrics["finished"]
@@ -348,7 +350,7 @@ def test_data_that_a_task_learns_nothing_from_are_refused(tiny_pretrain_recipe: 
     captions = questions | {"sources": questions["sources"][:1]}
     only_qa = dict.fromkeys(ALL_TASKS, 0.0) | {"qa": 1.0}
     recipe = tiny_pretrain_recipe(data={"validation": captions}, tasks=only_qa)
-    with pytest.raises(DataError, match=r"the \d+ validation sentences have no target of the tasks"):
+    with pytest.raises(DataError, match=r"the \d+ validation sentences have no target for the tasks"):
         pretrain(recipe, tmp_path / "a")
     with pytest.raises(DataError, match=r"no training sentence is a question .* tasks\.qa to 0"):
         pretrain(tiny_pretrain_recipe(data={"train": captions}), tmp_path / "b")

@@ -66,7 +66,7 @@ def _copy_weights(trained: FasterRcnn, model: DetectorInTraining, initialised: t
     if foreign:
         raise ConfigurationError(
             f"model.config changes the architecture of the pretrained detector: {len(foreign)} weights do "
-            f"not fit, such as {foreign[0]}; leave out the values that decide the sizes of layers"
+            f"not fit, such as {foreign[0]}; omit the values that set the sizes of layers"
         )
     copied = {name: old[name] for name in fitting if not name.startswith(initialised)}
     model.load_state_dict(copied, strict=False)

@@ -48,10 +48,10 @@ class DetectorSection(Section):
     def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED_FROM_DATA & config.keys())
         if derived:
-            raise ValueError(f"{' and '.join(derived)} must not be given: the data decide")
+            raise ValueError(f"{' and '.join(derived)} must not be set: derived from the data")
         unknown = sorted(config.keys() - _PARAMETERS.keys())
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no parameter of FasterRcnnConfig")
+            raise ValueError(f"{', '.join(unknown)}: not a parameter of FasterRcnnConfig")
         for name, value in config.items():
             if isinstance(_PARAMETERS[name].default, tuple) and not isinstance(value, list | tuple):
                 raise ValueError(f"{name} is {value!r}, expected a list")
@@ -115,7 +115,7 @@ class DetectionDataSection(Section):
     def _attributes_wanted(self) -> Self:
         if self.attributes == "none" and (self.attribute_keys or self.attribute_vocabulary):
             raise ValueError(
-                "attributes: none learns none; leave attribute_keys and attribute_vocabulary out"
+                "attributes: none learns no attributes; omit attribute_keys and attribute_vocabulary"
             )
         return self
 
@@ -136,8 +136,8 @@ class AugmentationSection(Section):
 def _check_positives(per_image: int, positive_share: float) -> None:
     if int(per_image * positive_share) == 0:
         raise ValueError(
-            f"positive_share {positive_share} of per_image {per_image} is not one positive: nothing would be "
-            "found; raise one of them"
+            f"positive_share {positive_share} of per_image {per_image} is less than one positive, so "
+            "nothing would be found; raise one of them"
         )
 
 

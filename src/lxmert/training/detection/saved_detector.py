@@ -134,8 +134,8 @@ def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> Box
 
 def _foreign_names(name: str, what: str, count: int, found: int, path: Path | None) -> str:
     if path is not None:
-        return f"{path}: its {found} names are not those of the {count} {what} classes of {name}"
+        return f"{path}: its {found} names do not match the {count} {what} classes of {name}"
     return (
-        f"{name}: its {count} {what} classes have no names, so annotated boxes cannot be told; give a recipe "
-        f"(--config) with data.{what}_vocabulary, one name per line in the order of the ids"
+        f"{name}: its {count} {what} classes have no names, so annotated boxes cannot be matched; use a "
+        f"recipe (--config) with data.{what}_vocabulary, one name per line in the order of the ids"
     )

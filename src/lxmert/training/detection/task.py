@@ -153,7 +153,9 @@ def images_folder(data: DetectionDataSection, split: str) -> Path:
 def _checked(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
     """Return the images after checking that there are boxes and that all image files exist."""
     if not any(map(len, images)):
-        raise DataError(f"the split {split} holds no box of the classes wanted, in {len(images)} images")
+        raise DataError(
+            f"the split {split} has no box of the selected classes; number of images: {len(images)}"
+        )
     _refuse_missing_files(images, split)
     return images
 

@@ -169,15 +169,15 @@ def gqa_scores(
 def _check(predictions: Mapping[str, str], scored: Sequence[GqaExample], allow_missing: bool) -> int:
     """Refuse what cannot be scored; returns the number of missing predictions."""
     if not scored:
-        raise DataError("there is no balanced question to score; GQA's figures are over those alone")
+        raise DataError("there is no balanced question to score; GQA's metrics use only those")
     unanswered = next((question for question in scored if question.answer is None), None)
     if unanswered is not None:
         raise DataError(f"question {unanswered.question_id} has no answer, so it cannot be scored")
     missing = [question.question_id for question in scored if question.question_id not in predictions]
     if missing and not allow_missing:
         raise DataError(
-            f"{len(missing):,} of {len(scored):,} balanced questions have no prediction, the first is "
-            f"{missing[0]}; predict every question, or count those as wrong (allow missing ones)"
+            f"{len(missing):,} of {len(scored):,} balanced questions have no prediction, starting with "
+            f"{missing[0]}; predict every question, or allow missing predictions, which count as wrong"
         )
     return len(missing)
 
@@ -203,8 +203,8 @@ def _share_of_choices(
     for question in scored:
         if question.question_id not in choices:
             raise DataError(
-                f"question {question.question_id} is not in the choices file; "
-                "give the choices of the same split, or none"
+                f"question {question.question_id} is not in the choices file; use the choices of the same "
+                "split, or none"
             )
         allowed: Sequence[str] = getattr(choices[question.question_id], kind)
         if _COMMON_MARK in (question.detailed or ""):
@@ -223,13 +223,15 @@ def _grounding(
     if attentions is None:
         return None
     if scene_graphs is None:
-        raise DataError("grounding needs the scene graphs of the split beside the attentions")
+        raise DataError("grounding needs the scene graphs of the split in addition to the attentions")
     scores = []
     for question in in_sight(scored, "Scoring grounding", progress):
         if question.question_id not in attentions:
-            raise DataError(f"question {question.question_id} has no attention; give one for every question")
+            raise DataError(
+                f"question {question.question_id} has no attention; expected one for every question"
+            )
         if question.image_id not in scene_graphs:
-            raise DataError(f"image {question.image_id} has no scene graph; give those of the same split")
+            raise DataError(f"image {question.image_id} has no scene graph; use those of the same split")
         scores.append(
             grounding_score(question, scene_graphs[question.image_id], attentions[question.question_id], kind)
         )

@@ -43,13 +43,13 @@ def consistency(
         DataError: Consistency is required and undetermined.
     """
     if rule == "off":
-        return None, "not asked for"
+        return None, "not requested"
     if rule != "known":
         reason = _unknown_entailed(predictions, scored, by_id, allow_missing, progress)
         if reason and rule == "require":
             raise DataError(
-                f"no consistency: {reason}; give all questions of the split and predictions for them, "
-                'or choose "known" to leave these out'
+                f"no consistency: {reason}; provide all questions of the split and predictions for them, "
+                'or choose "known" to ignore those that are unknown'
             )
         if reason:
             return None, reason
@@ -78,9 +78,9 @@ def _unknown_entailed(
     required = () if allow_missing else in_sight(list(by_id), "Comparing ids", progress)
     unpredicted = [one for one in required if one not in predictions]
     if unpredicted:
-        return f"{len(unpredicted):,} questions have no prediction, the first is {unpredicted[0]}"
+        return f"{len(unpredicted):,} questions have no prediction, starting with {unpredicted[0]}"
     entailed = dict.fromkeys(one for question in scored for one in question.entailed)
     absent = [one for one in entailed if one not in by_id or by_id[one].answer is None]
     if absent:
-        return f"{len(absent):,} entailed questions are not in the file, the first is {absent[0]}"
+        return f"{len(absent):,} entailed questions are not in the file, starting with {absent[0]}"
     return None

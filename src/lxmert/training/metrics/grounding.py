@@ -73,7 +73,7 @@ def _map_cells(question: GqaExample, attention: Sequence[Sequence[float]]) -> It
     if not size or any(len(row) != size for row in attention):
         raise DataError(
             f"the attention map of question {question.question_id} has {size} rows of "
-            f"{sorted({len(row) for row in attention})} numbers; expected as many rows as numbers in a row"
+            f"{sorted({len(row) for row in attention})} numbers; expected a square map"
         )
     edge = 1 / size
     for i, row in enumerate(attention):
@@ -95,8 +95,8 @@ def _region(question: GqaExample, scene_graph: GqaSceneGraph, pointer: str) -> _
     target = scene_graph.objects.get(pointer)
     if target is None:
         raise DataError(
-            f"question {question.question_id} points at object {pointer}, which the scene graph of image "
-            f"{question.image_id} does not hold; give the scene graphs of the same split"
+            f"question {question.question_id} points to object {pointer}, which is not in the scene graph "
+            f"of image {question.image_id}; use the scene graphs of the same split"
         )
     height, width = scene_graph.size_hw
     left, top, object_width, object_height = target.box_xywh_px

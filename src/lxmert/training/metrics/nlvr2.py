@@ -124,8 +124,8 @@ def _check(predictions: Mapping[str, bool | str], examples: list[Nlvr2Example], 
     missing = [example.identifier for example in examples if example.identifier not in predictions]
     if missing and not allow_missing:
         raise DataError(
-            f"{len(missing):,} of {len(examples):,} examples have no prediction, the first is {missing[0]}; "
-            "predict every example, or count those as wrong (allow missing ones)"
+            f"{len(missing):,} of {len(examples):,} examples have no prediction, starting with "
+            f"{missing[0]}; predict every example, or allow missing predictions, which count as wrong"
         )
     for example in examples:
         prediction = predictions.get(example.identifier, False)

@@ -46,10 +46,10 @@ class PretrainModelSection(ModelSection):
     def _one_source(self) -> Self:
         if self.from_pretrained is not None and (self.config or self.vocabulary or self.bert):
             raise ValueError(
-                "from_pretrained brings its own config, vocabulary and weights; give only one of them"
+                "from_pretrained brings its own config, vocabulary and weights; use only one of them"
             )
         if self.from_pretrained is None and self.vocabulary is None and self.bert is None:
-            raise ValueError("without from_pretrained or bert a vocabulary is needed")
+            raise ValueError("a vocabulary is required without from_pretrained or bert")
         return self
 
     @field_validator("config")
@@ -58,7 +58,7 @@ class PretrainModelSection(ModelSection):
         derived = sorted(_DERIVED.keys() & config.keys())
         if derived:
             names = ", ".join(f"{name} ({_DERIVED[name]})" for name in derived)
-            raise ValueError(f"{names} must not be given: what stands in brackets decides")
+            raise ValueError(f"{names} must not be set: derived from the data in parentheses")
         return config
 
 
@@ -187,10 +187,11 @@ class TasksSection(Section):
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
         if not any(self.weights.values()):
-            raise ValueError("every task has the weight 0: there is nothing to learn")
+            raise ValueError("every task has weight 0: there is nothing to learn")
         if self.qa_from > 0 and not any(weight for task, weight in self.weights.items() if task != "qa"):
             raise ValueError(
-                "before qa_from there is nothing to learn: give another task a weight, or set qa_from to 0"
+                "before qa_from there is nothing to learn: set the weight of another task, or set qa_from "
+                "to 0"
             )
         return self
 

@@ -87,8 +87,8 @@ def _pretrained(
     config = LxmertConfig.from_pretrained(folder)
     if config.visual_feat_dim != required["visual_feat_dim"]:
         raise ConfigurationError(
-            f"{name} takes {config.visual_feat_dim} features per object, the data have "
-            f"{required['visual_feat_dim']}; choose the features that it was trained with"
+            f"{name} takes {config.visual_feat_dim} features per object, but the data have "
+            f"{required['visual_feat_dim']}; use the features that it was trained with"
         )
     # Its heads are kept, even those of tasks that are not learned now.
     config.update({field: value for field, value in required.items() if value is not False})

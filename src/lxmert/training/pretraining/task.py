@@ -167,8 +167,8 @@ def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress
     store = open_stores(data.features)
     if extractor is not None and store.extractor != extractor.identity:
         raise DataError(
-            f"{store.path} was made by {store.extractor}, the recipe's data.extractor is another; extract "
-            "the images again, or correct data.extractor"
+            f"{store.path} was made by {store.extractor}, but the recipe's data.extractor is another one; "
+            "extract the images again, or correct data.extractor"
         )
     train, validation = (
         read_corpus(section, data.directory, store=store, progress=progress).of_first_images(images)
@@ -232,8 +232,8 @@ def _constants(data: ValidationData, weights: Mapping[str, float]) -> dict[str, 
     constants = {task: best for task, best in constant_predictors(data).items() if weights[task] > 0}
     if not constants:
         raise DataError(
-            f"the {len(data):,} validation sentences have no target of the tasks that are learned, so no "
-            "model could be scored on them; add others to data.validation"
+            f"the {len(data):,} validation sentences have no target for the tasks that are learned, so no "
+            "model can be evaluated on them; add other sentences to data.validation"
         )
     return constants
 
