@@ -102,11 +102,11 @@ def test_processes_that_cannot_reach_one_another_do_not_begin_anew(folder: Path,
     for other in (0, 1):
         noted(folder, ranks=Ranks(other, 2))
     before = {path: path.read_bytes() for path in folder.glob("*.jsonl")}
-    with pytest.raises(ConfigurationError, match=r"delete .*out\.json\.journal before.*leave") as caught:
+    with pytest.raises(ConfigurationError, match=r"delete .*out\.json\.journal before.*omit") as caught:
         AnswerJournal(folder, RUN, Ranks(rank, 2), overwrite=True)
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in folder.glob("*.jsonl")} == before
-    with pytest.raises(DataError, match=r"another run \(weights\).*begin anew by deleting the folder"):
+    with pytest.raises(DataError, match=r"another run \(weights\).*start over by deleting the folder"):
         noted(folder, {**RUN, "weights": "cd34"}, ranks=Ranks(rank, 2))
 
 

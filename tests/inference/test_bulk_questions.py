@@ -187,9 +187,9 @@ def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, 
     with pytest.raises(DataError, match=r"question 7: the feature store has no image 'x'.*lxmert extract"):
         list(predictor.predict([*questions[:7], Question("x", "what?", 7)], features=stored))
     boxes = sample(11, 0, questions=1)[1].boxes_xyxy_px()
-    with pytest.raises(InputError, match=r"question 8 has boxes_xyxy_px, .* a feature store; leave"):
+    with pytest.raises(InputError, match=r"question 8 has boxes_xyxy_px, .* a feature store; omit"):
         list(predictor.predict([*questions[:8], Question(paths[0].stem, "what?", 8, boxes)], features=stored))
-    with pytest.raises(InputError, match="question 'what\\?' has a PosixPath for an image"):
+    with pytest.raises(InputError, match="question 'what\\?' has an image of type PosixPath"):
         list(predictor.predict([Question(paths[0], "what?")], features=stored))
     predictor.processor._extractor = GivenBoxes(PooledPixels(2))
     with pytest.raises(DataError, match="was made by faster-rcnn"):
@@ -296,7 +296,7 @@ def test_boxes_of_ready_regions_are_refused(predictor: LxmertPredictor) -> None:
     picture, scene, _ = sample(11, 0, questions=1)
     boxes = scene.boxes_xyxy_px()
     question = Question(predictor.regions(picture, boxes), "what?", "q1", boxes)
-    with pytest.raises(InputError, match=r"question q1 has boxes_xyxy_px, .* ready regions; leave"):
+    with pytest.raises(InputError, match=r"question q1 has boxes_xyxy_px, .* given regions; omit"):
         list(predictor.predict([question]))
 
 
@@ -306,7 +306,7 @@ def test_what_are_no_questions_is_told(predictor: LxmertPredictor, tmp_path: Pat
     with pytest.raises(InputError, match=r"question 1 is a str, expected a `Question`: Question\(image"):
         list(predictor.predict([good, "what is red?"]))  # type: ignore[list-item]
     for questions in (good, None, 7):
-        told = f"questions is a {type(questions).__name__}, expected a list of `Question`"
+        told = f"questions is a {type(questions).__name__}, expected a list of `Question` objects"
         with pytest.raises(InputError, match=told):
             predictor.predict(questions)  # type: ignore[arg-type]
 

@@ -141,8 +141,8 @@ def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_pa
     assert (report.added, report.found) == (1, 6)
     picture = tmp_path / "second" / "0.png"
     assert [str(item) for item in report.skipped] == [
-        f"{picture}: another picture of this name is in the store, or an older version of it; "
-        "rename it or begin a new store"
+        f"{picture}: another picture of this name, or an older version of this picture, is in the store; "
+        "rename it or create a new store"
     ]
     assert (progress, sum(steps)) == ([(8, 7)], 1)
     assert FeatureStore(tmp_path / "store")["0.png"].equals(before)
@@ -233,7 +233,7 @@ def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Pa
     assert {item.name: item.reason.split(": ", 1)[1][:20] for item in report.skipped} == {
         "broken": "no such image file",
         "empty.jpg": "the file is empty (0",
-        "notes.txt": "not an image, or of ",
+        "notes.txt": "not an image, or not",
         "pipe": "neither a file nor a",
     }
     assert sorted(FeatureStore(tmp_path / "store").names) == sound
@@ -279,7 +279,7 @@ def test_an_image_that_the_extractor_fails_for_is_listed(
 
 def test_an_extractor_that_fails_for_every_image_is_the_error(photos: Path, tmp_path: Path) -> None:
     faulty = Faulty(0, RuntimeError("no kernel"))
-    with pytest.raises(LxmertError, match=r"no image could be looked at.*RuntimeError: no kernel"):
+    with pytest.raises(LxmertError, match=r"no image could be processed.*RuntimeError: no kernel"):
         _extract(photos, tmp_path / "store", faulty)  # type: ignore[arg-type]
     # It stops early: not thousands of images are tried in vain.
     assert faulty.calls == 3
@@ -350,7 +350,7 @@ def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None
     assert store["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6], [0, 0, 9, 7]]
     assert len(store["2.png"]) == 0
     reasons = {item.name: item.reason for item in report.skipped}
-    assert reasons["1.png"].endswith("instances.json has no such image, so no boxes")
+    assert reasons["1.png"].endswith("instances.json has no such image, and so no boxes")
     assert "beyond the right edge" in reasons["3.png"]
     assert sorted(reasons) == ["1.png", "3.png", "4.png", "6.png"]
 
@@ -437,7 +437,7 @@ def test_a_picture_that_is_there_with_other_boxes_is_skipped(
     told = [str(item) for item in report.skipped if "with other boxes" in item.reason]
     assert told == [
         f"{photos / name}: this picture is in the store with other boxes than {tmp_path / 'c.json'} has; "
-        "begin a new store for them"
+        "create a new store for them"
         for name in ("2.png", "5.png")
     ]
     assert (report.added, report.found) == (0, 2)
@@ -456,10 +456,10 @@ def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) 
 def test_an_extractor_made_in_memory_has_one_worker(photos: Path, tmp_path: Path) -> None:
     class InMemory(Faulty):
         def to_dict(self) -> dict[str, Any]:
-            raise ConfigurationError("made in memory")
+            raise ConfigurationError("created in memory")
 
     extractor = InMemory(99, RuntimeError())
-    with pytest.raises(ConfigurationError, match="one worker only"):
+    with pytest.raises(ConfigurationError, match="only be used with one worker"):
         _extract(photos, tmp_path / "store", extractor, workers=2)  # type: ignore[arg-type]
     assert _extract(photos, tmp_path / "store", extractor).added == 7  # type: ignore[arg-type]
     assert FeatureStore(tmp_path / "store").manifest.description is None
@@ -550,7 +550,11 @@ def test_one_picture_is_a_list_of_one(photos: Path) -> None:
 def test_nothing_to_look_at_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("\n \n")
-    for source, told in (("empty", "holds no file"), ("list.txt", "names no image"), ("x", "no such folder")):
+    for source, told in (
+        ("empty", "contains no file"),
+        ("list.txt", "contains no image"),
+        ("x", "neither a folder of images nor a text file"),
+    ):
         with pytest.raises(DataError, match=told):
             list_images(tmp_path / source)
 
@@ -568,7 +572,7 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(DataError, match=r"locked: the folder cannot be looked into \(Permission denied\)"):
+    with pytest.raises(DataError, match=r"locked: the folder cannot be read \(Permission denied\)"):
         list_images(tmp_path)
 
 
@@ -581,16 +585,16 @@ def test_boxes_for_an_extractor_that_lays_its_own_are_refused_at_once(photos: Pa
     instances = {"images": [], "annotations": [], "categories": []}
     (tmp_path / "boxes.json").write_text(json.dumps(instances))
     boxes = BoxesOfImages(tmp_path / "boxes.json")
-    with pytest.raises(ConfigurationError, match=r"regular-grid-2x3/pooled-pixels-2 lays its own boxes"):
+    with pytest.raises(ConfigurationError, match=r"regular-grid-2x3/pooled-pixels-2 places its own boxes"):
         _extract(photos, tmp_path / "store", build_extractor(GRID), boxes=boxes)
     assert not (tmp_path / "store").exists()
 
 
 def test_addresses_are_told_at_once_instead_of_being_taken_for_paths(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png\n\nhttps://example.org/b.png\n")
-    with pytest.raises(DataError, match=r"list.txt: line 3 is an address, https://example.org/b.png"):
+    with pytest.raises(DataError, match=r"list.txt: line 3 is a URL, https://example.org/b.png"):
         list_images(tmp_path / "list.txt")
-    with pytest.raises(DataError, match=r"example.org/b.png is an address"):
+    with pytest.raises(DataError, match=r"example.org/b.png is a URL"):
         list_images(Path("https://example.org/b.png"))
 
 
@@ -610,5 +614,5 @@ def test_a_picture_without_zero_bytes_is_no_list_of_paths(tmp_path: Path, conten
 
 def test_a_line_that_is_no_path_is_told(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a" * 5000 + "\n")
-    with pytest.raises(DataError, match=r"list.txt: line 1 is no path \(File name too long\)"):
+    with pytest.raises(DataError, match=r"list.txt: line 1 is not a path \(File name too long\)"):
         list_images(tmp_path / "list.txt")

@@ -108,7 +108,7 @@ def test_a_folder_without_an_extractor_is_one_clear_line(tmp_path, files, words)
 
 @pytest.mark.parametrize("name", ["", "no/such/folder", "./nothing", "word", "a b/c"])
 def test_a_name_of_nothing_is_one_clear_line(name):
-    with pytest.raises(WeightsError, match="no detector") as caught:
+    with pytest.raises(WeightsError, match="unknown detector") as caught:
         extractor_named(name)
     assert "\n" not in str(caught.value)
 

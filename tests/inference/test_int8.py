@@ -181,7 +181,7 @@ def test_a_processor_without_8_bit_products_is_refused(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("dtype", ["int8", "float32", "auto"])
 def test_a_model_in_8_bits_takes_no_other_dtype(dtype: str) -> None:
     fast = FastModel(answering(), dtype="int8", compiled=True)
-    with pytest.raises(ConfigurationError, match="in 8 bits already"):
+    with pytest.raises(ConfigurationError, match="already in 8 bits"):
         FastModel(fast.model, dtype=dtype, compiled=True)
 
 

@@ -80,9 +80,9 @@ def test_extractors_without_names_and_scores_are_shown_too():
     assert len(look(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
     with pytest.raises(InputError, match="gives no scores"):
         look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
-    with pytest.raises(RegionsError, match="give boxes"):
+    with pytest.raises(RegionsError, match="pass boxes"):
         look(PICTURE, GivenBoxes(PooledPixels(2)))
-    with pytest.raises(RegionsError, match="lays its own boxes"):
+    with pytest.raises(RegionsError, match="places its own boxes"):
         look(PICTURE, RegularGrid(2, 3, PooledPixels(2)), BOXES)
 
 

@@ -23,7 +23,7 @@ def test_a_hub_name_is_passed_on() -> None:
 
 @pytest.mark.parametrize("name", ["missing", "./missing/model", "a/b/c", "/no/such/folder", Path("a/b")])
 def test_an_unknown_name_says_what_was_expected(name: str | Path) -> None:
-    with pytest.raises(WeightsError, match="neither 'scenes'"):
+    with pytest.raises(WeightsError, match="expected 'scenes'"):
         locate_model(name)
 
 

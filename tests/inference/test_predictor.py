@@ -90,7 +90,7 @@ def test_questions_come_in_any_collection(predictor: LxmertPredictor) -> None:
 
 def test_what_is_no_list_of_questions_or_no_regions_is_told(predictor: LxmertPredictor) -> None:
     regions = predictor.regions(sample(11, 0, questions=1)[0])
-    with pytest.raises(InputError, match="questions is one text, expected a list"):
+    with pytest.raises(InputError, match="questions is a single text, expected a list"):
         predictor.check("what is red?")
     for questions in (None, 7):
         with pytest.raises(InputError, match=f"questions is a {type(questions).__name__}, expected a list"):
@@ -103,9 +103,9 @@ def test_what_is_no_list_of_questions_or_no_regions_is_told(predictor: LxmertPre
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"extractor": GivenBoxes(PooledPixels(3))}, "features per object read, 27 made"),
-        ({"answers": ["yes", "no"]}, "2 in the table"),
-        ({"max_text_length": 99}, "of 99 made"),
+        ({"extractor": GivenBoxes(PooledPixels(3))}, "features per object, the extractor makes 27"),
+        ({"answers": ["yes", "no"]}, "the table has 2"),
+        ({"max_text_length": 99}, "the processor makes up to 99"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(changes: dict[str, object], told: str) -> None:
@@ -213,10 +213,10 @@ def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
     )
     assert predictor.processor.answers == ["yes", "no", ""]
     assert len(predictor.regions(picture())) == 10
-    with pytest.raises(InputError, match="3 answers scored, 2 in the table"):
+    with pytest.raises(InputError, match="scores 3 answers, the table has 2"):
         LxmertPredictor.from_pretrained(tmp_path / "bare", answers=["yes", "no"])
     write_published_model(tmp_path / "narrow", answers=3, features=48)
-    with pytest.raises(InputError, match="48 features per object read, 128 made"):
+    with pytest.raises(InputError, match="reads 48 features per object, the extractor makes 128"):
         LxmertPredictor.from_pretrained(tmp_path / "narrow", detector=detecting / "detector")
 
 

@@ -57,7 +57,7 @@ class Agreement:
 
     def summary(self, dtype: str) -> str:
         """Describe how `dtype` compared, as part of a message."""
-        return f"{dtype} gives the same answer as float32 to {self.agreed} of {self.compared} questions"
+        return f"{dtype} gives the same answer as float32 for {self.agreed} of {self.compared} questions"
 
 
 def is_worth_comparing(

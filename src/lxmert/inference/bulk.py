@@ -162,7 +162,7 @@ def best_labels(scores: Tensor) -> list[int]:
     """
     if not bool(torch.isfinite(scores).all()):
         raise TensorError(
-            "the model's scores hold NaN or infinity; check its weights, or answer in float32 or bfloat16"
+            "the model's scores contain NaN or infinity; check its weights, or use float32 or bfloat16"
         )
     labels: list[int] = scores.argmax(dim=1).tolist()
     return labels

@@ -56,8 +56,8 @@ class AnswerJournal:
         self._can_begin_anew = ranks.count == 1 or ranks.is_connected
         if overwrite and not self._can_begin_anew:
             raise ConfigurationError(
-                f"{ranks.count} processes that cannot reach one another cannot begin anew with --overwrite; "
-                f"delete {folder} before the first of them, and leave the option out"
+                f"{ranks.count} processes that cannot reach one another cannot start over with "
+                f"--overwrite; delete {folder} before starting the first of them, and omit the option"
             )
         self.folder = folder
         self._run = json.loads(json.dumps({**_FORMAT, **run}))
@@ -149,8 +149,8 @@ class AnswerJournal:
         if first != self._run:
             how = "with --overwrite" if self._can_begin_anew else "by deleting the folder"
             raise DataError(
-                f"{self.folder} holds the answers of another run ({_differences(first, self._run)}); "
-                f"finish that one first, or begin anew {how}"
+                f"{self.folder} contains the answers of another run ({_differences(first, self._run)}); "
+                f"finish that run first, or start over {how}"
             )
 
     def _discard(self, ranks: Ranks) -> None:

@@ -52,7 +52,8 @@ class WindowLimits:
     def __post_init__(self) -> None:
         if self.questions < 1 or self.images < 1:
             raise ConfigurationError(
-                f"a window of {self.questions} questions and {self.images} images; expected at least 1 each"
+                f"a window of {self.questions} questions and {self.images} images; expected at least 1 of "
+                "each"
             )
 
 

@@ -110,7 +110,7 @@ def answer_questions(
         DataError: the store lacks an image, or is of another extractor.
     """
     if isinstance(questions, Question) or not isinstance(questions, Iterable):
-        raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question`")
+        raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question` objects")
     conclude = partial(processor.decode_answers, top_k=top_k)
     conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is reported before any work.
     images = _Images(processor, features)
@@ -157,10 +157,10 @@ class _Images:
         """Return the key of a question's image: equal for images that need to be processed only once."""
         image, boxes = question.image, question.boxes_xyxy_px
         if boxes is not None and (self._names is not None or isinstance(image, Regions)):
-            where = "ready regions" if self._names is None else "a feature store"
+            where = "given regions" if self._names is None else "a feature store"
             raise InputError(
-                f"{_name(question)} has boxes_xyxy_px, but its objects come from {where}; leave the boxes "
-                "out, or have the image looked at"
+                f"{_name(question)} has boxes_xyxy_px, but its objects come from {where}; omit the boxes, "
+                "or have the extractor process the image"
             )
         if self._names is not None:
             return self._position(question)
@@ -213,14 +213,14 @@ class _Images:
         """Return the position of the image in the feature store."""
         if not isinstance(question.image, str):
             raise InputError(
-                f"{_name(question)} has a {type(question.image).__name__} for an image; with a feature store "
-                "give the image's name there"
+                f"{_name(question)} has an image of type {type(question.image).__name__}; with a feature "
+                "store, use the image's name in the store"
             )
         position = self._names.find(question.image) if self._names is not None else None
         if position is None:
             raise DataError(
-                f"{_name(question)}: the feature store has no image {question.image!r}; "
-                "`lxmert extract` adds it"
+                f"{_name(question)}: the feature store has no image {question.image!r}; add it with "
+                "`lxmert extract`"
             )
         return position
 

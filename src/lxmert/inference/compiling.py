@@ -104,11 +104,11 @@ class CompiledPart:
                 return code
         except OSError as error:
             raise ConfigurationError(
-                f"compiled code cannot be kept in {folder} ({error}); set {CACHE_VARIABLE} to a folder of "
-                "your own"
+                f"compiled code cannot be stored in {folder} ({error}); set {CACHE_VARIABLE} to a folder "
+                "of your own"
             ) from error
         except Exception as error:  # Compilers raise many kinds of errors.
-            raise _impossible(self._name, error, f"a C++ compiler, and room in {folder}") from error
+            raise _impossible(self._name, error, f"a C++ compiler, and free space in {folder}") from error
 
     @staticmethod
     def _kept(path: Path) -> Callable[..., Tensor] | None:
@@ -171,8 +171,8 @@ def is_cacheable(part: nn.Module) -> bool:
 
 def _impossible(name: str, error: Exception, needs: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the {name} cannot be compiled here ({_cause(error)}). It takes {needs}. "
-        "Not compiled, the same is computed somewhat slower"
+        f"the {name} cannot be compiled here ({_cause(error)}). It needs {needs}. Without compilation, "
+        "the results are the same but somewhat slower"
     )
 
 
@@ -200,7 +200,7 @@ def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]
             try:
                 result: Tensor = compiled(*inputs)
             except TorchDynamoException as error:
-                raise _impossible(name, error, "a C++ compiler, on a GPU Triton too") from error
+                raise _impossible(name, error, "a C++ compiler and, on a GPU, Triton") from error
         return result
 
     return call

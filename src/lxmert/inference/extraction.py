@@ -35,9 +35,10 @@ _UNFORESEEN_BEFORE_ANY_SUCCESS = 3
 _READING_THREADS = 4
 
 _OTHER_PICTURE = (
-    "another picture of this name is in the store, or an older version of it; rename it or begin a new store"
+    "another picture of this name, or an older version of this picture, is in the store; rename it or "
+    "create a new store"
 )
-_OTHER_BOXES = "this picture is in the store with other boxes than {} has; begin a new store for them"
+_OTHER_BOXES = "this picture is in the store with other boxes than {} has; create a new store for them"
 
 StartProgress = Callable[[int, int], Callable[[int], None]]
 """Called with the number of images and of those done already; returns a function to call for each step."""
@@ -172,12 +173,11 @@ def describe_store(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = 
 def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> None:
     if extractor.needs_boxes and boxes is None:
         raise ConfigurationError(
-            f"{extractor.identity} does not find objects by itself; give their boxes (--boxes instances.json)"
+            f"{extractor.identity} does not find objects by itself; provide their boxes (--boxes "
+            "instances.json)"
         )
     if boxes is not None and not getattr(extractor, "takes_boxes", True):
-        raise ConfigurationError(
-            f"{extractor.identity} lays its own boxes; leave the given ones (--boxes) out"
-        )
+        raise ConfigurationError(f"{extractor.identity} places its own boxes; omit the given ones (--boxes)")
 
 
 def _others(
@@ -231,7 +231,9 @@ def _outcomes(
         if options.boxes is None:
             jobs.append(ImageJob(image.name, image.path))
         elif (annotated := options.boxes.find(image)) is None:
-            yield Skipped(image.name, str(image.path), f"{options.boxes.path} has no such image, so no boxes")
+            yield Skipped(
+                image.name, str(image.path), f"{options.boxes.path} has no such image, and so no boxes"
+            )
         else:
             jobs.append(ImageJob(image.name, image.path, annotated.boxes_xyxy_px, annotated.size_hw))
     if options.workers == 1 or not jobs:
@@ -239,7 +241,9 @@ def _outcomes(
         return
     description = _description(extractor)
     if description is None:
-        raise ConfigurationError(f"{extractor.identity} was made in memory; it works with one worker only")
+        raise ConfigurationError(
+            f"{extractor.identity} was created in memory and can only be used with one worker"
+        )
     yield from look_in_pool(description, manifest, jobs, min(options.workers, len(jobs)))
 
 
@@ -261,4 +265,4 @@ def _check_extractor_works(skipped: Sequence[Skipped], succeeded: int, *, is_ove
     unforeseen = [item for item in skipped if isinstance(item, Unforeseen)]
     limit = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
     if succeeded == 0 and len(unforeseen) >= limit:
-        raise LxmertError(f"no image could be looked at, the first failed so: {unforeseen[0]}")
+        raise LxmertError(f"no image could be processed; the first error was: {unforeseen[0]}")

@@ -65,14 +65,14 @@ def extractor_spec(name: str) -> dict[str, Any]:
     if is_published_layout(lambda file: (folder / file).is_file()):
         return detector_spec(name)
     if not (folder / _CONFIG).is_file():
-        raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it holds no {_CONFIG}")
+        raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it has no {_CONFIG}")
     kind = _read(folder / _CONFIG).get("model_type")
     # The weights of a repository, which would show that its config.json is misplaced, are not fetched yet.
     if kind == _OWN_DETECTOR or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
     if kind == _OWN_MODEL:
         raise WeightsError(
-            f"{name}: this model's processor has no extractor, so it cannot look at images; give a detector"
+            f"{name}: this model's processor has no extractor, so it cannot process images; use a detector"
         )
     return {"kind": "detr", "model": name}
 
@@ -88,7 +88,9 @@ def read_description(text: str) -> dict[str, Any]:
         content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
         description = parse_yaml(content)
     except FileNotFoundError:
-        raise ConfigurationError(f"{text}: no such file; give a JSON or YAML file, or JSON itself") from None
+        raise ConfigurationError(
+            f"{text}: no such file; expected a JSON or YAML file, or JSON text"
+        ) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({reason})") from error
@@ -100,8 +102,8 @@ def read_description(text: str) -> dict[str, Any]:
 def _folder_of(name: str) -> Path:
     if not is_hub_name(name) or name.count("/") != 1:
         raise WeightsError(
-            f"no detector {name!r}: neither {EMBEDDED_DETECTOR!r} (the embedded one), nor a folder or file, "
-            "nor a hub name 'owner/name'"
+            f"unknown detector {name!r}: expected {EMBEDDED_DETECTOR!r} (the embedded one), a folder or "
+            "file, or a hub name 'owner/name'"
         )
     return hub_folder(name, weights=False)
 

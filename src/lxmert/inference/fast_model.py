@@ -58,7 +58,7 @@ class FastModel:
         if dtype not in known:
             raise ConfigurationError(f"dtype is {dtype!r}, expected {AUTO}, {INT8}, {', '.join(DTYPES)}")
         if dtype is not None and is_int8(model):
-            raise ConfigurationError("the model is in 8 bits already, which cannot be undone; load it anew")
+            raise ConfigurationError("the model is already in 8 bits, which cannot be undone; load it again")
         if dtype == INT8:
             check_int8_setup(model.device, compiled=compiled)
         self.model = model.eval()
@@ -195,7 +195,8 @@ def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
     """Raise a ConfigurationError unless models can answer in 8 bits."""
     if not (compiled and device.type == "cpu"):
         raise ConfigurationError(
-            "int8 is for compiled models on a CPU (--compile, and no GPU); bfloat16 is for all"
+            "int8 can only be used with compiled models on a CPU (--compile, and no GPU); bfloat16 can be "
+            "used with all models"
         )
     check_int8()
 

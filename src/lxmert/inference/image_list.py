@@ -15,7 +15,7 @@ from lxmert.vision.images import is_address, typed_path
 _SNIFFED_BYTES = 1024
 # First bytes of Netpbm files, some of which are text.
 _PLAIN_PICTURES = tuple(f"P{kind}{end}".encode() for kind in range(1, 8) for end in " \t\r\n")
-_FETCH_FIRST = "images are read from files, fetch it first"
+_FETCH_FIRST = "images are read from files, so download it first"
 
 
 class Naming(Enum):
@@ -59,15 +59,15 @@ def list_images(
         DataError: no such folder or list, nothing in it, an address, or a folder that cannot be searched.
     """
     if re.match(r"\w+:/[^/]", source.as_posix()):  # `Path` collapses the two slashes to one.
-        raise DataError(f"{source} is an address; {_FETCH_FIRST}")
+        raise DataError(f"{source} is a URL; {_FETCH_FIRST}")
     if source.is_dir():
         entries = sorted(_files_below(source, {path.resolve() for path in leave_out}))
-        nothing = f"{source}: the folder holds no file"
+        nothing = f"{source}: the folder contains no file"
     elif source.is_file():
         entries = list(dict.fromkeys(_listed(source)))
-        nothing = f"{source}: the list names no image"
+        nothing = f"{source}: the list contains no image"
     else:
-        raise DataError(f"{source}: no such folder of images, nor a text file that lists them")
+        raise DataError(f"{source}: neither a folder of images nor a text file that lists them")
     if not entries:
         raise DataError(f"{nothing}; expected pictures")
     names = _names([_in_utf8(relative) for relative, _ in entries], naming)
@@ -109,7 +109,7 @@ def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path
 
 def _refuse(error: OSError) -> None:
     # By default `os.walk` silently skips folders that it cannot read.
-    raise DataError(f"{error.filename}: the folder cannot be looked into ({error.strerror})") from error
+    raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
 
 
 def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
@@ -125,12 +125,12 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
         if text := line.strip():
             if is_address(text):
-                raise DataError(f"{list_file}: line {number} is an address, {text}; {_FETCH_FIRST}")
+                raise DataError(f"{list_file}: line {number} is a URL, {text}; {_FETCH_FIRST}")
             path = typed_path(text)
             from_list = list_file.parent / path
             try:
                 yield path.as_posix(), from_list if not path.exists() and from_list.exists() else path
             except OSError as error:
                 raise DataError(
-                    f"{list_file}: line {number} is no path ({error.strerror}); one path per line is expected"
+                    f"{list_file}: line {number} is not a path ({error.strerror}); expected one path per line"
                 ) from error

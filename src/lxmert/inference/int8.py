@@ -86,26 +86,29 @@ def _check_plain(encoder: LxmertEncoder) -> None:
             layer = getattr(part, inner, None)
             if isinstance(layer, nn.Module) and not is_plain(layer):
                 raise ConfigurationError(
-                    f"int8 rounds plain linear layers, and encoder.{name}.{inner} is a "
-                    f"{type(layer).__name__}, or has hooks: merge adapters into the weights first, or answer "
-                    "in bfloat16"
+                    f"int8 needs plain linear layers, but encoder.{name}.{inner} is a "
+                    f"{type(layer).__name__}, or has hooks: merge adapters into the weights first, or use "
+                    "bfloat16"
                 )
 
 
 def _refuse_saving(*_: Any, **__: Any) -> NoReturn:
     """Replace `save_pretrained`: readers of model folders would mistake the rounded integers for weights."""
     raise ConfigurationError(
-        "a model in 8 bits cannot be saved: it is rounded for answering here; save it before, or load it anew"
+        "a model in 8 bits cannot be saved, because its weights are rounded; save it before it is "
+        "rounded, or load it again"
     )
 
 
 def check_int8() -> None:
     """Raise a ConfigurationError if this build of torch, or this processor, lacks 8-bit products."""
     if not hasattr(torch.ops.onednn, "qlinear_pointwise"):
-        raise ConfigurationError("int8 needs the int8 products of oneDNN, which this build of torch lacks")
+        raise ConfigurationError(
+            "int8 needs the int8 matrix products of oneDNN, which this build of torch lacks"
+        )
     if not has_int8():
         raise ConfigurationError(
-            "int8 needs a processor with AMX or AVX512-VNNI; on others its sums overflow, or are slow"
+            "int8 needs a processor with AMX or AVX512-VNNI; on others, its sums overflow or are slow"
         )
 
 

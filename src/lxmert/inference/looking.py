@@ -124,7 +124,9 @@ def _selected(regions: Regions, top: int | None, min_score: float | None, *, kee
     scores = regions.object_scores
     if scores is None:
         if min_score is not None:
-            raise InputError(f"{regions.extractor} gives no scores, so none can be the least; leave it out")
+            raise InputError(
+                f"{regions.extractor} gives no scores, so there is no minimum score to apply; omit it"
+            )
         return rows[:top]
     order = scores.sort(descending=True, stable=True).indices.cpu()
     if min_score is not None:

@@ -85,7 +85,7 @@ class Looker:
                 return [outcome for job, image in pairs for outcome in self.look([job], [image])]
             if isinstance(error, InputError):
                 return [Skipped(jobs[0].name, str(jobs[0].path), str(error))]
-            reason = f"unforeseen {type(error).__name__}: {error}"
+            reason = f"unexpected {type(error).__name__}: {error}"
             return [Unforeseen(jobs[0].name, str(jobs[0].path), reason)]
 
 
@@ -163,8 +163,8 @@ def look_in_pool(
             yield from pending.popleft().result()
     except BrokenProcessPool as error:
         raise LxmertError(
-            "a worker process died, perhaps for want of memory; what is done is kept: run the same command "
-            "again with fewer --workers"
+            "a worker process died, perhaps for lack of memory; finished images are kept: run the same "
+            "command again with fewer --workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

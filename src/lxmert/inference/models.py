@@ -36,16 +36,16 @@ def locate_model(name: str | Path) -> str:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise WeightsError(f"{folder} is not a model folder: it holds no config.json")
+            raise WeightsError(f"{folder} is not a model folder: it has no config.json")
         return str(folder)
     if folder.exists():
         raise WeightsError(
-            f"{folder} is a file, a model is a folder; turn an original .pth with `lxmert convert`"
+            f"{folder} is a file, but a model is a folder; convert an original .pth with `lxmert convert`"
         )
     if isinstance(name, Path) or not is_hub_name(name) or "/" not in name:
         raise WeightsError(
-            f"no model {str(name)!r}: neither '{EMBEDDED_MODEL}' (the embedded one), nor a folder, "
-            "nor a hub name 'owner/name'"
+            f"unknown model {str(name)!r}: expected '{EMBEDDED_MODEL}' (the embedded one), a folder, or a "
+            "hub name 'owner/name'"
         )
     return str(name)
 

@@ -190,7 +190,7 @@ class LxmertPredictor:
         """
         if not isinstance(regions, Regions):
             raise InputError(
-                f"regions is a {type(regions).__name__}, expected what `regions` makes of one image: "
+                f"regions is a {type(regions).__name__}, expected the result of `regions` for one image: "
                 "answer(predictor.regions(image), questions)"
             )
         texts = _texts(questions)
@@ -240,7 +240,7 @@ class LxmertPredictor:
 
 def _texts(questions: Iterable[str]) -> list[str]:
     if isinstance(questions, str):
-        raise InputError("questions is one text, expected a list of texts: put it in brackets")
+        raise InputError("questions is a single text, expected a list of texts: put it in brackets")
     if not isinstance(questions, Iterable):
         raise InputError(f"questions is a {type(questions).__name__}, expected a list of texts")
     return list(questions)
@@ -253,7 +253,7 @@ def _check_kinds(model: object, processor: object) -> None:
         expected = "lxmert.LxmertForQuestionAnswering"
         got = f"{type(model).__module__.partition('.')[0]}.{type(model).__name__}"
         raise InputError(
-            f"model is a {got}, expected {expected}; {expected}.from_pretrained reads its folder"
+            f"model is a {got}, expected {expected}; {expected}.from_pretrained loads its folder"
         )
     if not isinstance(processor, LxmertProcessor):
         raise InputError(f"processor is a {type(processor).__name__}, expected an LxmertProcessor")
@@ -264,12 +264,22 @@ def _check_compatible(model: LxmertForQuestionAnswering, processor: LxmertProces
     config, extractor = model.config, processor.built_extractor
     faults = []
     if processor.answers is not None and len(processor.answers) != config.num_qa_labels:
-        faults.append(f"{config.num_qa_labels} answers scored, {len(processor.answers)} in the table")
+        faults.append(
+            f"the model scores {config.num_qa_labels} answers, the table has {len(processor.answers)}"
+        )
     if len(processor.tokenizer) > config.vocab_size:
-        faults.append(f"{config.vocab_size} words known, {len(processor.tokenizer)} in the vocabulary")
+        faults.append(
+            f"the model knows {config.vocab_size} words, the vocabulary has {len(processor.tokenizer)}"
+        )
     if extractor is not None and extractor.feature_dim != config.visual_feat_dim:
-        faults.append(f"{config.visual_feat_dim} features per object read, {extractor.feature_dim} made")
+        faults.append(
+            f"the model reads {config.visual_feat_dim} features per object, the extractor makes "
+            f"{extractor.feature_dim}"
+        )
     if processor.max_text_length > config.max_position_embeddings:
-        faults.append(f"texts of {config.max_position_embeddings} read, of {processor.max_text_length} made")
+        faults.append(
+            f"the model reads texts of {config.max_position_embeddings} word pieces, the processor makes "
+            f"up to {processor.max_text_length}"
+        )
     if faults:
         raise InputError(f"model and processor do not belong together: {'; '.join(faults)}")

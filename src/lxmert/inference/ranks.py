@@ -47,7 +47,7 @@ class Ranks:
             rank, count = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
             local_rank = int(environment.get("LOCAL_RANK", rank))
         except ValueError as error:
-            raise ConfigurationError(f"RANK, WORLD_SIZE or LOCAL_RANK is no number: {error}") from error
+            raise ConfigurationError(f"RANK, WORLD_SIZE or LOCAL_RANK is not a number: {error}") from error
         if not 0 <= rank < count:
             raise ConfigurationError(f"RANK is {rank} of WORLD_SIZE {count}; expected 0 to {count - 1}")
         is_connected = count > 1 and {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()

@@ -72,7 +72,7 @@ def test_an_export_is_replaced_on_request_alone(tmp_path: Path, monkeypatch: pyt
     model = files_that_say(monkeypatch, lambda scores: scores)
     export_model(model, tmp_path / "out", small_processor(), TORCH)
     assert (tmp_path / "out" / "answers.json").exists()
-    with pytest.raises(ConfigurationError, match="holds an exported model already"):
+    with pytest.raises(ConfigurationError, match="already contains an exported model"):
         export_model(model, tmp_path / "out", options=ExportOptions("torch"))
     export_model(model, tmp_path / "out", options=TORCH)
     assert not (tmp_path / "out" / "answers.json").exists()
@@ -84,7 +84,7 @@ def test_what_is_no_export_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "letters" / "first.txt").write_text("Dear")
     (tmp_path / "file").write_text("Dear")
     for name in ("letters", "file"):
-        with pytest.raises(ConfigurationError, match="is no exported model"):
+        with pytest.raises(ConfigurationError, match="is not an exported model"):
             check_folder(tmp_path / name, overwrite=True)
     (tmp_path / "empty").mkdir()
     check_folder(tmp_path / "empty", overwrite=False)
@@ -101,7 +101,7 @@ def test_an_export_with_other_files_is_never_replaced(
     (tmp_path / "out" / "notes.txt").write_text("Dear")
     (tmp_path / "out" / "zebra").mkdir()
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(ConfigurationError, match=r"out holds 'notes.txt' beside an exported model"):
+    with pytest.raises(ConfigurationError, match=r"out contains 'notes.txt' beside an exported model"):
         export_model(model, tmp_path / "out", options=TORCH)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
@@ -166,22 +166,26 @@ def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
         signature_of(small_model().lxmert.encoder)
     processor = small_processor()
     processor._answers = ["yes", "no"]
-    with pytest.raises(ConfigurationError, match=r"scores 9 answers, answers.json has 2"):
+    with pytest.raises(ConfigurationError, match=r"scores 9 answers, but answers.json has 2"):
         export_model(small_model(), tmp_path / "out", processor, TORCH)
     processor = small_processor()
     processor.max_text_length = 17
-    with pytest.raises(ConfigurationError, match=r"reads 16 word pieces, the processor makes texts of .* 17"):
+    with pytest.raises(
+        ConfigurationError, match=r"reads 16 word pieces, but the processor makes texts of .* 17"
+    ):
         export_model(small_model(), tmp_path / "out", processor, TORCH)
     processor = small_processor()
     words = len(processor.tokenizer)
     processor.tokenizer.add_tokens(["lighthouse"])
-    with pytest.raises(ConfigurationError, match=f"knows {words} word pieces, the tokenizer has {words + 1}"):
+    with pytest.raises(
+        ConfigurationError, match=f"knows {words} word pieces, but the tokenizer has {words + 1}"
+    ):
         export_model(small_model(), tmp_path / "out", processor, TORCH)
     assert not list(tmp_path.iterdir())
 
 
 def test_options_that_do_not_go_together() -> None:
-    with pytest.raises(ConfigurationError, match="no format 'tflite'"):
+    with pytest.raises(ConfigurationError, match="unknown format 'tflite'"):
         ExportOptions("tflite")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="int8"):
         ExportOptions("torch", int8=True)

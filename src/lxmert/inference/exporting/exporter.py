@@ -61,9 +61,11 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if self.file_format not in _FILES:
-            raise ConfigurationError(f"no format {self.file_format!r}; expected one of {', '.join(_FILES)}")
+            raise ConfigurationError(
+                f"unknown format {self.file_format!r}; expected one of {', '.join(_FILES)}"
+            )
         if self.int8 and self.file_format != "onnx":
-            raise ConfigurationError("weights of 8 bits (int8) are for the format onnx only")
+            raise ConfigurationError("8-bit weights (int8) can only be used with the format onnx")
 
 
 @dataclass
@@ -189,9 +191,10 @@ class _Work:
             if exact and parity.beyond_tolerance:
                 name = parity.beyond_tolerance[0]
                 raise ExportError(
-                    f"the exported file does not say what the model says: on {parity.inputs}, {name} differs "
-                    f"by up to {parity.differences[name]:.1e} where values reach {parity.largest[name]:.1f}; "
-                    f"expected at most {TOLERANCE:g} of that. Nothing was kept; try the other format"
+                    f"the exported file does not agree with the model: on {parity.inputs}, {name} differs "
+                    f"by up to {parity.differences[name]:.1e} where values reach "
+                    f"{parity.largest[name]:.1f}; expected at most {TOLERANCE:g} of that. Nothing was "
+                    "written; try the other format"
                 )
         return parities
 
@@ -205,20 +208,21 @@ def _check_model(model: PreTrainedModel, signature: Signature, processor: Lxmert
         return
     if processor.max_text_length > signature.most_words:
         raise ConfigurationError(
-            f"the model reads {signature.most_words} word pieces, the processor makes texts of up to "
-            f"{processor.max_text_length}; give it its own"
+            f"the model reads {signature.most_words} word pieces, but the processor makes texts of up to "
+            f"{processor.max_text_length}; use the processor of the model"
         )
     if len(processor.tokenizer) > model.config.vocab_size:
         raise ConfigurationError(
-            f"the model knows {model.config.vocab_size} word pieces, the tokenizer has "
-            f"{len(processor.tokenizer)}; give it its own"
+            f"the model knows {model.config.vocab_size} word pieces, but the tokenizer has "
+            f"{len(processor.tokenizer)}; use the tokenizer of the model"
         )
     if processor.answers is None or signature.scores is None:
         return
     classes = next(spec.shape[-1] for spec in signature.outputs if spec.name == signature.scores)
     if len(processor.answers) != classes:
         raise ConfigurationError(
-            f"the model scores {classes} answers, answers.json has {len(processor.answers)}; give it its own"
+            f"the model scores {classes} answers, but answers.json has {len(processor.answers)}; use the "
+            "answers.json of the model"
         )
 
 

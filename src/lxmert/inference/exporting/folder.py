@@ -31,17 +31,18 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         return
     if not (folder / SETTINGS_FILE).is_file():
         raise ConfigurationError(
-            f"{folder} exists and is no exported model (it has no {SETTINGS_FILE}); choose another place"
+            f"{folder} exists and is not an exported model (it has no {SETTINGS_FILE}); choose another folder"
         )
     if not overwrite:
         raise ConfigurationError(
-            f"{folder} holds an exported model already; choose another place or ask to overwrite it"
+            f"{folder} already contains an exported model; choose another folder, or overwrite it "
+            "(--overwrite)"
         )
     ours = {*_FILES, README_FILE}
     if foreign := [path.name for path in folder.iterdir() if path.name not in ours or path.is_dir()]:
         raise ConfigurationError(
-            f"{folder} holds {min(foreign)!r} beside an exported model, which would be lost; move it away or "
-            "choose another place"
+            f"{folder} contains {min(foreign)!r} beside an exported model, and overwriting would delete "
+            "it; move it, or choose another folder"
         )
 
 
@@ -91,23 +92,23 @@ def write_json(path: Path, content: Any) -> None:
 
 _HEAD = """\
 # {title}
-{model} for {runtime}, {weights}, made by lxmert {version}.
-Nothing of that package is needed to run it.
+{model} for {runtime}, {weights}, exported by lxmert {version}.
+It runs without that package.
 
-| file | what |
+| file | description |
 |---|---|
 {files}
 
 ## Inputs
 Axes called batch, words and objects may have any size from 1; words at most {most_words}.
-An axis has the same size in all inputs of a call, masks included: not every runtime refuses another.
+An axis has the same size in all inputs of a call, masks included: not every runtime checks this.
 
-| name | type | shape | what |
+| name | type | shape | description |
 |---|---|---|---|
 {inputs}
 
 ## Outputs
-| name | type | shape | what |
+| name | type | shape | description |
 |---|---|---|---|
 {outputs}
 
@@ -115,10 +116,10 @@ An axis has the same size in all inputs of a call, masks included: not every run
 ```python
 {example}
 ```
-Texts: `tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(texts)` cuts and pads; `ids` and
-`attention_mask` of what it gives are the first two inputs.
+Texts: `tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(texts)` truncates and pads; `ids` and
+`attention_mask` of its results are the first two inputs.
 
-## How near it comes to the model
+## Agreement with the model
 {parity}
 """
 
@@ -136,7 +137,7 @@ model = torch.export.load("{file}").module()
 
 _FILES = {
     SETTINGS_FILE: "names, types and shapes of inputs and outputs; longest text; versions",
-    PARITY_FILE: "how near the file comes to the model, on which inputs",
+    PARITY_FILE: "how closely the file agrees with the model, and on which inputs",
     TOKENIZER_FILE: "text to ids, for the `tokenizers` library",
     ANSWERS_FILE: "the answer of each class, a list",
     "model.onnx": "the model",
@@ -160,7 +161,7 @@ def write_readme(folder: Path, settings: dict[str, Any], parity: list[str]) -> N
         title=f"{settings['model_class']}{' for ' + settings['task'] if settings['task'] else ''}",
         model=settings["model_class"],
         runtime=f"ONNX Runtime (operator set {settings['opset']})" if onnx else "PyTorch (torch.export)",
-        weights="weights of 8 bits" if settings["int8"] else "float32",
+        weights="8-bit weights" if settings["int8"] else "float32",
         version=settings["versions"]["lxmert"],
         files="\n".join(f"| `{name}` | {_FILES[name]} |" for name in files),
         most_words=settings["most_words"],

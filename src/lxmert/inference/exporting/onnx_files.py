@@ -39,7 +39,8 @@ def require_onnx() -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingExtraError(
-            f'Exporting to ONNX needs {", ".join(missing)}, not installed: pip install "lxmert[onnx]"'
+            f"exporting to ONNX needs packages that are not installed ({', '.join(missing)}): pip install "
+            '"lxmert[onnx]"'
         )
 
 
@@ -64,7 +65,7 @@ def write_onnx(model: PreTrainedModel, signature: Signature, path: Path) -> None
             verbose=False,
         )
     if exported is None:
-        raise RuntimeError("torch.onnx.export gave nothing")
+        raise RuntimeError("torch.onnx.export returned nothing")
     _name_axes(exported.model, signature)
     _save(exported.model, path)
 

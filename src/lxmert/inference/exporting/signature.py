@@ -26,7 +26,7 @@ BATCH, WORDS, OBJECTS = "batch", "words", "objects"
 
 SEGMENTS = "token_type_ids"
 
-_HIDING = "1 to be seen, 0 for padding"
+_HIDING = "1 for real entries, 0 for padding"
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def signature_of(model: PreTrainedModel, *, segments: bool = False) -> Signature
             "visual_pos",
             "float32",
             (*objects, config.visual_pos_dim),
-            "boxes x1, y1, x2, y2 as shares of width and height, 0..1",
+            "boxes x1, y1, x2, y2 as fractions of width and height, 0..1",
         ),
         TensorSpec("visual_attention_mask", "int64", objects, _HIDING),
     )
     if segments:
-        inputs += (TensorSpec(SEGMENTS, "int64", (BATCH, WORDS), "0 first text, 1 second text"),)
+        inputs += (TensorSpec(SEGMENTS, "int64", (BATCH, WORDS), "0 for the first text, 1 for the second"),)
     outputs, scores = _outputs(model)
     return Signature(inputs, outputs, config.max_position_embeddings, scores)
 
