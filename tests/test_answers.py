@@ -26,6 +26,6 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_of_answers_is_refused(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "answers.json").write_text(content)
-    with pytest.raises(VocabularyError, match=f"answers.json: no list of answers .*{words}") as caught:
+    with pytest.raises(VocabularyError, match=f"answers.json: not a list of answers .*{words}") as caught:
         read_answers(tmp_path / "answers.json")
     assert "\n" not in str(caught.value)

@@ -115,7 +115,7 @@ def test_parameters_can_be_given_by_position() -> None:
         ),
         ("hidden_act", "gellu", "hidden_act 'gellu' is not a known activation"),
         ("hidden_act", None, "hidden_act None is not a known activation"),
-        ("hidden_act", abs, "hidden_act is a function, which cannot be saved: give its name, such as 'gelu'"),
+        ("hidden_act", abs, "hidden_act is a function, which cannot be saved: use its name, such as 'gelu'"),
         ("layer_norm_eps", -1e-12, "layer_norm_eps must be a number in 0..1"),
         ("initializer_range", float("nan"), "initializer_range must be a number at least 0, got nan"),
         ("initializer_range", float("inf"), "initializer_range must be finite, got inf"),

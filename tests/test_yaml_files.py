@@ -26,11 +26,11 @@ def test_a_few_lines_that_stand_for_more_than_memory_holds_are_refused(first: st
     for number in range(1, 12):
         tenfold = next_one % ", ".join([f"*n{number - 1}"] * 10)
         lines.append(f"n{number}: &n{number} {tenfold}")
-    refused("\n".join(lines), "not YAML of ours: more than 100,000 values")
+    refused("\n".join(lines), "unsupported YAML: more than 100,000 values")
 
 
 def test_a_value_that_holds_itself_or_is_too_deep_is_refused() -> None:
-    refused("a: &a [*a]", "a value that holds itself")
+    refused("a: &a [*a]", "a value that contains itself")
     refused("a: " + "[" * 20_000, "nested too deeply")
 
 

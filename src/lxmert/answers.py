@@ -60,7 +60,7 @@ def read_answers(path: str | Path) -> list[str]:
         answers = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         return checked_answers(answers)
     except (OSError, ValueError, RecursionError) as error:
-        raise VocabularyError(f"{path}: no list of answers ({error})") from error
+        raise VocabularyError(f"{path}: not a list of answers ({error})") from error
 
 
 def write_answers(path: str | Path, answers: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ def check_finite(scores: torch.Tensor) -> None:
     if not scores.isfinite().all():
         kind = "NaN" if scores.isnan().any() else "infinite numbers"
         raise TensorError(
-            f"scores hold {kind}; expected finite numbers, check the model's weights and inputs"
+            f"scores contain {kind}; expected finite numbers, check the model's weights and inputs"
         )
 
 

@@ -295,7 +295,7 @@ class LxmertConfig(PreTrainedConfig):
         from transformers.activations import ACT2FN
 
         if callable(self.hidden_act):
-            yield "hidden_act is a function, which cannot be saved: give its name, such as 'gelu'"
+            yield "hidden_act is a function, which cannot be saved: use its name, such as 'gelu'"
         elif not isinstance(self.hidden_act, str) or self.hidden_act not in ACT2FN:
             near = difflib.get_close_matches(str(self.hidden_act), ACT2FN, n=3, cutoff=0)
             yield f"hidden_act {self.hidden_act!r} is not a known activation: try {', '.join(near)}"

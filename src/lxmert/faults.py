@@ -11,20 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-EMPTY_BATCH = "the batch is empty: give at least one text with its image"
-EMPTY_TEXT = "the text has no word piece: give at least one per row, such as [CLS]"
-NO_OBJECT = "visual_feats has no object: give at least one per image (visual_attention_mask can hide it)"
-OBJECTS_TWICE = "object_states stand for visual_feats and visual_pos: give them alone"
+EMPTY_BATCH = "the batch is empty: pass at least one text with its image"
+EMPTY_TEXT = "the text has no word piece: pass at least one per row, such as [CLS]"
+NO_OBJECT = "visual_feats has no object: pass at least one per image (visual_attention_mask can hide it)"
+OBJECTS_TWICE = "object_states replace visual_feats and visual_pos: pass object_states without them"
 STATES_LEFT_OUT = (
-    "object_states leave out states and maps of the relationship layers: give visual_feats and visual_pos, "
-    "or ask for no states and maps"
+    "object_states skip the relationship layers, so their states and maps are missing: pass visual_feats "
+    "and visual_pos, or do not request states and maps"
 )
 WORD_STATES_LEFT_OUT = (
-    "word_states leave out states and maps of the language layers: give input_ids, or ask for no states and "
-    "maps"
+    "word_states skip the language layers, so their states and maps are missing: pass input_ids, or do "
+    "not request states and maps"
 )
-WORDS_TWICE = "word_states stand for input_ids, inputs_embeds and token_type_ids: give them alone"
-EVALUATOR_OF_OFFICIAL_FILES = "--evaluator is of the official files; others are scored by soft labels."
+WORDS_TWICE = "word_states replace input_ids, inputs_embeds and token_type_ids: pass word_states without them"
+EVALUATOR_OF_OFFICIAL_FILES = (
+    "--evaluator can only be used with the official files; others are scored by soft labels."
+)
 
 # Names that arguments had in other versions of LXMERT -> their names here.
 _FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
@@ -75,8 +77,8 @@ def padding_word_fault(new_num_tokens: int, size: int, pad_token_id: int | None)
     if size > pad:
         return None
     return (
-        f"new_num_tokens is {new_num_tokens}, which drops the padding word of id {pad}; "
-        f"give at least {pad + 1}"
+        f"new_num_tokens is {new_num_tokens}, which drops the padding word of id {pad}; use at least "
+        f"{pad + 1}"
     )
 
 
@@ -98,7 +100,7 @@ def words_fault(has_ids: bool, has_vectors: bool) -> str | None:
     """The fault of a text that is not given in exactly one of its forms; None if it is."""
     if has_ids != has_vectors:
         return None
-    return f"give exactly one of input_ids and inputs_embeds, got {'both' if has_ids else 'neither'}"
+    return f"pass exactly one of input_ids and inputs_embeds, got {'both' if has_ids else 'neither'}"
 
 
 def text_length_fault(length: int, most: int) -> str | None:
@@ -108,8 +110,8 @@ def text_length_fault(length: int, most: int) -> str | None:
     if length <= most:
         return None
     return (
-        f"the text has {length} word pieces, the model knows {most} positions (max_position_embeddings): "
-        "truncate the text"
+        f"the text has {length} word pieces, but the model has {most} positions "
+        "(max_position_embeddings): truncate the text"
     )
 
 
@@ -156,16 +158,16 @@ def not_finite(name: str, maker: str) -> str:
 def unreadable_fault(name: str, tensor: Any) -> str | None:
     """The fault of a PyTorch tensor whose numbers cannot be read one by one; None if they can."""
     if tensor.is_meta:
-        return f"{name} is on the meta device, where tensors hold no numbers; give one of the CPU or a GPU"
+        return f"{name} is on the meta device, where tensors have no values; pass one on the CPU or a GPU"
     kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else str(tensor.layout)
     if kind == "torch.strided":
         return None
-    return f"{name} is a {kind.removeprefix('torch.')} tensor; expected a dense one of plain numbers"
+    return f"{name} is a {kind.removeprefix('torch.')} tensor; expected a dense one, not quantized or nested"
 
 
 def wrong_mask(name: str, wrong: float) -> str:
     """The message about a mask with values other than 0 and 1, such as one to be added to scores."""
-    return f"{name} has the value {wrong:g}, expected 1 where something is and 0 for padding"
+    return f"{name} has the value {wrong:g}, expected 1 for real entries and 0 for padding"
 
 
 def no_pair_of_images(name: str, given: tuple[int | None, ...], axes: int) -> str:
@@ -196,14 +198,14 @@ def wrong_answer_shape(name: str, given: tuple[int | None, ...], batch: int | No
 
 def wrong_answer_scores(name: str) -> str:
     """The message about answer scores above 1."""
-    return f"{name} has scores that are not in 0..1: give soft scores or a one-hot row per question"
+    return f"{name} has scores that are not in 0..1: pass soft scores or a one-hot row per question"
 
 
 def object_tasks_fault(tasks: Iterable[str], known: Iterable[str]) -> str | None:
     """The fault of targets for unknown object tasks; None if all are known."""
     known = list(known)
     unknown = sorted(set(tasks) - set(known))
-    return f"obj_labels has the unknown key(s) {unknown}, known are {known}" if unknown else None
+    return f"obj_labels has the unknown key(s) {unknown}, expected some of {known}" if unknown else None
 
 
 def target_pair_fault(name: str, given: Any) -> str | None:
@@ -229,4 +231,4 @@ def replacing_fault(path: Path, *, overwrite: bool) -> str | None:
     """The fault of writing to a file that exists and may not be replaced; None if it may be written."""
     if overwrite or not path.exists():
         return None
-    return f"{path} is there already; give --overwrite to replace it, or another name"
+    return f"{path} already exists; use --overwrite to replace it, or choose another name"

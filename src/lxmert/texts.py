@@ -31,7 +31,7 @@ def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
         raise TextError(f"the {name} is a {type(texts).__name__}; expected a string or a list of strings")
     listed = [texts] if isinstance(texts, str) else list(texts)
     if not listed:
-        raise TextError(f"{name} is an empty list; give at least one text")
+        raise TextError(f"{name} is an empty list; pass at least one text")
     for row, text in enumerate(listed):
         which = f"{name} {row}" if len(listed) > 1 else f"the {name}"
         if not isinstance(text, str):
@@ -62,12 +62,14 @@ def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int |
         InputError: nothing given, or counts that do not match.
     """
     if texts is None and images is None:
-        raise InputError("nothing to process; give images (or regions), text, or both")
+        raise InputError("nothing to process; pass images (or regions), text, or both")
     if pairs is not None and len(pairs) != len(texts or ()):
-        raise InputError(f"{len(pairs)} text_pair for {len(texts or ())} text; expected one for each")
+        raise InputError(
+            f"{len(pairs)} texts in text_pair for {len(texts or ())} in text; expected one for each"
+        )
     if texts is not None and images is not None and images not in (1, len(texts)):
         raise InputError(
-            f"{images} images for {len(texts)} texts; give as many of both, or one image for all texts"
+            f"{images} images for {len(texts)} texts; pass as many of both, or one image for all texts"
         )
 
 
@@ -108,7 +110,7 @@ def encode_texts(
             _check_words(tokenizer, sentence, tokens, which, length)
     if tensors and len({len(row) for row in ids}) > 1:
         raise InputError(
-            "texts of different lengths make no tensor; use padding=True, or return_tensors=None"
+            "texts of different lengths cannot form a tensor; use padding=True, or return_tensors=None"
         )
     names = ("input_ids", "attention_mask", "token_type_ids")
     return {name: torch.tensor(encoded[name]) if tensors else encoded[name] for name in names}
@@ -155,7 +157,7 @@ def _check_characters(text: str, which: str) -> None:
     # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer accepts.
     if (start := lone_surrogate(text)) is not None:
         raise TextError(
-            f"{which} is no valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
+            f"{which} is not valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
         )
 
 
@@ -169,7 +171,7 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
         untruncated = tokenizer(sentence, add_special_tokens=False)["input_ids"]
     if any(token != tokenizer.unk_token_id and token not in without_meaning for token in untruncated):
         raise TextError(
-            f"{which} has no room left by max_length={max_length} for a word that the model knows: "
+            f"{which} has no word that the model knows within max_length={max_length}: "
             f"{_shown(sentence)}; raise max_length or shorten the text"
         )
     raise TextError(f"{which} has no word that the model knows: {_shown(sentence)}; use plain words")

@@ -21,11 +21,11 @@ def parse_yaml(text: str) -> Any:
         root = yaml.compose(text, yaml.SafeLoader)
         if root is not None and _count(root, {}) > _MOST_VALUES:
             raise ConfigurationError(
-                f"not YAML of ours: more than {_MOST_VALUES:,} values, or a value that holds itself"
+                f"unsupported YAML: more than {_MOST_VALUES:,} values, or a value that contains itself"
             )
         return yaml.safe_load(text)
     except RecursionError:
-        raise ConfigurationError("not YAML of ours: nested too deeply") from None
+        raise ConfigurationError("unsupported YAML: nested too deeply") from None
     except ConfigurationError:
         raise
     except Exception as error:  # yaml raises many kinds of errors for a value that does not fit its tag.

@@ -10,10 +10,10 @@ from lxmert.model import LxmertForPreTraining, LxmertForQuestionAnswering, Lxmer
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"input_ids": None}, "give exactly one of input_ids and inputs_embeds, got neither"),
+    ({"input_ids": None}, "pass exactly one of input_ids and inputs_embeds, got neither"),
     (
         {"inputs_embeds": torch.zeros(BATCH, WORDS, 24)},
-        "give exactly one of input_ids and inputs_embeds, got both",
+        "pass exactly one of input_ids and inputs_embeds, got both",
     ),
     ({"visual_feats": None}, "visual_feats is missing"),
     ({"visual_pos": None}, "visual_pos is missing"),
@@ -35,7 +35,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     # As they are added to scores, as numbers of packed texts, and broken ones.
     (
         {"attention_mask": torch.tensor([0.0, 0, 0, 0, -1e4, -1e4, -1e4]).expand(BATCH, WORDS)},
-        "attention_mask has the value -10000, expected 1 where something is and 0 for padding",
+        "attention_mask has the value -10000, expected 1 for real entries and 0 for padding",
     ),
     ({"attention_mask": torch.full((BATCH, WORDS), 2)}, "attention_mask has the value 2, expected 1"),
     (
@@ -100,7 +100,7 @@ def test_word_vectors_of_a_wrong_width_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "part"), [(17, "17 word pieces, the model knows 16"), (0, "no word piece")]
+    ("length", "part"), [(17, "17 word pieces, but the model has 16"), (0, "no word piece")]
 )
 def test_a_text_that_is_too_long_or_empty_is_named(length: int, part: str) -> None:
     batch = inputs()

@@ -48,13 +48,13 @@ def test_without_a_mask_all_objects_count() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"visual_feats": inputs()["visual_feats"]}, "object_states stand for visual_feats and visual_pos"),
+        ({"visual_feats": inputs()["visual_feats"]}, "object_states replace visual_feats and visual_pos"),
         ({"object_states": torch.zeros(BATCH, OBJECTS, 23)}, r"object_states has shape \(3, 5, 23\)"),
         ({"object_states": torch.zeros(2, OBJECTS, 24)}, r"object_states has shape \(2, 5, 24\)"),
         ({"object_states": torch.zeros(BATCH, 0, 24)}, "object_states has shape .*: no axis may be empty"),
         ({"object_states": torch.zeros(BATCH, 4, 24)}, r"visual_attention_mask has shape \(3, 5\)"),
-        ({"output_hidden_states": True}, "ask for no states and maps"),
-        ({"output_all_attentions": True}, "ask for no states and maps"),
+        ({"output_hidden_states": True}, "do not request states and maps"),
+        ({"output_all_attentions": True}, "do not request states and maps"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:

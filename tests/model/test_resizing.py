@@ -102,7 +102,7 @@ def test_a_resized_model_saves_and_loads(tmp_path) -> None:
 @pytest.mark.parametrize(("size", "multiple"), [(30, None), (12, None), (0, None), (17, 8)])
 def test_the_padding_word_cannot_be_dropped(model_class: type, size: int, multiple: int | None) -> None:
     model = model_class(small_config(pad_token_id=30))
-    with pytest.raises(ConfigurationError, match="drops the padding word of id 30; give at least 31"):
+    with pytest.raises(ConfigurationError, match="drops the padding word of id 30; use at least 31"):
         model.resize_token_embeddings(size, pad_to_multiple_of=multiple)
     assert model.config.vocab_size == model.get_input_embeddings().num_embeddings == 61
     assert model.resize_token_embeddings(17, pad_to_multiple_of=32).num_embeddings == 32
@@ -111,7 +111,7 @@ def test_the_padding_word_cannot_be_dropped(model_class: type, size: int, multip
 
 
 def test_a_vocabulary_without_any_word_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="padding word of id 0; give at least 1"):
+    with pytest.raises(ConfigurationError, match="padding word of id 0; use at least 1"):
         LxmertModel(small_config()).resize_token_embeddings(0)
 
 

@@ -51,8 +51,8 @@ def test_word_vectors_are_encoded_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"input_ids": inputs()["input_ids"]}, "word_states stand for input_ids"),
-        ({"token_type_ids": inputs()["token_type_ids"]}, "word_states stand for input_ids"),
+        ({"input_ids": inputs()["input_ids"]}, "word_states replace input_ids"),
+        ({"token_type_ids": inputs()["token_type_ids"]}, "word_states replace input_ids"),
         ({"word_states": torch.zeros(BATCH, WORDS, 23)}, rf"word_states has shape \({BATCH}, {WORDS}, 23\)"),
         ({"word_states": torch.zeros(BATCH, WORDS - 1, 24)}, "attention_mask has shape"),
         ({"word_states": torch.zeros(BATCH, 0, 24)}, "word_states has shape .*: no axis may be empty"),
@@ -60,8 +60,8 @@ def test_word_vectors_are_encoded_too() -> None:
             {"word_states": torch.zeros(BATCH - 1, WORDS, 24), "attention_mask": None},
             "visual_feats has shape",
         ),
-        ({"output_hidden_states": True}, "states and maps of the language layers"),
-        ({"output_attentions": True}, "states and maps of the language layers"),
+        ({"output_hidden_states": True}, "word_states skip the language layers, so their states and maps"),
+        ({"output_attentions": True}, "word_states skip the language layers, so their states and maps"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, Any], fault: str) -> None:

@@ -182,16 +182,16 @@ WRONG = {
     r"attention_mask has shape \(3, 6\), expected \(3, 7\)": lambda: changed(
         "attention_mask", lambda words: words[:, 1:]
     ),
-    "attention_mask has the value -10000, expected 1 where something is": lambda: changed(
+    "attention_mask has the value -10000, expected 1 for real entries": lambda: changed(
         "attention_mask", lambda words: (1.0 - words) * -1e4
     ),
-    "visual_attention_mask has the value 2, expected 1 where something is": lambda: changed(
+    "visual_attention_mask has the value 2, expected 1 for real entries": lambda: changed(
         "visual_attention_mask", lambda objects: 2 * objects
     ),
     r"visual_attention_mask has shape \(2, 5\), expected \(3, 5\)": lambda: changed(
         "visual_attention_mask", lambda objects: objects[1:]
     ),
-    r"17 word pieces, the model knows 16 positions": lambda: (
+    r"17 word pieces, but the model has 16 positions": lambda: (
         without("attention_mask", "token_type_ids") | {"input_ids": np.zeros((3, 17), np.int64)}
     ),
     r"visual_feats has no object": lambda: (

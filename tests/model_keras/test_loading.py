@@ -195,9 +195,9 @@ def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: 
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("nowhere/at/all", "no such model folder"),
-        ("empty", "No configuration"),
-        ("configured", "No weights"),
+        ("nowhere/at/all", "neither a model folder nor a hub name"),
+        ("empty", "no configuration"),
+        ("configured", "no weights"),
         ("foreign", "model_type is 'bert'"),
         ("broken", "truncated or corrupt"),
     ],

@@ -116,13 +116,16 @@ def test_in_training_too() -> None:
     [
         (
             {"visual_feats": inputs()["visual_feats"].numpy()},
-            "object_states stand for visual_feats and visual",
+            "object_states replace visual_feats and visual",
         ),
         ({"object_states": np.zeros((3, 5, 23), np.float32)}, r"object_states has shape \(3, 5, 23\)"),
         ({"object_states": np.zeros((2, 5, 24), np.float32)}, r"object_states has shape \(2, 5, 24\)"),
         ({"object_states": np.zeros((3, 4, 24), np.float32)}, r"visual_attention_mask has shape \(3, 5\)"),
-        ({"output_hidden_states": True}, "object_states leave out states and maps"),
-        ({"output_attentions": True}, "object_states leave out states and maps"),
+        (
+            {"output_hidden_states": True},
+            "object_states skip the relationship layers, so their states and maps",
+        ),
+        ({"output_attentions": True}, "object_states skip the relationship layers, so their states and maps"),
     ],
 )
 def test_wrong_states_are_refused_as_in_pytorch(more: dict[str, Any], message: str) -> None:

@@ -112,7 +112,7 @@ def test_texts_of_uneven_length_are_refused_before_they_are_padded() -> None:
     model.compile(optimizer="sgd", run_eagerly=True)
     given = as_numpy(inputs(CONFIG)) | {"matched_label": np.array([0, 1, 1])}
     uneven = given | {"input_ids": tf.ragged.constant([[1, 2, 3], [4, 5], [6]])}
-    message = "^input_ids is a RaggedTensor, expected a dense tensor: pad it, and give a mask$"
+    message = "^input_ids is a RaggedTensor, expected a dense tensor: pad it, and pass a mask$"
     with pytest.raises(TensorError, match=message):
         model(uneven)
     with pytest.raises(TensorError, match=message):

@@ -116,20 +116,20 @@ def test_a_loss_of_the_user_finds_labels_among_the_inputs(named: bool) -> None:
     found = model.evaluate(given, batch_size=7, verbose=0)
     own = model(given).loss  # the same formula
     assert found == pytest.approx(float(keras.ops.convert_to_numpy(own)), rel=1e-5)
-    with pytest.raises(TensorError, match="nothing to learn: give targets for the loss of compile"):
+    with pytest.raises(TensorError, match="nothing to learn: pass targets for the loss of compile"):
         model.train_on_batch(batch())
 
 
 def test_what_cannot_be_learnt_is_told() -> None:
     model = TFLxmertForQuestionAnswering(CONFIG)
     model.compile(optimizer="sgd", run_eagerly=True)
-    with pytest.raises(TensorError, match="nothing to learn: give one of labels among the inputs"):
+    with pytest.raises(TensorError, match="nothing to learn: pass one of labels among the inputs"):
         model.train_on_batch(batch())
-    with pytest.raises(TensorError, match="no use for sample or class weights"):
+    with pytest.raises(TensorError, match="does not use sample or class weights"):
         model.train_on_batch(batch(), labels()["ans"], sample_weight=np.ones(EXAMPLES))
     plain = TFLxmertModel(CONFIG)
     plain.compile(optimizer="sgd", run_eagerly=True, loss="mse")
-    with pytest.raises(TensorError, match="several outputs: give targets and losses as dictionaries"):
+    with pytest.raises(TensorError, match="several outputs: pass targets and losses as dictionaries"):
         plain.train_on_batch(batch(), np.zeros((EXAMPLES, 24)))
     heads = TFLxmertForPreTraining(CONFIG)
     heads.compile(optimizer="sgd")
@@ -150,7 +150,7 @@ def test_weights_of_examples_and_classes_need_a_loss_of_the_user() -> None:
         lambda: model.train_on_batch(given, class_weight={0: 2.0}),
         lambda: model.test_on_batch(given, sample_weight=weights),
     ):
-        with pytest.raises(TensorError, match="no use for sample or class weights"):
+        with pytest.raises(TensorError, match="does not use sample or class weights"):
             run()
     model.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     plain = model.test_on_batch(batch(), labels()["ans"])

@@ -188,7 +188,7 @@ def check_encoded(
     _check_states(config, (words[0].shape[0], *images), "objects", *objects)
     for name, (states, _) in (("word_states", words), ("object_states", objects)):
         if states.dtype != dtype:
-            raise TensorError(f"{name} must be {dtype} as the model is, got {states.dtype}")
+            raise TensorError(f"{name} must be {dtype} like the model, got {states.dtype}")
 
 
 def _check_states(
@@ -248,7 +248,7 @@ def check_is_tensor(name: str, given: object) -> None:
 def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
     if ids.dtype not in (torch.int64, torch.int32):
-        raise TensorError(f"{name} must be integers, got {ids.dtype}: give torch.int64 or torch.int32")
+        raise TensorError(f"{name} must be integers, got {ids.dtype}: use torch.int64 or torch.int32")
     if not values_can_be_read(ids) or ids.numel() == 0:
         return
     raise_fault(id_fault(name, int(ids.min()), int(ids.max()), count, parameter))

@@ -196,7 +196,7 @@ def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
     dtype = dtype_of(ids)
     # Building a model that holds ours, as when it is loaded, Keras has placeholders of its default type.
     if not is_integer(dtype) and not in_symbolic_scope():
-        raise TensorError(f"{name} must be integers, got {dtype}: give int64 or int32")
+        raise TensorError(f"{name} must be integers, got {dtype}: use int64 or int32")
     values = values_of(ids)
     if values is not None and values.size:
         _raise(id_fault(name, int(values.min()), int(values.max()), count, parameter))
@@ -220,7 +220,7 @@ def checked_in_graph(name: str, ids: Any, count: int) -> Any:
         return ids
     lowest, highest = tf.reduce_min(ids), tf.reduce_max(ids)
     is_right = tf.logical_and(lowest >= 0, highest < tf.cast(count, highest.dtype))
-    message = f"{name} has ids out of range, expected 0..{count - 1}, got from and to"
+    message = f"{name} has ids out of range, expected 0..{count - 1}, got these lowest and highest ids"
     with tf.control_dependencies([tf.debugging.Assert(is_right, [message, lowest, highest])]):
         return tf.identity(ids)
 
@@ -243,7 +243,7 @@ def shape_of(name: str, tensor: Any) -> Shape:
     """
     shape, kind = getattr(tensor, "shape", None), type(tensor).__name__
     if kind in _NOT_DENSE:
-        raise TensorError(f"{name} is a {kind}, expected a dense tensor: pad it, and give a mask")
+        raise TensorError(f"{name} is a {kind}, expected a dense tensor: pad it, and pass a mask")
     if shape is None or isinstance(tensor, keras.Variable) or not hasattr(tensor, "dtype"):
         raise TensorError(f"{name} must be a tensor or a NumPy array, got {kind}")
     try:

@@ -86,7 +86,7 @@ class FlexibleInputs:
             if value is None:
                 continue
             if name in arguments:
-                raise TensorError(f"{name} is given twice to {type(self).__name__}: give it once")
+                raise TensorError(f"{name} is given twice to {type(self).__name__}: pass it once")
             arguments[name] = value
         unknown = {name: value for name, value in arguments.items() if name not in names}
         if unknown:

@@ -226,8 +226,8 @@ def _refuse_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[
     for variable in own + inner:
         if id(variable) not in known:
             raise WeightsError(
-                f"{type(layer).__name__} holds {variable.path} where it has no name in a model folder: hold "
-                "it, or its layer, under an attribute, or in a list or dictionary there"
+                f"{type(layer).__name__} keeps {variable.path} where it has no name in a model folder: "
+                "store it, or its layer, as an attribute, or in a list or dictionary that is an attribute"
             )
 
 

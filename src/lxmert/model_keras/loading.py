@@ -99,7 +99,9 @@ def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], sou
 def announce(report: LoadReport) -> None:
     """Log, in one line, what a checkpoint left at random values and which of its tensors were not used."""
     if not report.complete:
-        logger.warning("%s. What is not matched is random: train the model before use.", report.summary())
+        logger.warning(
+            "%s. Weights that are not matched are random: train the model before use.", report.summary()
+        )
     elif report.unexpected:
         logger.warning("%s.", report.summary())
 
@@ -120,7 +122,7 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
     if Path(name).is_dir():
         return Path(name) / inner
     if not is_hub_name(name):
-        raise WeightsError(f"{name}: no such model folder, and no name of the hub either; check the path")
+        raise WeightsError(f"{name}: neither a model folder nor a hub name; check the path")
     return hub_folder(name, options)
 
 

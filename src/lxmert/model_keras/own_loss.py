@@ -82,7 +82,7 @@ class OwnLoss(FlexibleInputs):
         if self._compile_loss is not None:
             y = self._labels_among(x, by_score=isinstance(self.loss, Mapping)) if y is None else y
             if y is None or (isinstance(y, Mapping) and not y):
-                raise TensorError("there is nothing to learn: give targets for the loss of compile()")
+                raise TensorError("there is nothing to learn: pass targets for the loss of compile()")
             scores = self._scores(y_pred, y)
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
         self._refuse_weights(sample_weight)
@@ -99,15 +99,15 @@ class OwnLoss(FlexibleInputs):
         """Raise a TensorError for sample or class weights with the model's own loss."""
         if self._compile_loss is None and any(weight is not None for weight in weights):
             raise TensorError(
-                f"{type(self).__name__} has no use for sample or class weights in its own loss: give a loss "
-                "to compile(), or leave the examples out by the label -100"
+                f"{type(self).__name__} does not use sample or class weights in its own loss: pass a loss "
+                "to compile(), or exclude the examples with the label -100"
             )
 
     def _what_to_give(self) -> str:
         if not self.label_names:
-            return f"{type(self).__name__} has no loss of its own, give one to compile()"
+            return f"{type(self).__name__} has no loss of its own, pass one to compile()"
         names = ", ".join(self.label_names)
-        return f"give one of {names} among the inputs, or a loss to compile()"
+        return f"pass one of {names} among the inputs, or a loss to compile()"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The losses of the tasks that have targets, and the metrics of `compile`.
@@ -149,12 +149,12 @@ class OwnLoss(FlexibleInputs):
         if isinstance(y, Mapping):
             missing = [name for name in y if name not in y_pred]
             if missing:
-                raise TensorError(f"targets {missing} name no output, known are {list(y_pred)}")
+                raise TensorError(f"targets {missing} match no output, expected some of {list(y_pred)}")
             return {name: y_pred[name] for name in y}
         if len(self.label_of_score) != 1:
             raise TensorError(
-                f"{type(self).__name__} has several outputs: give targets and losses as dictionaries by the "
-                f"name of the output, such as {next(iter(self.label_of_score), 'pooled_output')!r}"
+                f"{type(self).__name__} has several outputs: pass targets and losses as dictionaries by "
+                f"the name of the output, such as {next(iter(self.label_of_score), 'pooled_output')!r}"
             )
         return y_pred[next(iter(self.label_of_score))]
 

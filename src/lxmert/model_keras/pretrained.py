@@ -89,7 +89,8 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
             except Exception as error:  # whatever the user's `call` raises
                 raise WeightsError(
                     f"{type(self).__name__} has layers without variables, and does not run on its "
-                    f"dummy_inputs ({type(error).__name__}): have these give what it takes, or call it once"
+                    f"dummy_inputs ({type(error).__name__}): make these return the inputs that it takes, "
+                    "or call it once"
                 ) from error
 
     def get_base_model(self) -> "TFLxmertPreTrainedModel":
@@ -214,8 +215,8 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         model, report = load_model(cls, pretrained_model_name_or_path, config=config, **kwargs)
         if report.reshaped and not ignore_mismatched_sizes:
             raise WeightsError(
-                f"{report.summary()}. Give a configuration that fits, or ignore_mismatched_sizes=True "
-                "to leave these at random values"
+                f"{report.summary()}. Use a configuration that fits, or ignore_mismatched_sizes=True to "
+                "leave these at random values"
             )
         announce(report)
         return (model, loading_info(report)) if output_loading_info else model

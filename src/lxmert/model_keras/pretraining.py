@@ -52,7 +52,7 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
         self.lxmert.check(arguments)
         words = arguments["input_ids"] if "input_ids" in arguments else arguments["inputs_embeds"]
         if "masked_lm_labels" in arguments and "labels" in arguments:
-            raise TensorError("labels and masked_lm_labels are one input: give one of them")
+            raise TensorError("labels and masked_lm_labels are the same input: pass one of them")
         for name in ("masked_lm_labels", "labels"):
             if name in arguments:
                 check_class_ids(name, arguments[name], tuple(words.shape[:2]), config.vocab_size)

@@ -28,7 +28,7 @@ def require_keras() -> None:
     """
     if find_spec("keras") is None:
         raise MissingExtraError(
-            "The TFLxmert classes need Keras 3, which is not installed: "
+            "the TFLxmert classes need Keras 3, which is not installed: "
             'pip install "lxmert[tf-cpu]" (TensorFlow on a CPU), "lxmert[tf]" (on a GPU), '
             'or "lxmert[keras]" for another backend'
         )
@@ -40,8 +40,8 @@ def require_keras() -> None:
         )
     if find_spec(package) is None:
         raise MissingExtraError(
-            f"The Keras backend {backend!r} is not installed: {_INSTALL[backend]}, "
-            "or set KERAS_BACKEND to one that is"
+            f"the Keras backend {backend!r} is not installed: {_INSTALL[backend]}, or set KERAS_BACKEND "
+            "to one that is"
         )
 
 

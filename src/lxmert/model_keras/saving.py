@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _WITHOUT_EFFECT = frozenset({"create_pr", "max_shard_size", "token", "version"})
 """Options of `save_pretrained` in `transformers` that do not apply to one file in a local folder."""
 _ELSEWHERE = {
-    "push_to_hub": "send the folder to the hub with huggingface_hub's upload_folder",
+    "push_to_hub": "upload the folder to the hub with huggingface_hub's upload_folder",
     "saved_model": "export() writes a SavedModel",
     "signatures": "export() takes a signature, and writes a SavedModel",
-    "variant": "give each variant a folder of its own",
+    "variant": "save each variant to a folder of its own",
 }
 """Options of `transformers` for what is done by other means here."""
 
@@ -36,13 +36,11 @@ def refuse_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name == "safe_serialization":
             if not value:
-                raise ConfigurationError(
-                    "safe_serialization=False: only safetensors are written; leave it out"
-                )
+                raise ConfigurationError("safe_serialization=False: only safetensors are written; omit it")
         elif name in _ELSEWHERE:
             if value:
                 raise ConfigurationError(
-                    f"{name}={value!r} is nothing that save_pretrained does: {_ELSEWHERE[name]}"
+                    f"{name}={value!r} is not supported by save_pretrained: {_ELSEWHERE[name]}"
                 )
         elif name not in _WITHOUT_EFFECT:
             raise TypeError(f"save_pretrained got an unknown argument {name!r}")
