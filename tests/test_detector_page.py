@@ -29,7 +29,7 @@ def test_python_runs_as_written_from_top_to_bottom(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "objects found by faster-rcnn-" in done.stdout
+    assert "objects by faster-rcnn-" in done.stdout
 
 
 def test_every_row_names_a_test_or_says_why_not() -> None:
