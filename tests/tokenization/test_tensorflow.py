@@ -91,7 +91,7 @@ def test_tensors_are_padded_and_read_back(tokenizer_class, small, tf) -> None:
     assert _as_lists(single)["input_ids"] == [[2, 10, 3], [2, 10, 0]]
 
 
-def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small) -> None:
+def test_texts_of_different_lengths_ask_for_padding(tokenizer_class, small, tf) -> None:
     with pytest.raises(InputError, match="of different lengths cannot form a tensor: pass padding=True"):
         tokenizer_class(small)(["hello", "we want"], return_tensors="tf")
 
