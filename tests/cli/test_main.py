@@ -9,15 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from torch import distributed
 from torch.utils.data import DataLoader
 
 from lxmert.cli import main
-from lxmert.cli.training_options import telling_how_to_go_on
+from lxmert.cli.training_options import running_in
+from lxmert.inference.ranks import leave_group
 from lxmert.training.pretraining import running
 from tests.command_line import status_of
 
@@ -120,10 +123,23 @@ def test_an_interrupted_training_tells_how_to_go_on(
 ) -> None:
     if has_checkpoint:
         (tmp_path / "checkpoints" / "checkpoint-18").mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt), running_in(tmp_path):
         raise KeyboardInterrupt
     kept = f"a checkpoint is kept in {tmp_path}: run the same command with --resume to continue"
     assert capsys.readouterr().err == (f"lxmert: interrupted; {kept}\n" if has_checkpoint else "")
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_that_ends_well_leaves_the_process_group(tmp_path: Path, interrupted: bool) -> None:
+    store = f"file://{tmp_path / 'store'}"
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        with suppress(KeyboardInterrupt), running_in(tmp_path):
+            if interrupted:
+                raise KeyboardInterrupt
+        assert distributed.is_initialized() == interrupted  # Leaving might wait for the others.
+    finally:
+        leave_group()
 
 
 @pytest.fixture

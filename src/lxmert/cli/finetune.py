@@ -13,7 +13,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
-    telling_how_to_go_on,
+    running_in,
 )
 from lxmert.errors import ConfigurationError
 
@@ -49,7 +49,7 @@ def finetune(
             "or use another recipe"
         )
     folder = folder_of(output, config)
-    with telling_how_to_go_on(folder):
+    with running_in(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation accuracy {result.validation_accuracy:.2f} %"
     if result.test_accuracy is not None:

@@ -11,7 +11,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
-    telling_how_to_go_on,
+    running_in,
 )
 
 
@@ -35,7 +35,7 @@ def pretrain(
 
     recipe = recipe_of(PretrainRecipe, config, data, overrides)
     folder = folder_of(output, config)
-    with telling_how_to_go_on(folder):
+    with running_in(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     if not is_main_process():
         return

@@ -11,7 +11,7 @@ from lxmert.cli.training_options import (
     ResumeOption,
     folder_of,
     recipe_of,
-    telling_how_to_go_on,
+    running_in,
 )
 
 
@@ -32,7 +32,7 @@ def train_detector(
 
     recipe = recipe_of(DetectorRecipe, config, data, overrides)
     folder = folder_of(output, config)
-    with telling_how_to_go_on(folder):
+    with running_in(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation mAP@0.5 {result.validation_map_50:.2f} %"
     if result.test is not None:

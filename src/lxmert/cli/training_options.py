@@ -61,8 +61,8 @@ def folder_of(output: Path | None, config: Path) -> Path:
 
 
 @contextmanager
-def telling_how_to_go_on(folder: Path) -> Iterator[None]:
-    """Print how to resume if Ctrl-C ends a run that has a checkpoint."""
+def running_in(folder: Path) -> Iterator[None]:
+    """Around a run: print how to resume if Ctrl-C ends it with a checkpoint, and leave the process group."""
     try:
         yield
     except KeyboardInterrupt:
@@ -74,3 +74,7 @@ def telling_how_to_go_on(folder: Path) -> Iterator[None]:
                 f"a checkpoint is kept in {folder}", "run the same command with --resume to continue"
             )
         raise
+    else:
+        from lxmert.inference.ranks import leave_group
+
+        leave_group()

@@ -77,5 +77,11 @@ class Ranks:
 
     def leave(self) -> None:
         """Leave the process group."""
-        if self.is_connected and distributed.is_initialized():
-            distributed.destroy_process_group()
+        if self.is_connected:
+            leave_group()
+
+
+def leave_group() -> None:
+    """Leave the process group, if this process is in one; a process that ends in it may crash at its end."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
