@@ -510,6 +510,23 @@ def test_without_a_store_missing_test_images_are_told_before_the_first_step(
         finetune(tiny_recipe(data={"directory": str(data)}), tmp_path / "out")
 
 
+def test_images_and_the_test_split_are_looked_at_where_the_model_trains(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A device where nothing can be computed, so nothing is really moved.
+    device, moved = torch.device("meta"), list[str]()
+
+    def noted(self: Any, where: torch.device) -> Any:
+        moved.extend([type(self).__name__] if where == device else [])
+        return self
+
+    monkeypatch.setattr("lxmert.training.preparation.usable_device", lambda: device)
+    monkeypatch.setattr(LxmertProcessor, "to", noted)
+    monkeypatch.setattr(LxmertForQuestionAnswering, "to", noted)
+    finetune(tiny_recipe(optimisation={"epochs": 1}), tmp_path / "out")
+    assert moved == ["LxmertProcessor", "LxmertForQuestionAnswering", "LxmertProcessor"]
+
+
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="on a CPU only")
 @pytest.mark.parametrize("task", ["vqa", "gqa", "nlvr2"])
 @pytest.mark.parametrize("with_objects", [False, True])
