@@ -1,5 +1,6 @@
 """Sequences as rows: which places are rows, and what becomes of gradients."""
 
+import pytest
 import torch
 
 from lxmert.training.cpu.rows import Rows
@@ -20,3 +21,19 @@ def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
     # Three times the factor of each real place.
     assert packed.grad[:, 0].tolist() == [3.0, 6.0, 12.0, 18.0, 21.0, 24.0, 27.0, 0.0]
     assert states.grad[..., 0].tolist() == [[3.0, 6.0, 0.0], [12.0, 0.0, 18.0], [21.0, 24.0, 27.0]]
+
+
+@pytest.mark.parametrize(("multiple", "copies"), [(1, False), (3, False), (4, True)])
+def test_where_a_mask_hides_nothing_states_are_copied_only_to_fill_up_rows(
+    multiple: int, copies: bool
+) -> None:
+    states = torch.arange(12.0).reshape(3, 2, 2)
+    rows = Rows(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
+    packed = rows.packed(states)
+    padded = rows.padded(packed)
+    assert packed[:6].tolist() == states.flatten(0, 1).tolist()
+    assert padded.tolist() == states.tolist()
+    assert rows.first(packed).tolist() == states[:, 0].tolist()
+    assert (rows.have_first, rows.have_any) == (True, True)
+    addresses = {states.data_ptr(), packed.data_ptr(), padded.data_ptr()}
+    assert len(addresses) == (3 if copies else 1)

@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 class Rows:
     """Which places of padded sequences are rows, the others being padding.
 
-    Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them.
+    Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them. A mask
+    that hides nothing is none, as that of images with equally many objects: nothing is copied then.
 
     Args:
         mask: additive (B, 1, 1, P), 0 where a place is real; None when all are.
@@ -23,19 +24,22 @@ class Rows:
 
     Attributes:
         shape: B and P.
-        mask: as given.
+        mask: as given; None if it hides nothing.
         have_first: True when the first place of each sequence is a row.
         have_any: True when each sequence has a row.
     """
 
     def __init__(self, mask: Tensor | None, batch: int, places: int, multiple: int = 1) -> None:
         self.shape = (batch, places)
-        self.mask = mask
+        self.mask: Tensor | None = None
         self.have_first = self.have_any = True
         self._index: tuple[Tensor, Tensor, int] | None = None
         if mask is None:
             return
         visible = mask[:, 0, 0, :] == 0  # (B, P)
+        if bool(visible.all()) and visible.numel() % multiple == 0:
+            return
+        self.mask = mask
         self.have_first = bool(visible[:, :1].all())
         self.have_any = bool(visible.any(dim=1).all())
         real = visible.flatten()  # (B*P,)
