@@ -219,6 +219,18 @@ def test_batches_fit_a_processor_unless_a_limit_is_given(
     assert (len(spy.asked), len(spy.encoded)) == (batches, encoded)
 
 
+@pytest.mark.parametrize(
+    ("batches", "cpu", "gpu"),
+    [(BatchLimits(), 3072, 32768), (BatchLimits(questions=7), 3072, 32768), (BatchLimits(tokens=50), 50, 50)],
+)
+def test_sentences_and_images_are_encoded_in_batches_that_suit_the_device(
+    batches: BatchLimits, cpu: int, gpu: int
+) -> None:
+    settings = BulkSettings(batches)
+    found = [settings.separate_limits(torch.device(name)) for name in ("cpu", "cuda")]
+    assert [(limits.tokens, limits.questions) for limits in found] == [(cpu, None), (gpu, None)]
+
+
 def test_progress_and_time_are_told() -> None:
     told: list[int] = []
     images, load = Images(COUNTS), Images.load

@@ -61,11 +61,16 @@ class BulkSettings:
 
     def batch_limits(self, device: torch.device) -> BatchLimits:
         """Return the limits of batches on a device."""
-        kind = device.type if device.type in TOKENS_PER_BATCH else "cpu"
-        limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[kind])
+        limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[_kind(device)])
         if limits.tokens is None and limits.questions is None:
-            return replace(limits, tokens=TOKENS_PER_BATCH[kind])
+            return self.separate_limits(device)
         return limits
+
+    def separate_limits(self, device: torch.device) -> BatchLimits:
+        """Return the limits of sentences or images encoded at once: on their tokens, never on questions."""
+        kind = _kind(device)
+        tokens = self.batches.tokens or TOKENS_PER_BATCH[kind]
+        return BatchLimits(tokens, fixed_tokens=FIXED_TOKENS[kind])
 
 
 class BulkAnswerer(Generic[_Result]):
@@ -95,10 +100,7 @@ class BulkAnswerer(Generic[_Result]):
         self._fast = fast
         self._conclude = conclude
         self._limits = settings.batch_limits(fast.device)
-        # A limit on questions is for batches of questions; separate encoding is limited by tokens only.
-        separate = replace(
-            self._limits, tokens=self._limits.tokens or TOKENS_PER_BATCH["cpu"], questions=None
-        )
+        separate = settings.separate_limits(fast.device)
         self._words = EncodedWords(fast, pad_token_id, separate)
         self._objects = EncodedObjects(fast, source.load, separate, settings.cache_bytes)
 
@@ -152,6 +154,11 @@ class BulkAnswerer(Generic[_Result]):
         words, words_mask = self._words.batch([question.token_ids for question in asked])
         objects, objects_mask = self._objects.batch([question.images for question in asked])
         return self._conclude(self._fast.scores(words, words_mask, objects, objects_mask))
+
+
+def _kind(device: torch.device) -> str:
+    """Return the kind of a device that limits are known for."""
+    return device.type if device.type in TOKENS_PER_BATCH else "cpu"
 
 
 def best_labels(scores: Tensor) -> list[int]:
