@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 class Rows:
     """Which places of padded sequences are rows, the others being padding.
 
-    Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them. A mask
-    that hides nothing is none, as that of images with equally many objects: nothing is copied then.
+    Behind the rows of a mask stand empty ones, which fill up their number; no gradient comes from them. A
+    mask that hides nothing is none, as that of images with equally many objects: nothing is copied then.
 
     Args:
         mask: additive (B, 1, 1, P), 0 where a place is real; None when all are.
