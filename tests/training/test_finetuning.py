@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe, ModelSection
 from lxmert.training.running import save_weights
 from lxmert.training.starting import tokenizer_for
+from lxmert.training.trainer import FinetuneTrainer
 from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
 
@@ -82,6 +83,27 @@ def test_each_validation_shows_how_far_it_is(
     assert len(shown) == 1
     done, total = next(word for word in shown[0] if word[0].isdigit()).split("/")
     assert int(done) == int(total) > 1
+
+
+def test_validation_pads_sentences_to_those_of_like_length(
+    tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, int]] = []
+    longest: list[int] = []
+    batches = FinetuneTrainer._validation_batches
+
+    def noted(self: FinetuneTrainer) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        # The fourth of four sentences ordered by length is the longest.
+        longest.extend(sorted(self._prepared.validation.lengths)[3::4])
+        for rows, batch in batches(self):
+            shapes.append(tuple(batch["input_ids"].shape))
+            yield rows, batch
+
+    monkeypatch.setattr(FinetuneTrainer, "_validation_batches", noted)
+    recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1}, evaluation={"batch_size": 4})
+    finetune(recipe, tmp_path / "out")
+    assert [words for size, words in shapes if size == 4] == longest
+    assert len(set(longest)) > 1
 
 
 def test_paper_loss_trains_too(tiny_recipe: Make, tmp_path: Path) -> None:

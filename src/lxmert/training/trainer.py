@@ -111,8 +111,9 @@ class FinetuneTrainer(GlobalBatchTrainer):
 
     def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """This process's share of the batches, with the indices of their examples."""
-        size, examples = self.args.per_device_eval_batch_size, len(self._prepared.validation)
-        batches = [list(range(first, min(first + size, examples))) for first in range(0, examples, size)]
+        # Similar lengths together need less padding.
+        order = torch.argsort(torch.tensor(self._prepared.validation.lengths), stable=True)
+        batches = [rows.tolist() for rows in order.split(self.args.per_device_eval_batch_size)]
         own_batches = batches[self.args.process_index :: self.args.world_size]
         loader = DataLoader(
             self._prepared.validation,
