@@ -88,6 +88,15 @@ def prepared(tiny_pretrain_recipe: Make) -> PreparedPretraining:
     return prepare_pretraining(tiny_pretrain_recipe(data={"train_images": 3, "validation_images": 3}))
 
 
+def test_validation_predicts_the_objects_of_a_batch_once(prepared: PreparedPretraining) -> None:
+    batches = math.ceil(len(prepared.validation) / 7)
+    passes: list[int] = []
+    head = prepared.model.obj_predict_head.transform
+    head.register_forward_hook(lambda module, inputs, states: passes.append(len(states)))
+    evaluate(prepared, 7)
+    assert len(passes) == batches > 1
+
+
 def test_cycles_are_not_looked_for_while_sentences_are_prepared(tiny_pretrain_recipe: Make) -> None:
     looked_for: dict[str, bool] = {}
 

@@ -94,7 +94,7 @@ def evaluate_pretraining(
     try:
         for rows, batch in data.batches(accelerator.process_index, accelerator.num_processes):
             batch = send_to_device(batch, accelerator.device)
-            outputs = model(**batch, return_all_logits=False, scores_all_objects=True)
+            outputs = model(**batch, return_all_logits=False)
             amounts = amounts_of(batch)
             sums += torch.stack([_losses(outputs) * amounts.terms, amounts.terms, amounts.weights]).cpu()
             scores = [data.dataset.answer_scores(row) for row in rows.tolist()]

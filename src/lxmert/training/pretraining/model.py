@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
+from lxmert.model.losses import ObjectLabels
 from lxmert.training.object_prediction import PlaceHead, check_sees_objects
 
 _PLACE_HEAD = "place_predict_head"
@@ -38,27 +39,24 @@ class LxmertInPreTraining(LxmertForPreTraining):
         self,
         visual_pos: Tensor,
         visual_attention_mask: Tensor | None = None,
-        scores_all_objects: bool = False,
         **inputs: Any,
     ) -> LxmertForPreTrainingOutput:
         """As LxmertForPreTraining.forward, but always returns an output object; `losses` may include "place".
 
+        In evaluation mode all objects are scored, even if only labelled words are (`return_all_logits=False`).
+
         Args:
             visual_pos: see LxmertForPreTraining.
             visual_attention_mask: see LxmertForPreTraining.
-            scores_all_objects: True returns `object_scores` of all objects, even if only labelled words are
-                scored (`return_all_logits=False`).
             **inputs: see LxmertForPreTraining.
         """
         output: Any = super().forward(
             visual_pos=visual_pos,
             visual_attention_mask=visual_attention_mask,
             **inputs,
-            output_hidden_states=self.predicts_places or scores_all_objects,
+            output_hidden_states=self.predicts_places,
             return_dict=True,
         )
-        if scores_all_objects and self.config.task_obj_predict:
-            output.object_scores = self.obj_predict_head(output.vision_hidden_states[-1])
         if self.predicts_places:
             states = output.vision_hidden_states[-1]  # (B, O, H)
             loss = self.place_predict_head.loss(states, visual_pos, visual_attention_mask)
@@ -70,6 +68,12 @@ class LxmertInPreTraining(LxmertForPreTraining):
             losses=output.losses,
             object_scores=output.object_scores,
         )
+
+    def _objects(
+        self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        # Validation counts hits among all objects, so one pass of the heads gives these and the losses.
+        return super()._objects(states, targets, is_real, return_all_logits or not self.training)
 
     @property
     def plain_parameter_count(self) -> int:
