@@ -43,7 +43,7 @@ class LxmertInPreTraining(LxmertForPreTraining):
     ) -> LxmertForPreTrainingOutput:
         """As LxmertForPreTraining.forward, but always returns an output object; `losses` may include "place".
 
-        In evaluation mode all objects are scored, even if only labelled words are (`return_all_logits=False`).
+        In evaluation mode all objects are scored, even where only labelled words are (`return_all_logits`).
 
         Args:
             visual_pos: see LxmertForPreTraining.
