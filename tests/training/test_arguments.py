@@ -80,6 +80,17 @@ def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
     assert best.save_strategy == "epoch"
 
 
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_without_steps_of_its_own_a_checkpoint_is_written_with_each_validation(
+    tmp_path: Path, select: Any
+) -> None:
+    saving = SavingSection(select=select)
+    optimisation = DetectorOptimisationSection()
+    arguments = training_arguments(optimisation, saving, tmp_path, score="loss", evaluate_every_steps=7)
+    assert (arguments.eval_strategy, arguments.eval_steps) == ("steps", 7)
+    assert (arguments.save_strategy, arguments.save_steps) == ("steps", 7)
+
+
 @pytest.mark.parametrize(
     ("named", "has_accelerator", "kernel"),
     [(None, False, "eager"), (None, True, "sdpa"), ("sdpa", False, "sdpa"), ("eager", True, "eager")],

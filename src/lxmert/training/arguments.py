@@ -71,8 +71,8 @@ def training_arguments(
             "optimisation.precision is float16, which needs a GPU; without one, use bfloat16 or float32"
         )
     best = saving.select == "best"
-    # The best weights are selected among the checkpoints, so there must be one for each evaluation.
-    save_every_steps = evaluate_every_steps if best else saving.checkpoint_every_steps
+    # A recipe with `best` cannot name steps of its own: the best weights are those of a checkpoint.
+    save_every_steps = saving.checkpoint_every_steps or evaluate_every_steps
     arguments = TrainingArguments(
         # Absolute, so that a run may be resumed from another working directory.
         output_dir=str(checkpoints.absolute()),

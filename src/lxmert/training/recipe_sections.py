@@ -96,7 +96,7 @@ class SavingSection(Section):
         description="Data type of the final weights on disk; they are always loaded as float32.",
     )
     checkpoint_every_steps: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints; null: one after each epoch."
+        default=None, ge=1, description="Steps between checkpoints; null: one with each validation."
     )
     keep_checkpoints: int = Field(
         default=1,
