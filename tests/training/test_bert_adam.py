@@ -55,6 +55,25 @@ def test_one_update_by_hand() -> None:
     assert weights.item() == pytest.approx(2.0 - 0.1 * (first / (math.sqrt(second) + 0.5) + 0.01 * 2.0))
 
 
+def test_without_the_correction_of_its_moments_adamw_is_the_same() -> None:
+    settings: Any = {"lr": 0.1, "betas": (0.9, 0.999), "eps": 0.5, "weight_decay": 0.01}
+    start = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    optimizers = (BertAdam([ours], **settings), torch.optim.AdamW([theirs], **settings))
+    long_ago = {
+        "step": torch.tensor(1e9),
+        "exp_avg": torch.zeros_like(start),
+        "exp_avg_sq": torch.zeros_like(start),
+    }
+    optimizers[1].state[theirs] = long_ago  # After so many updates the corrections are 1.
+    for scale in (3.0, -1.0, 2.0):
+        for weights, optimizer in zip((ours, theirs), optimizers, strict=True):
+            weights.grad = scale * torch.tensor([1.0, 2.0, -4.0], dtype=torch.float64)
+            optimizer.step()
+        assert ours.tolist() == pytest.approx(theirs.tolist(), abs=1e-14)
+    assert (ours - start).abs().min() > 0.01
+
+
 def test_a_closure_gives_the_gradients_and_the_loss() -> None:
     weights = nn.Parameter(torch.tensor([2.0]))
     optimizer = BertAdam([weights], lr=0.1, betas=(0.9, 0.999), eps=0.5, weight_decay=0.0)

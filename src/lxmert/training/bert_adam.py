@@ -1,9 +1,9 @@
 """BertAdam, the optimiser of the authors' released code, and its learning rate schedules.
 
-Source: the formulas of airsplay/lxmert's optimisation code. It differs from AdamW in four points: no bias
-correction; epsilon is added outside the root; the decay is part of the update that the learning rate scales,
-and applies to every parameter, biases and normalisations included; the first update, whose learning rate is
-0, still updates the moments.
+Source: the formulas of airsplay/lxmert's optimisation code. It differs from AdamW, as used here, in three
+points: neither moment is corrected for its bias; the decay applies to every parameter, biases and
+normalisations included; the warm-up is not rounded to whole updates. With both, a warm-up starts at a learning rate of
+0, so that a run's first update changes the moments alone.
 """
 
 import math
