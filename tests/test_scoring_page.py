@@ -100,6 +100,7 @@ def test_every_option_named_on_the_page_exists(capsys: pytest.CaptureFixture[str
         ["score", "nlvr2"],
         ["validate-submission"],
         ["answers", "build"],
+        ["answers", "cover"],
     )
     for words in verbs:
         status_of(*words, "--help")
