@@ -2,8 +2,8 @@
 
 Source: the formulas of airsplay/lxmert's optimisation code. It differs from AdamW, as used here, in three
 points: neither moment is corrected for its bias; the decay applies to every parameter, biases and
-normalisations included; the warm-up is not rounded to whole updates. With both, a warm-up starts at a learning rate of
-0, so that a run's first update changes the moments alone.
+normalisations included; the warm-up is not rounded to whole updates. With both, a warm-up starts at a
+learning rate of 0, so that a run's first update changes the moments alone.
 """
 
 import math
