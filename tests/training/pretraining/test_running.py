@@ -300,6 +300,17 @@ def test_training_goes_on_from_a_folder_with_another_set_of_tasks(
         torch.testing.assert_close(new[name], tensor, rtol=0, atol=1e-8)
 
 
+def test_training_on_without_questions_keeps_the_answers_of_the_kept_head(
+    tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
+) -> None:
+    pretrain(tiny_pretrain_recipe(optimisation={"epochs": 0.2}), tmp_path / "first")
+    tiny_pretraining["model"] = {"from_pretrained": str(tmp_path / "first")}
+    further = tiny_pretrain_recipe(tasks={"qa": 0.0}, optimisation={"epochs": 0.2})
+    pretrain(further, tmp_path / "second")
+    answers = [(tmp_path / name / "answers.json").read_text() for name in ("first", "second")]
+    assert answers[0] == answers[1]
+
+
 def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     words = scene_vocabulary()
     (tmp_path / "bert").mkdir()

@@ -64,6 +64,21 @@ def model_of(
     return model, {"started_from_bert": section.bert, "tensors_from_bert": len(report.matched)}
 
 
+def kept_answers(
+    section: PretrainModelSection, model: LxmertInPreTraining, origin: Mapping[str, Any]
+) -> AnswerVocabulary | None:
+    """The answers of a pretrained head that a run without question answering keeps; None if unknown.
+
+    Args:
+        section: the recipe's model.
+        model: from `model_of`, as are the facts.
+        origin: facts about the origin of its weights.
+    """
+    if section.from_pretrained is None or not model.config.task_qa or "answer_head" in origin["begun_anew"]:
+        return None
+    return known_answers(start_folder(section.from_pretrained))
+
+
 def _flags(weights: Mapping[str, float]) -> dict[str, bool]:
     """The heads and losses that these tasks need."""
     return {

@@ -20,7 +20,7 @@ from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.constants import Constant, constant_predictors
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from lxmert.training.pretraining.starting import model_of, tokenizer_of
+from lxmert.training.pretraining.starting import kept_answers, model_of, tokenizer_of
 from lxmert.training.pretraining.validation import ValidationData
 from lxmert.training.resuming import fingerprint
 from lxmert.training.starting import check_lengths
@@ -75,6 +75,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
     train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
     model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train, validation))
+    named = kept_answers(recipe.model, model, origin) if answers is None else answers
     check_lengths(recipe.text, model.config)
     choose_kernels(model, recipe.optimisation)
     data = ValidationData(
@@ -89,7 +90,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         processor=LxmertProcessor(
             tokenizer=tokenizer,
             extractor=extractor,
-            answers=None if answers is None else list(answers),
+            answers=None if named is None else list(named),
             max_text_length=recipe.text.max_length,
         ),
         train=train,
