@@ -1,11 +1,11 @@
-"""Pictures of strangers, decoded by Pillow within limits.
+"""Decoding of untrusted image files by Pillow, within limits.
 
-The size is checked in the header before a single pixel is decoded, a JPEG file that would go over its pixels
-again and again is refused, no Pillow setting is changed, and only formats that Pillow decodes itself are
-opened (EPS would start Ghostscript).
-Two limits of size meet: that of the caller, which decides, and that of Pillow, which is a global setting. One
-of the caller's above `MAX_IMAGE_PIXELS` also holds beyond Pillow's, except in formats whose readers ask for
-Pillow's themselves.
+The size is checked in the header before any pixel is decoded, a JPEG file that would update its pixels an
+excessive number of times is rejected, no Pillow setting is changed, and only formats that Pillow decodes
+itself are opened (EPS would start Ghostscript).
+Two size limits apply: the caller's, which takes precedence, and Pillow's, which is a global setting. A limit
+of the caller above `MAX_IMAGE_PIXELS` overrides Pillow's, except for formats whose readers enforce Pillow's
+themselves.
 """
 
 import contextlib
@@ -26,26 +26,32 @@ from lxmert.vision.pixel_formats import to_rgb
 _T = TypeVar("_T")
 
 MAX_IMAGE_PIXELS = 89_478_485
-"""Largest picture that is decoded: a quarter of a gigabyte as RGB, Pillow's own threshold of suspicion."""
+"""Default limit, above which Pillow warns by default: a quarter of a gigabyte as RGB."""
 
 _FORMATS = (
     "JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "ICO", "AVIF", "QOI", "HEIF"
 )  # fmt: skip
 _JPEG_FORMATS = ("JPEG", "MPO")
-"""What Pillow calls JPEG files, those of several pictures too."""
+"""Pillow's names for JPEG files; MPO files hold several images."""
 
 _UPRIGHT = 1
-"""The EXIF orientation of a picture that is stored as it is shown."""
+"""The EXIF orientation of an image that is stored upright."""
 
 _PREFIX_BYTES = 16
-"""What Pillow's readers are shown of a file to tell whether it is theirs."""
+"""Length of the beginning of a file by which Pillow's readers recognise their format."""
 
 _ONE_THREAD_AT_A_TIME = threading.Lock()
-"""Silencing warnings is process-wide; two at once would leave a trace."""
+"""Warning filters are process-wide; two threads that change them at once could leave them changed."""
 
 
 def decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Image:
-    """The picture that an open file of so many bytes holds; see `upright_rgb`.
+    """Decode an open file as an upright RGB image; see `upright_rgb`.
+
+    Args:
+        file: open for reading in binary mode.
+        size_bytes: its size.
+        name: for errors.
+        max_pixels: height times width above which the image is rejected.
 
     Raises:
         ImageError: not an image, empty, broken, too slow to decode or too large.
@@ -70,15 +76,15 @@ def decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Imag
 
 
 def upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    """A picture of Pillow's, decoded or not yet, as an upright RGB image of its own memory.
+    """Convert a Pillow image, decoded or not, to an upright RGB image with memory of its own.
 
     Args:
-        image: of any mode; left as it is.
+        image: of any mode; not modified.
         name: for errors.
-        max_pixels: height times width above which it is refused.
+        max_pixels: height times width above which it is rejected.
 
     Raises:
-        ImageError: without pixels, too large, truncated, broken, or of pixels that have no colours.
+        ImageError: without pixels, too large, truncated, broken, or of a mode that has no colours.
     """
     pixels = image.width * image.height
     if pixels == 0:
@@ -92,24 +98,24 @@ def upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except MemoryError:
         raise
-    except Exception:  # A damaged EXIF block says nothing about the pixels, which are sound.
+    except Exception:  # A damaged EXIF block does not affect the pixels.
         upright = image.copy()
     return to_rgb(upright, name)
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Whether a picture of Pillow's is RGB, upright and opaque as it is."""
+    """Whether a Pillow image is already RGB, upright and opaque."""
     if image.mode != "RGB" or "transparency" in image.info:
         return False
     try:
         return _quietly(image.getexif).get(ExifTags.Base.Orientation, _UPRIGHT) == _UPRIGHT
-    except Exception:  # A damaged EXIF block says nothing of how the image lies.
+    except Exception:  # A damaged EXIF block gives no orientation.
         return True
 
 
 def _open(file: Any, max_pixels: int) -> Image.Image | None:
-    """`Image.open`, but within the limits as the module says; None for what is no image."""
-    Image.init()  # Registers every plugin, so that only those present are asked for.
+    """Open an image as `Image.open` does, with the limits of this module; return None if it is not one."""
+    Image.init()  # Registers every plugin, so that only available ones are requested.
     formats = [known for known in _FORMATS if known in Image.OPEN]
     try:
         return Image.open(file, formats=formats)
@@ -118,16 +124,16 @@ def _open(file: Any, max_pixels: int) -> Image.Image | None:
     except Image.DecompressionBombError as error:
         if max_pixels <= MAX_IMAGE_PIXELS or _pixels_of(error) > max_pixels:
             raise
-    # What `Image.open` does, but for its limit.
+    # The steps of `Image.open` without its limit.
     file.seek(0)
     prefix = file.read(_PREFIX_BYTES)
     for known in formats:
         read, accepts = Image.OPEN[known]
         accepted = accepts is None or accepts(prefix)
-        if not accepted or isinstance(accepted, str):  # Text says what keeps a reader from a file of its own.
+        if not accepted or isinstance(accepted, str):  # Text is the reason why a reader cannot read the file.
             continue
         file.seek(0)
-        # Readers say so that a file of a like beginning is not theirs.
+        # The errors by which readers reject a file of another format with a similar beginning.
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
             return read(file, "")
     return None
@@ -135,25 +141,25 @@ def _open(file: Any, max_pixels: int) -> Image.Image | None:
 
 @contextlib.contextmanager
 def _told(name: str, max_pixels: int, state: str, advice: str = "") -> Iterator[None]:
-    """What Pillow raises of a picture is raised as an `ImageError`: too large, or in this state."""
+    """Turn any error of Pillow about an image into an `ImageError`: too large, or in the given state."""
     try:
         yield
     except Image.DecompressionBombError as error:
         raise _too_large(name, _pixels_of(error), max_pixels) from error
-    except MemoryError:  # Nothing is wrong with the image.
+    except MemoryError:  # not the image's fault
         raise
-    except Exception as error:  # Parsers and decoders raise whatever they stumble over.
+    except Exception as error:  # Parsers and decoders raise errors of many types.
         raise ImageError(f"{name}: the image is {state} ({first_line(error)}){advice}") from error
 
 
 def _pixels_of(error: Image.DecompressionBombError) -> float:
-    """How many pixels Pillow found too many, which it tells in words alone; infinite where it does not."""
+    """Parse the number of pixels from the message of Pillow's error; infinite if there is none."""
     found = re.search(r"\d+", str(error))
     return int(found.group()) if found else math.inf
 
 
 def _too_large(name: str, pixels: float, max_pixels: int, size: str = "") -> ImageError:
-    """The error of a picture over a limit: the given one, or Pillow's where it is not over the given one."""
+    """Make the error for an image over the given limit, or over Pillow's if the given one is not exceeded."""
     limit = max_pixels
     if pixels <= max_pixels and Image.MAX_IMAGE_PIXELS is not None:
         limit = 2 * Image.MAX_IMAGE_PIXELS

@@ -1,10 +1,10 @@
-"""Any reasonable picture -> an RGB `PIL.Image`, safely.
+"""Safe loading of images from any common source as RGB `PIL.Image`.
 
-The camera's EXIF orientation is honoured; transparent pixels are laid on white; 16-bit pictures are
-scaled to 8 bits (Pillow alone would clip them); CMYK, palette and grey become RGB; of an animation the
-first frame is taken. `vision.decoding` says how files of strangers are decoded.
-Addresses are fetched within limits of time and size; who takes sources from strangers must not let them name
-addresses (or paths) that only this machine may see.
+The camera's EXIF orientation is applied; transparent pixels are composited over white; 16-bit images are
+scaled to 8 bits (Pillow alone would clip them); CMYK, palette and grey images become RGB; the first frame of
+an animation is used. `vision.decoding` describes how untrusted files are decoded.
+URLs are fetched within limits of time and size; a program that accepts sources from untrusted users must not
+accept URLs or paths that only its own machine can reach.
 
 Shapes: H height, W width of the image in pixels.
 """
@@ -26,28 +26,28 @@ from lxmert.vision.decoding import MAX_IMAGE_PIXELS, decode, is_plain, upright_r
 from lxmert.vision.pixel_formats import from_array, from_tensor
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Tensor
-"""A path, an http(s) address, the bytes of a file, a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of
+"""A path, an http(s) URL, the bytes of a file, a Pillow image, an array (H, W), (H, W, 3) or (H, W, 4) of
 uint8 (uint16 for grey), or a tensor (3, H, W), (1, H, W) or (4, H, W) of uint8 or of floats in 0..1."""
 
 MAX_IMAGE_BYTES = 64 * 2**20
-"""Largest file that is fetched from the net; photographs rarely have a tenth of it."""
+"""Largest file that is fetched from a URL; photographs are rarely a tenth of it."""
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
-    """Read one picture.
+    """Load one image.
 
     Args:
         source: see `ImageSource`; a `PIL.Image` of any mode is copied, never changed.
-        max_pixels: height times width above which the picture is refused. A limit above the default holds
-            also beyond Pillow's own, twice `PIL.Image.MAX_IMAGE_PIXELS`, except in TIFF, WebP and ICO files,
-            whose readers ask for that one themselves.
+        max_pixels: height times width above which the image is rejected. A limit above the default also
+            overrides Pillow's own, twice `PIL.Image.MAX_IMAGE_PIXELS`, except for TIFF, WebP and ICO files,
+            whose readers enforce that one themselves.
 
     Returns:
-        An RGB image of its own memory, upright.
+        An upright RGB image that shares no memory with the source.
 
     Raises:
-        ImageError: not an image, truncated, empty, missing, a folder, pipe or device, out of reach, too
-            large, too slow to decode, or an array whose shape, dtype or values are not those of a picture.
+        ImageError: not an image, truncated, empty, missing, a folder, pipe or device, unreachable, too
+            large, too slow to decode, or an array whose shape, dtype or values are not those of an image.
     """
     if isinstance(source, np.ndarray):
         return upright_rgb(from_array(source, "image array"), "image array", max_pixels)
@@ -67,7 +67,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
 
 
 def as_rgb(image: ImageSource) -> Image.Image:
-    """The image itself where it is RGB, upright, opaque and in memory; else what `load_image` makes of it.
+    """Return the image itself if it is an upright, opaque RGB image of Pillow; otherwise load it.
 
     Raises:
         ImageError: see `load_image`.
@@ -76,7 +76,7 @@ def as_rgb(image: ImageSource) -> Image.Image:
 
 
 def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
-    """Read several pictures; an error says which one it was.
+    """Load several images; an error states the index of the faulty one.
 
     Raises:
         ImageError: see `load_image`.
@@ -93,27 +93,27 @@ def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
 
 
 def is_address(source: str) -> bool:
-    """Whether a text is an address, of any scheme, rather than a path."""
+    """Whether a text is a URL, of any scheme, rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
 def typed_path(text: str | Path) -> Path:
-    """The path that a person means: "~/…" and "~user/…" lie in a home, where something is there.
+    """Expand "~/…" and "~user/…" to a path in the home directory, if it exists there.
 
-    Not where the very name is there: files and folders may begin with "~" too.
+    A path that exists as written is not expanded: names of files and folders may begin with "~" too.
     """
     path = Path(text)
     if len(path.parts) < 2 or not path.parts[0].startswith("~") or os.path.lexists(path):
         return path
     try:
         home = path.expanduser()
-    except RuntimeError:  # There is no such user.
+    except RuntimeError:  # no such user
         return path
     return home if os.path.lexists(home) else path
 
 
 def as_image_list(images: Any) -> list[Any]:
-    """One image or several -> a list of images; a (B, ...) array or tensor of four dimensions is B images.
+    """Return one image or several as a list; an array or tensor of four dimensions, (B, ...), is B images.
 
     Raises:
         ImageError: an empty list.
@@ -125,7 +125,7 @@ def as_image_list(images: Any) -> list[Any]:
 
 
 def as_rgb_list(images: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
-    """`as_rgb` of each of the images, of which there may be one alone or none.
+    """Apply `as_rgb` to one image or each of several; an empty list is allowed.
 
     Raises:
         ImageError: see `load_image`.
@@ -134,7 +134,7 @@ def as_rgb_list(images: ImageSource | Sequence[ImageSource]) -> list[Image.Image
 
 
 def _listed(images: Any) -> list[Any]:
-    # The rows of an array or the letters of a path must not be taken for images.
+    # The rows of an array and the letters of a path are not images.
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray, memoryview)):
@@ -154,7 +154,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
             raise ImageError(f"{name}: no such image file")
         if path.is_dir():
             raise ImageError(f"{name}: a folder, not an image file; pass the path of one picture")
-        if not path.is_file():  # To open a pipe is to wait until something writes to it.
+        if not path.is_file():  # Opening a pipe would block until something writes to it.
             raise ImageError(f"{name}: neither a file nor a link to one (a pipe, a socket, a device)")
         with path.open("rb") as file:
             return decode(file, path.stat().st_size, name, max_pixels)

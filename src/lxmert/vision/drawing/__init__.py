@@ -1,4 +1,4 @@
-"""Pictures for people: boxes with name tags, a legend where there are many, light by weight, words below."""
+"""Drawings of images: boxes with name tags or a legend, brightness by weight, and text below."""
 
 from lxmert.vision.drawing.regions import draw_regions
 from lxmert.vision.drawing.style import colour_of

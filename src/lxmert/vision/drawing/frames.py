@@ -1,4 +1,4 @@
-"""Frames around boxes: coloured lines with a white edge, so that they show on any ground."""
+"""Frames around boxes: coloured lines with a white outline, visible on any background."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from PIL import Image, ImageDraw
 from lxmert.vision.drawing.style import WHITE, Colour, Rectangle, Scale
 
 _SUPERSAMPLED_PIXELS = 24_000_000
-"""Lines are drawn threefold and shrunk, for smooth corners, while that takes no more pixels than these."""
+"""Lines are drawn at three times the size and downscaled (antialiasing), up to this many pixels."""
 
 
 def frame_of(box: Sequence[float], factor: float, size: tuple[int, int], scale: Scale) -> Rectangle:
-    """The box on the enlarged picture, moved inwards where the line would be cut off by the border."""
+    """Return a box on the enlarged image, moved inwards where the border would cut off its line."""
     inset = scale.line / 2 + scale.edge
     x1, y1 = (max(inset, corner * factor) for corner in box[:2])
     x2, y2 = (min(side - inset, corner * factor) for corner, side in zip(box[2:], size, strict=True))
@@ -21,7 +21,7 @@ def frame_of(box: Sequence[float], factor: float, size: tuple[int, int], scale: 
 def draw_frames(
     picture: Image.Image, frames: Sequence[tuple[Rectangle, Colour]], scale: Scale
 ) -> Image.Image:
-    """A copy of an RGB picture with the frames drawn on it, the last on top."""
+    """Return a copy of an RGB image with the frames drawn on it, the last one on top."""
     finer = 3 if picture.width * picture.height * 9 <= _SUPERSAMPLED_PIXELS else 1
     layer = Image.new("RGBA", (picture.width * finer, picture.height * finer))
     draw = ImageDraw.Draw(layer)

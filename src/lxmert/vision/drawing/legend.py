@@ -1,4 +1,4 @@
-"""A list of numbered names beside or below a picture whose boxes are too many for name tags."""
+"""A legend of numbered names beside or below an image that has too many boxes for name tags."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, fon
 from lxmert.vision.drawing.words import shortened
 
 _LEADING = 1.75
-"""Height of a line in letter heights."""
+"""Line height, in font sizes."""
 _LONGEST_NAME = 18
-"""Width that a name may take, in letter heights; longer ones are cut."""
+"""Maximum width of a name, in font sizes; longer names are truncated."""
 _GOOD_ASPECT = 1.6
-"""Width over height of a sheet that fills a screen."""
+"""Width over height of a typical screen, which the result should approach."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Column:
-    """Widths in pixels of what stands in a line, and the line's height."""
+    """Widths in pixels of the parts of a line, and the line's height."""
 
     badge: float
     name: float
@@ -56,12 +56,12 @@ class _Column:
 
 
 def with_legend(picture: Image.Image, entries: Sequence[Entry], scale: Scale) -> Image.Image:
-    """The picture on a sheet with its entries to the right or below, whichever gives the better shape.
+    """Return an image extended by a legend to the right or below, whichever gives the better aspect ratio.
 
     Args:
         picture: RGB image.
         entries: at least one.
-        scale: sizes of letters.
+        scale: font size and padding.
     """
     column = _Column.of(entries, scale)
     places = (
@@ -78,7 +78,7 @@ def with_legend(picture: Image.Image, entries: Sequence[Entry], scale: Scale) ->
 
 
 _Place = tuple[tuple[int, int], tuple[float, float], int]
-"""Size of the sheet, where its first entry begins, and entries per column."""
+"""Size (width, height) of the extended image, start (x, y) of its first entry, and entries per column."""
 
 
 def _beside(size: tuple[int, int], entries: int, column: _Column, scale: Scale) -> _Place:

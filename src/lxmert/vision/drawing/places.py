@@ -1,4 +1,4 @@
-"""Where a frame's tag is put: at one of its corners or edges, off other tags and small frames."""
+"""Placement of tags: at a corner or edge of their frames, away from other tags and small frames."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from lxmert.vision.drawing.style import Rectangle, Scale
 Size = tuple[float, float]
 
 _ROOMY_IN_TAGS = 2.2
-"""A frame of so many tag widths and heights still shows most of what it holds with a tag inside."""
+"""Width and height, in tag sizes, from which a frame still shows most of its content with a tag inside."""
 _SMALL_IN_TAGS = 6.0
-"""A frame whose area is below so many tags is hidden for the most part by a tag laid on it."""
+"""Area, in tag areas, below which a tag would hide too much of a frame."""
 
 
 def place_tags(
@@ -20,17 +20,20 @@ def place_tags(
     *,
     prefer_inside: bool = False,
 ) -> list[Rectangle]:
-    """A place for the tag of each frame, in the order given.
+    """Place the tag of each frame.
 
     Args:
         tags: width and height of each tag in pixels.
-        frames: x1, y1, x2, y2 of each frame on the picture.
-        size: width and height of the picture.
-        scale: sizes of lines.
-        prefer_inside: True puts a tag inside its frame where the frame is much larger than the tag.
+        frames: x1, y1, x2, y2 of each frame in pixels of the image.
+        size: width and height of the image in pixels.
+        scale: line widths.
+        prefer_inside: True places a tag inside its frame if the frame is much larger than the tag.
+
+    Returns:
+        x1, y1, x2, y2 of each tag, in the given order.
     """
     places: dict[int, Rectangle] = {}
-    # From the top down: a tag usually sits above its frame, where those before it are known.
+    # From top to bottom: a tag is usually above its frame, where the earlier tags already have their places.
     for row in sorted(range(len(frames)), key=lambda row: frames[row][1]):
         goes_inside = prefer_inside and _has_room(frames[row], tags[row])
         small = [
@@ -47,16 +50,16 @@ def place_tags(
 
 
 def overlap_share(places: Sequence[Rectangle]) -> float:
-    """The area that tags share with one another, as a fraction of the area of all tags; 0 for no tags."""
+    """Return the overlap of all pairs of tags as a fraction of the tags' total area; 0 without tags."""
     total = sum(area(place) for place in places)
     pairs = ((first, second) for row, first in enumerate(places) for second in places[:row])
     return sum(_shared(first, second) for first, second in pairs) / total if total else 0.0
 
 
 def hidden_share(places: Sequence[Rectangle], frames: Sequence[Rectangle]) -> float:
-    """The part of a frame that tags cover, of the frame where it is largest; 0 for no frames.
+    """Return the largest fraction of any frame that tags cover; 0 without frames.
 
-    What two tags both cover counts twice.
+    Area that two tags cover counts twice.
     """
     covered = [sum(_shared(frame, place) for place in places) / area(frame) for frame in frames]
     return max(covered, default=0.0)
@@ -69,7 +72,10 @@ def _best_place(
     taken: Sequence[Rectangle],
     small: Sequence[Rectangle],
 ) -> Rectangle:
-    """The first candidate that is free, or the one that covers the least."""
+    """Return the first candidate that covers nothing, or the one that covers least.
+
+    A place outside the image is moved inside; the distance adds to its cost.
+    """
     width, height = tag
     costs: list[tuple[float, int, Rectangle]] = []
     for rank, (x, y) in enumerate(candidates):
@@ -84,7 +90,7 @@ def _best_place(
 
 
 def _candidates(frame: Rectangle, tag: Size, scale: Scale) -> list[tuple[float, float]]:
-    """Left top corners of the places for a tag: outside at the corners, inside, then in the middle."""
+    """Return top left corners for a tag: outside the frame's corners, inside them, then centred."""
     x1, y1, x2, y2 = frame
     width, height = tag
     reach = scale.line / 2 + scale.edge
@@ -101,7 +107,7 @@ def _has_room(frame: Rectangle, tag: Size) -> bool:
 
 
 def area(rectangle: Rectangle) -> float:
-    """Width times height."""
+    """Return the area of a rectangle."""
     return (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
 
 

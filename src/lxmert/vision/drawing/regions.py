@@ -1,7 +1,7 @@
-"""`draw_regions`: a picture with its boxes, their names and scores, and words below.
+"""`draw_regions`: an image with its boxes, their names and scores, and text below.
 
-A few boxes carry their names; where name tags would cover one another, boxes carry numbers instead and the
-names stand in a legend beside the picture. Small pictures are enlarged, so that the letters can be read.
+A few boxes are tagged with their names; where name tags would overlap, boxes are numbered instead and the
+names are listed in a legend. Small images are enlarged, so that the text is legible.
 
 Shapes: N boxes.
 """
@@ -21,13 +21,13 @@ from lxmert.vision.geometry import validate_boxes
 from lxmert.vision.images import load_image
 
 _MOST_NAME_TAGS = 16
-"""More names than these leave little of the picture to be seen, even where they find room."""
+"""More name tags hide too much of the image, even if they do not overlap."""
 _ALLOWED_OVERLAP = 0.02
-"""Share of the tags' area that may be covered by other tags before numbers take their place."""
+"""Fraction of the tags' area that other tags may cover before numbers replace the names."""
 _ALLOWED_HIDING = 0.3
-"""Part of any box that name tags may cover before numbers take their place."""
+"""Fraction of any box that name tags may cover before numbers replace the names."""
 _LEAST_SIDE_CROWDED_PX = 900
-"""Longer side of a picture with a legend: its boxes are many, so they need room."""
+"""Least longer side of an image with a legend, whose many boxes need space."""
 
 
 def draw_regions(
@@ -40,21 +40,21 @@ def draw_regions(
     least_side_px: int = 560,
     legend: bool | None = None,
 ) -> Image.Image:
-    """Draw boxes, their names and their scores on a copy of a picture, and a bar of words below.
+    """Draw boxes, their names and their scores on a copy of an image, and text in a bar below.
 
     Args:
-        image: any image that `load_image` takes.
+        image: any image that `load_image` accepts.
         boxes_xyxy_px: (N, 4) x1, y1, x2, y2 in pixels of the image.
         labels: a name for each box; None draws no names.
         scores: a number in 0..1 for each box, shown as a percentage.
-        title: words below the picture in large type, for example the question; wrapped to the width.
-        caption: words below the title in a colour of their own, for example the answer.
-        least_side_px: a picture whose longer side is shorter is enlarged to it.
-        legend: True puts numbers on the boxes and the names, where there are any, beside the picture; False
-            puts the names on the boxes; None decides by whether the names find room there.
+        title: text below the image in large type, for example the question; wrapped to the width.
+        caption: text below the title, larger and darker, for example the answer.
+        least_side_px: images whose longer side is shorter are enlarged to this size.
+        legend: True numbers the boxes and lists their names, if any, beside or below the image; False writes
+            the names on the boxes; None does so if there is enough space for them.
 
     Returns:
-        A new RGB image, legend and bar included.
+        A new RGB image, including legend and bar.
 
     Raises:
         RegionsError: boxes outside the image, or not one label and score for each.
@@ -79,7 +79,7 @@ def _texts(
 
 
 def check_one_for_each(boxes: int, **given: Sequence[object] | Tensor | None) -> None:
-    """Raise a RegionsError where not as many are given, by name, as there are boxes; None is none at all."""
+    """Raise a RegionsError if any of the named sequences has not one value for each box; None is allowed."""
     for name, values in given.items():
         if values is not None and len(values) != boxes:
             raise RegionsError(f"{len(values)} {name} for {boxes} boxes; expected one for each")
@@ -88,7 +88,7 @@ def check_one_for_each(boxes: int, **given: Sequence[object] | Tensor | None) ->
 def _with_name_tags(
     picture: Image.Image, boxes: list[list[float]], tags: list[str], least_side_px: int, *, must: bool
 ) -> Image.Image | None:
-    """The picture with a name at each box; None where the names cover one another, unless they must."""
+    """Draw a name at each box; return None if the names are too many or hide too much, unless `must`."""
     picture, factor = enlarged(picture, least_side_px)
     scale = Scale.of(picture.size)
     frames = [frame_of(box, factor, picture.size, scale) for box in boxes]
@@ -112,7 +112,7 @@ def _with_name_tags(
 def _with_numbers(
     picture: Image.Image, boxes: list[list[float]], names: list[str], chances: list[str], least_side_px: int
 ) -> Image.Image:
-    """The picture with a number at each box and the names beside or below it."""
+    """Draw a number at each box, and the names beside or below the image."""
     picture, factor = enlarged(picture, least_side_px)
     scale = Scale.of(picture.size, is_crowded=True)
     frames = [frame_of(box, factor, picture.size, scale) for box in boxes]
@@ -134,7 +134,7 @@ def _painted(
     tags: list[str],
     scale: Scale,
 ) -> Image.Image:
-    # Small boxes last, so that a large one does not cover them.
+    # Small boxes last, so that large ones do not cover them.
     order = sorted(range(len(frames)), key=lambda row: -area(frames[row]))
     drawn = draw_frames(picture, [(frames[row], colour_of(row)) for row in order], scale)
     for row in order:
@@ -148,7 +148,7 @@ def _tag_size(tag: str, scale: Scale) -> Size:
 
 
 def enlarged(picture: Image.Image, least_side_px: int) -> tuple[Image.Image, float]:
-    """The picture, enlarged where its longer side is shorter than that, and by how much."""
+    """Enlarge an image to a longer side of at least `least_side_px`; also return the scale factor."""
     factor = max(1.0, least_side_px / max(picture.size))
     if factor > 1:
         size = (round(picture.width * factor), round(picture.height * factor))

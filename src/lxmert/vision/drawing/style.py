@@ -1,6 +1,7 @@
-"""Colours, sizes and letters of every drawing.
+"""Colours, sizes and fonts of all drawings.
 
-Colours are those of Okabe and Ito, which people of any colour vision tell apart; sizes grow with the picture.
+The colours are those of Okabe and Ito, which are distinct for all types of colour vision; sizes scale with
+the image.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ PAPER: Colour = (250, 250, 248)
 WHITE: Colour = (255, 255, 255)
 
 _DARK_LETTERS_FROM = 0.25
-"""Luminance of a ground from which dark letters stand out better than white ones."""
+"""Luminance of a background above which dark letters have more contrast than white ones."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Scale:
     """Sizes in pixels.
 
     Attributes:
-        line: width of a frame's line.
-        edge: width of the white edge on either side of it.
-        font: size of the letters of tags.
-        padding: between the letters of a tag and its border.
-        radius: of rounded corners.
+        line: line width of frames.
+        edge: width of the white outline on either side of the line.
+        font: font size of tags.
+        padding: space between the text of a tag and its border.
+        radius: radius of rounded corners.
     """
 
     line: int
@@ -49,7 +50,7 @@ class Scale:
 
     @classmethod
     def of(cls, size: tuple[int, int], *, is_crowded: bool = False) -> "Scale":
-        """The sizes for a picture of (width, height); a crowded one has finer lines and smaller letters."""
+        """Return the sizes for an image of (width, height); lines and font are smaller if it is crowded."""
         unit = (size[0] * size[1]) ** 0.5 / 100
         line = max(2, round(unit * (0.3 if is_crowded else 0.6)))
         font = max(14, round(unit * (2.0 if is_crowded else 2.9)))
@@ -58,17 +59,17 @@ class Scale:
 
 
 def colour_of(index: int) -> Colour:
-    """The colour of box number `index`; after the last colour the first comes again."""
+    """Return the colour of box number `index`, cycling through the palette."""
     return PALETTE[index % len(PALETTE)]
 
 
 def font_of(size: int) -> Font:
-    """Pillow's own letters of this size in pixels."""
+    """Return Pillow's default font at this size in pixels."""
     return ImageFont.load_default(size)
 
 
 def ink_on(ground: Colour) -> Colour:
-    """Dark or white, whichever can be read better on a ground."""
+    """Return the text colour, dark or white, that is more legible on a background."""
     return INK if _luminance(ground) > _DARK_LETTERS_FROM else WHITE
 
 
@@ -81,15 +82,15 @@ def paint_tag(
     *,
     is_centred: bool = False,
 ) -> None:
-    """Paint a rounded tag with words on the picture itself.
+    """Paint a rounded tag with text, in place.
 
     Args:
-        picture: RGB image, changed.
-        words: one line; what does not fit is cut off.
+        picture: RGB image, which is modified.
+        words: one line of text; any part that does not fit is cut off.
         place: x1, y1, x2, y2 in pixels.
-        colour: of the ground.
+        colour: background colour.
         scale: sizes.
-        is_centred: True puts the words into the middle instead of to the left.
+        is_centred: True centres the text; otherwise it is aligned to the left.
     """
     size = (round(place[2] - place[0]), round(place[3] - place[1]))
     layer = Image.new("RGBA", (size[0] * 3, size[1] * 3))
@@ -108,7 +109,7 @@ def paint_tag(
 
 
 def _luminance(colour: Colour) -> float:
-    """Relative luminance in 0..1 (WCAG 2)."""
+    """Return the relative luminance in 0..1 (WCAG 2)."""
     linear = [
         (value / 255 / 12.92) if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4 for value in colour
     ]

@@ -1,4 +1,4 @@
-"""`draw_weighted`: a picture in which light falls on its boxes by weight, with weighted words below.
+"""`draw_weighted`: an image whose boxes are lit according to their weights, with weighted words below.
 
 Shapes: N boxes.
 """
@@ -16,16 +16,16 @@ from lxmert.vision.geometry import validate_boxes
 from lxmert.vision.images import ImageSource, load_image
 
 FOR: Colour = PALETTE[1]
-"""Ground of words that speak for the answer."""
+"""Background of words that support the answer."""
 AGAINST: Colour = PALETTE[0]
-"""Ground of words that speak against it."""
+"""Background of words that count against it."""
 
 _DARKEST = 0.25
-"""Brightness of what has no weight, as a share of the picture's own."""
+"""Brightness of areas without weight, as a fraction of the image's own."""
 _MOST_FRAMES = 5
-"""Boxes that are framed and named; more say no more."""
+"""Maximum number of boxes that are framed and named; more would add nothing."""
 _LEAST_SHARE = 0.1
-"""Light below which a box is not framed."""
+"""Weight below which a box is not framed."""
 _LEAST_SIDE_PX = 560
 
 
@@ -37,18 +37,20 @@ def draw_weighted(
     words: Sequence[tuple[str, float]] = (),
     caption: str | None = None,
 ) -> Image.Image:
-    """Darken a picture but where boxes of weight lie, frame the weightiest, and write words below.
+    """Darken an image outside boxes of high weight, frame those of the highest, and write words below.
 
     Args:
-        image: any image that `load_image` takes.
+        image: any image that `load_image` accepts.
         boxes_xyxy_px: (N, 4) x1, y1, x2, y2 in pixels of the image.
-        weights: a number in -1..1 for each box, shown as a percentage: 1 is full light, 0 and less is none.
+        weights: a number in -1..1 for each box, shown as a percentage: 1 is full brightness; 0 or less is as
+            dark as the area outside boxes.
         labels: a name for each box.
-        words: each with its weight in -1..1; their ground is the redder the larger that is, blue below 0.
-        caption: words below those.
+        words: pairs of a word and its weight in -1..1; backgrounds are vermilion above 0 and blue below,
+            more saturated for larger weights.
+        caption: text below the words.
 
     Returns:
-        A new RGB image; small pictures are enlarged.
+        A new RGB image; small images are enlarged.
 
     Raises:
         RegionsError: boxes outside the image, not one weight and label for each, or a weight beyond -1..1.
@@ -71,7 +73,7 @@ def draw_weighted(
 
 
 def _lit(picture: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
-    """The picture, each pixel as bright as the weightiest box that it lies in."""
+    """Darken an image so that each pixel has the brightness of the highest-weighted box that contains it."""
     brightness = Image.new("L", picture.size, round(255 * _DARKEST))
     for row in sorted(range(len(boxes)), key=lambda row: light[row]):
         x1, y1, x2, y2 = (round(corner) for corner in boxes[row])
@@ -80,7 +82,7 @@ def _lit(picture: Image.Image, boxes: list[list[float]], light: list[float]) -> 
 
 
 def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
-    """The picture on a sheet, the words below it on grounds of their weight; itself without words."""
+    """Return an image extended by words on backgrounds coloured by weight; the image itself without words."""
     if not words:
         return picture
     scale = Scale.of(picture.size)
@@ -107,7 +109,7 @@ def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Ima
 
 
 def _ground(weight: float) -> Colour:
-    """From paper at 0 to full colour at 1 and -1."""
+    """Return the background of a word: from paper at 0 to full colour at 1 and -1."""
     colour, part = (FOR, weight) if weight > 0 else (AGAINST, -weight)
     red, green, blue = (round(paper + (ink - paper) * part) for paper, ink in zip(PAPER, colour, strict=True))
     return red, green, blue

@@ -1,4 +1,4 @@
-"""Words of a drawing: lines that fit, and the bar below a picture."""
+"""Text of a drawing: line wrapping, truncation, and the bar below an image."""
 
 from PIL import Image, ImageDraw
 
@@ -6,7 +6,7 @@ from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Font, font
 
 
 def with_bar(picture: Image.Image, title: str | None, caption: str | None, font_px: int) -> Image.Image:
-    """The picture on a sheet with a title and a caption below; the picture itself where there are neither."""
+    """Return an image extended by a title and a caption below; the image itself without either."""
     margin = round(font_px * 1.1)
     lines: list[tuple[str, int, Colour]] = []
     for words, size, colour in (
@@ -32,7 +32,7 @@ def with_bar(picture: Image.Image, title: str | None, caption: str | None, font_
 
 
 def wrapped(words: str, font: Font, width: float) -> list[str]:
-    """Lines of at most `width` pixels; a word that is wider is broken."""
+    """Wrap text to lines of at most `width` pixels, breaking words that are wider."""
     lines: list[str] = []
     for paragraph in words.splitlines():
         line = ""
@@ -53,7 +53,7 @@ def wrapped(words: str, font: Font, width: float) -> list[str]:
 
 
 def shortened(words: str, font: Font, width: float) -> str:
-    """The words, or as many of their letters as fit into `width` pixels followed by an ellipsis."""
+    """Truncate text to `width` pixels, with an ellipsis where it was cut."""
     if font.getlength(words) <= width:
         return words
     while len(words) > 1 and font.getlength(words + "…") > width:
