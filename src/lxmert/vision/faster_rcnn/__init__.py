@@ -1,4 +1,4 @@
-"""Faster R-CNN with attributes: the detector whose features LXMERT was trained on."""
+"""Faster R-CNN with an attribute head: the detector whose features LXMERT was trained on."""
 
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor

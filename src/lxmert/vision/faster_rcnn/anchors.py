@@ -1,9 +1,9 @@
-"""Anchors: the boxes that the proposal network corrects, the same set at every cell of the feature map.
+"""Anchors: the reference boxes of the region proposal network, the same set at every feature map cell.
 
-Source: Ren et al. 2015 (arXiv 1506.01497) as laid out by detectron2: centred on the top left corner of a
-cell, not on its middle.
+Source: Ren et al. 2015 (arXiv 1506.01497), placed as in detectron2: centred on a cell's top left corner, not
+on its centre.
 
-Shapes: A anchors a cell, H×W cells.
+Shapes: A anchors per cell, H×W cells.
 """
 
 import math
@@ -16,17 +16,17 @@ from lxmert.errors import ConfigurationError
 
 
 def cell_anchors(sizes_px: Sequence[float], aspect_ratios: Sequence[float]) -> Tensor:
-    """Anchors of the cell at the origin, sizes in the outer loop, ratios in the inner.
+    """Generate the anchors of the cell at the origin, ordered by size and then by ratio.
 
     Args:
-        sizes_px: square root of an anchor's area, in pixels of the network's input.
+        sizes_px: square roots of the anchors' areas, in pixels of the network's input.
         aspect_ratios: height divided by width.
 
     Returns:
-        (A, 4) float32 x1, y1, x2, y2 around (0, 0), rounded once from doubles.
+        (A, 4) float32 x1, y1, x2, y2 around (0, 0), computed in double precision and rounded once.
 
     Raises:
-        ConfigurationError: no sizes or no ratios, or one that is not above 0.
+        ConfigurationError: no sizes or no ratios, or a value that is not finite and above 0.
     """
     for name, values in (("anchor sizes", sizes_px), ("anchor ratios", aspect_ratios)):
         if not values or not all(math.isfinite(value) and value > 0 for value in values):
@@ -41,16 +41,16 @@ def cell_anchors(sizes_px: Sequence[float], aspect_ratios: Sequence[float]) -> T
 
 
 def grid_anchors(cell: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Anchors of every cell, row by row, and in each cell in the order of `cell`.
+    """Generate the anchors of all cells in row-major order, those of each cell in the order of `cell`.
 
     Args:
-        cell: (A, 4) anchors of one cell, x1, y1, x2, y2 in pixels.
-        height: cells of the feature map from top to bottom.
-        width: cells of the feature map from left to right.
+        cell: (A, 4) anchors of the cell at the origin, x1, y1, x2, y2 in pixels of the network's input.
+        height: height H of the feature map in cells.
+        width: width W of the feature map in cells.
         stride: pixels of the network's input per cell.
 
     Returns:
-        (H·W·A, 4) in dtype and on the device of `cell`; order y, x, anchor.
+        (H·W·A, 4) with the dtype and device of `cell`; order y, x, anchor.
     """
     left = torch.arange(width, dtype=cell.dtype, device=cell.device) * stride
     top = torch.arange(height, dtype=cell.dtype, device=cell.device) * stride

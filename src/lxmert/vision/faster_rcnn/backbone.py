@@ -1,8 +1,10 @@
-"""The residual network of the detector: stem, bottlenecks, stages.
+"""The ResNet backbone of the detector: stem, bottleneck blocks, stages.
 
-Source: He et al. 2016 (ResNet) in the form of Caffe's ResNet-101-C4: the stride sits in the first 1×1
-convolution of a stage, and the stem's pooling has no padding and rounds sizes up.
-Shapes: B images, H and W network pixels, C channels of the feature map, h = ceil(H / stride) or so.
+Source: He et al. 2016 (ResNet) in Caffe's variant ResNet-101-C4: the first 1×1 convolution of a stage has the
+stride, and the stem's max pooling has no padding and rounds sizes up.
+
+Shapes: B images, H and W network pixels, C channels of the feature map, h and w its rows and columns, about
+H / stride and W / stride.
 """
 
 from typing import Any, Self
@@ -21,9 +23,9 @@ class NormedConvolution(nn.Conv2d):
     Args:
         channels_in: input channels.
         channels_out: output channels.
-        kernel: side of the kernel in cells.
-        freeze_norm: True keeps the normalisation in evaluation mode, in training too.
-        **kwargs: further ones of `nn.Conv2d`.
+        kernel: kernel size.
+        freeze_norm: True keeps the normalisation's parameters fixed and in evaluation mode during training.
+        **kwargs: other arguments of `nn.Conv2d`.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class NormedConvolution(nn.Conv2d):
             self.norm.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen normalisation stays in evaluation mode."""
+        """Set the mode; frozen normalisation stays in evaluation mode."""
         super().train(mode)
         if self.freeze_norm:
             self.norm.eval()
@@ -49,7 +51,7 @@ class NormedConvolution(nn.Conv2d):
 
 
 class Stem(nn.Module):
-    """7×7 convolution of stride 2, then 3×3 max-pooling of stride 2 without padding, sizes rounded up."""
+    """7×7 convolution with stride 2, then 3×3 max pooling with stride 2, no padding and sizes rounded up."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -64,13 +66,13 @@ class Stem(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution around which the input is led by a shortcut.
+    """1×1, 3×3 and 1×1 convolutions with a shortcut connection.
 
     Args:
         config: the detector's configuration.
         channels: input, bottleneck and output channels.
-        stride: of the first convolution and of the shortcut.
-        dilation: of the 3×3 convolution.
+        stride: stride of the first convolution and of the shortcut.
+        dilation: dilation of the 3×3 convolution.
     """
 
     def __init__(
@@ -99,18 +101,18 @@ class Bottleneck(nn.Module):
         hidden = F.relu_(self.conv1(inputs))
         hidden = F.relu_(self.conv2(hidden))
         hidden = self.conv3(hidden)
-        carried = inputs if self.shortcut is None else self.shortcut(inputs)
-        return F.relu_(hidden + carried)
+        residual = inputs if self.shortcut is None else self.shortcut(inputs)
+        return F.relu_(hidden + residual)
 
 
 def make_stage(config: FasterRcnnConfig, stage: int, *, stride: int, dilation: int = 1) -> nn.Sequential:
-    """The bottlenecks of one stage.
+    """Make the bottleneck blocks of one stage.
 
     Args:
         config: the detector's configuration.
-        stage: 2..5, as in res2..res5; channels double from stage to stage.
-        stride: of the first block.
-        dilation: of every block's 3×3 convolution.
+        stage: 2..5 for res2..res5; channels double from stage to stage.
+        stride: stride of the first block; the others have 1.
+        dilation: dilation of the 3×3 convolution of every block.
     """
     factor = 2 ** (stage - 2)
     width = config.width_per_group * config.num_groups * factor
@@ -124,7 +126,7 @@ def make_stage(config: FasterRcnnConfig, stage: int, *, stride: int, dilation: i
 
 
 class Backbone(nn.Module):
-    """From pixels to the feature map: stem, res2, res3 and, unless features come from res3, res4."""
+    """Pixels to feature map: stem, res2, res3 and, unless features are taken from res3, res4."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -140,17 +142,17 @@ class Backbone(nn.Module):
         return features
 
     def freeze(self, stages: int) -> None:
-        """Keep the first stages as they are in training: 0 none, 1 the stem, 2 the stem and res2, …."""
+        """Freeze the first stages: 0 for none, 1 for the stem, 2 for the stem and res2, and so on."""
         for part in (self.stem, self.res2, self.res3, self.res4)[:stages]:
             part.requires_grad_(False)
             for module in part.modules():
                 if isinstance(module, NormedConvolution):
-                    # Its statistics would move all the same in training mode.
+                    # Otherwise running statistics would still be updated in training mode.
                     module.freeze_norm = True
 
 
 def map_channels(config: FasterRcnnConfig) -> int:
-    """Channels C of the feature map."""
+    """Return the number of channels C of the feature map."""
     return config.res2_channels * (4 if config.feature_stage == "res4" else 2)
 
 

@@ -1,8 +1,8 @@
-"""Boxes as corrections of other boxes: shift of the centre and logarithm of the size ratio.
+"""Box regression: boxes as deltas from other boxes, shifts of the centre and logarithms of size ratios.
 
 Source: Girshick et al. 2014 (arXiv 1311.2524), appendix C, with detectron2's weights and upper bound.
 
-Shapes: any leading dimensions, the same for both arguments or broadcast against each other.
+Shapes: any leading dimensions, equal or broadcastable between the two arguments.
 """
 
 import math
@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 MAX_LOG_SIZE_RATIO = math.log(1000 / 16)
-"""A decoded side is at most 62.5 times that of its box: a wild correction must not overflow."""
+"""A decoded side is at most 62.5 times that of its box, so that extreme deltas cannot overflow."""
 
 
 def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, weights: Sequence[float]) -> Tensor:
-    """Apply corrections to boxes.
+    """Apply deltas to boxes.
 
     Args:
-        deltas: (..., 4) shift in x and y over the box's width and height, logarithms of the ratios of width
-            and height; each times its weight.
-        boxes_xyxy: (..., 4) the boxes they correct, x1, y1, x2, y2.
-        weights: four numbers by which the corrections were multiplied.
+        deltas: (..., 4) shifts in x and y divided by the box's width and height, and logarithms of the width
+            and height ratios; each multiplied by its weight.
+        boxes_xyxy: (..., 4) the boxes to which they apply, x1, y1, x2, y2.
+        weights: the four factors by which the deltas were multiplied.
 
     Returns:
-        (..., 4) corrected boxes x1, y1, x2, y2; not clipped.
+        (..., 4) decoded boxes x1, y1, x2, y2; not clipped.
     """
     center_x, center_y, width, height = _centers_and_sizes(boxes_xyxy)
     shift_x, shift_y, log_width, log_height = (
@@ -41,15 +41,15 @@ def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, weights: Sequence[float]) -
 
 
 def encode_boxes(targets_xyxy: Tensor, boxes_xyxy: Tensor, weights: Sequence[float]) -> Tensor:
-    """The corrections that turn boxes into targets; `decode_boxes` undoes it.
+    """Compute the deltas that turn boxes into targets, the inverse of `decode_boxes`.
 
     Args:
-        targets_xyxy: (..., 4) wanted boxes x1, y1, x2, y2, with positive width and height.
-        boxes_xyxy: (..., 4) boxes to be corrected, with positive width and height.
-        weights: four numbers to multiply the corrections by.
+        targets_xyxy: (..., 4) target boxes x1, y1, x2, y2, with positive width and height.
+        boxes_xyxy: (..., 4) boxes to be shifted and resized, with positive width and height.
+        weights: four factors by which to multiply the deltas.
 
     Returns:
-        (..., 4) corrections, each times its weight. A box without area gives infinities or NaN.
+        (..., 4) deltas, each multiplied by its weight; infinite or NaN for boxes without area.
     """
     center_x, center_y, width, height = _centers_and_sizes(boxes_xyxy)
     target_x, target_y, target_width, target_height = _centers_and_sizes(targets_xyxy)

@@ -1,4 +1,4 @@
-"""FasterRcnnConfig: every number that defines a Faster R-CNN with attributes, checked once when it is made.
+"""`FasterRcnnConfig`: all hyperparameters of a Faster R-CNN with attributes, checked once on construction.
 
 Source: the defaults are those of the detector published as `unc-nlp/frcnn-vg-finetuned`, which Anderson et
 al. 2018 (arXiv 1707.07998) trained on Visual Genome and whose features LXMERT was trained on.
@@ -16,7 +16,7 @@ from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
 _T = TypeVar("_T")
 
 STEM_STRIDE = 4
-"""Network pixels per cell of the map after the stem: a convolution and a pooling of stride 2 each."""
+"""Network pixels per cell of the stem's output: a convolution and a pooling layer with stride 2 each."""
 
 _STRIDES = {"res3": 2 * STEM_STRIDE, "res4": 4 * STEM_STRIDE}
 _SIZES = (
@@ -36,7 +36,7 @@ _SIZES = (
 )
 _COUNTS = ("num_attr_labels", "min_objects", "freeze_at")
 _NUMBERS = {
-    # name: how many numbers, each at least, each at most
+    # name: (length or None, minimum, maximum)
     "pixel_mean_bgr": (3, -255.0, 255.0),
     "pixel_std_bgr": (3, 1e-6, math.inf),
     "proposal_delta_weights": (4, 1e-6, math.inf),
@@ -52,42 +52,45 @@ class FasterRcnnConfig(PreTrainedConfig):
 
     Args:
         stem_channels: channels after the first convolution.
-        res2_channels: output channels of the first residual stage; each further stage has twice as many.
-        width_per_group: bottleneck channels per group of the first residual stage, doubled likewise.
+        res2_channels: output channels of res2, the first residual stage; each later stage has twice as many.
+        width_per_group: bottleneck channels per group in res2; each later stage has twice as many.
         num_groups: groups of the 3×3 convolutions.
-        stage_blocks: bottlenecks of res2, res3, res4 and res5; res4 may be 0 where `feature_stage` is "res3".
-        feature_stage: the stage whose map proposals and RoIs are read from: "res4" (16 pixels per cell) or
-            "res3" (8 pixels per cell).
+        stage_blocks: number of bottleneck blocks in res2, res3, res4 and res5, at least 1 each; 0 for res4
+            if `feature_stage` is "res3".
+        feature_stage: the stage whose output proposals and RoIs are computed from: "res4" (16 pixels per
+            cell) or "res3" (8 pixels per cell).
         roi_dilation: dilation of the 3×3 convolutions of res5, which runs on each RoI with stride 1.
-        freeze_norms: True keeps the batch normalisations' statistics and parameters in training.
-        freeze_at: stages that training leaves as they are: 0 none, 1 the stem, 2 the stem and res2, ….
-        pixel_mean_bgr: subtracted from pixels of 0..255, in the order blue, green, red.
-        pixel_std_bgr: then divided by.
-        min_size_px: shorter side of the image that the network sees.
-        max_size_px: most that its longer side may be; the shorter one gives way.
+        freeze_norms: True freezes statistics and parameters of all batch normalisation in training.
+        freeze_at: number of stages frozen in training: 0 for none, 1 for the stem, 2 for the stem and res2,
+            and so on.
+        pixel_mean_bgr: means subtracted from pixels in 0..255, in the order blue, green, red.
+        pixel_std_bgr: standard deviations by which the differences are divided.
+        min_size_px: shorter side of the network's input.
+        max_size_px: limit of its longer side; images that would exceed it get a shorter side below
+            `min_size_px`.
         anchor_sizes_px: square roots of the anchors' areas.
-        anchor_ratios: height over width.
-        proposal_channels: channels of the proposal network.
-        proposals_before_nms: best-scored anchors that go into non-maximum suppression.
-        max_proposals: most that come out of it.
-        proposal_nms_threshold: overlap above which a proposal is suppressed.
-        proposal_min_size_px: sides a proposal must exceed.
+        anchor_ratios: aspect ratios of the anchors, height divided by width.
+        proposal_channels: hidden channels of the proposal network.
+        proposals_before_nms: number of top-scoring anchors that enter non-maximum suppression.
+        max_proposals: maximum number of proposals kept after it.
+        proposal_nms_threshold: overlap (intersection over union) above which a proposal is suppressed.
+        proposal_min_size_px: width and height that a proposal must exceed.
         proposal_delta_weights: divisors of the proposal network's deltas.
         pooling: "max" (RoIPool, as published) or "align" (RoIAlign).
-        pooling_resolution: cells per side of a pooled RoI.
-        num_object_labels: object classes K, background not counted.
-        num_attr_labels: attributes A, background not counted; 0 makes a detector without attributes.
+        pooling_resolution: bins along each side of a pooled RoI.
+        num_object_labels: number of object classes K, without background.
+        num_attr_labels: number of attributes A, without background; 0 for a detector without attributes.
         box_delta_weights: divisors of the box head's deltas.
-        detection_nms_thresholds: tried in this order until `min_objects` are left.
-        min_objects: objects wanted in every image.
-        max_objects: most objects of an image.
+        detection_nms_thresholds: overlap thresholds, tried in this order until `min_objects` objects remain.
+        min_objects: least number of objects per image, if there are as many boxes.
+        max_objects: greatest number of objects per image.
         score_threshold: least class probability of objects beyond `min_objects`; None for no threshold.
         object_names: the K class names, or None.
         attribute_names: the A attribute names, or None.
-        **kwargs: parameters of `PreTrainedConfig`.
+        **kwargs: arguments of `PreTrainedConfig`.
 
     Raises:
-        ConfigurationError: naming every fault at once.
+        ConfigurationError: naming all faults at once.
     """
 
     model_type = "lxmert_faster_rcnn"
@@ -170,26 +173,26 @@ class FasterRcnnConfig(PreTrainedConfig):
 
     @property
     def feature_dim(self) -> int:
-        """Width D of an object's feature vector: the output channels of res5."""
+        """Size D of an object's feature vector: the output channels of res5."""
         return 8 * self.res2_channels
 
     @property
     def class_embedding_channels(self) -> int:
-        """Width of the class embedding that the attribute head reads: an eighth of the features'."""
+        """Size of the class embedding in the input of the attribute head: an eighth of the features'."""
         return self.feature_dim // 8
 
     @property
     def attribute_channels(self) -> int:
-        """Hidden width of the attribute head: a quarter of the features'."""
+        """Hidden size of the attribute head: a quarter of the features'."""
         return self.feature_dim // 4
 
     @property
     def anchors_per_cell(self) -> int:
-        """Anchors at each cell of the feature map."""
+        """Number of anchors at each cell of the feature map."""
         return len(self.anchor_sizes_px) * len(self.anchor_ratios)
 
     def validate(self) -> None:
-        """Raise a ConfigurationError naming all faults."""
+        """Raise a `ConfigurationError` naming all faults, if there are any."""
         faults = list(self._faults())
         if faults:
             raise ConfigurationError(faults_in_words("FasterRcnnConfig", faults))
@@ -238,7 +241,7 @@ class FasterRcnnConfig(PreTrainedConfig):
 
 def _as_list(values: Iterable[_T]) -> list[_T]:
     is_several = isinstance(values, Iterable) and not isinstance(values, str)
-    return list(values) if is_several else values  # type: ignore[return-value]  # `validate` tells
+    return list(values) if is_several else values  # type: ignore[return-value]  # `validate` checks
 
 
 def _numbers_fault(name: str, values: Any, length: int | None, least: float, most: float) -> Iterator[str]:

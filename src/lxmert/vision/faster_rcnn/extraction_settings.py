@@ -1,4 +1,4 @@
-"""What an extraction depends on besides the weights: sizes, preset, counts, channel order, precision."""
+"""Settings of extraction besides the weights: sizes, preset, counts, channel order, precision."""
 
 import copy
 import hashlib
@@ -15,12 +15,12 @@ from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# The Caffe program that made LXMERT's own features looked at smaller images than the published port.
+# The Caffe program that computed LXMERT's own features used smaller images than the published port.
 _PUBLISHED_SIZES_PX = (800, 1333)
 _BUTD_SIZES_PX = (600, 1000)
 
 _RESULT_FIELDS = ("pixel_", "min_size", "max_size", "anchor", "proposal", "max_proposals", "pooling", "roi_")
-"""Beginnings of the names of the configuration's fields that change results without changing a weight."""
+"""Prefixes of configuration fields that affect the results but not the weights."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class ExtractionSettings:
     """How objects are extracted.
 
     Attributes:
-        config: the detector's configuration, its image sizes those of the preset.
-        selection: how objects are chosen.
+        config: the detector's configuration, with the image sizes of the preset.
+        selection: how objects are selected.
         channel_order: "bgr" or "rgb".
         dtype: "float32" or "bfloat16".
     """
@@ -50,14 +50,14 @@ class ExtractionSettings:
         objects: tuple[int | None, int | None],
         score_threshold: float | None,
     ) -> "ExtractionSettings":
-        """Complete what was asked for by what the detector's configuration says.
+        """Complete the given settings with those of the detector's configuration.
 
         Args:
-            config: of the detector; stays as it is.
+            config: the detector's; not modified.
             preset: "published" or "butd".
             channel_order: "bgr" or "rgb".
             dtype: "float32" or "bfloat16".
-            objects: least and most objects of an image, None where they were not given.
+            objects: least and greatest number of objects per image, each None if not given.
             score_threshold: least class probability, or None.
 
         Raises:
@@ -90,7 +90,7 @@ class ExtractionSettings:
 
     @property
     def fingerprint(self) -> str:
-        """Four hexadecimal digits that differ where any setting but channel order and dtype does."""
+        """A hash of all settings that affect the results, except channel order and dtype: 4 hex digits."""
         fields = {
             key: value for key, value in self.config.to_dict().items() if key.startswith(_RESULT_FIELDS)
         }
@@ -99,10 +99,10 @@ class ExtractionSettings:
 
 
 def _how_many(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
-    """Least and most objects; where only one was given, the configuration's other gives way to it.
+    """Return the least and greatest number of objects; a given one takes precedence over the configuration's.
 
     Raises:
-        ConfigurationError: a number that is none.
+        ConfigurationError: a value that is not a valid count.
     """
     faults = [] if least is None else count_fault("min_objects", least, 0)
     faults += [] if most is None else count_fault("max_objects", most, 1)

@@ -1,7 +1,7 @@
-"""`FasterRcnnExtractor`: the objects of an image by a Faster R-CNN, as `Regions`.
+"""`FasterRcnnExtractor`: the objects found by a Faster R-CNN, as `Regions`.
 
-Each image is computed alone, so its regions do not depend on its batch; the published pipeline pads images to
-the largest of the batch, and the padding leaks into the features.
+Images are never padded, so that the regions of one do not depend on its batch; the published pipeline pads
+images to the largest of a batch, and the padding affects the features.
 
 Shapes: N objects of one image, D features, h and w network pixels.
 """
@@ -34,38 +34,40 @@ from lxmert.weights.fingerprint import hash_weights, require_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
 
 EMBEDDED_DETECTOR = "scenes"
-"""The name of the small detector that ships inside the package."""
+"""The name of the small detector that is part of the package."""
 
 ARITHMETIC_VERSION = 1
-"""Part of every identity; raised whenever the same weights and pixels give other regions than before."""
+"""Part of every identity; incremented whenever regions change for the same weights and pixels."""
 
 _IMAGES_AT_ONCE = {"cpu": 1, "cuda": 8}
-"""On a CPU several images at once are no faster than one by one, and take more memory."""
+"""On a CPU larger batches are no faster than single images, and need more memory."""
 
 
 class FasterRcnnExtractor:
     """Finds the objects of images, or describes objects whose boxes are given.
 
     Args:
-        detector: a `FasterRcnn`, which stays as it is (a copy is made); or where to load one: "scenes" (the
-            embedded one), a folder, a hub name.
-        preset: "published" chooses objects as the published pipeline; "butd" as the Caffe program that made
-            the features LXMERT was trained on: suppression within each class, proposals reported unrefined,
-            and 600×1000 pixels for a detector of the published 800×1333.
-        channel_order: "bgr" is right; "rgb" exchanges red and blue, as features made by the published script
-            from local files have it.
-        min_objects: objects wanted of every image; None takes the configuration's, or `max_objects` where
+        detector: a `FasterRcnn`, which is copied and not modified, or where to load one: "scenes" (the
+            embedded one), a folder or a hub name.
+        preset: "published" selects objects like the published pipeline, "butd" like the Caffe program that
+            computed the features LXMERT was trained on: non-maximum suppression within each class, unrefined
+            proposals as boxes, and 600×1000 pixels for a detector with the published 800×1333.
+        channel_order: "bgr" is correct; "rgb" swaps red and blue, as in features that the published script
+            computed from local files.
+        min_objects: least number of objects per image; None for the configuration's, or `max_objects` if
             that is less.
-        max_objects: most objects of an image; None takes the configuration's, or `min_objects` where that
-            is more.
-        score_threshold: between the two, objects need this class probability; None takes the configuration's.
-        dtype: "float32", or "bfloat16" for the network after the proposals, nine tenths of the work: several
-            times faster on processors that have it, the same proposals, features within about 0.3 %.
+        max_objects: greatest number of objects per image; None for the configuration's, or `min_objects` if
+            that is more.
+        score_threshold: least class probability of objects beyond `min_objects`; None for the
+            configuration's.
+        dtype: "float32", or "bfloat16" for the layers after the proposals, nine tenths of the work: several
+            times faster on processors that support it, with the same proposals and features within about
+            0.3 %.
         weights_hash: the fingerprint that the weights must have; None for any.
 
     Raises:
         ConfigurationError: unknown or impossible settings.
-        WeightsError: no detector can be loaded, or its weights are not those of the fingerprint.
+        WeightsError: no detector can be loaded, or its weights have another fingerprint.
     """
 
     needs_boxes = False
@@ -106,7 +108,7 @@ class FasterRcnnExtractor:
 
     @property
     def identity(self) -> str:
-        """Weights, preset, channel order, a hash of all other settings, version of the arithmetic."""
+        """Weights, preset, channel order, hash of the settings, arithmetic version, and dtype if reduced."""
         settings = self.settings
         parts = ["faster-rcnn", self.weights_hash, settings.selection.preset, settings.channel_order]
         parts += [settings.fingerprint, str(ARITHMETIC_VERSION)]
@@ -134,15 +136,15 @@ class FasterRcnnExtractor:
         images: ImageSource | Sequence[ImageSource],
         boxes_xyxy_px: Sequence[BoxesLike] | None = None,
     ) -> list[Regions]:
-        """Look at each image.
+        """Extract the objects of each image.
 
         Args:
-            images: Pillow images of any mode, or whatever else `load_image` reads.
+            images: Pillow images of any mode, or anything else that `load_image` reads.
             boxes_xyxy_px: for each image (N, 4) x1, y1, x2, y2 in its pixels: boxes to describe instead of
-                looking for objects. They come back in their order, with features and labels.
+                detecting objects. They are returned in the same order, with features and labels.
 
         Returns:
-            One `Regions` for each image, on the CPU; objects that were found come best first.
+            One `Regions` for each image, on the CPU; detected objects come best first.
 
         Raises:
             ImageError: no image, or one without pixels.
@@ -169,10 +171,10 @@ class FasterRcnnExtractor:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """A description from which `build_extractor` makes an equal extractor.
+        """Return a description from which `build_extractor` makes an equal extractor.
 
         Raises:
-            ConfigurationError: the detector was made in memory and so has no name to find it by.
+            ConfigurationError: the detector was made in memory and has no name.
         """
         if self.name is None:
             raise ConfigurationError(
@@ -187,7 +189,7 @@ class FasterRcnnExtractor:
         }
 
     def _batches(self, images: Sequence[Image.Image]) -> Iterator[list[int]]:
-        """Positions of images that are computed together: of one size, so that none is padded."""
+        """Group the positions of images of equal network size into batches, so that none is padded."""
         most = _IMAGES_AT_ONCE.get(self._detector.device.type, 1)
         by_size: dict[tuple[int, int], list[int]] = {}
         for position, image in enumerate(images):
@@ -196,7 +198,7 @@ class FasterRcnnExtractor:
             yield from (positions[start : start + most] for start in range(0, len(positions), most))
 
     def _look(self, images: Sequence[Image.Image], given: Sequence[Tensor | None]) -> list[Regions]:
-        """Regions of images of one size in network pixels; boxes (N, 4) in pixels of each image, or None."""
+        """Compute the regions of images of equal network size; `given` has (N, 4) in image pixels or None."""
         config, order = self.settings.config, self.settings.channel_order
         network_hw = self._network_size(images[0])
         sizes_hw = [(image.height, image.width) for image in images]
@@ -230,7 +232,7 @@ class FasterRcnnExtractor:
     def _infer(
         self, pixels: Tensor, network_hw: tuple[int, int], boxes_xyxy: Sequence[Tensor | None]
     ) -> list[tuple[Tensor, Detections]]:
-        """Features (N, D) and labels of each image: pixels (B, 3, h, w), boxes in network pixels or None."""
+        """Compute features (N, D) and labels of images (B, 3, h, w), for boxes in network pixels if given."""
         device = self._detector.device
         maps = self._detector.feature_map(pixels.to(device))  # (B, C, h / stride, w / stride)
         results = []
@@ -249,10 +251,13 @@ class FasterRcnnExtractor:
 
 
 def detector_folder(name: str | Path) -> str:
-    """What `FasterRcnn.from_pretrained` loads the detector of a name from: "scenes", a folder, a hub name.
+    """Return the folder from which `FasterRcnn.from_pretrained` loads a named detector.
+
+    Args:
+        name: "scenes", a folder or a hub name, which is downloaded if necessary.
 
     Raises:
-        WeightsError: neither of them, or a hub name that is not found on the hub.
+        WeightsError: none of these, or not found on the hub.
     """
     if str(name) == EMBEDDED_DETECTOR:
         return str(files("lxmert") / "assets" / "scenes_detector")
@@ -267,7 +272,7 @@ def detector_folder(name: str | Path) -> str:
 
 
 def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
-    """The detector itself, and the name to find it by again."""
+    """Return the detector, and its name, by which it can be loaded again."""
     if isinstance(detector, FasterRcnn):
         return detector, detector.config.name_or_path or None
     if not isinstance(detector, (str, Path)):
@@ -279,5 +284,5 @@ def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
 
 
 def _settled(values: Tensor) -> Tensor:
-    """On the CPU; a clone, because tensors of inference mode could not take part in training later."""
+    """Clone to the CPU, because tensors made in inference mode cannot be used in training later."""
     return values.cpu().clone()

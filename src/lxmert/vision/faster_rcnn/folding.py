@@ -1,8 +1,8 @@
-"""The detector's arithmetic for inference: the same results, sooner and in less memory.
+"""The detector optimised for inference: the same results in less time and memory.
 
-Batch normalisations go into the convolutions in front of them. Numbers are kept cell by cell with the
-channels together, so that a 1×1 convolution, three quarters of all multiplications of a residual block, is
-one matrix product over all cells, which runs at twice the speed of the general convolution.
+Batch normalisation is folded into the preceding convolution. Activations are stored channels-last, so that a
+1×1 convolution, three quarters of the multiplications of a residual block, is one matrix product over all
+cells, which is twice as fast as the general convolution.
 
 Shapes: B images or RoIs, h and w rows and columns of cells, C channels, D features.
 """
@@ -20,14 +20,14 @@ from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 
 
 def fold(detector: FasterRcnn, roi_dtype: torch.dtype = torch.float32) -> FasterRcnn:
-    """Turn a detector into one that only infers; its residual blocks are replaced one by one.
+    """Fold a detector for inference, in place.
 
-    The detector given is used up. Never are there two copies of more than one block's weights.
+    Residual blocks are replaced one by one, so that the weights of at most one block exist twice.
 
     Args:
-        detector: a detector; afterwards it cannot be trained or saved.
-        roi_dtype: of the weights and activations of res5, nine tenths of the work. The rest stays in float32:
-            rounded earlier, numbers would change which boxes are found, not only how they are described.
+        detector: modified; afterwards it cannot be trained or saved.
+        roi_dtype: dtype of the weights and activations of res5, nine tenths of the work. The rest is float32:
+            rounding there would change which boxes are found, not only their features and labels.
 
     Returns:
         The same object. Its inputs and outputs are float32.
@@ -44,7 +44,7 @@ class FoldedBackbone(nn.Module):
     """A `Backbone` for inference.
 
     Args:
-        backbone: is used up.
+        backbone: its stages are emptied.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -54,7 +54,7 @@ class FoldedBackbone(nn.Module):
         self.blocks = nn.Sequential(*(block for stage in stages for block in _fold_stage(stage)))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, h, w), channels_last in memory."""
+        """(B, 3, H, W) -> (B, C, h, w), in channels_last memory format."""
         cells: Tensor = self.blocks(self.stem(pixel_values))  # (B, h, w, C)
         return cells.permute(0, 3, 1, 2)
 
@@ -63,8 +63,8 @@ class FoldedRoiHeads(nn.Module):
     """`RoiHeads` for inference.
 
     Args:
-        heads: are used up.
-        dtype: of res5's weights and activations.
+        heads: their res5 is emptied.
+        dtype: dtype of res5's weights and activations.
     """
 
     def __init__(self, heads: RoiHeads, dtype: torch.dtype) -> None:
@@ -74,7 +74,7 @@ class FoldedRoiHeads(nn.Module):
         self.box_predictor: BoxPredictor = heads.box_predictor
 
     def encode(self, pooled: Tensor) -> Tensor:
-        """Pooled RoIs (R, C, P, P) -> features (R, D) float32, never negative."""
+        """Pooled RoIs (R, C, P, P) -> features (R, D) float32, non-negative."""
         cells: Tensor = self.res5(pooled.to(self.dtype).permute(0, 2, 3, 1))  # (R, P, P, D)
         return cells.flatten(1, 2).mean(dim=1, dtype=torch.float32)
 
@@ -87,7 +87,7 @@ class FoldedStem(nn.Module):
         self.conv1 = SpatialConvolution(stem.conv1)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, h, w, C), a quarter of the size."""
+        """(B, 3, H, W) -> (B, h, w, C), about a quarter of the height and width."""
         hidden = self.conv1(pixel_values.permute(0, 2, 3, 1)).relu_().permute(0, 3, 1, 2)
         pooled = F.max_pool2d(hidden, kernel_size=3, stride=2, padding=0, ceil_mode=True)
         return pooled.permute(0, 2, 3, 1)
@@ -107,12 +107,12 @@ class FoldedBottleneck(nn.Module):
         """(B, h, w, C) -> (B, h / stride, w / stride, C')."""
         hidden = self.conv1(cells).relu_()
         hidden = self.conv2(hidden).relu_()
-        carried = cells if self.shortcut is None else self.shortcut(cells)
-        return self.conv3(hidden).add_(carried).relu_()
+        residual = cells if self.shortcut is None else self.shortcut(cells)
+        return self.conv3(hidden).add_(residual).relu_()
 
 
 class PointwiseConvolution(nn.Module):
-    """A 1×1 convolution and its normalisation as one matrix product over all cells."""
+    """A 1×1 convolution with folded normalisation, as one matrix product over all cells."""
 
     weight: Tensor
     bias: Tensor
@@ -133,7 +133,7 @@ class PointwiseConvolution(nn.Module):
 
 
 class SpatialConvolution(nn.Module):
-    """A convolution of several cells and its normalisation in one."""
+    """A convolution of any kernel size with folded normalisation."""
 
     weight: Tensor
     bias: Tensor
@@ -154,9 +154,9 @@ class SpatialConvolution(nn.Module):
 
 
 def folded_parameters(convolution: NormedConvolution) -> tuple[Tensor, Tensor]:
-    """Weight (C', C / groups, k, k) and bias (C',) of one convolution equal to convolution and normalisation.
+    """Fold batch normalisation into its convolution: weight (C', C / groups, k, k) and bias (C',).
 
-    Computed in double precision, rounded once to float32.
+    Computed in double precision and rounded once to float32.
     """
     norm = convolution.norm
     mean, variance = (norm.get_buffer(f"running_{name}").double() for name in ("mean", "var"))
@@ -167,8 +167,8 @@ def folded_parameters(convolution: NormedConvolution) -> tuple[Tensor, Tensor]:
 
 
 def _fold_stage(stage: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[FoldedBottleneck]:
-    """Fold the blocks of a stage, taking each out of it, so that its weights are freed at once."""
-    if not isinstance(stage, nn.Sequential):  # res4 is an identity in detectors that end at res3
+    """Fold the blocks of a stage, removing each from the stage so that its weights are freed immediately."""
+    if not isinstance(stage, nn.Sequential):  # res4 is an identity if features are taken from res3
         return
     while len(stage):
         yield FoldedBottleneck(cast(Bottleneck, stage.pop(0)), dtype)

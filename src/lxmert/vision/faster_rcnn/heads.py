@@ -1,6 +1,7 @@
-"""The two heads of the detector: where objects may be, and what they are.
+"""The region proposal head and the RoI head of the detector.
 
 Source: Ren et al. 2015 (Faster R-CNN) and, for the attributes, Anderson et al. 2018 (arXiv 1707.07998).
+
 Shapes: B images, C channels and h × w cells of the feature map, A anchors per cell, R RoIs, D features,
 K object classes, L attributes.
 """
@@ -15,7 +16,7 @@ from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 
 
 class AnchorGenerator(nn.Module):
-    """Holds the anchors of one cell as a buffer: published weights carry them as `cell_anchors.0`."""
+    """Holds the anchors of one cell as a buffer, which published weights contain as `cell_anchors.0`."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -25,12 +26,12 @@ class AnchorGenerator(nn.Module):
 
     @property
     def per_cell_xyxy(self) -> Tensor:
-        """The anchors of the cell at the origin, (A, 4) network pixels."""
+        """Anchors of the cell at the origin, (A, 4) in network pixels."""
         return self.cell_anchors.get_buffer("0")
 
 
 class ProposalHead(nn.Module):
-    """Scores each anchor and says how to move it."""
+    """Predicts the objectness and the box deltas of each anchor."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class ProposalHead(nn.Module):
 
 
 class ProposalGenerator(nn.Module):
-    """Anchors and the head that judges them."""
+    """The region proposal network: anchors and the head that scores them."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class ProposalGenerator(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """Class, box and attribute of a RoI from its feature vector."""
+    """Predicts the class, box deltas and attribute of an RoI from its feature vector."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -77,25 +78,25 @@ class BoxPredictor(nn.Module):
 
         Args:
             features: (R, D).
-            object_ids: (R,) classes whose embedding the attributes are predicted with; the best-scored
-                class of each RoI, background (K) included, when None.
+            object_ids: (R,) int64 classes whose embeddings are input to the attribute prediction; None for
+                the highest-scoring class of each RoI, which may be background (K).
 
         Returns:
-            class logits (R, K + 1) and attribute logits (R, L + 1), the background last in both, or None
-            without attributes; deltas (R, 4K), four for each class in turn.
+            Class logits (R, K + 1) and attribute logits (R, L + 1), background last in both, or None without
+            attributes; deltas (R, 4K), grouped by class.
         """
         object_logits = self.cls_score(features)
         deltas = self.bbox_pred(features)
         if not self.has_attributes:
             return object_logits, None, deltas
-        known = object_logits.argmax(dim=1) if object_ids is None else object_ids
-        joined = torch.cat([features, self.cls_embedding(known)], dim=1)
+        classes = object_logits.argmax(dim=1) if object_ids is None else object_ids
+        joined = torch.cat([features, self.cls_embedding(classes)], dim=1)
         attribute_logits = self.attr_score(F.relu(self.fc_attr(joined)))
         return object_logits, attribute_logits, deltas
 
 
 class RoiHeads(nn.Module):
-    """res5 on the pooled RoIs, and the predictor."""
+    """res5, applied to pooled RoIs, and the predictor."""
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
@@ -103,6 +104,6 @@ class RoiHeads(nn.Module):
         self.box_predictor = BoxPredictor(config)
 
     def encode(self, pooled: Tensor) -> Tensor:
-        """Pooled RoIs (R, C, P, P) -> features (R, D), never negative."""
+        """Pooled RoIs (R, C, P, P) -> features (R, D), non-negative."""
         features: Tensor = self.res5(pooled).mean(dim=(2, 3))
         return features

@@ -1,7 +1,8 @@
-"""Loading a detector's weights, strictly: every tensor must be there, of the right shape, and none besides.
+"""Strict loading of detectors: all tensors must be present with the right shape, and no others.
 
-Two layouts are read, from a folder or the hub: the published one (config.yaml, pytorch_model.bin) and that of
-`save_pretrained` (config.json, model.safetensors). Where both configurations lie, the weights' file decides.
+Two layouts are supported, in a folder or on the hub: the published one (config.yaml, pytorch_model.bin) and
+that of `save_pretrained` (config.json, model.safetensors). If both configurations exist, the weights file
+decides.
 """
 
 import json
@@ -44,17 +45,18 @@ def load_detector(
     *args: Any,
     **kwargs: Any,
 ) -> DetectorT:
-    """Load a detector of either layout.
+    """Load a detector in either layout.
 
     Args:
-        detector_class: what to make.
+        detector_class: class of the detector.
         load_own: `PreTrainedModel.from_pretrained`, bound to the class.
         name_or_folder: a folder or a hub name.
-        *args: handed to `load_own`.
-        **kwargs: likewise; of them the published layout uses `dtype`, `config` and the hub's.
+        *args: arguments of `load_own`.
+        **kwargs: keyword arguments of `load_own`; the published layout uses `dtype`, `config` and those of
+            the hub, and ignores the others.
 
     Raises:
-        WeightsError: no detector there, or weights that are missing, left over or of another shape.
+        WeightsError: no detector there, or weights that are missing, unexpected or of another shape.
     """
     name = os.fspath(name_or_folder)
     hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
@@ -66,22 +68,22 @@ def load_detector(
 
 
 def is_published_layout(is_there: Callable[[str], bool]) -> bool:
-    """Whether files are those of a published detector rather than of one that `save_pretrained` wrote.
+    """Whether files are in the layout of the published detector rather than in that of `save_pretrained`.
 
     Args:
-        is_there: tells whether a file of this name exists.
+        is_there: returns whether a file of a given name exists.
     """
     if not is_there(PUBLISHED_CONFIG_NAME):
         return False
-    # A config.json may have strayed there; `save_pretrained` writes no pytorch_model.bin.
+    # A stray config.json may exist, but `save_pretrained` writes no pytorch_model.bin.
     return not is_there(CONFIG_NAME) or (is_there(PYTORCH_NAME) and not is_there(SAFETENSORS_NAME))
 
 
 def _published_folder(name: str, hub: Mapping[str, Any]) -> Path | None:
-    """Where a detector of the published layout lies, fetched where need be; None for one of our own.
+    """Return the folder of a detector in the published layout, downloaded if necessary; None for our layout.
 
     Raises:
-        WeightsError: there is neither.
+        WeightsError: no detector in either layout.
     """
     if is_published_layout(lambda file: _file(name, file, hub) is not None):
         weights = _file(name, PYTORCH_NAME, hub) or _file(name, SAFETENSORS_NAME, hub)
@@ -100,17 +102,17 @@ def _refuse_another_model(name: str, config: Path) -> None:
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return  # The loader says what is wrong with it.
+        return  # The loader reports what is wrong with it.
     kind = found.get("model_type") if isinstance(found, dict) else None
     if kind not in (None, FasterRcnnConfig.model_type):
         raise WeightsError(f"{name}: a model of type {kind!r}, not a Faster R-CNN of lxmert")
 
 
 def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a state dict that is not exactly this model's, counters of training batches aside.
+    """Check that a state dict is exactly this model's, except for counters of training batches.
 
     Raises:
-        WeightsError: naming what is missing, left over or of another shape.
+        WeightsError: naming what is missing, unexpected or of another shape.
     """
     kept = [
         {name: shape for name, shape in shapes_of(either).items() if not name.endswith(BATCH_COUNTER)}
@@ -132,7 +134,7 @@ def _load_own(
             )
     except (LxmertError, TypeError, ValueError, ImportError):
         raise
-    except Exception as error:  # damaged bytes surface as almost any type
+    except Exception as error:  # Damaged files raise errors of many types.
         raise WeightsError(f"{name}: cannot load the detector ({first_line(error)})") from error
     faults = [
         f"{len(names)} {what} ({', '.join(sorted(names)[:3])})"
@@ -157,7 +159,7 @@ def _load_published(detector_class: type[DetectorT], folder: Path, config: Any, 
     with torch.device("meta"):
         model = detector_class(config)
     check_tensors(model, tensors, str(folder))
-    # Counters may be absent, or have a dimension too many; they begin anew.
+    # Counters may be missing or have an extra dimension; they are reset.
     counters = {
         key: torch.zeros((), dtype=torch.int64) for key in model.state_dict() if key.endswith(BATCH_COUNTER)
     }

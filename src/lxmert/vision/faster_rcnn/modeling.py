@@ -1,7 +1,7 @@
-"""FasterRcnn: objects with classes, attributes and feature vectors from the pixels of an image.
+"""`FasterRcnn`: detects objects with classes, attributes and feature vectors.
 
-Source: Ren et al. 2015 with the attribute head of Anderson et al. 2018 (arXiv 1707.07998). The names of the
-weights are those of the detector published as `unc-nlp/frcnn-vg-finetuned`.
+Source: Ren et al. 2015 with the attribute head of Anderson et al. 2018 (arXiv 1707.07998). The weights have
+the names of those of the detector published as `unc-nlp/frcnn-vg-finetuned`.
 
 Shapes: B images, H and W network pixels (those of the resized image), C channels and h × w cells of the
 feature map, A anchors per cell, R RoIs, D features, K object classes, L attributes.
@@ -25,14 +25,14 @@ from lxmert.vision.faster_rcnn.selection import RoiPredictions
 from lxmert.vision.pooling import MaxPoolTables, roi_align
 
 ROIS_AT_ONCE = 16
-"""RoIs that go through res5 together without gradients: all 300 at once would take 2 GB, and longer."""
+"""RoIs per batch of res5 without gradients: all 300 at once would need 2 GB, and more time."""
 
 
 class FasterRcnn(PreTrainedModel):
-    """A detector with attributes.
+    """A Faster R-CNN with an attribute head.
 
-    `from_pretrained` reads a folder or hub name in the published layout (config.yaml with pytorch_model.bin)
-    or in that of `save_pretrained`, and refuses weights that are not exactly this model's.
+    `from_pretrained` accepts a folder or hub name in the published layout (config.yaml, pytorch_model.bin) or
+    in that of `save_pretrained`, and rejects weights that are not exactly this model's.
 
     Args:
         config: its configuration.
@@ -54,10 +54,10 @@ class FasterRcnn(PreTrainedModel):
         self.backbone.freeze(config.freeze_at)
 
     def forward(self, pixel_values: Tensor, sizes_hw: Tensor) -> list[RoiPredictions]:
-        """Find what may be objects; `select_detections` chooses among them.
+        """Predict classes, attributes and boxes for all proposals; `select_detections` selects the objects.
 
         Args:
-            pixel_values: (B, 3, H, W) float32, normalised blue, green, red; padded at the right and bottom.
+            pixel_values: (B, 3, H, W) float32, normalised, blue first; padded at the right and bottom.
             sizes_hw: (B, 2) int64, height and width of each image without padding.
 
         Returns:
@@ -75,31 +75,31 @@ class FasterRcnn(PreTrainedModel):
         return features
 
     def proposal_scores(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) -> logits (B, h·w·A) and deltas (B, h·w·A, 4), in the order of `anchors`."""
+        """(B, C, h, w) -> objectness logits (B, h·w·A), deltas (B, h·w·A, 4), in the order of `anchors`."""
         scores: tuple[Tensor, Tensor] = self.proposal_generator.rpn_head(feature_map)
         return scores
 
     def anchors(self, height: int, width: int) -> Tensor:
-        """The anchors of a feature map of h × w cells, (h·w·A, 4) network pixels, order y, x, anchor."""
+        """Return the anchors of a map of h × w cells, (h·w·A, 4) in network pixels, order y, x, anchor."""
         per_cell = self.proposal_generator.anchor_generator.per_cell_xyxy
         return grid_anchors(per_cell, height, width, self.config.stride)
 
     def propose(self, feature_map: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Where objects may be in one image.
+        """Compute the proposals of one image.
 
         Args:
             feature_map: (C, h, w).
             size_hw: height and width of the image without padding, in network pixels.
 
         Returns:
-            Boxes (R, 4) in network pixels inside the image and their logits (R,), the best first.
+            Boxes (R, 4) in network pixels, clipped to the image, and their logits (R,), best first.
         """
         logits, deltas = self.proposal_scores(feature_map[None])
         anchors = self.anchors(*feature_map.shape[1:])
         return select_proposals(logits[0], deltas[0], anchors, size_hw, self.proposal_settings())
 
     def proposal_settings(self) -> ProposalSettings:
-        """How proposals are chosen among the anchors."""
+        """Return the settings of the selection of proposals."""
         config = self.config
         return ProposalSettings(
             before_nms=config.proposals_before_nms,
@@ -110,7 +110,7 @@ class FasterRcnn(PreTrainedModel):
         )
 
     def pooler(self, feature_map: Tensor) -> Callable[[Tensor], Tensor]:
-        """A function from boxes (R, 4), network pixels, to what the map (C, h, w) has there, (R, C, P, P)."""
+        """Return a function that pools a map (C, h, w) at boxes (R, 4) in network pixels to (R, C, P, P)."""
         scale, resolution = 1 / self.config.stride, self.config.pooling_resolution
         if self.config.pooling == "max":
             tables = MaxPoolTables(feature_map, resolution)
@@ -118,7 +118,7 @@ class FasterRcnn(PreTrainedModel):
         return lambda boxes_xyxy: roi_align(feature_map, boxes_xyxy, scale=scale, resolution=resolution)
 
     def roi_features(self, feature_map: Tensor, boxes_xyxy: Tensor) -> Tensor:
-        """Feature vectors (R, D) of boxes (R, 4) in network pixels, from the feature map (C, h, w)."""
+        """Compute features (R, D) of boxes (R, 4) in network pixels, from the feature map (C, h, w)."""
         pool = self.pooler(feature_map)
         if torch.is_grad_enabled():
             return self.roi_heads.encode(pool(boxes_xyxy))
@@ -131,10 +131,15 @@ class FasterRcnn(PreTrainedModel):
     def classify(
         self, features: Tensor, object_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Class logits (R, K + 1), attribute logits (R, L + 1) or None, deltas (R, 4K) of features (R, D).
+        """Predict classes, attributes and boxes from features.
 
-        The attributes are predicted with the embedding of the class `object_ids` (R,), in training the true
-        one; where it is None, of the best-scored one, background (K) included.
+        Args:
+            features: (R, D).
+            object_ids: (R,) int64 classes whose embeddings are input to the attribute prediction, in training
+                the true ones; None for the highest-scoring class of each RoI, which may be background (K).
+
+        Returns:
+            Class logits (R, K + 1), attribute logits (R, L + 1) or None, and deltas (R, 4K).
         """
         predictions: tuple[Tensor, Tensor | None, Tensor] = self.roi_heads.box_predictor(features, object_ids)
         return predictions
@@ -142,12 +147,12 @@ class FasterRcnn(PreTrainedModel):
     def predict(
         self, feature_map: Tensor, size_hw: tuple[int, int], boxes_xyxy: Tensor | None = None
     ) -> RoiPredictions:
-        """All that is known of the RoIs of one image.
+        """Compute all predictions for the RoIs of one image.
 
         Args:
             feature_map: (C, h, w).
             size_hw: height and width of the image without padding, in network pixels.
-            boxes_xyxy: (R, 4) network pixels, RoIs to look at; found by the proposal network when None.
+            boxes_xyxy: RoIs (R, 4) in network pixels; None for those of the proposal network.
         """
         proposals = self.propose(feature_map, size_hw)[0] if boxes_xyxy is None else boxes_xyxy
         features = self.roi_features(feature_map, proposals)
@@ -164,16 +169,16 @@ class FasterRcnn(PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Self:
-        """Load a detector, complete or not at all.
+        """Load a detector; incomplete weights are an error.
 
         Args:
             pretrained_model_name_or_path: a folder or a hub name, in the published layout or ours.
-            *args: handed to `PreTrainedModel.from_pretrained`.
-            **kwargs: likewise (`dtype`, `revision`, `token`, `local_files_only`, …).
+            *args: arguments of `PreTrainedModel.from_pretrained`.
+            **kwargs: its keyword arguments, such as `dtype`, `revision`, `token` and `local_files_only`.
 
         Raises:
-            WeightsError: no detector there, or weights that are missing, left over or of another shape.
-            ConfigurationError: a configuration that this model cannot have.
+            WeightsError: no detector there, or weights that are missing, unexpected or of another shape.
+            ConfigurationError: a configuration that this model does not support.
         """
         from lxmert.vision.faster_rcnn.loading import load_detector
 
@@ -184,7 +189,7 @@ class FasterRcnn(PreTrainedModel):
         super()._init_weights(module)
         if not isinstance(module, nn.Conv2d | nn.Linear):
             return
-        # Layer by layer: what holds them comes later, when transformers leaves their weights alone.
+        # Layer by layer: their parents are initialised later, when transformers skips initialised weights.
         if std := self._initial_stds().get(module):
             init.normal_(module.weight, std=std)
             init.zeros_(module.bias)
@@ -192,7 +197,7 @@ class FasterRcnn(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _initial_stds(self) -> dict[nn.Module, float]:
-        """Standard deviations of the heads' new weights: Ren et al. 2015, box deltas Girshick 2015."""
+        """Initial standard deviations of the heads' weights: Ren et al. 2015; box deltas: Girshick 2015."""
         head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor
-        drawn_alike = (head.conv, head.objectness_logits, head.anchor_deltas, predictor.cls_score)
-        return dict.fromkeys(drawn_alike, 0.01) | {predictor.bbox_pred: 0.001}
+        layers = (head.conv, head.objectness_logits, head.anchor_deltas, predictor.cls_score)
+        return dict.fromkeys(layers, 0.01) | {predictor.bbox_pred: 0.001}

@@ -1,10 +1,10 @@
-"""From an RGB picture to the pixels that the detector sees, and from the boxes it finds back to the picture.
+"""Preprocessing of RGB images for the detector, and conversion of its boxes to image pixels.
 
 Sizes and resampling are those of the published pipeline, because features depend on them: bilinear on float
-pixels without antialiasing, so that of a large photograph most pixels are skipped, neither rounded nor
-clamped; then blue, green, red, minus the means.
+pixels without antialiasing (so that most pixels of a large photograph are skipped), rounding or clamping;
+then channels in the order blue, green, red, minus the means.
 
-Shapes: H height and W width of the picture, h and w those of the network pixels, N boxes.
+Shapes: H height and W width of the image, h and w those in network pixels, N boxes.
 """
 
 import numpy as np
@@ -20,17 +20,17 @@ from lxmert.vision.images import as_rgb
 from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 
 MIN_NETWORK_SIDE_PX = 3
-"""Of fewer pixels the stem's pooling leaves nothing; the published code crashes there."""
+"""With fewer pixels the output of the stem's pooling is empty; the published code crashes there."""
 
 _LEAST_SIDE_PX = 0.01
-"""Refinement may leave nothing of a box at the border of the image; a `Regions` has no empty boxes."""
+"""Least side of a box: clipping may empty a refined box at the image border, and `Regions` has none."""
 
 
 def network_size(size_hw: tuple[int, int], min_size_px: int, max_size_px: int) -> tuple[int, int]:
-    """Height and width, in network pixels, of a picture of the given height and width.
+    """Compute the height and width in network pixels of an image of a given height and width.
 
-    The shorter side becomes `min_size_px`, unless the longer one would exceed `max_size_px`. Both are rounded
-    separately, so the two axes have slightly different scales.
+    The shorter side becomes `min_size_px`, or less if the longer one would exceed `max_size_px`. Both are
+    rounded separately, so that the scales of the axes differ slightly.
 
     Raises:
         ImageError: a side below one pixel.
@@ -48,13 +48,13 @@ def network_size(size_hw: tuple[int, int], min_size_px: int, max_size_px: int) -
 
 
 def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_order: str = "bgr") -> Tensor:
-    """Resize and normalise one picture.
+    """Resize and normalise one image.
 
     Args:
-        image_rgb: the picture; one of another mode, or that lies on its side, becomes RGB and upright first.
-        config: says the sizes, means and deviations.
-        channel_order: "bgr", as the detector was trained; "rgb" hands it red and blue exchanged, which is
-            how features made with the published extraction script came about.
+        image_rgb: the image; converted to RGB and rotated upright first if necessary.
+        config: defines the sizes, means and standard deviations.
+        channel_order: "bgr", as the detector was trained; "rgb" swaps red and blue, as the published
+            extraction script did.
 
     Returns:
         (3, h, w) float32.
@@ -72,7 +72,7 @@ def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_
     values = torch.from_numpy(np.array(image))  # (H, W, 3) uint8
     pixels = torch.empty(3, height, width)
     for plane in range(3):
-        # One channel at a time: as floats, all three of the largest allowed picture would take a gigabyte.
+        # One channel at a time: as floats, all three of the largest allowed image would need a gigabyte.
         source = values[:, :, 2 - plane if channel_order == "bgr" else plane].to(torch.float32)
         pixels[plane] = F.interpolate(
             source[None, None], size=(height, width), mode="bilinear", align_corners=False, antialias=False
@@ -82,16 +82,16 @@ def to_network_pixels(image_rgb: Image.Image, config: FasterRcnnConfig, channel_
 
 
 def scale_xyxy(size_hw: tuple[int, int], network_hw: tuple[int, int]) -> Tensor:
-    """Picture pixels per network pixel along x, y, x, y, (4,) float32."""
+    """Return image pixels per network pixel along x, y, x, y: (4,) float32."""
     down, across = (old / new for old, new in zip(size_hw, network_hw, strict=True))
     return torch.tensor([across, down, across, down])
 
 
 def to_image_boxes(boxes_xyxy: Tensor, network_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
-    """Boxes (N, 4) in network pixels -> inside the picture, in its pixels, none without width or height."""
+    """Convert boxes (N, 4) from network to image pixels, clipped to the image but never empty."""
     boxes = clip(boxes_xyxy * scale_xyxy(size_hw, network_hw), size_hw)
     limits = boxes.new_tensor([size_hw[1], size_hw[0]])
-    # Float32 has 24 bits: a fixed sliver would vanish at the far end of a very long strip.
+    # Float32 has 24 bits: a fixed least side would round to 0 at the far end of a very long image.
     sides = (limits * 2.0**-20).clamp(min=_LEAST_SIDE_PX)
     low, high = boxes[:, :2], boxes[:, 2:]
     empty = high <= low

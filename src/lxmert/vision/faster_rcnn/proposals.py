@@ -1,4 +1,4 @@
-"""From the proposal network's scores and corrections to the boxes worth a closer look.
+"""Selection of proposals by the objectness scores and deltas of the region proposal network.
 
 Source: Ren et al. 2015 (arXiv 1506.01497), section 3; order and ties as in detectron2.
 
@@ -18,17 +18,17 @@ from lxmert.vision.nms import nms
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """How proposals are chosen.
+    """How proposals are selected.
 
     Attributes:
-        before_nms: anchors with the highest scores that enter suppression.
-        after_nms: proposals at most.
-        nms_threshold: overlap above which the worse of two proposals goes.
-        min_size_px: a proposal must be wider and higher than this, in pixels of the network's input.
-        delta_weights: weights of the corrections, see `decode_boxes`.
+        before_nms: number of top-scoring anchors that enter non-maximum suppression.
+        after_nms: maximum number of proposals kept after it.
+        nms_threshold: overlap (intersection over union) above which the lower-scored proposal is removed.
+        min_size_px: width and height that a proposal must exceed, in pixels of the network's input.
+        delta_weights: weights of the deltas; see `decode_boxes`.
 
     Raises:
-        ConfigurationError: listing every value out of range.
+        ConfigurationError: listing all values out of range.
     """
 
     before_nms: int = 6000
@@ -57,21 +57,21 @@ class ProposalSettings:
 def select_proposals(
     logits: Tensor, deltas: Tensor, anchors_xyxy: Tensor, size_hw: tuple[int, int], settings: ProposalSettings
 ) -> tuple[Tensor, Tensor]:
-    """The best boxes of one image: decoded, clipped, without near duplicates.
+    """Select the proposals of one image: decode, clip, and remove near duplicates.
 
     Args:
-        logits: (K,) score of each anchor.
-        deltas: (K, 4) its correction.
+        logits: (K,) objectness of each anchor.
+        deltas: (K, 4) box deltas of each anchor.
         anchors_xyxy: (K, 4) in pixels of the network's input.
         size_hw: height and width of the image in those pixels, without padding.
-        settings: numbers of boxes, thresholds, weights.
+        settings: numbers of boxes, thresholds and weights.
 
     Returns:
-        Boxes (R, 4), clipped to the image, and their logits (R,), best first; R at most `after_nms` and
-        possibly 0. Computed in float32; no gradient flows through either.
+        Boxes (R, 4), clipped to the image, and their logits (R,), best first; R is at most `after_nms` and
+        may be 0. Computed in float32, without gradients.
 
     Raises:
-        TensorError: shapes that do not belong together, or a box or score that is not finite.
+        TensorError: inconsistent shapes, or a box or score that is not finite.
     """
     count = len(anchors_xyxy)
     if logits.shape != (count,) or deltas.shape != (count, 4) or anchors_xyxy.shape != (count, 4):
@@ -88,7 +88,7 @@ def select_proposals(
 def thin_out(
     boxes_xyxy: Tensor, logits: Tensor, size_hw: tuple[int, int], settings: ProposalSettings
 ) -> tuple[Tensor, Tensor]:
-    """Clip decoded boxes (K, 4), drop the small ones, then the near duplicates; as `select_proposals`."""
+    """Clip decoded boxes (K, 4), and remove small ones and near duplicates; see `select_proposals`."""
     faulty = ~(torch.isfinite(boxes_xyxy).all(dim=1) & torch.isfinite(logits))
     if bool(faulty.any()):
         raise TensorError(

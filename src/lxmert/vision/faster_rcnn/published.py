@@ -1,8 +1,8 @@
-"""The published configuration file of the detector, read into a `FasterRcnnConfig`.
+"""Conversion of the detector's published configuration file to a `FasterRcnnConfig`.
 
 Source: `config.yaml` of `unc-nlp/frcnn-vg-finetuned`; nested sections, keys in lower or upper case, written
-for a program that has many more switches. What this detector cannot be is refused, what has no influence on
-its results is passed over.
+for a program with many more options. Values that this detector does not support are rejected; options that
+do not affect its results are ignored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 
 _BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
-# Our field -> where the published file keeps it.
+# Configuration field -> key in the published file.
 _PLACES = {
     "stem_channels": "resnets.stem_out_channels",
     "res2_channels": "resnets.res2_out_channels",
@@ -41,9 +41,9 @@ _PLACES = {
     "max_objects": "max_detections",
 }
 _ONE_LEVEL = ("anchor_sizes_px", "anchor_ratios")
-"""Written as lists of lists, one for each feature map; this detector has one."""
+"""Fields stored as lists of lists, one for each feature map; this detector has one."""
 
-# Switches that results depend on, with the only value that this detector knows.
+# Options that affect the results, with the only values that this detector supports.
 _FIXED: dict[str, tuple[Any, ...]] = {
     "input.format": ("BGR",),
     "model.max_pool": (True,),
@@ -63,12 +63,12 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 
 
 def config_from_published(published: Mapping[str, Any]) -> FasterRcnnConfig:
-    """Turn the content of a published config.yaml into a configuration.
+    """Convert the content of a published config.yaml to a configuration.
 
-    Keys that are absent take the published detector's values.
+    Missing keys default to the values of the published detector.
 
     Raises:
-        ConfigurationError: naming every value that this detector cannot have.
+        ConfigurationError: naming all values that this detector does not support.
     """
     known = _lower(published)
     values = {name: found for name, place in _PLACES.items() if (found := _at(known, place)) is not None}
@@ -92,7 +92,7 @@ def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str
         if found is not None and found not in allowed:
             yield f"{place} is {found!r}, expected {' or '.join(map(repr, allowed))}"
     depth = _at(known, "resnets.depth")
-    if depth is not None and depth not in list(_BLOCKS_OF_DEPTH):  # It may be a list itself.
+    if depth is not None and depth not in list(_BLOCKS_OF_DEPTH):  # It may be unhashable, such as a list.
         yield f"resnets.depth is {depth!r}, expected one of {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
     for name in _ONE_LEVEL:
         levels = values.get(name, [[1]])
@@ -101,14 +101,14 @@ def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str
 
 
 def _lower(value: Any) -> Any:
-    """Keys in lower case, at every depth."""
+    """Convert the keys to lower case, at all levels."""
     if isinstance(value, Mapping):
         return {str(key).lower(): _lower(inner) for key, inner in value.items()}
     return value
 
 
 def _at(known: Mapping[str, Any], place: str) -> Any:
-    """The value at a dotted place, None where it is absent."""
+    """Return the value at a dotted path; None if it is missing."""
     value: Any = known
     for key in place.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -1,13 +1,13 @@
-"""From the network's opinion of every proposal to the objects of an image.
+"""Selection of an image's objects by the network's predictions for each proposal.
 
-Two ways to choose. "published" is that of the published PyTorch pipeline: each proposal's best class, its
-box refined for that class, one suppression over all classes. "butd" is that of the Caffe program that made
-the features LXMERT was trained on: suppression within each class over unrefined boxes, whose boxes are
-reported unrefined.
+There are two presets. "published" follows the published PyTorch pipeline: each proposal has its most probable
+class and the box refined for that class, and non-maximum suppression is class-agnostic. "butd" follows the
+Caffe program that computed the features LXMERT was trained on: suppression within each class, on unrefined
+boxes, which are also the ones returned.
 
 Sources: Anderson et al. 2018 (arXiv 1707.07998) and its program; the published PyTorch port.
 
-Shapes: R proposals, D features, K object classes, A attributes, N objects chosen.
+Shapes: R proposals, D features, K object classes, A attributes, N selected objects.
 """
 
 import math
@@ -24,19 +24,19 @@ from lxmert.vision.geometry import clip
 from lxmert.vision.nms import nms, overlaps_above
 
 BUTD_NMS_THRESHOLD = 0.3
-"""Overlap above which the Caffe program lets a box of the same class go."""
+"""Overlap above which the Caffe program suppresses a box of the same class."""
 
 
 @dataclass(frozen=True, eq=False)
 class RoiPredictions:
-    """What the network says of each proposal of one image.
+    """The network's predictions for the proposals of one image.
 
     Attributes:
         proposals_xyxy: (R, 4) in pixels of the network's input.
         features: (R, D).
         object_logits: (R, K+1), background last.
         attribute_logits: (R, A+1), background last, or None.
-        deltas: (R, 4K) corrections, four for each class in turn, background has none.
+        deltas: (R, 4K) box deltas, grouped by class, without background.
     """
 
     proposals_xyxy: Tensor
@@ -52,19 +52,19 @@ class RoiPredictions:
 
 @dataclass(frozen=True)
 class SelectionSettings:
-    """How objects are chosen from proposals.
+    """How objects are selected from proposals.
 
     Attributes:
-        preset: "published" or "butd", see above.
-        nms_thresholds: tried in turn until `min_objects` boxes remain ("butd" has its own, 0.3).
-        min_objects: objects at least, where there are so many boxes.
-        max_objects: objects at most; equal to `min_objects` for a fixed number.
-        score_threshold: between the two numbers, an object must score at least this much; None takes as many
-            as there are.
-        delta_weights: weights of the corrections, see `decode_boxes`.
+        preset: "published" or "butd"; see the module docstring.
+        nms_thresholds: overlap thresholds, tried in turn until `min_objects` boxes remain; "butd" always uses
+            0.3 instead.
+        min_objects: least number of objects, if there are as many boxes.
+        max_objects: greatest number of objects; equal to `min_objects` for a fixed number.
+        score_threshold: least score of objects beyond `min_objects`; None for no threshold.
+        delta_weights: weights of the deltas; see `decode_boxes`.
 
     Raises:
-        ConfigurationError: listing every value out of range.
+        ConfigurationError: listing all values out of range.
     """
 
     preset: Literal["published", "butd"] = "published"
@@ -97,15 +97,15 @@ class SelectionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The objects chosen, best first.
+    """The selected objects, best first.
 
     Attributes:
-        roi_indices: (N,) int64 row of each object in the predictions; its features are that row's.
+        roi_indices: (N,) int64 row of each object in the predictions, which also holds its features.
         boxes_xyxy: (N, 4) in pixels of the network's input, clipped to the image.
-        object_ids: (N,) int64 best class, background excluded.
-        object_scores: (N,) float32 its probability among all classes and background.
-        attribute_ids: (N,) int64 best attribute, background excluded, or None.
-        attribute_scores: (N,) float32 its probability among the attributes without background, or None.
+        object_ids: (N,) int64 most probable class, excluding background.
+        object_scores: (N,) float32 probability of that class among all classes, including background.
+        attribute_ids: (N,) int64 most probable attribute, excluding background, or None.
+        attribute_scores: (N,) float32 probability of that attribute, excluding background, or None.
     """
 
     roi_indices: Tensor
@@ -131,18 +131,18 @@ class _Labels(NamedTuple):
 def select_detections(
     predictions: RoiPredictions, size_hw: tuple[int, int], settings: SelectionSettings
 ) -> Detections:
-    """Choose the objects of one image.
+    """Select the objects of one image.
 
     Args:
-        predictions: of the image's proposals.
+        predictions: predictions for the image's proposals.
         size_hw: height and width of the image in pixels of the network's input, without padding.
-        settings: how to choose.
+        settings: how to select.
 
     Returns:
-        At most `max_objects`; fewer than `min_objects` only where there are too few boxes.
+        At most `max_objects` objects; fewer than `min_objects` only if too few boxes remain.
 
     Raises:
-        TensorError: shapes that do not belong together, or scores or boxes that are not finite.
+        TensorError: inconsistent shapes, or scores or boxes that are not finite.
     """
     _check(predictions)
     labels = _label(predictions)
@@ -158,10 +158,10 @@ def select_detections(
 
 @torch.no_grad()
 def describe_given(predictions: RoiPredictions) -> Detections:
-    """Label boxes that the caller chose: all of them, in their order, where they are.
+    """Label given boxes: all of them, unrefined and in the same order.
 
     Raises:
-        TensorError: shapes that do not belong together, or scores that are not finite.
+        TensorError: inconsistent shapes, or scores that are not finite.
     """
     _check(predictions)
     rows = torch.arange(len(predictions), device=predictions.object_logits.device)
@@ -169,9 +169,9 @@ def describe_given(predictions: RoiPredictions) -> Detections:
 
 
 def choose_across_classes(boxes_xyxy: Tensor, scores: Tensor, settings: SelectionSettings) -> Tensor:
-    """Rows chosen by one suppression over all classes: boxes (R, 4), scores (R,) -> (N,) best first.
+    """Select rows by class-agnostic suppression: boxes (R, 4), scores (R,) -> rows (N,) int64, best first.
 
-    The first threshold that leaves `min_objects` counts, or else the last.
+    The first threshold that keeps at least `min_objects` is used, otherwise the last.
     """
     kept = scores.new_empty(0, dtype=torch.int64)
     for threshold in settings.nms_thresholds:
@@ -182,10 +182,10 @@ def choose_across_classes(boxes_xyxy: Tensor, scores: Tensor, settings: Selectio
 
 
 def _choose_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: SelectionSettings) -> Tensor:
-    """Rows chosen by suppression within each class: boxes (R, 4), probabilities (R, K) -> (N,) best first.
+    """Select rows by suppression within each class: boxes (R, 4), probabilities (R, K) -> (N,), best first.
 
-    A proposal counts with the highest probability of a class in which it survived, with 0 where it survived
-    in none.
+    Proposals are ranked by their highest probability among the classes in which they survive, or 0 if they
+    survive in none.
     """
     confidence = _surviving_confidence(boxes_xyxy, probabilities)
     ranked = torch.argsort(confidence, descending=True, stable=True)[: settings.max_objects]
@@ -193,9 +193,9 @@ def _choose_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: 
 
 
 def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
-    """Highest probability of each proposal over the classes whose suppression it survives: -> (R,).
+    """Return each proposal's highest probability among the classes whose suppression it survives: (R,).
 
-    All classes are suppressed side by side: step by step, the next best proposal of every class.
+    All classes are processed in parallel: each step handles the next best proposal of every class.
     """
     overlapping = overlaps_above(boxes_xyxy, BUTD_NMS_THRESHOLD)  # (R, R)
     scores = probabilities.T.contiguous()  # (K, R)
@@ -211,7 +211,7 @@ def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def _how_many(scores: Tensor, settings: SelectionSettings) -> int:
-    """Length of the beginning of `scores`, at most `max_objects` and descending, that is taken."""
+    """Return how many of the leading `scores` to take, which are descending and at most `max_objects`."""
     if settings.score_threshold is None:
         return len(scores)
     good = int((scores >= settings.score_threshold).sum())
@@ -219,9 +219,9 @@ def _how_many(scores: Tensor, settings: SelectionSettings) -> int:
 
 
 def _label(predictions: RoiPredictions) -> _Labels:
-    """Best class and attribute of every proposal.
+    """Return the most probable class and attribute of every proposal.
 
-    Background takes part in the softmax over classes but not in that over attributes: so it is published.
+    As in the published pipeline, the softmax over classes includes background, that over attributes does not.
     """
     scores, ids = _object_probabilities(predictions).max(dim=1)
     if predictions.attribute_logits is None:
@@ -241,10 +241,10 @@ def _refined_boxes(
     size_hw: tuple[int, int],
     weights: tuple[float, float, float, float],
 ) -> Tensor:
-    """Each proposal corrected for its class, and clipped: (R, 4)."""
+    """Refine each proposal by the deltas of its class, and clip it: (R, 4)."""
     by_class = predictions.deltas.unflatten(1, (-1, 4))  # (R, K, 4)
-    own = by_class[torch.arange(len(object_ids), device=by_class.device), object_ids]
-    refined = decode_boxes(own.float(), predictions.proposals_xyxy.float(), weights)
+    deltas = by_class[torch.arange(len(object_ids), device=by_class.device), object_ids]
+    refined = decode_boxes(deltas.float(), predictions.proposals_xyxy.float(), weights)
     _require_finite("refined boxes", refined)
     return clip(refined, size_hw)
 
