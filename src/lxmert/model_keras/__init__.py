@@ -1,4 +1,4 @@
-"""The LXMERT models in Keras 3, for TensorFlow first, and for JAX and PyTorch."""
+"""The LXMERT models in Keras 3, on TensorFlow by default, and on JAX and PyTorch."""
 
 from lxmert.model_keras.requirements import require_keras
 

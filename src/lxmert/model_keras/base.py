@@ -83,13 +83,13 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
     ) -> TFLxmertModelOutput | tuple[Any, ...]:
         """Encode a batch of texts and images; called by `model(...)`.
 
-        Inputs may come by keyword, by position, as one list or tuple in this order, or as one dictionary.
+        Inputs may be given by keyword, by position, as one list or tuple in this order, or as one dictionary.
 
         Args:
             input_ids: (B, W) integers in 0..vocab_size-1, ids of word pieces; or give `inputs_embeds`.
             visual_feats: (B, O, D) numbers, features of the objects; any number of objects.
             visual_pos: (B, O, P) numbers, positions of the objects; published models expect boxes
-                x1, y1, x2, y2 as shares of image width and height, 0..1.
+                x1, y1, x2, y2 as fractions of image width and height, 0..1.
             attention_mask: (B, W), 1 for a word piece, 0 for padding; all 1 when not given.
             visual_attention_mask: (B, O), 1 for an object, 0 for padding; all 1 when not given.
             token_type_ids: (B, W) integers in 0..type_vocab_size-1, text segments; all 0 when not given.

@@ -19,7 +19,7 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from lxmert.errors import TensorError
 
 Check = Callable[[Any], None]
-"""Raises a TensorError for a batch that the model cannot take."""
+"""Raises a `TensorError` for a batch that the model does not accept."""
 
 
 class CheckedData(DataAdapter):
@@ -28,7 +28,8 @@ class CheckedData(DataAdapter):
     Args:
         check: checks a batch.
         x: the data.
-        **more: `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and `steps_per_epoch` of `fit`.
+        **more: the arguments `y`, `sample_weight`, `class_weight`, `shuffle`, `batch_size` and
+            `steps_per_epoch` of `fit`.
     """
 
     def __init__(self, check: Check, x: Any, **more: Any) -> None:
@@ -37,7 +38,7 @@ class CheckedData(DataAdapter):
         self._fault: TensorError | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Numbers of batches and the like, as the data have them."""
+        """Return other attributes, such as the batch size, from the wrapped adapter."""
         return getattr(self._data, name)
 
     def get_numpy_iterator(self) -> Iterator[Any]:
@@ -57,20 +58,20 @@ class CheckedData(DataAdapter):
         import tensorflow as tf
 
         data = self._data.get_tf_dataset()
-        if not isinstance(data, tf.data.Dataset):  # one that is spread over machines already
+        if not isinstance(data, tf.data.Dataset):  # already distributed over machines
             return data
 
         def check(*batch: Any) -> Any:
             flat = tf.nest.flatten(batch)
             places = [place for place, value in enumerate(flat) if isinstance(value, tf.Tensor)]
 
-            def look(*arrays: np.ndarray) -> np.bool_:
-                found = dict(enumerate(flat)) | dict(zip(places, arrays, strict=True))
-                self._checked(_one(tf.nest.pack_sequence_as(batch, list(found.values()))))
+            def check_values(*arrays: np.ndarray) -> np.bool_:
+                values = dict(enumerate(flat)) | dict(zip(places, arrays, strict=True))
+                self._checked(_one(tf.nest.pack_sequence_as(batch, list(values.values()))))
                 return np.True_
 
-            looked = tf.numpy_function(look, [flat[place] for place in places], tf.bool)
-            with tf.control_dependencies([looked]):
+            checked = tf.numpy_function(check_values, [flat[place] for place in places], tf.bool)
+            with tf.control_dependencies([checked]):
                 kept = [tf.identity(value) if isinstance(value, tf.Tensor) else value for value in flat]
             return _one(tf.nest.pack_sequence_as(batch, kept))
 
@@ -100,7 +101,7 @@ class CheckedData(DataAdapter):
 
     @contextmanager
     def faults_as_they_are(self) -> Iterator[None]:
-        """Raises the fault of a batch where TensorFlow raises an error of its own for it."""
+        """Raise the error of the check itself where TensorFlow would wrap it in an error of its own."""
         try:
             yield
         except Exception:
@@ -120,35 +121,35 @@ class _Loader:
 
 
 def _one(batch: tuple[Any, ...]) -> Any:
-    """A batch as it was: `map` of TensorFlow gives the parts of a tuple as arguments."""
+    """Restore a batch from the arguments of TensorFlow's `map`, which unpacks tuples."""
     return batch if len(batch) > 1 else batch[0]
 
 
 def are_arrays(x: Any) -> bool:
-    """Whether data are arrays, or structures of such, rather than something that batches are taken from."""
+    """Whether data are arrays, or structures of arrays, rather than an iterable of batches."""
     return x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "dtype")
 
 
 class Kept:
-    """Keeps the values of a model if a loop of Keras fails; comes before `keras.Model` among the bases.
+    """Preserves the values of a model if a training loop fails; must precede `keras.Model` among the bases.
 
-    Under JAX Keras removes the values from the variables while it runs.
+    On JAX Keras removes the values from the variables while a loop runs.
     """
 
     _taken: tuple[tuple[keras.Variable, Any], ...] = ()
-    """Variables with the values that Keras took out of them last."""
+    """Variables, with the values that Keras removed from them last."""
 
     def _purge_model_variables(self, *args: Any, **kwargs: Any) -> None:
-        """Keras' way to take them out, when layers and optimizer have all their variables."""
+        """See Keras: removes the values, when layers and optimizer have all their variables."""
         optimizer: Any = getattr(self, "optimizer", None)
         variables = [*self.variables, *self.metrics_variables, *(optimizer.variables if optimizer else ())]  # type: ignore[attr-defined]
-        # Past Keras' tracking: they are no part of the model.
+        # Bypasses Keras' tracking: they are not part of the model.
         object.__setattr__(self, "_taken", tuple((variable, variable._value) for variable in variables))
         super()._purge_model_variables(*args, **kwargs)  # type: ignore[misc]
 
     @contextmanager
     def _nothing_lost(self) -> Iterator[None]:
-        """Puts the values back where there is an error within."""
+        """Restore the values if an error is raised within the context."""
         try:
             yield
         except BaseException:

@@ -35,14 +35,14 @@ from lxmert.faults import (
 Shape = tuple[int | None, ...]
 
 _AXES_OF_PAIRS = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
-"""Number of axes of what stands for the objects of two images."""
+"""Number of axes of the inputs that describe the objects of two images."""
 
 _NOT_DENSE = ("RaggedTensor", "SparseTensor")
-"""Tensors of TensorFlow that are no single block of numbers."""
+"""TensorFlow's tensor types that are not one dense block of numbers."""
 
 
 class _Given(NamedTuple):
-    """The known properties of a tensor, checked in its place."""
+    """The known properties of a tensor, which are checked instead of the tensor."""
 
     shape: Shape
     dtype: Any
@@ -84,7 +84,7 @@ def check_inputs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
 
 
 def batch_of(arguments: Mapping[str, Any]) -> int | None:
-    """B, from what stands for the objects; None where it is not known yet."""
+    """Return B from the inputs that describe the objects; None if it is not known yet."""
     objects = arguments["object_states" if "object_states" in arguments else "visual_feats"]
     batch: int | None = shape_of("visual_feats", objects)[0]
     return batch
@@ -131,11 +131,11 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
 
 
 def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[str, Any]) -> None:
-    """Check the inputs that stand for objects.
+    """Check the inputs that describe the objects.
 
     Args:
         config: configuration of the model.
-        batch: B; None for that of the objects.
+        batch: expected B; None to accept that of the objects.
         arguments: by name, those that are not None.
 
     Raises:
@@ -174,7 +174,7 @@ def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[st
 
 
 def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
-    """The shape of `tensor`; raises unless it is as `expected`, where None stands for any size."""
+    """Return the shape of `tensor`; raise unless it is as `expected`, in which None matches any size."""
     given = shape_of(name, tensor)
     _raise(shape_fault(name, given, expected, meaning))
     return given
@@ -183,7 +183,7 @@ def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
 def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
     """Raise unless `mask` has the `expected` shape and, if values can be read, holds only 0 and 1."""
     check_shape(name, mask, expected, meaning)
-    # No `:=` in these functions: AutoGraph, which reads them inside tf.function, does not know it.
+    # No `:=` in these functions: AutoGraph, which converts them inside tf.function, does not support it.
     values = values_of(mask)
     if values is not None:
         wrong = values[(values != 0) & (values != 1)]
@@ -194,7 +194,7 @@ def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
 def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
     dtype = dtype_of(ids)
-    # Building a model that holds ours, as when it is loaded, Keras has placeholders of its default type.
+    # When Keras builds a model that contains ours, as on loading, placeholders have its default dtype.
     if not is_integer(dtype) and not in_symbolic_scope():
         raise TensorError(f"{name} must be integers, got {dtype}: use int64 or int32")
     values = values_of(ids)
@@ -208,15 +208,15 @@ def _raise(fault: str | None) -> None:
 
 
 def checked_in_graph(name: str, ids: Any, count: int) -> Any:
-    """The ids; those without values yet are checked by the graph of TensorFlow as it runs.
+    """Return the ids; symbolic ones get a check that TensorFlow's graph performs when it runs.
 
-    One that XLA compiles leaves the check out. On the other backends a graph cannot raise.
+    Graphs compiled by XLA omit the check. On the other backends a graph cannot raise.
     """
     if keras.config.backend() != "tensorflow":
         return ids
     import tensorflow as tf
 
-    if hasattr(ids, "numpy"):  # `check_ids` has seen the values, or they lie on an accelerator
+    if hasattr(ids, "numpy"):  # `check_ids` checked the values, or they are on an accelerator
         return ids
     lowest, highest = tf.reduce_min(ids), tf.reduce_max(ids)
     is_right = tf.logical_and(lowest >= 0, highest < tf.cast(count, highest.dtype))
@@ -236,7 +236,7 @@ def _check_numbers(name: str, tensor: Any, maker: str) -> None:
 
 
 def shape_of(name: str, tensor: Any) -> Shape:
-    """The shape of a tensor or a NumPy array, None for an axis that is not known yet.
+    """Return the shape of a tensor or NumPy array, with None for an axis that is not known yet.
 
     Raises:
         TensorError: it is neither, is not dense, or has an unknown number of axes.
@@ -247,17 +247,17 @@ def shape_of(name: str, tensor: Any) -> Shape:
     if shape is None or isinstance(tensor, keras.Variable) or not hasattr(tensor, "dtype"):
         raise TensorError(f"{name} must be a tensor or a NumPy array, got {kind}")
     try:
-        # Exporting, JAX has symbols for sizes.
+        # During export JAX has symbolic sizes.
         return tuple(size if isinstance(size, int) else None for size in shape)
     except ValueError:  # TensorFlow's shape of unknown length
         raise TensorError(f"{name} has an unknown number of axes: set its shape in the pipeline") from None
 
 
 def dtype_of(tensor: Any) -> str:
-    """The name of the type of a tensor's numbers, without the name of the library."""
+    """Return the name of a tensor's dtype, without the name of the library."""
     return str(tensor.dtype).removeprefix("<dtype: '").removesuffix("'>").removeprefix("torch.")
 
 
 def is_integer(dtype: str) -> bool:
-    """Whether a type so named holds integers."""
+    """Whether the dtype of this name is an integer type."""
     return dtype.startswith(("int", "uint"))

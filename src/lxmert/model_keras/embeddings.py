@@ -14,7 +14,7 @@ from lxmert.model_keras.layers import TFLxmertLayerBase, embedding, layer_norm, 
 
 
 class NormalWithPaddingRow(keras.initializers.RandomNormal):
-    """Normal numbers, and a row of zeros for the padding word.
+    """Normally distributed values, with a row of zeros for the padding token.
 
     Args:
         stddev: standard deviation.
@@ -27,7 +27,7 @@ class NormalWithPaddingRow(keras.initializers.RandomNormal):
         self.padding_row = padding_row
 
     def __call__(self, shape: tuple[int, ...], dtype: str | None = None) -> Any:
-        """Make the values of a variable."""
+        """Generate the initial values of a variable."""
         is_word = ops.arange(shape[0]) != self.padding_row
         values = super().__call__(shape, dtype)
         return values * ops.cast(is_word, values.dtype)[:, None]
@@ -81,7 +81,7 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
             is_padding = ops.equal(input_ids, self.pad)[:, :, None]
             words = ops.where(is_padding, ops.stop_gradient(words), words)
         else:
-            words = ops.cast(inputs_embeds, self.compute_dtype)  # Keras leaves whole numbers as they are
+            words = ops.cast(inputs_embeds, self.compute_dtype)  # Keras does not cast integers
         positions = ops.arange(ops.shape(words)[1], dtype="int32")[None, :]  # (1, W)
         if token_type_ids is None:
             token_type_ids = ops.zeros_like(positions)  # (1, W)
@@ -92,15 +92,15 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
         return self.dropout(self.LayerNorm(summed), training=training)
 
     def word_vectors(self) -> Any:
-        """The vectors of all words, (V, H)."""
+        """Return the vectors of all words, (V, H)."""
         table = self.word_embeddings
         if table.quantization_mode is None:
             return ops.convert_to_tensor(table.embeddings)
-        return table(ops.arange(table.input_dim))  # what it holds are whole numbers, which looking up scales
+        return table(ops.arange(table.input_dim))  # a quantized table holds integers, which a look-up scales
 
 
 class TFLxmertVisualFeatureEncoder(TFLxmertLayerBase):
-    """Objects: the mean of the projected, normalised feature and the projected, normalised position."""
+    """Object embedding: the mean of the projected, normalised feature and projected, normalised position."""
 
     parts = ("visn_fc", "visn_layer_norm", "box_fc", "box_layer_norm", "dropout")
 

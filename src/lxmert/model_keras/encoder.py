@@ -112,13 +112,13 @@ class TFLxmertXLayer(TFLxmertLayerBase):
             visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
-            first_word_only: compute the first word alone and no weights; gives it, (B, 1, H), and the objects
-                as they were.
+            first_word_only: compute only the first word, (B, 1, H), and no weights; objects are returned
+                unchanged.
 
         Returns:
-            words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
-            (B, A, W, O); with `output_all_attentions` then also those of objects to words (B, A, O, W), words
-            to words and objects to objects.
+            Words (B, W, H) and objects (B, O, H); with `output_attentions`, then the weights of words to
+            objects (B, A, W, O); with `output_all_attentions`, then also those of objects to words
+            (B, A, O, W), words to words (B, A, W, W) and objects to objects (B, A, O, O).
         """
         if first_word_only:
             words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask)
@@ -145,11 +145,11 @@ class TFLxmertEncoderOutput(NamedTuple):
     """What TFLxmertEncoder returns.
 
     Attributes:
-        vision: hidden states of the objects, layer by layer, and attention maps of the relationship layers.
-        language: hidden states of the words, layer by layer, and attention maps of the language layers.
+        vision: hidden states of the objects after each layer, and attention maps of the relationship layers.
+        language: hidden states of the words after each layer, and attention maps of the language layers.
         words_to_objects: attention maps of the cross-modality layers, (B, A, W, O) each.
-        language_output: (B, W, H), the words at the end, also when there is no layer.
-        vision_output: (B, O, H), the objects at the end, also when there is no layer.
+        language_output: (B, W, H), the final states of the words, defined even without any layer.
+        vision_output: (B, O, H), the final states of the objects, defined even without any layer.
         objects_to_words: attention maps of the cross-modality layers, (B, A, O, W) each.
         words_to_words: self-attention maps of the cross-modality layers, (B, A, W, W) each.
         objects_to_objects: self-attention maps of the cross-modality layers, (B, A, O, O) each.
@@ -175,7 +175,7 @@ class TFLxmertEncoder(TFLxmertLayerBase):
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.visn_fc = TFLxmertVisualFeatureEncoder(config)
-        # "layer", not "l_layers": the name under which BERT keeps its layers, whose weights can be loaded.
+        # "layer", not "l_layers": BERT's name for its layers, so that BERT weights can be loaded.
         self.layer = [TFLxmertLayer(config) for _ in range(config.l_layers)]
         self.x_layers = [TFLxmertXLayer(config) for _ in range(config.x_layers)]
         self.r_layers = [TFLxmertLayer(config) for _ in range(config.r_layers)]
@@ -193,7 +193,7 @@ class TFLxmertEncoder(TFLxmertLayerBase):
         object_states: Any = None,
         training: bool | None = None,
     ) -> TFLxmertEncoderOutput:
-        """Encode words and objects, each on their own, then together.
+        """Encode words and objects separately, then jointly.
 
         Args:
             lang_feats: (B, W, H), embedded words.
@@ -203,10 +203,10 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
             output_attentions: return attention maps.
             output_all_attentions: return all attention maps of the cross-modality layers.
-            first_word_only: of the last cross-modality layer compute the first word alone, unless maps are
+            first_word_only: compute only the first word in the last cross-modality layer, unless maps are
                 returned; the words are then (B, 1, H), and the objects those before that layer.
-            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
-            training: whether dropout acts; Keras hands it on to all layers below.
+            object_states: (B, O, H) from `encode_objects`, instead of `visual_feats` and `visual_pos`.
+            training: whether dropout is active; Keras passes it to all sublayers.
         """
         output_attentions = output_attentions or output_all_attentions
         first_word_only = first_word_only and not output_attentions
@@ -254,7 +254,7 @@ class TFLxmertEncoder(TFLxmertLayerBase):
         visual_attention_mask: Any = None,
         output_attentions: bool = False,
     ) -> tuple[Any, Maps, Maps | None]:
-        """The object embedding and the relationship layers alone, which no word has a part in.
+        """Run the object embedding and the relationship layers, which do not depend on words.
 
         Args:
             visual_feats: see `call`, as the next three.
@@ -263,14 +263,14 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             output_attentions: see `call`.
 
         Returns:
-            the objects (B, O, H), the states after each layer, the attention maps or None.
+            The objects (B, O, H), the states after each layer, and the attention maps or None.
         """
         objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
         return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
 
 
 def _run(layers: list[Any], states: Any, mask: Any, output_attentions: bool) -> tuple[Any, Maps, Maps | None]:
-    """Run the layers of one modality: the final states, the states after each layer, the maps or None."""
+    """Run the layers of one modality; return the final states, those after each layer, and maps or None."""
     all_states: Maps = ()
     all_maps: Maps = ()
     for layer in layers:

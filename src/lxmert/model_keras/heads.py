@@ -14,7 +14,7 @@ from lxmert.model_keras.layers import TFLxmertLayerBase, TorchVariable, layer_no
 
 
 class TFLxmertPooler(TFLxmertLayerBase):
-    """State of the first word ([CLS]) through a linear layer and tanh: the cross-modality output."""
+    """Linear layer and tanh on the state of the first word ([CLS]): the cross-modality output."""
 
     parts = ("dense",)
 
@@ -28,7 +28,7 @@ class TFLxmertPooler(TFLxmertLayerBase):
 
 
 class TFLxmertPredictionHeadTransform(TFLxmertLayerBase):
-    """Linear layer, activation and normalisation before a prediction."""
+    """Linear layer, activation and normalisation before a prediction layer."""
 
     parts = ("dense", "LayerNorm")
 
@@ -44,7 +44,7 @@ class TFLxmertPredictionHeadTransform(TFLxmertLayerBase):
 
 
 class TFLxmertLMPredictionHead(TFLxmertLayerBase):
-    """Scores of all word pieces at every place; the decoder is the word embedding unless it is not tied."""
+    """Scores of all word pieces at each position; the decoder is tied to the word embedding by default."""
 
     parts = ("transform", "decoder")
 
@@ -56,12 +56,12 @@ class TFLxmertLMPredictionHead(TFLxmertLayerBase):
             self.decoder = linear(config, config.hidden_size, config.vocab_size, use_bias=False)
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Create the bias and the variables of the parts."""
+        """Create the bias and the variables of all parts."""
         self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
         super().build()
 
     def own_variables(self) -> dict[str, TorchVariable]:
-        """The bias."""
+        """Return the bias."""
         return {"bias": TorchVariable(self.bias, transposed=False)}
 
     def call(self, hidden_states: Any, word_embeddings: Any) -> Any:
@@ -73,7 +73,7 @@ class TFLxmertLMPredictionHead(TFLxmertLayerBase):
 
 
 class TFLxmertPreTrainingHeads(TFLxmertLayerBase):
-    """The masked-word head and the head that says whether text and image match."""
+    """The masked-word head and the head that predicts whether text and image match."""
 
     parts = ("predictions", "seq_relationship")
 
@@ -126,7 +126,7 @@ class TFLxmertPairHead(_Classifier):
 
 
 class TFLxmertVisualObjHead(TFLxmertLayerBase):
-    """Predictions about objects: class (obj), attribute (attr) and feature vector (feat), as configured."""
+    """Predicts objects' classes (obj), attributes (attr) and feature vectors (feat), as configured."""
 
     parts = ("transform", "decoder_dict")
 

@@ -1,8 +1,8 @@
-"""Inputs of the Keras models: every form that Keras users know is turned into keywords here.
+"""Inputs of the Keras models: all forms that Keras users may pass are converted to keywords here.
 
-Accepted: keywords; positions in the order of `call`; a list or tuple in that order (None for what is left
-out); a dictionary by name ("inputs" stands for input_ids); any of these with further keywords. Tensors may be
-of the backend, of NumPy, or symbolic (`keras.Input`).
+Accepted: keywords; positional arguments in the order of `call`; a list or tuple in that order (None for
+missing ones); a dictionary by name ("inputs" means input_ids); any of these with additional keywords. Tensors
+may be those of the backend, NumPy arrays, or symbolic (`keras.Input`).
 
 A user's class whose `call` has no `input_ids`, such as the common `call(self, inputs, training=False)`, gets
 its inputs unchanged.
@@ -17,7 +17,7 @@ from lxmert.faults import refuse_unknown_arguments
 
 
 class FlexibleInputs:
-    """Unpacks and checks the inputs of a model; comes before `keras.Model` among the bases."""
+    """Unpacks and checks the inputs of a model; must precede `keras.Model` among the bases."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,19 +54,19 @@ class FlexibleInputs:
 
     @classmethod
     def argument_names(cls) -> list[str]:
-        """The names of the arguments of `call`, in order."""
+        """Return the names of the arguments of `call`, in order."""
         return [name for name in inspect.signature(cls.call).parameters if name != "self"]  # type: ignore[attr-defined]
 
     @classmethod
     def takes_names(cls) -> bool:
-        """True where `call` takes inputs each under its name, False where it takes them as they come."""
+        """Whether `call` has an argument for each input; otherwise inputs are passed to it unchanged."""
         return "input_ids" in cls.argument_names()
 
     def arguments_by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """What a caller gave, by name of the argument of `call`; None is left out.
+        """Return the given arguments by their names in `call`, omitting None.
 
         Raises:
-            TensorError: too many positions, or an argument given twice.
+            TensorError: too many positional arguments, or an argument given twice.
             TypeError: an unknown name.
         """
         names = self.argument_names()
@@ -104,7 +104,7 @@ class FlexibleInputs:
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Check the inputs, by name; values only where they can be read without running the model.
 
-        Here nothing is checked: a class of the user's has inputs of its own, and the model within it checks.
+        The base class checks nothing: a user's class has inputs of its own, and the model inside it checks.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

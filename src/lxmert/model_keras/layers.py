@@ -1,14 +1,13 @@
-"""What the layers of the Keras half are put together with: parts, named, built and mapped in one place.
+"""Building blocks of the Keras layers: naming, building and mapping of sublayers.
 
-Every layer lists its `parts`, the attributes that hold its sublayers. They bear the names of the PyTorch
-modules, so that weights find their place by the path of attributes. One name is taken by Keras (`output`): it
-gets an underscore at its end, which does not count.
+Every layer lists its `parts`, the attributes that hold its sublayers. They have the names of the PyTorch
+modules, so that weights are assigned by the path of attributes. One name is reserved by Keras (`output`): it
+has a trailing underscore here, which is ignored.
 
-All sizes are known from the configuration, so that a model builds all its variables when it is made, each
-under the path of its parts, and passes its precision down; Keras does neither for sublayers made in a
-constructor.
+All sizes are known from the configuration, so that a model creates all variables on construction, each under
+the path of its parts, and passes its precision on; Keras does neither for sublayers made in a constructor.
 
-Layers of other classes, which a class derived from a model may add, have the names of their attributes.
+Layers of other classes, which a class derived from a model may add, are named by their attributes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError
 
 _LISTS_OF_BACKENDS = ("_layers", "_trainable_variables", "_non_trainable_variables", "_modules", "_self_")
-"""How attributes begin under which Keras and the backends list what a layer holds under others."""
+"""Prefixes of attributes in which Keras and the backends list what other attributes already hold."""
 
 
 class TorchVariable(NamedTuple):
@@ -29,7 +28,7 @@ class TorchVariable(NamedTuple):
 
     Attributes:
         variable: the variable.
-        transposed: True where the variable is the transpose of the PyTorch tensor (kernels of Dense layers).
+        transposed: True if the variable is the transpose of the PyTorch tensor (kernels of Dense layers).
     """
 
     variable: keras.Variable
@@ -37,7 +36,7 @@ class TorchVariable(NamedTuple):
 
 
 def linear(config: LxmertConfig, inputs: int, outputs: int, use_bias: bool = True) -> keras.layers.Dense:
-    """A linear layer (..., inputs) -> (..., outputs), initialised as `initializer_range` says."""
+    """Make a linear layer (..., inputs) -> (..., outputs), initialised with `initializer_range`."""
     normal = keras.initializers.RandomNormal(stddev=config.initializer_range)
     layer = keras.layers.Dense(outputs, use_bias=use_bias, kernel_initializer=normal)
     layer.input_width = inputs
@@ -45,14 +44,14 @@ def linear(config: LxmertConfig, inputs: int, outputs: int, use_bias: bool = Tru
 
 
 def layer_norm(config: LxmertConfig, width: int) -> keras.layers.LayerNormalization:
-    """A normalisation of the last axis, `width` wide."""
+    """Make a layer normalisation over a last axis of size `width`."""
     layer = keras.layers.LayerNormalization(epsilon=config.layer_norm_eps)
     layer.input_width = width
     return layer
 
 
 def embedding(config: LxmertConfig, rows: int, initializer: Any = None) -> keras.layers.Embedding:
-    """A table of `rows` vectors of the hidden size."""
+    """Make an embedding of `rows` vectors of the hidden size."""
     normal = initializer or keras.initializers.RandomNormal(stddev=config.initializer_range)
     layer = keras.layers.Embedding(rows, config.hidden_size, embeddings_initializer=normal)
     layer.input_width = None
@@ -60,13 +59,13 @@ def embedding(config: LxmertConfig, rows: int, initializer: Any = None) -> keras
 
 
 class Parts:
-    """A layer or model made of named parts; stands before the class of Keras among the bases."""
+    """A layer or model with named parts; must precede the Keras class among the bases."""
 
     parts: ClassVar[tuple[str, ...]] = ()
-    """Attributes that hold a layer, or a list or dictionary of layers; one that is not set is passed over."""
+    """Attributes that hold a layer, or a list or dictionary of layers; those not set are skipped."""
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Create the variables of all parts; the shapes that Keras may hand over say nothing new."""
+        """Create the variables of all parts; shapes that Keras may pass are not needed."""
         for path, part in Parts.named_parts(self):
             if part.built:  # layers without variables, and models within models
                 part.dtype_policy = self.dtype_policy  # type: ignore[attr-defined]
@@ -79,12 +78,12 @@ class Parts:
                 part.build((None, part.input_width))
 
     def named_parts(self) -> Iterator[tuple[str, keras.layers.Layer]]:
-        """The sublayers with the names of the PyTorch modules, e.g. "layer.0" for the first of a list."""
+        """Yield sublayers with the names of the PyTorch modules, e.g. "layer.0" for the first of a list."""
         for attribute in self.parts:
             yield from _each(attribute.removesuffix("_"), getattr(self, attribute, None), keras.layers.Layer)
 
     def trainable_parts(self) -> dict[str, bool]:
-        """By path, outer parts first: whether a part learns, where that differs from what holds it."""
+        """Return whether parts are trainable, by path, outer parts first; only those unlike their parents."""
         found: dict[str, bool] = {}
         self._add_trainable_parts("", True, found)
         return found
@@ -97,7 +96,7 @@ class Parts:
                 part._add_trainable_parts(f"{prefix}{path}.", found.get(prefix + path, holder_learns), found)
 
     def set_trainable_parts(self, wanted: Mapping[str, bool], prefix: str = "") -> None:
-        """Have the parts of these paths learn or not; see `trainable_parts`."""
+        """Set whether the parts at the given paths are trainable; see `trainable_parts`."""
         for path, part in self.named_parts():
             if prefix + path in wanted:
                 part.trainable = wanted[prefix + path]
@@ -105,38 +104,38 @@ class Parts:
                 part.set_trainable_parts(wanted, f"{prefix}{path}.")
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> Mapping[str, Any]:
-        """What TensorFlow finds below: to `tf.train.Checkpoint` Keras does not show layers in lists."""
+        """See Keras; adds layers in lists, which Keras does not expose to `tf.train.Checkpoint`."""
         children: Mapping[str, Any] = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
         return {**children, **dict(self.named_parts())} if save_type == "checkpoint" else children
 
     def own_variables(self) -> dict[str, TorchVariable]:
-        """Variables of this layer that belong to none of its parts, by the name of the PyTorch parameter."""
+        """Return variables of the layer itself, not of its parts, by the name of the PyTorch parameter."""
         return {}
 
     def torch_variables(self) -> dict[str, TorchVariable]:
-        """State-dict name of the PyTorch class -> variable; a tied decoder is left out."""
+        """Return variables by state-dict name of the PyTorch class, without a tied decoder."""
         return _with_variables_of(self.own_variables(), self.named_parts())
 
 
 class OpenParts(Parts):
-    """Parts to which derived classes add layers and variables of any kind, under any attribute."""
+    """Parts of a class to which derived classes may add any layers and variables, under any attributes."""
 
     def named_parts(self) -> Iterator[tuple[str, keras.layers.Layer]]:
-        """See `Parts.named_parts`; with the layers that are no declared parts."""
+        """See `Parts.named_parts`; includes layers that are not declared as parts."""
         declared = list(super().named_parts())
         known = {id(part) for _, part in declared}
         yield from declared
         yield from ((name, part) for name, part in _held(self, keras.layers.Layer) if id(part) not in known)
 
     def own_variables(self) -> dict[str, TorchVariable]:
-        """Variables that a derived class holds itself."""
+        """Return the variables that a derived class holds itself."""
         return {name: TorchVariable(variable, False) for name, variable in _held(self, keras.Variable)}
 
     def torch_variables(self) -> dict[str, TorchVariable]:
         """See `Parts.torch_variables`.
 
         Raises:
-            WeightsError: a layer is quantized, or a variable is held where it has no name.
+            WeightsError: a layer is quantized, or a variable is nested too deeply to have a name.
         """
         found = super().torch_variables()
         _refuse_unnamed(self, [part for _, part in self.named_parts()], found)
@@ -144,7 +143,7 @@ class OpenParts(Parts):
 
 
 def _each(name: str, held: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """What of a kind is held under an attribute, or in a list or dictionary there, with its name."""
+    """Yield the objects of a kind in an attribute, or in a list or dictionary there, with their names."""
     if isinstance(held, kind):
         yield name, held
     elif isinstance(held, dict | list | tuple):
@@ -153,12 +152,12 @@ def _each(name: str, held: Any, kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def _held(layer: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """What of a kind a layer of any class holds, by the names of its attributes."""
+    """Yield the objects of a kind that a layer of any class holds, named by its attributes."""
     if isinstance(layer, keras.Sequential | Functional):
         yield from _each("layers", layer.layers, kind)
         return
     attributes = vars(layer)
-    for name, held in (attributes | attributes.get("_modules", {})).items():  # the latter under PyTorch
+    for name, held in (attributes | attributes.get("_modules", {})).items():  # the latter on PyTorch
         if not name.startswith(_LISTS_OF_BACKENDS):
             yield from _each(name.strip("_"), held, kind)
 
@@ -166,7 +165,7 @@ def _held(layer: Any, kind: type) -> Iterator[tuple[str, Any]]:
 def _with_variables_of(
     found: dict[str, TorchVariable], named_parts: Iterator[tuple[str, keras.layers.Layer]]
 ) -> dict[str, TorchVariable]:
-    """Add the variables of parts; one that two of them share keeps its first name."""
+    """Add the variables of parts; a variable shared by several keeps its first name."""
     known = {id(entry.variable) for entry in found.values()}
     for path, part in named_parts:
         inner = part.torch_variables() if isinstance(part, Parts) else _variables_of(part)
@@ -177,14 +176,14 @@ def _with_variables_of(
 
 
 def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
-    """The variables of a layer of Keras or of the user.
+    """Return the variables of a layer of Keras or of the user.
 
-    By the name of the PyTorch parameter, where a class of PyTorch has the same; else by their attributes.
+    They are named like the PyTorch parameters if PyTorch has an equal layer, otherwise by their attributes.
 
     Raises:
-        WeightsError: the layer is quantized, or holds a variable where it has no name.
+        WeightsError: the layer is quantized, or a variable is nested too deeply to have a name.
     """
-    refuse_quantized(layer)  # Its whole numbers would be taken for weights.
+    refuse_quantized(layer)  # Its integers would be taken for weights.
     if not layer.built:
         return {}
     if type(layer) is keras.layers.Dense:
@@ -205,7 +204,7 @@ def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
 
 
 def refuse_quantized(layer: keras.layers.Layer) -> None:
-    """Raise a WeightsError for a layer that is quantized."""
+    """Raise a `WeightsError` if a layer is quantized."""
     if getattr(layer, "quantization_mode", None) is not None:
         raise WeightsError(
             "a quantized model can predict and be exported, but not be saved, resized or loaded into: do "
@@ -214,7 +213,7 @@ def refuse_quantized(layer: keras.layers.Layer) -> None:
 
 
 def _refuse_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[str, TorchVariable]) -> None:
-    """Raise a WeightsError for variables that are held deeper than in a list or a dictionary."""
+    """Raise a `WeightsError` for variables nested more deeply than in one list or dictionary."""
     known = {id(entry.variable) for entry in found.values()}
     own = [*layer._trainable_variables, *layer._non_trainable_variables]
     inner = [
@@ -232,4 +231,4 @@ def _refuse_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[
 
 
 class TFLxmertLayerBase(Parts, keras.layers.Layer):
-    """Base of all layers of the Keras half."""
+    """Base of all Keras layers of the package."""

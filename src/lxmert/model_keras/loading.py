@@ -117,7 +117,7 @@ def loading_info(report: LoadReport) -> dict[str, Any]:
 
 
 def _folder(name: str, options: Mapping[str, Any]) -> Path:
-    """Return the local folder of a checkpoint, downloaded if need be."""
+    """Return the local folder of a checkpoint, downloaded if necessary."""
     inner = str(options.get("subfolder") or "")
     if Path(name).is_dir():
         return Path(name) / inner

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 ObjectLabels = Mapping[str, tuple[Any, Any]]
-"""By task of VISUAL_TASKS, a pair of target and weight."""
+"""A pair of target and weight by task of VISUAL_TASKS."""
 
 
 def class_loss(scores: Any, targets: Any) -> Any:
@@ -30,11 +30,11 @@ def class_loss(scores: Any, targets: Any) -> Any:
 
 
 def answer_loss(scores: Any, targets: Any) -> Any:
-    """Loss of answers, by the form of the targets.
+    """Compute the loss of answers, depending on the form of the targets.
 
     Class ids (B,) or (B, 1): mean cross-entropy over the labelled rows. One-hot or soft scores (B, C) in
     0..1: binary cross-entropy, summed over the classes and averaged over the rows (the authors' fine-tuning
-    loss); a row of zeros is a target like any other, a row with a negative value is not labelled.
+    loss); a row of zeros is an ordinary target, a row with a negative value is not labelled.
     """
     if not are_soft(targets, scores.shape[-1]):
         return class_loss(scores, targets)
@@ -47,7 +47,7 @@ def answer_loss(scores: Any, targets: Any) -> Any:
 
 
 def are_soft(targets: Any, classes: int) -> bool:
-    """Whether targets of answers are scores (B, C) rather than class ids (B,) or (B, 1)."""
+    """Whether answer targets are scores (B, C) rather than class ids (B,) or (B, 1)."""
     if len(targets.shape) != 2 or targets.shape[1] not in (classes, None):
         return False
     return classes > 1 or keras.backend.is_float_dtype(keras.backend.standardize_dtype(targets.dtype))
@@ -56,16 +56,16 @@ def are_soft(targets: Any, classes: int) -> bool:
 def object_losses(
     scores: Mapping[str, Any], targets: ObjectLabels, is_real: Any, factor: float
 ) -> dict[str, Any]:
-    """Losses of the object prediction tasks whose scores and targets are both there.
+    """Compute the losses of the object prediction tasks that have both scores and targets.
 
-    The mean runs over all real objects, also over those of weight 0, as in the authors' code.
+    The mean is over all real objects, including those of weight 0, as in the authors' code.
 
     Args:
         scores: by task, obj and attr (B, O, C), feat (B, O, D).
         targets: by task, a pair of target and weight. The target is a class id (B, O), for feat a feature
-            (B, O, D); the weight (B, O) is a confidence, or 1 where the object was masked and 0 where not.
-        is_real: (B, O), 1 for an object, 0 for padding, which never counts; None when all are real.
-        factor: of every loss (`visual_loss_normalizer`).
+            (B, O, D); the weight (B, O) is a confidence, or 1 for masked objects and 0 for others.
+        is_real: (B, O), 1 for an object, 0 for padding, which never counts; None if all are real.
+        factor: multiplies every loss (`visual_loss_normalizer`).
     """
     return {
         task: _object_loss(task, scores[task], targets[task], is_real) * factor
@@ -112,7 +112,7 @@ def _cross_entropy(scores: Any, targets: Any) -> tuple[Any, Any]:
 
 
 def _smooth_l1(difference: Any) -> Any:
-    """Half the square up to 1, from there on linear."""
+    """Half the square up to an absolute value of 1, linear beyond."""
     size = ops.abs(difference)
     return ops.where(size < 1.0, 0.5 * ops.square(difference), size - 0.5)
 

@@ -1,8 +1,10 @@
-"""What the Keras models return.
+"""Outputs of the Keras models.
 
-Every output is an ordered dictionary of the fields that are not None: fields by name, by attribute or by
-position, and a plain tuple under `return_dict=False`. Fields and their order are those of the PyTorch outputs
-(`model/outputs.py`). The backends see through the classes, so that compiled functions may return them.
+Every output is an ordered dictionary of the fields that are not None, which are available by name, attribute
+and position; with `return_dict=False` it is a plain tuple. Fields and their order are those of the PyTorch
+outputs (`model/outputs.py`). The classes are registered with the backends, so that compiled functions may
+return them.
+
 Shapes: B batch, W words, O objects, H hidden, A heads.
 """
 
@@ -21,7 +23,7 @@ class TFModelOutput(OrderedDict[str, Any]):
     """Base of the outputs: an ordered dictionary whose keys are also attributes and, in order, indices."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Tell the tree libraries of Keras and of its backend how to take an output apart."""
+        """Register the class as a node with the tree libraries of Keras and of its backend."""
         super().__init_subclass__(**kwargs)
 
         def flatten(output: "TFModelOutput") -> tuple[list[Any], tuple[str, ...]]:
@@ -47,7 +49,7 @@ class TFModelOutput(OrderedDict[str, Any]):
             _pytree.register_pytree_node(cls, flatten, lambda values, names: unflatten(names, values))
 
     def __post_init__(self) -> None:
-        """Take over the fields; the first may be an iterator of pairs, from which TensorFlow rebuilds."""
+        """Store the fields; the first may be an iterator of pairs, from which TensorFlow rebuilds outputs."""
         names = [field.name for field in fields(self)]  # type: ignore[arg-type]
         first = getattr(self, names[0])
         if isinstance(first, Iterator):
@@ -60,26 +62,26 @@ class TFModelOutput(OrderedDict[str, Any]):
                 super().__setitem__(name, value)
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        """A field by name, or by its place among the fields that are not None."""
+        """Return a field by name, or by its position among the fields that are not None."""
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Set a field, under its name and as attribute."""
+        """Set a field as item and as attribute."""
         super().__setitem__(key, value)
         object.__setattr__(self, key, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field that is there already also as item."""
+        """Set an attribute; if it is a field that is not None, set the item too."""
         if name in self:
             super().__setitem__(name, value)
         super().__setattr__(name, value)
 
     def __reduce__(self) -> Any:
-        """How to pickle and copy."""
+        """Support pickling and copying."""
         return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are not None."""
+        """Return the fields that are not None."""
         return tuple(self.values())
 
 
@@ -90,12 +92,12 @@ class TFLxmertModelOutput(TFModelOutput):
     Attributes:
         language_output: (B, W, H), words after the last layer.
         vision_output: (B, O, H), objects after the last layer.
-        pooled_output: (B, H) in -1..1, the state of the first word ([CLS]) through a linear layer and tanh:
-            the cross-modality representation.
+        pooled_output: (B, H) in -1..1, the cross-modality representation: linear layer and tanh on the state
+            of the first word ([CLS]).
         language_hidden_states: with `output_hidden_states`: one (B, W, H) per language layer, then one per
-            cross-modality layer. The embeddings are not among them.
+            cross-modality layer, excluding the embeddings.
         vision_hidden_states: with `output_hidden_states`: one (B, O, H) per relationship layer, then one per
-            cross-modality layer. The embedded objects are not among them.
+            cross-modality layer, excluding the embedded objects.
         language_attentions: with `output_attentions`: one (B, A, W, W) per language layer.
         vision_attentions: with `output_attentions`: one (B, A, O, O) per relationship layer.
         cross_encoder_attentions: with `output_attentions`: one (B, A, W, O) per cross-modality layer; words
@@ -121,7 +123,7 @@ class TFLxmertModelOutput(TFModelOutput):
 
 @dataclass(eq=False)
 class TFLxmertForQuestionAnsweringOutput(TFModelOutput):
-    """Answer scores, and the loss where targets were given.
+    """Answer scores, and the loss if targets were given.
 
     Attributes:
         loss: float32 scalar, with `labels`.
@@ -152,7 +154,7 @@ class TFLxmertForQuestionAnsweringOutput(TFModelOutput):
 
 @dataclass(eq=False)
 class TFLxmertForVisualReasoningOutput(TFModelOutput):
-    """Scores of a sentence about two images, and the loss where labels were given.
+    """Scores of a sentence about two images, and the loss if labels were given.
 
     Hidden states and attention maps are those of 2B examples: row 2b is sentence b with its left image, row
     2b + 1 the same sentence with its right image.
@@ -186,7 +188,7 @@ class TFLxmertForVisualReasoningOutput(TFModelOutput):
 
 @dataclass(eq=False)
 class TFLxmertForPreTrainingOutput(TFModelOutput):
-    """Scores of the pre-training heads, and the losses of the tasks whose targets were given.
+    """Scores of the pre-training heads, and the losses of tasks whose targets were given.
 
     Attributes:
         loss: float32 scalar, with any target: the sum of `losses`.
@@ -202,8 +204,8 @@ class TFLxmertForPreTrainingOutput(TFModelOutput):
         vision_to_language_attentions: see `TFLxmertModelOutput`.
         cross_language_self_attentions: see `TFLxmertModelOutput`.
         cross_vision_self_attentions: see `TFLxmertModelOutput`.
-        losses: with any target: float32 scalars by task, of masked_lm, matched, obj, attr, feat (these
-            three already multiplied by `visual_loss_normalizer`) and qa those that were computed.
+        losses: with any target: float32 scalars by task, those computed of masked_lm, matched, obj, attr,
+            feat (these three already multiplied by `visual_loss_normalizer`) and qa.
         object_scores: with `obj_labels`: predictions about objects by task, obj and attr before softmax
             (B, O, number of classes), feat (B, O, D).
     """
@@ -225,5 +227,5 @@ class TFLxmertForPreTrainingOutput(TFModelOutput):
 
 
 def states_and_attentions(output: TFLxmertModelOutput) -> dict[str, tuple[Any, ...] | None]:
-    """The hidden states and attention maps of `output` by field name, to pass on."""
+    """Return the hidden states and attention maps of `output` by field name."""
     return {name: getattr(output, name) for name in STATE_AND_ATTENTION_FIELDS}

@@ -1,9 +1,9 @@
-"""The loss that a Keras model computes itself, and one given to `compile` in its place.
+"""The internal loss of a Keras model, and a loss given to `compile` instead.
 
-A model with labels computes its own loss: labels lie among the inputs,
-`fit({"input_ids": ..., "labels": ...})`, or are given beside them, `fit(inputs, labels)`. A loss given to
-`compile` replaces it; then it and its targets go by the names of the scores,
-`compile(loss={"question_answering_score": ...})`, whether they lie among the inputs or beside them.
+A model with labels computes its own loss: labels are part of the inputs,
+`fit({"input_ids": ..., "labels": ...})`, or a separate argument, `fit(inputs, labels)`. A loss given to
+`compile` replaces it; losses and targets are then named by the scores,
+`compile(loss={"question_answering_score": ...})`, wherever the targets are given.
 
 Source: the training steps of Keras 3; those of JAX take and return state besides the data.
 """
@@ -20,16 +20,16 @@ from lxmert.model_keras.inputs import FlexibleInputs
 
 
 class OwnLoss(FlexibleInputs):
-    """Loss, metrics and steps of a model with labels; stands before `keras.Model` among the bases."""
+    """Loss, metrics and steps of a model with labels; must precede `keras.Model` among the bases."""
 
     label_names: ClassVar[tuple[str, ...]] = ()
     """Inputs that are targets of the internal loss."""
     label_of_score: ClassVar[Mapping[str, str]] = {}
     """Score among the outputs -> its label among the inputs."""
     former_label_names: ClassVar[Mapping[str, str]] = {}
-    """Label among the inputs -> its other name, where it has two."""
+    """Label among the inputs -> its other name, if it has two."""
     task_names: ClassVar[tuple[str, ...]] = ()
-    """The tasks, where there are several: besides their sum, the loss of each is logged under its name."""
+    """The tasks, if there are several: besides their sum, the loss of each is logged under its name."""
 
     _task_losses: tuple[keras.metrics.Mean, ...] = ()
     if TYPE_CHECKING:  # attributes of keras.Model
@@ -41,18 +41,18 @@ class OwnLoss(FlexibleInputs):
         _compile_metrics: Any
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """See `keras.Model.compile`; a loss and metrics of an earlier call are forgotten."""
-        self._compile_loss = self._compile_metrics = self.loss = None  # Keras keeps what is not given anew
+        """See `keras.Model.compile`; the loss and metrics of an earlier call are discarded."""
+        self._compile_loss = self._compile_metrics = self.loss = None  # Keras keeps those not given again
         super().compile(*args, **kwargs)  # type: ignore[misc]
-        # Past Keras' tracking, as the mean of the total is: they are no part of the model.
+        # Bypasses Keras' tracking, like the mean of the total: they are not part of the model.
         trackers = tuple(keras.metrics.Mean(name=task) for task in self.task_names)
         object.__setattr__(self, "_task_losses", trackers)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """See `keras.Model.compile_from_config`; the optimizer is ready for its state to be read.
+        """See `keras.Model.compile_from_config`; also builds the optimizer, so that its state can be loaded.
 
-        Keras leaves this out, with a warning, where `compile` is not its own; so it does here for the
-        `compile` of a class derived from this one.
+        Keras skips this, with a warning, if a class overrides its `compile`; here it is skipped if a derived
+        class overrides ours.
         """
         if type(self).compile is not OwnLoss.compile:
             super().compile_from_config(config)  # type: ignore[misc]
@@ -63,7 +63,7 @@ class OwnLoss(FlexibleInputs):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """See `keras.Model.metrics`; with the mean loss of each task."""
+        """See `keras.Model.metrics`; includes the mean loss of each task."""
         return [*super().metrics, *self._task_losses]  # type: ignore[misc]
 
     def compute_loss(
@@ -74,7 +74,7 @@ class OwnLoss(FlexibleInputs):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss of `compile`, or the model's own, and what layers and regularisers add.
+        """Compute the loss of `compile`, or the model's own, plus the losses of layers and regularisers.
 
         Raises:
             TensorError: no labels, or sample weights with the model's own loss.
@@ -91,7 +91,7 @@ class OwnLoss(FlexibleInputs):
             return super().compute_loss(x, y, y_pred, sample_weight, training)  # type: ignore[misc]
         if loss is None:
             raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
-        # The replicas of `tf.distribute` add up their gradients; Keras scales all losses but this one.
+        # Replicas of `tf.distribute` sum their gradients; Keras scales all losses but this one.
         mean = scale_loss_for_distribution(loss)
         return sum((self._aggregate_additional_loss(more) for more in self.losses), start=mean)  # type: ignore[attr-defined]
 
@@ -110,13 +110,13 @@ class OwnLoss(FlexibleInputs):
         return f"pass one of {names} among the inputs, or a loss to compile()"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The losses of the tasks that have targets, and the metrics of `compile`.
+        """Compute the losses of tasks that have targets, and the metrics of `compile`.
 
-        Labels among the inputs are found by themselves.
+        Labels among the inputs are found automatically.
         """
         losses = (y_pred.get("losses") if isinstance(y_pred, Mapping) else None) or {}
         for tracker in self._task_losses:
-            if tracker.name in losses:  # weighed as Keras does the total
+            if tracker.name in losses:  # weighted as Keras weights the total
                 tracker.update_state(losses[tracker.name], sample_weight=_rows_of(x))
         without_targets = {tracker.name for tracker in self._task_losses} - set(losses)
         found = self._compiled_metrics_of(x, y, y_pred, sample_weight)
@@ -130,7 +130,7 @@ class OwnLoss(FlexibleInputs):
         return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
 
     def _labels_among(self, x: Any, by_score: bool) -> Any:
-        """The labels among the inputs; a single one by itself unless it is wanted by its score."""
+        """Return the labels among the inputs, by score; a single one as it is, unless `by_score`."""
         inputs = (
             self.arguments_by_name((x,), {}) if self.takes_names() else x if isinstance(x, Mapping) else {}
         )
@@ -141,7 +141,7 @@ class OwnLoss(FlexibleInputs):
         return y if by_score or len(self.label_of_score) != 1 else next(iter(y.values()), None)
 
     def _scores(self, y_pred: Any, y: Any) -> Any:
-        """The outputs that have a target, in the form of the targets."""
+        """Return the outputs that have a target, in the form of the targets."""
         if not isinstance(y_pred, Mapping):
             if "return_dict" not in self.argument_names():  # a class of the user's
                 return y_pred
@@ -159,7 +159,7 @@ class OwnLoss(FlexibleInputs):
         return y_pred[next(iter(self.label_of_score))]
 
     def _symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Keras' way to the shapes of outputs, before the first step, on some backends."""
+        """See Keras; infers the shapes of outputs before the first step, on some backends."""
         kept, self.config.return_dict = self.config.return_dict, True
         try:
             super()._symbolic_build(*args, **kwargs)  # type: ignore[misc]
@@ -167,15 +167,15 @@ class OwnLoss(FlexibleInputs):
             self.config.return_dict = kept
 
     def train_step(self, *state_and_data: Any) -> Any:
-        """See `keras.Model`; labels given beside the inputs are put among them."""
+        """See `keras.Model`; labels given separately are added to the inputs."""
         return super().train_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
 
     def test_step(self, *state_and_data: Any) -> Any:
-        """See `keras.Model`; labels given beside the inputs are put among them."""
+        """See `keras.Model`; labels given separately are added to the inputs."""
         return super().test_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
 
     def predict_step(self, *state_and_data: Any) -> Any:
-        """See `keras.Model`; labels among the inputs are left out: a loss cannot be joined over batches."""
+        """See `keras.Model`; ignores labels, because losses cannot be concatenated over batches."""
         if not self.takes_names():
             return super().predict_step(*state_and_data)  # type: ignore[misc]
         *state, data = state_and_data
@@ -188,12 +188,12 @@ class OwnLoss(FlexibleInputs):
         *state, data = state_and_data
         inputs, y, sample_weight = self._with_labels_among(data)
         if "return_dict" in self.argument_names():
-            # Losses and scores are found by name, whatever form of outputs the configuration chooses.
+            # Losses and scores are looked up by name, whatever `return_dict` is in the configuration.
             inputs |= {"return_dict": True}
         return (*state, (inputs, y, sample_weight))
 
     def _with_labels_among(self, data: Any) -> tuple[Any, Any, Any]:
-        """Inputs by name, targets and sample weights; targets of the internal loss are among the inputs."""
+        """Return inputs by name, targets and sample weights; targets of the internal loss become inputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if not self.takes_names():
             return x, y, sample_weight
@@ -204,7 +204,7 @@ class OwnLoss(FlexibleInputs):
         return inputs, y, sample_weight
 
     def _labels_by_name(self, y: Any) -> Mapping[str, Any]:
-        """Targets given beside the inputs, by the name of the label."""
+        """Return separately given targets by the name of the label."""
         if isinstance(y, Mapping):
             return {self.label_of_score.get(name, name): value for name, value in y.items()}
         if len(self.label_names) != 1:
@@ -218,5 +218,5 @@ class OwnLoss(FlexibleInputs):
 
 
 def _rows_of(inputs: Any) -> Any:
-    """The number of rows of a batch."""
+    """Return the number of rows of a batch."""
     return keras.ops.shape(next(value for value in keras.tree.flatten(inputs) if value is not None))[0]

@@ -1,4 +1,4 @@
-"""TFLxmertPreTrainedModel, the base of the Keras models: configuration, loading, saving.
+"""`TFLxmertPreTrainedModel`, the base of the Keras models: configuration, loading, saving.
 
 The counterpart of `model/pretrained.py`. Weights are saved under the names of the PyTorch classes, so that
 either can load folders of the other.
@@ -42,7 +42,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     base_model_prefix = "lxmert"
     main_input_name = "input_ids"
     image_axes: ClassVar[tuple[int, ...]] = ()
-    """Axes of objects between batch and objects: the images of an example, where there are several."""
+    """Sizes of axes between the batch and object axes: the images of an example, if there are several."""
 
     config: LxmertConfig
 
@@ -60,33 +60,33 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     def post_init(self) -> None:
         """Create all variables; the last line of the constructor of every model.
 
-        Layers that a derived class adds later get theirs at the first call, as in Keras, or where a file is
-        read or written; then its own `build` runs, too.
+        Layers that a derived class adds later get theirs at the first call, as in Keras, or when a file is
+        read or written; then the derived class's own `build` runs, too.
         """
-        self.get_base_model().config = self.config  # one for the whole model, so that a change reaches all
+        self.get_base_model().config = self.config  # one for the whole model, so that a change affects all
         if type(self).build is OpenParts.build:
             self.build()
-        else:  # one of the user's wants the shapes of inputs, and layers that are not made yet
+        else:  # A user's `build` needs the shapes of inputs, and layers that do not exist yet.
             with self._open_name_scope():
                 OpenParts.build(self)
         self._tracker.unlock()  # Keras locks a layer that is built.
 
     def torch_variables(self) -> dict[str, TorchVariable]:
-        """State-dict name of the PyTorch class -> variable; a tied decoder is left out.
+        """Return variables by state-dict name of the PyTorch class, without a tied decoder.
 
         Raises:
-            WeightsError: a layer is quantized, holds a variable where it has no name, or has none yet and the
-                model does not run on its `dummy_inputs`.
+            WeightsError: a layer is quantized, a variable is nested too deeply to have a name, or a layer has
+                no variables yet and the model does not run on its `dummy_inputs`.
         """
         self._build_all()
         return super().torch_variables()
 
     def _build_all(self) -> None:
-        """Create the variables of layers that have none yet, by a run on `dummy_inputs`."""
+        """Create the variables of layers that have none yet, by running on `dummy_inputs`."""
         if not all(layer.built for layer in self._flatten_layers()):
             try:
                 self(self.dummy_inputs)
-            except Exception as error:  # whatever the user's `call` raises
+            except Exception as error:  # The user's `call` may raise anything.
                 raise WeightsError(
                     f"{type(self).__name__} has layers without variables, and does not run on its "
                     f"dummy_inputs ({type(error).__name__}): make these return the inputs that it takes, "
@@ -94,14 +94,14 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
                 ) from error
 
     def get_base_model(self) -> "TFLxmertPreTrainedModel":
-        """The TFLxmertModel inside a model with a head; a TFLxmertModel itself."""
-        # Not a property: Keras saves what it finds under attributes, and would find the model in itself.
+        """Return the TFLxmertModel inside a model with a head, or a TFLxmertModel itself."""
+        # Not a property: Keras saves the objects in attributes, and would find the model inside itself.
         inner = getattr(self, self.base_model_prefix, None)
         return inner if isinstance(inner, TFLxmertPreTrainedModel) else self
 
     @property
     def dummy_inputs(self) -> dict[str, np.ndarray]:
-        """A small valid batch: ids (2, 3), features (2, 10, D) and positions (2, 10, P) in 0..1."""
+        """Small valid inputs: ids (2, 3), features (2, 10, D) and positions (2, 10, P) in 0..1."""
         random = np.random.default_rng(0)
         ids = np.array([[3, 5, 6], [3, 4, 6]], np.int32) % self.config.vocab_size
         objects = (2, *self.image_axes, 10)
@@ -114,9 +114,9 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     def export(self, filepath: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write the model for serving, as `keras.Model.export` does, by default as a TensorFlow SavedModel.
 
-        Unless `input_signature` says otherwise, what is written takes one dictionary of input_ids,
-        attention_mask and token_type_ids (B, W), visual_attention_mask (B, O), all int32, visual_feats
-        (B, O, D) and visual_pos (B, O, P), float32, as far as the model takes them; B, W and O are free.
+        Without an `input_signature`, the exported model takes one dictionary of input_ids, attention_mask and
+        token_type_ids (B, W), visual_attention_mask (B, O), all int32, visual_feats (B, O, D) and visual_pos
+        (B, O, P), float32, except for those that the model lacks; B, W and O are variable.
 
         Raises:
             WeightsError: the model has layers without variables, see `torch_variables`.
@@ -132,13 +132,13 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         Raises:
             WeightsError: the model is quantized, or has layers without variables, see `torch_variables`.
         """
-        self._build_all()  # Keras would find out when it reads the file, here as there.
+        self._build_all()  # Otherwise the error would be raised only when the file is read.
         for layer in self._flatten_layers():
             refuse_quantized(layer)
         super().save(filepath, *args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
-        """See `keras.Model.save_weights`; layers added get their variables first, not to be left out.
+        """See `keras.Model.save_weights`; first creates the variables of added layers, to include them.
 
         Raises:
             WeightsError: the model has layers without variables, see `torch_variables`.
@@ -147,7 +147,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         super().save_weights(*args, **kwargs)
 
     def load_weights(self, *args: Any, **kwargs: Any) -> None:
-        """See `keras.Model.load_weights`; as `save_weights`."""
+        """See `keras.Model.load_weights`; creates variables as `save_weights` does."""
         self._build_all()
         super().load_weights(*args, **kwargs)
 
@@ -173,7 +173,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         arguments["dtype"] = keras.dtype_policies.deserialize(arguments["dtype"])
         trainable_parts = arguments.pop("trainable_parts", {})
         model = cls(**arguments)
-        model._build_all()  # Keras fills only variables that are there.
+        model._build_all()  # Keras loads only into existing variables.
         model.set_trainable_parts(trainable_parts)
         return model
 
@@ -187,30 +187,30 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Make a model from a folder or from the hub.
+        """Load a model from a folder or the hub.
 
-        Read are the folders of the PyTorch classes (`model.safetensors` or `pytorch_model.bin`) and those of
-        the former TensorFlow classes of `transformers` (`tf_model.h5`, or safetensors under TensorFlow's
-        names), of a model with heads or without. What is missing there is left at random values, and what
-        is not used is left out; a warning says so.
+        Supported are folders of the PyTorch classes (`model.safetensors` or `pytorch_model.bin`) and of the
+        former TensorFlow classes of `transformers` (`tf_model.h5`, or safetensors under TensorFlow's names),
+        of a model with or without heads. Missing weights are left at random values, and unused ones are
+        ignored; both are reported by a warning.
 
         Args:
             pretrained_model_name_or_path: a local model folder or a hub name.
-            config: the configuration, also `transformers`' own of LXMERT, or where it lies; None takes that
-                of the checkpoint.
-            ignore_mismatched_sizes: True leaves variables of another shape than in the checkpoint at random
+            config: the configuration (ours or `transformers`' own of LXMERT) or its path; None for that of
+                the checkpoint.
+            ignore_mismatched_sizes: True leaves variables whose shape differs from the checkpoint's at random
                 values; False makes them an error.
-            output_loading_info: True returns the model and a dict of `missing_keys`, `unexpected_keys`,
+            output_loading_info: True also returns a dict of `missing_keys`, `unexpected_keys`,
                 `mismatched_keys` and `error_msgs`.
             **kwargs: `name`, `dtype` (a Keras dtype or policy, or "auto": that of the checkpoint; also under
                 its former name `torch_dtype`) and `trainable` of the model; `revision`, `token`, `subfolder`,
-                `cache_dir`, `force_download`, `local_files_only` for the hub; values of the configuration
-                that override the checkpoint's. `from_pt` and `use_safetensors` are allowed and not needed.
+                `cache_dir`, `force_download`, `local_files_only` for the hub; configuration values that
+                override the checkpoint's. `from_pt` and `use_safetensors` are accepted but not needed.
 
         Raises:
             WeightsError: there is no checkpoint, it cannot be read, or a shape differs.
-            ConfigurationError: `config` is none of LXMERT.
-            TypeError: an argument is none of these.
+            ConfigurationError: `config` is not the configuration of an LXMERT model.
+            TypeError: an unknown argument.
         """
         model, report = load_model(cls, pretrained_model_name_or_path, config=config, **kwargs)
         if report.reshaped and not ignore_mismatched_sizes:
@@ -225,23 +225,23 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
     def load_reported(
         cls, name_or_folder: str | PathLike[str], **kwargs: Any
     ) -> "tuple[TFLxmertPreTrainedModel, LoadReport]":
-        """As `from_pretrained`, silent about gaps and other shapes, which the report tells."""
+        """Load like `from_pretrained`; gaps and mismatched shapes are returned, not raised or logged."""
         return load_model(cls, name_or_folder, **kwargs)
 
     def save_pretrained(self, save_directory: str | PathLike[str], **kwargs: Any) -> None:
         """Write a model folder: config.json and model.safetensors under the names of the PyTorch class.
 
-        The PyTorch class of the same name without "TF" loads it with nothing missing and nothing left over.
+        The PyTorch class of the same name without "TF" loads it with no missing or unexpected weights.
 
         Args:
-            save_directory: made where there is none.
+            save_directory: created if it does not exist.
             **kwargs: `safe_serialization=True`, `max_shard_size` (the file is not split), `token`,
-                `create_pr` and `version` are allowed as in `transformers`, and not needed.
+                `create_pr` and `version` are accepted as in `transformers`, but have no effect.
 
         Raises:
-            WeightsError: `save_directory` is a file, or the model cannot be saved, see `torch_variables`.
+            WeightsError: `save_directory` is a file, or the model cannot be saved; see `torch_variables`.
             ConfigurationError: an option of `transformers` for what is done by other means here.
-            TypeError: an argument is none of these.
+            TypeError: an unknown argument.
         """
         refuse_options(kwargs)
         save_model(self, save_directory)

@@ -1,4 +1,4 @@
-"""TFLxmertForPreTraining: LXMERT with the heads of its five pre-training tasks (paper section 3.3).
+"""`TFLxmertForPreTraining`: LXMERT with the heads of its five pre-training tasks (paper section 3.3).
 
 Shapes: B batch, W words, O objects, H hidden, V vocabulary, C answers, D feature width.
 """
@@ -21,8 +21,8 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
     """LXMERT with heads for masked words, matching, masked objects and question answering.
 
     Args:
-        config: an LxmertConfig; its `task_*` and `visual_*_loss` say which heads exist and which losses
-            count.
+        config: an LxmertConfig; its `task_*` and `visual_*_loss` determine which heads exist and which losses
+            are computed.
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
     """
 
@@ -98,12 +98,12 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
                 (attribute class ids (B, O)) and "feat" (features (B, O, D)). Weights are (B, O): confidences
                 for obj and attr; for feat 1 for masked objects and 0 for others.
             matched_label: (B,) integers, 0: text and image do not match, 1: they match.
-            ans: the right answers, in the forms of `labels` of TFLxmertForQuestionAnswering.
+            ans: the correct answers, in the forms of `labels` of TFLxmertForQuestionAnswering.
             output_attentions: see `TFLxmertModel.call`, as the next three.
             output_hidden_states: see `TFLxmertModel.call`.
             return_dict: see `TFLxmertModel.call`.
             training: see `TFLxmertModel.call`.
-            labels: another name of `masked_lm_labels`, that of the PyTorch class.
+            labels: another name for `masked_lm_labels`, as in the PyTorch class.
             output_all_attentions: see `TFLxmertModel.call`.
 
         Raises:

@@ -77,7 +77,7 @@ class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedM
             return_dict: see `TFLxmertModel.call`.
             training: see `TFLxmertModel.call`.
             output_all_attentions: see `TFLxmertModel.call`.
-            object_states: see `TFLxmertModel.call`; `lxmert.encode_objects` makes them.
+            object_states: see `TFLxmertModel.call`; computed by `lxmert.encode_objects`.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.

@@ -92,7 +92,7 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
 
 
 def _without_padding(targets: Any, is_real: np.ndarray | None) -> Any:
-    """Class ids with -100 where there is no object, where both can be read: padding may hold anything."""
+    """Set class ids of padding to -100, if ids and mask can be read: padding may hold any value."""
     values = values_of(targets)
     if values is None or is_real is None or values.size != is_real.size:
         return targets
@@ -100,7 +100,7 @@ def _without_padding(targets: Any, is_real: np.ndarray | None) -> Any:
 
 
 def _fits_or_is_flat(given: Shape, shape: Shape) -> bool:
-    """Whether a tensor has this shape, or the same flattened: as many values in another order do not fit."""
+    """Whether a tensor has this shape, or the same flattened; other shapes of equal size do not fit."""
     known = [size for size in shape if size is not None]
     count = int(np.prod(known)) if len(known) == len(shape) else None
     return shape_fits(given, shape) or shape_fits(given, (count,))

@@ -15,7 +15,7 @@ from lxmert.model_keras.own_loss import OwnLoss
 
 
 class Trainable(Kept, OwnLoss):
-    """The training part of a model; stands before `keras.Model` among the bases."""
+    """The training part of a model; must precede `keras.Model` among the bases."""
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.fit`; arrays are checked before anything is compiled, other data batch by batch.
@@ -38,8 +38,8 @@ class Trainable(Kept, OwnLoss):
             return super().fit(**self._checked(stack, arguments))  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.evaluate`; checks as `fit` does. Losses of tasks come with `return_dict=True`."""
-        if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which knows them already
+        """See `keras.Model.evaluate`; checks like `fit`. `return_dict=True` adds the losses of tasks."""
+        if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which are already checked
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
         arguments = _by_name("evaluate", x, y, *args, **kwargs)
         self._refuse_weights(arguments.get("sample_weight"))
@@ -50,7 +50,7 @@ class Trainable(Kept, OwnLoss):
         return self._as_requested(results, wants_names)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """See `keras.Model.predict`; checks as `fit` does."""
+        """See `keras.Model.predict`; checks like `fit`."""
         arguments = _by_name("predict", x, *args, **kwargs)
         with ExitStack() as stack:
             stack.enter_context(self._nothing_lost())
@@ -80,7 +80,7 @@ class Trainable(Kept, OwnLoss):
         return super().predict_on_batch(x)  # type: ignore[misc]
 
     def _as_requested(self, results: Mapping[str, Any], wants_names: bool) -> Any:
-        """Return the results; without names only those that `compile` asked for, in the order of Keras."""
+        """Return the results; without names only the loss and those of `compile`, in the order of Keras."""
         if wants_names:
             return results
         tasks = {tracker.name for tracker in self._task_losses}
@@ -93,7 +93,7 @@ class Trainable(Kept, OwnLoss):
     def _checked(
         self, stack: ExitStack, arguments: dict[str, Any], check: Callable[[Any], None] | None = None
     ) -> dict[str, Any]:
-        """Arguments of `fit`, `evaluate` or `predict` whose data are checked, or will be batch by batch."""
+        """Check arrays at once; wrap other data to be checked batch by batch. Returns the arguments."""
         check = check or self._check_batch
         x = arguments["x"]
         if are_arrays(x):
@@ -110,7 +110,7 @@ class Trainable(Kept, OwnLoss):
                 for name in ("y", "sample_weight", "class_weight")
                 if arguments.get(name) is not None
             },
-            # Keras warns of it where it has no effect.
+            # Keras warns if it has no effect.
             shuffle=arguments.get("shuffle", False) and isinstance(x, keras.utils.PyDataset),
         )
         stack.enter_context(data.faults_as_they_are())
@@ -129,6 +129,6 @@ class Trainable(Kept, OwnLoss):
 
 
 def _by_name(method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Arguments of a method of `keras.Model` by name."""
+    """Return the arguments of a method of `keras.Model` by name."""
     arguments = inspect.signature(getattr(keras.Model, method)).bind(None, *args, **kwargs).arguments
     return {name: value for name, value in arguments.items() if name != "self"}

@@ -1,6 +1,8 @@
-"""TFLxmertForVisualReasoning: LXMERT that judges a sentence about two images (NLVR2; paper section 4.2).
+"""`TFLxmertForVisualReasoning`: LXMERT that predicts whether a sentence about two images is true (NLVR2).
 
-Each image is encoded with its own copy of the sentence; a head reads the concatenated cross-modality outputs.
+Each image is encoded with its own copy of the sentence; the concatenated cross-modality outputs are the input
+of a head.
+
 Source: paper section 4.2 and the authors' NLVR2 model (airsplay/lxmert).
 
 Shapes: B batch, W words, O objects, H hidden, D feature width, P position width.
@@ -22,7 +24,7 @@ from lxmert.model_keras.target_checks import check_class_ids
 
 
 class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
-    """LXMERT that says whether a sentence about a pair of images is true.
+    """LXMERT that predicts whether a sentence about a pair of images is true.
 
     Args:
         config: an LxmertConfig.
@@ -82,8 +84,8 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
             return_dict: see `TFLxmertModel.call`.
             training: see `TFLxmertModel.call`.
             output_all_attentions: see `TFLxmertModel.call`.
-            object_states: (B, 2, O, H), what `lxmert.encode_objects` made of the left and the right image,
-                instead of `visual_feats` and `visual_pos`.
+            object_states: (B, 2, O, H), the results of `lxmert.encode_objects` for the left and the right
+                image, instead of `visual_feats` and `visual_pos`.
 
         Raises:
             TensorError: an input is missing, or has a wrong shape, dtype or value.
@@ -119,7 +121,7 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
 
 
 def _for_each_image(words: Any) -> Any:
-    """(B, ...) -> (2B, ...): every sentence next to its copy, as the images of a pair are."""
+    """(B, ...) -> (2B, ...): each sentence followed by its copy, in the order of the images of a pair."""
     return None if words is None else ops.repeat(words, IMAGES_PER_SENTENCE, axis=0)
 
 

@@ -1,4 +1,4 @@
-"""The words that a model reads and the answers that it chooses from: their layers, and their numbers.
+"""The vocabulary and the answers of a model: their layers and sizes.
 
 Shapes: V vocabulary, H hidden.
 """
@@ -15,7 +15,7 @@ from lxmert.model_keras.resizing import replace_variable, resized
 
 
 class WithWords(OpenParts):
-    """Reading and resizing the layers of the words; for every model."""
+    """Access to and resizing of the layers of the vocabulary; for all models."""
 
     config: LxmertConfig
     base_model_prefix: str
@@ -23,14 +23,14 @@ class WithWords(OpenParts):
     if TYPE_CHECKING:
 
         def get_base_model(self) -> Any:
-            """The TFLxmertModel inside a model with a head; a TFLxmertModel itself."""
+            """Return the TFLxmertModel inside a model with a head, or a TFLxmertModel itself."""
 
     def get_input_embeddings(self) -> keras.layers.Layer:
         """Return the layer of the word embedding."""
         return self.get_base_model().embeddings.word_embeddings
 
     def set_input_embeddings(self, value: Any) -> None:
-        """Replace the word vectors and, if need be, their number; see `resize_token_embeddings`.
+        """Replace the word vectors, resizing them if necessary; see `resize_token_embeddings`.
 
         Args:
             value: (V, H) numbers, or a Keras layer Embedding that holds them.
@@ -46,7 +46,7 @@ class WithWords(OpenParts):
         self.resize_token_embeddings(len(vectors)).embeddings.assign(vectors)
 
     def get_output_embeddings(self) -> keras.layers.Layer | None:
-        """The layer whose matrix scores the words: the word embedding, unless not tied; None without such."""
+        """Return the layer whose matrix scores words, the word embedding if tied; None without that head."""
         head = getattr(getattr(self, "cls", None), "predictions", None)
         if head is None:
             return None
@@ -54,21 +54,21 @@ class WithWords(OpenParts):
         return self.get_input_embeddings() if decoder is None else decoder
 
     def get_bias(self) -> dict[str, keras.Variable] | None:
-        """The bias (V,) of the masked-word head as {"bias": variable}; None for a model without that head."""
+        """Return the bias (V,) of the masked-word head as {"bias": variable}; None without that head."""
         entry = self.torch_variables().get("cls.predictions.bias")
         return None if entry is None else {"bias": entry.variable}
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None) -> keras.layers.Layer:
-        """Change the number of word pieces of the word embedding and of the masked-word head with its bias.
+        """Resize the vocabulary of the word embedding and of the masked-word head with its bias.
 
-        The first rows are kept; new ones are drawn as in a new model. A compiled model keeps its settings,
-        but its optimizer is reset.
+        The first rows are kept; new ones are initialised as in a new model. A compiled model keeps its
+        settings, but its optimizer is reset.
 
         Args:
-            new_num_tokens: the new number; None keeps it.
+            new_num_tokens: the new number of word pieces; None keeps the current one.
 
         Returns:
-            the layer of the word embedding.
+            The layer of the word embedding.
 
         Raises:
             ConfigurationError: `new_num_tokens` is not a positive integer, or not above `pad_token_id`.
@@ -80,12 +80,12 @@ class WithWords(OpenParts):
             self._resize("embeddings.word_embeddings.weight", new_num_tokens)
             self._resize("cls.predictions.decoder.weight", new_num_tokens)
             self._resize("cls.predictions.bias", new_num_tokens, deviation=0.0)
-            for model in (self, self.get_base_model()):  # that of a derived class may have a copy of its own
+            for model in (self, self.get_base_model()):  # A derived class may have its own copy.
                 model.config.vocab_size = new_num_tokens
         return self.get_input_embeddings()
 
     def _resize(self, name: str, size: int, deviation: float | None = None) -> None:
-        """Resize the first axis of what the PyTorch class calls `name`, where this model has it."""
+        """Resize the first axis of the variable that the PyTorch class names `name`, if the model has it."""
         variables = self.torch_variables()
         entry = variables.get(name) or variables.get(f"{self.base_model_prefix}.{name}")
         if entry is None:
@@ -100,7 +100,7 @@ class WithWords(OpenParts):
 
 
 class TFQuestionAnsweringMixin:
-    """Reading and resizing the layer that scores the answers; for models with an `answer_head`."""
+    """Access to and resizing of the layer that scores answers; for models with an `answer_head`."""
 
     config: LxmertConfig
 
@@ -110,7 +110,7 @@ class TFQuestionAnsweringMixin:
         return self.config.num_qa_labels
 
     def get_qa_logit_layer(self) -> keras.layers.Layer | None:
-        """The layer whose outputs are the answer scores; None when the model has no answer head."""
+        """Return the layer whose outputs are the answer scores; None if the model has no answer head."""
         head = getattr(self, "answer_head", None)
         return None if head is None else head.logit_fc[-1]
 
@@ -120,10 +120,10 @@ class TFQuestionAnsweringMixin:
         The first answers keep their weights; answers beyond them are dropped, new ones are initialised.
 
         Args:
-            num_labels: the new number of answers; None changes nothing.
+            num_labels: the new number of answers; None keeps the current one.
 
         Returns:
-            the layer that scores the answers; None when the model has no answer head.
+            The layer that scores the answers; None if the model has no answer head.
 
         Raises:
             ConfigurationError: `num_labels` is not a positive integer.
