@@ -1,14 +1,14 @@
-"""How fast and with how much memory the full-size detector looks at a picture. Prints Markdown.
+"""Speed and memory use of the full-size detector. Prints Markdown.
 
 Run from the repository root: `.venv/bin/python benchmarks/detector_speed.py`, with `--device cuda` on a GPU.
-Three sides look at the same picture of 640×480 pixels, 800×1067 for the network, with the same weights:
+Three sides process the same image of 640×480 pixels, 800×1067 for the network, with the same weights:
 
-- published: the published code's arithmetic, that is convolutions and normalisations one after the other,
-  channels first, all 300 proposals through res5 at once; with our pooling and suppression, which are faster
-  than those of the published code;
+- published: the computation of the published code, with separate convolutions and normalisations in
+  channels-first layout, and all 300 proposals in one batch through res5; with our pooling and non-maximum
+  suppression, which are faster than those of the published code;
 - float32 and bfloat16: `FasterRcnnExtractor` with that dtype.
 
-Each side runs in a process of its own, whose largest memory is read at the end; the sides are timed in turn.
+Each side runs in a process of its own, whose peak memory is read at the end; the sides are timed in turn.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of every round and peak memory in GB of each side."""
+    """Measure the seconds of every round and the peak memory in GB of each side."""
     workers = {}
     for side in SIDES:
         command = [sys.executable, __file__, "--worker", side, "--folder", str(folder)]
@@ -91,7 +91,7 @@ def answer(worker: subprocess.Popen[str]) -> float:
 
 
 def work(side: str, folder: Path, device: str) -> None:
-    """One side: look at the pictures each time a line asks for it; tell how long it took."""
+    """Run one side: process the image whenever a line requests it, and print the seconds."""
     look = published(folder, device) if side == "published" else ours(folder, device, side)
     pictures = [make_picture()] * (PICTURES_ON_GPU if device == "cuda" else 1)
     regions = look(pictures)
@@ -140,7 +140,7 @@ def look_as_published(detector: FasterRcnn, picture: Image.Image) -> Regions:
 
 @torch.no_grad()
 def make_detector() -> FasterRcnn:
-    """Random weights under which 300 proposals come out, and scores neither equal nor extreme."""
+    """Make a detector with random weights that yields 300 proposals and neither equal nor extreme scores."""
     torch.manual_seed(0)
     detector = FasterRcnn(FasterRcnnConfig()).eval()
     for name, module in detector.named_modules():
@@ -148,7 +148,7 @@ def make_detector() -> FasterRcnn:
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
             module.bias.normal_(0, 0.1)
-            # The last of a block adds to what is carried on; at full strength 33 blocks would explode.
+            # The last layer of a block is added to the shortcut; unscaled, 33 blocks would overflow.
             module.weight.uniform_(0.5, 1.5).mul_(0.3 if "conv3" in name else 1.0)
     pixels = to_network_pixels(make_picture(), detector.config)
     feature_map = detector.feature_map(pixels[None])
@@ -167,7 +167,7 @@ def make_detector() -> FasterRcnn:
 
 
 def spread(layer: nn.Module, inputs: Tensor, std: float) -> None:
-    """Shift and scale a layer so that over these inputs its outputs vary around 0 by `std`."""
+    """Shift and scale a layer so that its outputs for these inputs have mean 0 and deviation `std`."""
     outputs = inputs @ layer.weight.flatten(1).T
     outputs -= outputs.mean(dim=0)
     factor = std / outputs.std()
@@ -176,7 +176,7 @@ def spread(layer: nn.Module, inputs: Tensor, std: float) -> None:
 
 
 def make_picture() -> Image.Image:
-    """Colour clouds of many sizes, the same each time."""
+    """Make an image of colour noise at several scales, the same each time."""
     random, values = np.random.default_rng(0), np.zeros((*PICTURE_HW, 3))
     for cells in (3, 8, 20, 60):
         cloud = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))

@@ -1,9 +1,9 @@
-"""What explanations are worth: four methods on the embedded model and held-out made pictures, against chance.
+"""Quality of explanations: four methods on the embedded model and held-out made images, against chance.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/explanations.py`. Nothing
-here is timed. Two measures: the perturbation test (`lxmert.explain.faithfulness`), and whether the weightiest
-object is the one that a question is about, which the made world knows of questions on a property of a single
-object ("What color is the big circle?").
+is timed here. There are two measures: the perturbation test (`lxmert.explain.faithfulness`), and whether the
+object of highest weight is the one that a question is about, which is known for questions on a property of a
+single object of the made world ("What color is the big circle?").
 """
 
 import argparse
@@ -26,16 +26,16 @@ from lxmert.scenes.programs import has
 from lxmert.vision.geometry import iou
 
 SEED = 2019
-"""Names a world that no embedded model was trained on."""
+"""Seed of a world that no embedded model was trained on."""
 PICTURES, QUESTIONS_PER_PICTURE = 200, 5
 OVERLAP = 0.5
-"""Least intersection over union of a found object and the drawn one."""
+"""Least intersection over union of a detected object and the drawn one."""
 CHANCE = "chance"
 
 
 @dataclass(frozen=True)
 class Pointed:
-    """A question about a property of one object, and which of the found objects that is."""
+    """A question about a property of one object, and the index of that object among the detected ones."""
 
     regions: Regions
     text: str
@@ -100,7 +100,7 @@ def _questions(predictor: LxmertPredictor, pictures: int) -> tuple[list[AskedQue
 
 
 def _single_object(question: Question, scene: Scene, regions: Regions) -> int | None:
-    """Place among the found objects of the only one that the question is about; None where there is none."""
+    """Return the index of the detected object that the question is about; None if it is not exactly one."""
     operations = [step.operation for step in question.program]
     if operations not in (["select", "unique", "query"], ["select", "unique", "half"]) or not len(regions):
         return None

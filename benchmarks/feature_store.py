@@ -1,10 +1,11 @@
 """Random reads of a feature store against a bare `numpy.memmap` of the same bytes. Prints Markdown.
 
 Run from the repository root: `.venv/bin/python benchmarks/feature_store.py [--images 4000]`. A store of
-random features (36 objects × 2048, as LXMERT's) is made in a temporary folder; then each way of reading takes
-turns with the memmap that does the same work with the features, in the same random order of images, and the
-median of the rounds is given. "cached" reads what lies in the page cache, in processor time, which other work
-on the machine does not lengthen; "from disk" first asks the system to forget the file, by the clock.
+random features (36 objects × 2048, as for LXMERT) is made in a temporary folder; then each way of reading
+alternates with the memmap that does the same work with the features, in the same random order of images, and
+the median of the rounds is reported. "cached" reads from the page cache and measures processor time, which
+does not depend on other work of the machine; "from disk" first drops the file from the page cache, and
+measures wall-clock time.
 """
 
 import argparse
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def make_store(folder: Path, images: int, dtype: str) -> float:
-    """Write the store; the seconds that the writing itself took."""
+    """Write the store and return the seconds that writing took, without generating the features."""
     generator = torch.Generator().manual_seed(0)
     seconds = 0.0
     with FeatureStoreWriter(folder, StoreManifest(FEATURE_DIM, dtype, "benchmark")) as writer:
@@ -82,7 +83,7 @@ def make_store(folder: Path, images: int, dtype: str) -> float:
 
 
 class Readers:
-    """Each way of reading a store beside the bare memmap that does the same work."""
+    """The ways of reading a store, each with a bare memmap that does the same work."""
 
     def __init__(self, folder: Path, dtype: str) -> None:
         self.store = FeatureStore(folder)
@@ -98,7 +99,7 @@ class Readers:
         self.open()
 
     def open(self) -> None:
-        """Map the file anew."""
+        """Map the file again."""
         self.store = FeatureStore(self.data.parent)
         self.bare = np.memmap(self.data, np.uint8, mode="r")
         self.regions = {
@@ -107,25 +108,25 @@ class Readers:
         }
 
     def in_float32(self, row: int) -> np.ndarray:
-        """All bytes of an image, copied; of float16 the features as float32."""
+        """Copy all bytes of an image; convert float16 features to float32."""
         if self.dtype == "float32":
             return np.array(self.bare[row * self.step : row * self.step + self.record])
         return self.features_of(row).astype(np.float32)
 
     def features_of(self, row: int) -> np.ndarray:
-        """(O, D) where they lie."""
+        """Return features (O, D) without copying."""
         stored = self.bare[row * self.step : row * self.step + self.feature_bytes]
         return stored.view(self.dtype).reshape(OBJECTS, FEATURE_DIM)
 
     def filled(self, rows: list[int], dtype: str) -> np.ndarray:
-        """A batch of features, without boxes and mask."""
+        """Fill a batch of features, without boxes and mask."""
         batch = np.empty((len(rows), OBJECTS, FEATURE_DIM), dtype)
         for place, row in enumerate(rows):
             batch[place] = self.features_of(row)
         return batch
 
     def pairs(self) -> dict[str, tuple[int, Way, Way]]:
-        """Work to images at once, the memmap's way and the store's."""
+        """Return, by the name of the work, images per call, the memmap's way and the store's way."""
         pairs: dict[str, tuple[int, Way, Way]] = {
             "features of an image, as stored: `store.arrays_at(position)`": (
                 1,
@@ -143,7 +144,7 @@ class Readers:
         return pairs
 
     def batches(self, dtype: str) -> tuple[int, Way, Way]:
-        """The entry of `pairs` for batches of this type."""
+        """Return the entry of `pairs` for batches of this dtype."""
         return (
             BATCH,
             lambda part: self.filled(part, dtype),
@@ -177,14 +178,14 @@ def print_reads(folder: Path, dtype: str, cached: bool) -> None:
 
 
 def forget(path: Path) -> None:
-    """Drop a file from the page cache; every mapping of it must be gone or untouched."""
+    """Drop a file from the page cache; all its mappings must be closed or unread."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class Private(Dataset[int]):
-    """Reads an image; gives the private memory of its process in bytes."""
+    """Reads an image, and returns the private memory of its process in bytes."""
 
     def __init__(self, store: FeatureStore) -> None:
         self.store = store

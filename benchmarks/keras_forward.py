@@ -1,9 +1,9 @@
-"""Forward time of the Keras models against the PyTorch ones, on the same CPU, weights and batch.
+"""Forward time of the Keras models compared with the PyTorch ones, with the same CPU, weights and batch.
 
 Prints the seconds of one batch of LxmertForQuestionAnswering in PyTorch (eager, inference mode) and of
 TFLxmertForQuestionAnswering compiled with `tf.function`, without and with XLA, their ratios to PyTorch, and
-the largest difference of the scores. The calls take turns and the median of each counts, so that a busy
-machine slows all alike; on a very busy one use one thread, since PyTorch's threads wait for each other.
+the largest difference of the scores. The calls alternate and the median of each is reported, so that other
+load affects all equally; under heavy load use one thread, since PyTorch's threads wait for each other.
 Launch: python benchmarks/keras_forward.py [--batch 32] [--rounds 5] [--threads 2] [--small] [--output X.md]
 """
 
@@ -39,7 +39,7 @@ SMALL = {
 
 
 def batch_of(size: int, config: LxmertConfig) -> dict[str, np.ndarray]:
-    """Sentences of 20 words, the last five padded, about 36 objects, as in the paper."""
+    """Make sentences of 20 words, the last five padding, about 36 objects, as in the paper."""
     random = np.random.default_rng(0)
     mask = np.ones((size, WORDS), np.int32)
     mask[:, -5:] = 0
@@ -52,7 +52,7 @@ def batch_of(size: int, config: LxmertConfig) -> dict[str, np.ndarray]:
 
 
 def ways(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]:
-    """Name -> one forward pass that gives the scores (B, C)."""
+    """Return forward passes by name; each returns the scores (B, C)."""
     given = batch_of(size, config)
     original = LxmertForQuestionAnswering(config).eval()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def ways(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]
 
 
 def median_seconds(calls: dict[str, Callable[[], np.ndarray]], rounds: int) -> dict[str, float]:
-    """The median time of each, in turns."""
+    """Return the median time of each call; the calls alternate."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--small", action="store_true", help="a model small enough to try the script")
-    parser.add_argument("--output", type=Path, help="also write the figures here")
+    parser.add_argument("--small", action="store_true", help="use a tiny model, to try the script")
+    parser.add_argument("--output", type=Path, help="file to write the figures to as well")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     tf.config.threading.set_intra_op_parallelism_threads(chosen.threads)

@@ -1,8 +1,9 @@
-"""How much scoring labelled words and objects only saves: a training step of the full-size model, both ways.
+"""Time saved by scoring only labelled words and objects in a training step of the full-size model.
 
-Prints seconds of the heads with their losses alone, and of the whole step, forward and backward, with
-`return_all_logits` True and False, and the ratios. Interleaved, best of several, so that a busy machine slows
-both alike. Launch: python benchmarks/labelled_heads.py [--batch 8] [--repeats 3] [--heads-only]
+Prints the seconds of the heads with their losses alone, and of the whole step, forward and backward, with
+`return_all_logits` True and False, and the ratios. Runs alternate and the best of several counts, so that
+other load affects both equally.
+Launch: python benchmarks/labelled_heads.py [--batch 8] [--repeats 3] [--heads-only]
 """
 
 import argparse
@@ -20,7 +21,7 @@ WORDS, OBJECTS, RATE = 20, 36, 0.15
 
 
 def batch_of(size: int, config: LxmertConfig) -> dict[str, Any]:
-    """A batch as the paper has it: 20 words, 36 objects, 15 % of both masked, all objects labelled."""
+    """Make a batch as in the paper: 20 words, 36 objects, 15 % of both masked, all objects labelled."""
     generator = torch.Generator().manual_seed(0)
 
     def ids(most: int, *shape: int) -> torch.Tensor:
@@ -46,7 +47,7 @@ def batch_of(size: int, config: LxmertConfig) -> dict[str, Any]:
 
 
 class EncoderStandIn(torch.nn.Module):
-    """Gives the same states at once, so that only the heads take time."""
+    """Returns constant states immediately, so that only the heads take time."""
 
     def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
@@ -54,14 +55,14 @@ class EncoderStandIn(torch.nn.Module):
         self.objects = torch.nn.Parameter(torch.randn(size, OBJECTS, hidden))
 
     def forward(self, **_: Any) -> LxmertModelOutput:
-        """The states."""
+        """Return the states."""
         return LxmertModelOutput(
             language_output=self.words, vision_output=self.objects, pooled_output=self.words[:, 0]
         )
 
 
 def seconds(step: Callable[[bool], None], repeats: int) -> tuple[float, float]:
-    """The best time of a step with all scores, and with those of labelled places only."""
+    """Return the best time of a step with all scores, and of one with those of labelled positions only."""
     best = {True: float("inf"), False: float("inf")}
     for _ in range(repeats):
         for every in (True, False):

@@ -1,9 +1,9 @@
-"""One more question about an image that is set already, against `transformers`' LXMERT.
+"""Latency of one more question about an already encoded image, compared with `transformers`' LXMERT.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/latency.py`. Both sides
 have the same random weights (full size, 9/5/5 layers of width 768, 3,129 answers). The question has 10 word
-pieces, the image 36 objects. Ours keeps what the object-relationship layers made of the image; the peer knows
-no such thing and runs its whole forward pass, in float32 and in bfloat16, of which the faster one counts.
+pieces, the image 36 objects. Ours caches the output of the object-relationship layers; the peer has no such
+cache and runs its whole forward pass, in float32 and in bfloat16, of which the faster one counts.
 """
 
 import argparse
@@ -71,12 +71,12 @@ def main(arguments: list[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, ROUNDS, on_gpu=True)
-    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
+    parser.add_argument("--no-compile", action="store_true", help="omit compiled models")
     return parser
 
 
 def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
-    """Name to what answers the question."""
+    """Return the sides by name, and notes on omitted ones."""
     device = common.device
     ours, peer = answering_twins(config)
     generator = torch.Generator().manual_seed(0)
@@ -98,7 +98,7 @@ def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
 
 
 def _one_more(fast: FastModel, words: torch.Tensor, image: Mapping[str, torch.Tensor]) -> Side:
-    """Asks again and again; the first time, which is never measured, looks at the image."""
+    """Return a call that answers the question; the first call, which is not measured, encodes the image."""
     kept: list[torch.Tensor] = []
 
     def ask() -> torch.Tensor:

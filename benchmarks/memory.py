@@ -1,9 +1,9 @@
-"""Peak memory of the question stream and of a pre-training step, ours and `transformers`' LXMERT's.
+"""Peak memory of the question stream and of a pre-training step, compared with `transformers`' LXMERT.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/memory.py`. Every figure
-comes from a process of its own, in which one side works alone: the most memory that it ever held (VmHWM), and
-what that is above the memory after its imports. Works and settings are those of stream.py and
-training_step.py; on both sides the model is made in the dtype it answers in.
+is measured in a separate process that runs one side only: its peak resident memory (VmHWM), and the
+difference to its memory after the imports. Workloads and settings are those of stream.py and
+training_step.py; both sides create the model in the dtype used for answering.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from lxmert.inference.fast_model import FastModel, fast_dtype
 
 STREAM, STEP = "stream", "training step"
 STEPS = 3
-"""The second one finds the optimiser's state made; the third is as all later ones."""
+"""From the second step on the optimiser's state exists; the third is like all later ones."""
 OURS, PEER, PEER_FIXED = "ours", "transformers", f"transformers, padded to {PADDED_WORDS}"
 BEST = "best setting"
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--questions", type=int, help="questions of the stream (200)")
     parser.add_argument("--images", type=int, help="images of the stream (37)")
     parser.add_argument("--batch", type=int, help="sentence-image pairs of a step (32)")
-    parser.add_argument("--no-compile", action="store_true", help="leave the compiled default out")
+    parser.add_argument("--no-compile", action="store_true", help="omit the compiled default")
     parser.add_argument("--alone", nargs=3, metavar=("WORK", "SIDE", "DTYPE"), help=argparse.SUPPRESS)
     return parser
 
@@ -93,7 +93,7 @@ def _in_own_process(case: tuple[str, str, str], common: Common) -> dict[str, int
 
 
 def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
-    """Do the work in this process, and tell its memory in bytes."""
+    """Do the work in this process, and return its memory in bytes."""
     given, before = common.given, now_bytes()
     if work == STREAM:
         config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)

@@ -1,12 +1,12 @@
-"""Suppression of 6,000 boxes, against a plain loop over the boxes. Prints Markdown.
+"""Non-maximum suppression of 6,000 boxes, compared with a plain loop over the boxes. Prints Markdown.
 
-Run from the repository root: `.venv/bin/python benchmarks/nms.py`. So many anchors go into the suppression of
-the published detector's proposals. Both sides suppress the same boxes in turn, in several arrangements, and
+Run from the repository root: `.venv/bin/python benchmarks/nms.py`. The published detector suppresses this
+many anchors to select its proposals. Both sides process the same boxes in turn, in several arrangements, and
 must keep the same ones:
 
-- the plain loop takes the best box left, computes its overlap with all others that are left, and drops those
-  above the threshold, until none is left;
-- `lxmert.vision.nms` is what the detector uses; which stops at 300 boxes, so that is timed too.
+- the plain loop takes the best remaining box, computes its overlap with all other remaining ones, and removes
+  those above the threshold, until none remain;
+- `lxmert.vision.nms` is what the detector uses; since the detector stops at 300 boxes, this is timed too.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def arrangements() -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Names, boxes (N, 4) in pixels and scores (N,)."""
+    """Yield names, boxes (N, 4) in pixels and scores (N,)."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(BOXES, generator=generator)
     boxes = random_boxes(generator)
@@ -58,7 +58,7 @@ def arrangements() -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def random_boxes(generator: torch.Generator) -> Tensor:
-    """Of 16 to 400 pixels, anywhere in the picture."""
+    """Make boxes with sides of 16 to 400 pixels at random positions."""
     height, width = SIZE_HW_PX
     corners = torch.rand(BOXES, 2, generator=generator) * torch.tensor([width, height])
     sides = 16 + torch.rand(BOXES, 2, generator=generator) * 384
@@ -66,13 +66,13 @@ def random_boxes(generator: torch.Generator) -> Tensor:
 
 
 def clustered_boxes(generator: torch.Generator, places: int) -> Tensor:
-    """As proposals lie about objects: each a box of some place, moved by a few pixels."""
+    """Make boxes clustered like proposals around objects: boxes at several places, moved by some pixels."""
     chosen = random_boxes(generator)[torch.randint(places, (BOXES,), generator=generator)]
     return chosen + torch.randn(BOXES, 4, generator=generator) * 3
 
 
 def apart() -> Tensor:
-    """A chessboard's fields: nothing is dropped, so every box is compared with all others."""
+    """Make disjoint boxes in a grid: none is removed, so that every box is compared with all others."""
     across = 80
     number = torch.arange(BOXES)
     corners = torch.stack([number % across, number // across], dim=1) * 12.0

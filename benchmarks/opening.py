@@ -1,12 +1,12 @@
-"""Opening the features of 10,000 images for training, against the original code's feature files.
+"""Opening the features of 10,000 images for training, compared with the original code's feature files.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/opening.py`. Ours opens a
-feature store (10,000 images of 36 × 2048 features in float16), looks every image up by name, and starts a
-DataLoader with 4 workers; it is ready when each worker has given a batch. The peer is the behaviour of the
-original code's loader re-enacted: every line of a tab-separated file is read by csv.DictReader, its base64
-fields are decoded, and all rows are kept in a list of dicts (float32), before the same DataLoader starts. Its
-file has fewer rows, and its figures are scaled up to as many images. Each opening is a process of its own, in
-turns; features are zeros on both sides, which no reader notices.
+feature store (10,000 images of 36 × 2048 features in float16), looks up every image by name, and starts a
+DataLoader with 4 workers; it is ready when each worker has returned a batch. The peer reproduces the original
+code's loader: every line of a tab-separated file is read by csv.DictReader, its base64 fields are decoded,
+and all rows are kept in a list of dicts (float32), before the same DataLoader starts. Its file has fewer
+rows, and its figures are scaled up to the same number of images. Each opening runs in a process of its own,
+in turns; features are zeros on both sides, which makes no difference to either reader.
 """
 
 import argparse
@@ -127,11 +127,11 @@ def _in_own_process(side: str, place: Path) -> dict[str, float]:
 
 
 class Opened(Dataset[int]):
-    """Reads images; what it gives is the private memory of the process that read them.
+    """Reads images, and returns the private memory of the process that read them.
 
     Args:
-        read: reads the images of these numbers.
-        images: how many there are.
+        read: reads the images at the given indices.
+        images: number of images.
     """
 
     def __init__(self, read: Any, images: int) -> None:
@@ -142,13 +142,13 @@ class Opened(Dataset[int]):
         return self._images
 
     def __getitems__(self, numbers: list[int]) -> list[int]:
-        """The memory once these images are read."""
+        """Return the memory in bytes after reading these images."""
         self._read(numbers)
         return [private_bytes()]
 
 
 def _alone(side: str, place: Path) -> dict[str, float]:
-    """Open in this process: seconds, and bytes of all processes beyond those before."""
+    """Open in this process; return seconds, and the bytes by which the memory of all processes increased."""
     before, start = private_bytes(), time.perf_counter()
     dataset = open_store(place) if side == STORE else open_tsv(place)
     opened = time.perf_counter() - start
@@ -163,7 +163,7 @@ def _alone(side: str, place: Path) -> dict[str, float]:
 
 
 def open_store(folder: Path) -> Opened:
-    """As training opens a store that is larger than its memory."""
+    """Open a store as training opens one that is larger than its memory."""
     store = FeatureStore(folder)
     source = open_regions(store, store.names, in_memory_bytes=0)
     rows = list(source.rows.values())
@@ -171,7 +171,7 @@ def open_store(folder: Path) -> Opened:
 
 
 def open_tsv(path: Path) -> Opened:
-    """As the original code reads a feature file: all of it, into a list of dicts of arrays."""
+    """Read a feature file as the original code does: all of it, into a list of dicts of arrays."""
     csv.field_size_limit(2**31 - 1)
     rows: list[dict[str, Any]] = []
     with path.open(encoding="ascii") as file:
@@ -190,7 +190,7 @@ def open_tsv(path: Path) -> Opened:
 
 
 def write_store(folder: Path, images: int, width: int) -> None:
-    """A store of images whose features are zeros."""
+    """Write a store of images whose features are zeros."""
     regions = Regions(
         boxes_xyxy_px=torch.tensor([[10.0, 20.0, 110.0, 220.0]]).repeat(OBJECTS, 1),
         features=torch.zeros(OBJECTS, width),
@@ -207,7 +207,7 @@ def write_store(folder: Path, images: int, width: int) -> None:
 
 
 def write_tsv(path: Path, rows: int, width: int) -> None:
-    """A file in the original code's format whose features are zeros."""
+    """Write a file in the original code's format whose features are zeros."""
     counts = dict.fromkeys(_DTYPES, OBJECTS) | {"boxes": 4 * OBJECTS, "features": width * OBJECTS}
     encoded = {
         name: base64.b64encode(np.zeros(counts[name], dtype).tobytes()).decode("ascii")

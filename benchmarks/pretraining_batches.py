@@ -1,9 +1,9 @@
-"""How fast pre-training batches are made, and what memory loader processes take. Prints Markdown.
+"""Speed of making pre-training batches, and memory of the loader processes. Prints Markdown.
 
 Run from the repository root: `.venv/bin/python benchmarks/pretraining_batches.py [--images 2000]`. A store of
 random features (36 objects × 2048, float16) and sentences of 3 to 25 made-up words are made in a temporary
-folder; batches of 256 are read from the disk's cache in random order. Processor time is given beside the
-clock's, because it tells the work apart from what else the machine does. As in a DataLoader's worker, torch
+folder; batches of 256 are read from the page cache in random order. Processor time is reported besides
+wall-clock time, because it does not depend on other work of the machine. As in a DataLoader's worker, torch
 uses one thread.
 """
 
@@ -113,13 +113,13 @@ def print_parts(data: dict[torch.dtype, PretrainingDataset]) -> None:
 
 
 class Weighed:
-    """A collator that also tells the private memory of its process in bytes."""
+    """A collator that also returns the private memory of its process in bytes."""
 
     def __init__(self, collate: PretrainingCollator) -> None:
         self.collate = collate
 
     def __call__(self, items: list[PretrainingItem]) -> Any:
-        """The batch, and the memory."""
+        """Return the batch and the memory."""
         return self.collate(items) | {"memory": private_bytes()}
 
 

@@ -1,9 +1,9 @@
-"""Every benchmark of the summary, one after the other, each in a process of its own; what `make bench` runs.
+"""Runs all benchmarks of the summary one by one, each in a process of its own; used by `make bench`.
 
 Run from the repository root: `.venv/bin/python benchmarks/run_all.py [--quick] [--only stream latency]`. Each
-writes its page under benchmarks/results; at the end the summary of all goals is written and printed. Where
-there is an NVIDIA GPU, the stream and pre-training's throughput are measured there too. Of the other options,
-each benchmark gets those that it has.
+writes its page under benchmarks/results; at the end the summary of all goals is written and printed. On a
+machine with an NVIDIA GPU, the stream and pre-training throughput are measured on it too. Other options are
+passed to the benchmarks that have them.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
             if given.only is None or name in given.only:
                 options = [*_options(name, given, results), "--device", "cuda"]
                 failed += [] if _run(name, options) else [f"{name} on the GPU"]
-    # What was measured before stands in the summary too, when only some are measured now.
+    # The summary includes earlier results of benchmarks that do not run now.
     write_summary([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU)], results)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
@@ -46,11 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="tiny models and little work")
-    parser.add_argument("--only", nargs="+", choices=sorted({*BENCHMARKS, *ON_GPU}), help="only these")
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--results", type=Path, help="folder of the results")
-    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
+    parser.add_argument("--quick", action="store_true", help="tiny models and small workloads")
+    parser.add_argument("--only", nargs="+", choices=sorted({*BENCHMARKS, *ON_GPU}), help="run only these")
+    parser.add_argument("--threads", type=int, help="number of torch threads")
+    parser.add_argument("--results", type=Path, help="folder for the results")
+    parser.add_argument("--no-compile", action="store_true", help="omit compiled models")
     parser.add_argument("--scenes-data", type=Path, help="folder of made scenes, to compare trained answers")
     parser.add_argument("--features", type=Path, help="feature store of the scenes' images")
     return parser
@@ -67,7 +67,7 @@ def _options(name: str, given: argparse.Namespace, results: Path) -> list[str]:
 
 
 def _run(name: str, options: Sequence[str]) -> bool:
-    """Run one; False where it failed."""
+    """Run one; return whether it succeeded."""
     say(f"=== {name}")
     start = time.perf_counter()
     command = [sys.executable, "-W", "ignore", str(FOLDER / f"{name}.py"), *options]

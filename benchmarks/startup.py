@@ -1,8 +1,8 @@
-"""How long the first things a person does take: import, help, demo.
+"""Start-up time of the first commands of a user: import, help, demo.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/startup.py`. Each command
-runs several times in a new process, the commands in turn; the median of the wall-clock seconds is given,
-beside a bare interpreter's and beside importing what any model needs.
+runs several times in a new process, the commands in turn; the median of the wall-clock seconds is reported,
+compared with a bare interpreter and with importing the packages that any model needs.
 """
 
 import subprocess

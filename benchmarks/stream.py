@@ -1,12 +1,12 @@
-"""Answering a VQA-like stream of questions about images, against `transformers`' LXMERT.
+"""Answering a VQA-like stream of questions about images, compared with `transformers`' LXMERT.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/stream.py`. Both sides
 have the same random weights (full size, 9/5/5 layers of width 768, 3,129 answers) and answer the same
-questions; lengths and questions an image are VQA's (`measuring/streams.py`). The peer is `transformers`'
+questions; lengths and questions per image are VQA's (`measuring/streams.py`). The peer is `transformers`'
 LXMERT as a careful user runs it: batches of 64 in the caller's order, padded to their longest question,
-`inference_mode`, equal dtype, no compilation; its attention is eager, the only one it has for LXMERT. With
---scenes-data and --features the embedded trained model answers questions about made scenes too, and its
-answers are compared.
+`inference_mode`, equal dtype, no compilation; its attention is eager, the only implementation it has for
+LXMERT. With --scenes-data and --features the embedded trained model also answers questions about made scenes,
+and the answers are compared.
 """
 
 import argparse
@@ -85,16 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, ROUNDS, on_gpu=True)
     parser.add_argument("--questions", type=int, help="questions of the stream (600)")
     parser.add_argument("--images", type=int, help="images of the stream (111)")
-    parser.add_argument("--no-compile", action="store_true", help="leave compiled models out")
-    parser.add_argument("--no-export", action="store_true", help="leave ONNX Runtime out")
+    parser.add_argument("--no-compile", action="store_true", help="omit compiled models")
+    parser.add_argument("--no-export", action="store_true", help="omit ONNX Runtime")
     parser.add_argument("--scenes-data", type=Path, help="folder of made scenes, to compare trained answers")
     parser.add_argument("--features", type=Path, help="feature store of the scenes' images")
-    parser.add_argument("--scenes-questions", type=int, default=2000, help="of them so many questions")
+    parser.add_argument("--scenes-questions", type=int, default=2000, help="number of these questions (2000)")
     return parser
 
 
 def _sides(ours: Any, peer: Any, common: Common) -> tuple[dict[str, Answering], list[str]]:
-    """Name to what answers a stream, and notes on what is left out."""
+    """Return the sides by name, and notes on omitted ones."""
     sides: dict[str, Answering] = {}
     for dtype, name in PEERS.items():
         model = copied(peer, DTYPES[dtype]).to(common.device)
@@ -146,7 +146,7 @@ def _goals(
                  share >= share_goal, share, name)
         )  # fmt: skip
     agreeing = [side for side in taken if side.startswith("ours") and trained.get(side, 0.0) >= EQUAL_GOAL]
-    # Without answers of a trained model, what `dtype="auto", compiled=True` comes to.
+    # Without answers of a trained model, the setting that `dtype="auto", compiled=True` resolves to.
     name = min(agreeing, key=lambda side: median(taken[side])) if agreeing else best_side(taken, device)
     times, _, _ = ratios(taken[PEERS["float32"]], taken[name])
     share = operations / median(taken[name]) / rates.limit(dtype_of(name))
@@ -167,7 +167,7 @@ def _fastest(taken: Mapping[str, list[float]], dtype: str) -> str:
 
 
 def _scenes(given: argparse.Namespace) -> Stream | None:
-    """The questions about made scenes, where given: read before the long work, which wrong ones end."""
+    """Read the questions about made scenes, if given: before the long work, so that errors show early."""
     if given.scenes_data is None or given.features is None:
         return None
     folder = locate_model("scenes")
@@ -177,7 +177,7 @@ def _scenes(given: argparse.Namespace) -> Stream | None:
 
 
 def _trained(stream: Stream | None, common: Common, result: Result) -> dict[str, float]:
-    """Shares of equal answers of the embedded model, by side; empty without questions about scenes."""
+    """Return the embedded model's fraction of equal answers by side; empty without questions about scenes."""
     if stream is None:
         result.notes.append(
             "Answers of a trained model: not compared; give --scenes-data and --features for that. Of random "

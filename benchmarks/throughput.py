@@ -1,11 +1,10 @@
-"""Pre-training throughput with the loader in the loop, against `transformers`' LXMERT. Meant for a GPU.
+"""Pre-training throughput including the loader, compared with `transformers`' LXMERT. Intended for a GPU.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/throughput.py --device
 cuda`. Batches of all five tasks come from a feature store in a temporary folder through the loader that
-training uses (texts of like length together, several processes, pinned memory); both sides take batches of
-the same loader settings, under bfloat16 autocast, with AdamW in one kernel. A turn begins with as many
-unmeasured steps as the loader may have prepared ahead. The peer is not compiled; its attention is eager, the
-only one it has.
+training uses (texts of similar length together, several processes, pinned memory); both sides use the same
+loader settings, bfloat16 autocast, and fused AdamW. A turn begins with as many unmeasured steps as the loader
+may have prefetched. The peer is not compiled; its attention is eager, the only implementation it has.
 """
 
 import argparse
@@ -90,18 +89,18 @@ def _parser() -> argparse.ArgumentParser:
         default=min(14, max(1, (os.cpu_count() or 2) - 2)),
         help="loader processes (two less than cores, 14 at most)",
     )
-    parser.add_argument("--compiled", action="store_true", help="ours compiled too")
+    parser.add_argument("--compiled", action="store_true", help="also measure ours compiled")
     return parser
 
 
 class Turn:
-    """Steps of one side, batches and all.
+    """Steps of one side, including loading of the batches.
 
     Args:
-        step: trains.
-        batches: come without end.
-        common: knows the device.
-        steps: measured steps of a turn.
+        step: runs a training step.
+        batches: an endless iterator.
+        common: the shared options, with the device.
+        steps: measured steps per turn.
 
     Attributes:
         kept: words and labels of the last turn's measured batches.
@@ -116,13 +115,13 @@ class Turn:
         self.kept: Kept = []
 
     def seconds(self) -> float:
-        """One turn."""
+        """Run one turn and return its seconds."""
         self._run(self._ahead)
         self.kept = []
         return seconds_of(lambda: self._run(self._steps), self._device)
 
     def operations(self, config: Any) -> int:
-        """What the last turn's measured steps needed."""
+        """Return the floating point operations of the last turn's measured steps."""
         return sum(training_operations(config, _pairs(batch)) for batch in self.kept)
 
     def _run(self, steps: int) -> None:
@@ -133,7 +132,7 @@ class Turn:
 
 
 def _pairs(batch: Mapping[str, torch.Tensor]) -> list[tuple[int, int, Labels]]:
-    """Words, objects and labels of the pairs of a batch; with the default recipe all objects are named."""
+    """Return words, objects and labels of a batch's pairs; in the default recipe all objects are labelled."""
     objects = batch["masked"].shape[1]
     columns = (
         batch["attention_mask"].sum(dim=1),
@@ -148,7 +147,7 @@ def _pairs(batch: Mapping[str, torch.Tensor]) -> list[tuple[int, int, Labels]]:
 
 
 def _dataset(folder: Path, config: Any) -> PretrainingDataset:
-    """Made-up sentences about the images of a store, every third of them a question."""
+    """Make a data set of made-up sentences about the images of a store, every third one a question."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [f"word{number}" for number in range(config.vocab_size - len(special))]
     tokenizer = LxmertTokenizerFast(vocab={word: n for n, word in enumerate([*special, *words])})
@@ -165,7 +164,7 @@ def _dataset(folder: Path, config: Any) -> PretrainingDataset:
 
 
 def _batches(dataset: PretrainingDataset, size: int, workers: int) -> Iterator[Any]:
-    """Batches without end, as training takes them."""
+    """Yield batches endlessly, loaded as in training."""
     order = ShuffledSampler(dataset.lengths, size, 0, group_by_length=True)
     sampler = DrawSampler(order, size)
     loader = DataLoader(

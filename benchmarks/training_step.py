@@ -1,11 +1,11 @@
-"""A training step against `transformers`' LXMERT: pre-training in all five tasks, or fine-tuning.
+"""A training step compared with `transformers`' LXMERT: pre-training on all five tasks, or fine-tuning.
 
 Writes Markdown and JSON. Run from the repository root: `.venv/bin/python benchmarks/training_step.py`; with
---finetuning a step of learning to answer questions (3,129 answers as in VQA, cross-entropy). Both sides
-have the same first weights (full size, 9/5/5 layers of width 768) and the same batch; a step is forward,
-backward, clipping of gradients and AdamW in one kernel, in float32 and under bfloat16 autocast. The peer pads
-texts to the longest of the batch (the row that counts), and to 20 words as users of the original code do. Its
-attention is eager, the only one it has for LXMERT, and nothing of it is compiled.
+--finetuning a step of question answering (3,129 answers as in VQA, cross-entropy). Both sides have the same
+initial weights (full size, 9/5/5 layers of width 768) and the same batch; a step consists of forward,
+backward, gradient clipping and fused AdamW, in float32 and under bfloat16 autocast. The peer pads texts to
+the longest of the batch (the row that counts), and to 20 words as users of the original code do. Its
+attention is eager, the only implementation it has for LXMERT, and it is not compiled.
 """
 
 import argparse
@@ -32,22 +32,22 @@ from lxmert.training.cpu.memory import keep_freed_memory
 ROUNDS = 5
 DTYPES = ("float32", "bfloat16")
 MEMORY_VARIABLES = ("GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE")
-"""Settings of memory that a user may give beside; they count for both sides."""
+"""Memory settings that a user may set in addition; they apply to both sides."""
 DYNAMIC, FIXED = "padded to the longest", f"padded to {PADDED_WORDS}"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is trained for.
+    """A kind of training step.
 
     Attributes:
-        name: of the result.
-        title: of the result.
-        work: what the batch asks for, a sentence.
-        make_batch: makes it; see `made_batch`.
-        operations: counts them; see `training_operations`.
-        sizes: of the full-size configuration, where they are not the default.
-        goals: times the peer, by dtype.
+        name: name of the result.
+        title: title of the result.
+        work: a sentence that describes the batch.
+        make_batch: makes the batch; see `made_batch`.
+        operations: counts its operations; see `training_operations`.
+        sizes: non-default sizes of the full-size configuration.
+        goals: wanted speed-up over the peer, by dtype.
     """
 
     name: str
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
     common = parsed(_parser(), arguments, "training_step.py")
     given = common.given
     if common.device == "cpu":
-        # Our trainer's setting of the process; it is the peer's too here.
+        # Our trainer's process-wide setting; here it applies to the peer too.
         keep_freed_memory()
     kind = FINETUNING if given.finetuning else PRETRAINING
     config = config_of(common.quick, **kind.sizes)
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _process_told(device: str) -> str:
-    """Settings of the process that both sides share."""
+    """Describe the process-wide settings that both sides share."""
     if device != "cpu":
         return ""
     told = " The process keeps freed memory, as under our trainer, for both sides"
@@ -133,17 +133,23 @@ def _process_told(device: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of(__doc__, ROUNDS, on_gpu=True)
-    parser.add_argument("--finetuning", action="store_true", help="fine-tune rather than pre-train")
+    parser.add_argument(
+        "--finetuning", action="store_true", help="measure fine-tuning instead of pre-training"
+    )
     parser.add_argument("--batch", type=int, help="sentence-image pairs (32)")
-    parser.add_argument("--attention", choices=("sdpa", "eager"), help="ours; by default the recipe's")
-    parser.add_argument("--compiled", action="store_true", help="ours compiled too, which takes minutes")
+    parser.add_argument(
+        "--attention", choices=("sdpa", "eager"), help="attention of ours; by default the recipe's"
+    )
+    parser.add_argument(
+        "--compiled", action="store_true", help="also measure ours compiled, which takes minutes"
+    )
     return parser
 
 
 def _sides(
     ours: Step, peer: Step, inputs: Mapping[str, Any], fixed: Mapping[str, Any], with_compiled: bool
 ) -> dict[str, Side]:
-    """Name to one step; a compiled step shares our model, and has an optimiser of its own."""
+    """Return one step by name of the side; a compiled step shares our model, but has its own optimiser."""
     compiled = None
     if with_compiled:
         compiled = Step(ours.model, is_ours=True, forward=torch.compile(ours.model))
@@ -166,7 +172,7 @@ def _peer(dtype: str, padding: str) -> str:
 
 
 def _losses_compared(ours: Step, peer: Step, inputs: Mapping[str, Any]) -> str:
-    """Both sides' loss of the batch, without dropout: that the work is the same."""
+    """Compare both sides' losses of the batch without dropout, to show that the work is the same."""
     found = []
     for step in (ours, peer):
         step.model.eval()
@@ -199,7 +205,7 @@ def _table(taken: Mapping[str, list[float]], operations: int, rates: GemmRates, 
 def _goal(
     taken: Mapping[str, list[float]], dtype: str, goal: float, operations: int, rates: GemmRates
 ) -> Goal:
-    """Our side as the trainer runs it by default."""
+    """Return the goal of our side as the trainer runs it by default."""
     name = f"ours, {dtype}"
     times, _, _ = ratios(taken[_peer(dtype, DYNAMIC)], taken[name])
     padded_too, _, _ = ratios(taken[_peer(dtype, FIXED)], taken[name])
