@@ -1,4 +1,4 @@
-"""The base model's example of the LXMERT page, corrected: visual inputs added, outputs by real names."""
+"""The base model's example of the LXMERT page, corrected: with visual inputs and actual output names."""
 
 import torch
 from transformers import AutoTokenizer

@@ -1,9 +1,9 @@
-"""Fine-tunes for visual question answering with Keras: `compile`, `fit`, `predict`, and the official figure.
+"""Fine-tunes for visual question answering with Keras: `compile`, `fit`, `predict`, official accuracy.
 
-The encoders of a model folder, by default of the embedded model, get an answer head that knows nothing; `fit`
-teaches it on the made world as `configs/scenes_vqa.yaml` does in PyTorch: same batches in the same order,
-same optimiser, same course of the learning rate. What comes out is a model folder of the PyTorch classes;
-they answer the same test questions beside Keras.
+The encoders of a model folder, by default of the embedded model, get a new answer head; `fit` trains them on
+the made world as `configs/scenes_vqa.yaml` does in PyTorch: same batches in the same order, same optimiser,
+same learning rate schedule. The result is a model folder of the PyTorch classes, which answer the same test
+questions for comparison with Keras.
 
     python examples/keras_finetune.py                      # a small data set, made here
     lxmert scenes make scenes-data --images 12000 --seed 1
@@ -32,23 +32,23 @@ from lxmert.training.evaluation import regions_for, run_model, score_labels
 from lxmert.training.sampling import ShuffledSampler
 from lxmert.training.vqa_task import VqaTask
 
-# Made pictures show at most ten objects; the detector may find one twice. One number for all batches, and a
-# few text lengths: the step is compiled for few shapes.
+# Made pictures show at most ten objects; the detector may find one twice. With one number for all batches and
+# a few text lengths, the step is compiled for few shapes.
 MOST_OBJECTS = 12
 WORDS_MULTIPLE_OF = 4
 
 
 class Batches(keras.utils.PyDataset):
-    """A split in batches, like lengths together.
+    """A split in batches of questions of similar length.
 
     Args:
         data: the data directory.
         split: the split's name.
-        images: only the questions about the first so many images; None for all.
-        processor: gives the tokenizer, the answers, and what finds objects.
-        store: the feature store; None looks at the pictures.
+        images: number of images whose questions are used, from the first on; None for all.
+        processor: has the tokenizer, the answers, and the extractor.
+        store: the feature store; None to extract objects from the pictures.
         batch_size: questions per batch.
-        seed: of the order, another one in every epoch; None for the order of the lengths.
+        seed: seed of the order, which differs in every epoch; None to sort by length.
     """
 
     def __init__(
@@ -92,22 +92,22 @@ class Batches(keras.utils.PyDataset):
         return (batch,)  # inputs and labels together: the model computes its own loss
 
     def on_epoch_end(self) -> None:
-        """Bring the questions into the order of the next epoch."""
+        """Reorder the questions for the next epoch."""
         if self.sampler is not None:
             self.epoch += 1
             self.sampler.set_epoch(self.epoch)
             self.order = list(self.sampler)
 
     def accuracy(self, labels: Sequence[int]) -> float:
-        """Official accuracy in percent of class ids, one for each question as it is read."""
+        """Return the official accuracy in percent of class ids, one for each question in reading order."""
         return score_labels(VqaTask(), labels, self.examples, self.answers, len(labels)).accuracy
 
 
 def pipeline(batches: Batches) -> Any:
-    """The batches in the form that the backend likes best, an epoch at a time.
+    """Return the batches, epoch by epoch, in the form that suits the backend best.
 
-    For TensorFlow as `tf.data`, told that texts differ in length from batch to batch: Keras would take the
-    length of the first two batches for that of all.
+    For TensorFlow this is `tf.data` with a declared variable text length: Keras would infer a fixed length
+    from the first two batches.
     """
     if keras.config.backend() != "tensorflow":
         return batches
@@ -127,39 +127,39 @@ def pipeline(batches: Batches) -> Any:
 
 
 class RiseAndFall(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises from 0 to its peak and falls to 0 at the last step, both in a line."""
+    """A learning rate that rises linearly from 0 to its peak and falls linearly to 0 at the last step."""
 
     def __init__(self, peak: float, rising_steps: int, steps: int) -> None:
         self.peak, self.rising_steps, self.steps = peak, rising_steps, steps
 
     def __call__(self, step: Any) -> Any:
-        """The rate at a step."""
+        """Return the learning rate at a step."""
         step = keras.ops.cast(step, "float32")
         rising = step / max(self.rising_steps, 1)
         falling = (self.steps - step) / max(self.steps - self.rising_steps, 1)
         return self.peak * keras.ops.clip(keras.ops.minimum(rising, falling), 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras needs to make it again."""
+        """Return the arguments that Keras needs to make it again."""
         return {"peak": self.peak, "rising_steps": self.rising_steps, "steps": self.steps}
 
 
 class TellProgress(keras.callbacks.Callback):
-    """Prints the mean loss of the epoch every so many steps."""
+    """Prints the mean loss of the epoch every `every_steps` steps."""
 
     def __init__(self, every_steps: int) -> None:
         super().__init__()
         self.every_steps, self.step = every_steps, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Called by `fit`."""
+        """See `keras.callbacks.Callback`."""
         self.step += 1
         if self.step % self.every_steps == 0:
             print(f"step {self.step}: loss {float(logs['loss']):.3f}", flush=True)
 
 
 def starting_model(folder: Path, precision: str, *, keep_head: bool) -> TFLxmertForQuestionAnswering:
-    """The model of a folder; unless the head is kept, its encoders and an answer head at random values."""
+    """Load the model of a folder; unless its head is kept, with a randomly initialised answer head."""
     if keep_head:
         return TFLxmertForQuestionAnswering.from_pretrained(folder, dtype=precision)
     config = LxmertForQuestionAnswering.config_class.from_pretrained(folder)
@@ -169,7 +169,7 @@ def starting_model(folder: Path, precision: str, *, keep_head: bool) -> TFLxmert
 
 
 def optimizer(peak: float, rising_steps: int, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW as in `configs/scenes_vqa.yaml`."""
+    """Make AdamW as in `configs/scenes_vqa.yaml`."""
     made = keras.optimizers.AdamW(
         RiseAndFall(peak, rising_steps, steps),
         weight_decay=0.01,
@@ -182,7 +182,7 @@ def optimizer(peak: float, rising_steps: int, steps: int) -> keras.optimizers.Op
 
 
 def accuracy_in_keras(model: TFLxmertForQuestionAnswering, test: Batches) -> float:
-    """Official accuracy in percent."""
+    """Return the official accuracy in percent."""
     scores = model.predict(pipeline(test), verbose=0)["question_answering_score"]
     labels = np.empty(len(test.items), np.int64)
     labels[test.order] = np.asarray(scores, np.float32).argmax(axis=-1)
@@ -190,14 +190,14 @@ def accuracy_in_keras(model: TFLxmertForQuestionAnswering, test: Batches) -> flo
 
 
 def accuracy_in_pytorch(folder: Path, processor: LxmertProcessor, test: Batches, store: Path | None) -> float:
-    """Official accuracy in percent of a saved folder, loaded by the PyTorch class."""
+    """Return the official accuracy in percent of a saved folder, loaded by the PyTorch class."""
     model = LxmertForQuestionAnswering.from_pretrained(folder)
     labels = run_model(model, processor, test.examples, [store] if store else [])[0]
     return test.accuracy(labels)
 
 
 def use_threads(count: int | None) -> None:
-    """Set the number of CPU threads of TensorFlow; None leaves its choice."""
+    """Set the number of CPU threads of TensorFlow; None keeps its default."""
     if count is not None and keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -206,7 +206,7 @@ def use_threads(count: int | None) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line says."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
     add("data", nargs="?", type=Path, help="data directory; a small one is made if not given")
@@ -230,7 +230,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Make or read the data, train, and tell the figures."""
+    """Make or read the data, train, and print the results."""
     given = arguments()
     use_threads(given.threads)
     keras.utils.set_random_seed(given.seed)
@@ -254,7 +254,7 @@ def main() -> None:
         rule = optimizer(given.learning_rate, math.ceil(given.warmup * steps), steps)
         model.compile(rule, jit_compile=given.jit)
         tell = TellProgress(given.tell_every)
-        # The order is the sampler's; shuffle=True would exchange whole batches.
+        # `Batches` shuffles by itself; shuffle=True would shuffle whole batches.
         model.fit(pipeline(train), epochs=given.epochs, shuffle=False, verbose=2, callbacks=[tell])
 
         print(f"after, in Keras: {accuracy_in_keras(model, test):.2f} %")

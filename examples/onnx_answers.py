@@ -1,6 +1,6 @@
-"""Answers a question with an exported model: ONNX Runtime, tokenizers and NumPy, nothing else.
+"""Answers a question with an exported model, using only ONNX Runtime, tokenizers and NumPy.
 
-Neither PyTorch nor lxmert is imported here; what is read was made by its commands.
+Neither PyTorch nor lxmert is imported here; the files are made by its commands:
 
     lxmert export scenes --output exported                  # once, a model
     lxmert extract photo.png --output photo.features        # the objects of a picture, or of many

@@ -1,4 +1,4 @@
-"""A picture, boxes of its objects, questions: answers from the embedded model."""
+"""Answers questions about a picture and the boxes of its objects with the embedded model."""
 
 from lxmert import LxmertPredictor
 from lxmert.scenes import sample

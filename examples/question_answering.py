@@ -1,6 +1,6 @@
-"""The question-answering example of the LXMERT page, one import changed.
+"""The question-answering example of the LXMERT page, with one import changed.
 
-The page's older version has no visual inputs and reads `start_logits`, which LXMERT never had; this one runs.
+The page's older version lacks visual inputs and uses `start_logits`, which LXMERT never had; this one runs.
 """
 
 import torch

@@ -19,7 +19,7 @@ PEER_BATCH = 64
 
 @torch.inference_mode()
 def peer_scores(model: Any, stream: Stream, batch_size: int = PEER_BATCH) -> Tensor:
-    """What the peer says (Q, C), float32: batches in the caller's order, padded to their longest question."""
+    """Return the peer's scores (Q, C) float32: batches in the caller's order, padded to their longest."""
     device, dtype = model.device, model.dtype
     scores = []
     for start in range(0, len(stream), batch_size):
@@ -37,7 +37,7 @@ def peer_scores(model: Any, stream: Stream, batch_size: int = PEER_BATCH) -> Ten
 
 
 def our_scores(fast: Any, stream: Stream) -> Tensor:
-    """What a FastModel says (Q, C), float32, through the engine of bulk answering.
+    """Return the scores (Q, C) float32 of a FastModel, computed as in bulk answering.
 
     Args:
         fast: a FastModel.
@@ -58,7 +58,7 @@ class _InMemory:
         self._stream = stream
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
-        """The images' objects."""
+        """See `ObjectSource.load`."""
         stream, numbers = self._stream, torch.tensor(images)
         mask = stream.visual_attention_mask
         shape = (len(images), stream.visual_feats.shape[1])
@@ -74,7 +74,7 @@ def _rows(scores: Tensor) -> list[Tensor]:
 
 
 def padded(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Token ids (B, W) padded to the longest text or to `length`, and their mask (B, W)."""
+    """Return token ids (B, W) padded to the longest text or to `length`, and their mask (B, W)."""
     length = length or max(map(len, texts))
     input_ids = torch.zeros(len(texts), length, dtype=torch.long)
     mask = torch.zeros_like(input_ids)
@@ -85,5 +85,5 @@ def padded(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[
 
 
 def equal_answers(scores: Tensor, others: Tensor) -> float:
-    """The share of questions that both give the same answer to, 0..1."""
+    """Return the fraction of questions with the same answer on both sides, 0..1."""
     return (scores.argmax(dim=1) == others.argmax(dim=1)).float().mean().item()

@@ -1,6 +1,6 @@
-"""ONNX Runtime as a peer: the exported graph of the same model, where ONNX's packages are installed.
+"""ONNX Runtime as a peer: the exported graph of the same model, if ONNX's packages are installed.
 
-The whole graph runs for every question, as its user would run it: batches in the caller's order, padded to
+The whole graph runs for every question, as a user would run it: batches in the caller's order, padded to
 their longest question.
 """
 
@@ -26,11 +26,11 @@ Answering = Callable[[Stream], torch.Tensor]
 
 @contextmanager
 def onnx_sides(model: Any, notes: list[str]) -> Iterator[dict[str, Answering]]:
-    """What answers a stream with ONNX Runtime, by name; nothing where it cannot be measured, and a note.
+    """Yield the sides that use ONNX Runtime, by name; none if it cannot be measured, with a note.
 
     Args:
-        model: our model, float32; None to leave ONNX Runtime out.
-        notes: takes the reason why not.
+        model: our model, float32; None to omit ONNX Runtime.
+        notes: list to which the reason for an omission is appended.
     """
     if model is None:
         notes.append("ONNX Runtime: left out.")
@@ -66,7 +66,7 @@ def _sides(model: Any, folder: Path) -> dict[str, Answering]:
 
 
 def _scores(file: Any, signature: Any, stream: Stream) -> torch.Tensor:
-    """(Q, C)."""
+    """Return scores (Q, C)."""
     scores = []
     for start in range(0, len(stream), PEER_BATCH):
         input_ids, mask = padded(stream.token_ids[start : start + PEER_BATCH])

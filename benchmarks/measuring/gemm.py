@@ -1,7 +1,7 @@
-"""The rate at which the machine multiplies matrices: the limit that the models' times are held against.
+"""The machine's rate of matrix multiplication: the limit with which the models' times are compared.
 
-Measured with `torch.nn.functional.linear` on the shapes that LXMERT's layers have: rows (words or objects of
-a batch) times 768 × 3072, 3072 × 768 and 768 × 768. The limit of a dtype is the best of their rates, each the
+Measured with `torch.nn.functional.linear` on the shapes of LXMERT's layers: rows (words or objects of a
+batch) times 768 × 3072, 3072 × 768 and 768 × 768. The limit of a dtype is the best of these rates, each the
 median over the rounds of the run.
 """
 
@@ -22,17 +22,17 @@ ROWS = (720, 1440, 2880)
 ROWS_ON_GPU = (8192, 16384, 32768)
 
 _OPERATIONS = 2e10
-"""So many a timing takes at least: about 20 ms at a teraflop a second."""
+"""Least number of operations per timing: about 20 ms at 1 TFLOP/s."""
 
 
 @dataclass
 class GemmRates:
-    """Rates by dtype and shape, in floating point operations a second; one more of each with every `measure`.
+    """Rates by dtype and shape, in floating point operations per second; each `measure` adds one of each.
 
     Args:
-        device: where.
+        device: the device.
         dtypes: names of DTYPES.
-        quick: True for one small shape and few operations: whether it runs, not how fast.
+        quick: True for one small shape and few operations, to test that it runs.
     """
 
     device: str = "cpu"
@@ -41,7 +41,7 @@ class GemmRates:
     _rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def measure(self) -> None:
-        """Time every shape once more."""
+        """Time every shape once."""
         rows = (64,) if self.quick else ROWS_ON_GPU if self.device == "cuda" else ROWS
         for dtype in self.dtypes:
             rates = self._rates.setdefault(dtype, {})
@@ -60,16 +60,16 @@ class GemmRates:
         return operations * repeats / seconds_of(lambda: _multiply(states, weights, repeats), self.device)
 
     def limit(self, dtype: str) -> float:
-        """The best shape's rate, floating point operations a second."""
+        """Return the rate of the best shape, in floating point operations per second."""
         return self.best(dtype)[1]
 
     def best(self, dtype: str) -> tuple[str, float]:
-        """The best shape, and its rate."""
+        """Return the best shape and its rate."""
         medians = {shape: statistics.median(rates) for shape, rates in self._rates[dtype].items()}
         return max(medians.items(), key=lambda entry: entry[1])
 
     def told(self) -> Mapping[str, Mapping[str, object]]:
-        """By dtype: the limit and its shape, and the rates of all shapes, in GFLOP/s."""
+        """Return, by dtype, the limit and its shape, and the rates of all shapes, in GFLOP/s."""
         found = {}
         for dtype, rates in self._rates.items():
             shape, limit = self.best(dtype)

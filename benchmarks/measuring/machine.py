@@ -1,4 +1,4 @@
-"""The machine and the software that a figure belongs to, without names of hosts or paths."""
+"""Description of the machine and software on which figures were measured, without host names or paths."""
 
 import os
 import platform
@@ -12,12 +12,12 @@ import torch
 
 PACKAGES = ("torch", "transformers", "numpy", "onnxruntime")
 
-# The units that matrix products in 16 and 8 bits run on.
+# Processor flags of the units that compute matrix products in 16 and 8 bits.
 _UNITS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
 def facts(device: str = "cpu") -> dict[str, Any]:
-    """Processor, threads, memory in GiB, versions and date."""
+    """Return processor, threads, memory in GiB, versions and date."""
     found: dict[str, Any] = {
         "processor": processor_name(),
         "units": [unit for unit in _UNITS if unit in _processor_flags()],
@@ -37,7 +37,7 @@ def facts(device: str = "cpu") -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that figures depend on; those not installed are left out."""
+    """Return the versions of the installed packages that figures depend on."""
     found = {}
     for name in PACKAGES:
         try:
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """The processor's model, as Linux tells it."""
+    """Return the processor's model, as reported by Linux."""
     match = re.search(r"^model name\s*:\s*(.+)$", _processor_file(), re.MULTILINE)
     return match[1].strip() if match else platform.processor() or platform.machine()
 

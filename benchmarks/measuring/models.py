@@ -1,6 +1,6 @@
-"""The same weights in our class and in `transformers`', and the sizes of the model.
+"""Models of our class and of `transformers`' with the same weights, and their sizes.
 
-`transformers` 5 has eager attention only for LXMERT; nothing of the peer is compiled.
+For LXMERT `transformers` 5 has eager attention only; the peer is not compiled.
 """
 
 import copy
@@ -26,35 +26,35 @@ TINY: dict[str, Any] = {
     "num_qa_labels": 33,
     "visual_feat_dim": 40,
 }
-"""For --quick."""
+"""Sizes for --quick."""
 
 
 def config_of(quick: bool, **sizes: Any) -> LxmertConfig:
-    """The full-size configuration (9/5/5 layers of width 768), or a tiny one."""
+    """Return the full-size configuration (9/5/5 layers of width 768), or a tiny one."""
     return LxmertConfig(**(TINY if quick else sizes))
 
 
 def answering_twins(config: LxmertConfig) -> tuple[Any, Any]:
-    """LxmertForQuestionAnswering, ours and the peer's, with the same random weights, to answer with."""
+    """Make LxmertForQuestionAnswering, ours and the peer's, with the same random weights, for inference."""
     torch.manual_seed(0)
     ours = LxmertForQuestionAnswering(config).eval()
     return ours, peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
 
 
 def peer_of(ours: Any, kind: Any) -> Any:
-    """`transformers`' model of a kind with our model's weights."""
+    """Make a model of `transformers`, of class `kind`, with our model's weights."""
     peer = kind(peer_config(ours.config))
     peer.load_state_dict(ours.state_dict())
     return peer
 
 
 def peer_config(config: LxmertConfig) -> Any:
-    """Our configuration in `transformers`' class."""
-    # Layer counts have names of their own; `num_hidden_layers` follows from them.
+    """Convert our configuration to `transformers`' class."""
+    # Layer counts have other names; `num_hidden_layers` is derived from them.
     told = {name: value for name, value in config.to_dict().items() if name != "num_hidden_layers"}
     return transformers.LxmertConfig(**told)
 
 
 def copied(model: Any, dtype: torch.dtype) -> Any:
-    """A copy of a model in a dtype."""
+    """Return a copy of a model in a dtype."""
     return copy.deepcopy(model).to(dtype)

@@ -19,15 +19,15 @@ PATHS = ("--results", "--scenes-data", "--features")
 
 @dataclass(frozen=True)
 class Common:
-    """What the shared options say.
+    """The values of the shared options.
 
     Attributes:
         given: all options.
-        quick: True for tiny models and works: whether it runs, not how fast.
+        quick: True for tiny models and workloads, to test that a benchmark runs.
         rounds: measured calls of each side.
         device: "cpu" or "cuda".
-        results: folder of the results.
-        command: how to run it again, without paths.
+        results: folder for the results.
+        command: the command to repeat the run, without paths.
     """
 
     given: argparse.Namespace
@@ -39,14 +39,14 @@ class Common:
 
 
 def parser_of(description: str | None, rounds: int, *, on_gpu: bool = False) -> argparse.ArgumentParser:
-    """A parser with the shared options; --device where the benchmark knows GPUs."""
+    """Make a parser with the shared options; with --device if the benchmark supports GPUs."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a tiny model and little work")
+    parser.add_argument("--quick", action="store_true", help="tiny model and small workload")
     parser.add_argument("--rounds", type=int, help=f"measured rounds ({rounds}; 2 with --quick)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
-    parser.add_argument("--results", type=Path, help="folder of the results")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of torch threads")
+    parser.add_argument("--results", type=Path, help="folder for the results")
     parser.set_defaults(usual_rounds=rounds, device="cpu")
     if on_gpu:
         parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -54,7 +54,7 @@ def parser_of(description: str | None, rounds: int, *, on_gpu: bool = False) -> 
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], script: str) -> Common:
-    """Read the arguments, set the threads, silence transformers' notices, keep compiled code for this run."""
+    """Parse arguments, set the threads, silence transformers, and keep compiled code for this run only."""
     given = parser.parse_args(arguments)
     keep_code_for_now()
     torch.set_num_threads(given.threads)
@@ -71,9 +71,9 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], script: st
 
 
 def keep_code_for_now() -> None:
-    """Keep compiled code, which is of random weights, until this process ends, for those that it starts too.
+    """Cache compiled code, which is for random weights, until this process ends, shared with its children.
 
-    Where the user names a folder, it stays there.
+    A cache folder that the user set is kept.
     """
     if CACHE_VARIABLE not in os.environ:
         folder = TemporaryDirectory(prefix="lxmert-benchmarks-")

@@ -1,24 +1,24 @@
-"""Memory that a process holds, as Linux tells it."""
+"""Memory use of a process, as reported by Linux."""
 
 import re
 from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """The most memory that this program ever held (VmHWM).
+    """Return the peak resident memory of this program (VmHWM).
 
-    Not ru_maxrss: that one also remembers the process that started this program.
+    Not ru_maxrss, which includes the peak of the process that started this program.
     """
     return _status("VmHWM")
 
 
 def now_bytes() -> int:
-    """The memory that this process holds now, shared pages among it (VmRSS)."""
+    """Return the current resident memory of this process, including shared pages (VmRSS)."""
     return _status("VmRSS")
 
 
 def private_bytes() -> int:
-    """The memory that this process shares with no other one and with no file."""
+    """Return the memory that this process shares neither with other processes nor with files."""
     text = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
     return int(re.findall(r"^Private_Dirty:\s+(\d+) kB", text, re.MULTILINE)[0]) * 1024
 

@@ -1,4 +1,4 @@
-"""What a benchmark found, written as Markdown and JSON, and held against its goals."""
+"""Results of a benchmark, written as Markdown and JSON, and compared with its goals."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from measuring.machine import facts
 
 RESULTS = Path(__file__).parents[1] / "results"
 QUICK_RESULTS = Path(__file__).parents[2] / "build" / "benchmarks"
-"""Where tiny runs leave their files: figures of tiny models are no results."""
+"""Folder for the files of quick runs: figures of tiny models are not results."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Goal:
     """One line of the summary.
 
     Attributes:
-        work: what is done.
-        goal: what is wanted, in words.
-        measured: what was found, in words; None where it could not be measured.
-        met: True where it is enough; None where it could not be measured, or nothing is asked.
-        share: of the machine's limit, 0..1; None where it has none.
-        note: what else must be known.
+        work: the workload.
+        goal: the goal, in words.
+        measured: the measurement, in words; None if it could not be measured.
+        met: whether the goal is met; None if it could not be measured, or there is no goal.
+        share: fraction of the machine's limit, 0..1; None if there is no limit.
+        note: additional information.
     """
 
     work: str
@@ -40,9 +40,9 @@ class Table:
     """A table of a result.
 
     Attributes:
-        title: above it.
-        columns: their names; the first is the row's name.
-        rows: as many values each.
+        title: heading above the table.
+        columns: names of the columns; the first column has the names of the rows.
+        rows: as many values as columns each.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Table:
     rows: Sequence[Sequence[object]]
 
     def markdown(self) -> str:
-        """The table, numbers to the right."""
+        """Format the table, with numbers aligned to the right."""
         lines = [f"## {self.title}", "", f"| {' | '.join(self.columns)} |"]
         lines.append("|---|" + "--:|" * (len(self.columns) - 1))
         lines += [f"| {' | '.join(_shown(value) for value in row)} |" for row in self.rows]
@@ -59,18 +59,18 @@ class Table:
 
 @dataclass
 class Result:
-    """All that one benchmark found.
+    """All results of one benchmark.
 
     Attributes:
-        name: of its files.
-        title: of its page.
-        about: what was done, in sentences.
-        command: how to do it again.
+        name: name of its files.
+        title: title of its page.
+        about: description of the work, in sentences.
+        command: command to repeat it.
         tables: the figures.
         goals: lines of the summary.
-        notes: what else must be known.
+        notes: additional information.
         machine: see `machine.facts`.
-        gemm: see `GemmRates.told`; empty where no limit counts.
+        gemm: see `GemmRates.told`; empty if no limit applies.
         settings: sizes and options of the run.
         raw: seconds of every round, by side.
     """
@@ -97,7 +97,7 @@ class Result:
         print(page)
 
     def markdown(self) -> str:
-        """The page."""
+        """Format the page."""
         parts = [f"# {self.title}", f"Command: `{self.command}`", self.about, machine_line(self.machine)]
         parts += [_gemm_line(dtype, rate) for dtype, rate in self.gemm.items()]
         parts += [table.markdown() for table in self.tables]
@@ -107,12 +107,12 @@ class Result:
 
 
 def command_line(script: str, given: Sequence[str], private: Sequence[str]) -> str:
-    """The command as one may repeat it, what follows the options `private` told by their names alone.
+    """Return the command to repeat a run, without the values of the options `private`.
 
     Args:
-        script: the script's name.
+        script: name of the script.
         given: its arguments.
-        private: options whose values are paths of this machine.
+        private: options whose values are local paths.
     """
     shown, hide = [], False
     for part in given:
@@ -128,7 +128,7 @@ def command_line(script: str, given: Sequence[str], private: Sequence[str]) -> s
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
-    """The machine in a sentence."""
+    """Describe the machine in a sentence."""
     units = f" with {', '.join(machine['units'])}" if machine["units"] else ""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     gpu = f"{machine['gpu']} ({machine['gpu_memory_gib']} GiB), " if "gpu" in machine else ""
@@ -141,7 +141,7 @@ def machine_line(machine: Mapping[str, Any]) -> str:
 
 
 def goals_table(goals: Sequence[Goal | Mapping[str, Any]]) -> str:
-    """The lines that a person wants to see first."""
+    """Format the table of goals, which comes first on a page."""
     lines = ["| work | goal | measured | share of the limit | |", "|---|---|---|--:|---|"]
     for goal in goals:
         told = goal if isinstance(goal, Mapping) else asdict(goal)
@@ -155,7 +155,7 @@ def goals_table(goals: Sequence[Goal | Mapping[str, Any]]) -> str:
 
 
 def write_summary(names: Sequence[str], folder: Path) -> None:
-    """One table of all goals, from the JSON files of a folder."""
+    """Write one table of all goals, from the JSON files of a folder."""
     told: list[Mapping[str, Any]] = []
     for name in names:
         path = folder / f"{name}.json"

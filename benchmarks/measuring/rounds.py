@@ -1,4 +1,4 @@
-"""Timing several sides of a comparison in turns, so that whatever else the machine does slows all alike."""
+"""Timing the sides of a comparison in turns, so that other load on the machine affects all equally."""
 
 import gc
 import statistics
@@ -13,12 +13,12 @@ Side = Callable[[], object]
 
 
 def say(text: str) -> None:
-    """A line of progress, on standard error: standard output is for results."""
+    """Print a line of progress to standard error, since standard output is for results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def seconds_of(side: Side, device: str = "cpu") -> float:
-    """The seconds of one call, with all that it started on a GPU."""
+    """Return the seconds of one call, including the work it started on a GPU."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -29,10 +29,10 @@ def seconds_of(side: Side, device: str = "cpu") -> float:
 
 
 def usable(sides: Mapping[str, Callable[..., object]], notes: list[str], *inputs: object) -> dict[str, Any]:
-    """The sides that run, each called once with `inputs`, which also compiles what is to be compiled.
+    """Return the sides that run; each is called once with `inputs`, which also compiles it if applicable.
 
-    A setting that a machine lacks must not cost the other figures: what fails is told in `notes`. The peer's
-    sides must run.
+    A side that fails, for example because the machine lacks support for it, is omitted with a note in
+    `notes`; but the peer's sides must run.
     """
     found = {}
     for name, side in sides.items():
@@ -52,24 +52,24 @@ def usable(sides: Mapping[str, Callable[..., object]], notes: list[str], *inputs
 def in_turns(
     sides: Mapping[str, Side], rounds: int, *, warmups: int = 1, device: str = "cpu", every: int = 1
 ) -> dict[str, list[float]]:
-    """The seconds of each side in each round.
+    """Measure the seconds of each side in each round.
 
-    Each side runs `warmups` times unmeasured first. Every round begins with another side, because the one
-    after a long one finds the processor warmer and the caches fuller.
+    Each side first runs `warmups` times without measurement. Each round begins with another side, because the
+    side before affects the processor's temperature and the caches.
 
     Args:
-        sides: name to what is timed.
-        rounds: measured calls of each.
-        warmups: calls of each beforehand.
+        sides: the calls to time, by name.
+        rounds: measured calls of each side.
+        warmups: unmeasured calls of each side beforehand.
         device: "cuda" waits for the GPU.
-        every: rounds between two lines of progress.
+        every: rounds between lines of progress.
     """
     for name, side in sides.items():
         for _ in range(warmups):
             took = seconds_of(side, device)
         say(f"warmed up: {name}" + (f", {took:.3f} s" if warmups else ""))
     gc.collect()
-    gc.freeze()  # What compilers left behind is large, and would be gone through before each timing.
+    gc.freeze()  # Objects left by compilers are many, and would be traversed before each timing.
     names = list(sides)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
@@ -84,6 +84,6 @@ def in_turns(
 
 
 def ratios(slower: list[float], faster: list[float]) -> tuple[float, float, float]:
-    """How many times as fast one side is: in the medians, in the worst and in the best round."""
+    """Return the speed-up of one side: of the medians, in the worst and in the best round."""
     by_round = [a / b for a, b in zip(slower, faster, strict=True)]
     return statistics.median(slower) / statistics.median(faster), min(by_round), max(by_round)

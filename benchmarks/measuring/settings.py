@@ -1,4 +1,4 @@
-"""The settings in which our models and the peer's answer, by the names that results give them."""
+"""The settings in which our models and the peer's are measured, by their names in the results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,12 +22,12 @@ OURS: Mapping[str, Mapping[str, Any]] = {
 def fast_models(
     model: Any, device: str, *, with_compiled: bool = True
 ) -> tuple[dict[str, FastModel], list[str]]:
-    """Copies of a model in all settings of OURS, and a line for each that is not there.
+    """Make copies of a model in all settings of OURS, and a note for each that is not available.
 
     Args:
         model: a question-answering model, float32.
-        device: where they run.
-        with_compiled: False leaves the compiled ones out.
+        device: the device on which they run.
+        with_compiled: False omits the compiled ones.
     """
     found, notes = {}, []
     for name, options in OURS.items():
@@ -36,18 +36,18 @@ def fast_models(
             continue
         try:
             found[name] = FastModel(copied(model, torch.float32).to(device), **options)
-        except Exception as error:  # A setting that this machine lacks must not cost the other figures.
+        except Exception as error:  # An unsupported setting must not prevent measuring the others.
             notes.append(f"{name}: not measured, {error}")
     return found, notes
 
 
 def dtype_of(side: str) -> str:
-    """The dtype whose limit a side is held against: that of its matrix products; for 8 bits bfloat16."""
+    """Return the dtype whose limit applies to a side: that of its matrix products, bfloat16 for 8 bits."""
     return "float32" if "float32" in side else "bfloat16"
 
 
 def best_side(sides: Mapping[str, Any], device: str) -> str:
-    """Which of our sides `dtype="auto", compiled=True` comes to."""
+    """Return which of our sides `dtype="auto", compiled=True` resolves to."""
     dtype = dtype_name(fast_dtype(torch.device(device)))
     compiled = f"ours, {dtype}, compiled"
     return compiled if compiled in sides else f"ours, {dtype}"

@@ -1,9 +1,9 @@
-"""Questions about images as VQA has them: how long they are, how many to an image, in the caller's order.
+"""Questions about images with the distributions of VQA: lengths, questions per image, and order.
 
-Lengths and questions an image are those of 169 questions in a row of the official VQA v2 validation file
+Lengths and questions per image are those of 169 consecutive questions of the official VQA v2 validation file
 (v2_OpenEnded_mscoco_val2014_questions.json), in word pieces of BERT's uncased vocabulary with [CLS] and
-[SEP]. They are 9.44 word pieces (6.27 words) long on average, 5.45 to an image, and take 94.40 bytes each;
-those of the whole file take 94.46 bytes, and the training split has 443,757 / 82,783 = 5.36 to an image.
+[SEP]. On average they have 9.44 word pieces (6.27 words) and 94.40 bytes, with 5.45 per image; those of the
+whole file have 94.46 bytes, and the training split has 443,757 / 82,783 = 5.36 per image.
 
 Shapes: Q questions, N images, O objects, D width of features, P of positions.
 """
@@ -18,25 +18,25 @@ import torch
 from torch import Tensor
 
 LENGTHS = {6: 3, 7: 26, 8: 32, 9: 30, 10: 33, 11: 26, 12: 10, 13: 3, 14: 2, 16: 2, 17: 1, 18: 1}
-"""Questions by their number of word pieces."""
+"""Number of questions by number of word pieces."""
 QUESTIONS_PER_IMAGE = {3: 18, 4: 3, 5: 3, 6: 1, 7: 1, 8: 1, 10: 1, 11: 1, 22: 1, 24: 1}
-"""Images by their number of questions."""
+"""Number of images by number of questions."""
 
 OBJECTS = 36
 CLS, SEP, FIRST_WORD = 101, 102, 1000
-"""Ids of BERT's vocabulary; from 1000 on come words."""
+"""Ids of BERT's vocabulary; words begin at about 1000."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Questions about images, in the caller's order: all questions of an image in a row, as in VQA's files.
+    """Questions about images, in the caller's order: consecutive for each image, as in VQA's files.
 
     Attributes:
-        token_ids: of each question, with [CLS] and [SEP].
-        images: number of each question's image.
+        token_ids: ids of each question, with [CLS] and [SEP].
+        images: index of each question's image.
         visual_feats: (N, O, D) float32.
         visual_pos: (N, O, P) float32.
-        visual_attention_mask: (N, O) 1 for an object and 0 for padding; None where there is no padding.
+        visual_attention_mask: (N, O) 1 for an object and 0 for padding; None without padding.
     """
 
     token_ids: Sequence[Sequence[int]]
@@ -51,7 +51,7 @@ class Stream:
 
     @property
     def objects(self) -> list[int]:
-        """Objects of each image."""
+        """Number of objects of each image."""
         mask = self.visual_attention_mask
         if mask is None:
             return [self.visual_feats.shape[1]] * len(self.visual_feats)
@@ -59,18 +59,18 @@ class Stream:
 
     @property
     def work(self) -> tuple[list[tuple[int, int]], list[int]]:
-        """What `work.stream_operations` counts: words and image of each question, objects of each image."""
+        """Return arguments for `work.stream_operations`: words and image per question, objects per image."""
         lengths = [len(ids) for ids in self.token_ids]
         return list(zip(lengths, self.images, strict=True)), self.objects
 
 
 def made_stream(config: Any, questions: int, images: int) -> Stream:
-    """Questions of random words about random objects, distinct, with VQA's lengths and questions an image.
+    """Make distinct questions of random words about random objects, with VQA's lengths and numbers per image.
 
     Args:
         config: sizes of vocabulary and features.
-        questions: how many.
-        images: about how many; each has at least one.
+        questions: number of questions.
+        images: approximate number of images; each has at least one question.
     """
     draw = random.Random(0)
     lengths = spread(LENGTHS, questions)
@@ -86,20 +86,20 @@ def made_stream(config: Any, questions: int, images: int) -> Stream:
     return Stream(
         token_ids=[list(ids) for ids in texts],
         images=[image for image, count in enumerate(counts) for _ in range(count)],
-        # Features are averages after a ReLU: not negative.
+        # Features are averages after a ReLU, thus non-negative.
         visual_feats=torch.rand(images, OBJECTS, config.visual_feat_dim, generator=generator),
         visual_pos=torch.rand(images, OBJECTS, config.visual_pos_dim, generator=generator),
     )
 
 
 def spread(histogram: dict[int, int], total: int) -> list[int]:
-    """`total` values in the histogram's proportions, sorted: at even distances in what it was made of."""
+    """Return `total` values in the histogram's proportions, sorted: samples at equal distances from it."""
     values = [value for value, count in sorted(histogram.items()) for _ in range(count)]
     return [values[int((place + 0.5) * len(values) / total)] for place in range(total)]
 
 
 def questions_of_images(questions: int, images: int, draw: random.Random) -> list[int]:
-    """How many questions each image has, in VQA's proportions, `questions` in all."""
+    """Return the number of questions of each image, in VQA's proportions, `questions` in total."""
     counts = spread(QUESTIONS_PER_IMAGE, images)
     draw.shuffle(counts)
     scale = questions / sum(counts)
@@ -108,14 +108,14 @@ def questions_of_images(questions: int, images: int, draw: random.Random) -> lis
 
 
 def scenes_stream(data: Path, features: Path, tokenizer: Any, most_words: int, questions: int) -> Stream:
-    """The first questions of a folder of made scenes' test split, with features from a store.
+    """Read the first questions of the test split of made scenes, with features from a store.
 
     Args:
-        data: folder that `lxmert scenes make` made.
+        data: folder written by `lxmert scenes make`.
         features: feature store of its images.
         tokenizer: the model's.
-        most_words: word pieces the model reads.
-        questions: how many.
+        most_words: maximum number of word pieces of the model.
+        questions: number of questions.
     """
     from lxmert.data.joined_stores import open_stores
     from lxmert.data.region_source import open_regions

@@ -1,9 +1,9 @@
 """Both sides of a training step: forward, backward, clipping and AdamW.
 
-A step of pre-training in all five tasks, or of fine-tuning to answer questions. Ours is the call that our
-trainer makes (scores only where something is labelled); the peer's is what a user of `transformers.Trainer`
-makes. Batch, optimiser, clipping and autocast are the same on both sides: AdamW in one kernel, which is
-`Trainer`'s default too.
+A step of pre-training on all five tasks, or of fine-tuning for question answering. Ours is the call that our
+trainer makes (scores only at labelled positions); the peer's is that of a user of `transformers.Trainer`.
+Batch, optimiser, clipping and autocast are the same on both sides, with fused AdamW, which is also the
+default of `Trainer`.
 
 Shapes: B pairs, W words, O objects.
 """
@@ -28,10 +28,10 @@ from measuring.streams import LENGTHS, OBJECTS, spread
 from measuring.work import Labels
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "visual_feats", "visual_pos")
-"""What a batch has for every task."""
+"""Inputs of a batch for every task."""
 PADDED_WORDS = 20
-"""What users of the original code pad every text to."""
-# Paper, table 1: about a third of the sentences are questions; of those only matched ones have an answer.
+"""Length to which users of the original code pad every text."""
+# Paper, table 1: about a third of the sentences are questions; only matching ones have an answer.
 QUESTIONS = 1 / 3
 IGNORED = -100
 
@@ -41,7 +41,7 @@ class Batch:
     """Sentence-image pairs with the labels of all tasks.
 
     Attributes:
-        inputs: what both models' `forward` takes.
+        inputs: inputs of `forward` of both models.
         pairs: words, objects and labels of each pair, for `work.training_operations`.
     """
 
@@ -50,13 +50,13 @@ class Batch:
 
 
 def made_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
-    """A batch of random pairs; the same one for every `length`.
+    """Make a batch of random pairs, the same for every `length`.
 
     Args:
         config: sizes of vocabulary, classes and features.
-        size: pairs, B.
-        length: pads the words to so many; None to the longest.
-        device: where the tensors go.
+        size: number of pairs B.
+        length: length to which texts are padded; None for the longest.
+        device: device of the tensors.
     """
     tasks, generator = TasksSection(), torch.Generator().manual_seed(0)
     texts, hidden = _texts(config, size, tasks.word_mask_rate)
@@ -66,7 +66,7 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
     ]
     input_ids, mask = padded(texts, device, length)
     matched = torch.rand(size, generator=generator) >= tasks.mismatch_probability
-    # Without any masked word, or any question with an answer, the peer's loss is not a number.
+    # Without any masked word, or any answered question, the peer's loss is NaN.
     matched[0] = True
     asked = matched & (torch.arange(size) < max(1, round(QUESTIONS * size)))
     answers = torch.randint(config.num_qa_labels, (size,), generator=generator).masked_fill(~asked, IGNORED)
@@ -79,17 +79,17 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
         "ans": answers,
         **objects,
     }
-    # With the default recipe all objects are named.
-    told = zip(map(len, texts), hidden, masked.sum(dim=1).tolist(), asked.tolist(), strict=True)
+    # With the default recipe all objects are labelled.
+    counts = zip(map(len, texts), hidden, masked.sum(dim=1).tolist(), asked.tolist(), strict=True)
     pairs = [
         (words, OBJECTS, Labels(sum(row), OBJECTS, count, OBJECTS, is_asked))
-        for words, row, count, is_asked in told
+        for words, row, count, is_asked in counts
     ]
     return Batch(moved(inputs, device), pairs)
 
 
 def answering_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
-    """The texts and images of `made_batch`, each with the class of its answer."""
+    """Make the texts and images of `made_batch`, each with the class of its answer."""
     batch = made_batch(config, size, length=length, device=device)
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(config.num_qa_labels, (size,), generator=generator)
@@ -98,7 +98,7 @@ def answering_batch(config: Any, size: int, *, length: int | None = None, device
 
 
 def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
-    """Token ids of texts with VQA's lengths, and which of them are masked: neither the first nor the last."""
+    """Make token ids of texts with VQA's lengths, and mark those masked: never the first or the last."""
     draw = random.Random(0)
     lengths = spread(LENGTHS, size)
     draw.shuffle(lengths)
@@ -113,7 +113,7 @@ def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], l
 def _objects(
     config: Any, size: int, mask_rate: float, generator: torch.Generator
 ) -> tuple[dict[str, Any], Tensor]:
-    """What the models take for objects, labels among it, and which objects are masked (B, O)."""
+    """Make the models' object inputs, including labels, and a mask of the masked objects (B, O)."""
     shape = (size, OBJECTS)
     features = torch.rand(*shape, config.visual_feat_dim, generator=generator)
     masked = torch.rand(shape, generator=generator) < mask_rate
@@ -131,7 +131,7 @@ def _objects(
 
 
 def moved(value: Any, device: str) -> Any:
-    """A batch's tensors, however nested, on a device."""
+    """Move the tensors of a nested batch to a device."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, tuple):
@@ -142,16 +142,16 @@ def moved(value: Any, device: str) -> Any:
 def our_model(
     config: Any, attention: str | None = None, device: str = "cpu", *, finetuning: bool = False
 ) -> Any:
-    """Our model as the trainer has it on a device, with the kernels that a recipe names or leaves to it."""
+    """Set up our model as the trainer does on a device, with a recipe's attention or the trainer's choice."""
     torch.manual_seed(0)
     model = (LxmertForQuestionAnswering if finetuning else LxmertInPreTraining)(config)
     optimisation = PretrainOptimisationSection(attention=attention)
-    choose_kernels(model, optimisation, on_cpu=device == "cpu")  # A GPU beside it changes nothing.
+    choose_kernels(model, optimisation, on_cpu=device == "cpu")  # even if the machine has a GPU
     return model.train()
 
 
 def peer_model(ours: Any) -> Any:
-    """The peer with our model's weights."""
+    """Make the peer with our model's weights."""
     answers = isinstance(ours, LxmertForQuestionAnswering)
     kind = transformers.LxmertForQuestionAnswering if answers else transformers.LxmertForPreTraining
     return peer_of(ours, kind).train()
@@ -161,8 +161,8 @@ class Step:
     """Training steps of one model.
 
     Args:
-        model: of either side.
-        is_ours: True for ours.
+        model: the model of either side.
+        is_ours: whether it is ours.
         forward: the compiled model, or None.
     """
 
@@ -181,7 +181,7 @@ class Step:
         )
 
     def loss(self, inputs: Mapping[str, Any], dtype: str = "float32") -> Tensor:
-        """The sum of all tasks' losses; products in bfloat16 where wanted."""
+        """Return the sum of all tasks' losses, computed under autocast if `dtype` is bfloat16."""
         device = inputs["input_ids"].device.type
         with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
             if self._is_ours:
@@ -190,7 +190,7 @@ class Step:
             return self._forward(**inputs).loss
 
     def run(self, inputs: Mapping[str, Any], dtype: str = "float32") -> None:
-        """Forward, backward, clipping, and the optimiser's step."""
+        """Run forward, backward, clipping, and the optimiser's step."""
         self.loss(inputs, dtype).backward()
         # As the trainers of both sides choose it.
         is_own = self._is_ours and inputs["input_ids"].device.type == "cpu"
@@ -201,7 +201,7 @@ class Step:
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, biases and normalisations do not; in `Trainer` as in ours."""
+    """Group parameters for weight decay: matrices, but not biases and normalisations, as both trainers do."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [one for one in parameters if one.dim() > 1], "weight_decay": weight_decay},

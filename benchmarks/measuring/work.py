@@ -1,12 +1,14 @@
-"""How many multiply-adds a work really needs, from configuration, lengths, objects and questions an image.
+"""Multiply-adds that a workload requires, from configuration, lengths, objects and questions per image.
 
-Counted are the matrix products of linear layers and attention: the rest is small and no multiplication of
-matrices. What a clever implementation can leave out is left out: padding; for all questions of an image but
-the first, what depends on the image alone (the object-relationship layers, and the projections of objects in
-the first cross-modality layer's attention); in the last cross-modality layer everything but the words' look
-at the objects and the row of [CLS]. Labels that nothing is learned from cost nothing.
+Only the matrix products of linear layers and attention are counted; the rest is small. Computation that an
+optimal implementation can avoid is not counted: padding; for all questions of an image except the first, what
+depends on the image alone (the object-relationship layers, and the projections of objects in the first
+cross-modality layer's attention); in the last cross-modality layer everything except the words' attention to
+the objects and the row of [CLS]. Unlabelled positions cost nothing.
 
-A multiply-add counts as two floating point operations. Shapes: W words, O objects, H hidden.
+A multiply-add counts as two floating point operations.
+
+Shapes: W words, O objects, H hidden.
 """
 
 from collections.abc import Sequence
@@ -20,14 +22,14 @@ _WITHOUT_INPUT_GRADIENT = 2
 
 @dataclass(frozen=True)
 class Labels:
-    """What one sentence-image pair is asked in pre-training.
+    """Numbers of pre-training labels of one sentence-image pair.
 
     Attributes:
         words: masked words.
-        named_objects: objects with a class and an attribute to name.
-        masked_objects: objects with a feature vector to restore.
-        objects: objects that are one or the other.
-        question: True where it is a question with a known answer.
+        named_objects: objects with a class and an attribute to predict.
+        masked_objects: objects with a feature vector to predict.
+        objects: objects that are either.
+        question: whether it is a question with a known answer.
     """
 
     words: int
@@ -38,12 +40,12 @@ class Labels:
 
 
 def stream_operations(config: Any, questions: Sequence[tuple[int, int]], objects: Sequence[int]) -> int:
-    """Floating point operations of answering questions.
+    """Count the floating point operations of answering questions.
 
     Args:
         config: an LxmertConfig with at least one cross-modality layer.
-        questions: for each its words with [CLS] and [SEP], and the number of its image.
-        objects: objects of each image that is asked about.
+        questions: for each question its words, including [CLS] and [SEP], and the index of its image.
+        objects: number of objects of each image with questions.
     """
     asked = {image for _, image in questions}
     needed = sum(image_products(config, objects[image]) for image in asked)
@@ -52,13 +54,13 @@ def stream_operations(config: Any, questions: Sequence[tuple[int, int]], objects
 
 
 def image_products(config: Any, objects: int) -> int:
-    """Multiply-adds that an image needs once, however many questions there are."""
+    """Count the multiply-adds that an image needs once, for any number of questions."""
     encoded = config.r_layers * _layer(config, objects) + _objects_first_projections(config, objects)
     return _embedding(config, objects) + encoded
 
 
 def question_products(config: Any, words: int, objects: int) -> int:
-    """Multiply-adds of one question, its image's own apart."""
+    """Count the multiply-adds of one question, without those of `image_products`."""
     hidden = config.hidden_size
     needed = config.l_layers * _layer(config, words)
     needed += (config.x_layers - 1) * _cross_layer(config, words, objects)
@@ -70,12 +72,14 @@ def question_products(config: Any, words: int, objects: int) -> int:
 
 
 def latency_operations(config: Any, words: int, objects: int) -> int:
-    """Floating point operations of one more question about an image."""
+    """Count the floating point operations of one more question about an image."""
     return 2 * question_products(config, words, objects)
 
 
 def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
-    """Floating point operations of a pre-training step, forward and backward; the optimiser has no products.
+    """Count the floating point operations of a pre-training step, forward and backward.
+
+    The optimiser has no matrix products.
 
     Args:
         config: an LxmertConfig with at least one cross-modality layer and all tasks.
@@ -86,7 +90,7 @@ def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -
         encoded = config.l_layers * _layer(config, words) + config.r_layers * _layer(config, objects)
         encoded += config.x_layers * _cross_layer(config, words, objects)
         heads = labels.words * (hidden * hidden + hidden * config.vocab_size)
-        heads += hidden * hidden + 2 * hidden  # Pooler, and whether text and image match.
+        heads += hidden * hidden + 2 * hidden  # pooler, and the head that matches text and image
         heads += labels.objects * hidden * hidden
         heads += labels.named_objects * hidden * (config.num_object_labels + config.num_attr_labels)
         heads += labels.masked_objects * hidden * config.visual_feat_dim
@@ -96,7 +100,7 @@ def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -
 
 
 def finetuning_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
-    """Floating point operations of a step of fine-tuning to answer questions, as `training_operations`.
+    """Count those of a fine-tuning step for question answering, like `training_operations`.
 
     Args:
         config: an LxmertConfig with at least one cross-modality layer.
@@ -110,29 +114,29 @@ def finetuning_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]])
 
 
 def _trained(config: Any, objects: int, forward: int) -> int:
-    """Multiply-adds forward and backward of an image's embedding and of so many others."""
+    """Count forward and backward multiply-adds: an image's embedding, and `forward` further ones."""
     return _FORWARD_AND_BACKWARD * forward + _WITHOUT_INPUT_GRADIENT * _embedding(config, objects)
 
 
 def _embedding(config: Any, objects: int) -> int:
-    """Projections of an image's features and boxes."""
+    """Count the projections of an image's features and boxes."""
     width: int = config.visual_feat_dim + config.visual_pos_dim
     return objects * width * config.hidden_size
 
 
 def _layer(config: Any, states: int) -> int:
-    """A layer of one modality: self-attention and feed-forward."""
+    """Count a layer of one modality: self-attention and feed-forward."""
     return _attention(config, states, states) + _feed_forward(config, states)
 
 
 def _cross_layer(config: Any, words: int, objects: int) -> int:
-    """A whole cross-modality layer."""
+    """Count a complete cross-modality layer."""
     crossing = _attention(config, words, objects) + _attention(config, objects, words)
     return crossing + _layer(config, words) + _layer(config, objects)
 
 
 def _attention(config: Any, queries: int, keys: int) -> int:
-    """Projections of queries and outputs, of keys and values; scores and mixing."""
+    """Count the projections of queries, outputs, keys and values, the scores, and the weighted sums."""
     hidden = config.hidden_size
     return 2 * (queries + keys) * hidden * hidden + 2 * queries * keys * hidden
 
@@ -142,6 +146,6 @@ def _feed_forward(config: Any, states: int) -> int:
 
 
 def _objects_first_projections(config: Any, objects: int) -> int:
-    """Keys and values of objects, and where words are not the end of it queries, in the first cross layer."""
+    """Count keys and values of objects in the first cross layer, and queries unless it is the last layer."""
     kinds = 3 if config.x_layers > 1 else 2
     return kinds * objects * config.hidden_size * config.hidden_size
