@@ -96,13 +96,13 @@ class LxmertXLayer(GradientCheckpointingLayer):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
-            first_word_only: compute the first word alone and no weights; gives it, (B, 1, H), and the objects
-                as they were.
+            first_word_only: compute only the first word, (B, 1, H), and no weights; objects are returned
+                unchanged.
 
         Returns:
-            words (B, W, H), objects (B, O, H); with `output_attentions` then the weights of words to objects
-            (B, A, W, O); with `output_all_attentions` then also those of objects to words (B, A, O, W), words
-            to words and objects to objects.
+            Words (B, W, H) and objects (B, O, H); with `output_attentions`, then the weights of words to
+            objects (B, A, W, O); with `output_all_attentions`, then also those of objects to words
+            (B, A, O, W), words to words (B, A, W, W) and objects to objects (B, A, O, O).
         """
         if first_word_only:
             words, _ = self.visual_attention(lang_feats, visual_feats, visual_attention_mask)
@@ -136,11 +136,11 @@ class LxmertEncoderOutput(NamedTuple):
     """What LxmertEncoder returns; its first three values are those of `transformers`' encoder.
 
     Attributes:
-        vision: hidden states of the objects, layer by layer, and attention maps of the relationship layers.
-        language: hidden states of the words, layer by layer, and attention maps of the language layers.
+        vision: hidden states of the objects after each layer, and attention maps of the relationship layers.
+        language: hidden states of the words after each layer, and attention maps of the language layers.
         words_to_objects: attention maps of the cross-modality layers, (B, A, W, O) each.
-        language_output: (B, W, H), the words at the end, also when there is no layer.
-        vision_output: (B, O, H), the objects at the end, also when there is no layer.
+        language_output: (B, W, H), the final states of the words, defined even without any layer.
+        vision_output: (B, O, H), the final states of the objects, defined even without any layer.
         objects_to_words: attention maps of the cross-modality layers, (B, A, O, W) each.
         words_to_words: self-attention maps of the cross-modality layers, (B, A, W, W) each.
         objects_to_objects: self-attention maps of the cross-modality layers, (B, A, O, O) each.
@@ -165,7 +165,7 @@ class LxmertEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.visn_fc = LxmertVisualFeatureEncoder(config)
-        # "layer", not "l_layers": the name under which BERT keeps its layers, whose weights can be loaded.
+        # "layer", not "l_layers": BERT's name for its layers, so that BERT weights can be loaded.
         self.layer = nn.ModuleList([LxmertLayer(config) for _ in range(config.l_layers)])
         self.x_layers = nn.ModuleList([LxmertXLayer(config) for _ in range(config.x_layers)])
         self.r_layers = nn.ModuleList([LxmertLayer(config) for _ in range(config.r_layers)])
@@ -184,7 +184,7 @@ class LxmertEncoder(nn.Module):
         words_are_encoded: bool = False,
         output_hidden_states: bool = True,
     ) -> LxmertEncoderOutput:
-        """Encode words and objects, each on their own, then together.
+        """Encode words and objects separately, then jointly.
 
         Args:
             lang_feats: (B, W, H), embedded words.
@@ -194,12 +194,12 @@ class LxmertEncoder(nn.Module):
             visual_attention_mask: additive (B, 1, 1, O), or None.
             output_attentions: return attention maps; by default what the configuration says.
             output_all_attentions: return all attention maps of the cross-modality layers.
-            first_word_only: of the last cross-modality layer compute the first word alone, unless maps are
+            first_word_only: compute only the first word in the last cross-modality layer, unless maps are
                 returned; the words are then (B, 1, H), and the objects those before that layer.
-            object_states: (B, O, H), what `encode_objects` gave, instead of `visual_feats` and `visual_pos`.
-            words_are_encoded: `lang_feats` are what `encode_words` gave.
-            output_hidden_states: False where nobody looks at the states layer by layer; they may be left out
-                then where they take work.
+            object_states: (B, O, H) from `encode_objects`, instead of `visual_feats` and `visual_pos`.
+            words_are_encoded: `lang_feats` come from `encode_words`.
+            output_hidden_states: False if the states after each layer are not used; an encoder may then omit
+                them if they take work.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -252,7 +252,7 @@ class LxmertEncoder(nn.Module):
     def encode_words(
         self, lang_feats: Tensor, lang_attention_mask: Tensor | None = None, output_attentions: bool = False
     ) -> tuple[Tensor, Maps, Maps | None]:
-        """The language layers alone, which no object has a part in.
+        """Run the language layers, which do not depend on objects.
 
         Args:
             lang_feats: see `forward`, as the next two.
@@ -260,7 +260,7 @@ class LxmertEncoder(nn.Module):
             output_attentions: see `forward`.
 
         Returns:
-            the words (B, W, H), the states after each layer, the attention maps or None.
+            The words (B, W, H), the states after each layer, and the attention maps or None.
         """
         return _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
 
@@ -271,7 +271,7 @@ class LxmertEncoder(nn.Module):
         visual_attention_mask: Tensor | None = None,
         output_attentions: bool = False,
     ) -> tuple[Tensor, Maps, Maps | None]:
-        """The object embedding and the relationship layers alone, which no word has a part in.
+        """Run the object embedding and the relationship layers, which do not depend on words.
 
         Args:
             visual_feats: see `forward`, as the next three.
@@ -280,7 +280,7 @@ class LxmertEncoder(nn.Module):
             output_attentions: see `forward`.
 
         Returns:
-            the objects (B, O, H), the states after each layer, the attention maps or None.
+            The objects (B, O, H), the states after each layer, and the attention maps or None.
         """
         objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
         return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
@@ -289,7 +289,7 @@ class LxmertEncoder(nn.Module):
 def _run(
     layers: nn.ModuleList, states: Tensor, mask: Tensor | None, output_attentions: bool
 ) -> tuple[Tensor, Maps, Maps | None]:
-    """Run the layers of one modality: the final states, the states after each layer, the maps or None."""
+    """Run the layers of one modality; return the final states, those after each layer, and maps or None."""
     all_states: Maps = ()
     all_maps: Maps = ()
     for layer in layers:
