@@ -33,7 +33,7 @@ from lxmert.training.running import (
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import PreparedTask, Task
 from lxmert.training.trainer import FinetuneTrainer, figures_of
-from lxmert.vision.build import build_extractor
+from lxmert.vision.build import needs_boxes
 
 # With BERT's vocabulary hardly any English word piece is unknown, but more than half in Russian or Japanese.
 _MUCH_UNKNOWN = 1 / 3
@@ -165,7 +165,7 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
     if data.stores:
         look_up(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
     elif data.extractor is not None:
-        files = examples.image_files(with_boxes=build_extractor(data.extractor).needs_boxes)
+        files = examples.image_files(with_boxes=needs_boxes(data.extractor))
         require_files(files, f"images of the split {data.test_split}")
 
 

@@ -5,7 +5,7 @@ given boxes need neither the detectors nor `transformers`.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
@@ -47,6 +47,16 @@ def check_description(spec: Mapping[str, Any]) -> None:
     _maker(spec, _EXTRACTORS, "extractor")
 
 
+def needs_boxes(spec: Mapping[str, Any]) -> bool:
+    """Whether the extractor of a description only describes given boxes; without making it.
+
+    Raises:
+        ConfigurationError: unknown kind, or settings that are unknown or missing.
+    """
+    maker, _ = _maker(spec, _EXTRACTORS, "extractor")
+    return bool(maker.needs_boxes)
+
+
 def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
     """Make the box encoder that `spec` describes; see `build_extractor`."""
     encoder: BoxEncoder = _build(spec, _ENCODERS, "encoder")
@@ -60,7 +70,7 @@ def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
     return maker(**settings)
 
 
-def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Any, dict[str, Any]]:
     """Return the class that a description names, and the arguments to call it with."""
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
@@ -70,7 +80,7 @@ def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Callable[..
         raise ConfigurationError(
             f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(makers))}"
         )
-    maker: Callable[..., Any] = resolve_name(makers[kind])
+    maker = resolve_name(makers[kind])
     parameters = inspect.signature(maker).parameters
     unknown = sorted(settings.keys() - parameters.keys(), key=str)
     missing = sorted(
