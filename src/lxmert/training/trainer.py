@@ -18,7 +18,7 @@ from lxmert.training.optimising import GlobalBatchTrainer
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
-from lxmert.training.sampling import ShuffledSampler
+from lxmert.training.sampling import ShuffledSampler, batches_by_length
 from lxmert.training.tasks import PreparedTask
 
 # The losses of the tasks' heads; others are means over objects.
@@ -111,9 +111,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
 
     def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """This process's share of the batches, with the indices of their examples."""
-        # Similar lengths together need less padding.
-        order = torch.argsort(torch.tensor(self._prepared.validation.lengths), stable=True)
-        batches = [rows.tolist() for rows in order.split(self.args.per_device_eval_batch_size)]
+        batches = batches_by_length(self._prepared.validation.lengths, self.args.per_device_eval_batch_size)
         own_batches = batches[self.args.process_index :: self.args.world_size]
         loader = DataLoader(
             self._prepared.validation,

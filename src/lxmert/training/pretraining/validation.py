@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lxmert.data.pretraining_batches import PretrainingDataset
+from lxmert.training.sampling import batches_by_length
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,13 @@ class ValidationData:
 
     def batches(self, rank: int = 0, ranks: int = 1) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """This process's batches: the examples' indices in the data set (B,), and the batch."""
-        lengths = torch.tensor(self.dataset.lengths)
-        # Similar lengths together need less padding.
-        parts = torch.argsort(lengths, stable=True).split(self.batch_size)[rank::ranks]
+        parts = batches_by_length(self.dataset.lengths, self.batch_size)[rank::ranks]
         loader = DataLoader(
             self.dataset,
-            batch_sampler=[part.tolist() for part in parts],
+            batch_sampler=parts,
             collate_fn=self.collate,
             num_workers=self.loader_processes,
             # Its own generator, so that validation does not affect the random numbers of training.
             generator=torch.Generator().manual_seed(0),
         )
-        yield from zip(parts, loader, strict=True)
+        yield from zip(map(torch.tensor, parts), loader, strict=True)
