@@ -43,27 +43,47 @@ class PackedEncoder(LxmertEncoder):
         visual_feats: Tensor | None,
         visual_pos: Tensor | None,
         visual_attention_mask: Tensor | None = None,
-        *options: Any,
-        **named_options: Any,
+        output_attentions: bool | None = None,
+        output_all_attentions: bool = False,
+        first_word_only: bool = False,
+        object_states: Tensor | None = None,
+        words_are_encoded: bool = False,
+        output_hidden_states: bool = True,
     ) -> LxmertEncoderOutput:
         """See `LxmertEncoder.forward`."""
-        known = {name: named_options.pop(name) for name in _Pass.OPTIONS if name in named_options}
-        # By identity: states of objects are asked for too, and a tensor has no truth of its own.
-        asks_more = any(
-            asked is not None and asked is not False for asked in (*options, *named_options.values())
-        )
-        if visual_feats is not None and visual_pos is not None and not asks_more and self._may_pack():
+        has_maps = output_attentions or output_all_attentions
+        is_encoded = words_are_encoded or object_states is not None
+        may_pack = not (has_maps or is_encoded) and self._may_pack()
+        if visual_feats is not None and visual_pos is not None and may_pack:
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
             multiple = ROWS_MULTIPLE if dtype == torch.bfloat16 else 1
             words = Rows(lang_attention_mask, len(lang_feats), lang_feats.shape[1], multiple)
             objects = Rows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
             if words.have_first and objects.have_any:
+                one_pass = _Pass(
+                    self,
+                    dtype,
+                    words,
+                    objects,
+                    first_word_only=first_word_only,
+                    by_layer=output_hidden_states,
+                )
                 with torch.autocast("cpu", enabled=False):
-                    one_pass = _Pass(self, dtype, words, objects, **known)
                     return one_pass.run(lang_feats, visual_feats, visual_pos)
-        given = (lang_feats, lang_attention_mask, visual_feats, visual_pos, visual_attention_mask)
-        return super().forward(*given, *options, **(named_options | known))
+        return super().forward(
+            lang_feats,
+            lang_attention_mask,
+            visual_feats,
+            visual_pos,
+            visual_attention_mask,
+            output_attentions,
+            output_all_attentions,
+            first_word_only,
+            object_states,
+            words_are_encoded,
+            output_hidden_states,
+        )
 
     def _may_pack(self) -> bool:
         if not self.training or torch.compiler.is_compiling():
@@ -92,14 +112,9 @@ class _Pass:
         dtype: of matrix products.
         words: rows of the texts.
         objects: rows of the images.
-        first_word_only: see `LxmertEncoder.forward`, as the next.
-        output_hidden_states: True gives the states after each layer too.
-
-    Attributes:
-        OPTIONS: names of the last two.
+        first_word_only: see `LxmertEncoder.forward`.
+        by_layer: True gives the states after each layer too.
     """
-
-    OPTIONS = ("first_word_only", "output_hidden_states")
 
     def __init__(
         self,
@@ -109,7 +124,7 @@ class _Pass:
         objects: Rows,
         *,
         first_word_only: bool = False,
-        output_hidden_states: bool = True,
+        by_layer: bool = True,
     ) -> None:
         self._encoder = encoder
         # Of states between layers, as autocast keeps them too.
@@ -119,7 +134,7 @@ class _Pass:
         self._objects = objects
         self._first = Rows(None, words.shape[0], 1)
         self._first_word_only = first_word_only
-        self._by_layer = output_hidden_states
+        self._by_layer = by_layer
 
     def run(self, words: Tensor, features: Tensor, boxes: Tensor) -> LxmertEncoderOutput:
         """Words (B, W, H), object features (B, O, D) and boxes (B, O, 4) to what the encoder returns."""
