@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from measuring.gemm import GemmRates
 from measuring.machine import facts
-from measuring.models import VQA_ANSWERS, config_of
+from measuring.models import DTYPES, VQA_ANSWERS, config_of
 from measuring.options import parsed, parser_of
 from measuring.results import Goal, Result, Table
 from measuring.rounds import Side, in_turns, ratios, usable
@@ -30,7 +30,6 @@ from measuring.work import finetuning_operations, training_operations
 from lxmert.training.cpu.memory import keep_freed_memory
 
 ROUNDS = 5
-DTYPES = ("float32", "bfloat16")
 MEMORY_VARIABLES = ("GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE")
 """Memory settings that a user may set in addition; they apply to both sides."""
 DYNAMIC, FIXED = "padded to the longest", f"padded to {PADDED_WORDS}"

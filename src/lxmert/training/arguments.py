@@ -115,6 +115,12 @@ def training_arguments(
         log_level_replica="error",
         ddp_find_unused_parameters=leaves_weights_unused,
     )
+    _set_what_the_machine_decides(arguments, optimisation)
+    return arguments
+
+
+def _set_what_the_machine_decides(arguments: TrainingArguments, optimisation: LoopSection) -> None:
+    """Set what the Trainer would take from the launcher or the machine, whatever the recipe says."""
     if optimisation.precision == "float32":
         # Otherwise `accelerate launch` may be configured for half precision, whatever the recipe says.
         arguments.mixed_precision = "no"
@@ -125,4 +131,3 @@ def training_arguments(
     if arguments.device.type == "cpu":
         # Several processes have "cpu:0" here, onto which transformers 5.6 cannot load a checkpoint.
         vars(arguments)["_setup_devices"] = torch.device("cpu")
-    return arguments
