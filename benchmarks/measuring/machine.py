@@ -48,16 +48,19 @@ def versions() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Return the processor's model, as reported by Linux."""
-    match = re.search(r"^model name\s*:\s*(.+)$", _processor_file(), re.MULTILINE)
-    return match[1].strip() if match else platform.processor() or platform.machine()
+    """Return the processor's name as reported by Linux, with its family and model: some names lack a number."""
+    name = _reported("model name") or platform.processor() or platform.machine()
+    family, model = _reported("cpu family"), _reported("model")
+    return f"{name} (family {family}, model {model})" if family and model else name
 
 
 def _processor_flags() -> set[str]:
-    match = re.search(r"^flags\s*:\s*(.+)$", _processor_file(), re.MULTILINE)
-    return set(match[1].split()) if match else set()
+    return set(_reported("flags").split())
 
 
-def _processor_file() -> str:
+def _reported(entry: str) -> str:
+    """Return an entry about the first processor, or nothing where Linux does not report it."""
     path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    match = re.search(rf"^{entry}[ \t]*:[ \t]*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""

@@ -177,9 +177,12 @@ def write_summary(names: Sequence[str], folder: Path) -> None:
 
 
 def _gemm_line(dtype: str, rate: Mapping[str, Any]) -> str:
+    best = {name: max(rates.values()) for name, rates in rate["all_gflops"].items()}
+    others = "".join(f"; {name} {most:,.0f}" for name, most in best.items() if name != rate["product"])
     return (
-        f"Limit in {dtype}: {rate['limit_gflops']:,.0f} GFLOP/s, the rate of `torch.nn.functional.linear` at "
-        f"{rate['shape']}, the best of {len(rate['all_gflops'])} shapes, in the same run."
+        f"Limit in {dtype}: {rate['limit_gflops']:,.0f} GFLOP/s, the rate of {rate['product']} at "
+        f"{rate['shape']}, the best of {len(rate['all_gflops'][rate['product']])} shapes, in the same run"
+        f"{others}."
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lxmert.answers import Answer, check_finite
+from lxmert.cpu import fast_products
 from lxmert.errors import ConfigurationError, InputError
 from lxmert.inference.int8 import is_int8
 from lxmert.inference.predictor import QUESTIONS_PER_BATCH, LxmertPredictor
@@ -103,6 +104,7 @@ class Case:
         self.answer = Answer(answers[label], float(probabilities[label]), label)
 
     @torch.no_grad()
+    @fast_products()
     def probabilities_without(self, words: Tensor, objects: Tensor) -> Tensor:
         """Return the probabilities of all answers with some words and objects removed.
 

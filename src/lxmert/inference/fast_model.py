@@ -4,13 +4,14 @@ Shapes: B examples, N images, W words, O objects, H hidden, C classes, D feature
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
-from lxmert.cpu import has_amx, has_bfloat16
+from lxmert.cpu import fast_products, has_amx, has_bfloat16
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.int8 import check_int8, is_int8, quantize
@@ -121,7 +122,8 @@ class FastModel:
         if self.compiled:
             check_objects(self.model.config, None, visual_feats, visual_pos, mask)
             mask = _mask(mask, visual_feats)
-        return self._encode_objects(visual_feats.to(dtype), visual_pos.to(dtype), mask)
+        with self._products():
+            return self._encode_objects(visual_feats.to(dtype), visual_pos.to(dtype), mask)
 
     @torch.no_grad()
     def encode_words(
@@ -147,7 +149,8 @@ class FastModel:
             mask = _mask(mask, input_ids[..., None])
             input_ids = input_ids.long()
             segments = torch.zeros_like(input_ids) if segments is None else segments.long()
-        return self._encode_words(input_ids, mask, segments)
+        with self._products():
+            return self._encode_words(input_ids, mask, segments)
 
     @torch.no_grad()
     def scores(
@@ -176,7 +179,12 @@ class FastModel:
         check_encoded(self.model.config, self.model.dtype, words, objects, _images_axis(self.model))
         if self.compiled:
             words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
-        return self._score(word_states, words_mask, object_states, objects_mask)
+        with self._products():
+            return self._score(word_states, words_mask, object_states, objects_mask)
+
+    def _products(self) -> AbstractContextManager[None]:
+        """Return the context to compute in; compiled code chooses its own products."""
+        return nullcontext() if self.compiled else fast_products()
 
     def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config

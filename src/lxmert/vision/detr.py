@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lxmert.cpu import fast_products
 from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError, first_line
 from lxmert.faults import is_whole
 from lxmert.vision.foreign_models import (
@@ -195,7 +196,7 @@ class TransformersDetector:
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
         parameter = next(self.model.parameters())
-        with one_line_running(self.model, (pixels.shape[2], pixels.shape[3])):
+        with one_line_running(self.model, (pixels.shape[2], pixels.shape[3])), fast_products():
             outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
         fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
         if any(field is None for field in fields):

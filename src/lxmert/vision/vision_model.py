@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lxmert.cpu import fast_products
 from lxmert.errors import ConfigurationError, WeightsError, first_line
 from lxmert.faults import is_whole
 from lxmert.vision.foreign_models import (
@@ -133,7 +134,7 @@ class VisionModel:
         inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
         if size_hw != (self.native_side_px,) * 2 and self._interpolates_positions():
             inputs["interpolate_pos_encoding"] = True
-        with one_line_running(self.model, size_hw):
+        with one_line_running(self.model, size_hw), fast_products():
             outputs = self.model(**inputs)
         maps = getattr(outputs, "feature_maps", None)
         return maps[-1] if maps else outputs.last_hidden_state

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lxmert.cpu import onednn_linear
 from lxmert.training.cpu import products
 from lxmert.training.cpu.products import linear, product
 
@@ -53,6 +54,27 @@ def test_products_in_bfloat16_leave_gradients_of_weights_in_float32() -> None:
     torch.testing.assert_close(layer.bias.grad, torch.full((3,), 9.0))
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
+def test_gradients_by_onednn_are_those_by_mkl(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(6)
+    # Small integers: exact in float32, and so are their sums.
+    values = torch.randint(-3, 4, (9, 5), generator=generator).float().requires_grad_()
+    factors = torch.randint(-3, 4, (9, 7), generator=generator).float()
+    layer = nn.Linear(5, 7)
+    nn.init.constant_(layer.weight, 2)
+    calls = []
+    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(
+        products, "onednn_linear", lambda *given: calls.append(given) or onednn_linear(*given)
+    )
+    (linear(values, layer) * factors).sum().backward()
+    assert len(calls) == 3, "forward, and the gradients of values and weights"
+    assert layer.weight.grad is not None
+    assert values.grad is not None
+    assert torch.equal(layer.weight.grad, factors.t() @ values.detach())
+    assert torch.equal(values.grad, factors @ layer.weight.detach())
+
+
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "has_amx", lambda: True)
@@ -75,13 +97,12 @@ def test_products_of_onednn_are_those_of_mkl_whatever_the_strides(monkeypatch: p
     bias = torch.arange(7)
     expected = left @ right + bias
     calls = []
-    onednn_product = products._onednn_product
 
     def noted(*values: Tensor | None) -> Tensor:
         calls.append(values)
-        return onednn_product(*values)  # type: ignore[arg-type]
+        return onednn_linear(*values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(products, "_onednn_product", noted)
+    monkeypatch.setattr(products, "onednn_linear", noted)
     monkeypatch.setattr(products, "prefers_onednn", lambda: True)
     for one in (left, left.t().contiguous().t()):
         for other in (right, right.t().contiguous().t()):

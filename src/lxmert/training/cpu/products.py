@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 
-from lxmert.cpu import has_amx, prefers_onednn
+from lxmert.cpu import has_amx, onednn_linear, prefers_onednn
 
 ROWS_MULTIPLE = 32
 """Gradients of weights are sums over rows, of which a matrix unit processes 32 in bfloat16 at a time."""
@@ -61,9 +61,16 @@ class _Linear(torch.autograd.Function):
         if ctx.after_gelu and values_gradient is not None:
             values_gradient = torch.ops.aten.gelu_backward(values_gradient, values)
         inputs = gelu(values) if ctx.after_gelu else values
-        weight_parts = gradient.t().mm(inputs).split(ctx.sizes)
+        weight_parts = _weight_gradient(gradient, inputs).split(ctx.sizes)
         bias_parts = gradient.sum(dim=0).split(ctx.sizes)
         return None, None, values_gradient, *(part.to(ctx.dtype) for part in (*weight_parts, *bias_parts))
+
+
+def _weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
+    """(N, U) and (N, I) -> (U, I)."""
+    if inputs.dtype == torch.float32 and prefers_onednn():
+        return onednn_linear(gradient.t(), inputs.t())
+    return gradient.t().mm(inputs)
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -88,7 +95,7 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         (N, U).
     """
     if left.dtype == torch.float32 and prefers_onednn():
-        return _onednn_product(left, right, bias)
+        return onednn_linear(left, right.t(), bias)
     rows, columns = left.shape[0], right.shape[1]
     is_slow = left.dtype == torch.bfloat16 and rows in _SLOW_ROWS and columns <= _SLOW_COLUMNS
     if not (is_slow and has_amx()):
@@ -99,10 +106,4 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
             torch.mm(piece, right, out=place)
         else:
             torch.addmm(bias, piece, right, out=place)
-    return result
-
-
-def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
-    """As `product`, in float32, by the operation that torch's compiler uses for a linear layer."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
     return result

@@ -1,0 +1,146 @@
+"""oneDNN's products in place of torch's: the same results, and only where they can be used."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
+
+from lxmert import LxmertForQuestionAnswering, LxmertPredictor, cpu
+from lxmert.cpu import fast_products, onednn_linear
+from lxmert.explain.case import Case
+from lxmert.inference.fast_model import FastModel
+from lxmert.scenes import sample
+from lxmert.vision.detr import TransformersDetector
+from lxmert.vision.vision_model import VisionModel
+from tests.inference.adapters import add_adapters
+from tests.model.small import inputs, small_config
+from tests.vision.small_detectors import small_detector, small_processor
+
+Shapes = list[tuple[int, ...]]
+
+
+@pytest.fixture
+def shapes_at_onednn(monkeypatch: pytest.MonkeyPatch) -> Shapes:
+    """The shapes of the rows that oneDNN multiplied so far, on a processor that prefers it."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("torch has no oneDNN here")
+    shapes: Shapes = []
+
+    def noted(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        shapes.append(tuple(values.shape))
+        return onednn_linear(values, weight, bias)
+
+    monkeypatch.setattr(cpu, "onednn_linear", noted)
+    monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
+    return shapes
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("rows", [(), (7,), (2, 3), (4, 0)])
+@torch.no_grad()
+def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], with_bias: bool) -> None:
+    # Small integers: exact in float32, and so are their sums.
+    layer = nn.Linear(5, 3, bias=with_bias)
+    for parameter in layer.parameters():
+        parameter.copy_(torch.arange(parameter.numel()).view_as(parameter))
+    values = torch.arange(-9.0, 31.0)[: 5 * int(torch.tensor(rows).prod())].view(*rows, 5)
+    expected = layer(values)
+    with fast_products():
+        assert torch.equal(layer(values), expected)
+    assert shapes_at_onednn == [(*rows, 5)]
+    layer(values)
+    assert len(shapes_at_onednn) == 1, "only inside the context"
+
+
+def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
+    torch.manual_seed(3)
+    model = LxmertForQuestionAnswering(small_config()).eval()
+    add_adapters(model)
+    with torch.no_grad():
+        with torch.profiler.profile() as profile:
+            expected = model(**inputs()).question_answering_score
+        with fast_products():
+            scores = model(**inputs()).question_answering_score
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
+    products = [event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm")]
+    assert len(shapes_at_onednn) == sum(products)
+
+
+class _Marked(Tensor):
+    """A tensor with its own operations, as those of quantised weights."""
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        pytest.param(lambda layer: layer.bfloat16(), id="bfloat16"),
+        pytest.param(lambda layer: layer.double(), id="float64"),
+        pytest.param(lambda layer: layer.to("meta"), id="other device"),
+    ],
+)
+def test_what_onednn_does_not_compute_is_left_to_torch(
+    shapes_at_onednn: Shapes, cast: Callable[[nn.Linear], nn.Linear]
+) -> None:
+    layer = cast(nn.Linear(5, 3))
+    values = torch.ones(2, 5, dtype=layer.weight.dtype, device=layer.weight.device)
+    with torch.no_grad(), fast_products():
+        assert layer(values).dtype == values.dtype
+    assert shapes_at_onednn == []
+
+
+def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_onednn: Shapes) -> None:
+    layer = nn.Linear(5, 3)
+    values = torch.ones(2, 5)
+    with fast_products():
+        layer(values).sum().backward()
+        assert layer.weight.grad is not None
+        with torch.no_grad():
+            with torch.autocast("cpu", torch.bfloat16):
+                assert layer(values).dtype == torch.bfloat16
+            assert isinstance(layer(values.as_subclass(_Marked)), _Marked)
+            with pytest.raises(RuntimeError, match="dtype"):
+                layer(values.double())
+    assert shapes_at_onednn == []
+
+
+def test_torchs_products_are_used_unless_onednns_are_faster(
+    shapes_at_onednn: Shapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "prefers_onednn", lambda: False)
+    with torch.no_grad(), fast_products():
+        nn.Linear(5, 3)(torch.ones(2, 5))
+    assert shapes_at_onednn == []
+
+
+def _answer() -> None:
+    FastModel(LxmertForQuestionAnswering(small_config())).encode_words(inputs()["input_ids"])
+
+
+def _look_by_a_vision_model() -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    VisionModel(ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8)))(torch.rand(1, 3, 16, 16))
+
+
+def _look_by_a_detector() -> None:
+    image = Image.new("RGB", (40, 30))
+    TransformersDetector(small_detector(), image_processor=small_processor())(image)
+
+
+@pytest.mark.parametrize("use", [_answer, _look_by_a_vision_model, _look_by_a_detector])
+def test_models_that_are_not_compiled_use_them(shapes_at_onednn: Shapes, use: Callable[[], None]) -> None:
+    use()
+    assert shapes_at_onednn
+
+
+def test_explanations_use_them(shapes_at_onednn: Shapes) -> None:
+    predictor = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="float32")
+    picture, scene, questions = sample(11, 0, questions=1)
+    case = Case(predictor, predictor.regions(picture, scene.boxes_xyxy_px()), questions[0].text, None)
+    shapes_at_onednn.clear()
+    case.probabilities_without(
+        *(torch.zeros(3, len(part), dtype=torch.bool) for part in (case.words, scene.boxes_xyxy_px()))
+    )
+    assert {shape[0] for shape in shapes_at_onednn} >= {3}
