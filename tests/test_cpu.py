@@ -135,6 +135,17 @@ def test_models_that_are_not_compiled_use_them(shapes_at_onednn: Shapes, use: Ca
     assert shapes_at_onednn
 
 
+@pytest.mark.parametrize(("dtype", "compiled"), [("bfloat16", False), ("float32", True)])
+def test_models_that_gain_nothing_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, compiled: bool
+) -> None:
+    monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(cpu, "_OnednnProducts", lambda: pytest.fail("used"))
+    fast = FastModel(LxmertForQuestionAnswering(small_config()), dtype=dtype, compiled=compiled)
+    monkeypatch.setattr(fast, "_encode_words", lambda input_ids, *_: input_ids)  # Compiling takes long.
+    fast.encode_words(inputs()["input_ids"])
+
+
 def test_explanations_use_them(shapes_at_onednn: Shapes) -> None:
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu", dtype="float32")
     picture, scene, questions = sample(11, 0, questions=1)

@@ -2,7 +2,7 @@
 
 Measured on the shapes of LXMERT's layers: rows (words or objects of a batch) times 768 × 3072, 3072 × 768 and
 768 × 768, with `torch.nn.functional.linear` and, on a CPU, with oneDNN on weights in its own layout, which
-compiled models use. The limit of a dtype is the best of these rates, each the median over the rounds of the run.
+compiled models use. The limit of a dtype is the best of these rates, each a median over the rounds.
 """
 
 import statistics

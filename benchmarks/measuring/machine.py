@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def processor_name() -> str:
-    """Return the processor's name as reported by Linux, with its family and model: some names lack a number."""
+    """Return the processor's name, with its family and model, since some names have no number."""
     name = _reported("model name") or platform.processor() or platform.machine()
     family, model = _reported("cpu family"), _reported("model")
     return f"{name} (family {family}, model {model})" if family and model else name

@@ -1,9 +1,11 @@
 """A model's name: the embedded one, a folder, a hub name; anything else is one clear error."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from lxmert import LxmertProcessor
 from lxmert.errors import WeightsError
 from lxmert.inference.models import embedded_model_folder, locate_model
 
@@ -37,3 +39,16 @@ def test_a_file_is_pointed_to_convert(tmp_path: Path) -> None:
     file.write_bytes(b"")
     with pytest.raises(WeightsError, match="lxmert convert"):
         locate_model(file)
+
+
+def test_the_embedded_processor_is_stored_as_a_saved_one(tmp_path: Path) -> None:
+    """With the identity of its detector, by which features are recognised without building it."""
+    processor = LxmertProcessor.from_pretrained(embedded_model_folder())
+    assert processor.extractor is not None
+    processor.save_pretrained(tmp_path)
+    stored, saved = (
+        json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
+        for folder in (embedded_model_folder(), tmp_path)
+    )
+    assert "extractor_identity" in stored
+    assert stored == saved
