@@ -21,6 +21,8 @@ from tests.vision.small_detectors import small_detector, small_processor
 
 Shapes = list[tuple[int, ...]]
 
+FLOAT32 = nn.Linear(1, 1)
+
 
 @pytest.fixture
 def shapes_at_onednn(monkeypatch: pytest.MonkeyPatch) -> Shapes:
@@ -48,7 +50,7 @@ def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], wi
         parameter.copy_(torch.arange(parameter.numel()).view_as(parameter))
     values = torch.arange(-9.0, 31.0)[: 5 * int(torch.tensor(rows).prod())].view(*rows, 5)
     expected = layer(values)
-    with fast_products():
+    with fast_products(layer):
         assert torch.equal(layer(values), expected)
     assert shapes_at_onednn == [(*rows, 5)]
     layer(values)
@@ -62,7 +64,7 @@ def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
     with torch.no_grad():
         with torch.profiler.profile() as profile:
             expected = model(**inputs()).question_answering_score
-        with fast_products():
+        with fast_products(model):
             scores = model(**inputs()).question_answering_score
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
     products = [event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm")]
@@ -86,7 +88,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch(
 ) -> None:
     layer = cast(nn.Linear(5, 3))
     values = torch.ones(2, 5, dtype=layer.weight.dtype, device=layer.weight.device)
-    with torch.no_grad(), fast_products():
+    with torch.no_grad(), fast_products(FLOAT32):
         assert layer(values).dtype == values.dtype
     assert shapes_at_onednn == []
 
@@ -94,7 +96,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch(
 def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_onednn: Shapes) -> None:
     layer = nn.Linear(5, 3)
     values = torch.ones(2, 5)
-    with fast_products():
+    with fast_products(layer):
         layer(values).sum().backward()
         assert layer.weight.grad is not None
         with torch.no_grad():
@@ -110,7 +112,7 @@ def test_torchs_products_are_used_unless_onednns_are_faster(
     shapes_at_onednn: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: False)
-    with torch.no_grad(), fast_products():
+    with torch.no_grad(), fast_products(FLOAT32):
         nn.Linear(5, 3)(torch.ones(2, 5))
     assert shapes_at_onednn == []
 
@@ -135,13 +137,18 @@ def test_models_that_are_not_compiled_use_them(shapes_at_onednn: Shapes, use: Ca
     assert shapes_at_onednn
 
 
-@pytest.mark.parametrize(("dtype", "compiled"), [("bfloat16", False), ("float32", True)])
-def test_models_that_gain_nothing_are_left_alone(
-    monkeypatch: pytest.MonkeyPatch, dtype: str, compiled: bool
-) -> None:
+@pytest.mark.parametrize("model", [nn.Linear(1, 1).bfloat16(), nn.Linear(1, 1, device="meta")])
+def test_models_that_gain_nothing_are_left_alone(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
     monkeypatch.setattr(cpu, "_OnednnProducts", lambda: pytest.fail("used"))
-    fast = FastModel(LxmertForQuestionAnswering(small_config()), dtype=dtype, compiled=compiled)
+    with fast_products(model):
+        pass
+
+
+def test_compiled_models_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(cpu, "_OnednnProducts", lambda: pytest.fail("used"))
+    fast = FastModel(LxmertForQuestionAnswering(small_config()), compiled=True)
     monkeypatch.setattr(fast, "_encode_words", lambda input_ids, *_: input_ids)  # Compiling takes long.
     fast.encode_words(inputs()["input_ids"])
 

@@ -104,7 +104,6 @@ class Case:
         self.answer = Answer(answers[label], float(probabilities[label]), label)
 
     @torch.no_grad()
-    @fast_products()
     def probabilities_without(self, words: Tensor, objects: Tensor) -> Tensor:
         """Return the probabilities of all answers with some words and objects removed.
 
@@ -140,7 +139,8 @@ class Case:
         inputs["visual_attention_mask"][:, : self.objects] *= remaining
         for name in ("visual_feats", "visual_pos"):
             inputs[name][:, : self.objects] *= remaining[..., None]
-        scores = self._model(**inputs, return_dict=True).question_answering_score.float().cpu()
+        with fast_products(self._model):
+            scores = self._model(**inputs, return_dict=True).question_answering_score.float().cpu()
         check_finite(scores)
         return scores.softmax(dim=-1)
 

@@ -183,9 +183,8 @@ class FastModel:
             return self._score(word_states, words_mask, object_states, objects_mask)
 
     def _products(self) -> AbstractContextManager[None]:
-        """Return the context to compute in; only float32 gains, and compiled code has its own products."""
-        gains = self.model.dtype == torch.float32 and not self.compiled
-        return fast_products() if gains else nullcontext()
+        """Return the context to compute in; compiled code has its own products."""
+        return nullcontext() if self.compiled else fast_products(self.model)
 
     def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config

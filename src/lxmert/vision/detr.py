@@ -196,7 +196,8 @@ class TransformersDetector:
     def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
         parameter = next(self.model.parameters())
-        with one_line_running(self.model, (pixels.shape[2], pixels.shape[3])), fast_products():
+        size_hw = (pixels.shape[2], pixels.shape[3])
+        with one_line_running(self.model, size_hw), fast_products(self.model):
             outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
         fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
         if any(field is None for field in fields):

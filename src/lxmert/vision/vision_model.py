@@ -134,7 +134,7 @@ class VisionModel:
         inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
         if size_hw != (self.native_side_px,) * 2 and self._interpolates_positions():
             inputs["interpolate_pos_encoding"] = True
-        with one_line_running(self.model, size_hw), fast_products():
+        with one_line_running(self.model, size_hw), fast_products(self.model):
             outputs = self.model(**inputs)
         maps = getattr(outputs, "feature_maps", None)
         return maps[-1] if maps else outputs.last_hidden_state
