@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers import ViTConfig, ViTModel
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor, cpu
@@ -21,7 +22,7 @@ from tests.vision.small_detectors import small_detector, small_processor
 
 Shapes = list[tuple[int, ...]]
 
-FLOAT32 = nn.Linear(1, 1)
+A_FLOAT32_LAYER = nn.Linear(1, 1)
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def shapes_at_onednn(monkeypatch: pytest.MonkeyPatch) -> Shapes:
         pytest.skip("torch has no oneDNN here")
     shapes: Shapes = []
 
-    def noted(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        shapes.append(tuple(values.shape))
-        return onednn_linear(values, weight, bias)
+    def noted(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        shapes.append(tuple(input.shape))
+        return onednn_linear(input, weight, bias)
 
     monkeypatch.setattr(cpu, "onednn_linear", noted)
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
@@ -52,9 +53,11 @@ def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], wi
     expected = layer(values)
     with fast_products(layer):
         assert torch.equal(layer(values), expected)
-    assert shapes_at_onednn == [(*rows, 5)]
+        operands = {"weight": layer.weight, "bias": layer.bias}
+        assert torch.equal(linear(input=values, **operands), expected)
+    assert shapes_at_onednn == [(*rows, 5)] * 2
     layer(values)
-    assert len(shapes_at_onednn) == 1, "only inside the context"
+    assert len(shapes_at_onednn) == 2, "only inside the context"
 
 
 def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
@@ -88,7 +91,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch(
 ) -> None:
     layer = cast(nn.Linear(5, 3))
     values = torch.ones(2, 5, dtype=layer.weight.dtype, device=layer.weight.device)
-    with torch.no_grad(), fast_products(FLOAT32):
+    with torch.no_grad(), fast_products(A_FLOAT32_LAYER):
         assert layer(values).dtype == values.dtype
     assert shapes_at_onednn == []
 
@@ -102,38 +105,77 @@ def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_oned
         with torch.no_grad():
             with torch.autocast("cpu", torch.bfloat16):
                 assert layer(values).dtype == torch.bfloat16
-            assert isinstance(layer(values.as_subclass(_Marked)), _Marked)
+            marked = layer.weight.as_subclass(_Marked)
+            assert isinstance(linear(values, marked), _Marked)
+            assert isinstance(linear(values, weight=marked), _Marked)
             with pytest.raises(RuntimeError, match="dtype"):
                 layer(values.double())
     assert shapes_at_onednn == []
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(1)), id="a bias for all outputs"),
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5), torch.ones(2, 3)), id="a bias for each row"),
+        pytest.param((torch.ones(2, 5), torch.ones(5)), id="a weight of one axis"),
+        pytest.param((torch.ones(2, 0), torch.ones(3, 0)), id="no inputs"),
+        pytest.param((torch.ones(2, 5), torch.ones(3, 5).to_sparse()), id="a sparse weight"),
+    ],
+)
+def test_products_of_other_shapes_and_layouts_are_left_to_torch(
+    shapes_at_onednn: Shapes, operands: tuple[Tensor, ...]
+) -> None:
+    with torch.no_grad():
+        expected = linear(*operands)
+        with fast_products(A_FLOAT32_LAYER):
+            assert torch.equal(linear(*operands), expected)
+    assert shapes_at_onednn == []
+
+
+def test_shapes_that_do_not_fit_are_refused_in_torchs_words(shapes_at_onednn: Shapes) -> None:
+    with (
+        torch.no_grad(),
+        fast_products(A_FLOAT32_LAYER),
+        pytest.raises(RuntimeError, match="cannot be multiplied"),
+    ):
+        linear(torch.ones(2, 4), torch.ones(3, 5))
 
 
 def test_torchs_products_are_used_unless_onednns_are_faster(
     shapes_at_onednn: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: False)
-    with torch.no_grad(), fast_products(FLOAT32):
+    with torch.no_grad(), fast_products(A_FLOAT32_LAYER):
         nn.Linear(5, 3)(torch.ones(2, 5))
     assert shapes_at_onednn == []
 
 
-def _answer() -> None:
-    FastModel(LxmertForQuestionAnswering(small_config())).encode_words(inputs()["input_ids"])
+def _answer(shapes: Shapes) -> None:
+    fast, given = FastModel(LxmertForQuestionAnswering(small_config())), inputs()
+    words = fast.encode_words(given["input_ids"])
+    of_words = len(shapes)
+    objects = fast.encode_objects(given["visual_feats"], given["visual_pos"])
+    of_both = len(shapes)
+    fast.scores(words, None, objects, None)
+    assert 0 < of_words < of_both < len(shapes)
 
 
-def _look_by_a_vision_model() -> None:
+def _look_by_a_vision_model(_: Shapes) -> None:
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     VisionModel(ViTModel(ViTConfig(**sizes, image_size=16, patch_size=8)))(torch.rand(1, 3, 16, 16))
 
 
-def _look_by_a_detector() -> None:
+def _look_by_a_detector(_: Shapes) -> None:
     image = Image.new("RGB", (40, 30))
     TransformersDetector(small_detector(), image_processor=small_processor())(image)
 
 
 @pytest.mark.parametrize("use", [_answer, _look_by_a_vision_model, _look_by_a_detector])
-def test_models_that_are_not_compiled_use_them(shapes_at_onednn: Shapes, use: Callable[[], None]) -> None:
-    use()
+def test_models_that_are_not_compiled_use_them(
+    shapes_at_onednn: Shapes, use: Callable[[Shapes], None]
+) -> None:
+    use(shapes_at_onednn)
     assert shapes_at_onednn
 
 

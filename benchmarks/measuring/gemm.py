@@ -59,7 +59,7 @@ class GemmRates:
         options = {"dtype": DTYPES[dtype], "device": self.device}
         states, weights = torch.randn(rows, inputs, **options), torch.randn(outputs, inputs, **options)
         products: dict[str, Callable[[], Tensor]] = {TORCH: lambda: F.linear(states, weights)}
-        if self.device == "cpu" and torch.backends.mkldnn.is_available():
+        if self.device == "cpu" and _has_onednn(dtype):
             laid_out = torch.ops.mkldnn._reorder_linear_weight(weights, rows)
             products[ONEDNN] = lambda: onednn_linear(states, laid_out)
         operations = 2 * rows * inputs * outputs
@@ -96,6 +96,13 @@ class GemmRates:
                 "all_gflops": all_rates,
             }
         return found
+
+
+def _has_onednn(dtype: str) -> bool:
+    """Whether oneDNN has its own layout of weights for a dtype on this processor."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype != "bfloat16" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _repeat(product: Callable[[], Tensor], times: int) -> None:

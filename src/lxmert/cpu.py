@@ -40,18 +40,18 @@ def prefers_onednn() -> bool:
     return is_amd and torch.backends.mkldnn.is_available()
 
 
-def onednn_linear(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def onednn_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """As `torch.nn.functional.linear`, by the operation of oneDNN that torch's compiler uses; no gradients.
 
     Args:
-        values: (..., I) on a CPU, float32 or bfloat16.
+        input: (..., I) on a CPU, float32 or bfloat16; I is not 0.
         weight: (U, I) in the same dtype.
         bias: (U,) in the same dtype, or none.
 
     Returns:
         (..., U).
     """
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     return result
 
 
@@ -59,8 +59,10 @@ def onednn_linear(values: Tensor, weight: Tensor, bias: Tensor | None = None) ->
 def fast_products(model: nn.Module) -> Iterator[None]:
     """Let the linear layers of a model use the fastest library's products meanwhile, where without gradients.
 
+    `torch.nn.MultiheadAttention` gains nothing: it computes its products out of sight.
+
     Args:
-        model: one that is not compiled. Only float32 on a CPU can gain.
+        model: one with weights that is not compiled. Only float32 on a CPU can gain.
     """
     weight = next(model.parameters())
     gains = weight.dtype == torch.float32 and weight.device.type == "cpu" and prefers_onednn()
@@ -74,18 +76,24 @@ class _OnednnProducts(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is torch.nn.functional.linear and _is_onednns(*args):
+        if func is torch.nn.functional.linear and _is_onednns(*args, **(kwargs or {})):
             func = onednn_linear
         return func(*args, **(kwargs or {}))
 
 
-def _is_onednns(*operands: Any) -> bool:
-    """Whether `onednn_linear` accepts the operands of a product; it does no conversions."""
-    return not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")) and all(
-        type(one) in (Tensor, nn.Parameter) and one.device.type == "cpu" and one.dtype == torch.float32
-        for one in operands
-        if one is not None
-    )
+def _is_onednns(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether `onednn_linear` computes a product as torch does; it converts and broadcasts nothing."""
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return False
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    if not all(type(one) in (Tensor, nn.Parameter) and _is_plain_float32(one) for one in operands):
+        return False
+    fits = input.ndim > 0 and weight.ndim == 2 and input.shape[-1] == weight.shape[1] > 0
+    return fits and (bias is None or bias.shape == weight.shape[:1])
+
+
+def _is_plain_float32(values: Tensor) -> bool:
+    return values.dtype == torch.float32 and values.device.type == "cpu" and values.layout == torch.strided
 
 
 def facts() -> str:
