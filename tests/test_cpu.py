@@ -133,13 +133,18 @@ def test_products_of_other_shapes_and_layouts_are_left_to_torch(
     assert shapes_at_onednn == []
 
 
-def test_shapes_that_do_not_fit_are_refused_in_torchs_words(shapes_at_onednn: Shapes) -> None:
+@pytest.mark.parametrize(
+    ("values", "words"), [(torch.ones(2, 4), "cannot be multiplied"), (torch.ones(()), "at least 1D")]
+)
+def test_shapes_that_do_not_fit_are_refused_in_torchs_words(
+    shapes_at_onednn: Shapes, values: Tensor, words: str
+) -> None:
     with (
         torch.no_grad(),
         fast_products(A_FLOAT32_LAYER),
-        pytest.raises(RuntimeError, match="cannot be multiplied"),
+        pytest.raises(RuntimeError, match=words),
     ):
-        linear(torch.ones(2, 4), torch.ones(3, 5))
+        linear(values, torch.ones(3, 5))
 
 
 def test_torchs_products_are_used_unless_onednns_are_faster(
