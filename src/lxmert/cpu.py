@@ -57,7 +57,7 @@ def onednn_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 @contextmanager
 def fast_products(model: nn.Module) -> Iterator[None]:
-    """Let the linear layers of a model use the fastest library's products meanwhile, where without gradients.
+    """Meanwhile, compute a model's linear layers by the fastest library, except where gradients are recorded.
 
     `torch.nn.MultiheadAttention` gains nothing: it computes its products out of sight.
 
@@ -65,8 +65,7 @@ def fast_products(model: nn.Module) -> Iterator[None]:
         model: one with weights that is not compiled. Only float32 on a CPU can gain.
     """
     weight = next(model.parameters())
-    gains = weight.dtype == torch.float32 and weight.device.type == "cpu" and prefers_onednn()
-    with _OnednnProducts() if gains else nullcontext():
+    with _OnednnProducts() if _is_plain_float32(weight) and prefers_onednn() else nullcontext():
         yield
 
 
@@ -93,6 +92,7 @@ def _is_onednns(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bo
 
 
 def _is_plain_float32(values: Tensor) -> bool:
+    """Whether a tensor is float32, on a CPU, and neither sparse nor in a layout of a library's own."""
     return values.dtype == torch.float32 and values.device.type == "cpu" and values.layout == torch.strided
 
 

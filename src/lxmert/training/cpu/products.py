@@ -61,16 +61,9 @@ class _Linear(torch.autograd.Function):
         if ctx.after_gelu and values_gradient is not None:
             values_gradient = torch.ops.aten.gelu_backward(values_gradient, values)
         inputs = gelu(values) if ctx.after_gelu else values
-        weight_parts = _weight_gradient(gradient, inputs).split(ctx.sizes)
+        weight_parts = _whole_product(gradient.t(), inputs).split(ctx.sizes)
         bias_parts = gradient.sum(dim=0).split(ctx.sizes)
         return None, None, values_gradient, *(part.to(ctx.dtype) for part in (*weight_parts, *bias_parts))
-
-
-def _weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
-    """(N, U) and (N, I) -> (U, I)."""
-    if inputs.dtype == torch.float32 and prefers_onednn():
-        return onednn_linear(gradient.t(), inputs.t())
-    return gradient.t().mm(inputs)
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -94,12 +87,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (N, U).
     """
-    if left.dtype == torch.float32 and prefers_onednn():
-        return onednn_linear(left, right.t(), bias)
     rows, columns = left.shape[0], right.shape[1]
     is_slow = left.dtype == torch.bfloat16 and rows in _SLOW_ROWS and columns <= _SLOW_COLUMNS
     if not (is_slow and has_amx()):
-        return left.mm(right) if bias is None else torch.addmm(bias, left, right)
+        return _whole_product(left, right, bias)
     result = left.new_empty(rows, columns)
     for place, piece in zip(result.split(_PIECE_ROWS), left.split(_PIECE_ROWS), strict=True):
         if bias is None:
@@ -107,3 +98,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         else:
             torch.addmm(bias, piece, right, out=place)
     return result
+
+
+def _whole_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As `product`, never in pieces."""
+    if left.dtype == torch.float32 and prefers_onednn():
+        return onednn_linear(left, right.t(), bias)
+    return left.mm(right) if bias is None else torch.addmm(bias, left, right)
