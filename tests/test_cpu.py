@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 from transformers import ViTConfig, ViTModel
 
 from lxmert import LxmertForQuestionAnswering, LxmertPredictor, cpu
-from lxmert.cpu import fast_products, onednn_linear
+from lxmert.cpu import fast_linear_layers, onednn_linear
 from lxmert.explain.case import Case
 from lxmert.inference.fast_model import FastModel
 from lxmert.scenes import sample
@@ -51,7 +51,7 @@ def test_products_are_torchs(shapes_at_onednn: Shapes, rows: tuple[int, ...], wi
         parameter.copy_(torch.arange(parameter.numel()).view_as(parameter))
     values = torch.arange(-9.0, 31.0)[: 5 * int(torch.tensor(rows).prod())].view(*rows, 5)
     expected = layer(values)
-    with fast_products(layer):
+    with fast_linear_layers(layer):
         assert torch.equal(layer(values), expected)
         operands = {"weight": layer.weight, "bias": layer.bias}
         assert torch.equal(linear(input=values, **operands), expected)
@@ -67,7 +67,7 @@ def test_all_products_of_a_model_are_onednns(shapes_at_onednn: Shapes) -> None:
     with torch.no_grad():
         with torch.profiler.profile() as profile:
             expected = model(**inputs()).question_answering_score
-        with fast_products(model):
+        with fast_linear_layers(model):
             scores = model(**inputs()).question_answering_score
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
     products = [event.count for event in profile.key_averages() if event.key in ("aten::addmm", "aten::mm")]
@@ -91,7 +91,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch(
 ) -> None:
     layer = cast(nn.Linear(5, 3))
     values = torch.ones(2, 5, dtype=layer.weight.dtype, device=layer.weight.device)
-    with torch.no_grad(), fast_products(A_FLOAT32_LAYER):
+    with torch.no_grad(), fast_linear_layers(A_FLOAT32_LAYER):
         assert layer(values).dtype == values.dtype
     assert shapes_at_onednn == []
 
@@ -99,7 +99,7 @@ def test_what_onednn_does_not_compute_is_left_to_torch(
 def test_gradients_autocast_and_special_tensors_are_left_to_torch(shapes_at_onednn: Shapes) -> None:
     layer = nn.Linear(5, 3)
     values = torch.ones(2, 5)
-    with fast_products(layer):
+    with fast_linear_layers(layer):
         layer(values).sum().backward()
         assert layer.weight.grad is not None
         with torch.no_grad():
@@ -128,7 +128,7 @@ def test_products_of_other_shapes_and_layouts_are_left_to_torch(
 ) -> None:
     with torch.no_grad():
         expected = linear(*operands)
-        with fast_products(A_FLOAT32_LAYER):
+        with fast_linear_layers(A_FLOAT32_LAYER):
             assert torch.equal(linear(*operands), expected)
     assert shapes_at_onednn == []
 
@@ -141,7 +141,7 @@ def test_shapes_that_do_not_fit_are_refused_in_torchs_words(
 ) -> None:
     with (
         torch.no_grad(),
-        fast_products(A_FLOAT32_LAYER),
+        fast_linear_layers(A_FLOAT32_LAYER),
         pytest.raises(RuntimeError, match=words),
     ):
         linear(values, torch.ones(3, 5))
@@ -151,7 +151,7 @@ def test_torchs_products_are_used_unless_onednns_are_faster(
     shapes_at_onednn: Shapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: False)
-    with torch.no_grad(), fast_products(A_FLOAT32_LAYER):
+    with torch.no_grad(), fast_linear_layers(A_FLOAT32_LAYER):
         nn.Linear(5, 3)(torch.ones(2, 5))
     assert shapes_at_onednn == []
 
@@ -187,14 +187,14 @@ def test_models_that_are_not_compiled_use_them(
 @pytest.mark.parametrize("model", [nn.Linear(1, 1).bfloat16(), nn.Linear(1, 1, device="meta")])
 def test_models_that_gain_nothing_are_left_alone(monkeypatch: pytest.MonkeyPatch, model: nn.Module) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
-    monkeypatch.setattr(cpu, "_OnednnProducts", lambda: pytest.fail("used"))
-    with fast_products(model):
+    monkeypatch.setattr(cpu, "_OnednnLinearMode", lambda: pytest.fail("used"))
+    with fast_linear_layers(model):
         pass
 
 
 def test_compiled_models_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "prefers_onednn", lambda: True)
-    monkeypatch.setattr(cpu, "_OnednnProducts", lambda: pytest.fail("used"))
+    monkeypatch.setattr(cpu, "_OnednnLinearMode", lambda: pytest.fail("used"))
     fast = FastModel(LxmertForQuestionAnswering(small_config()), compiled=True)
     monkeypatch.setattr(fast, "_encode_words", lambda input_ids, *_: input_ids)  # Compiling takes long.
     fast.encode_words(inputs()["input_ids"])

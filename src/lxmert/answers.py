@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from lxmert.atomic_files import write_atomic
 from lxmert.errors import InputError, TensorError, VocabularyError, first_line
-from lxmert.faults import is_whole, unreadable_fault
-from lxmert.whole_files import write_whole
+from lxmert.faults import is_int_in_range, tensor_layout_fault
 
 ANSWERS_FILE = "answers.json"
 
@@ -29,7 +29,7 @@ class Answer:
     label: int
 
 
-def checked_answers(answers: Any) -> list[str]:
+def validate_answers(answers: Any) -> list[str]:
     """Return the answers as a list, once they are seen to be distinct strings; that of class 0 comes first.
 
     Raises:
@@ -58,14 +58,14 @@ def read_answers(path: str | Path) -> list[str]:
     """
     try:
         answers = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        return checked_answers(answers)
+        return validate_answers(answers)
     except (OSError, ValueError, RecursionError) as error:
         raise VocabularyError(f"{path}: not a list of answers ({error})") from error
 
 
 def write_answers(path: str | Path, answers: Sequence[str]) -> None:
     """Write answers.json, one answer a line."""
-    write_whole(path, json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n")
+    write_atomic(path, json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n")
 
 
 def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[list[Answer]]:
@@ -81,7 +81,7 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
         VocabularyError: the number of answers is not the number of scores.
         TensorError: the scores have another shape, are not real numbers, or are infinite or NaN.
     """
-    if not is_whole(top_k, 1):
+    if not is_int_in_range(top_k, 1):
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
     values = _real_numbers(scores).detach().float().cpu()
     values = values[None] if values.ndim == 1 else values
@@ -114,7 +114,7 @@ def _real_numbers(scores: Any) -> torch.Tensor:
         values = torch.as_tensor(scores)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TensorError(f"scores cannot be read as numbers ({first_line(error)})") from error
-    fault = unreadable_fault("set of scores", values)
+    fault = tensor_layout_fault("set of scores", values)
     if fault or values.is_complex():
         raise TensorError(fault or f"scores have dtype {values.dtype}; expected real numbers")
     return values

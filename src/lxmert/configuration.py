@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
+from lxmert.faults import count_fault, format_faults, is_int_in_range, number_fault
 
 VISUAL_TASKS = ("obj", "attr", "feat")
 """What may be predicted of objects: class, attribute, feature vector; see the `visual_*_loss` flags."""
@@ -220,7 +220,7 @@ class LxmertConfig(PreTrainedConfig):
     def num_hidden_layers(self, layers: Any) -> None:
         self._check(layers)
         is_known = set(layers) == set(_LAYERS_OF_ENCODER)
-        if not is_known or not all(is_whole(count, least=0) for count in layers.values()):
+        if not is_known or not all(is_int_in_range(count, minimum=0) for count in layers.values()):
             expected = f"{list(_LAYERS_OF_ENCODER)}, integers of at least 0"
             raise ConfigurationError(f"num_hidden_layers needs {expected}, got {layers!r}")
         for encoder, name in _LAYERS_OF_ENCODER.items():
@@ -272,13 +272,13 @@ class LxmertConfig(PreTrainedConfig):
                 f"num_hidden_layers is derived and cannot be {derived!r}: set l_layers, x_layers and r_layers"
             )
         if faults:
-            raise kind(faults_in_words("LxmertConfig", faults))
+            raise kind(format_faults("LxmertConfig", faults))
 
     def _faults(self) -> Iterator[str]:
         for name in (*_SIZES, *_LAYER_COUNTS):
-            yield from count_fault(name, getattr(self, name), least=1 if name in _SIZES else 0)
+            yield from count_fault(name, getattr(self, name), minimum=1 if name in _SIZES else 0)
         heads, hidden = self.num_attention_heads, self.hidden_size
-        if is_whole(heads, 1) and is_whole(hidden, 1) and hidden % heads:
+        if is_int_in_range(heads, 1) and is_int_in_range(hidden, 1) and hidden % heads:
             yield f"hidden_size {hidden} is not a multiple of num_attention_heads {heads}: change one of them"
         for name in _PROBABILITIES:
             yield from number_fault(name, getattr(self, name), 0, 1)
@@ -302,7 +302,7 @@ class LxmertConfig(PreTrainedConfig):
 
     def _padding_fault(self) -> Iterator[str]:
         pad, size = self.pad_token_id, self.vocab_size
-        if pad is not None and is_whole(size, 1) and not is_whole(pad, 0, size - 1):
+        if pad is not None and is_int_in_range(size, 1) and not is_int_in_range(pad, 0, size - 1):
             yield f"pad_token_id must be None or lie in 0..{size - 1} (vocab_size - 1), got {pad!r}"
 
 

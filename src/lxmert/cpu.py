@@ -56,7 +56,7 @@ def onednn_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 @contextmanager
-def fast_products(model: nn.Module) -> Iterator[None]:
+def fast_linear_layers(model: nn.Module) -> Iterator[None]:
     """Meanwhile, compute a model's linear layers by the fastest library, except where gradients are recorded.
 
     `torch.nn.MultiheadAttention` gains nothing: it computes its products out of sight.
@@ -65,30 +65,32 @@ def fast_products(model: nn.Module) -> Iterator[None]:
         model: one with weights that is not compiled. Only float32 on a CPU can gain.
     """
     weight = next(model.parameters())
-    with _OnednnProducts() if _is_plain_float32(weight) and prefers_onednn() else nullcontext():
+    with _OnednnLinearMode() if _is_plain_float32(weight) and prefers_onednn() else nullcontext():
         yield
 
 
-class _OnednnProducts(TorchFunctionMode):
+class _OnednnLinearMode(TorchFunctionMode):
     """Replaces `torch.nn.functional.linear` by oneDNN's product."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is torch.nn.functional.linear and _is_onednns(*args, **(kwargs or {})):
+        if func is torch.nn.functional.linear and _is_supported_by_onednn(*args, **(kwargs or {})):
             func = onednn_linear
         return func(*args, **(kwargs or {}))
 
 
-def _is_onednns(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+def _is_supported_by_onednn(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Whether `onednn_linear` computes a product as torch does; it converts and broadcasts nothing."""
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
     operands = (input, weight) if bias is None else (input, weight, bias)
-    if not all(type(one) in (Tensor, nn.Parameter) and _is_plain_float32(one) for one in operands):
+    if not all(
+        type(operand) in (Tensor, nn.Parameter) and _is_plain_float32(operand) for operand in operands
+    ):
         return False
-    fits = input.ndim > 0 and weight.ndim == 2 and input.shape[-1] == weight.shape[1] > 0
-    return fits and (bias is None or bias.shape == weight.shape[:1])
+    has_valid_shapes = input.ndim > 0 and weight.ndim == 2 and input.shape[-1] == weight.shape[1] > 0
+    return has_valid_shapes and (bias is None or bias.shape == weight.shape[:1])
 
 
 def _is_plain_float32(values: Tensor) -> bool:
@@ -96,7 +98,7 @@ def _is_plain_float32(values: Tensor) -> bool:
     return values.dtype == torch.float32 and values.device.type == "cpu" and values.layout == torch.strided
 
 
-def facts() -> str:
+def describe_capabilities() -> str:
     """Describe what compiled code may depend on in the processor, as far as torch reports it."""
     known = {"vectors": torch.backends.cpu.get_cpu_capability(), "amx": has_amx()}
     known |= {name: value for name, value in _capabilities().items() if isinstance(value, bool)}

@@ -5,13 +5,13 @@ import torch
 from lxmert.errors import ConfigurationError, first_line
 
 
-def device_of_process(local_rank: int) -> str:
+def process_device(local_rank: int) -> str:
     """Return the GPU of a process, assigned round-robin by its local rank; the CPU if there is no GPU."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return f"cuda:{local_rank % gpus}" if gpus else "cpu"
 
 
-def usable_device(device: str | torch.device | None = None) -> torch.device:
+def resolve_device(device: str | torch.device | None = None) -> torch.device:
     """Return the device of this name, after a trial allocation on it.
 
     Args:

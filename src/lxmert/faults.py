@@ -29,38 +29,38 @@ EVALUATOR_OF_OFFICIAL_FILES = (
 )
 
 # Names that arguments had in other versions of LXMERT -> their names here.
-_FORMER_NAMES = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
+_RENAMED_ARGUMENTS = {"masked_lm_labels": "labels", "head_mask": "attention_mask"}
 
 
-def is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+def is_int_in_range(value: Any, minimum: int, maximum: float = math.inf) -> bool:
     """Whether a value is an integer within the bounds; True and False are not integers here."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
 
 
-def count_fault(name: str, value: Any, least: int) -> list[str]:
-    """The fault of a value that is not an integer of at least `least`; an empty list if it is one."""
-    if is_whole(value, least):
+def count_fault(name: str, value: Any, minimum: int) -> list[str]:
+    """The fault of a value that is not an integer of at least `minimum`; an empty list if it is one."""
+    if is_int_in_range(value, minimum):
         return []
-    return [f"{name} must be an integer of at least {least}, got {value!r}"]
+    return [f"{name} must be an integer of at least {minimum}, got {value!r}"]
 
 
-def number_fault(name: str, value: Any, least: float, most: float) -> list[str]:
+def number_fault(name: str, value: Any, minimum: float, maximum: float) -> list[str]:
     """The fault of a value that is not a finite number within the bounds; an empty list if it is one."""
-    bounds = f"at least {least}" if math.isinf(most) else f"in {least}..{most}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+    bounds = f"at least {minimum}" if math.isinf(maximum) else f"in {minimum}..{maximum}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
         return [f"{name} must be a number {bounds}, got {value!r}"]
     if value > sys.float_info.max:  # also a whole number beyond what a float can hold
         return [f"{name} must be finite, got {value!r}"]
     return []
 
 
-def faults_in_words(name: str, faults: Sequence[str]) -> str:
+def format_faults(name: str, faults: Sequence[str]) -> str:
     """The message that lists the faults of a configuration, which `name` names."""
     listed = "; ".join(f"({number}) {fault}" for number, fault in enumerate(faults, start=1))
     return f"{name} has {len(faults)} fault(s): {listed}"
 
 
-def lone_surrogate(text: str) -> int | None:
+def find_lone_surrogate(text: str) -> int | None:
     """The index of the first lone surrogate of a text, which no tokenizer accepts, or None."""
     if text.isascii():
         return None
@@ -71,7 +71,7 @@ def lone_surrogate(text: str) -> int | None:
     return None
 
 
-def padding_word_fault(new_num_tokens: int, size: int, pad_token_id: int | None) -> str | None:
+def pad_token_fault(new_num_tokens: int, size: int, pad_token_id: int | None) -> str | None:
     """The fault of resizing a vocabulary to `size` words, so that [PAD] drops out; None if it stays."""
     pad = pad_token_id or 0
     if size > pad:
@@ -82,40 +82,40 @@ def padding_word_fault(new_num_tokens: int, size: int, pad_token_id: int | None)
     )
 
 
-def refuse_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
+def raise_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Iterable[str]) -> NoReturn:
     """Raise the TypeError for arguments that the model does not have, naming the nearest that it has."""
     names = [name for name in known if name not in ("self", "unknown")]
     hints = []
     for name in unknown:
         near = (
-            [_FORMER_NAMES[name]]
-            if _FORMER_NAMES.get(name) in names
+            [_RENAMED_ARGUMENTS[name]]
+            if _RENAMED_ARGUMENTS.get(name) in names
             else difflib.get_close_matches(name, names, 1, 0.0)
         )
         hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
     raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")
 
 
-def words_fault(has_ids: bool, has_vectors: bool) -> str | None:
+def text_input_fault(has_ids: bool, has_vectors: bool) -> str | None:
     """The fault of a text that is not given in exactly one of its forms; None if it is."""
     if has_ids != has_vectors:
         return None
     return f"pass exactly one of input_ids and inputs_embeds, got {'both' if has_ids else 'neither'}"
 
 
-def text_length_fault(length: int, most: int) -> str | None:
-    """The fault of a text of `length` word pieces for a model of `most` positions; None if it fits."""
+def text_length_fault(length: int, maximum: int) -> str | None:
+    """The fault of a text of `length` word pieces for a model of `maximum` positions; None if it fits."""
     if length == 0:
         return EMPTY_TEXT
-    if length <= most:
+    if length <= maximum:
         return None
     return (
-        f"the text has {length} word pieces, but the model has {most} positions "
+        f"the text has {length} word pieces, but the model has {maximum} positions "
         "(max_position_embeddings): truncate the text"
     )
 
 
-def missing_objects(name: str) -> str:
+def missing_objects_message(name: str) -> str:
     """The message about missing objects."""
     return f"{name} is missing: LXMERT needs the objects of the image, see LxmertProcessor"
 
@@ -145,17 +145,17 @@ def id_fault(name: str, lowest: int, highest: int, count: int, parameter: str) -
     return f"{name} has the id {wrong}, expected 0..{count - 1} ({parameter} is {count})"
 
 
-def no_real_numbers(name: str, dtype: object, maker: str) -> str:
-    """The message about complex numbers; `maker` names what to check."""
-    return f"{name} must be real numbers, got {dtype}: check {maker}"
+def complex_numbers_message(name: str, dtype: object, source: str) -> str:
+    """The message about complex numbers; `source` names what to check."""
+    return f"{name} must be real numbers, got {dtype}: check {source}"
 
 
-def not_finite(name: str, maker: str) -> str:
-    """The message about NaN and infinity; `maker` names what to check."""
-    return f"{name} has values that are not finite (NaN or infinity): check {maker}"
+def not_finite_message(name: str, source: str) -> str:
+    """The message about NaN and infinity; `source` names what to check."""
+    return f"{name} has values that are not finite (NaN or infinity): check {source}"
 
 
-def unreadable_fault(name: str, tensor: Any) -> str | None:
+def tensor_layout_fault(name: str, tensor: Any) -> str | None:
     """The fault of a PyTorch tensor whose numbers cannot be read one by one; None if they can."""
     if tensor.is_meta:
         return f"{name} is on the meta device, where tensors have no values; pass one on the CPU or a GPU"
@@ -165,38 +165,38 @@ def unreadable_fault(name: str, tensor: Any) -> str | None:
     return f"{name} is a {kind.removeprefix('torch.')} tensor; expected a dense one, not quantized or nested"
 
 
-def wrong_mask(name: str, wrong: float) -> str:
+def mask_value_message(name: str, wrong: float) -> str:
     """The message about a mask with values other than 0 and 1, such as one to be added to scores."""
     return f"{name} has the value {wrong:g}, expected 1 for real entries and 0 for padding"
 
 
-def no_pair_of_images(name: str, given: tuple[int | None, ...], axes: int) -> str:
+def image_pair_shape_message(name: str, given: tuple[int | None, ...], axes: int) -> str:
     """The message about objects, a tensor of `axes` axes, that are not those of two images, (any, 2, ...)."""
     expected = ", ".join(("any", "2", *("any",) * (axes - 2)))
     return f"{name} has shape {given}, expected ({expected}): each sentence is about a left and a right image"
 
 
-def wrong_class_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+def class_shape_message(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
     """The message about class ids of a wrong shape."""
     return f"{name} has shape {given}, expected {expected}: one class id for each row of scores"
 
 
-def wrong_class_dtype(name: str, dtype: object) -> str:
+def class_dtype_message(name: str, dtype: object) -> str:
     """The message about class ids that are not integers."""
     return f"{name} must be integer class ids, got {dtype}"
 
 
-def wrong_class_id(name: str, wrong: int, classes: int) -> str:
+def class_id_message(name: str, wrong: int, classes: int) -> str:
     """The message about a class id that is neither a class nor marked as unlabelled."""
     return f"{name} has the class id {wrong}, expected 0..{classes - 1}, or -100 or -1 for none"
 
 
-def wrong_answer_shape(name: str, given: tuple[int | None, ...], batch: int | None, classes: int) -> str:
+def answer_shape_message(name: str, given: tuple[int | None, ...], batch: int | None, classes: int) -> str:
     """The message about answers that are neither class ids nor scores."""
     return f"{name} has shape {given}, expected class ids ({batch},) or scores ({batch}, {classes})"
 
 
-def wrong_answer_scores(name: str) -> str:
+def answer_scores_message(name: str) -> str:
     """The message about answer scores above 1."""
     return f"{name} has scores that are not in 0..1: pass soft scores or a one-hot row per question"
 
@@ -217,17 +217,17 @@ def target_pair_fault(name: str, given: Any) -> str | None:
     return f"{name} must be a pair of target and weight, got {got}"
 
 
-def wrong_weight_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+def weight_shape_message(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
     """The message about object weights of a wrong shape."""
     return f"{name}: the weight has shape {given}, expected {expected}"
 
 
-def wrong_target_shape(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+def target_shape_message(name: str, given: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
     """The message about target features of a wrong shape."""
     return f"{name}: the target has shape {given}, expected {expected}"
 
 
-def replacing_fault(path: Path, *, overwrite: bool) -> str | None:
+def overwrite_fault(path: Path, *, overwrite: bool) -> str | None:
     """The fault of writing to a file that exists and may not be replaced; None if it may be written."""
     if overwrite or not path.exists():
         return None

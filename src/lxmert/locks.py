@@ -4,7 +4,7 @@ import errno
 import sys
 
 
-def take_lock(descriptor: int, *, is_inherited: bool) -> bool:
+def try_lock(descriptor: int, *, is_inherited: bool) -> bool:
     """Lock an open file until it is closed, without waiting.
 
     On Windows, and on network file systems without locks, other holders go undetected.
@@ -22,9 +22,9 @@ def take_lock(descriptor: int, *, is_inherited: bool) -> bool:
         return True
     import fcntl
 
-    take = fcntl.flock if is_inherited else fcntl.lockf
+    lock = fcntl.flock if is_inherited else fcntl.lockf
     try:
-        take(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EAGAIN)
     return True

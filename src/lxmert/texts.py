@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from lxmert.errors import ConfigurationError, InputError, TextError
-from lxmert.faults import is_whole, lone_surrogate
+from lxmert.faults import find_lone_surrogate, is_int_in_range
 
-ENCODING = Lock()
+TOKENIZER_LOCK = Lock()
 """Tokenizers keep padding and truncation as state, which another thread could change during a call.
 One lock for all: encoding is fast, and tokenizers without a lock of their own can be copied and pickled."""
 
@@ -42,20 +42,20 @@ def as_texts(texts: str | Sequence[str] | None, name: str) -> list[str] | None:
     return listed
 
 
-def checked_length(length: int) -> int:
+def validate_max_length(length: int) -> int:
     """Return `length`, once it is seen to leave room for a word.
 
     Raises:
         ConfigurationError: `length` is not an integer of at least 3.
     """
-    if not is_whole(length, 3):
+    if not is_int_in_range(length, 3):
         raise ConfigurationError(
             f"text length is {length!r}; expected a whole number of at least 3, for [CLS], a word and [SEP]"
         )
     return length
 
 
-def check_counts(texts: list[str] | None, pairs: list[str] | None, images: int | None) -> None:
+def check_batch_sizes(texts: list[str] | None, pairs: list[str] | None, images: int | None) -> None:
     """Check that the numbers of texts, pairs and images match.
 
     Raises:
@@ -92,7 +92,7 @@ def encode_texts(
     length = settings["max_length"]
     if not settings["truncation"] and settings["padding"] != "max_length":
         del settings["max_length"]  # It would have no effect, and tokenizers warn about that.
-    with ENCODING:
+    with TOKENIZER_LOCK:
         # On the right, whatever the tokenizer's default: the model expects [CLS] at the first position.
         encoded = tokenizer(
             texts,
@@ -124,13 +124,13 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
         text: a sentence; words are separated by white space and stripped of surrounding punctuation.
     """
     words = dict.fromkeys(word.strip(string.punctuation) or word for word in text.split())
-    with ENCODING:
+    with TOKENIZER_LOCK:
         return [word for word in words if _is_unknown(tokenizer, word)]
 
 
-def pieces_of_unknown_words(tokenizer: Any) -> set[int]:
+def unknown_word_token_ids(tokenizer: Any) -> set[int]:
     """Return the ids that words outside the vocabulary become: [UNK], and letters that continue a word."""
-    prefix = pieces_prefix(tokenizer)
+    prefix = wordpiece_prefix(tokenizer)
     letters = {
         number
         for piece, number in tokenizer.get_vocab().items()
@@ -139,14 +139,14 @@ def pieces_of_unknown_words(tokenizer: Any) -> set[int]:
     return letters | {tokenizer.unk_token_id}
 
 
-def pieces_prefix(tokenizer: Any) -> str:
+def wordpiece_prefix(tokenizer: Any) -> str:
     """Return the prefix of pieces that continue a word: "##" unless the tokenizer has another."""
     prefix: str = getattr(tokenizer, "wordpieces_prefix", "##")
     return prefix
 
 
 def _is_unknown(tokenizer: Any, word: str) -> bool:
-    pieces, prefix = tokenizer.tokenize(word), pieces_prefix(tokenizer)
+    pieces, prefix = tokenizer.tokenize(word), wordpiece_prefix(tokenizer)
     first, *others = pieces or [""]
     letter = len(prefix) + 1
     spelled = len(first) == 1 and all(piece.startswith(prefix) and len(piece) == letter for piece in others)
@@ -155,7 +155,7 @@ def _is_unknown(tokenizer: Any, word: str) -> bool:
 
 def _check_characters(text: str, which: str) -> None:
     # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer accepts.
-    if (start := lone_surrogate(text)) is not None:
+    if (start := find_lone_surrogate(text)) is not None:
         raise TextError(
             f"{which} is not valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
         )
@@ -167,7 +167,7 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
     if any(token != tokenizer.unk_token_id for token in words):
         return
     # Known words may have been truncated away: encode once more without truncation to tell the two apart.
-    with ENCODING:
+    with TOKENIZER_LOCK:
         untruncated = tokenizer(sentence, add_special_tokens=False)["input_ids"]
     if any(token != tokenizer.unk_token_id and token not in without_meaning for token in untruncated):
         raise TextError(

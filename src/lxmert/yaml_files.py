@@ -6,7 +6,7 @@ import yaml
 
 from lxmert.errors import ConfigurationError
 
-_MOST_VALUES = 100_000
+_MAX_VALUES = 100_000
 """Values of a file with its aliases expanded; recipes have some hundreds."""
 
 
@@ -19,9 +19,9 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
-        if root is not None and _count(root, {}) > _MOST_VALUES:
+        if root is not None and _count(root, {}) > _MAX_VALUES:
             raise ConfigurationError(
-                f"unsupported YAML: more than {_MOST_VALUES:,} values, or a value that contains itself"
+                f"unsupported YAML: more than {_MAX_VALUES:,} values, or a value that contains itself"
             )
         return yaml.safe_load(text)
     except RecursionError:
@@ -32,20 +32,20 @@ def parse_yaml(text: str) -> Any:
         raise ConfigurationError(f"not YAML: {' '.join(str(error).split())}") from None
 
 
-def _count(node: yaml.Node, known: dict[int, int]) -> int:
+def _count(node: yaml.Node, counts: dict[int, int]) -> int:
     """Count the values of a node with its aliases expanded.
 
     Args:
         node: a part of the file.
-        known: counts of the nodes visited before, by identity. A node that contains itself finds its own
+        counts: counts of the nodes visited before, by identity. A node that contains itself finds its own
             entry, which is set above the limit first.
     """
     if not isinstance(node, yaml.CollectionNode):
         return 1
-    if id(node) not in known:
-        known[id(node)] = _MOST_VALUES + 1
-        known[id(node)] = 1 + sum(_count(child, known) for child in _children(node))
-    return known[id(node)]
+    if id(node) not in counts:
+        counts[id(node)] = _MAX_VALUES + 1
+        counts[id(node)] = 1 + sum(_count(child, counts) for child in _children(node))
+    return counts[id(node)]
 
 
 def _children(node: yaml.CollectionNode) -> list[yaml.Node]:

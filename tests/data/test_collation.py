@@ -13,7 +13,7 @@ from lxmert.data.token_table import TokenTable
 from lxmert.data.vqa import VqaExample
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError
-from lxmert.texts import pieces_of_unknown_words
+from lxmert.texts import unknown_word_token_ids
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
@@ -56,7 +56,7 @@ def test_the_share_of_pieces_that_unknown_words_become_is_over_all_but_the_speci
     tokenizer = LxmertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
     tokens = TokenTable(["кот", "cats catfish dog", ""], tokenizer, 20)
     # ##о and ##т, ##s and [UNK]; neither к, cat twice, nor ##fish.
-    assert tokens.share_of(pieces_of_unknown_words(tokenizer)) == 4 / 8
+    assert tokens.share_of(unknown_word_token_ids(tokenizer)) == 4 / 8
     assert TokenTable([], tokenizer, 20).share_of({1}) == 0
 
 

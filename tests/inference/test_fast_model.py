@@ -275,7 +275,7 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
 
     monkeypatch.setattr(torch.export, "export", refuse)
     with monkeypatch.context() as patch:
-        patch.setattr(cpu, "facts", lambda: "another processor")
+        patch.setattr(cpu, "describe_capabilities", lambda: "another processor")
         elsewhere = FastModel(deepcopy(model), compiled=True)
         with pytest.raises(ConfigurationError, match=r"compiled here \(part.cpp:1: fatal error: no room\)"):
             fast_scores(elsewhere, batch)

@@ -542,7 +542,7 @@ def test_images_and_the_test_split_are_looked_at_where_the_model_trains(
         moved.extend([type(self).__name__] if where == device else [])
         return self
 
-    monkeypatch.setattr("lxmert.training.preparation.usable_device", lambda: device)
+    monkeypatch.setattr("lxmert.training.preparation.resolve_device", lambda: device)
     monkeypatch.setattr(LxmertProcessor, "to", noted)
     monkeypatch.setattr(LxmertForQuestionAnswering, "to", noted)
     finetune(tiny_recipe(optimisation={"epochs": 1}), tmp_path / "out")

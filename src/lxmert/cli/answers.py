@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lxmert.errors import DataError
-from lxmert.faults import replacing_fault
+from lxmert.faults import overwrite_fault
 
 if TYPE_CHECKING:
     from lxmert.data.answers import AnswerCoverage, AnswerVocabulary
@@ -63,7 +63,7 @@ def build(
     from lxmert.data.labels import best_answer
 
     least = min_count or (_LEAST_GQA if task == "gqa" else DEFAULT_MIN_COUNT)
-    if fault := replacing_fault(output, overwrite=overwrite):
+    if fault := overwrite_fault(output, overwrite=overwrite):
         raise DataError(fault)
     with reading_bars(enabled=not as_json) as progress:
         if _are_vqas(task, annotations):

@@ -209,17 +209,17 @@ def _build(
     spec: dict[str, Any], device: str | None, workers: int, ranks: "Ranks"
 ) -> tuple["RegionExtractor", bool]:
     """Make the extractor on its device, and return whether that is a GPU."""
-    from lxmert.devices import device_of_process, usable_device
+    from lxmert.devices import process_device, resolve_device
     from lxmert.vision.build import build_extractor
     from lxmert.vision.gathering import move
 
     extractor = build_extractor(spec)
     if device is None:
-        device = device_of_process(ranks.local_rank) if workers == 1 else "cpu"
+        device = process_device(ranks.local_rank) if workers == 1 else "cpu"
     if workers > 1 and not device.startswith("cpu"):
         raise ConfigurationError(
             f"--workers {workers} can only be used on the CPU; omit --workers or --device {device}"
         )
-    target = usable_device(device)
+    target = resolve_device(device)
     move(extractor, target)
     return extractor, target.type != "cpu"

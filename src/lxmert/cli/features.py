@@ -8,7 +8,7 @@ import typer
 
 from lxmert.cli.extract import SKIPPED_STATUS, QuietOption
 from lxmert.errors import DataError, one_line
-from lxmert.faults import replacing_fault
+from lxmert.faults import overwrite_fault
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -163,7 +163,7 @@ def export(
     from lxmert.data.feature_exchange import export_tsv
     from lxmert.data.feature_store import FeatureStore
 
-    if fault := replacing_fault(file, overwrite=overwrite):
+    if fault := overwrite_fault(file, overwrite=overwrite):
         raise DataError(fault)
     opened = FeatureStore(store)
     with RateProgress("exporting", enabled=not quiet) as progress:

@@ -60,6 +60,7 @@ def vqa(
 
     Annotations whose name ends in .jsonl are your own questions and answers, scored by their soft labels.
     """
+    from lxmert.atomic_files import write_atomic
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.own_questions import read_own_questions
@@ -68,7 +69,6 @@ def vqa(
     from lxmert.data.vqa import read_vqa_annotations
     from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
-    from lxmert.whole_files import write_whole
 
     form, facts = form_of("vqa", annotations), {"task": "vqa", "evaluator": evaluator}
     read: Callable[..., Sequence[Any]] = read_vqa_annotations
@@ -97,7 +97,7 @@ def vqa(
     scored = [example for example in examples if example.question_id in wanted]
     scores = score(answers, scored)
     if per_question is not None:
-        write_whole(per_question, json.dumps(scores.per_question, indent=0) + "\n")
+        write_atomic(per_question, json.dumps(scores.per_question, indent=0) + "\n")
     report_scores(predictions, submission, faults, scores, facts, as_json=as_json)
 
 

@@ -118,7 +118,7 @@ def load_task_model(
     """
     import torch
 
-    from lxmert.devices import device_of_process
+    from lxmert.devices import process_device
     from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
     from lxmert.training.task_list import task_named, task_of_model, trained_for
@@ -131,7 +131,7 @@ def load_task_model(
     files = _files(kind.files_class, layout, file_names)
     model, _ = load_complete(kind.model_class, place.folder, dtype=torch.float32)
     processor = LxmertProcessor.from_pretrained(place.location, **place.hub_options)
-    device = device_of_process(local_rank)
+    device = process_device(local_rank)
     return TaskModel(kind.name, model.to(device), processor.to(device), files)
 
 

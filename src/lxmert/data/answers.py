@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
-from lxmert.answers import checked_answers, write_answers
+from lxmert.answers import validate_answers, write_answers
 from lxmert.data.answer_normalisation import clean_white_space, normalise_answer
 from lxmert.data.json_files import read_json
 from lxmert.data.labels import annotator_score
@@ -71,7 +71,7 @@ class AnswerVocabulary(Sequence[str]):
     """
 
     def __init__(self, answers: Iterable[str]) -> None:
-        self._answers = tuple(checked_answers(list(answers)))
+        self._answers = tuple(validate_answers(list(answers)))
         self._labels = {answer: label for label, answer in enumerate(self._answers)}
 
     def __len__(self) -> int:

@@ -104,7 +104,7 @@ def _image(record: Record, objects: Sequence[_Object], names: Mapping[int, str])
     return CocoImage(
         image_id=record.get("id", int),
         file_name=record.get("file_name", str),
-        size_hw=(record.whole("height"), record.whole("width")),
+        size_hw=(record.integer("height"), record.integer("width")),
         boxes_xyxy_px=boxes,
         category_ids=torch.tensor(category_ids, dtype=torch.int64),
         category_names=tuple(names.get(category_id, "") for category_id in category_ids),
@@ -115,7 +115,7 @@ def _image(record: Record, objects: Sequence[_Object], names: Mapping[int, str])
 
 def _object(record: Record) -> _Object:
     return _Object(
-        category_id=record.whole("category_id"),
+        category_id=record.integer("category_id"),
         box_xyxy_px=_box_xyxy(record),
         attributes=record.optional("attributes", dict) or {},
         is_crowd=bool(record.value.get("iscrowd", 0)),

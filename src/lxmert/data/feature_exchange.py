@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lxmert.atomic_files import open_atomic
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, encode_image
 from lxmert.data.feature_store.layout import LABELS
 from lxmert.data.feature_store.manifest import MANIFEST_NAME
@@ -10,7 +11,6 @@ from lxmert.data.feature_store.skipped import Skipped, SkippedList
 from lxmert.data.feature_tsv import FIELDS, IMPORTED, TsvLine, format_row, parse_row, read_lines
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError, RegionsError
-from lxmert.whole_files import written_whole
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def export_tsv(store: FeatureStore, path: Path, advance: Advance = lambda images
     """
     unlabelled = 0
     try:
-        with written_whole(path) as file:
+        with open_atomic(path) as file:
             for position in range(len(store)):
                 arrays = store.arrays_at(position)
                 file.write(format_row(store.name_at(position), arrays))

@@ -86,7 +86,7 @@ def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress
     for record in once_each(stream_records(path, keyed=True, progress=progress), "image"):
         objects = record.record("objects")
         graphs[record.place] = GqaSceneGraph(
-            (record.whole("height", least=1), record.whole("width", least=1)),
+            (record.integer("height", minimum=1), record.integer("width", minimum=1)),
             {shared(key): _object(objects.record(key), shared) for key in objects.value},
         )
     return graphs

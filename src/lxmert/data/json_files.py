@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from lxmert.errors import DataError, one_line
-from lxmert.faults import lone_surrogate
+from lxmert.faults import find_lone_surrogate
 
 _Value = TypeVar("_Value")
 
@@ -88,12 +88,12 @@ class Record:
             raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected a finite number")
         return value
 
-    def whole(self, key: str, least: int = -(2**63)) -> int:
-        """The field `key`, which must be a whole number from `least` on that a tensor can hold."""
+    def integer(self, key: str, minimum: int = -(2**63)) -> int:
+        """The field `key`, which must be a whole number from `minimum` on that a tensor can hold."""
         found = self.get(key, int)
-        if not least <= found < 2**63:
+        if not minimum <= found < 2**63:
             raise DataError(
-                f"{self.path}: {self.at(key)} is {kind_of(found)}, expected one from {least} to {2**63 - 1}"
+                f"{self.path}: {self.at(key)} is {kind_of(found)}, expected one from {minimum} to {2**63 - 1}"
             )
         return found
 
@@ -122,7 +122,7 @@ class Record:
 
     def _without_surrogates(self, text: str, place: str) -> str:
         # JSON can contain half of a surrogate pair, which no tokenizer accepts.
-        if (start := lone_surrogate(text)) is not None:
+        if (start := find_lone_surrogate(text)) is not None:
             raise DataError(
                 f"{self.path}: {place} is {kind_of(text)}, whose character {start} is half of a surrogate "
                 "pair, as in a cut-off emoji; correct the text"

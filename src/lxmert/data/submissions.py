@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from lxmert.atomic_files import open_atomic
 from lxmert.data.json_files import unreadable
 from lxmert.data.json_stream import stream_json
 from lxmert.data.jsonl import is_own_lines
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_of, quoted
 from lxmert.errors import DataError
-from lxmert.whole_files import written_whole
 
 SubmissionTask = Literal["vqa", "gqa", "nlvr2", "own"]
 """The task whose format a file has; "own" is VQA's with ids that may be strings, for the user's own data."""
@@ -311,7 +311,7 @@ def _opened(path: str | Path) -> Iterator[IO[str]]:
 
 def _write(path: str | Path, pieces: Iterable[str]) -> None:
     try:
-        with written_whole(path) as file:
+        with open_atomic(path) as file:
             file.writelines(piece.encode() for piece in pieces)
     except OSError as error:
         raise DataError(f"{path}: the predictions cannot be written ({error})") from error

@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.data.json_files import kind_of
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
-from lxmert.faults import lone_surrogate
-from lxmert.texts import ENCODING
+from lxmert.faults import find_lone_surrogate
+from lxmert.texts import TOKENIZER_LOCK
 
 # Sentences tokenised in one call: enough for every core, and few enough for the caches.
 _SENTENCES_AT_A_TIME = 2_000
@@ -48,7 +48,7 @@ class TokenTable:
         stripped = (sentence.strip() for sentence in sentences)
         while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
             _check_characters(part)
-            with ENCODING:
+            with TOKENIZER_LOCK:
                 encoded = _encode(part, tokenizer, max_length)
             ids.append(np.fromiter(chain.from_iterable(encoded), dtype))
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
@@ -92,7 +92,7 @@ def _encode(sentences: list[str], tokenizer: PreTrainedTokenizerBase, max_length
 
 def _check_characters(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        if (start := lone_surrogate(sentence)) is not None:
+        if (start := find_lone_surrogate(sentence)) is not None:
             raise DataError(
                 f"sentence {kind_of(sentence)}: character {start} is half of a surrogate pair, as in a "
                 "cut-off emoji; correct the text"

@@ -59,7 +59,7 @@ def read_visual_genome_boxes(
         )
     attributes = {} if attributes_path is None else _read_attributes(attributes_path, chosen, progress)
     sizes = {
-        image.get("image_id", int): (image.whole("height"), image.whole("width"))
+        image.get("image_id", int): (image.integer("height"), image.integer("width"))
         for image in stream_records(sizes_path, progress=progress)
     }
     return [_named_boxes(image, attributes, sizes, file_name) for image in images]

@@ -9,9 +9,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from lxmert.atomic_files import write_atomic
 from lxmert.downloads.fetching import fetch_bytes
 from lxmert.errors import ConfigurationError, DownloadError
-from lxmert.whole_files import write_whole
 
 CACHE_VARIABLE = "LXMERT_HOME"
 """Environment variable: the folder for fetched files instead of ~/.cache/lxmert."""
@@ -104,7 +104,7 @@ def _keep(content: bytes, path: Path) -> None:
     """Write a file atomically: no other process ever sees half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise DownloadError(
             f"{path}: cannot be stored here ({error}); set {CACHE_VARIABLE} to a writable folder"

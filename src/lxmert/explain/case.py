@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lxmert.answers import Answer, check_finite
-from lxmert.cpu import fast_products
+from lxmert.cpu import fast_linear_layers
 from lxmert.errors import ConfigurationError, InputError
 from lxmert.inference.int8 import is_int8
 from lxmert.inference.predictor import QUESTIONS_PER_BATCH, LxmertPredictor
-from lxmert.texts import pieces_prefix
+from lxmert.texts import wordpiece_prefix
 from lxmert.vision.regions import Regions
 
 
@@ -139,7 +139,7 @@ class Case:
         inputs["visual_attention_mask"][:, : self.objects] *= remaining
         for name in ("visual_feats", "visual_pos"):
             inputs[name][:, : self.objects] *= remaining[..., None]
-        with fast_products(self._model):
+        with fast_linear_layers(self._model):
             scores = self._model(**inputs, return_dict=True).question_answering_score.float().cpu()
         check_finite(scores)
         return scores.softmax(dim=-1)
@@ -169,7 +169,7 @@ class Case:
 
 def _words(tokenizer: Any, token_ids: Sequence[int]) -> tuple[Word, ...]:
     words: list[Word] = []
-    pieces, prefix = tokenizer.convert_ids_to_tokens(token_ids), pieces_prefix(tokenizer)
+    pieces, prefix = tokenizer.convert_ids_to_tokens(token_ids), wordpiece_prefix(tokenizer)
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
     for place, (token, piece) in enumerate(zip(token_ids, pieces, strict=True)):
         if token in special:

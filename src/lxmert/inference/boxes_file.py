@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lxmert.atomic_files import write_atomic
 from lxmert.errors import DataError
-from lxmert.whole_files import write_whole
 
 _LARGEST = 1e9
 """In pixels; no picture is larger, and an integer of 400 digits would overflow."""
@@ -43,7 +43,7 @@ def read_boxes(path: Path) -> Tensor:
 def write_boxes(path: Path, boxes_xyxy_px: Tensor) -> None:
     """Write boxes (N, 4) so that `read_boxes` reads them back."""
     rows = [[round(float(value), 2) for value in row] for row in boxes_xyxy_px]
-    write_whole(path, json.dumps({"boxes": rows}) + "\n")
+    write_atomic(path, json.dumps({"boxes": rows}) + "\n")
 
 
 def _is_number(value: object) -> bool:

@@ -152,7 +152,7 @@ class CompiledPart:
             repr(self._shapes),
             str(torch.get_num_threads()),  # Loops are split for this many.
             torch.__version__,
-            cpu.facts(),
+            cpu.describe_capabilities(),
         ):
             digest.update(fact.encode() + b"\0")
         for package in (Path(__file__).parent, Path(lxmert.model.__path__[0])):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lxmert.devices import usable_device
+from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
@@ -39,7 +39,7 @@ def extractor_named(name: str, *, device: str | torch.device | None = None) -> R
         WeightsError: nothing of this name, or nothing that finds objects.
         ConfigurationError: a malformed description, or no such device.
     """
-    target = usable_device(device)
+    target = resolve_device(device)
     extractor = build_extractor(extractor_spec(name))
     move(extractor, target)
     return extractor

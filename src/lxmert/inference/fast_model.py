@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
-from lxmert.cpu import fast_products, has_amx, has_bfloat16
+from lxmert.cpu import fast_linear_layers, has_amx, has_bfloat16
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.int8 import check_int8, is_int8, quantize
@@ -184,7 +184,7 @@ class FastModel:
 
     def _products(self) -> AbstractContextManager[None]:
         """Return the context to compute in; compiled code has its own products."""
-        return nullcontext() if self.compiled else fast_products(self.model)
+        return nullcontext() if self.compiled else fast_linear_layers(self.model)
 
     def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lxmert.answers import checked_answers
+from lxmert.answers import validate_answers
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import WeightsError
 from lxmert.weights.hub import hub_folder, is_hub_name
@@ -94,6 +94,6 @@ def answer_table(answers: str | Path | Sequence[str]) -> list[str]:
         DownloadError: a published table that is not on this machine and cannot be downloaded.
     """
     if not isinstance(answers, str | Path):
-        return checked_answers(answers)
+        return validate_answers(answers)
     published = None if Path(answers).is_file() else PUBLISHED_ANSWERS.get(str(answers))
     return list(AnswerVocabulary.load(answers if published is None else published.fetch()))

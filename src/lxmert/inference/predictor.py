@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from lxmert.answers import Answer
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.devices import usable_device
+from lxmert.devices import resolve_device
 from lxmert.errors import InputError
 from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
@@ -107,7 +107,7 @@ class LxmertPredictor:
             DownloadError: a published table that cannot be downloaded.
             InputError: model, detector and answers that do not belong together.
         """
-        target = usable_device(device)
+        target = resolve_device(device)
         place = find_model(name)
         options = place.hub_options
         if detector is not None:

@@ -17,14 +17,14 @@ from lxmert.faults import (
     NO_OBJECT,
     OBJECTS_TWICE,
     WORDS_TWICE,
+    complex_numbers_message,
     id_fault,
-    missing_objects,
-    no_real_numbers,
-    not_finite,
+    mask_value_message,
+    missing_objects_message,
+    not_finite_message,
     shape_fault,
+    text_input_fault,
     text_length_fault,
-    words_fault,
-    wrong_mask,
 )
 
 _NAMES_OF_STATES = {
@@ -96,7 +96,7 @@ def check_words(
             raise TensorError(WORDS_TWICE)
         _check_states(config, (None,), "words", word_states, attention_mask)
         return word_states.shape[0]
-    raise_fault(words_fault(input_ids is not None, inputs_embeds is not None))
+    raise_fault(text_input_fault(input_ids is not None, inputs_embeds is not None))
     if input_ids is not None:
         _check_shape("input_ids", input_ids, (None, None), "batch, words")
         vocabulary = getattr(embedding, "num_embeddings", config.vocab_size)
@@ -146,9 +146,9 @@ def check_objects(
         _check_states(config, (batch,), "objects", object_states, visual_attention_mask)
         return
     if visual_feats is None:
-        raise TensorError(missing_objects("visual_feats"))
+        raise TensorError(missing_objects_message("visual_feats"))
     if visual_pos is None:
-        raise TensorError(missing_objects("visual_pos"))
+        raise TensorError(missing_objects_message("visual_pos"))
     _check_shape(
         "visual_feats", visual_feats, (batch, None, config.visual_feat_dim), "batch, objects, visual_feat_dim"
     )
@@ -218,9 +218,9 @@ def _check_states(
 def _check_numbers(name: str, values: Tensor, maker: str) -> None:
     """Raise unless `values` are finite real numbers; `maker` names what to check if they are not."""
     if values.is_complex():
-        raise TensorError(no_real_numbers(name, values.dtype, maker))
+        raise TensorError(complex_numbers_message(name, values.dtype, maker))
     if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
-        raise TensorError(not_finite(name, maker))
+        raise TensorError(not_finite_message(name, maker))
 
 
 def _check_mask(name: str, mask: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
@@ -230,7 +230,7 @@ def _check_mask(name: str, mask: Tensor, expected: tuple[int | None, ...], meani
         return
     wrong = mask[(mask != 0) & (mask != 1)]
     if wrong.numel():
-        raise TensorError(wrong_mask(name, float(wrong[0])))
+        raise TensorError(mask_value_message(name, float(wrong[0])))
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:

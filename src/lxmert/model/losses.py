@@ -17,15 +17,15 @@ from torch.nn import functional as F
 from lxmert.configuration import VISUAL_TASKS
 from lxmert.errors import TensorError
 from lxmert.faults import (
+    answer_scores_message,
+    answer_shape_message,
+    class_dtype_message,
+    class_id_message,
+    class_shape_message,
     object_tasks_fault,
     target_pair_fault,
-    wrong_answer_scores,
-    wrong_answer_shape,
-    wrong_class_dtype,
-    wrong_class_id,
-    wrong_class_shape,
-    wrong_target_shape,
-    wrong_weight_shape,
+    target_shape_message,
+    weight_shape_message,
 )
 from lxmert.model.checks import check_is_tensor, raise_fault, values_can_be_read
 
@@ -67,12 +67,12 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
     is_soft = tuple(targets.shape) == (batch, classes) and (classes > 1 or targets.is_floating_point())
     if not is_soft:
         if tuple(targets.shape) not in ((batch,), (batch, 1)):
-            raise TensorError(wrong_answer_shape(name, tuple(targets.shape), batch, classes))
+            raise TensorError(answer_shape_message(name, tuple(targets.shape), batch, classes))
         return class_loss(scores, targets, name)
     scores = _precise(scores)
     targets = targets.to(scores)
     if values_can_be_read(targets) and not bool((targets <= 1).all()):
-        raise TensorError(wrong_answer_scores(name))
+        raise TensorError(answer_scores_message(name))
     labelled = (targets >= 0).all(dim=1)  # (B,)
     by_class = F.binary_cross_entropy_with_logits(scores, targets.clamp(min=0), reduction="none")  # (B, C)
     return (by_class.sum(dim=1) * labelled).sum() / labelled.sum().clamp(min=1)
@@ -118,7 +118,7 @@ def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
     """
     check_is_tensor("labels", labels)
     if not _fits(labels, shape):
-        raise TensorError(wrong_class_shape("labels", tuple(labels.shape), shape))
+        raise TensorError(class_shape_message("labels", tuple(labels.shape), shape))
     return labels.reshape(shape) >= 0
 
 
@@ -197,7 +197,7 @@ def _pair(task: str, pair: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tup
     check_is_tensor(f"{name}: the weight", weight)
     check_is_tensor(f"{name}: the target" if task == "feat" else name, target)
     if not _fits(weight, shape):
-        raise TensorError(wrong_weight_shape(name, tuple(weight.shape), shape))
+        raise TensorError(weight_shape_message(name, tuple(weight.shape), shape))
     return target, weight
 
 
@@ -212,7 +212,7 @@ def _object_loss(task: str, scores: Tensor, pair: tuple[Tensor, Tensor], is_real
     # Targets of padding are overwritten, not only weighted by 0: they may be NaN, and 0 times NaN is NaN.
     if task == "feat":
         if tuple(target.shape) not in (tuple(scores.shape), tuple(rows.shape)):
-            raise TensorError(wrong_target_shape(name, tuple(target.shape), tuple(scores.shape)))
+            raise TensorError(target_shape_message(name, tuple(target.shape), tuple(scores.shape)))
         target = target.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
         by_object = F.smooth_l1_loss(rows, target, reduction="none").mean(dim=1)
     else:
@@ -241,14 +241,14 @@ def _prepared_ids(
     classes = scores.shape[1]
     is_column = len(shape) == 1 and tuple(targets.shape) == (*shape, 1)
     if not (_fits(targets, shape) or is_column):
-        raise TensorError(wrong_class_shape(name, tuple(targets.shape), shape))
+        raise TensorError(class_shape_message(name, tuple(targets.shape), shape))
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise TensorError(wrong_class_dtype(name, targets.dtype))
+        raise TensorError(class_dtype_message(name, targets.dtype))
     targets = targets.to(device=scores.device, dtype=torch.long).flatten()
     unlabelled = targets == -1 if hidden is None else (targets == -1) | hidden
     targets = targets.masked_fill(unlabelled, -100)
     if values_can_be_read(targets):
         wrong = targets[(targets != -100) & ((targets < 0) | (targets >= classes))]
         if wrong.numel():
-            raise TensorError(wrong_class_id(name, int(wrong[0]), classes))
+            raise TensorError(class_id_message(name, int(wrong[0]), classes))
     return targets

@@ -10,7 +10,7 @@ from transformers import initialization as init
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, padding_word_fault, refuse_unknown_arguments
+from lxmert.faults import count_fault, pad_token_fault, raise_unknown_arguments
 from lxmert.model.heads import LxmertLMPredictionHead, resize_linear
 
 
@@ -63,7 +63,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         if new_num_tokens is not None:
             multiple = pad_to_multiple_of or 1
             size = -(-new_num_tokens // multiple) * multiple
-            if fault := padding_word_fault(new_num_tokens, size, self.config.pad_token_id):
+            if fault := pad_token_fault(new_num_tokens, size, self.config.pad_token_id):
                 raise ConfigurationError(fault)
         embedding: nn.Embedding = super().resize_token_embeddings(
             new_num_tokens, pad_to_multiple_of, mean_resizing
@@ -93,7 +93,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         """
         given = {name: value for name, value in unknown.items() if value is not None}
         if given:
-            refuse_unknown_arguments(type(self).__name__, given, inspect.signature(self.forward).parameters)
+            raise_unknown_arguments(type(self).__name__, given, inspect.signature(self.forward).parameters)
 
 
 class QuestionAnsweringMixin:
@@ -129,7 +129,7 @@ class QuestionAnsweringMixin:
         layer = self.get_qa_logit_layer()
         if layer is None or num_labels is None:
             return layer
-        if faults := count_fault("num_labels", num_labels, least=1):
+        if faults := count_fault("num_labels", num_labels, minimum=1):
             raise ConfigurationError(faults[0])
         if num_labels != layer.out_features:
             weight = layer.weight

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 
 from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.errors import TensorError
-from lxmert.faults import no_pair_of_images
+from lxmert.faults import image_pair_shape_message
 from lxmert.model.base import LxmertModel
 from lxmert.model.heads import LxmertPairHead
 from lxmert.model.losses import class_loss
@@ -121,5 +121,5 @@ def _flat_pairs(name: str, objects: Tensor | None, dimensions: int) -> Tensor | 
     if not isinstance(objects, Tensor):
         return objects  # None, or refused by the model's own checks
     if objects.dim() != dimensions or objects.shape[1] != IMAGES_PER_SENTENCE:
-        raise TensorError(no_pair_of_images(name, tuple(objects.shape), dimensions))
+        raise TensorError(image_pair_shape_message(name, tuple(objects.shape), dimensions))
     return objects.flatten(0, 1)

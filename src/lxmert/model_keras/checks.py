@@ -21,15 +21,15 @@ from lxmert.faults import (
     EMPTY_BATCH,
     NO_OBJECT,
     OBJECTS_TWICE,
+    complex_numbers_message,
     id_fault,
-    missing_objects,
-    no_pair_of_images,
-    no_real_numbers,
-    not_finite,
+    image_pair_shape_message,
+    mask_value_message,
+    missing_objects_message,
+    not_finite_message,
     shape_fault,
+    text_input_fault,
     text_length_fault,
-    words_fault,
-    wrong_mask,
 )
 
 Shape = tuple[int | None, ...]
@@ -103,14 +103,14 @@ def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) ->
         objects = arguments[name]
         shape = shape_of(name, objects)
         if len(shape) != axes or shape[1] not in (IMAGES_PER_SENTENCE, None):
-            raise TensorError(no_pair_of_images(name, shape, axes))
+            raise TensorError(image_pair_shape_message(name, shape, axes))
         of_one_image[name] = _Given((shape[0], *shape[2:]), objects.dtype, values_of(objects))
     check_inputs(config, of_one_image)
 
 
 def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | None:
     ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
-    _raise(words_fault(ids is not None, vectors is not None))
+    _raise(text_input_fault(ids is not None, vectors is not None))
     if ids is not None:
         batch, length = check_shape("input_ids", ids, (None, None), "batch, words")
         check_ids("input_ids", ids, config.vocab_size, "vocab_size")
@@ -146,7 +146,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
         return
     for name in ("visual_feats", "visual_pos"):
         if name not in arguments:
-            raise TensorError(missing_objects(name))
+            raise TensorError(missing_objects_message(name))
     features, positions = arguments["visual_feats"], arguments["visual_pos"]
     expected: Shape = (batch, None, config.visual_feat_dim)
     given, count, _ = check_shape("visual_feats", features, expected, "batch, objects, visual_feat_dim")
@@ -188,7 +188,7 @@ def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
     if values is not None:
         wrong = values[(values != 0) & (values != 1)]
         if wrong.size:
-            raise TensorError(wrong_mask(name, float(wrong[0])))
+            raise TensorError(mask_value_message(name, float(wrong[0])))
 
 
 def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
@@ -229,10 +229,10 @@ def _check_numbers(name: str, tensor: Any, maker: str) -> None:
     """Raise unless `tensor` has finite real numbers; `maker` names what to check if it has not."""
     dtype = dtype_of(tensor)
     if "complex" in dtype:
-        raise TensorError(no_real_numbers(name, dtype, maker))
+        raise TensorError(complex_numbers_message(name, dtype, maker))
     values = values_of(tensor)
     if values is not None and not bool(np.isfinite(values).all()):
-        raise TensorError(not_finite(name, maker))
+        raise TensorError(not_finite_message(name, maker))
 
 
 def shape_of(name: str, tensor: Any) -> Shape:

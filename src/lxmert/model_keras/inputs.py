@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lxmert.errors import TensorError
-from lxmert.faults import refuse_unknown_arguments
+from lxmert.faults import raise_unknown_arguments
 
 
 class FlexibleInputs:
@@ -90,7 +90,7 @@ class FlexibleInputs:
             arguments[name] = value
         unknown = {name: value for name, value in arguments.items() if name not in names}
         if unknown:
-            refuse_unknown_arguments(type(self).__name__, unknown, names)
+            raise_unknown_arguments(type(self).__name__, unknown, names)
         return arguments
 
     def _by_position(self, values: tuple[Any, ...] | list[Any], names: list[str]) -> list[tuple[str, Any]]:

@@ -13,16 +13,16 @@ import numpy as np
 from lxmert.configuration import VISUAL_TASKS, LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.faults import (
+    answer_scores_message,
+    answer_shape_message,
+    class_dtype_message,
+    class_id_message,
+    class_shape_message,
     object_tasks_fault,
     shape_fits,
     target_pair_fault,
-    wrong_answer_scores,
-    wrong_answer_shape,
-    wrong_class_dtype,
-    wrong_class_id,
-    wrong_class_shape,
-    wrong_target_shape,
-    wrong_weight_shape,
+    target_shape_message,
+    weight_shape_message,
 )
 from lxmert.model_keras.checks import Shape, check_shape, dtype_of, is_integer, shape_of, values_of
 from lxmert.model_keras.losses import are_soft
@@ -33,16 +33,16 @@ def check_class_ids(name: str, targets: Any, shape: Shape, classes: int) -> None
     given = shape_of(name, targets)
     is_column = len(shape) == 1 and shape_fits(given, (*shape, 1))
     if not (_fits_or_is_flat(given, shape) or is_column):
-        raise TensorError(wrong_class_shape(name, given, shape))
+        raise TensorError(class_shape_message(name, given, shape))
     dtype = dtype_of(targets)
     if not is_integer(dtype):
-        raise TensorError(wrong_class_dtype(name, dtype))
+        raise TensorError(class_dtype_message(name, dtype))
     values = values_of(targets)
     if values is None:
         return
     wrong = values[(values != -100) & (values != -1) & ((values < 0) | (values >= classes))]
     if wrong.size:
-        raise TensorError(wrong_class_id(name, int(wrong.flat[0]), classes))
+        raise TensorError(class_id_message(name, int(wrong.flat[0]), classes))
 
 
 def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> None:
@@ -50,13 +50,13 @@ def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> N
     given = shape_of(name, targets)
     if not are_soft(targets, classes):
         if not (shape_fits(given, (batch,)) or shape_fits(given, (batch, 1))):
-            raise TensorError(wrong_answer_shape(name, given, batch, classes))
+            raise TensorError(answer_shape_message(name, given, batch, classes))
         check_class_ids(name, targets, (batch,), classes)
         return
     check_shape(name, targets, (batch, classes), "batch, answers")
     values = values_of(targets)
     if values is not None and not bool((values <= 1).all()):
-        raise TensorError(wrong_answer_scores(name))
+        raise TensorError(answer_scores_message(name))
 
 
 def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
         target, weight = pair
         given = shape_of(f"{name}: the weight", weight)
         if not _fits_or_is_flat(given, shape):
-            raise TensorError(wrong_weight_shape(name, given, shape))
+            raise TensorError(weight_shape_message(name, given, shape))
         if task == "feat":
             given = shape_of(f"{name}: the target", target)
             expected = (*shape, config.visual_feat_dim)
@@ -86,7 +86,7 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
                 shape_fits(given, expected)
                 or (_fits_or_is_flat(given[:1], shape) and given[1:] == expected[2:])
             ):
-                raise TensorError(wrong_target_shape(name, given, expected))
+                raise TensorError(target_shape_message(name, given, expected))
         else:
             check_class_ids(name, _without_padding(target, is_real), shape, classes[task])
 

@@ -9,7 +9,7 @@ import keras
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, padding_word_fault
+from lxmert.faults import count_fault, pad_token_fault
 from lxmert.model_keras.layers import OpenParts
 from lxmert.model_keras.resizing import replace_variable, resized
 
@@ -75,7 +75,7 @@ class WithWords(OpenParts):
         """
         if new_num_tokens is not None and new_num_tokens != self.config.vocab_size:
             _check_count("new_num_tokens", new_num_tokens)
-            if fault := padding_word_fault(new_num_tokens, new_num_tokens, self.config.pad_token_id):
+            if fault := pad_token_fault(new_num_tokens, new_num_tokens, self.config.pad_token_id):
                 raise ConfigurationError(fault)
             self._resize("embeddings.word_embeddings.weight", new_num_tokens)
             self._resize("cls.predictions.decoder.weight", new_num_tokens)
@@ -140,5 +140,5 @@ class TFQuestionAnsweringMixin:
 
 
 def _check_count(name: str, count: object) -> None:
-    if faults := count_fault(name, count, least=1):
+    if faults := count_fault(name, count, minimum=1):
         raise ConfigurationError(faults[0])

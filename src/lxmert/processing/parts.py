@@ -10,10 +10,10 @@ import torch
 from transformers import ProcessorMixin
 from transformers.utils import cached_file
 
-from lxmert.answers import ANSWERS_FILE, checked_answers, read_answers, write_answers
+from lxmert.answers import ANSWERS_FILE, read_answers, validate_answers, write_answers
 from lxmert.downloads import PublishedFile
 from lxmert.errors import ConfigurationError, InputError, first_line
-from lxmert.texts import checked_length
+from lxmert.texts import validate_max_length
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.tokenization.backend import read_settings
 from lxmert.vision.build import build_extractor
@@ -51,9 +51,9 @@ class ProcessorParts(ProcessorMixin):
             extractor if isinstance(extractor, _UNBUILT) else as_extractor(extractor)
         )
         self._answers: list[str] | PublishedFile | None = (
-            answers if answers is None or isinstance(answers, PublishedFile) else checked_answers(answers)
+            answers if answers is None or isinstance(answers, PublishedFile) else validate_answers(answers)
         )
-        self.max_text_length = checked_length(max_text_length)
+        self.max_text_length = validate_max_length(max_text_length)
 
     @property
     def extractor(self) -> RegionExtractor | None:

@@ -17,7 +17,7 @@ from transformers import BatchFeature
 from lxmert.answers import ANSWERS_FILE, Answer, best_answers
 from lxmert.errors import InputError, VocabularyError
 from lxmert.processing.parts import ProcessorParts
-from lxmert.texts import as_texts, check_counts, checked_length, encode_texts
+from lxmert.texts import as_texts, check_batch_sizes, encode_texts, validate_max_length
 from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
 from lxmert.vision.gathering import Boxes, Images, checked_regions, regions_of_images
 from lxmert.vision.padding import pad_regions
@@ -87,10 +87,10 @@ class LxmertProcessor(ProcessorParts):
             raise InputError(f"return_tensors is {return_tensors!r}; expected 'pt', 'np', 'tf' or None")
         all_regions = self._gather_regions(images, boxes, regions)
         texts, pairs = as_texts(text, "text"), as_texts(text_pair, "text_pair")
-        check_counts(texts, pairs, None if all_regions is None else len(all_regions))
+        check_batch_sizes(texts, pairs, None if all_regions is None else len(all_regions))
         batch: dict[str, Any] = {}
         if texts is not None:
-            length = self.max_text_length if max_length is None else checked_length(max_length)
+            length = self.max_text_length if max_length is None else validate_max_length(max_length)
             settings = {"max_length": length, "padding": padding, "truncation": truncation}
             batch |= encode_texts(
                 self.tokenizer, texts, pairs, tensors=return_tensors is not None, **settings

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
+from lxmert.atomic_files import write_atomic
 from lxmert.scenes.naming import SPLITS
 from lxmert.scenes.records import CATEGORIES, ImageRecords, to_json
-from lxmert.whole_files import write_whole
 
 _LICENSE: Final = {"name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
 
@@ -91,7 +91,7 @@ class DataSetFiles:
 
     def write(self, records: ImageRecords) -> None:
         """Write one image and its records."""
-        write_whole(self._folder / records.path, records.png)
+        write_atomic(self._folder / records.path, records.png)
         self._images[records.split].extend(records.lines["images"])
         for kind, split in self._layouts:
             if split == records.split:

@@ -23,14 +23,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from lxmert.atomic_files import write_atomic
 from lxmert.errors import InputError
-from lxmert.faults import is_whole
+from lxmert.faults import is_int_in_range
 from lxmert.scenes.counts import SceneCounts
 from lxmert.scenes.files import DataSetFiles
 from lxmert.scenes.generation import generate
 from lxmert.scenes.naming import SPLITS
 from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
-from lxmert.whole_files import write_whole
 
 FORMAT: Final = "lxmert-scenes"
 GENERATOR_VERSION: Final = 1
@@ -88,7 +88,7 @@ def make_scenes(
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not is_whole(value, low, high):
+    if not is_int_in_range(value, low, high):
         raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
 
 
@@ -138,7 +138,7 @@ def _summary(arguments: dict[str, int], counts: SceneCounts) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(content, indent=1) + "\n")
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
 def _remove_left_over(folder: Path, images: int) -> None:

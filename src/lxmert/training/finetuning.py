@@ -14,7 +14,7 @@ from lxmert.data.image_files import look_up, require_files
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.progress import StartProgress
-from lxmert.texts import pieces_of_unknown_words
+from lxmert.texts import unknown_word_token_ids
 from lxmert.training.arguments import training_arguments
 from lxmert.training.log_figures import ACCURACY
 from lxmert.training.object_prediction import ObjectPrediction
@@ -137,7 +137,7 @@ def _report_unanswerable(recipe: FinetuneRecipe, prepared: PreparedTask, display
 
 def _report_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> None:
     """Report a vocabulary that does not fit the sentences, such as an English one for another script."""
-    unknown = pieces_of_unknown_words(prepared.processor.tokenizer)
+    unknown = unknown_word_token_ids(prepared.processor.tokenizer)
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
         if (fraction := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
             display.print(

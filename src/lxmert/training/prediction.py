@@ -11,13 +11,14 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from lxmert._version import __version__
+from lxmert.atomic_files import fsync_path
 from lxmert.data.files import TaskFiles
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
-from lxmert.faults import replacing_fault
+from lxmert.faults import overwrite_fault
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
@@ -28,7 +29,6 @@ from lxmert.training.evaluation import answerer_of, predictions_of
 from lxmert.training.task_list import task_named
 from lxmert.training.tasks import Task, answers_of
 from lxmert.weights.fingerprint import hash_weights
-from lxmert.whole_files import sync_files
 
 _IRRELEVANT_ENTRIES = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that do not affect what the model computes."""
@@ -150,7 +150,7 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     if not output.absolute().parent.is_dir() or output.is_dir():
         raise DataError(f"{output} cannot be written: its folder does not exist, or it is itself a folder")
     is_begun = journal_folder(output).is_dir()
-    if fault := replacing_fault(output, overwrite=overwrite or is_begun):
+    if fault := overwrite_fault(output, overwrite=overwrite or is_begun):
         raise DataError(fault)
 
 
@@ -178,7 +178,7 @@ def _write(
     in_order = [labels_of[place] for place in range(len(examples))]
     kind.write(output, examples, predictions_of(in_order, examples, answers_of(processor)))
     # In case of a power failure, the answers are forced to the disk before the journal is removed.
-    sync_files(output)
+    fsync_path(output)
     journal.remove()
     return True
 

@@ -12,7 +12,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
 from lxmert.data.task_examples import Part, Purpose
 from lxmert.data.task_split import SplitExamples
-from lxmert.devices import usable_device
+from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
@@ -50,7 +50,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         max_text_length=recipe.text.max_length,
     )
     if store is None:
-        processor.to(usable_device())
+        processor.to(resolve_device())
     # Before any image is read, so that a mismatch is reported at once.
     feature_dim = _feature_dim(processor, store)
     model, origin = model_for(task, recipe.model, processor.tokenizer, answers, feature_dim)
@@ -107,7 +107,7 @@ def score_folder(
     task: Task, recipe: FinetuneRecipe, folder: str, split: str, progress: StartProgress = no_progress
 ) -> Report:
     """Score a saved model folder on a split, on the device that `lxmert eval` uses."""
-    device = usable_device()
+    device = resolve_device()
     model, _ = load_complete(task.model_class, folder)
     return evaluate_model(
         model.to(device),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from transformers import Trainer, TrainerState
 
+from lxmert.atomic_files import write_atomic
 from lxmert.training.stopping import StopEarly
 from lxmert.weights.files import read_folder
-from lxmert.whole_files import write_whole
 
 _STATE = "trainer_state.json"
 _BEST = "best_model_checkpoint"
@@ -39,7 +39,7 @@ def correct_paths(checkpoint: Path) -> None:
         return
     current = str((checkpoint.parent / Path(state[_BEST]).name).absolute())
     if state[_BEST] != current:
-        write_whole(path, json.dumps(state | {_BEST: current}, indent=2) + "\n")
+        write_atomic(path, json.dumps(state | {_BEST: current}, indent=2) + "\n")
 
 
 def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:

@@ -16,10 +16,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from lxmert.atomic_files import final_path, fsync_path, write_atomic
 from lxmert.errors import ConfigurationError, TrainingError
-from lxmert.locks import take_lock
+from lxmert.locks import try_lock
 from lxmert.training.recipe_base import Recipe
-from lxmert.whole_files import sync_files, whole_path, write_whole
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -83,13 +83,13 @@ class RunFolder:
         lock = self.checkpoints / "lock"
         with lock.open("wb") as file:
             # Loader processes may outlive a killed run.
-            if not take_lock(file.fileno(), is_inherited=False):
+            if not try_lock(file.fileno(), is_inherited=False):
                 raise ConfigurationError(
                     f"another process is running in {self.path}; wait for it, stop it, or choose another "
                     "folder"
                 )
             try:
-                write_whole(self.recipe_path, recipe.to_yaml())
+                write_atomic(self.recipe_path, recipe.to_yaml())
                 yield
             finally:
                 # A failed start leaves nothing else; where an open file cannot be deleted, it stays.
@@ -117,7 +117,7 @@ class RunFolder:
     def note_processes(self) -> None:
         """Save the number of processes, which cannot change when the run is resumed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_whole(self._processes_path, json.dumps({"processes": process_count()}) + "\n")
+        write_atomic(self._processes_path, json.dumps({"processes": process_count()}) + "\n")
 
     def note_data(self, fingerprints: Mapping[str, str]) -> None:
         """Save the fingerprints of the run's data, which cannot change when it is resumed.
@@ -125,7 +125,7 @@ class RunFolder:
         Args:
             fingerprints: By name of a part of the data.
         """
-        write_whole(self._data_path, json.dumps(dict(fingerprints), indent=2) + "\n")
+        write_atomic(self._data_path, json.dumps(dict(fingerprints), indent=2) + "\n")
 
     def refuse_other_data(self, fingerprints: Mapping[str, str]) -> None:
         """Refuse to resume with other data, to which a checkpoint's position and answers would not apply.
@@ -152,7 +152,7 @@ class RunFolder:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Save the run's figures."""
-        write_whole(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        write_atomic(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
     @property
     def _data_path(self) -> Path:
@@ -166,7 +166,7 @@ class RunFolder:
         """Whether the folder holds more than the remains of a run without a checkpoint."""
         own = {self.recipe_path, self.metrics_path, self.checkpoints}
         return (
-            any(whole_path(path) not in own for path in self.path.iterdir())
+            any(final_path(path) not in own for path in self.path.iterdir())
             or bool(self.all_checkpoints())
             or bool(self.read_metrics().get("finished"))
         )
@@ -214,7 +214,7 @@ def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
     Raises:
         OSError: The disk is full or gone; nothing was deleted.
     """
-    sync_files(checkpoint)
+    fsync_path(checkpoint)
     others = [folder for folder in RunFolder(checkpoint.parents[1]).all_checkpoints() if folder != checkpoint]
     # The best one before the others, then the newest.
     others.sort(key=lambda folder: best is None or folder.name != Path(best).name)

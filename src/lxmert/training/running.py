@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from lxmert._version import __version__
+from lxmert.atomic_files import fsync_path
 from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
@@ -21,7 +22,6 @@ from lxmert.training.recipe_sections import LoopSection
 from lxmert.training.resuming import correct_paths, restore_ended
 from lxmert.training.run_folder import RunFolder, writing
 from lxmert.weights.report import quiet_transformers
-from lxmert.whole_files import sync_files
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def run_in_folder(
             return metrics
         # A finished run is never repeated, so it must survive a power failure.
         with writing(f"the model in {folder.path}"):
-            sync_files(folder.path)
+            fsync_path(folder.path)
         folder.write_metrics(metrics)
         return folder.read_metrics()
 

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.cpu import fast_products
+from lxmert.cpu import fast_linear_layers
 from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError, first_line
-from lxmert.faults import is_whole
+from lxmert.faults import is_int_in_range
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -197,7 +197,7 @@ class TransformersDetector:
         """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
         parameter = next(self.model.parameters())
         size_hw = (pixels.shape[2], pixels.shape[3])
-        with one_line_running(self.model, size_hw), fast_products(self.model):
+        with one_line_running(self.model, size_hw), fast_linear_layers(self.model):
             outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
         fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
         if any(field is None for field in fields):
@@ -213,7 +213,7 @@ class TransformersDetector:
 def _check_selection(max_objects: Any, min_objects: Any, score_threshold: Any) -> None:
     faults = []
     for name, value in (("max_objects", max_objects), ("min_objects", min_objects)):
-        if not is_whole(value, 1):
+        if not is_int_in_range(value, 1):
             faults.append(f"{name} is {value!r}, expected a whole number of at least 1")
     if not faults and min_objects > max_objects:
         faults.append(f"min_objects {min_objects} is more than max_objects {max_objects}")

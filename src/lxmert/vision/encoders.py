@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import is_whole
+from lxmert.faults import is_int_in_range
 
 
 class PooledPixels:
@@ -34,7 +34,7 @@ class PooledPixels:
     """
 
     def __init__(self, size: int = 8) -> None:
-        if not is_whole(size, 1):
+        if not is_int_in_range(size, 1):
             raise ConfigurationError(f"pooled pixel size is {size!r}; expected a whole number of at least 1")
         self.size = size
 

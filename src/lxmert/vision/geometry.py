@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lxmert.errors import RegionsError
-from lxmert.faults import unreadable_fault
+from lxmert.faults import tensor_layout_fault
 
 BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 
@@ -93,7 +93,7 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
         raise RegionsError(
             f"boxes cannot be read as numbers ({error}); expected N rows of x1, y1, x2, y2 in pixels"
         ) from error
-    if fault := unreadable_fault("set of boxes", tensor):
+    if fault := tensor_layout_fault("set of boxes", tensor):
         raise RegionsError(fault)
     if tensor.dtype == torch.bool or tensor.is_complex():
         raise RegionsError(f"boxes have dtype {tensor.dtype}; expected pixels as float32")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lxmert.errors import ConfigurationError, RegionsError
-from lxmert.faults import is_whole
+from lxmert.faults import is_int_in_range
 from lxmert.vision.extractor import BoxEncoder
 from lxmert.vision.given_boxes import encode
 from lxmert.vision.images import ImageSource, as_rgb_list
@@ -92,5 +92,5 @@ def checked_grid(rows: Any, columns: Any) -> None:
         ConfigurationError: rows or columns are not integers of at least 1.
     """
     for name, value in (("rows", rows), ("columns", columns)):
-        if not is_whole(value, 1):
+        if not is_int_in_range(value, 1):
             raise ConfigurationError(f"a grid of {value!r} {name}; expected a whole number of at least 1")

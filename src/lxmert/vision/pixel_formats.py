@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import ImageError
-from lxmert.faults import unreadable_fault
+from lxmert.faults import tensor_layout_fault
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 """The channel orders of networks; pictures are red, green, blue."""
@@ -69,7 +69,7 @@ def from_tensor(values: Tensor) -> Image.Image:
     Raises:
         ImageError: another shape or dtype, floats beyond 0..1, or not a dense tensor.
     """
-    if fault := unreadable_fault("image tensor", values):
+    if fault := tensor_layout_fault("image tensor", values):
         raise ImageError(fault)
     if values.ndim != 3 or values.shape[0] not in (1, 3, 4) or values.numel() == 0:
         raise ImageError(f"image tensor has shape {tuple(values.shape)}; expected (3, height, width)")

@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.cpu import fast_products
+from lxmert.cpu import fast_linear_layers
 from lxmert.errors import ConfigurationError, WeightsError, first_line
-from lxmert.faults import is_whole
+from lxmert.faults import is_int_in_range
 from lxmert.vision.foreign_models import (
     load_config,
     local_place,
@@ -134,7 +134,7 @@ class VisionModel:
         inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
         if size_hw != (self.native_side_px,) * 2 and self._interpolates_positions():
             inputs["interpolate_pos_encoding"] = True
-        with one_line_running(self.model, size_hw), fast_products(self.model):
+        with one_line_running(self.model, size_hw), fast_linear_layers(self.model):
             outputs = self.model(**inputs)
         maps = getattr(outputs, "feature_maps", None)
         return maps[-1] if maps else outputs.last_hidden_state
@@ -167,7 +167,7 @@ def checked_side(size: Any) -> int:
     Raises:
         ConfigurationError: it is not an integer of at least 1.
     """
-    if not is_whole(size, 1):
+    if not is_int_in_range(size, 1):
         raise ConfigurationError(f"image size is {size!r}; expected a whole number of pixels of at least 1")
     return size
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lxmert.answers import ANSWERS_FILE, write_answers
+from lxmert.atomic_files import open_atomic
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import IncompleteWeightsError, WeightsError
 from lxmert.weights.dtypes import dtype_name
@@ -37,7 +38,6 @@ from lxmert.weights.names import (
 )
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes, shapes_of
-from lxmert.whole_files import written_whole
 
 # The shapes do not show the number of heads. Models of the paper's width have the paper's number; for any
 # other width a guess would give a model that loads completely and answers wrongly.
@@ -144,7 +144,7 @@ def export_original(
     wrap = not architecture.is_finetuned if data_parallel is None else data_parallel
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     original = {to_original(name, architecture, data_parallel=wrap): tensors[name] for name in report.matched}
-    with written_whole(checkpoint) as file:
+    with open_atomic(checkpoint) as file:
         torch.save(original, file)
     return report
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
-from lxmert.faults import unreadable_fault
+from lxmert.faults import tensor_layout_fault
 from lxmert.weights.shapes import Shape, shapes_of
 from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
 
@@ -96,7 +96,7 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
         )
     if device != "meta":
         for name, tensor in loaded.items():
-            if fault := unreadable_fault(repr(name), tensor):
+            if fault := tensor_layout_fault(repr(name), tensor):
                 raise WeightsError(f"{str(path)!r}: {fault}")
     return dict(loaded)
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lxmert.errors import DataError
-from lxmert.locks import take_lock
+from lxmert.locks import try_lock
 
 
 class RankLock:
@@ -18,7 +18,7 @@ class RankLock:
 
     def __init__(self, folder: Path, rank: int) -> None:
         self._descriptor = os.open(folder / f"rank-{rank:05d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        if not take_lock(self._descriptor, is_inherited=True):
+        if not try_lock(self._descriptor, is_inherited=True):
             self.release()
             raise DataError(
                 f"{folder}: another process is writing to this store as rank {rank}; wait for it, or stop it"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from lxmert._version import __version__
+from lxmert.atomic_files import fsync_folder
 from lxmert.data.feature_store.layout import DTYPES, FORMAT_NAME, FORMAT_VERSION
 from lxmert.data.json_files import Record, read_json
 from lxmert.errors import DataError
-from lxmert.faults import is_whole
-from lxmert.whole_files import sync_folder
+from lxmert.faults import is_int_in_range
 
 MANIFEST_NAME = "manifest.json"
 
@@ -48,7 +48,7 @@ class StoreManifest:
     boxes: str | None = None
 
     def __post_init__(self) -> None:
-        if not is_whole(self.feature_dim, 1):
+        if not is_int_in_range(self.feature_dim, 1):
             raise DataError(f"feature_dim is {self.feature_dim!r}; expected a whole number of at least 1")
         if self.feature_dtype not in DTYPES:
             raise DataError(f"feature_dtype is {self.feature_dtype!r}; expected {' or '.join(DTYPES)}")
@@ -122,7 +122,7 @@ class StoreManifest:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-        sync_folder(folder)
+        fsync_folder(folder)
         return True
 
     def differences(self, other: "StoreManifest") -> list[str]:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Self
 
+from lxmert.atomic_files import fsync_folder
 from lxmert.data.feature_store.encoding import EncodedImage, encode_image
 from lxmert.data.feature_store.layout import (
     ENTRY_BYTES,
@@ -23,7 +24,6 @@ from lxmert.data.feature_store.parts import Extent, cut, measure
 from lxmert.data.feature_store.reader import FeatureStore
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
-from lxmert.whole_files import sync_folder
 
 PART_BYTES = 4_000_000_000
 """A data file is closed before it grows beyond this: every file system and hub accepts such files."""
@@ -171,7 +171,7 @@ class FeatureStoreWriter:
             opened.pop_all()
         self._close_files()
         self._files, self._part, self._extent = files, part, extent
-        sync_folder(self.path)
+        fsync_folder(self.path)
         self._sync()
 
     def _sync(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from lxmert.data.boxes import BoxVocabulary, NameList
 from lxmert.data.files import check_directory
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.devices import usable_device
+from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError
 from lxmert.training.detection.evaluation import figures, score_detector
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorEvaluationSection, DetectorRecipe
@@ -79,7 +79,7 @@ def evaluate_detector(
         DataError: a file is missing or malformed, or the split has no box of the detector's classes.
         ImageError: an image cannot be read.
     """
-    target_device = usable_device(device)
+    target_device = resolve_device(device)
     folder = detector_folder(name)
     model = FasterRcnn.from_pretrained(folder)
     model.to(target_device)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from transformers import PreTrainedConfig
 
 from lxmert.errors import ConfigurationError
-from lxmert.faults import count_fault, faults_in_words, is_whole, number_fault
+from lxmert.faults import count_fault, format_faults, is_int_in_range, number_fault
 
 _T = TypeVar("_T")
 
@@ -195,13 +195,13 @@ class FasterRcnnConfig(PreTrainedConfig):
         """Raise a `ConfigurationError` naming all faults, if there are any."""
         faults = list(self._faults())
         if faults:
-            raise ConfigurationError(faults_in_words("FasterRcnnConfig", faults))
+            raise ConfigurationError(format_faults("FasterRcnnConfig", faults))
 
     def _faults(self) -> Iterator[str]:
         for name in _SIZES:
-            yield from count_fault(name, getattr(self, name), least=1)
+            yield from count_fault(name, getattr(self, name), minimum=1)
         for name in _COUNTS:
-            yield from count_fault(name, getattr(self, name), least=0)
+            yield from count_fault(name, getattr(self, name), minimum=0)
         for name, (length, least, most) in _NUMBERS.items():
             yield from _numbers_fault(name, getattr(self, name), length, least, most)
         yield from number_fault("proposal_nms_threshold", self.proposal_nms_threshold, 0, 1)
@@ -214,7 +214,7 @@ class FasterRcnnConfig(PreTrainedConfig):
         yield from self._stage_fault()
         for low_name, high_name in (("min_objects", "max_objects"), ("min_size_px", "max_size_px")):
             low, high = getattr(self, low_name), getattr(self, high_name)
-            if is_whole(low, 0) and is_whole(high, 0) and low > high:
+            if is_int_in_range(low, 0) and is_int_in_range(high, 0) and low > high:
                 yield f"{low_name} {low} is more than {high_name} {high}"
         sizes = {"object_names": self.num_object_labels, "attribute_names": self.num_attr_labels}
         for names_name, size in sizes.items():
@@ -226,7 +226,8 @@ class FasterRcnnConfig(PreTrainedConfig):
 
     def _stage_fault(self) -> Iterator[str]:
         blocks = self.stage_blocks
-        if not (isinstance(blocks, list) and len(blocks) == 4 and all(is_whole(one, 0) for one in blocks)):
+        has_four = isinstance(blocks, list) and len(blocks) == 4
+        if not (has_four and all(is_int_in_range(count, 0) for count in blocks)):
             yield f"stage_blocks must be four integers of at least 0 (res2, res3, res4, res5), got {blocks!r}"
             return
         used = {"res2": blocks[0], "res3": blocks[1], "res5": blocks[3]}

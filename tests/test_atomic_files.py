@@ -6,24 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from lxmert.whole_files import whole_path, write_whole, written_whole
+from lxmert.atomic_files import final_path, open_atomic, write_atomic
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
-    with written_whole(path) as file:
+    with open_atomic(path) as file:
         file.write(b"all of it")
         assert not path.exists()
         (half,) = tmp_path.iterdir()
-        assert (whole_path(half), whole_path(path)) == (path, path)
+        assert (final_path(half), final_path(path)) == (path, path)
     assert path.read_bytes() == b"all of it"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
-    write_whole(path, "before")
-    with pytest.raises(TypeError, match="bytes"), written_whole(path) as file:
+    write_atomic(path, "before")
+    with pytest.raises(TypeError, match="bytes"), open_atomic(path) as file:
         file.writelines([b"half of", None])
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
@@ -32,13 +32,13 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
 def test_an_error_names_the_file_and_not_its_half(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "one.json"
     with pytest.raises(FileNotFoundError) as caught:
-        write_whole(path, "after")
+        write_atomic(path, "after")
     assert caught.value.filename == str(path)
 
 
 def test_two_at_once_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "one.json"
-    with written_whole(path) as first, written_whole(path) as second:
+    with open_atomic(path) as first, open_atomic(path) as second:
         first.write(b"first " * 3)
         second.write(b"second")
     # The inner one is complete before the outer one.
@@ -50,7 +50,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("before")
     link.symlink_to(target)
-    write_whole(link, "after")
+    write_atomic(link, "after")
     assert (link.is_symlink(), target.read_text()) == (True, "after")
 
 
@@ -59,7 +59,7 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    write_whole(pipe, "grün\n")
+    write_atomic(pipe, "grün\n")
     reader.join(timeout=10)
     assert (read, pipe.is_fifo()) == ([b"gr\xc3\xbcn\n"], True)
 
@@ -68,7 +68,7 @@ def test_lines_end_as_given_and_others_may_read_the_file(tmp_path: Path) -> None
     path = tmp_path / "one.txt"
     former = os.umask(0o022)
     try:
-        write_whole(path, "one\ntwo\r\n")
+        write_atomic(path, "one\ntwo\r\n")
     finally:
         os.umask(former)
     assert path.read_bytes() == b"one\ntwo\r\n"

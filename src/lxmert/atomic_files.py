@@ -13,7 +13,7 @@ _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
+def open_atomic(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces `path` on success and is removed on failure.
 
     A kill at any moment leaves the previous content, and two processes writing the same file never mix.
@@ -45,13 +45,13 @@ def written_whole(path: str | Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write a file as `written_whole` does; text as UTF-8, its line ends unchanged."""
-    with written_whole(path) as file:
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file as `open_atomic` does; text as UTF-8, its line ends unchanged."""
+    with open_atomic(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def sync_files(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Make a file, or a folder with its files, survive a power failure; anything else is left alone.
 
     Raises:
@@ -63,10 +63,10 @@ def sync_files(path: Path) -> None:
                 os.fsync(opened.fileno())
     for folder in (path, path.parent):
         if folder.is_dir():
-            sync_folder(folder)
+            fsync_folder(folder)
 
 
-def sync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make new names in a folder survive a power failure."""
     if os.name == "nt":  # Windows cannot open folders; NTFS keeps its own journal of names.
         return
@@ -77,7 +77,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def whole_path(path: Path) -> Path:
+def final_path(path: Path) -> Path:
     """Return the file that a partial one, left by a kill, was to become; any other path unchanged."""
     partial = _PARTIAL.fullmatch(path.name)
     return path.with_name(partial[1]) if partial else path
