@@ -34,6 +34,14 @@ def test_a_value_that_holds_itself_or_is_too_deep_is_refused() -> None:
     refused("a: " + "[" * 20_000, "nested too deeply")
 
 
+def test_a_key_that_occurs_twice_in_a_mapping_is_refused_with_its_lines() -> None:
+    refused("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", "the key 'c' occurs twice, in lines 2 and 3")
+    refused("- {'a': 1, a: 2}", "the key 'a' occurs twice")
+    assert parse_yaml("a: {b: 1}\nb: 2\n1: 3\n'1': 4\n") == {"a": {"b": 1}, "b": 2, 1: 3, "1": 4}
+    merged = "x: &x {a: 1}\ny: &y {b: 2}\nz: {<<: *x, <<: *y}\n"
+    assert parse_yaml(merged)["z"] == {"a": 1, "b": 2}
+
+
 @pytest.mark.parametrize(
     "text",
     [

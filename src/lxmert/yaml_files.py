@@ -1,4 +1,4 @@
-"""YAML as plain values: no objects, and no small file whose aliases expand beyond memory."""
+"""YAML as plain values: no objects, no key twice, and no small file whose aliases expand beyond memory."""
 
 from typing import Any
 
@@ -8,14 +8,16 @@ from lxmert.errors import ConfigurationError
 
 _MAX_VALUES = 100_000
 """Values of a file with its aliases expanded; recipes have some hundreds."""
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+"""Of the key `<<`, which may occur several times."""
 
 
 def parse_yaml(text: str) -> Any:
     """Parse a YAML text.
 
     Raises:
-        ConfigurationError: not YAML, nested too deeply, or aliases (`*name`) that expand to too much; the
-            caller puts the name of the file before the message.
+        ConfigurationError: not YAML, a key that occurs twice in a mapping, nested too deeply, or aliases
+            (`*name`) that expand to too much; the caller puts the name of the file before the message.
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -33,7 +35,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
-    """Count the values of a node with its aliases expanded.
+    """Count the values of a node with its aliases expanded; a mapping with a key twice is an error.
 
     Args:
         node: a part of the file.
@@ -43,6 +45,8 @@ def _count(node: yaml.Node, counts: dict[int, int]) -> int:
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in counts:
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
         counts[id(node)] = _MAX_VALUES + 1
         counts[id(node)] = 1 + sum(_count(child, counts) for child in _children(node))
     return counts[id(node)]
@@ -52,3 +56,17 @@ def _children(node: yaml.CollectionNode) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [child for pair in node.value for child in pair]
     return list(node.value)
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise for a key that occurs twice, of which PyYAML would take the last value and drop the first."""
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+            continue
+        name, line = (key.tag, key.value), key.start_mark.line + 1
+        if name in lines:
+            raise ConfigurationError(
+                f"the key {key.value!r} occurs twice, in lines {lines[name]} and {line}; keep one of them"
+            )
+        lines[name] = line
