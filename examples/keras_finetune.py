@@ -25,7 +25,7 @@ from lxmert import LxmertForQuestionAnswering, LxmertProcessor, TFLxmertForQuest
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.joined_stores import open_stores
-from lxmert.data.task_examples import Part
+from lxmert.data.task_examples import Subset
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import make_scenes
 from lxmert.training.evaluation import regions_for, run_model, score_labels
@@ -62,7 +62,7 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        self.examples = VqaTask().split(data, split, part=Part(first_images=images)).read()
+        self.examples = VqaTask().split(data, split, subset=Subset(first_images=images)).read()
         self.answers = AnswerVocabulary(processor.answers)
         regions = regions_for(self.examples, processor, open_stores([store]) if store else None)
         words, tokenizer = processor.max_text_length, processor.tokenizer

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lxmert.data.corpus_sections import CorpusSection
-from lxmert.data.files import GqaFiles, Nlvr2Files, VqaFiles
+from lxmert.data.file_layouts import GqaFiles, Nlvr2Files, VqaFiles
 from tests.command_line import status_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"

@@ -119,10 +119,10 @@ def scenes_stream(data: Path, features: Path, tokenizer: Any, most_words: int, q
     """
     from lxmert.data.joined_stores import open_stores
     from lxmert.data.region_source import open_regions
-    from lxmert.data.task_examples import Part, Purpose
+    from lxmert.data.task_examples import Purpose, Subset
     from lxmert.training.task_list import task_named
 
-    split = task_named("vqa").split(data, "test", None, Part(first_examples=questions), Purpose.PREDICTION)
+    split = task_named("vqa").split(data, "test", None, Subset(first_examples=questions), Purpose.PREDICTION)
     examples = split.read().examples
     names = list(dict.fromkeys(example.images[0] for example in examples))
     source = open_regions(open_stores([features]), names)

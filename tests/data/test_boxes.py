@@ -12,8 +12,8 @@ from lxmert.data.boxes import (
     NamedBoxes,
     NameList,
     collect_vocabulary,
+    encode_names,
     read_coco_boxes,
-    with_ids,
 )
 from lxmert.errors import DataError
 
@@ -174,7 +174,7 @@ def test_unknown_classes_lose_their_boxes_and_unknown_attributes_their_mention()
         NameList(("cup", "dog"), {"cup": 0, "mug": 0, "dog": 1}),
         NameList(("red", "wet"), {"red": 0, "scarlet": 0, "wet": 1}),
     )
-    (numbered,) = with_ids([image], vocabulary, Path("pictures"))
+    (numbered,) = encode_names([image], vocabulary, Path("pictures"))
     assert numbered.path == Path("pictures/seven.png")
     assert (numbered.image_id, numbered.size_hw) == (7, (30, 40))
     assert numbered.object_ids.tolist() == [1, 0]
@@ -184,8 +184,8 @@ def test_unknown_classes_lose_their_boxes_and_unknown_attributes_their_mention()
 
 
 def test_an_image_of_which_nothing_is_known_stays_with_no_box() -> None:
-    nothing = BoxVocabulary(NameList.of(["cup"]), NameList.of([]))
-    (numbered,) = with_ids([boxes(("ufo",), ((),))], nothing, Path())
+    nothing = BoxVocabulary(NameList.from_names(["cup"]), NameList.from_names([]))
+    (numbered,) = encode_names([boxes(("ufo",), ((),))], nothing, Path())
     assert numbered.boxes_xyxy_px.shape == (0, 4)
     assert numbered.object_ids.dtype == torch.int64
     assert numbered.attribute_ids == ()

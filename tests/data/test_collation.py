@@ -5,7 +5,7 @@ import torch
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
-from lxmert.data.files import VqaFiles
+from lxmert.data.file_layouts import VqaFiles
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.region_table import RegionTable
 from lxmert.data.task_examples import IGNORED_LABEL, Target, TaskExample
@@ -56,8 +56,8 @@ def test_the_share_of_pieces_that_unknown_words_become_is_over_all_but_the_speci
     tokenizer = LxmertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
     tokens = TokenTable(["кот", "cats catfish dog", ""], tokenizer, 20)
     # ##о and ##т, ##s and [UNK]; neither к, cat twice, nor ##fish.
-    assert tokens.share_of(unknown_word_token_ids(tokenizer)) == 4 / 8
-    assert TokenTable([], tokenizer, 20).share_of({1}) == 0
+    assert tokens.fraction_of(unknown_word_token_ids(tokenizer)) == 4 / 8
+    assert TokenTable([], tokenizer, 20).fraction_of({1}) == 0
 
 
 @pytest.fixture

@@ -305,12 +305,12 @@ def test_cycles_are_not_looked_for_while_sentences_are_put_together(
 ) -> None:
     looked_for: list[bool] = []
 
-    def is_wanted(image: str, lists: object) -> bool:
+    def is_included(image: str, lists: object) -> bool:
         looked_for.append(gc.isenabled())
         return True
 
     write(tmp_path / "own.jsonl", {"image": "a", "sentences": ["a dog", "a cat"]})
-    monkeypatch.setattr("lxmert.data.corpus._is_wanted", is_wanted)
+    monkeypatch.setattr("lxmert.data.corpus._is_included", is_included)
     assert len(corpus(tmp_path, {"kind": "jsonl", "file": "own.jsonl"}).texts) == 2
     # Of many sentences about an image, it is asked about once.
     assert looked_for == [False]
@@ -349,7 +349,7 @@ class TestReport:
     def test_the_first_images_are_counted_alone(self, tmp_path: Path) -> None:
         vqa_files(tmp_path)
         read = corpus(tmp_path, VQA, own(tmp_path, "COCO_val2014_000000000042", "z"))
-        cut = read.of_first_images(1)
+        cut = read.limit_images(1)
         assert [text.source for text in cut.texts] == ["vqa", "vqa", "own"]
         assert cut.report.to_dict() == {
             "sources": {
@@ -360,7 +360,7 @@ class TestReport:
             "images_without_regions": 0,
             "names_of_no_image": {},
         }
-        assert read.of_first_images(None) is read
+        assert read.limit_images(None) is read
 
     def test_answers_are_known_in_the_tables_spelling_too(self, tmp_path: Path) -> None:
         line = {"image": "a", "sentence": "Who?", "answer": "A man."}

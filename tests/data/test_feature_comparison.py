@@ -142,7 +142,7 @@ def test_features_of_nothing_but_zeros_are_equal_or_at_right_angles() -> None:
 def test_the_worst_images_come_first() -> None:
     turned = replace(FIRST, features=FIRST.features.flip(1))
     found = compare_features(Source(a=FIRST, b=FIRST, c=FIRST), Source(a=FIRST, b=turned, c=_regions([], [])))
-    assert [one.name for one in found.worst(2)] == ["c", "b"]
+    assert [one.name for one in found.least_similar(2)] == ["c", "b"]
 
 
 def test_nothing_in_common_is_an_error_with_examples() -> None:

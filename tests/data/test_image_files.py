@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
-from lxmert.data.image_files import ImageFile, look_at, look_up
+from lxmert.data.image_files import ImageFile, extract_regions, open_region_store
 from lxmert.data.region_table import RegionTable
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import ConfigurationError, DataError, RegionsError
@@ -31,14 +31,14 @@ def test_boxes_outside_their_image_are_reported_with_the_file(tmp_path: Path) ->
     files = pictures(tmp_path, (1, 900, 1))
     extractor = build_extractor(EXTRACTOR)
     good = {name: files[name] for name in ("picture0", "picture2")}
-    assert len(look_at(good, extractor)) == 2
+    assert len(extract_regions(good, extractor)) == 2
     with pytest.raises(RegionsError, match=r"picture1\.png: "):
-        look_at(files, extractor)
+        extract_regions(files, extractor)
 
 
 def test_pictures_cannot_be_looked_at_without_an_extractor(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no extractor"):
-        look_at(pictures(tmp_path, (1,)), None)
+        extract_regions(pictures(tmp_path, (1,)), None)
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: 
     names = ["picture1", "picture0", "picture2"]
     files = pictures(tmp_path, (1, 2, 3, 4))
     counts: list[int] = []
-    looked = look_at({name: files[name] for name in names}, extractor, counts.append)
-    read = look_up(stored, names, extractor)
+    looked = extract_regions({name: files[name] for name in names}, extractor, counts.append)
+    read = open_region_store(stored, names, extractor)
     assert isinstance(read, RegionTable)
-    assert isinstance(look_up(stored, names, extractor, in_memory_bytes=0), StoredRegions)
+    assert isinstance(open_region_store(stored, names, extractor, in_memory_bytes=0), StoredRegions)
     assert sum(counts) == 3
     for name in names:
         first = looked.batch(torch.tensor([looked.rows[name]]))
@@ -75,7 +75,7 @@ def test_a_store_gives_the_same_regions_as_the_pictures(tmp_path: Path, stored: 
 def test_a_store_without_an_image_or_of_another_extractor_is_refused(stored: FeatureStore) -> None:
     extractor = build_extractor(EXTRACTOR)
     with pytest.raises(DataError, match=r"1 of 2 images are missing, starting with picture3"):
-        look_up(stored, ["picture0", "picture3"], extractor)
+        open_region_store(stored, ["picture0", "picture3"], extractor)
     other = build_extractor({"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 3}})
     with pytest.raises(DataError, match=r"was made by given-boxes/pooled-pixels-2, expected"):
-        look_up(stored, ["picture0"], other)
+        open_region_store(stored, ["picture0"], other)

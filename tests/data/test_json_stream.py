@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert.data import json_stream
-from lxmert.data.json_stream import json_lines, stream_json, stream_lists, stream_records
+from lxmert.data.json_stream import stream_json, stream_jsonl, stream_lists, stream_records
 from lxmert.errors import DataError
 from tests.data.written import write
 
@@ -24,7 +24,7 @@ LAYOUTS = st.sampled_from([{}, {"indent": 1}, {"indent": 3}, {"separators": (","
 @pytest.fixture(params=[1, 7, 1 << 22])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many characters are read at a time: borders fall into everything."""
-    monkeypatch.setattr(json_stream, "_PIECE", request.param)
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", request.param)
     return request.param
 
 
@@ -40,7 +40,7 @@ def test_lists_come_back_element_by_element(
     text = json.dumps(value, ensure_ascii=ascii_only, **layout)
     path = write(tmp_path_factory.getbasetemp() / "list.json", text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_PIECE", size)
+        patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
         assert list(stream_json(path)) == [(f"[{number}]", item) for number, item in enumerate(value)]
 
 
@@ -51,7 +51,7 @@ def test_objects_come_back_field_by_field(
 ) -> None:
     path = write(tmp_path_factory.getbasetemp() / "object.json", json.dumps(value, **layout))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_PIECE", size)
+        patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
         assert list(stream_json(path)) == list(value.items())
 
 
@@ -67,7 +67,7 @@ def test_what_the_standard_library_refuses_is_refused_and_nothing_else(
     except json.JSONDecodeError:
         expected = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_PIECE", size)
+        patch.setattr(json_stream, "_CHUNK_CHARACTERS", size)
         if isinstance(expected, list | tuple):
             found = len(expected) if isinstance(expected, list) else len(expected[1])
             assert len(list(stream_json(path))) == found
@@ -80,7 +80,7 @@ def test_numbers_cut_by_a_border_are_whole(tmp_path: Path, monkeypatch: pytest.M
     text = "[0.5, 1e+2, 123456, -1.25E-3, 7]"
     path = write(tmp_path / "n.json", text)
     for piece in range(1, len(text)):
-        monkeypatch.setattr(json_stream, "_PIECE", piece)
+        monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", piece)
         assert [value for _, value in stream_json(path)] == [0.5, 100.0, 123456, -0.00125, 7]
 
 
@@ -120,7 +120,7 @@ def test_what_is_no_json_is_reported_with_its_place(
 def test_a_fault_in_front_does_not_have_the_whole_file_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_stream, "_PIECE", 20_000)
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARACTERS", 20_000)
     path = write(tmp_path / "long.json", "[1, ?" + " 2," * 1_000_000 + " 3]")
     read = []
     with pytest.raises(DataError, match="line 1 column 5"):
@@ -165,7 +165,7 @@ def test_the_bar_of_a_file_read_to_its_end_is_full(tmp_path: Path, text: str) ->
 
     # UTF-8, "é" in two bytes: 2.4 MB are three begun, 1.2 million letters one whole.
     path = write(tmp_path / "own.jsonl", json.dumps({"text": text}, ensure_ascii=False) + "\n")
-    assert len(list(json_lines(path, progress=start))) == 1
+    assert len(list(stream_jsonl(path, progress=start))) == 1
     assert totals == [sum(done)]
     assert len(list(stream_json(path, progress=start))) == 1
     assert sum(totals) == sum(done)
@@ -181,7 +181,7 @@ def test_records_know_their_place(tmp_path: Path) -> None:
 
 def test_records_are_a_list_or_an_object_as_expected(tmp_path: Path) -> None:
     listed, keyed = write(tmp_path / "l.json", "[{}]"), write(tmp_path / "k.json", '{"[k": {}}')
-    assert [record.place for record in stream_records(keyed, keyed=True)] == ["[k"]
+    assert [record.location for record in stream_records(keyed, keyed=True)] == ["[k"]
     with pytest.raises(DataError, match="the file is a list, expected an object of records"):
         list(stream_records(listed, keyed=True))
     with pytest.raises(DataError, match="the file is an object, expected a list of records"):
@@ -200,7 +200,7 @@ def test_named_lists_come_element_by_element(tmp_path: Path, piece: int) -> None
         ("end", 3),
     ]
     rows = [value for key, value in found if key == "rows"]
-    assert [(row.place, row.get("n", int)) for row in rows] == [("rows[0]", 1), ("rows[1]", 2)]
+    assert [(row.location, row.get("n", int)) for row in rows] == [("rows[0]", 1), ("rows[1]", 2)]
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_named_lists_must_be_there(tmp_path: Path, text: str, message: str) -> N
 
 def test_lines_are_records_and_empty_ones_are_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path / "l.jsonl", '{"a": 1}\n\n  \n{"a": 2}')
-    assert [(record.place, record.get("a", int)) for record in json_lines(path)] == [
+    assert [(record.location, record.get("a", int)) for record in stream_jsonl(path)] == [
         ("line 1", 1),
         ("line 4", 2),
     ]
@@ -239,10 +239,10 @@ def test_lines_are_records_and_empty_ones_are_passed_over(tmp_path: Path) -> Non
 )
 def test_faulty_lines_are_reported_with_their_number(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=r"l\.jsonl: " + message):
-        list(json_lines(write(tmp_path / "l.jsonl", text)))
+        list(stream_jsonl(write(tmp_path / "l.jsonl", text)))
 
 
-@pytest.mark.parametrize("reader", [stream_json, json_lines])
+@pytest.mark.parametrize("reader", [stream_json, stream_jsonl])
 def test_files_that_cannot_be_read_are_reported(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
     (tmp_path / "latin.json").write_bytes(b'["\xff"]')
     for name, message in (("none.json", "no such file"), ("latin.json", "UTF-8"), (".", "cannot be read")):

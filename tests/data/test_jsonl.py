@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert.data.jsonl import OwnExample, read_jsonl
+from lxmert.data.jsonl import JsonlExample, read_jsonl
 from lxmert.errors import DataError
 from tests.data.written import write_lines
 
 
-def read_one(tmp_path: Path, **record: Any) -> OwnExample:
+def read_one(tmp_path: Path, **record: Any) -> JsonlExample:
     (example,) = read_jsonl(write_lines(tmp_path / "own.jsonl", record))
     return example
 
 
 def test_a_caption(tmp_path: Path) -> None:
     example = read_one(tmp_path, image="beach", sentence="A dog.")
-    assert example == OwnExample(("beach",), "A dog.")
+    assert example == JsonlExample(("beach",), "A dog.")
     assert example.image == "beach"
 
 
@@ -26,8 +26,8 @@ def test_several_sentences_share_what_the_line_says(tmp_path: Path) -> None:
         tmp_path / "own.jsonl", {"image": "b", "sentences": ["A dog?", "A pet?"], "answer": "yes", "id": 7}
     )
     assert read_jsonl(path) == [
-        OwnExample(("b",), "A dog?", {"yes": 1.0}, identifier=7),
-        OwnExample(("b",), "A pet?", {"yes": 1.0}, identifier=7),
+        JsonlExample(("b",), "A dog?", {"yes": 1.0}, identifier=7),
+        JsonlExample(("b",), "A pet?", {"yes": 1.0}, identifier=7),
     ]
 
 
@@ -65,7 +65,7 @@ def test_scores_above_1_by_a_rounding_error_are_1(tmp_path: Path) -> None:
 
 def test_a_sentence_about_a_pair(tmp_path: Path) -> None:
     example = read_one(tmp_path, image=["left", "right"], sentence="Both.", label=False, id="p-1")
-    assert example == OwnExample(("left", "right"), "Both.", None, False, "p-1")
+    assert example == JsonlExample(("left", "right"), "Both.", None, False, "p-1")
 
 
 def test_remarks_are_passed_over(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_written_records_are_read_again(
 ) -> None:
     path = write_lines(tmp_path_factory.getbasetemp() / "any.jsonl", *records)
     expected = [
-        OwnExample(
+        JsonlExample(
             tuple(record["image"]) if isinstance(record["image"], list) else (record["image"],),
             record["sentence"],
             record.get("answers"),

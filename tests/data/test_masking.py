@@ -62,7 +62,7 @@ def test_words_are_hidden_as_often_as_asked_for(rates: tuple[float, float, float
     shape = (50, 40)
     ids = np.random.default_rng(seed).integers(200, VOCABULARY, shape)
     may = np.random.default_rng(seed + 1).random(shape) < 0.8
-    shown, labels = WordMasking(*rates).hide(ids, may, numbers(seed + 2, *shape, 3), MASK, VOCABULARY)
+    shown, labels = WordMasking(*rates).mask(ids, may, numbers(seed + 2, *shape, 3), MASK, VOCABULARY)
     chosen = labels != -100
     assert not (chosen & ~may).any()
     assert np.array_equal(labels[chosen], ids[chosen])
@@ -79,7 +79,7 @@ def test_words_are_hidden_as_often_as_asked_for(rates: tuple[float, float, float
 def test_random_words_come_from_the_whole_vocabulary() -> None:
     ids = np.full((200, 50), 5)
     masking = WordMasking(rate=1.0, mask_share=0.0, random_share=1.0)
-    shown, _ = masking.hide(ids, np.ones_like(ids, bool), numbers(0, 200, 50, 3), 1, 7)
+    shown, _ = masking.mask(ids, np.ones_like(ids, bool), numbers(0, 200, 50, 3), 1, 7)
     counts = np.bincount(shown.ravel(), minlength=7)
     assert len(counts) == 7
     for count in counts.tolist():

@@ -9,7 +9,7 @@ import torch
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
 from lxmert.data.feature_store import parts as store_parts
 from lxmert.data.joined_stores import JoinedStores, open_stores
-from lxmert.data.region_source import RegionSource, StoredNames, open_regions
+from lxmert.data.region_source import ImageNameIndex, RegionSource, open_regions
 from lxmert.data.region_table import RegionTable
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import DataError
@@ -102,7 +102,7 @@ def test_labels_come_with_confidences_or_all_alike(source: RegionSource) -> None
 
 def test_single_objects_can_be_picked(source: RegionSource) -> None:
     rows = rows_of(source, ["image3", "image3", "image6", "image1"])
-    picked = source.pick_objects(rows, torch.tensor([0.999, 0.4, 0.0, 0.7], dtype=torch.float64))
+    picked = source.gather_objects(rows, torch.tensor([0.999, 0.4, 0.0, 0.7], dtype=torch.float64))
     three, six = IMAGES["image3.jpg"].features, IMAGES["image6.jpg"].features
     assert torch.equal(picked, torch.stack([three[5], three[2], six[0], torch.zeros(DIM)]))
 
@@ -149,17 +149,21 @@ def test_images_are_found_with_and_without_ending_and_folder(tmp_path: Path) -> 
     names = ["train/a.jpg", "b", "c.PNG", "2.5", "c.png.jpg"]
     images = {name: random_regions(n) for n, name in enumerate(names)}
     store = FeatureStore(write_store(tmp_path / "s", images))
-    find = StoredNames(store).find
+    find = ImageNameIndex(store).find
     assert [find(name) for name in ("a", "a.jpg", "other/train/a.png", "train/a.jpg")] == [0, 0, 0, 0]
     assert [find(name) for name in ("b", "b.jpeg", "c", "2.5", "c.png.png")] == [1, 1, 2, 3, 4]
     assert [find(name) for name in ("2", "d", "", "\ud800")] == [None] * 4
-    assert StoredNames(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
+    assert ImageNameIndex(store).find_all(["d", "b.png", "e", "a"]) == {"b.png": 1, "a": 0}
 
 
 def test_a_name_that_could_be_several_images_is_refused(tmp_path: Path) -> None:
     images = {name: random_regions(n) for n, name in enumerate(["train/1.jpg", "val/1.jpg"])}
     store = FeatureStore(write_store(tmp_path / "s", images))
-    assert [StoredNames(store).find(name) for name in ("val/1.jpg", "val/1", "all/train/1.png")] == [1, 1, 0]
+    assert [ImageNameIndex(store).find(name) for name in ("val/1.jpg", "val/1", "all/train/1.png")] == [
+        1,
+        1,
+        0,
+    ]
     with pytest.raises(DataError, match="several images are called '1'"):
         open_regions(store, ["1"])
 
@@ -169,7 +173,7 @@ def test_an_image_is_that_of_its_ending_where_the_store_left_its_folder_out(tmp_
     store = FeatureStore(
         write_store(tmp_path / "s", {"1.gif": random_regions(0), "1.png": random_regions(1)})
     )
-    assert [StoredNames(store).find(name) for name in ("day2/1.png", "day1/1.gif")] == [1, 0]
+    assert [ImageNameIndex(store).find(name) for name in ("day2/1.png", "day1/1.gif")] == [1, 0]
     with pytest.raises(DataError, match=r"called '1' .* such as '1\.gif' and '1\.png'; write 'day1/1' as"):
         open_regions(store, ["day1/1"])
 
@@ -193,7 +197,7 @@ def test_an_image_of_another_folder_is_another_image(tmp_path: Path) -> None:
                 match=rf"1 of 1 .*starting with {name} \(cam1/1\.jpg in the store is from another folder\);",
             ):
                 open_regions(store, [name])
-    assert StoredNames(open_stores([first, second])).find("2") == 1
+    assert ImageNameIndex(open_stores([first, second])).find("2") == 1
 
 
 def test_images_that_are_missing_or_none_at_all_are_refused(store: FeatureStore) -> None:

@@ -33,7 +33,7 @@ def test_a_batch_may_be_changed_without_changing_the_table() -> None:
 def test_an_object_is_picked_by_its_share_of_the_way_through_them() -> None:
     table = RegionTable.from_regions(IMAGES)
     rows = torch.tensor([table.rows[name] for name in "aaacb"])
-    picked = table.pick_objects(rows, torch.tensor([0.0, 0.34, 0.99, 0.61, 0.5], dtype=torch.float64))
+    picked = table.gather_objects(rows, torch.tensor([0.0, 0.34, 0.99, 0.61, 0.5], dtype=torch.float64))
     a, c = IMAGES["a"].features, IMAGES["c"].features
     assert torch.equal(picked, torch.stack([a[0], a[1], a[2], c[3], torch.zeros(7)]))
 
@@ -54,6 +54,6 @@ def test_the_size_of_a_table_is_that_of_its_features_and_boxes() -> None:
 def test_a_table_of_no_images_or_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="no image"):
         RegionTable.from_regions({})
-    monkeypatch.setattr(region_table, "_MOST_BYTES", 800)
+    monkeypatch.setattr(region_table, "_MAX_BYTES", 800)
     with pytest.raises(DataError, match=r"4 images would take .* `lxmert extract`"):
         RegionTable.from_regions(IMAGES)

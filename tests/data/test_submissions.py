@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from lxmert.data.gqa_attentions import read_gqa_attentions
 from lxmert.data.question_ids import question_ids
-from lxmert.data.submission_faults import Fault, FaultKind, name_of
+from lxmert.data.submission_faults import Fault, FaultKind, format_id
 from lxmert.data.submissions import (
     SubmissionTask,
     check_submission,
     compare_ids,
     read_submission,
     write_gqa_submission,
+    write_jsonl_submission,
     write_nlvr2_submission,
-    write_own_submission,
     write_vqa_submission,
 )
 from lxmert.errors import DataError
@@ -70,7 +70,7 @@ class TestWriting:
 
     def test_own_questions_keep_ids_of_either_type(self, tmp_path: Path) -> None:
         path = tmp_path / "answers.json"
-        write_own_submission(path, {7: "red", "q/1 é": "été"})
+        write_jsonl_submission(path, {7: "red", "q/1 é": "été"})
         assert json.loads(path.read_text()) == [
             {"question_id": 7, "answer": "red"},
             {"question_id": "q/1 é", "answer": "été"},
@@ -94,7 +94,7 @@ class TestWriting:
             (write_vqa_submission, {"1": "yes"}, "the id '1' is not of type int"),
             (write_vqa_submission, {True: "yes"}, "the id True is not of type int"),
             (write_vqa_submission, {1: 2}, "the answer to 1 is 2, expected a string"),
-            (write_own_submission, {1.5: "yes"}, "the id 1.5 is not of type int or str"),
+            (write_jsonl_submission, {1.5: "yes"}, "the id 1.5 is not of type int or str"),
             (write_gqa_submission, {7333408: "yes"}, "the id 7333408 is not of type str"),
             (write_gqa_submission, {"07333408": None}, "the answer to 07333408 is None"),
             (write_nlvr2_submission, {"dev-1-0-0": "True"}, "is 'True', expected a bool"),
@@ -283,7 +283,7 @@ class TestChecking:
     ],
 )
 def test_ids_can_always_be_printed(identifier: object, shown: str) -> None:
-    assert name_of(identifier) == shown
+    assert format_id(identifier) == shown
 
 
 def test_faults_read_as_a_line() -> None:

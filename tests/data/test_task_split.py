@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
+from lxmert.data.file_layouts import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.data.gqa_split import GqaReader
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.nlvr2_split import TRUTH_VALUES, Nlvr2Reader
-from lxmert.data.task_examples import IGNORED_LABEL, Part, Purpose, TaskExample
+from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Subset, TaskExample
 from lxmert.data.task_split import SplitExamples, TaskSplit
 from lxmert.data.vqa_split import VqaReader
 from lxmert.errors import DataError, VocabularyError
@@ -42,9 +42,9 @@ def vqa_files(folder: Path, split: str, first_id: int, images: list[int]) -> Non
     write(folder / f"annotations/vqa_{split}_annotations.json", {"annotations": annotations})
 
 
-def vqa_split(folder: Path, name: str, part: Part | None = None) -> SplitExamples:
+def vqa_split(folder: Path, name: str, subset: Subset | None = None) -> SplitExamples:
     reader = VqaReader(folder, VqaFiles(instances=None))
-    return TaskSplit(reader, name, part or Part()).read()
+    return TaskSplit(reader, name, subset or Subset()).read()
 
 
 def ids(split: SplitExamples) -> list[Any]:
@@ -80,13 +80,13 @@ def test_splits_are_joined_with_their_own_images(vqa: Path) -> None:
 
 
 def test_a_split_can_be_cut_by_images_kinds_and_number(vqa: Path) -> None:
-    assert ids(vqa_split(vqa, "one", Part(first_images=2))) == [0, 1, 2, 3]
-    assert ids(vqa_split(vqa, "one", Part(kinds=["how many"]))) == [1, 3, 5]
-    assert ids(vqa_split(vqa, "one", Part(2, ["what"], first_examples=1))) == [0]
-    cut = vqa_split(vqa, "one", Part(first_images=2))
+    assert ids(vqa_split(vqa, "one", Subset(first_images=2))) == [0, 1, 2, 3]
+    assert ids(vqa_split(vqa, "one", Subset(kinds=["how many"]))) == [1, 3, 5]
+    assert ids(vqa_split(vqa, "one", Subset(2, ["what"], first_examples=1))) == [0]
+    cut = vqa_split(vqa, "one", Subset(first_images=2))
     assert cut.image_names() == [f"COCO_one_{number:012d}" for number in (7, 3)]
     with pytest.raises(DataError, match=r"no one question is of type knot, why"):
-        vqa_split(vqa, "one", Part(kinds=["why", "what", "knot"]))
+        vqa_split(vqa, "one", Subset(kinds=["why", "what", "knot"]))
 
 
 def examples(identifiers: list[int]) -> list[TaskExample]:
@@ -102,17 +102,17 @@ def test_a_share_is_exact_nested_and_free_of_the_files_order(
     identifiers: list[int], one: float, other: float
 ) -> None:
     small, large = sorted((one, other))
-    chosen = [row.identifier for row in Part(share=small).of(examples(identifiers), "x")]
-    more = [row.identifier for row in Part(share=large).of(examples(identifiers), "x")]
+    chosen = [row.identifier for row in Subset(share=small).select(examples(identifiers), "x")]
+    more = [row.identifier for row in Subset(share=large).select(examples(identifiers), "x")]
     assert len(chosen) == max(1, round(small * len(identifiers)))
     assert set(chosen) <= set(more)
     assert chosen == [number for number in identifiers if number in set(chosen)]
-    turned = [row.identifier for row in Part(share=small).of(examples(identifiers[::-1]), "x")]
+    turned = [row.identifier for row in Subset(share=small).select(examples(identifiers[::-1]), "x")]
     assert turned == chosen[::-1]
 
 
 def test_a_share_does_not_favour_a_kind() -> None:
-    chosen = Part(share=0.1).of(examples(list(range(20_000))), "x")
+    chosen = Subset(share=0.1).select(examples(list(range(20_000))), "x")
     per_image = [sum(row.images == (f"i{n}",) for row in chosen) for n in range(5)]
     # 400 each; the standard deviation is 18.
     assert all(300 < count < 500 for count in per_image)
@@ -257,8 +257,8 @@ def test_joined_splits_may_share_a_picture_but_not_a_name_of_two(tmp_path: Path)
 def test_an_example_counts_among_the_first_images_only_with_all_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "annotations/nlvr2_train.json", "\n".join(map(json.dumps, NLVR2)))
     reader = Nlvr2Reader(tmp_path, Nlvr2Files())
-    assert ids(TaskSplit(reader, "train", Part(first_images=3)).read()) == ["train-1-0-2"]
-    assert ids(TaskSplit(reader, "train", Part(first_images=4)).read()) == ["train-1-0-2", "train-1-1-2"]
+    assert ids(TaskSplit(reader, "train", Subset(first_images=3)).read()) == ["train-1-0-2"]
+    assert ids(TaskSplit(reader, "train", Subset(first_images=4)).read()) == ["train-1-0-2", "train-1-1-2"]
 
 
 def test_the_authors_files_give_the_same_kind_of_examples(tmp_path: Path) -> None:

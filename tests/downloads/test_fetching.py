@@ -127,5 +127,7 @@ def test_a_silent_server_does_not_hold_us(server: Server) -> None:
 
 def test_a_page_in_place_of_an_image_is_told(server: Server) -> None:
     server.answers["/page"] = plain(b"<html>", Content_Type="text/html; charset=utf-8")
-    not_fetched(lambda: fetch(f"{server.url}/page", wanted_type="image"), "text/html", "instead of an image")
+    not_fetched(
+        lambda: fetch(f"{server.url}/page", expected_type="image"), "text/html", "instead of an image"
+    )
     assert fetch(f"{server.url}/page") == b"<html>"

@@ -168,7 +168,7 @@ def test_files_that_did_not_change_are_not_read_again(
             read.append(path.name)
             return fingerprint_of_file(path)
 
-        monkeypatch.setattr("lxmert.data.feature_store.seen.fingerprint_of_file", watched)
+        monkeypatch.setattr("lxmert.data.feature_store.fingerprint_cache.fingerprint_of_file", watched)
         report = _extract(photos, tmp_path / "store", extractor)
         assert report.added + report.found + len(report.skipped) == len(list(photos.iterdir()))
         return sorted(read)

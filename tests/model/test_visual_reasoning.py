@@ -133,7 +133,7 @@ def test_a_saved_model_gives_the_same_scores(model: LxmertForVisualReasoning, tm
     again = LxmertForVisualReasoning.from_pretrained(tmp_path)
     assert torch.equal(again(**pair_inputs()).logits, model(**pair_inputs()).logits)
     report = load_report(LxmertForVisualReasoning, tmp_path)
-    assert report.complete
+    assert report.is_complete
     assert not report.unexpected
 
 

@@ -145,7 +145,9 @@ def test_a_published_folder_of_2020_loads_completely(tmp_path: Path) -> None:
     assert loaded.config.mult_qa_loss == 1
     loaded.save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "config.json").read_text())["mult_qa_loss"] == 1
-    assert load_report(lxmert.LxmertForQuestionAnswering, tmp_path).complete is ("answer_head" in dir(peer))
+    assert load_report(lxmert.LxmertForQuestionAnswering, tmp_path).is_complete is (
+        "answer_head" in dir(peer)
+    )
 
 
 @pytest.mark.parametrize("name", ["initializer_range", "visual_loss_normalizer"])

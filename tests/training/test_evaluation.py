@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lxmert.data.coco import read_instances
-from lxmert.data.files import VqaFiles
+from lxmert.data.file_layouts import VqaFiles
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor

@@ -10,7 +10,7 @@ import yaml
 
 from lxmert import LxmertProcessor
 from lxmert.cli.score_tables import table_of
-from lxmert.data.files import GqaFiles, VqaFiles
+from lxmert.data.file_layouts import GqaFiles, VqaFiles
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.vqa import read_vqa
 from lxmert.errors import DataError

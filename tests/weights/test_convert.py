@@ -66,7 +66,7 @@ def test_a_converted_checkpoint_computes_what_the_original_did(
 ) -> None:
     original = KINDS[kind]()
     report = convert_original(saved(original, tmp_path, rename), tmp_path / "ours", heads=3)
-    assert report.complete
+    assert report.is_complete
     assert not report.unexpected
     assert report.model == kind
     model, loaded = load_complete(getattr(lxmert, kind), tmp_path / "ours")
@@ -143,7 +143,7 @@ def test_nlvr2_becomes_a_model_of_pairs_and_goes_back(tmp_path: Path) -> None:
     original = nlvr2()
     path = saved(original, tmp_path)
     report = convert_original(path, tmp_path / "ours", heads=3)
-    assert report.complete
+    assert report.is_complete
     assert not report.unexpected
     model, _ = load_complete(lxmert.LxmertForVisualReasoning, tmp_path / "ours")
     assert model.config.architectures == ["LxmertForVisualReasoning"]
@@ -273,7 +273,7 @@ def test_exporting_undoes_converting(tmp_path: Path, kind: str, binary: bool) ->
         torch.save(load_file(file), tmp_path / "ours" / "pytorch_model.bin")
         file.unlink()
     report = export_original(tmp_path / "ours", tmp_path / "deep" / "back.pth", data_parallel=False)
-    assert report.complete
+    assert report.is_complete
     back = torch.load(tmp_path / "deep" / "back.pth", weights_only=True)
     assert back.keys() == original.tensors.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in original.tensors.items())

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from lxmert import LxmertConfig
 from lxmert.errors import WeightsError
-from lxmert.weights.names import Architecture, canonical_original_name, to_original, to_ours
+from lxmert.weights.names import Architecture, canonical_original_name, from_original, to_original
 from lxmert.weights.shapes import parameter_shapes
 
 # Read off the original code's modules by hand: (class, original name, our name).
@@ -51,7 +51,7 @@ configurations = st.builds(
 
 @pytest.mark.parametrize(("architecture", "original", "ours"), GOLDEN)
 def test_names_follow_the_original_code(architecture: str, original: str, ours: str) -> None:
-    assert to_ours(original, Architecture(architecture)) == ours
+    assert from_original(original, Architecture(architecture)) == ours
     assert to_original(ours, Architecture(architecture)) == original
 
 
@@ -80,7 +80,7 @@ def test_both_directions_invert_each_other(
     originals = [to_original(name, architecture, data_parallel=data_parallel) for name in ours]
     assert len(set(originals)) == len(originals)
     canonical = [canonical_original_name(name) for name in originals]
-    assert [to_ours(name, architecture) for name in canonical] == ours
+    assert [from_original(name, architecture) for name in canonical] == ours
     assert [to_original(name, architecture) for name in ours] == canonical
 
 
@@ -102,7 +102,7 @@ def test_data_parallel_names_are_those_the_original_loaders_ask_for() -> None:
 
 
 def test_foreign_names_have_no_translation() -> None:
-    assert to_ours("optimizer.step", Architecture.PRETRAINING) is None
-    assert to_ours("logit_fc.0.weight", Architecture.ENCODER) is None
+    assert from_original("optimizer.step", Architecture.PRETRAINING) is None
+    assert from_original("logit_fc.0.weight", Architecture.ENCODER) is None
     with pytest.raises(WeightsError, match=r"cls\.predictions\.bias"):
         to_original("cls.predictions.bias", Architecture.QUESTION_ANSWERING)

@@ -78,10 +78,10 @@ def test_the_published_detector_makes_36_boxes() -> None:
 
 def test_what_a_processor_lacks_is_filled_in_and_what_it_has_stays() -> None:
     model = published_model("unc-nlp/lxmert-vqa-uncased")
-    assert model.completed({"max_text_length": 9, "answers": None}) == {
+    assert model.fill_missing({"max_text_length": 9, "answers": None}) == {
         "max_text_length": 9,
         "answers": VQA_ANSWERS,
         "extractor": VISUAL_GENOME_DETECTOR,
     }
     own = {"extractor": {"kind": "given_boxes"}, "answers": ["yes"]}
-    assert model.completed(own) == own
+    assert model.fill_missing(own) == own

@@ -28,7 +28,7 @@ def change(folder: Path, edit: Any) -> None:
 
 def test_a_complete_folder_loads_and_says_so(folder: Path) -> None:
     model, report = load_complete(LxmertForQuestionAnswering, folder)
-    assert report.complete
+    assert report.is_complete
     assert not report.missing
     assert not report.unexpected
     assert report.matched == {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -40,7 +40,7 @@ def test_a_complete_folder_loads_and_says_so(folder: Path) -> None:
 def test_missing_tensors_are_counted_named_and_refused(folder: Path) -> None:
     change(folder, lambda t: [t.pop(name) for name in list(t) if name.startswith("answer_head")])
     report = load_report(LxmertForQuestionAnswering, folder)
-    assert not report.complete
+    assert not report.is_complete
     assert report.missing["answer_head.logit_fc.3.weight"] == (7, 48)
     assert len(report.missing) == 6
     assert set(report.matched) == set(load_file(folder / "model.safetensors"))
@@ -69,7 +69,7 @@ def test_unused_tensors_are_reported_with_their_shapes_and_allowed(folder: Path)
     change(folder, lambda t: t.update({"extra.weight": torch.ones(3, 2)}))
     _, report = load_complete(LxmertForQuestionAnswering, folder)
     assert dict(report.unexpected) == {"extra.weight": (3, 2)}
-    assert report.complete
+    assert report.is_complete
     assert "1 unused (extra.weight)" in report.summary()
 
 
@@ -78,13 +78,13 @@ def test_a_pretraining_folder_feeds_the_question_answering_model(tmp_path: Path)
     _, report = load_complete(LxmertForQuestionAnswering, tmp_path)
     assert all(name.startswith(("cls.", "obj_predict_head.")) for name in report.unexpected)
     assert None not in report.unexpected.values()
-    assert load_report(LxmertForPreTraining, tmp_path).complete
+    assert load_report(LxmertForPreTraining, tmp_path).is_complete
     assert "cls.predictions.decoder.weight" in load_report(LxmertForPreTraining, tmp_path).matched
 
 
 def test_an_encoder_folder_leaves_the_head_random(tmp_path: Path) -> None:
     LxmertModel(LxmertConfig(**TINY)).save_pretrained(tmp_path)
-    assert load_report(LxmertModel, tmp_path).complete
+    assert load_report(LxmertModel, tmp_path).is_complete
     report = load_report(LxmertForQuestionAnswering, tmp_path)
     assert set(report.missing) == {
         f"answer_head.logit_fc.{i}.{p}" for i in (0, 2, 3) for p in ("weight", "bias")
@@ -94,7 +94,7 @@ def test_an_encoder_folder_leaves_the_head_random(tmp_path: Path) -> None:
 def test_pytorch_bin_folders_load(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert load_report(LxmertForQuestionAnswering, folder).complete
+    assert load_report(LxmertForQuestionAnswering, folder).is_complete
 
 
 def test_unreadable_folders_are_weights_errors(folder: Path, tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
 
 def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
     """Return True for VQA annotation files, False for files whose answers are compared as spelled."""
-    from lxmert.data.submissions import form_of
+    from lxmert.data.submissions import submission_format
 
-    forms = {form_of(task, path): path for path in annotations}
+    forms = {submission_format(task, path): path for path in annotations}
     if len(forms) > 1:
         raise DataError(
             f"{forms['own']} contains your own questions, {forms['vqa']} contains those of VQA; use files "
@@ -131,11 +131,13 @@ def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
 
 def _labels(task: TaskName, annotations: Sequence[Path], progress: "StartProgress") -> "list[Label]":
     """Read the scored answers of each question of GQA or of the user's own."""
-    from lxmert.data.own_questions import read_own_questions
+    from lxmert.data.jsonl_questions import read_jsonl_questions
 
     if task == "gqa":
         return [{answer: 1.0} for answer in _gqa_answers(annotations, progress)]
-    questions = (question for path in annotations for question in read_own_questions(path, progress=progress))
+    questions = (
+        question for path in annotations for question in read_jsonl_questions(path, progress=progress)
+    )
     return [question.label or {} for question in questions]
 
 

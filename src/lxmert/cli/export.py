@@ -174,7 +174,7 @@ def _questions(
     """Make a check on the questions of a data directory."""
     from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.joined_stores import open_stores
-    from lxmert.data.task_examples import Part
+    from lxmert.data.task_examples import Subset
     from lxmert.inference.exporting.parity import Check
     from lxmert.training.evaluation import regions_for
     from lxmert.training.task_list import task_named
@@ -185,7 +185,7 @@ def _questions(
         raise typer.BadParameter("--check needs a model with a task, and this model has none.")
     split, limit = split or "test", limit or _QUESTIONS_CHECKED
     processor = kind.processor
-    reader = task_named(kind.task).split(data, split, kind.files, Part(first_examples=limit))
+    reader = task_named(kind.task).split(data, split, kind.files, Subset(first_examples=limit))
     examples, answers = reader.read(), answers_of(processor)
     regions = regions_for(examples, processor, open_stores(features) if features else None)
     items = TaskDataset(

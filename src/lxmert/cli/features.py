@@ -207,7 +207,7 @@ def _worst_table(comparison: "FeatureComparison", count: int) -> "Table":
     table.add_column("image", overflow="fold")
     for heading in ("boxes", "pairs", "IoU", "cosine", "same object"):
         table.add_column(heading, justify="right")
-    for image in comparison.worst(count):
+    for image in comparison.least_similar(count):
         same = "-" if image.same_objects is None else f"{image.same_objects:,}"
         boxes, matched = f"{image.boxes[0]}, {image.boxes[1]}", f"{image.matched}"
         numbers = (_number(image.mean_iou), _number(image.mean_cosine))

@@ -63,14 +63,14 @@ def vqa(
     from lxmert.atomic_files import write_atomic
     from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
     from lxmert.cli.reading_bars import reading_bars
-    from lxmert.data.own_questions import read_own_questions
+    from lxmert.data.jsonl_questions import read_jsonl_questions
     from lxmert.data.question_ids import question_ids
-    from lxmert.data.submissions import form_of, read_submission
+    from lxmert.data.submissions import read_submission, submission_format
     from lxmert.data.vqa import read_vqa_annotations
     from lxmert.training.metrics.labelled import labelled_scores
     from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
 
-    form, facts = form_of("vqa", annotations), {"task": "vqa", "evaluator": evaluator}
+    form, facts = submission_format("vqa", annotations), {"task": "vqa", "evaluator": evaluator}
     read: Callable[..., Sequence[Any]] = read_vqa_annotations
     score: Callable[..., Any] = partial(
         vqa_accuracy, evaluator=VqaEvaluator(evaluator), allow_missing=allow_missing
@@ -78,7 +78,7 @@ def vqa(
     if form == "own":
         if facts.pop("evaluator") != "present":
             raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
-        read, score = read_own_questions, labelled_scores
+        read, score = read_jsonl_questions, labelled_scores
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission(form, predictions, progress=progress)
         examples = read(annotations, progress=progress)

@@ -12,7 +12,7 @@ from lxmert.errors import ConfigurationError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from lxmert.data.files import TaskFiles
+    from lxmert.data.file_layouts import TaskFiles
     from lxmert.inference.models import ModelPlace
     from lxmert.processing import LxmertProcessor
 

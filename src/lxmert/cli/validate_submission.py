@@ -30,11 +30,11 @@ def validate_submission(
     """
     from lxmert.cli.reading_bars import reading_bars
     from lxmert.data.question_ids import question_ids
-    from lxmert.data.submissions import check_submission, form_of
+    from lxmert.data.submissions import check_submission, submission_format
 
     with reading_bars(enabled=not as_json) as progress:
         wanted = question_ids(task, questions, progress=progress)
-        check = check_submission(form_of(task, questions), file, wanted, progress=progress)
+        check = check_submission(submission_format(task, questions), file, wanted, progress=progress)
     if as_json:
         typer.echo(json.dumps({"task": task, **check.to_dict()}, indent=2))
     else:

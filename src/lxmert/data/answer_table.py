@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.json_files import Record, read_json
+from lxmert.data.json_files import JsonRecord, read_json
 from lxmert.errors import DataError, VocabularyError
 
 _ARTICLES = ("a ", "an ", "the ")
@@ -110,8 +110,8 @@ class AnswerTable:
         entries = read_json(path)
         if not isinstance(entries, list):
             raise DataError(f"{path}: expected a list of answers, got {type(entries).__name__}")
-        records = [Record(entry, path, f"[{number}]") for number, entry in enumerate(entries)]
-        pairs = [(record.get("ans", str), record.texts("dsets")) for record in records]
+        records = [JsonRecord(entry, path, f"[{number}]") for number, entry in enumerate(entries)]
+        pairs = [(record.get("ans", str), record.strings("dsets")) for record in records]
         try:
             return cls(pairs, qa_sets=qa_sets)
         except VocabularyError as error:

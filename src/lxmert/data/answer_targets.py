@@ -15,7 +15,7 @@ from lxmert.data.masking import RandomPurpose, random_numbers
 from lxmert.data.task_examples import IGNORED_LABEL
 
 
-def answer_finder(vocabulary: Iterable[str]) -> Callable[[str], int | None]:
+def answer_lookup(vocabulary: Iterable[str]) -> Callable[[str], int | None]:
     """A function from an answer, as spelled or in the published table's spelling, to its class id or None.
 
     Args:
@@ -43,7 +43,7 @@ class AnswerTargets:
     def __init__(
         self, labels: Iterable[Mapping[str, float] | None], vocabulary: AnswerVocabulary | None
     ) -> None:
-        class_id = answer_finder(vocabulary or ())
+        class_id = answer_lookup(vocabulary or ())
         ids: list[int] = []
         scores: list[float] = []
         counts = [0]
@@ -64,7 +64,7 @@ class AnswerTargets:
         self._starts = np.array(counts).cumsum()
 
     @property
-    def known(self) -> int:
+    def answered_count(self) -> int:
         """Number of sentences with an answer of the vocabulary."""
         return int((np.diff(self._starts) > 0).sum())
 

@@ -25,10 +25,10 @@ from lxmert.errors import DataError, VocabularyError
 DEFAULT_MIN_COUNT = 9
 
 # How many unknown answers a coverage names.
-_UNKNOWN_SHOWN = 20
+_MAX_UNKNOWN_SHOWN = 20
 
 # The answers of VQA v2, millions, have fewer spellings than this.
-_SPELLINGS_KEPT = 2**18
+_NORMALISATION_CACHE_SIZE = 2**18
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class AnswerVocabulary(Sequence[str]):
     def find(self, answer: str) -> int | None:
         """The class id of an answer as spelled, or of its normalised form, or None."""
         label = self.label(answer)
-        return self.label(_vocabulary_form(answer)) if label is None else label
+        return self.label(_normalise_for_vocabulary(answer)) if label is None else label
 
     def soft_scores(self, answers: Sequence[str], *, normalise: bool = False) -> dict[int, float]:
         """The sparse training target of one question: class id to score.
@@ -183,7 +183,7 @@ class AnswerVocabulary(Sequence[str]):
             answerable,
             top_known,
             best / max(questions, 1),
-            tuple(unknown.most_common(_UNKNOWN_SHOWN)),
+            tuple(unknown.most_common(_MAX_UNKNOWN_SHOWN)),
         )
 
     @classmethod
@@ -198,7 +198,7 @@ class AnswerVocabulary(Sequence[str]):
             VocabularyError: No answer reaches `min_count`.
         """
         tops = [example.multiple_choice_answer for example in examples]
-        normalised = [_vocabulary_form(top) for top in tops if top is not None]
+        normalised = [_normalise_for_vocabulary(top) for top in tops if top is not None]
         if tops and not normalised:
             raise VocabularyError(
                 "no question has a multiple_choice_answer, from which answers are collected"
@@ -253,12 +253,12 @@ class AnswerVocabulary(Sequence[str]):
             raise DataError(f"{path}: the answer vocabulary cannot be written ({error})") from error
 
 
-@lru_cache(_SPELLINGS_KEPT)
+@lru_cache(_NORMALISATION_CACHE_SIZE)
 def _normalised(answer: str) -> str:
     return normalise_answer(clean_white_space(answer))
 
 
-def _vocabulary_form(answer: str) -> str:
+def _normalise_for_vocabulary(answer: str) -> str:
     return normalise_answer(answer).replace(",", "")
 
 

@@ -85,7 +85,7 @@ class NameList:
     ids: Mapping[str, int]
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "NameList":
+    def from_names(cls, names: Iterable[str]) -> "NameList":
         """A list of names without synonyms, in this order."""
         listed = tuple(names)
         return cls(listed, {name: number for number, name in enumerate(listed)})
@@ -104,7 +104,7 @@ class NameList:
         names: list[str] = []
         ids: dict[str, int] = {}
         for number, line in enumerate(lines):
-            synonyms = cleaned(line.split(","))
+            synonyms = normalise_words(line.split(","))
             if not synonyms:
                 raise DataError(f"{path}: line {number + 1} has no name; expected one name per line")
             for name in synonyms:
@@ -150,10 +150,10 @@ def read_coco_boxes(
         DataError: the file is missing or malformed, or an object's category has no name.
     """
     images = read_instances(path, progress=progress).values()
-    return [_from_coco(image, attributes, keys, path) for image in images]
+    return [_coco_to_named_boxes(image, attributes, keys, path) for image in images]
 
 
-def _from_coco(
+def _coco_to_named_boxes(
     image: CocoImage, naming: AttributeNaming, keys: Sequence[str] | None, path: str | Path
 ) -> NamedBoxes:
     boxes = clip(image.boxes_xyxy_px, image.size_hw)
@@ -181,11 +181,11 @@ def _attribute_names(
     if naming == "none":
         return ()
     selected = (values.get(key) for key in (values if keys is None else keys))
-    words = tuple(dict.fromkeys(cleaned(value for value in selected if value is not None)))
+    words = tuple(dict.fromkeys(normalise_words(value for value in selected if value is not None)))
     return (" ".join(words),) if naming == "combined" and words else words
 
 
-def cleaned(words: Iterable[Any]) -> list[str]:
+def normalise_words(words: Iterable[Any]) -> list[str]:
     """Lower-case and strip words, leaving out empty ones."""
     stripped = (str(word).strip().lower() for word in words)
     return [word for word in stripped if word]
@@ -199,19 +199,21 @@ def collect_vocabulary(images: Iterable[NamedBoxes], min_count: int = 1) -> BoxV
         objects.update(image.objects)
         attributes.update(name for names in image.attributes for name in names)
 
-    def frequent(counts: Counter[str]) -> NameList:
-        return NameList.of(sorted(name for name, count in counts.items() if count >= min_count))
+    def frequent_names(counts: Counter[str]) -> NameList:
+        return NameList.from_names(sorted(name for name, count in counts.items() if count >= min_count))
 
-    return BoxVocabulary(frequent(objects), frequent(attributes))
+    return BoxVocabulary(frequent_names(objects), frequent_names(attributes))
 
 
-def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Path) -> list[AnnotatedImage]:
+def encode_names(
+    images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Path
+) -> list[AnnotatedImage]:
     """Replace names by ids, leaving out boxes of unknown classes, and unknown attributes."""
     object_ids, attribute_ids = vocabulary.objects.ids, vocabulary.attributes.ids
-    numbered = []
+    annotated = []
     for image in images:
         kept = [index for index, name in enumerate(image.objects) if name in object_ids]
-        numbered.append(
+        annotated.append(
             AnnotatedImage(
                 image.image_id,
                 folder / image.file_name,
@@ -221,7 +223,7 @@ def with_ids(images: Sequence[NamedBoxes], vocabulary: BoxVocabulary, folder: Pa
                 tuple(_known(image.attributes[index], attribute_ids) for index in kept),
             )
         )
-    return numbered
+    return annotated
 
 
 def require_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:

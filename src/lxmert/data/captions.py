@@ -8,9 +8,9 @@ Source: the COCO annotation format, a JSON object with
 from dataclasses import dataclass
 from pathlib import Path
 
+from lxmert.data.interning import gc_disabled
 from lxmert.data.json_stream import stream_lists
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 
 
@@ -29,7 +29,7 @@ class Caption:
     file_name: str | None = None
 
 
-@keeping_all()
+@gc_disabled()
 def read_captions(path: str | Path, *, progress: StartProgress = no_progress) -> list[Caption]:
     """Read a captions file, in its order.
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lxmert.data.json_files import Record, is_number
+from lxmert.data.interning import gc_disabled
+from lxmert.data.json_files import JsonRecord, is_number
 from lxmert.data.json_stream import stream_lists
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 
 
@@ -57,7 +57,7 @@ class _Object(NamedTuple):
     is_crowd: bool
 
 
-@keeping_all()
+@gc_disabled()
 def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -> dict[int, CocoImage]:
     """Read a COCO instances file.
 
@@ -74,7 +74,7 @@ def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -
         DataError: The file is missing or malformed, an id occurs twice, an object names an unknown image, or
             a box is not four finite numbers, or has a negative width or height.
     """
-    images: dict[int, Record] = {}
+    images: dict[int, JsonRecord] = {}
     names: dict[int, str] = {}
     objects: dict[int, list[_Object]] = {}
     places: dict[int, str] = {}
@@ -98,7 +98,7 @@ def read_instances(path: str | Path, *, progress: StartProgress = no_progress) -
     return {image_id: _image(record, objects.get(image_id, ()), names) for image_id, record in images.items()}
 
 
-def _image(record: Record, objects: Sequence[_Object], names: Mapping[int, str]) -> CocoImage:
+def _image(record: JsonRecord, objects: Sequence[_Object], names: Mapping[int, str]) -> CocoImage:
     category_ids = [obj.category_id for obj in objects]
     boxes = torch.tensor([obj.box_xyxy_px for obj in objects], dtype=torch.float32).reshape(-1, 4)
     return CocoImage(
@@ -113,7 +113,7 @@ def _image(record: Record, objects: Sequence[_Object], names: Mapping[int, str])
     )
 
 
-def _object(record: Record) -> _Object:
+def _object(record: JsonRecord) -> _Object:
     return _Object(
         category_id=record.integer("category_id"),
         box_xyxy_px=_box_xyxy(record),
@@ -122,11 +122,11 @@ def _object(record: Record) -> _Object:
     )
 
 
-def _is_empty(record: Record) -> bool:
+def _is_empty(record: JsonRecord) -> bool:
     return 0 in record.get("bbox", list)[2:4]
 
 
-def _box_xyxy(record: Record) -> tuple[float, float, float, float]:
+def _box_xyxy(record: JsonRecord) -> tuple[float, float, float, float]:
     box = record.get("bbox", list)
     if len(box) != 4 or not all(map(is_number, box)):
         raise DataError(

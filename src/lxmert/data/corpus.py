@@ -10,16 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lxmert.data.answer_targets import answer_finder
+from lxmert.data.answer_targets import answer_lookup
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus_readers import SourceReader
 from lxmert.data.corpus_sections import CorpusSection
 from lxmert.data.image_names import ImageList
 from lxmert.data.image_text import ImageText
+from lxmert.data.interning import gc_disabled
 from lxmert.data.joined_stores import RegionStore
-from lxmert.data.progress import StartProgress, in_sight, no_progress
-from lxmert.data.region_source import StoredNames
-from lxmert.data.sharing import keeping_all
+from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
+from lxmert.data.region_source import ImageNameIndex
 from lxmert.errors import DataError
 
 
@@ -98,19 +98,19 @@ class Corpus:
         """The images, each once, in order of appearance."""
         return list(dict.fromkeys(text.image for text in self.texts))
 
-    def of_first_images(self, count: int | None) -> "Corpus":
+    def limit_images(self, count: int | None) -> "Corpus":
         """The sentences about the first `count` images; None for all."""
         if count is None:
             return self
         images = set(self.image_names[:count])
-        return _corpus([text for text in self.texts if text.image in images], self.report)
+        return _build_corpus([text for text in self.texts if text.image in images], self.report)
 
     def with_answers(self, answers: AnswerVocabulary, progress: StartProgress = no_progress) -> "Corpus":
         """The same sentences; the report also counts the questions without an answer in the vocabulary."""
-        find = answer_finder(answers)
+        find = answer_lookup(answers)
         unknown = Counter(
             text.source
-            for text in in_sight(self.texts, "Looking up answers", progress)
+            for text in iterate_with_progress(self.texts, "Looking up answers", progress)
             if text.answers is not None and not any(find(answer) is not None for answer in text.answers)
         )
         sources = {
@@ -120,7 +120,7 @@ class Corpus:
         return replace(self, report=replace(self.report, sources=sources))
 
 
-@keeping_all()
+@gc_disabled()
 def read_corpus(
     section: CorpusSection,
     directory: str | Path = ".",
@@ -151,52 +151,52 @@ def read_corpus(
         )
         if file is not None
     }
-    stored = None if store is None else StoredNames(store)
+    stored = None if store is None else ImageNameIndex(store)
     texts = list(_selected_texts(section, directory, stored, lists, reports, progress))
-    unmatched = _names_of_no_image(lists)
+    unmatched = _count_unmatched_names(lists)
     image_names = dict.fromkeys(text.image for text in texts)
-    names = _stored_names(image_names, stored)
+    names = _canonical_image_names(image_names, stored)
     missing = image_names.keys() - names.keys()
     if stored is not None and missing and section.missing_images == "error":
         raise DataError(
             f"{stored.path}: {len(missing):,} images of the sentences are missing, starting with "
-            f"{stored.missing(min(missing))}; add them with `lxmert extract`, or leave them out with "
-            "`missing_images: skip`"
+            f"{stored.describe_missing(min(missing))}; add them with `lxmert extract`, or leave them out "
+            "with `missing_images: skip`"
         )
     # Usually all nine million sentences can stay as they are.
     if missing:
-        _count_left_out((text for text in texts if text.image in missing), reports)
+        _count_without_regions((text for text in texts if text.image in missing), reports)
     if missing or any(image != name for image, name in names.items()):
-        texts = [_renamed(text, names[text.image]) for text in texts if text.image not in missing]
+        texts = [_with_image_name(text, names[text.image]) for text in texts if text.image not in missing]
     if not texts:
         raise DataError(f"{directory}: the sources contain no sentence about a selected image")
-    return _corpus(texts, CorpusReport(reports, 0, len(missing), unmatched))
+    return _build_corpus(texts, CorpusReport(reports, 0, len(missing), unmatched))
 
 
 def _selected_texts(
     section: CorpusSection,
     directory: Path,
-    stored: StoredNames | None,
+    stored: ImageNameIndex | None,
     lists: Mapping[str, ImageList],
     reports: dict[str, SourceReport],
     progress: StartProgress,
 ) -> Iterator[ImageText]:
     """Read the sentences about images that the section includes."""
     is_stored = None if stored is None else lambda name: stored.find(name) is not None
-    is_wanted = cache(lambda image: _is_wanted(image, lists))
+    is_included = cache(lambda image: _is_included(image, lists))
     for source in section.sources:
         for text in SourceReader(source, directory, is_stored, progress).read():
             if text.source not in reports:
                 reports[text.source] = SourceReport()
             if not text.sentence.strip():
                 reports[text.source].empty += 1
-            elif not is_wanted(text.image):
+            elif not is_included(text.image):
                 reports[text.source].other_images += 1
             else:
                 yield text
 
 
-def _count_left_out(texts: Iterable[ImageText], reports: Mapping[str, SourceReport]) -> None:
+def _count_without_regions(texts: Iterable[ImageText], reports: Mapping[str, SourceReport]) -> None:
     """Count the sentences whose images have no regions in the reports."""
     images: dict[str, set[str]] = {}
     for text in texts:
@@ -206,7 +206,7 @@ def _count_left_out(texts: Iterable[ImageText], reports: Mapping[str, SourceRepo
         reports[name].images_without_regions = len(names)
 
 
-def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
+def _build_corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     """A corpus of these sentences, with the report's counts of used sentences updated."""
     counts = Counter(text.source for text in texts)
     questions = Counter(text.source for text in texts if text.answers is not None)
@@ -220,17 +220,17 @@ def _corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     return Corpus(texts, replace(report, sources=sources, images=image_count))
 
 
-def _is_wanted(image: str, lists: Mapping[str, ImageList]) -> bool:
+def _is_included(image: str, lists: Mapping[str, ImageList]) -> bool:
     # Every image is looked up in each list, because lists count the names that match none.
     listed = {setting: image in names for setting, names in lists.items()}
     return listed.get("only_images", True) and not listed.get("without_images", False)
 
 
-def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
+def _count_unmatched_names(lists: Mapping[str, ImageList]) -> dict[str, int]:
     """Count the names in each list that match no image, refusing a list of which none matches."""
     counts: dict[str, int] = {}
     for setting, names in lists.items():
-        unmatched = names.never_met
+        unmatched = names.unmatched_names
         if len(unmatched) == len(names):
             raise DataError(
                 f"{names.path}: none of its {len(names):,} names, starting with {unmatched[0]!r}, matches "
@@ -241,7 +241,7 @@ def _names_of_no_image(lists: Mapping[str, ImageList]) -> dict[str, int]:
     return counts
 
 
-def _stored_names(names: Iterable[str], stored: StoredNames | None) -> Mapping[str, str]:
+def _canonical_image_names(names: Iterable[str], stored: ImageNameIndex | None) -> Mapping[str, str]:
     """Map all names of each stored image to the first of them; without a store, each name to itself."""
     if stored is None:
         return {name: name for name in names}
@@ -250,7 +250,7 @@ def _stored_names(names: Iterable[str], stored: StoredNames | None) -> Mapping[s
     return {name: first.setdefault(places[name], name) for name in names if name in places}
 
 
-def _renamed(text: ImageText, image: str) -> ImageText:
+def _with_image_name(text: ImageText, image: str) -> ImageText:
     return text if text.image == image else replace(text, image=image)
 
 

@@ -12,7 +12,7 @@ from lxmert.data.corpus_sections import SourceSection
 from lxmert.data.gqa import read_gqa
 from lxmert.data.image_text import ImageText
 from lxmert.data.jsonl import read_jsonl
-from lxmert.data.labels import SharedLabels, annotator_score
+from lxmert.data.labels import LabelInterner, annotator_score
 from lxmert.data.lxmert_json import read_lxmert_pretraining
 from lxmert.data.progress import StartProgress
 from lxmert.data.visual_genome_texts import read_coco_ids, read_question_answers, read_region_phrases
@@ -73,19 +73,19 @@ class SourceReader:
 
 def _vqa(reader: SourceReader) -> Iterator[ImageText]:
     annotations = reader.section.annotations
-    form = cache(lambda answer: normalise_answer(clean_white_space(answer)))
-    labels = SharedLabels()
+    normalise = cache(lambda answer: normalise_answer(clean_white_space(answer)))
+    labels = LabelInterner()
     name = cache(lambda image_id: reader.image_name(image_id, _COCO_NAME))
     examples = read_vqa(
         reader.path, None if annotations is None else reader.file(annotations), progress=reader.progress
     )
-    for example in _of_types(reader, examples):
-        counts = Counter(map(form, example.answers))
-        label = labels.of({answer: annotator_score(count) for answer, count in counts.items()})
+    for example in _filter_question_types(reader, examples):
+        counts = Counter(map(normalise, example.answers))
+        label = labels.intern({answer: annotator_score(count) for answer, count in counts.items()})
         yield ImageText(name(example.image_id), example.question, reader.source, label)
 
 
-def _of_types(reader: SourceReader, examples: Sequence[VqaExample]) -> Sequence[VqaExample]:
+def _filter_question_types(reader: SourceReader, examples: Sequence[VqaExample]) -> Sequence[VqaExample]:
     types = reader.section.question_types
     if types is None:
         return examples
@@ -96,12 +96,12 @@ def _of_types(reader: SourceReader, examples: Sequence[VqaExample]) -> Sequence[
 
 
 def _gqa(reader: SourceReader) -> Iterator[ImageText]:
-    labels, name = SharedLabels(), _visual_genome_names(reader)
+    labels, name = LabelInterner(), _visual_genome_names(reader)
     questions = read_gqa(
         reader.path, balanced_only=reader.section.balanced_only, details=False, progress=reader.progress
     )
     for question in questions:
-        label = labels.of({} if question.answer is None else {question.answer: 1.0})
+        label = labels.intern({} if question.answer is None else {question.answer: 1.0})
         yield ImageText(name(question.image_id), question.question, reader.source, label)
 
 
@@ -126,11 +126,11 @@ def _visual_genome_regions(reader: SourceReader) -> Iterator[ImageText]:
 
 
 def _visual_genome_questions(reader: SourceReader) -> Iterator[ImageText]:
-    name, labels = _visual_genome_names(reader), SharedLabels()
+    name, labels = _visual_genome_names(reader), LabelInterner()
     for image in read_question_answers(reader.path, progress=reader.progress):
         image_name = name(image.image_id)
         for question, answer in image.pairs:
-            yield ImageText(image_name, question, reader.source, labels.of({answer: 1.0}))
+            yield ImageText(image_name, question, reader.source, labels.intern({answer: 1.0}))
 
 
 def _visual_genome_names(reader: SourceReader) -> Callable[[int | str], str]:

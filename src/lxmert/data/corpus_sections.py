@@ -4,7 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lxmert.data.files import placeholder_fault
+from lxmert.data.file_layouts import placeholder_fault
 
 SourceKind = Literal[
     "vqa", "gqa", "captions", "visual_genome_regions", "visual_genome_questions", "lxmert", "jsonl"

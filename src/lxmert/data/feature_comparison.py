@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lxmert.data.feature_sources import FeatureSource
-from lxmert.data.image_names import may_be_one_image, plain_name
+from lxmert.data.image_names import image_stem, may_be_same_image
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.vision.geometry import iou
@@ -83,14 +83,14 @@ class FeatureComparison:
     other_sizes: tuple[str, ...]
     per_image: tuple[ImageComparison, ...]
 
-    def worst(self, count: int) -> list[ImageComparison]:
+    def least_similar(self, count: int) -> list[ImageComparison]:
         """The images that agree least, by the cosine of their features, else by overlap."""
 
-        def closeness(one: ImageComparison) -> float:
-            value = one.mean_iou if one.mean_cosine is None else one.mean_cosine
+        def similarity(image: ImageComparison) -> float:
+            value = image.mean_iou if image.mean_cosine is None else image.mean_cosine
             return -1.0 if value is None else value
 
-        return sorted(self.per_image, key=closeness)[:count]
+        return sorted(self.per_image, key=similarity)[:count]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -140,10 +140,10 @@ def compare_features(
         ),
         matched=matched,
         mean_iou=_mean(images, "mean_iou"),
-        cosines=_spread(cosines),
+        cosines=_cosine_statistics(cosines),
         mean_difference=_mean(images, "mean_difference"),
-        object_agreement=_share(images, "same_objects"),
-        attribute_agreement=_share(images, "same_attributes"),
+        object_agreement=_agreement(images, "same_objects"),
+        attribute_agreement=_agreement(images, "same_attributes"),
         other_sizes=tuple(comparison.name for comparison in images if not comparison.same_size),
         per_image=tuple(images),
     )
@@ -200,8 +200,8 @@ def _compare_image(
         mean_iou=_mean_of(overlaps),
         mean_cosine=_mean_of(cosines),
         mean_difference=_mean_of(differences),
-        same_objects=_same(first.object_ids, second.object_ids, rows, columns),
-        same_attributes=_same(first.attribute_ids, second.attribute_ids, rows, columns),
+        same_objects=_count_equal(first.object_ids, second.object_ids, rows, columns),
+        same_attributes=_count_equal(first.attribute_ids, second.attribute_ids, rows, columns),
         same_size=first.size_hw == second.size_hw,
     )
     return comparison, cosines
@@ -214,11 +214,11 @@ def _pair_names(
     pairs: dict[str, str] = {name: name for name in set(first).intersection(second)}
     by_plain_name: dict[str, list[str]] = {}
     for name in second:
-        by_plain_name.setdefault(plain_name(name), []).append(name)
+        by_plain_name.setdefault(image_stem(name), []).append(name)
     paired_second = set(pairs)
     for name in first:
-        candidates = [] if name in pairs else by_plain_name.get(plain_name(name), [])
-        matches = [other for other in candidates if may_be_one_image(name, other)]
+        candidates = [] if name in pairs else by_plain_name.get(image_stem(name), [])
+        matches = [other for other in candidates if may_be_same_image(name, other)]
         if len(matches) == 1 and matches[0] not in paired_second:
             pairs[name] = matches[0]
             paired_second.add(matches[0])
@@ -237,23 +237,25 @@ def _mean_of(values: Tensor | None) -> float | None:
     return None if values is None or not len(values) else float(values.double().mean())
 
 
-def _same(first: Tensor | None, second: Tensor | None, rows: Tensor, columns: Tensor) -> int | None:
+def _count_equal(first: Tensor | None, second: Tensor | None, rows: Tensor, columns: Tensor) -> int | None:
     return None if first is None or second is None else int((first[rows] == second[columns]).sum())
 
 
 def _mean(images: Sequence[ImageComparison], field: str) -> float | None:
     """The mean over all pairs of a field that holds the mean of each image's pairs."""
-    weighted = [(getattr(one, field), one.matched) for one in images if getattr(one, field) is not None]
+    weighted = [
+        (getattr(image, field), image.matched) for image in images if getattr(image, field) is not None
+    ]
     return math.fsum(v * n for v, n in weighted) / sum(n for _, n in weighted) if weighted else None
 
 
-def _share(images: Sequence[ImageComparison], field: str) -> float | None:
-    known = [(getattr(one, field), one.matched) for one in images if getattr(one, field) is not None]
+def _agreement(images: Sequence[ImageComparison], field: str) -> float | None:
+    known = [(getattr(image, field), image.matched) for image in images if getattr(image, field) is not None]
     pairs = sum(matched for _, matched in known)
     return sum(same for same, _ in known) / pairs if pairs else None
 
 
-def _spread(cosines: Sequence[Tensor]) -> dict[str, float] | None:
+def _cosine_statistics(cosines: Sequence[Tensor]) -> dict[str, float] | None:
     if not cosines or not sum(map(len, cosines)):
         return None
     values = torch.cat(list(cosines)).numpy()

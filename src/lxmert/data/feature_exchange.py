@@ -7,8 +7,8 @@ from lxmert.atomic_files import open_atomic
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest, encode_image
 from lxmert.data.feature_store.layout import LABELS
 from lxmert.data.feature_store.manifest import MANIFEST_NAME
-from lxmert.data.feature_store.skipped import Skipped, SkippedList
-from lxmert.data.feature_tsv import FIELDS, IMPORTED, TsvLine, format_row, parse_row, read_lines
+from lxmert.data.feature_store.skipped import SkippedImage, SkippedList
+from lxmert.data.feature_tsv import FIELDS, IMPORTED_EXTRACTOR, TsvLine, format_row, parse_row, read_lines
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError, RegionsError
 
@@ -27,14 +27,14 @@ class ImportReport:
     added: int
     found: int
     repeated: int
-    corrupt: list[Skipped]
+    corrupt: list[SkippedImage]
 
 
 def import_tsv(
     path: Path,
     store: Path,
     *,
-    extractor: str = IMPORTED,
+    extractor: str = IMPORTED_EXTRACTOR,
     dtype: str | None = None,
     skip_corrupt: bool = False,
     advance: Advance = lambda step: None,
@@ -68,9 +68,9 @@ def import_tsv(
             else:
                 try:
                     row = parse_row(line.content, extractor, manifest.feature_dim)
-                    image = encode_image(name, row.regions, writer.manifest, row.boxes_as_they_came)
+                    image = encode_image(name, row.regions, writer.manifest, row.unclamped_boxes)
                 except (DataError, RegionsError) as error:
-                    corrupt.add(_corrupt(path, line, error, skip_corrupt))
+                    corrupt.add(_skip_or_raise(path, line, error, skip_corrupt))
                     continue
                 writer.append(image)
                 added += 1
@@ -114,7 +114,7 @@ def _manifest(
         try:
             row = parse_row(line.content, extractor)
         except (DataError, RegionsError) as error:
-            _corrupt(path, line, error, skip_corrupt)
+            _skip_or_raise(path, line, error, skip_corrupt)
             continue
         if len(row.regions):
             stored = dtype or (existing.feature_dtype if existing else "float32")
@@ -122,8 +122,8 @@ def _manifest(
     raise DataError(f"{path}: no valid row with a box; expected {len(FIELDS)} tab-separated fields per line")
 
 
-def _corrupt(path: Path, line: TsvLine, error: Exception, skip_corrupt: bool) -> Skipped:
+def _skip_or_raise(path: Path, line: TsvLine, error: Exception, skip_corrupt: bool) -> SkippedImage:
     where = f"{path}: line {line.number}"
     if not skip_corrupt:
         raise DataError(f"{where}: {error} (use --skip-corrupt to skip such rows and list them)") from error
-    return Skipped(line.name[:200], where, str(error))
+    return SkippedImage(line.name[:200], where, str(error))

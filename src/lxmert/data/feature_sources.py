@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lxmert.data.feature_store import FeatureStore
-from lxmert.data.feature_tsv import FIELDS, may_be_row, parse_row, read_lines
+from lxmert.data.feature_tsv import FIELDS, looks_like_row, parse_row, read_lines
 from lxmert.errors import DataError, LxmertError
 from lxmert.vision.regions import Regions
 
@@ -36,7 +36,7 @@ class TsvSource:
         has_rows = False
         for line in read_lines(path):
             self._places.setdefault(line.name, (line.number, line.offset, len(line.content)))
-            has_rows = has_rows or may_be_row(line.content)
+            has_rows = has_rows or looks_like_row(line.content)
         if not has_rows:
             raise DataError(
                 f"{path}: neither a feature store nor a feature file; no line is a row of "

@@ -33,7 +33,7 @@ FIELDS = (
     "boxes",
     "features",
 )
-IMPORTED = "imported-tsv"
+IMPORTED_EXTRACTOR = "imported-tsv"
 """Extractor name of imported features of unknown origin."""
 
 _DTYPES: dict[str, np.dtype] = {
@@ -48,10 +48,10 @@ _DTYPES: dict[str, np.dtype] = {
 _LINE_END = b"\r\n"
 """Line end of Python's csv module, which wrote the original files."""
 
-_WHOLE_NUMBERS = ("img_h", "img_w", "num_boxes")
-_MOST_DIGITS = 9
+_INTEGER_FIELDS = ("img_h", "img_w", "num_boxes")
+_MAX_DIGITS = 9
 
-_LONGEST_LINE_BYTES = 2**28
+_MAX_LINE_BYTES = 2**28
 """A thousand boxes of 8,192 features take 44 MB; more than this is no feature file."""
 
 
@@ -61,12 +61,12 @@ class TsvRow(NamedTuple):
     Attributes:
         name: its `img_id`.
         regions: its objects, boxes clamped to the image.
-        boxes_as_they_came: (N, 4) float32, before clamping.
+        unclamped_boxes: (N, 4) float32, before clamping.
     """
 
     name: str
     regions: Regions
-    boxes_as_they_came: np.ndarray
+    unclamped_boxes: np.ndarray
 
 
 class TsvLine(NamedTuple):
@@ -92,9 +92,9 @@ def read_lines(path: Path) -> Iterator[TsvLine]:
         with path.open("rb") as file:
             offset = 0
             number = 0
-            while content := file.readline(_LONGEST_LINE_BYTES):
+            while content := file.readline(_MAX_LINE_BYTES):
                 number += 1
-                if len(content) == _LONGEST_LINE_BYTES:
+                if len(content) == _MAX_LINE_BYTES:
                     raise DataError(f"{path}: line {number} is longer than any row; expected a feature file")
                 if content.strip():
                     yield TsvLine(number, offset, content.rstrip(b"\r\n"))
@@ -105,13 +105,13 @@ def read_lines(path: Path) -> Iterator[TsvLine]:
         raise DataError(f"{path}: a folder; expected a feature file") from None
 
 
-def may_be_row(content: bytes) -> bool:
+def looks_like_row(content: bytes) -> bool:
     """Whether a line has the fields of a row and whole numbers in the right ones; arrays are not read."""
     fields = content.split(b"\t")
-    return len(fields) == len(FIELDS) and all(fields[FIELDS.index(key)].isdigit() for key in _WHOLE_NUMBERS)
+    return len(fields) == len(FIELDS) and all(fields[FIELDS.index(key)].isdigit() for key in _INTEGER_FIELDS)
 
 
-def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -> TsvRow:
+def parse_row(content: bytes, extractor: str = IMPORTED_EXTRACTOR, feature_dim: int = 1) -> TsvRow:
     """Parse one line.
 
     Args:
@@ -127,8 +127,8 @@ def parse_row(content: bytes, extractor: str = IMPORTED, feature_dim: int = 1) -
     if len(values) != len(FIELDS):
         raise DataError(f"{len(values)} fields, expected {len(FIELDS)}: {', '.join(FIELDS)}")
     fields = dict(zip(FIELDS, values, strict=True))
-    height, width, box_count = (_whole_number(fields, key) for key in _WHOLE_NUMBERS)
-    arrays = {key: _array(fields[key], key, dtype, box_count) for key, dtype in _DTYPES.items()}
+    height, width, box_count = (_parse_integer(fields, key) for key in _INTEGER_FIELDS)
+    arrays = {key: _decode_array(fields[key], key, dtype, box_count) for key, dtype in _DTYPES.items()}
     if box_count == 0:
         arrays["features"] = np.zeros((0, feature_dim), np.float32)
     regions = Regions(
@@ -175,13 +175,13 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
     return b"\t".join(texts[key] for key in FIELDS) + _LINE_END
 
 
-def _whole_number(fields: dict[str, bytes], key: str) -> int:
-    if not fields[key].isdigit() or len(fields[key]) > _MOST_DIGITS:
+def _parse_integer(fields: dict[str, bytes], key: str) -> int:
+    if not fields[key].isdigit() or len(fields[key]) > _MAX_DIGITS:
         raise DataError(f"{key} is {_shown(fields[key])}, expected a whole number")
     return int(fields[key])
 
 
-def _array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.ndarray:
+def _decode_array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.ndarray:
     if text[:2] in (b"b'", b'b"') and len(text) > 2:
         text = text[2:-1]  # Written by Python 3 without decoding: b'…' of a bytes object.
     try:

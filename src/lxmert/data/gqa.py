@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 from lxmert.data.examples import Examples
-from lxmert.data.json_files import Record
+from lxmert.data.interning import StringInterner, gc_disabled
+from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
-from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
+from lxmert.data.jsonl import NO_JSONL_FOR_GQA, is_jsonl_path
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError, one_line
 
 # Shared by all questions without annotations, so it must not be modified.
@@ -75,7 +75,7 @@ class GqaData(Examples[GqaExample]):
         return {example.question_id: example for example in self.examples}
 
 
-@keeping_all()
+@gc_disabled()
 def read_gqa(
     path: str | Path,
     *,
@@ -96,19 +96,19 @@ def read_gqa(
         DataError: A file is missing, malformed or in the format of `jsonl`, or a question id occurs twice;
             the message names file and place.
     """
-    if is_own_lines(path):
-        raise DataError(f"{path}: {OWN_LINES_OF_GQA}")
-    shared = Shared()
+    if is_jsonl_path(path):
+        raise DataError(f"{path}: {NO_JSONL_FOR_GQA}")
+    intern = StringInterner()
     return GqaData(
         tuple(
-            _example(record, shared, details)
-            for record in once_each(keyed_records(path, progress), "question")
+            _example(record, intern, details)
+            for record in refuse_duplicates(keyed_records(path, progress), "question")
             if not balanced_only or record.optional("isBalanced", bool) is not False
         )
     )
 
 
-def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]:
+def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[JsonRecord]:
     """Read the records of a file, or of the `*.json` files of a folder, "..._2" before "..._10".
 
     Raises:
@@ -124,7 +124,7 @@ def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[Record]
         yield from stream_records(part, keyed=True, progress=progress)
 
 
-def once_each(records: Iterable[Record], kind: str) -> Iterator[Record]:
+def refuse_duplicates(records: Iterable[JsonRecord], kind: str) -> Iterator[JsonRecord]:
     """Pass records through, refusing duplicate keys; `kind` names the records in the error.
 
     Raises:
@@ -132,52 +132,52 @@ def once_each(records: Iterable[Record], kind: str) -> Iterator[Record]:
     """
     seen: set[str] = set()
     for record in records:
-        if record.place in seen:
-            raise DataError(f"{record.path}: {kind} {one_line(record.place)} occurs twice")
-        seen.add(record.place)
+        if record.location in seen:
+            raise DataError(f"{record.path}: {kind} {one_line(record.location)} occurs twice")
+        seen.add(record.location)
         yield record
 
 
-def _example(record: Record, shared: Shared, details: bool) -> GqaExample:
-    image_id = shared(record.get("imageId", str))
+def _example(record: JsonRecord, intern: StringInterner, details: bool) -> GqaExample:
+    image_id = intern(record.get("imageId", str))
     question = record.sentence("question")
-    answer = shared.optional(record.optional("answer", str))
+    answer = intern.optional(record.optional("answer", str))
     is_balanced = record.optional("isBalanced", bool) is not False
     types = record.record("types") if record.value.get("types") is not None else None
     structural, semantic, detailed = (
-        None if types is None else shared.optional(types.optional(key, str))
+        None if types is None else intern.optional(types.optional(key, str))
         for key in ("structural", "semantic", "detailed")
     )
     if not details:
         return GqaExample(
-            record.place, image_id, question, answer,
+            record.location, image_id, question, answer,
             is_balanced=is_balanced, structural=structural, semantic=semantic,
         )  # fmt: skip
     groups = record.record("groups") if record.value.get("groups") is not None else None
     return GqaExample(
-        question_id=shared(record.place),
+        question_id=intern(record.location),
         image_id=image_id,
         question=question,
         answer=answer,
         full_answer=record.optional("fullAnswer", str),
         is_balanced=is_balanced,
-        groups_global=None if groups is None else shared.optional(groups.optional("global", str)),
-        groups_local=None if groups is None else shared.optional(groups.optional("local", str)),
-        entailed=_ids(record, "entailed", shared),
-        equivalent=_ids(record, "equivalent", shared),
+        groups_global=None if groups is None else intern.optional(groups.optional("global", str)),
+        groups_local=None if groups is None else intern.optional(groups.optional("local", str)),
+        entailed=_ids(record, "entailed", intern),
+        equivalent=_ids(record, "equivalent", intern),
         structural=structural,
         semantic=semantic,
         detailed=detailed,
-        annotations=_annotations(record, shared),
-        semantic_steps=_steps(record, shared),
+        annotations=_annotations(record, intern),
+        semantic_steps=_steps(record, intern),
     )
 
 
-def _ids(record: Record, key: str, shared: Shared) -> tuple[str, ...]:
-    return shared.texts(record.texts(key)) if record.value.get(key) else ()
+def _ids(record: JsonRecord, key: str, intern: StringInterner) -> tuple[str, ...]:
+    return intern.strings(record.strings(key)) if record.value.get(key) else ()
 
 
-def _annotations(record: Record, shared: Shared) -> Mapping[str, Mapping[str, str]]:
+def _annotations(record: JsonRecord, intern: StringInterner) -> Mapping[str, Mapping[str, str]]:
     if record.value.get("annotations") is None:
         return _NO_ANNOTATIONS
     fields = record.record("annotations")
@@ -187,15 +187,15 @@ def _annotations(record: Record, shared: Shared) -> Mapping[str, Mapping[str, st
         if objects and not all(isinstance(object_id, str) for object_id in objects.values()):
             raise DataError(f"{record.path}: {fields.at(key)} does not map words to ids of objects")
         annotations[key] = (
-            {shared(word): shared(object_id) for word, object_id in objects.items()} if objects else empty
+            {intern(word): intern(object_id) for word, object_id in objects.items()} if objects else empty
         )
     return annotations if any(annotations.values()) else _NO_ANNOTATIONS
 
 
-def _steps(record: Record, shared: Shared) -> tuple[str, ...]:
+def _steps(record: JsonRecord, intern: StringInterner) -> tuple[str, ...]:
     if record.value.get("semantic") is None:
         return ()
     return tuple(
-        shared(f"{step.get('operation', str)}: {step.get('argument', str)}")
+        intern(f"{step.get('operation', str)}: {step.get('argument', str)}")
         for step in record.records("semantic")
     )

@@ -6,7 +6,7 @@ those of a square map of the image, or [x0, y0, x1, y1, attention] of objects wi
 
 from pathlib import Path
 
-from lxmert.data.json_files import Record, is_number, kind_of
+from lxmert.data.json_files import JsonRecord, describe, is_number
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
@@ -26,12 +26,12 @@ def read_gqa_attentions(path: str | Path, *, progress: StartProgress = no_progre
     }
 
 
-def _attention(record: Record) -> Attention:
+def _attention(record: JsonRecord) -> Attention:
     rows = record.get("attention", list)
     for row in rows:
         if not isinstance(row, list) or not all(map(is_number, row)):
             raise DataError(
-                f"{record.path}: {record.at('attention')} contains {kind_of(row)}, expected lists of "
+                f"{record.path}: {record.at('attention')} contains {describe(row)}, expected lists of "
                 "finite numbers"
             )
     return tuple(tuple(map(float, row)) for row in rows)

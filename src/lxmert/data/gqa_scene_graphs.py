@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.gqa import keyed_records, once_each
-from lxmert.data.json_files import Record
+from lxmert.data.gqa import keyed_records, refuse_duplicates
+from lxmert.data.interning import StringInterner, gc_disabled
+from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared, keeping_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +60,48 @@ class GqaSceneGraph:
     objects: Mapping[str, GqaObject]
 
 
-@keeping_all()
+@gc_disabled()
 def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaChoices]:
     """Read a choices file, or all in a folder, by question id.
 
     Raises:
         DataError: A file is missing or malformed, or a question id occurs twice.
     """
-    shared = Shared()
+    intern = StringInterner()
     return {
-        record.place: GqaChoices(shared.tuple(record.texts("valid")), shared.tuple(record.texts("plausible")))
-        for record in once_each(keyed_records(path, progress), "question")
+        record.location: GqaChoices(
+            intern.tuple(record.strings("valid")), intern.tuple(record.strings("plausible"))
+        )
+        for record in refuse_duplicates(keyed_records(path, progress), "question")
     }
 
 
-@keeping_all()
+@gc_disabled()
 def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress) -> dict[str, GqaSceneGraph]:
     """Read a scene graphs file by image id.
 
     Raises:
         DataError: The file is missing or malformed, or an image id occurs twice.
     """
-    shared = Shared()
+    intern = StringInterner()
     graphs: dict[str, GqaSceneGraph] = {}
-    for record in once_each(stream_records(path, keyed=True, progress=progress), "image"):
+    for record in refuse_duplicates(stream_records(path, keyed=True, progress=progress), "image"):
         objects = record.record("objects")
-        graphs[record.place] = GqaSceneGraph(
+        graphs[record.location] = GqaSceneGraph(
             (record.integer("height", minimum=1), record.integer("width", minimum=1)),
-            {shared(key): _object(objects.record(key), shared) for key in objects.value},
+            {intern(key): _object(objects.record(key), intern) for key in objects.value},
         )
     return graphs
 
 
-def _object(record: Record, shared: Shared) -> GqaObject:
+def _object(record: JsonRecord, intern: StringInterner) -> GqaObject:
     left, top, width, height = (record.number(key) for key in ("x", "y", "w", "h"))
     return GqaObject(
-        shared(record.optional("name", str) or ""),
+        intern(record.optional("name", str) or ""),
         (left, top, width, height),
-        shared.tuple(record.texts("attributes")) if record.value.get("attributes") else (),
+        intern.tuple(record.strings("attributes")) if record.value.get("attributes") else (),
         tuple(
-            (shared(relation.get("name", str)), shared(relation.get("object", str)))
+            (intern(relation.get("name", str)), intern(relation.get("object", str)))
             for relation in (record.records("relations") if record.value.get("relations") else ())
         ),
     )

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import GqaFiles
+from lxmert.data.file_layouts import GqaFiles
 from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import GqaChoices, read_gqa_choices
-from lxmert.data.image_files import with_ending
+from lxmert.data.image_files import resolve_extension
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader
@@ -57,6 +57,6 @@ class GqaReader(SplitReader):
             (answer for answer in answers if answer is not None), min_count=min_count
         )
 
-    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+    def image_path(self, split: str, example: TaskExample, image_index: int) -> Path:
         """See `SplitReader.image_path`."""
-        return with_ending(self.files.image_path(self.directory, split, example.source.image_id))
+        return resolve_extension(self.files.image_path(self.directory, split, example.source.image_id))

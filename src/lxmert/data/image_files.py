@@ -21,11 +21,11 @@ from lxmert.vision.images import load_image
 from lxmert.vision.regions import Regions
 
 # Images decoded ahead of the extractor: bounds memory while both cores have work.
-_IMAGES_AT_A_TIME = 32
+_BATCH_SIZE = 32
 
 # Extensions of an image whose name is given without one; cameras write them in upper case.
-_ENDINGS = (".jpg", ".png", ".jpeg")
-_SPELLINGS = (*_ENDINGS, *(ending.upper() for ending in _ENDINGS))
+_EXTENSIONS = (".jpg", ".png", ".jpeg")
+_EXTENSION_SPELLINGS = (*_EXTENSIONS, *(extension.upper() for extension in _EXTENSIONS))
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class ImageFile:
     boxes_xyxy_px: Tensor | None = None
 
 
-def with_ending(path: Path) -> Path:
+def resolve_extension(path: Path) -> Path:
     """The existing file of this name with a usual extension; the path itself if it has one or none exists."""
-    if path.suffix.lower() in _ENDINGS:
+    if path.suffix.lower() in _EXTENSIONS:
         return path
-    candidates = (path.with_name(path.name + ending) for ending in _SPELLINGS)
+    candidates = (path.with_name(path.name + extension) for extension in _EXTENSION_SPELLINGS)
     return next((candidate for candidate in candidates if candidate.is_file()), path)
 
 
-def require_files(files: Mapping[str, ImageFile], what: str) -> None:
+def check_files_exist(files: Mapping[str, ImageFile], what: str) -> None:
     """Check that image files exist, without reading them.
 
     Args:
@@ -66,7 +66,7 @@ def require_files(files: Mapping[str, ImageFile], what: str) -> None:
         )
 
 
-def look_up(
+def open_region_store(
     store: RegionStore,
     names: Sequence[str],
     extractor: RegionExtractor | None,
@@ -86,11 +86,11 @@ def look_up(
     Raises:
         DataError: The store is of another extractor, or lacks images.
     """
-    check_maker(store, extractor)
+    check_store_extractor(store, extractor)
     return open_regions(store, names, in_memory_bytes=in_memory_bytes, progress=progress)
 
 
-def check_maker(store: RegionStore, extractor: RegionExtractor | None) -> None:
+def check_store_extractor(store: RegionStore, extractor: RegionExtractor | None) -> None:
     """Refuse a store of another extractor than the model expects; None accepts any.
 
     Raises:
@@ -118,7 +118,7 @@ def require_extractor(extractor: RegionExtractor | None) -> RegionExtractor:
     return extractor
 
 
-def look_at(
+def extract_regions(
     files: Mapping[str, ImageFile],
     extractor: RegionExtractor | None,
     advance: Advance = lambda images: None,
@@ -139,13 +139,13 @@ def look_at(
     names, image_files = list(files), list(files.values())
     regions: dict[Hashable, Regions] = {}
     with ThreadPoolExecutor() as threads:
-        for start in range(0, len(image_files), _IMAGES_AT_A_TIME):
-            batch = image_files[start : start + _IMAGES_AT_A_TIME]
+        for start in range(0, len(image_files), _BATCH_SIZE):
+            batch = image_files[start : start + _BATCH_SIZE]
             images = list(threads.map(lambda file: load_image(file.path), batch))
             try:
                 extracted = extractor(images, _boxes(batch, extractor))
             except RegionsError:
-                _name_culprit(batch, images, extractor)
+                _raise_for_faulty_image(batch, images, extractor)
                 raise
             regions.update(zip(names[start : start + len(batch)], extracted, strict=True))
             advance(len(extracted))
@@ -158,7 +158,9 @@ def _boxes(files: Sequence[ImageFile], extractor: RegionExtractor) -> list[Tenso
     return [file.boxes_xyxy_px for file in files if file.boxes_xyxy_px is not None]
 
 
-def _name_culprit(files: Sequence[ImageFile], images: Sequence[Any], extractor: RegionExtractor) -> None:
+def _raise_for_faulty_image(
+    files: Sequence[ImageFile], images: Sequence[Any], extractor: RegionExtractor
+) -> None:
     """Find the first image whose regions cannot be extracted, and raise its error with its path."""
     for file, image in zip(files, images, strict=True):
         try:

@@ -6,22 +6,22 @@ from pathlib import Path, PurePosixPath
 from lxmert.errors import DataError
 
 # Extensions that are not part of an image's name; anything else after a dot is.
-_ENDINGS = (
+_EXTENSIONS = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".avif", ".heic", ".heif",
 )  # fmt: skip
 
 
-def plain_name(name: str) -> str:
+def image_stem(name: str) -> str:
     """An image's name without folders and extension."""
     path = PurePosixPath(name)
-    return path.stem if path.suffix.lower() in _ENDINGS else path.name
+    return path.stem if path.suffix.lower() in _EXTENSIONS else path.name
 
 
-def may_be_one_image(one: str, other: str) -> bool:
+def may_be_same_image(first: str, second: str) -> bool:
     """Whether one name, without extension, ends with the other: "b/a.jpg" and "a", not "b/a" and "c/a"."""
-    if one == other:
+    if first == second:
         return True
-    shorter, longer = sorted(("/" + _without_ending(name) for name in (one, other)), key=len)
+    shorter, longer = sorted(("/" + _without_extension(name) for name in (first, second)), key=len)
     return longer.endswith(shorter)
 
 
@@ -44,40 +44,43 @@ class ImageList:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: the list of image names cannot be read ({error})") from error
-        self._listed = dict.fromkeys(_without_ending(line.strip()) for line in lines if line.strip())
-        if not self._listed:
+        self._names = dict.fromkeys(_without_extension(line.strip()) for line in lines if line.strip())
+        if not self._names:
             raise DataError(f"{path}: contains no image name; expected one per line")
-        self._by_end: dict[str, list[str]] = {}
-        for name in self._listed:
-            for end in ends_of(name):
-                self._by_end.setdefault(end, []).append(name)
-        self._known: dict[str, bool] = {}
-        self._met: set[str] = set()
+        self._by_trailing_path: dict[str, list[str]] = {}
+        for name in self._names:
+            for path_end in trailing_paths(name):
+                self._by_trailing_path.setdefault(path_end, []).append(name)
+        self._is_listed: dict[str, bool] = {}
+        self._matched: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._listed)
+        return len(self._names)
 
     def __contains__(self, image: str) -> bool:
-        """Whether a listed name may be that of this image; see `may_be_one_image`."""
-        if image not in self._known:
-            name = _without_ending(image)
-            matches = [*self._by_end.get(name, ()), *(end for end in ends_of(name) if end in self._listed)]
-            self._met.update(matches)
-            self._known[image] = bool(matches)
-        return self._known[image]
+        """Whether a listed name may be that of this image; see `may_be_same_image`."""
+        if image not in self._is_listed:
+            name = _without_extension(image)
+            matches = [
+                *self._by_trailing_path.get(name, ()),
+                *(end for end in trailing_paths(name) if end in self._names),
+            ]
+            self._matched.update(matches)
+            self._is_listed[image] = bool(matches)
+        return self._is_listed[image]
 
     @property
-    def never_met(self) -> list[str]:
+    def unmatched_names(self) -> list[str]:
         """The names, without extension, that matched no image looked up so far, in the file's order."""
-        return [name for name in self._listed if name not in self._met]
+        return [name for name in self._names if name not in self._matched]
 
 
-def _without_ending(name: str) -> str:
+def _without_extension(name: str) -> str:
     path = PurePosixPath(name)
-    return str(path.with_suffix("") if path.suffix.lower() in _ENDINGS else path)
+    return str(path.with_suffix("") if path.suffix.lower() in _EXTENSIONS else path)
 
 
-def ends_of(name: str) -> Iterator[str]:
+def trailing_paths(name: str) -> Iterator[str]:
     """The name, then the name without its first folder, its first two, and so on."""
     while True:
         yield name

@@ -21,7 +21,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}: not JSON: {error.msg} at line {error.lineno} column {error.colno}"
@@ -32,36 +32,36 @@ def read_json(path: str | Path) -> Any:
         raise DataError(f"{path}: nested too deeply to be an annotation file") from None
 
 
-def unreadable(path: str | Path, error: OSError | UnicodeDecodeError) -> DataError:
+def unreadable_file_error(path: str | Path, error: OSError | UnicodeDecodeError) -> DataError:
     """The error to raise when a file cannot be opened or is not UTF-8."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file; check the data directory, the split and the file names")
     return DataError(f"{path}: cannot be read as UTF-8 text ({error})")
 
 
-class Record:
+class JsonRecord:
     """One JSON object together with its place in a file, so that errors can name it.
 
     Attributes:
         value: The JSON object.
         path: The file it came from.
-        place: Its place in the file, such as `annotations[12]`.
+        location: Its place in the file, such as `annotations[12]`.
     """
 
-    __slots__ = ("path", "place", "value")
+    __slots__ = ("location", "path", "value")
 
-    def __init__(self, value: Any, path: str | Path, place: str = "") -> None:
+    def __init__(self, value: Any, path: str | Path, location: str = "") -> None:
         # The exact type first: JSON always gives it, and checking it is ten times as fast.
         if type(value) is not dict and not isinstance(value, Mapping):
-            where = one_line(place) or "the file"
-            raise DataError(f"{path}: {where} is {kind_of(value)}, expected a JSON object")
+            where = one_line(location) or "the file"
+            raise DataError(f"{path}: {where} is {describe(value)}, expected a JSON object")
         self.value: Mapping[str, Any] = value
         self.path = path
-        self.place = place
+        self.location = location
 
     def at(self, key: str) -> str:
         """The place of a field, such as `annotations[12].bbox`."""
-        return one_line(f"{self.place}.{key}" if self.place else key)
+        return one_line(f"{self.location}.{key}" if self.location else key)
 
     def get(self, key: str, kind: type[_Value]) -> _Value:
         """The field `key`, which must exist and have this type.
@@ -74,7 +74,7 @@ class Record:
         value = self.value[key]
         # bool is an int in Python, but `true` is no identifier.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected {kind.__name__}")
+            raise DataError(f"{self.path}: {self.at(key)} is {describe(value)}, expected {kind.__name__}")
         return value
 
     def optional(self, key: str, kind: type[_Value]) -> _Value | None:
@@ -85,7 +85,7 @@ class Record:
         """The field `key`, which must be a finite number."""
         value = self.value.get(key)
         if not is_number(value):
-            raise DataError(f"{self.path}: {self.at(key)} is {kind_of(value)}, expected a finite number")
+            raise DataError(f"{self.path}: {self.at(key)} is {describe(value)}, expected a finite number")
         return value
 
     def integer(self, key: str, minimum: int = -(2**63)) -> int:
@@ -93,16 +93,17 @@ class Record:
         found = self.get(key, int)
         if not minimum <= found < 2**63:
             raise DataError(
-                f"{self.path}: {self.at(key)} is {kind_of(found)}, expected one from {minimum} to {2**63 - 1}"
+                f"{self.path}: {self.at(key)} is {describe(found)}, expected one from {minimum} to "
+                f"{2**63 - 1}"
             )
         return found
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def strings(self, key: str) -> tuple[str, ...]:
         """The field `key`, which must be a list of strings."""
         items = self.get(key, list)
         for number, item in enumerate(items):
             if not isinstance(item, str):
-                raise DataError(f"{self.path}: {self.at(key)}[{number}] is {kind_of(item)}, expected str")
+                raise DataError(f"{self.path}: {self.at(key)}[{number}] is {describe(item)}, expected str")
         return tuple(items)
 
     def sentence(self, key: str) -> str:
@@ -117,26 +118,26 @@ class Record:
         """The field `key`, which must be a list of such strings."""
         place = self.at(key)
         return tuple(
-            self._without_surrogates(text, f"{place}[{n}]") for n, text in enumerate(self.texts(key))
+            self._without_surrogates(text, f"{place}[{n}]") for n, text in enumerate(self.strings(key))
         )
 
     def _without_surrogates(self, text: str, place: str) -> str:
         # JSON can contain half of a surrogate pair, which no tokenizer accepts.
         if (start := find_lone_surrogate(text)) is not None:
             raise DataError(
-                f"{self.path}: {place} is {kind_of(text)}, whose character {start} is half of a surrogate "
+                f"{self.path}: {place} is {describe(text)}, whose character {start} is half of a surrogate "
                 "pair, as in a cut-off emoji; correct the text"
             )
         return text
 
-    def record(self, key: str) -> "Record":
+    def record(self, key: str) -> "JsonRecord":
         """The field `key`, which must be a JSON object."""
-        return Record(self.get(key, dict), self.path, self.at(key))
+        return JsonRecord(self.get(key, dict), self.path, self.at(key))
 
-    def records(self, key: str) -> list["Record"]:
+    def records(self, key: str) -> list["JsonRecord"]:
         """The field `key`, which must be a list of JSON objects."""
         place = self.at(key)
-        return [Record(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
+        return [JsonRecord(item, self.path, f"{place}[{n}]") for n, item in enumerate(self.get(key, list))]
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -144,7 +145,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def kind_of(value: object) -> str:
+def describe(value: object) -> str:
     """Type and value of an unexpected value, shortened for a message."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:37] + '...'}"

@@ -11,18 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from lxmert.data.json_files import Record, unreadable
+from lxmert.data.json_files import JsonRecord, unreadable_file_error
 from lxmert.data.progress import Advance, StartProgress, no_progress
 from lxmert.errors import DataError
 
 # Characters read at a time: large enough that a value cut by the border, which is parsed twice, is rare.
-_PIECE = 1 << 20
+_CHUNK_CHARACTERS = 1 << 20
 
 # What ends, or goes wrong, so close to the border may look other than it is: "1.5e+" is read as 1.5.
-_CLOSE = 64
+_BORDER_CHARACTERS = 64
 
 # An element that is not complete after so many characters is broken; none of the known files comes near.
-_MOST_PER_ELEMENT = 1 << 28
+_MAX_ELEMENT_CHARACTERS = 1 << 28
 
 # Progress of reading is counted in these.
 _MEGABYTE = 1_000_000
@@ -45,26 +45,26 @@ def stream_json(path: str | Path, *, progress: StartProgress = no_progress) -> I
         DataError: No such file, not UTF-8, not JSON, or neither list nor object at its top; the message names
             the file and the place.
     """
-    with _opened(path, progress) as (file, advance):
-        stream = _Stream(file, path, advance)
-        yield from _top(stream, is_object=stream.top() == "{")
+    with _open_with_progress(path, progress) as (file, advance):
+        stream = _JsonReader(file, path, advance)
+        yield from _top_level_elements(stream, is_object=stream.top() == "{")
 
 
 def stream_records(
     path: str | Path, *, keyed: bool = False, progress: StartProgress = no_progress
-) -> Iterator[Record]:
+) -> Iterator[JsonRecord]:
     """Yield the JSON objects of a JSON list, or with `keyed` those of a JSON object; `place` is the key.
 
     Raises:
         DataError: As `stream_json`, or another kind of top or element than expected.
     """
-    with _opened(path, progress) as (file, advance):
-        stream = _Stream(file, path, advance)
+    with _open_with_progress(path, progress) as (file, advance):
+        stream = _JsonReader(file, path, advance)
         if keyed != (stream.top() == "{"):
             found, expected = ("a list", "an object") if keyed else ("an object", "a list")
             raise DataError(f"{path}: the file is {found}, expected {expected} of records")
-        for place, value in _top(stream, is_object=keyed):
-            yield Record(value, path, place)
+        for place, value in _top_level_elements(stream, is_object=keyed):
+            yield JsonRecord(value, path, place)
 
 
 def stream_lists(
@@ -73,14 +73,14 @@ def stream_lists(
     """Yield what a JSON object holds, the elements of its fields `lists` one by one.
 
     Yields:
-        Field and `Record` for each element of these lists, field and value for every other field.
+        Field and `JsonRecord` for each element of these lists, field and value for every other field.
 
     Raises:
         DataError: As `stream_json`, or one of these fields is missing, no list, or there twice.
     """
     found: set[str] = set()
-    with _opened(path, progress) as (file, advance):
-        stream = _Stream(file, path, advance)
+    with _open_with_progress(path, progress) as (file, advance):
+        stream = _JsonReader(file, path, advance)
         if stream.top() == "[":
             raise DataError(f"{path}: the file is a list, expected an object with {', '.join(sorted(lists))}")
         for key in _keys(stream):
@@ -92,9 +92,9 @@ def stream_lists(
             found.add(key)
             if stream.peek() != "[":
                 # Says what it is instead.
-                Record({key: stream.value()}, path).get(key, list)
+                JsonRecord({key: stream.value()}, path).get(key, list)
             for place, value in _elements(stream, key):
-                yield key, Record(value, path, place)
+                yield key, JsonRecord(value, path, place)
         if stream.peek():
             stream.fail(
                 "unexpected content after the end (a file with one object per line must have a name that "
@@ -105,13 +105,13 @@ def stream_lists(
             raise DataError(f"{path}: {key} is missing")
 
 
-def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> Iterator[Record]:
+def stream_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> Iterator[JsonRecord]:
     """The records of a file with one JSON object a line; empty lines are passed over.
 
     Raises:
         DataError: No such file, not UTF-8, or a line that is no JSON object; the message names file and line.
     """
-    with _opened(path, progress) as (file, advance):
+    with _open_with_progress(path, progress) as (file, advance):
         for number, line in enumerate(file, 1):
             advance(len(line))
             if not line.strip():
@@ -119,19 +119,19 @@ def json_lines(path: str | Path, *, progress: StartProgress = no_progress) -> It
             try:
                 value = _DECODER.decode(line)
             except json.JSONDecodeError as error:
-                whole = " (expected a file with one JSON object per line)" if number == 1 else ""
+                hint = " (expected a file with one JSON object per line)" if number == 1 else ""
                 raise DataError(
-                    f"{path}: line {number} is not JSON: {error.msg} at column {error.colno}{whole}"
+                    f"{path}: line {number} is not JSON: {error.msg} at column {error.colno}{hint}"
                 ) from None
             except (ValueError, RecursionError):
                 raise DataError(
                     f"{path}: line {number} contains a number with too many digits or is nested too deeply"
                 ) from None
-            yield Record(value, path, f"line {number}")
+            yield JsonRecord(value, path, f"line {number}")
 
 
 @contextmanager
-def _opened(path: str | Path, progress: StartProgress) -> Iterator[tuple[IO[str], Advance]]:
+def _open_with_progress(path: str | Path, progress: StartProgress) -> Iterator[tuple[IO[str], Advance]]:
     """The file, and a function that advances its bar of megabytes by characters; at the end it is full."""
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
@@ -142,18 +142,18 @@ def _opened(path: str | Path, progress: StartProgress) -> Iterator[tuple[IO[str]
             def advance_characters(characters: int) -> None:
                 nonlocal read
                 before, read = read, read + characters
-                if whole := read // _MEGABYTE - before // _MEGABYTE:
-                    advance(whole)
+                if megabytes := read // _MEGABYTE - before // _MEGABYTE:
+                    advance(megabytes)
 
             yield file, advance_characters
             # The last part of a megabyte, and the further bytes of characters of several bytes.
             if rest := total - read // _MEGABYTE:
                 advance(rest)
     except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
 
 
-def _top(stream: "_Stream", *, is_object: bool) -> Iterator[tuple[str, Any]]:
+def _top_level_elements(stream: "_JsonReader", *, is_object: bool) -> Iterator[tuple[str, Any]]:
     """Everything in the list or object that the file is."""
     if is_object:
         yield from ((key, stream.value()) for key in _keys(stream))
@@ -162,7 +162,7 @@ def _top(stream: "_Stream", *, is_object: bool) -> Iterator[tuple[str, Any]]:
     stream.expect("")
 
 
-def _elements(stream: "_Stream", name: str) -> Iterator[tuple[str, Any]]:
+def _elements(stream: "_JsonReader", name: str) -> Iterator[tuple[str, Any]]:
     stream.expect("[")
     number = 0
     while stream.more(first=number == 0, closing="]"):
@@ -170,7 +170,7 @@ def _elements(stream: "_Stream", name: str) -> Iterator[tuple[str, Any]]:
         number += 1
 
 
-def _keys(stream: "_Stream") -> Iterator[str]:
+def _keys(stream: "_JsonReader") -> Iterator[str]:
     """The keys of an object; whoever takes one must read its value before the next."""
     stream.expect("{")
     first = True
@@ -181,7 +181,7 @@ def _keys(stream: "_Stream") -> Iterator[str]:
         yield key
 
 
-class _Stream:
+class _JsonReader:
     """The characters of a file, of which only the part around the current position is held.
 
     The end of that part is its border: what is parsed up to there may continue after it.
@@ -243,8 +243,12 @@ class _Stream:
             except RecursionError:
                 raise DataError(f"{self._path}: nested too deeply to be an annotation file") from None
             # An error in an unfinished text stands where that begins, however far from the border.
-            may_be_cut = end > len(self._buffer) - _CLOSE or "Unterminated string" in fault
-            if not may_be_cut or len(self._buffer) - self._position > _MOST_PER_ELEMENT or not self._fill():
+            may_be_cut = end > len(self._buffer) - _BORDER_CHARACTERS or "Unterminated string" in fault
+            if (
+                not may_be_cut
+                or len(self._buffer) - self._position > _MAX_ELEMENT_CHARACTERS
+                or not self._fill()
+            ):
                 break
         self._position = end
         return self.fail(fault) if fault else value
@@ -262,7 +266,7 @@ class _Stream:
 
     def _fill(self) -> bool:
         """Drop what was read and read on; False at the end of the file."""
-        piece = self._file.read(max(_PIECE, len(self._buffer) - self._position))
+        piece = self._file.read(max(_CHUNK_CHARACTERS, len(self._buffer) - self._position))
         if not piece:
             return False
         passed = self._buffer[: self._position]

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.json_files import Record, kind_of
-from lxmert.data.json_stream import json_lines
-from lxmert.data.labels import Label, SharedLabels, annotator_score
+from lxmert.data.json_files import JsonRecord, describe
+from lxmert.data.json_stream import stream_jsonl
+from lxmert.data.labels import Label, LabelInterner, annotator_score
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 
 _FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
 
-OWN_LINES_OF_GQA = "your own questions (.jsonl) belong to the task vqa; use vqa instead of gqa"
+NO_JSONL_FOR_GQA = "your own questions (.jsonl) belong to the task vqa; use vqa instead of gqa"
 """Error message for such a file given as questions of GQA."""
 
 # VQA asked ten people; answers of another number of people are scored as if there had been ten.
@@ -33,7 +33,7 @@ _PEOPLE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class OwnExample:
+class JsonlExample:
     """One sentence about one or two images.
 
     Attributes:
@@ -56,24 +56,26 @@ class OwnExample:
         return self.images[0]
 
 
-def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> list[OwnExample]:
+def read_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> list[JsonlExample]:
     """Read the user's own data, one value per sentence, in the file's order.
 
     Raises:
         DataError: The file is missing, or a line is malformed; the message names file and line.
     """
-    labels = SharedLabels()
+    labels = LabelInterner()
     return [
-        example for record in json_lines(path, progress=progress) for example in own_examples(record, labels)
+        example
+        for record in stream_jsonl(path, progress=progress)
+        for example in parse_jsonl_record(record, labels)
     ]
 
 
-def is_own_lines(path: str | Path) -> bool:
+def is_jsonl_path(path: str | Path) -> bool:
     """Whether a questions file is in this format, by its extension, which no data set's files have."""
     return str(path).lower().endswith(".jsonl")
 
 
-def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
+def parse_jsonl_record(record: JsonRecord, labels: LabelInterner) -> list[JsonlExample]:
     """Parse one line, one value per sentence.
 
     Raises:
@@ -85,18 +87,18 @@ def own_examples(record: Record, labels: SharedLabels) -> list[OwnExample]:
                 f"{record.path}: {record.at(field)} is not a known field; expected one of "
                 f"{', '.join(_FIELDS)}"
             )
-    images = tuple(map(labels.shared, _images(record)))
+    images = tuple(map(labels.intern_string, _images(record)))
     answers = _answers(record, labels)
     label = record.optional("label", bool)
     identifier = record.value.get("id")
     if identifier is not None and (isinstance(identifier, bool) or not isinstance(identifier, str | int)):
         raise DataError(
-            f"{record.path}: {record.at('id')} is {kind_of(identifier)}, expected a string or a whole number"
+            f"{record.path}: {record.at('id')} is {describe(identifier)}, expected a string or a whole number"
         )
-    return [OwnExample(images, sentence, answers, label, identifier) for sentence in _sentences(record)]
+    return [JsonlExample(images, sentence, answers, label, identifier) for sentence in _sentences(record)]
 
 
-def own_identifier(example: OwnExample, path: str | Path, number: int) -> str | int:
+def jsonl_prediction_id(example: JsonlExample, path: str | Path, number: int) -> str | int:
     """The id of a sentence's prediction: its line's id, else the file's name and the sentence's number.
 
     Args:
@@ -110,37 +112,37 @@ def own_identifier(example: OwnExample, path: str | Path, number: int) -> str | 
     return "_".join(Path(path).stem.replace(",", " ").split()) + f"-{number}"
 
 
-def _images(record: Record) -> Sequence[str]:
+def _images(record: JsonRecord) -> Sequence[str]:
     value = record.value.get("image")
-    names = record.texts("image") if isinstance(value, list) else (record.get("image", str),)
+    names = record.strings("image") if isinstance(value, list) else (record.get("image", str),)
     if len(names) not in (1, 2) or not all(names):
         raise DataError(
-            f"{record.path}: {record.at('image')} is {kind_of(value)}, expected a name or a list of two"
+            f"{record.path}: {record.at('image')} is {describe(value)}, expected a name or a list of two"
         )
     return names
 
 
-def _sentences(record: Record) -> Sequence[str]:
+def _sentences(record: JsonRecord) -> Sequence[str]:
     if ("sentence" in record.value) == ("sentences" in record.value):
-        raise DataError(f"{record.path}: {record.place} must have either sentence or sentences")
+        raise DataError(f"{record.path}: {record.location} must have either sentence or sentences")
     if "sentence" in record.value:
         return (record.sentence("sentence"),)
     return record.sentences("sentences")
 
 
-def _answers(record: Record, labels: SharedLabels) -> Label | None:
+def _answers(record: JsonRecord, labels: LabelInterner) -> Label | None:
     if record.value.get("answer") is not None:
         if record.value.get("answers") is not None:
             raise DataError(
-                f"{record.path}: {record.place} has both answer and answers; expected one of them"
+                f"{record.path}: {record.location} has both answer and answers; expected one of them"
             )
-        return labels.of({record.get("answer", str): 1.0})
+        return labels.intern({record.get("answer", str): 1.0})
     value = record.value.get("answers")
     if value is None:
         return None
     if isinstance(value, list):
-        texts = record.texts("answers")
-        return labels.of({answer: _score(count, len(texts)) for answer, count in Counter(texts).items()})
+        texts = record.strings("answers")
+        return labels.intern({answer: _score(count, len(texts)) for answer, count in Counter(texts).items()})
     return labels.read(record, "answers")
 
 

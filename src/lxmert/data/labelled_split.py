@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import GqaFiles, VqaFiles
-from lxmert.data.image_files import with_ending
+from lxmert.data.file_layouts import GqaFiles, VqaFiles
+from lxmert.data.image_files import resolve_extension
+from lxmert.data.jsonl_questions import read_jsonl_questions
 from lxmert.data.labels import LabelledQuestion, best_answer
 from lxmert.data.lxmert_json import read_lxmert_gqa, read_lxmert_vqa
-from lxmert.data.own_questions import read_own_questions
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader
@@ -33,8 +33,8 @@ class LabelledReader(SplitReader):
         ]
 
     def _read_file(self, path: Path, purpose: Purpose, progress: StartProgress) -> list[LabelledQuestion]:
-        if isinstance(self.files, VqaFiles) and self.files.is_own:
-            return read_own_questions(path, annotated=purpose is not Purpose.PREDICTION, progress=progress)
+        if isinstance(self.files, VqaFiles) and self.files.is_jsonl:
+            return read_jsonl_questions(path, annotated=purpose is not Purpose.PREDICTION, progress=progress)
         read: Any = read_lxmert_vqa if isinstance(self.files, VqaFiles) else read_lxmert_gqa
         return read(path, progress=progress)
 
@@ -49,6 +49,8 @@ class LabelledReader(SplitReader):
         labels = (example.source.label for example in examples)
         return AnswerVocabulary.from_answers(map(best_answer, filter(None, labels)), min_count=min_count)
 
-    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+    def image_path(self, split: str, example: TaskExample, image_index: int) -> Path:
         """See `SplitReader.image_path`."""
-        return with_ending(self.directory / self.files.images.format(split=split) / example.images[place])
+        return resolve_extension(
+            self.directory / self.files.images.format(split=split) / example.images[image_index]
+        )

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lxmert.data.json_files import Record
-from lxmert.data.sharing import Shared
+from lxmert.data.interning import StringInterner
+from lxmert.data.json_files import JsonRecord
 from lxmert.errors import DataError
 
 Label = Mapping[str, float]
@@ -48,38 +48,38 @@ class LabelledQuestion:
     answer_type: str | None = None
 
 
-class SharedLabels:
+class LabelInterner:
     """Reads labels and returns one object for equal ones, since most of a million questions share a few.
 
     Attributes:
-        shared: Returns one object for equal strings.
+        intern_string: Returns one object for equal strings.
     """
 
     def __init__(self) -> None:
-        self.shared = Shared()
+        self.intern_string = StringInterner()
         self._labels: dict[tuple[tuple[str, float], ...], Label] = {}
 
-    def read(self, record: Record, key: str) -> Label:
+    def read(self, record: JsonRecord, key: str) -> Label:
         """The field `key`, which must map answers to scores from 0 to 1; it may be empty.
 
         Raises:
             DataError: It does not.
         """
-        return self.of_record(record.record(key))
+        return self.parse(record.record(key))
 
-    def of_record(self, record: Record) -> Label:
+    def parse(self, record: JsonRecord) -> Label:
         """The same for a JSON object that is the label itself."""
         scores = {answer: record.number(answer) for answer in record.value}
         for score in scores.values():
             if not 0 <= score <= 1 + _ROUNDING:
                 side = "below 0" if score < 0 else "above 1"
-                raise DataError(f"{record.path}: {record.place} has a score {side}, expected 0 to 1")
-        return self.of({answer: min(score, 1.0) for answer, score in scores.items()})
+                raise DataError(f"{record.path}: {record.location} has a score {side}, expected 0 to 1")
+        return self.intern({answer: min(score, 1.0) for answer, score in scores.items()})
 
-    def of(self, scores: Label) -> Label:
+    def intern(self, scores: Label) -> Label:
         """The first label equal to this one."""
         items = tuple(scores.items())
         label = self._labels.get(items)
         if label is None:
-            label = self._labels[items] = {self.shared(answer): score for answer, score in items}
+            label = self._labels[items] = {self.intern_string(answer): score for answer, score in items}
         return label

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lxmert.data.image_text import ImageText
-from lxmert.data.json_files import Record, kind_of
+from lxmert.data.interning import StringInterner, gc_disabled
+from lxmert.data.json_files import JsonRecord, describe
 from lxmert.data.json_stream import stream_records
-from lxmert.data.labels import Label, LabelledQuestion, SharedLabels
+from lxmert.data.labels import Label, LabelInterner, LabelledQuestion
 from lxmert.data.nlvr2 import Nlvr2Data, Nlvr2Example, identifier_and_group
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 
-@keeping_all()
+@gc_disabled()
 def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_progress) -> list[ImageText]:
     """Read an aggregated pre-training file: every sentence of every source of every image, in its order.
 
@@ -29,16 +29,16 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
         DataError: The file is missing or malformed, an image occurs twice, or a source has unequal numbers of
             labels and sentences; the message names file and place.
     """
-    labels = SharedLabels()
+    labels = LabelInterner()
     texts: list[ImageText] = []
-    for record in _once(path, "img_id", progress):
+    for record in _unique_records(path, "img_id", progress):
         image = record.get("img_id", str)
         sentences = record.record("sentf")
         scores = record.record("labelf") if record.value.get("labelf") is not None else None
         for source in sentences.value:
             written = sentences.sentences(source)
             known = [None] * len(written) if scores is None else _labels(scores, source, len(written), labels)
-            source = labels.shared(source)
+            source = labels.intern_string(source)
             texts += map(
                 ImageText,
                 [image] * len(written),
@@ -47,7 +47,7 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
                 known,
             )
         if scores is not None:
-            _refuse_labels_alone(sentences, scores)
+            _refuse_labels_without_sentences(sentences, scores)
     return texts
 
 
@@ -75,29 +75,29 @@ def read_lxmert_nlvr2(path: str | Path, *, progress: StartProgress = no_progress
     Raises:
         DataError: The file is missing or malformed, or an identifier occurs twice.
     """
-    shared = Shared()
-    return Nlvr2Data(tuple(_pair(record, shared) for record in _once(path, "identifier", progress)))
+    intern = StringInterner()
+    return Nlvr2Data(tuple(_pair(record, intern) for record in _unique_records(path, "identifier", progress)))
 
 
-@keeping_all()
+@gc_disabled()
 def _questions(
     path: str | Path, id_type: type[int] | type[str], progress: StartProgress
 ) -> list[LabelledQuestion]:
-    labels, shared = SharedLabels(), Shared()
+    labels, intern = LabelInterner(), StringInterner()
     return [
         LabelledQuestion(
             record.get("question_id", id_type),
-            shared(record.get("img_id", str)),
+            intern(record.get("img_id", str)),
             record.sentence("sent"),
             labels.read(record, "label") if record.value.get("label") is not None else None,
-            shared.optional(record.optional("question_type", str)),
-            shared.optional(record.optional("answer_type", str)),
+            intern.optional(record.optional("question_type", str)),
+            intern.optional(record.optional("answer_type", str)),
         )
-        for record in _once(path, "question_id", progress)
+        for record in _unique_records(path, "question_id", progress)
     ]
 
 
-def _once(path: str | Path, key: str, progress: StartProgress) -> Iterator[Record]:
+def _unique_records(path: str | Path, key: str, progress: StartProgress) -> Iterator[JsonRecord]:
     """Read the records of a list, refusing duplicate values of `key`."""
     seen: set[int | str] = set()
     for record in stream_records(path, progress=progress):
@@ -109,7 +109,7 @@ def _once(path: str | Path, key: str, progress: StartProgress) -> Iterator[Recor
         yield record
 
 
-def _labels(scores: Record, source: str, sentences: int, labels: SharedLabels) -> list[Label | None]:
+def _labels(scores: JsonRecord, source: str, sentences: int, labels: LabelInterner) -> list[Label | None]:
     if source not in scores.value:
         return [None] * sentences
     items = scores.get(source, list)
@@ -118,25 +118,25 @@ def _labels(scores: Record, source: str, sentences: int, labels: SharedLabels) -
             f"{scores.path}: {scores.at(source)} has {len(items)} labels for {sentences} sentences; expected "
             f"one for each"
         )
-    return [labels.of_record(record) for record in scores.records(source)]
+    return [labels.parse(record) for record in scores.records(source)]
 
 
-def _refuse_labels_alone(sentences: Record, scores: Record) -> None:
+def _refuse_labels_without_sentences(sentences: JsonRecord, scores: JsonRecord) -> None:
     for source in scores.value:
         if source not in sentences.value:
-            raise DataError(f"{sentences.path}: {scores.at(source)} has no sentences in {sentences.place}")
+            raise DataError(f"{sentences.path}: {scores.at(source)} has no sentences in {sentences.location}")
 
 
-def _pair(record: Record, shared: Shared) -> Nlvr2Example:
+def _pair(record: JsonRecord, intern: StringInterner) -> Nlvr2Example:
     identifier, group = identifier_and_group(record)
     label = record.value.get("label")
     if label not in (None, 0, 1):
-        raise DataError(f"{record.path}: {record.at('label')} is {kind_of(label)}, expected 0 or 1")
+        raise DataError(f"{record.path}: {record.at('label')} is {describe(label)}, expected 0 or 1")
     return Nlvr2Example(
         identifier=identifier,
-        sentence=shared(record.sentence("sent")),
+        sentence=intern(record.sentence("sent")),
         label=None if label is None else bool(label),
-        left_image=shared(record.get("img0", str)),
-        right_image=shared(record.get("img1", str)),
-        group=shared(group),
+        left_image=intern(record.get("img0", str)),
+        right_image=intern(record.get("img1", str)),
+        group=intern(group),
     )

@@ -40,7 +40,7 @@ def random_numbers(seed: int, draw: int, purpose: RandomPurpose) -> np.random.Ge
     return np.random.Generator(np.random.Philox(counter=counter, key=np.array([seed, draw], np.uint64)))
 
 
-class Hidden(NamedTuple):
+class MaskChoice(NamedTuple):
     """How each word or object is masked; boolean arrays of the same shape.
 
     Attributes:
@@ -74,10 +74,10 @@ class WordMasking:
     def __post_init__(self) -> None:
         _check("word masking", self.rate, self.mask_share, self.random_share)
 
-    def hide(
+    def mask(
         self,
         token_ids: np.ndarray,
-        may_be_chosen: np.ndarray,
+        is_maskable: np.ndarray,
         numbers: np.ndarray,
         mask_token_id: int,
         vocabulary_size: int,
@@ -86,7 +86,7 @@ class WordMasking:
 
         Args:
             token_ids: (B, W) int64.
-            may_be_chosen: (B, W), False for special tokens and padding.
+            is_maskable: (B, W), False for special tokens and padding.
             numbers: (B, W, 3) random numbers in 0..1.
             mask_token_id: id of [MASK].
             vocabulary_size: the number of word pieces, special ones included.
@@ -94,7 +94,7 @@ class WordMasking:
         Returns:
             the ids as the model sees them, and the true ids of the chosen words, -100 elsewhere; both (B, W).
         """
-        hidden = _hidden(may_be_chosen, numbers, self.rate, self.mask_share, self.random_share)
+        hidden = _choose_masked(is_maskable, numbers, self.rate, self.mask_share, self.random_share)
         replacements = (numbers[..., 2] * vocabulary_size).astype(np.int64)
         shown = np.where(hidden.blank, mask_token_id, np.where(hidden.random, replacements, token_ids))
         return shown, np.where(hidden.chosen, token_ids, IGNORED_LABEL)
@@ -121,7 +121,7 @@ class ObjectMasking:
     def __post_init__(self) -> None:
         _check("object masking", self.rate, self.zero_share, self.random_share)
 
-    def choose(self, is_object: np.ndarray, numbers: np.ndarray) -> Hidden:
+    def choose(self, is_object: np.ndarray, numbers: np.ndarray) -> MaskChoice:
         """Choose objects.
 
         Args:
@@ -131,16 +131,16 @@ class ObjectMasking:
         Returns:
             how each is masked, (B, O).
         """
-        return _hidden(is_object, numbers, self.rate, self.zero_share, self.random_share)
+        return _choose_masked(is_object, numbers, self.rate, self.zero_share, self.random_share)
 
 
-def _hidden(
-    may_be_chosen: np.ndarray, numbers: np.ndarray, rate: float, blank_share: float, random_share: float
-) -> Hidden:
-    chosen = may_be_chosen & (numbers[..., 0] < rate)
+def _choose_masked(
+    is_maskable: np.ndarray, numbers: np.ndarray, rate: float, blank_share: float, random_share: float
+) -> MaskChoice:
+    chosen = is_maskable & (numbers[..., 0] < rate)
     number = numbers[..., 1]
     blank = chosen & (number < blank_share)
-    return Hidden(chosen, blank, chosen & ~blank & (number < blank_share + random_share))
+    return MaskChoice(chosen, blank, chosen & ~blank & (number < blank_share + random_share))
 
 
 def _check(kind: str, rate: float, blank_share: float, random_share: float) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lxmert.data.examples import Examples
-from lxmert.data.json_files import Record, kind_of
-from lxmert.data.json_stream import json_lines
-from lxmert.data.jsonl import own_examples, own_identifier
-from lxmert.data.labels import SharedLabels
+from lxmert.data.interning import StringInterner
+from lxmert.data.json_files import JsonRecord, describe
+from lxmert.data.json_stream import stream_jsonl
+from lxmert.data.jsonl import jsonl_prediction_id, parse_jsonl_record
+from lxmert.data.labels import LabelInterner
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared
 from lxmert.errors import DataError
 
 _LABELS = {"true": True, "false": False}
@@ -81,27 +81,29 @@ def read_nlvr2(
         DataError: The file is missing or malformed, or an identifier occurs twice; the message names file and
             line.
     """
-    shared, labels = Shared(), SharedLabels()
+    intern, labels = StringInterner(), LabelInterner()
     examples: dict[str, Nlvr2Example] = {}
-    for record in json_lines(path, progress=progress):
-        is_own = "image" in record.value and "identifier" not in record.value
+    for record in stream_jsonl(path, progress=progress):
+        is_jsonl = "image" in record.value and "identifier" not in record.value
         line_examples = (
-            _own_pairs(record, labels, len(examples)) if is_own else [_example(record, shared, labels_only)]
+            _jsonl_pairs(record, labels, len(examples))
+            if is_jsonl
+            else [_example(record, intern, labels_only)]
         )
         for example in line_examples:
             if example.identifier in examples:
-                place = record.at("id" if is_own else "identifier")
+                place = record.at("id" if is_jsonl else "identifier")
                 raise DataError(f"{path}: {place} {example.identifier!r} occurs twice")
             examples[example.identifier] = example
     return Nlvr2Data(tuple(examples.values()))
 
 
-def path_of_url(url: str | None) -> PurePosixPath | None:
+def local_path(url: str | None) -> PurePosixPath | None:
     """The url of an image as a path; None if it is an address or missing."""
     return None if not url or "://" in url or url.startswith("//") else PurePosixPath(url)
 
 
-def identifier_and_group(record: Record) -> tuple[str, str]:
+def identifier_and_group(record: JsonRecord) -> tuple[str, str]:
     """The field `identifier`, and the same with an empty pair, by which consistency groups examples.
 
     Raises:
@@ -118,57 +120,59 @@ def identifier_and_group(record: Record) -> tuple[str, str]:
     return identifier, "-".join(parts)
 
 
-def _example(record: Record, shared: Shared, labels_only: bool) -> Nlvr2Example:
+def _example(record: JsonRecord, intern: StringInterner, labels_only: bool) -> Nlvr2Example:
     identifier, group = identifier_and_group(record)
     pair = identifier.rpartition("-")[0]
     sentence = record.optional("sentence", str) or "" if labels_only else record.sentence("sentence")
-    left_url, right_url = (shared.optional(record.optional(name, str)) for name in ("left_url", "right_url"))
+    left_url, right_url = (intern.optional(record.optional(name, str)) for name in ("left_url", "right_url"))
     return Nlvr2Example(
         identifier=identifier,
-        sentence=shared(sentence),
+        sentence=intern(sentence),
         label=_label(record),
-        left_image=shared(_image_name(left_url, f"{pair}-img0")),
-        right_image=shared(_image_name(right_url, f"{pair}-img1")),
-        group=shared(group),
+        left_image=intern(_image_name(left_url, f"{pair}-img0")),
+        right_image=intern(_image_name(right_url, f"{pair}-img1")),
+        group=intern(group),
         left_url=left_url,
         right_url=right_url,
         directory=record.optional("directory", int),
     )
 
 
-def _own_pairs(record: Record, labels: SharedLabels, before: int) -> list[Nlvr2Example]:
+def _jsonl_pairs(record: JsonRecord, labels: LabelInterner, before: int) -> list[Nlvr2Example]:
     """The sentences of a line of the user's own data; `before` is the number of examples before it."""
     pairs = []
-    for number, own in enumerate(own_examples(record, labels), before + 1):
-        identifier = str(own_identifier(own, record.path, number))
+    for number, example in enumerate(parse_jsonl_record(record, labels), before + 1):
+        identifier = str(jsonl_prediction_id(example, record.path, number))
         if identifier.split() != [identifier] or "," in identifier:
             raise DataError(
                 f"{record.path}: {record.at('id')} is {identifier!r}, expected no white space and no "
                 "comma, which a line of predictions cannot contain"
             )
-        left, *right = own.images
+        left, *right = example.images
         if not right:
             raise DataError(
                 f"{record.path}: {record.at('image')} names one image, expected two, left and right"
             )
-        if own.answers is not None:
+        if example.answers is not None:
             raise DataError(
-                f"{record.path}: {record.place} has answers; a sentence about two images has a "
+                f"{record.path}: {record.location} has answers; a sentence about two images has a "
                 "label, true or false"
             )
-        pairs.append(Nlvr2Example(identifier, own.sentence, own.label, left, right[0], own.sentence))
+        pairs.append(
+            Nlvr2Example(identifier, example.sentence, example.label, left, right[0], example.sentence)
+        )
     return pairs
 
 
-def _label(record: Record) -> bool | None:
+def _label(record: JsonRecord) -> bool | None:
     label = record.value.get("label")
     if label is None or isinstance(label, bool):
         return label
     if isinstance(label, str) and label.lower() in _LABELS:
         return _LABELS[label.lower()]
-    raise DataError(f'{record.path}: {record.at("label")} is {kind_of(label)}, expected "True" or "False"')
+    raise DataError(f'{record.path}: {record.at("label")} is {describe(label)}, expected "True" or "False"')
 
 
 def _image_name(url: str | None, official: str) -> str:
-    path = path_of_url(url)
+    path = local_path(url)
     return official if path is None else path.stem

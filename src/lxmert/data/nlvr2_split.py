@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import Nlvr2Files
-from lxmert.data.image_files import with_ending
+from lxmert.data.file_layouts import Nlvr2Files
+from lxmert.data.image_files import resolve_extension
 from lxmert.data.lxmert_json import read_lxmert_nlvr2
-from lxmert.data.nlvr2 import Nlvr2Example, path_of_url, read_nlvr2
+from lxmert.data.nlvr2 import Nlvr2Example, local_path, read_nlvr2
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader, refuse_shared_names
@@ -31,7 +31,7 @@ class Nlvr2Reader(SplitReader):
         refuse_shared_names(
             path,
             (
-                (name, path_of_url(url) or name)
+                (name, local_path(url) or name)
                 for pair in pairs
                 for name, url in ((pair.left_image, pair.left_url), (pair.right_image, pair.right_url))
             ),
@@ -52,12 +52,12 @@ class Nlvr2Reader(SplitReader):
         """The two truth values, whatever the examples."""
         return AnswerVocabulary(TRUTH_VALUES)
 
-    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+    def image_path(self, split: str, example: TaskExample, image_index: int) -> Path:
         """The example's url if it is a path, else the file of the image's name."""
         pair: Nlvr2Example = example.source
-        path = path_of_url((pair.left_url, pair.right_url)[place])
+        path = local_path((pair.left_url, pair.right_url)[image_index])
         if path is not None:
             return self.directory / path
-        return with_ending(
-            self.files.image_path(self.directory, split, pair.directory, example.images[place])
+        return resolve_extension(
+            self.files.image_path(self.directory, split, pair.directory, example.images[image_index])
         )

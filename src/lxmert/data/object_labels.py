@@ -48,7 +48,9 @@ class ObjectLabels:
         Ids count the categories and the attribute combinations of these images, in sorted order.
         """
         categories = sorted({int(number) for image in images for number in image.category_ids})
-        combinations = sorted({key for image in images for key in map(_key, image.attributes) if key})
+        combinations = sorted(
+            {key for image in images for key in map(_attribute_key, image.attributes) if key}
+        )
         object_id = {category: index for index, category in enumerate(categories)}
         attribute_id = {key: index for index, key in enumerate(combinations)}
         shape = (len(images), max(map(len, images), default=0))
@@ -57,7 +59,9 @@ class ObjectLabels:
         for row, image in enumerate(images):
             for column, category in enumerate(image.category_ids.tolist()):
                 objects[row, column] = object_id[category]
-                attributes[row, column] = attribute_id.get(_key(image.attributes[column]), IGNORED_LABEL)
+                attributes[row, column] = attribute_id.get(
+                    _attribute_key(image.attributes[column]), IGNORED_LABEL
+                )
         return cls(objects, attributes, max(len(categories), 1), max(len(combinations), 1))
 
     @classmethod
@@ -65,9 +69,9 @@ class ObjectLabels:
         """Collect the extractor's labels of these images; None if it has none."""
         if any(image.object_ids is None for image in images):
             return None
-        most = max(map(len, images), default=0)
+        max_objects = max(map(len, images), default=0)
         objects, attributes, object_confidences, attribute_confidences = (
-            _padded([getattr(image, name) for image in images], most, padding)
+            _padded([getattr(image, name) for image in images], max_objects, padding)
             for name, padding in (
                 ("object_ids", IGNORED_LABEL),
                 ("attribute_ids", IGNORED_LABEL),
@@ -103,8 +107,10 @@ class ObjectLabels:
             "attr": (self.attributes, self.attribute_confidences if confidences else None),
         }
         return {
-            task: labels_with_weights(ids[rows, :objects], None if sure is None else sure[rows, :objects])
-            for task, (ids, sure) in tables.items()
+            task: labels_with_weights(
+                ids[rows, :objects], None if weights is None else weights[rows, :objects]
+            )
+            for task, (ids, weights) in tables.items()
         }
 
 
@@ -114,9 +120,9 @@ def labels_with_weights(ids: Tensor, confidences: Tensor | None) -> tuple[Tensor
     return ids, known if confidences is None else known * confidences
 
 
-def _padded(values_of_images: Sequence[Tensor | None], most: int, padding: float) -> Tensor:
+def _padded(values_of_images: Sequence[Tensor | None], max_objects: int, padding: float) -> Tensor:
     """Stack into a table (I, O), of the padding's dtype."""
-    table = torch.full((len(values_of_images), most), padding)
+    table = torch.full((len(values_of_images), max_objects), padding)
     for row, values in enumerate(values_of_images):
         if values is not None:
             table[row, : len(values)] = values
@@ -127,5 +133,5 @@ def _count(ids: Tensor) -> int:
     return max(int(ids.max()) + 1, 1) if ids.numel() else 1
 
 
-def _key(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+def _attribute_key(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}={attributes[name]}" for name in sorted(attributes))

@@ -21,7 +21,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.image_text import ImageText
 from lxmert.data.masking import RandomPurpose, random_numbers
 from lxmert.data.pretraining_settings import PretrainingSettings
-from lxmert.data.progress import StartProgress, in_sight, no_progress
+from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
 from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.data.token_table import TokenTable, pad_token_ids
@@ -85,8 +85,8 @@ class PretrainingDataset(Dataset[PretrainingItem]):
     ) -> None:
         self.regions = regions
         self.settings = PretrainingSettings() if settings is None else settings
-        self.tokenizer_facts = TokenizerFacts(tokenizer.pad_token_id, tokenizer.mask_token_id, len(tokenizer))
-        self.asks_questions = answers is not None
+        self.tokenizer_info = TokenizerInfo(tokenizer.pad_token_id, tokenizer.mask_token_id, len(tokenizer))
+        self.has_question_answering = answers is not None
         self.rows = _rows(texts, regions)
         if self.settings.mismatch_probability and (self.rows == self.rows[0]).all():
             raise DataError(
@@ -96,7 +96,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         self._tokens = TokenTable(
             (text.sentence for text in texts), tokenizer, max_length, progress("Tokenising", len(texts))
         )
-        labelled = in_sight(texts, "Looking up answers", progress)
+        labelled = iterate_with_progress(texts, "Looking up answers", progress)
         self._answers = AnswerTargets((text.answers for text in labelled), answers)
         self.sources = sorted({text.source for text in texts})
         places = {source: place for place, source in enumerate(self.sources)}
@@ -111,7 +111,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
     @property
     def questions(self) -> int:
         """Number of sentences with an answer in the vocabulary."""
-        return self._answers.known
+        return self._answers.answered_count
 
     def answer_scores(self, index: int) -> dict[int, float]:
         """Scores by class id of an example's answers; empty if none is known."""
@@ -123,13 +123,13 @@ class PretrainingDataset(Dataset[PretrainingItem]):
     def __getitem__(self, draw: int) -> PretrainingItem:
         """The example of this draw number."""
         index = draw % len(self)
-        other = self._mismatched(draw, index)
+        other = self._mismatched_index(draw, index)
         is_matched = other is None
         answer = self._answers.draw(index, self.settings.seed, draw) if is_matched else IGNORED_LABEL
         sentence = index if other is None else other
         return PretrainingItem(draw, int(self.rows[index]), self._tokens[sentence], is_matched, answer)
 
-    def _mismatched(self, draw: int, index: int) -> int | None:
+    def _mismatched_index(self, draw: int, index: int) -> int | None:
         """The example of another image whose sentence replaces this one's, or None."""
         if not self.settings.mismatch_probability:
             return None
@@ -142,7 +142,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
                 return other
 
 
-class TokenizerFacts(NamedTuple):
+class TokenizerInfo(NamedTuple):
     """The tokenizer's properties that batches need."""
 
     pad_token_id: int
@@ -193,14 +193,14 @@ class PretrainingCollator:
         batch = self._words(items) | self._objects(items)
         if self._settings.mismatch_probability:
             batch["matched_label"] = torch.tensor([int(item.is_matched) for item in items])
-        if self._dataset.asks_questions:
+        if self._dataset.has_question_answering:
             batch["ans"] = torch.tensor([item.answer for item in items])
         return batch
 
     def _words(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
-        facts, masking = self._dataset.tokenizer_facts, self._settings.words
+        info, masking = self._dataset.tokenizer_info, self._settings.words
         sentences = [item.token_ids for item in items]
-        ids, attention_mask = pad_token_ids(sentences, facts.pad_token_id, self._pad_to_multiple_of)
+        ids, attention_mask = pad_token_ids(sentences, info.pad_token_id, self._pad_to_multiple_of)
         batch = {}
         if masking is not None:
             lengths = [len(token_ids) for token_ids in sentences]
@@ -208,7 +208,7 @@ class PretrainingCollator:
             # The first and the last token are special.
             maskable = np.zeros(ids.shape, bool)
             maskable[:, 1:-1] = attention_mask[:, 2:] != 0
-            ids, labels = masking.hide(ids, maskable, numbers, facts.mask_token_id, facts.vocabulary_size)
+            ids, labels = masking.mask(ids, maskable, numbers, info.mask_token_id, info.vocabulary_size)
             batch["labels"] = torch.from_numpy(labels)
         input_ids = torch.from_numpy(ids)
         return {
@@ -232,7 +232,7 @@ class PretrainingCollator:
             shown_features = shown_features.clone()
             shown_features[torch.from_numpy(blank)] = 0.0
             donors = (numbers[random][:, 2] * len(self._dataset)).astype(np.int64)
-            shown_features[torch.from_numpy(random)] = self._regions.pick_objects(
+            shown_features[torch.from_numpy(random)] = self._regions.gather_objects(
                 torch.from_numpy(self._dataset.rows[donors].astype(np.int64)),
                 torch.from_numpy(numbers[random][:, 3]),
             )

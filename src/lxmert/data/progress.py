@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 
-_THINGS_PER_MOVE = 10_000
+_ITEMS_PER_UPDATE = 10_000
 
 # Called with the amount done since the last call.
 Advance = Callable[[int], None]
@@ -19,10 +19,12 @@ def no_progress(description: str, total: int) -> Advance:
     return lambda done: None
 
 
-def in_sight(things: Sequence[_Thing], description: str, progress: StartProgress) -> Iterator[_Thing]:
-    """Iterate under a progress bar, which moves only now and then because each move takes time."""
-    advance = progress(description, len(things))
-    for start in range(0, len(things), _THINGS_PER_MOVE):
-        part = things[start : start + _THINGS_PER_MOVE]
+def iterate_with_progress(
+    items: Sequence[_Item], description: str, progress: StartProgress
+) -> Iterator[_Item]:
+    """Iterate under a progress bar, which is updated only now and then because each update takes time."""
+    advance = progress(description, len(items))
+    for start in range(0, len(items), _ITEMS_PER_UPDATE):
+        part = items[start : start + _ITEMS_PER_UPDATE]
         yield from part
         advance(len(part))

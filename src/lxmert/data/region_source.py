@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lxmert.data.image_names import may_be_one_image, plain_name
+from lxmert.data.image_names import image_stem, may_be_same_image
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_table import RegionTable, table_bytes
@@ -74,12 +74,12 @@ class RegionSource(Protocol):
         """
         ...
 
-    def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
-        """The features (K, D) of one object of each of these images, object number floor(where · N).
+    def gather_objects(self, rows: Tensor, fractions: Tensor) -> Tensor:
+        """The features (K, D) of one object of each of these images, object number floor(fractions · N).
 
         Args:
             rows: (K,) int64.
-            where: (K,) in [0, 1). The features of an image without objects are zeros.
+            fractions: (K,) in [0, 1). The features of an image without objects are zeros.
         """
         ...
 
@@ -96,7 +96,7 @@ def open_regions(
 
     Args:
         store: the store.
-        names: names of the images, with or without extension and folders; see `StoredNames`.
+        names: names of the images, with or without extension and folders; see `ImageNameIndex`.
         in_memory_bytes: the memory limit.
         feature_dtype: of the batches' features. float16, from a store of that dtype, halves memory and time,
             also for the transfer to a GPU; models convert features to their own precision.
@@ -109,22 +109,22 @@ def open_regions(
     unique = list(dict.fromkeys(names))
     if not unique:
         raise DataError(f"{store.path}: no image was requested")
-    stored_names = StoredNames(store)
-    positions = stored_names.find_all(unique)
+    name_index = ImageNameIndex(store)
+    positions = name_index.find_all(unique)
     if len(positions) < len(unique):
         first = next(name for name in unique if name not in positions)
         raise DataError(
             f"{store.path}: {len(unique) - len(positions):,} of {len(unique):,} images are missing, "
-            f"starting with {stored_names.missing(first)}; add them with `lxmert extract`"
+            f"starting with {name_index.describe_missing(first)}; add them with `lxmert extract`"
         )
     stored = StoredRegions(store, positions, feature_dtype)
-    if table_bytes(len(unique), stored.most_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
+    if table_bytes(len(unique), stored.max_objects, store.feature_dim, feature_dtype) > in_memory_bytes:
         return stored
     advance = progress("Reading features", len(unique))
     return RegionTable.from_store(stored, advance)
 
 
-class StoredNames:
+class ImageNameIndex:
     """Finds images by their exact name in a store, else by a name that differs only in its extension or in
     missing folders: "a", "a.png" and "photos/train/a" are "train/a.jpg", but "val/a.jpg" is not.
 
@@ -151,16 +151,22 @@ class StoredNames:
         position = self._store.find(name)
         if position is not None:
             return position
-        matches = [place for place in self._alike(name) if may_be_one_image(self._store.name_at(place), name)]
+        matches = [
+            position
+            for position in self._candidates(name)
+            if may_be_same_image(self._store.name_at(position), name)
+        ]
         if len(matches) > 1:
             # "day/a.png" is "a.png" rather than "a.jpg".
             file = PurePosixPath(name).name
-            exact = [place for place in matches if PurePosixPath(self._store.name_at(place)).name == file]
+            exact = [
+                position for position in matches if PurePosixPath(self._store.name_at(position)).name == file
+            ]
             matches = exact or matches
         if len(matches) > 1:
-            one, other = (self._store.name_at(place) for place in matches[:2])
+            one, other = (self._store.name_at(position) for position in matches[:2])
             raise DataError(
-                f"{self._store.path}: several images are called {plain_name(name)!r} apart from folder "
+                f"{self._store.path}: several images are called {image_stem(name)!r} apart from folder "
                 f"and extension, such as {one!r} and {other!r}; write {name!r} as it is in the store"
             )
         return matches[0] if matches else None
@@ -178,7 +184,7 @@ class StoredNames:
             if position is None:
                 continue
             known = longest_names.get(position, name)
-            if not may_be_one_image(known, name):
+            if not may_be_same_image(known, name):
                 raise DataError(
                     f"{self._store.path}: has one image for both {known!r} and {name!r}; add the other "
                     "with `lxmert extract`, or use one name if they are the same picture"
@@ -187,21 +193,21 @@ class StoredNames:
             positions[name] = position
         return positions
 
-    def missing(self, name: str) -> str:
+    def describe_missing(self, name: str) -> str:
         """Describe a missing image: its name, and that of an image in another folder, if any."""
-        other = next((self._store.name_at(position) for position in self._alike(name)), None)
+        other = next((self._store.name_at(position) for position in self._candidates(name)), None)
         return name if other is None else f"{name} ({other} in the store is from another folder)"
 
-    def _alike(self, name: str) -> Sequence[int]:
+    def _candidates(self, name: str) -> Sequence[int]:
         """Positions of images whose names differ from this one in nothing but folder and ending."""
-        return self._plain.get(plain_name(name), ())
+        return self._positions_by_stem.get(image_stem(name), ())
 
     @cached_property
-    def _plain(self) -> dict[str, list[int]]:
+    def _positions_by_stem(self) -> dict[str, list[int]]:
         plain: dict[str, list[int]] = {}
         seen: set[str] = set()
         for position, name in enumerate(self._store):
             if name not in seen:  # Joined stores may hold an image twice; the first counts.
                 seen.add(name)
-                plain.setdefault(plain_name(name), []).append(position)
+                plain.setdefault(image_stem(name), []).append(position)
         return plain

@@ -18,12 +18,12 @@ from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
 # Larger tables belong on the disk, in a feature store.
-_MOST_BYTES = 8 * 2**30
+_MAX_BYTES = 8 * 2**30
 
 _BOX_BYTES = 16
 
 # Images read between two updates of the progress bar.
-_IMAGES_AT_A_TIME = 64
+_IMAGES_PER_UPDATE = 64
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class RegionTable:
             "visual_attention_mask": mask[:, :objects].contiguous(),
         }
 
-    def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
-        """See `RegionSource.pick_objects`."""
+    def gather_objects(self, rows: Tensor, fractions: Tensor) -> Tensor:
+        """See `RegionSource.gather_objects`."""
         counts = self.inputs["visual_attention_mask"][rows].sum(dim=1)
         # Object 0 of an image without objects is padding, and so zeros.
-        return self.inputs["visual_feats"][rows, (where.double() * counts).long()]
+        return self.inputs["visual_feats"][rows, (fractions.double() * counts).long()]
 
     @classmethod
     def from_regions(cls, regions: Mapping[Hashable, Regions]) -> "RegionTable":
@@ -79,10 +79,10 @@ class RegionTable:
             raise DataError("there is no image to extract regions from")
         first = next(iter(regions.values()))
         size = table_bytes(len(regions), max(map(len, regions.values())), first.feature_dim)
-        if size > _MOST_BYTES:
+        if size > _MAX_BYTES:
             raise DataError(
                 f"the regions of {len(regions):,} images would take {size / 2**30:.0f} GB of memory (the "
-                f"limit is {_MOST_BYTES / 2**30:.0f}); extract them into a feature store with `lxmert "
+                f"limit is {_MAX_BYTES / 2**30:.0f}); extract them into a feature store with `lxmert "
                 "extract`"
             )
         rows = {image: row for row, image in enumerate(regions)}
@@ -98,14 +98,14 @@ class RegionTable:
             advance: Called with the number of images just read.
         """
         positions = torch.tensor(list(stored.rows.values()))
-        shape = (len(positions), max(stored.most_objects, 1))
+        shape = (len(positions), max(stored.max_objects, 1))
         inputs = {
             "visual_feats": torch.zeros(*shape, stored.feature_dim, dtype=stored.feature_dtype),
             "visual_pos": torch.zeros(*shape, 4),
             "visual_attention_mask": torch.zeros(shape, dtype=torch.int64),
         }
-        for start in range(0, len(positions), _IMAGES_AT_A_TIME):
-            batch_rows = positions[start : start + _IMAGES_AT_A_TIME]
+        for start in range(0, len(positions), _IMAGES_PER_UPDATE):
+            batch_rows = positions[start : start + _IMAGES_PER_UPDATE]
             for name, values in stored.batch(batch_rows).items():
                 inputs[name][start : start + len(batch_rows), : values.shape[1]] = values
             advance(len(batch_rows))

@@ -53,7 +53,7 @@ class StoredRegions:
         return self._store.feature_dim
 
     @property
-    def most_objects(self) -> int:
+    def max_objects(self) -> int:
         """The largest number of objects of an image."""
         return int(max((self._counts[row] for row in self.rows.values()), default=0))
 
@@ -82,10 +82,10 @@ class StoredRegions:
         mask = torch.from_numpy(counts)[:, None] > torch.arange(objects)  # (B, O)
         return {"visual_feats": features, "visual_pos": visual_pos, "visual_attention_mask": mask.long()}
 
-    def pick_objects(self, rows: Tensor, where: Tensor) -> Tensor:
-        """See `RegionSource.pick_objects`."""
+    def gather_objects(self, rows: Tensor, fractions: Tensor) -> Tensor:
+        """See `RegionSource.gather_objects`."""
         picked = torch.zeros(len(rows), self.feature_dim, dtype=self.feature_dtype)
-        for index, (position, fraction) in enumerate(zip(rows.tolist(), where.tolist(), strict=True)):
+        for index, (position, fraction) in enumerate(zip(rows.tolist(), fractions.tolist(), strict=True)):
             if count := int(self._counts[position]):
                 features = self._store.arrays_at(position).features[int(fraction * count)]
                 picked[index] = torch.from_numpy(features.copy())
@@ -108,13 +108,13 @@ class StoredObjectLabels:
     def object_count(self) -> int:
         """Number of object classes: as many as the manifest has names, else one above the highest id."""
         names = self._store.manifest.object_names
-        return len(names) if names else self._highest[0] + 1
+        return len(names) if names else self._max_ids[0] + 1
 
     @property
     def attribute_count(self) -> int:
         """Number of attributes, determined likewise; at least 1."""
         names = self._store.manifest.attribute_names
-        return len(names) if names else self._highest[1] + 1
+        return len(names) if names else self._max_ids[1] + 1
 
     def batch(
         self, rows: Tensor, objects: int, *, confidences: bool = False
@@ -156,7 +156,7 @@ class StoredObjectLabels:
         return labels
 
     @cached_property
-    def _highest(self) -> tuple[int, int]:
+    def _max_ids(self) -> tuple[int, int]:
         """The highest object and attribute id; reads the labels of every image once."""
         highest = [0, 0]
         for position in self._positions.tolist():

@@ -5,9 +5,9 @@ from enum import Enum
 from typing import Any
 
 # How many occurrences of a fault are kept.
-_MOST_EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
-_MOST_LETTERS = 40
+_MAX_CHARACTERS = 40
 
 
 class FaultKind(Enum):
@@ -70,7 +70,7 @@ class FaultCounter:
         """Count one fault; the example says where it is."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         examples = self._examples.setdefault(kind, [])
-        if len(examples) < _MOST_EXAMPLES:
+        if len(examples) < _MAX_EXAMPLES:
             examples.append(str(example))
 
     def faults(self) -> tuple[Fault, ...]:
@@ -82,14 +82,16 @@ class FaultCounter:
         )
 
 
-def quoted(value: object) -> str:
+def short_repr(value: object) -> str:
     """The repr of a value, shortened for a message."""
     shown = repr(value)
-    return shown if len(shown) <= _MOST_LETTERS else shown[: _MOST_LETTERS - 3] + "..."
+    return shown if len(shown) <= _MAX_CHARACTERS else shown[: _MAX_CHARACTERS - 3] + "..."
 
 
-def name_of(identifier: object) -> str:
+def format_id(identifier: object) -> str:
     """An id for a message: unquoted if it is short plain text, else quoted."""
     text = str(identifier)
-    plain = text.isprintable() and text.isascii() and text == text.strip() and 0 < len(text) <= _MOST_LETTERS
-    return text if plain else quoted(identifier)
+    plain = (
+        text.isprintable() and text.isascii() and text == text.strip() and 0 < len(text) <= _MAX_CHARACTERS
+    )
+    return text if plain else short_repr(identifier)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from lxmert.atomic_files import open_atomic
-from lxmert.data.json_files import unreadable
+from lxmert.data.json_files import unreadable_file_error
 from lxmert.data.json_stream import stream_json
-from lxmert.data.jsonl import is_own_lines
+from lxmert.data.jsonl import is_jsonl_path
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, name_of, quoted
+from lxmert.data.submission_faults import Fault, FaultCounter, FaultKind, format_id, short_repr
 from lxmert.errors import DataError
 
 SubmissionTask = Literal["vqa", "gqa", "nlvr2", "own"]
@@ -67,24 +67,24 @@ class SubmissionCheck:
 
 
 @dataclass(frozen=True)
-class _JsonForm:
+class _JsonFormat:
     id_key: str
     id_types: tuple[type, ...]
     answer_key: str
 
 
-_JSON_FORMS = {
-    "vqa": _JsonForm("question_id", (int,), "answer"),
-    "gqa": _JsonForm("questionId", (str,), "prediction"),
-    "own": _JsonForm("question_id", (int, str), "answer"),
+_JSON_FORMATS = {
+    "vqa": _JsonFormat("question_id", (int,), "answer"),
+    "gqa": _JsonFormat("questionId", (str,), "prediction"),
+    "own": _JsonFormat("question_id", (int, str), "answer"),
 }
 
-_IN_WORDS = {int: "an integer", str: "a string"}
+_TYPE_NAMES = {int: "an integer", str: "a string"}
 
 
-def form_of(task: SubmissionTask, questions: str | Path) -> SubmissionTask:
+def submission_format(task: SubmissionTask, questions: str | Path) -> SubmissionTask:
     """The format of predictions for a questions file: the task's, or "own" for the user's own data."""
-    return "own" if task == "vqa" and is_own_lines(questions) else task
+    return "own" if task == "vqa" and is_jsonl_path(questions) else task
 
 
 def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> None:
@@ -93,16 +93,16 @@ def write_vqa_submission(path: str | Path, predictions: Mapping[int, str]) -> No
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
-    _write(path, _json_text(path, _JSON_FORMS["vqa"], predictions))
+    _write(path, _json_text(path, _JSON_FORMATS["vqa"], predictions))
 
 
-def write_own_submission(path: str | Path, predictions: Mapping[str | int, str]) -> None:
+def write_jsonl_submission(path: str | Path, predictions: Mapping[str | int, str]) -> None:
     """Write predictions for the user's own questions in VQA's form, with ids of either type.
 
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
-    _write(path, _json_text(path, _JSON_FORMS["own"], predictions))
+    _write(path, _json_text(path, _JSON_FORMATS["own"], predictions))
 
 
 def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> None:
@@ -111,7 +111,7 @@ def write_gqa_submission(path: str | Path, predictions: Mapping[str, str]) -> No
     Raises:
         DataError: An id or an answer is of a wrong type, or the file cannot be written.
     """
-    _write(path, _json_text(path, _JSON_FORMS["gqa"], predictions))
+    _write(path, _json_text(path, _JSON_FORMATS["gqa"], predictions))
 
 
 def write_nlvr2_submission(path: str | Path, predictions: Mapping[str, bool]) -> None:
@@ -137,12 +137,12 @@ def read_submission(
         DataError: The file is missing, not text, not JSON, or not a list.
     """
     counter = FaultCounter()
-    if _begins_with_mark(Path(path)):
+    if _has_byte_order_mark(Path(path)):
         counter.add(FaultKind.BYTE_ORDER_MARK, "U+FEFF")
     if task == "nlvr2":
         file_rows = _csv_rows(path, counter)
     else:
-        file_rows = _json_rows(path, _JSON_FORMS[task], counter, progress)
+        file_rows = _json_rows(path, _JSON_FORMATS[task], counter, progress)
     predictions: dict[Any, str] = {}
     rows = 0
     for row in file_rows:
@@ -151,7 +151,7 @@ def read_submission(
             continue
         identifier, answer = row
         if identifier in predictions:
-            counter.add(FaultKind.DUPLICATE, name_of(identifier))
+            counter.add(FaultKind.DUPLICATE, format_id(identifier))
         predictions[identifier] = answer
         _check_answer(task, identifier, answer, counter)
     return Submission(predictions, rows, counter.faults())
@@ -196,40 +196,42 @@ def compare_ids(
     allowed = set(questions if known is None else known)
     for identifier in questions:
         if identifier not in predicted:
-            counter.add(FaultKind.MISSING, name_of(identifier))
+            counter.add(FaultKind.MISSING, format_id(identifier))
     for identifier in predicted:
         if identifier not in allowed:
-            counter.add(FaultKind.UNKNOWN, name_of(identifier))
+            counter.add(FaultKind.UNKNOWN, format_id(identifier))
     return list(counter.faults())
 
 
 def _json_rows(
-    path: str | Path, form: _JsonForm, counter: FaultCounter, progress: StartProgress
+    path: str | Path, json_format: _JsonFormat, counter: FaultCounter, progress: StartProgress
 ) -> Iterator[_Row]:
     for number, (place, row) in enumerate(stream_json(path, progress=progress)):
         if place != f"[{number}]":
             raise DataError(
-                f'{path}: contains one JSON object, expected a list of {{"{form.id_key}": ..., '
-                f'"{form.answer_key}": ...}}'
+                f'{path}: contains one JSON object, expected a list of {{"{json_format.id_key}": ..., '
+                f'"{json_format.answer_key}": ...}}'
             )
-        yield _json_row(row, place, form, counter)
+        yield _json_row(row, place, json_format, counter)
 
 
-def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _Row:
+def _json_row(row: Any, place: str, json_format: _JsonFormat, counter: FaultCounter) -> _Row:
     if not isinstance(row, dict):
-        counter.add(FaultKind.MALFORMED, f"{place} is {quoted(row)}")
+        counter.add(FaultKind.MALFORMED, f"{place} is {short_repr(row)}")
         return None
-    missing = [key for key in (form.id_key, form.answer_key) if key not in row]
+    missing = [key for key in (json_format.id_key, json_format.answer_key) if key not in row]
     if missing:
         counter.add(FaultKind.MALFORMED, f"{place} lacks {' and '.join(missing)}")
         return None
-    identifier, answer = row[form.id_key], row[form.answer_key]
-    if type(identifier) not in form.id_types:
-        expected = " or ".join(_IN_WORDS[kind] for kind in form.id_types)
-        counter.add(FaultKind.ID_TYPE, f"{place} {quoted(identifier)} instead of {expected}")
+    identifier, answer = row[json_format.id_key], row[json_format.answer_key]
+    if type(identifier) not in json_format.id_types:
+        expected = " or ".join(_TYPE_NAMES[kind] for kind in json_format.id_types)
+        counter.add(FaultKind.ID_TYPE, f"{place} {short_repr(identifier)} instead of {expected}")
         return None
     if not isinstance(answer, str):
-        counter.add(FaultKind.ANSWER_TYPE, f"{name_of(identifier)} {quoted(answer)} instead of a string")
+        counter.add(
+            FaultKind.ANSWER_TYPE, f"{format_id(identifier)} {short_repr(answer)} instead of a string"
+        )
         return None
     return identifier, answer
 
@@ -237,10 +239,12 @@ def _json_row(row: Any, place: str, form: _JsonForm, counter: FaultCounter) -> _
 def _csv_text(path: str | Path, predictions: Mapping[str, bool]) -> Iterator[str]:
     for identifier, truth in predictions.items():
         if not isinstance(truth, bool):
-            raise DataError(f"{path}: the prediction for {identifier} is {quoted(truth)}, expected a bool")
+            raise DataError(
+                f"{path}: the prediction for {identifier} is {short_repr(truth)}, expected a bool"
+            )
         if not isinstance(identifier, str) or "," in identifier or identifier.split() != [identifier]:
             raise DataError(
-                f"{path}: the identifier {quoted(identifier)} cannot be written in a line; expected a "
+                f"{path}: the identifier {short_repr(identifier)} cannot be written in a line; expected a "
                 "string without commas and white space"
             )
         yield f"{identifier},{truth}\n"
@@ -248,15 +252,15 @@ def _csv_text(path: str | Path, predictions: Mapping[str, bool]) -> Iterator[str
 
 def _csv_rows(path: str | Path, counter: FaultCounter) -> Iterator[_Row]:
     """Split as the official script does: the line is stripped, its fields are not."""
-    with _opened(path) as file:
+    with _open_text(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.strip().split(",")
             if len(fields) > 2:
-                counter.add(FaultKind.SURPLUS_FIELD, f"line {number} {quoted(line.strip())}")
+                counter.add(FaultKind.SURPLUS_FIELD, f"line {number} {short_repr(line.strip())}")
             if fields == [""]:
                 counter.add(FaultKind.BLANK_LINE, f"line {number}")
             elif len(fields) == 1:
-                counter.add(FaultKind.MALFORMED, f"line {number} {quoted(fields[0])} has no comma")
+                counter.add(FaultKind.MALFORMED, f"line {number} {short_repr(fields[0])} has no comma")
                 yield None
             else:
                 yield fields[0], fields[1]
@@ -265,32 +269,32 @@ def _csv_rows(path: str | Path, counter: FaultCounter) -> Iterator[_Row]:
 def _check_answer(task: SubmissionTask, identifier: object, answer: str, counter: FaultCounter) -> None:
     if task == "nlvr2":
         if answer.lower() not in ("true", "false"):
-            counter.add(FaultKind.NEITHER_TRUE_NOR_FALSE, f"{name_of(identifier)} {quoted(answer)}")
+            counter.add(FaultKind.NEITHER_TRUE_NOR_FALSE, f"{format_id(identifier)} {short_repr(answer)}")
     elif not answer.strip():
-        counter.add(FaultKind.EMPTY_ANSWER, name_of(identifier))
+        counter.add(FaultKind.EMPTY_ANSWER, format_id(identifier))
     elif task == "gqa" and answer != answer.strip():  # VQA's evaluator strips, GQA's compares as it is
-        counter.add(FaultKind.PADDED_ANSWER, f"{name_of(identifier)} {quoted(answer)}")
+        counter.add(FaultKind.PADDED_ANSWER, f"{format_id(identifier)} {short_repr(answer)}")
 
 
-def _json_text(path: str | Path, form: _JsonForm, predictions: Mapping[Any, str]) -> Iterable[str]:
+def _json_text(path: str | Path, json_format: _JsonFormat, predictions: Mapping[Any, str]) -> Iterable[str]:
     """The text of json.dumps(rows, indent=4, sort_keys=True), row by row: GQA's files have millions."""
     opening = "["
     for identifier, answer in predictions.items():
-        if type(identifier) not in form.id_types:
-            kinds = " or ".join(kind.__name__ for kind in form.id_types)
-            raise DataError(f"{path}: the id {quoted(identifier)} is not of type {kinds}")
+        if type(identifier) not in json_format.id_types:
+            kinds = " or ".join(kind.__name__ for kind in json_format.id_types)
+            raise DataError(f"{path}: the id {short_repr(identifier)} is not of type {kinds}")
         if not isinstance(answer, str):
             raise DataError(
-                f"{path}: the answer to {name_of(identifier)} is {quoted(answer)}, expected a string"
+                f"{path}: the answer to {format_id(identifier)} is {short_repr(answer)}, expected a string"
             )
-        fields = sorted({form.id_key: identifier, form.answer_key: answer}.items())
+        fields = sorted({json_format.id_key: identifier, json_format.answer_key: answer}.items())
         lines = ",\n".join(f"        {json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
         yield f"{opening}\n    {{\n{lines}\n    }}"
         opening = ","
     yield "[]" if opening == "[" else "\n]"
 
 
-def _begins_with_mark(path: Path) -> bool:
+def _has_byte_order_mark(path: Path) -> bool:
     if not path.is_file():  # A pipe can be read only once.
         return False
     try:
@@ -301,12 +305,12 @@ def _begins_with_mark(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[IO[str]]:
+def _open_text(path: str | Path) -> Iterator[IO[str]]:
     try:
         with Path(path).open(encoding="utf-8-sig") as file:
             yield file
     except (OSError, UnicodeDecodeError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable_file_error(path, error) from None
 
 
 def _write(path: str | Path, pieces: Iterable[str]) -> None:

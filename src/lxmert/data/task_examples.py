@@ -55,8 +55,8 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a split. The limits apply in the order of the fields.
+class Subset:
+    """A subset of a split. The limits apply in the order of the fields.
 
     Attributes:
         first_images: Only examples about this many of the first images; None for all.
@@ -71,8 +71,8 @@ class Part:
     share: float | None = None
     first_examples: int | None = None
 
-    def of(self, examples: Sequence[TaskExample], origin: str) -> Sequence[TaskExample]:
-        """Select the part's examples, in their order.
+    def select(self, examples: Sequence[TaskExample], origin: str) -> Sequence[TaskExample]:
+        """Select the subset's examples, in their order.
 
         Raises:
             DataError: No example is of one of the kinds.
@@ -87,11 +87,11 @@ class Part:
                 raise DataError(f"{origin} is of type {', '.join(sorted(absent))}")
             examples = [example for example in examples if example.kind in self.kinds]
         if self.share is not None:
-            examples = _share_of(examples, self.share)
+            examples = _select_share(examples, self.share)
         return examples[: self.first_examples]
 
 
-def _share_of(examples: Sequence[TaskExample], share: float) -> Sequence[TaskExample]:
+def _select_share(examples: Sequence[TaskExample], share: float) -> Sequence[TaskExample]:
     count = max(1, round(share * len(examples)))
     by_hash = sorted(range(len(examples)), key=lambda n: (_hash(examples[n].identifier), n))
     return [examples[n] for n in sorted(by_hash[:count])]

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
-from lxmert.data.files import TaskFiles, check_directory
+from lxmert.data.file_layouts import TaskFiles, check_directory
 from lxmert.data.image_files import ImageFile
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
-from lxmert.data.task_examples import Part, Purpose, Target, TaskExample
+from lxmert.data.task_examples import Purpose, Subset, Target, TaskExample
 from lxmert.errors import DataError
 
 _Content = TypeVar("_Content")
@@ -26,8 +26,8 @@ _Content = TypeVar("_Content")
 # Readers report progress in megabytes; shorter files are read in no time.
 _LARGE_MEGABYTES = 10
 
-Home = tuple[str, TaskExample, int]
-"""One use of an image: the split, an example, and the image's place in the example."""
+ImageUse = tuple[str, TaskExample, int]
+"""One use of an image: the split, an example, and the image's index in the example."""
 
 
 class SplitReader(ABC):
@@ -73,8 +73,8 @@ class SplitReader(ABC):
         """
 
     @abstractmethod
-    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
-        """The file of an example's image number `place`."""
+    def image_path(self, split: str, example: TaskExample, image_index: int) -> Path:
+        """The file of an example's image number `image_index`."""
 
     def read_once(self, read: Callable[..., _Content], path: Path, **settings: Any) -> _Content:
         """Call `read` on a file and cache the result, so that the file is read once only."""
@@ -107,13 +107,13 @@ class TaskSplit:
     Attributes:
         reader: Reads the task's files.
         name: The split's name, such as "train", or several joined: "train,valid".
-        part: The part of it to read.
+        subset: The subset of it to read.
         purpose: What it is read for.
     """
 
     reader: SplitReader
     name: str
-    part: Part = field(default_factory=Part)
+    subset: Subset = field(default_factory=Subset)
     purpose: Purpose = Purpose.SCORING
 
     @property
@@ -142,29 +142,33 @@ class TaskSplit:
                 is of a requested kind, or two different images have the same name.
         """
         check_directory(self.reader.directory)
-        shown_if_large = _large_only(progress)
-        by_split = {name: self.reader.read(name, self.purpose, shown_if_large) for name in self.names}
+        large_file_progress = _only_large_files(progress)
+        by_split = {name: self.reader.read(name, self.purpose, large_file_progress) for name in self.names}
         joined = [example for examples in by_split.values() for example in examples]
         origin = f"{self.reader.directory}: no {self.name} question"
-        selected = self.part.of(joined, origin)
+        selected = self.subset.select(joined, origin)
         if len(by_split) > 1:
-            _refuse_repeated(selected, f"{self.reader.directory}: {self.name}")
+            _refuse_duplicates(selected, f"{self.reader.directory}: {self.name}")
         chosen = {example.identifier for example in selected}
-        homes: dict[str, Home] = {}
+        image_uses: dict[str, ImageUse] = {}
         for name, examples in by_split.items():
-            split_homes: dict[str, Home] = {}
+            split_uses: dict[str, ImageUse] = {}
             for example in examples:
                 if example.identifier in chosen:
-                    for place, image in enumerate(example.images):
-                        split_homes.setdefault(image, (name, example, place))
-            self._refuse_other_images(homes, split_homes)
-            homes |= {image: home for image, home in split_homes.items() if image not in homes}
-        return SplitExamples(self, selected, homes)
+                    for image_index, image in enumerate(example.images):
+                        split_uses.setdefault(image, (name, example, image_index))
+            self._refuse_conflicting_images(image_uses, split_uses)
+            image_uses |= {image: use for image, use in split_uses.items() if image not in image_uses}
+        return SplitExamples(self, selected, image_uses)
 
-    def _refuse_other_images(self, homes: Mapping[str, Home], others: Mapping[str, Home]) -> None:
+    def _refuse_conflicting_images(
+        self, image_uses: Mapping[str, ImageUse], other_uses: Mapping[str, ImageUse]
+    ) -> None:
         """Refuse a name that an earlier split gives to a different image; copies of the image are allowed."""
-        for image in filter(homes.__contains__, others):
-            first_path, second_path = (self.reader.image_path(*uses[image]) for uses in (homes, others))
+        for image in filter(image_uses.__contains__, other_uses):
+            first_path, second_path = (
+                self.reader.image_path(*uses[image]) for uses in (image_uses, other_uses)
+            )
             is_read = first_path != second_path and first_path.is_file() and second_path.is_file()
             if is_read and not filecmp.cmp(first_path, second_path, shallow=False):
                 refuse_shared_names(self.reader.directory, ((image, first_path), (image, second_path)))
@@ -177,12 +181,12 @@ class SplitExamples:
     Attributes:
         split: The split they are from.
         examples: The examples, in the order of the files.
-        homes: One use of each image, by its name.
+        image_uses: One use of each image, by its name.
     """
 
     split: TaskSplit
     examples: Sequence[TaskExample] = field(repr=False)
-    homes: Mapping[str, Home] = field(repr=False)
+    image_uses: Mapping[str, ImageUse] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -193,7 +197,7 @@ class SplitExamples:
 
     def image_names(self) -> list[str]:
         """Names of the images, each once, in order of appearance."""
-        return list(self.homes)
+        return list(self.image_uses)
 
     def image_files(self, *, with_boxes: bool) -> dict[str, ImageFile]:
         """The images' files by name, and with `with_boxes` their objects' boxes.
@@ -204,9 +208,9 @@ class SplitExamples:
         boxes = self._instances("boxes") if with_boxes else {}
         return {
             image: ImageFile(
-                self.split.reader.image_path(*home), boxes[image].boxes_xyxy_px if with_boxes else None
+                self.split.reader.image_path(*use), boxes[image].boxes_xyxy_px if with_boxes else None
             )
-            for image, home in self.homes.items()
+            for image, use in self.image_uses.items()
         }
 
     def object_labels(self, regions: RegionSource) -> ObjectLabelSource:
@@ -238,10 +242,10 @@ class SplitExamples:
                     f"{purpose} come from an instances file, but the layout of {reader.directory} has none"
                 )
             by_image.update(instances)
-        unknown = [image for image in self.homes if image not in by_image]
+        unknown = [image for image in self.image_uses if image not in by_image]
         if unknown:
             raise DataError(
-                f"{reader.directory}: {len(unknown)} of the {len(self.homes)} {self.split.name} images "
+                f"{reader.directory}: {len(unknown)} of the {len(self.image_uses)} {self.split.name} images "
                 f"are not in the instances file, starting with {unknown[0]}"
             )
         return by_image
@@ -267,14 +271,14 @@ def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | P
             )
 
 
-def _large_only(progress: StartProgress) -> StartProgress:
+def _only_large_files(progress: StartProgress) -> StartProgress:
     """Show progress only for files large enough to take seconds."""
     return lambda description, total: (progress if total >= _LARGE_MEGABYTES else no_progress)(
         description, total
     )
 
 
-def _refuse_repeated(examples: Sequence[TaskExample], origin: str) -> None:
+def _refuse_duplicates(examples: Sequence[TaskExample], origin: str) -> None:
     seen: set[int | str] = set()
     for example in examples:
         if example.identifier in seen:

@@ -10,16 +10,16 @@ from itertools import chain, islice
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from lxmert.data.json_files import kind_of
+from lxmert.data.json_files import describe
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError
 from lxmert.faults import find_lone_surrogate
 from lxmert.texts import TOKENIZER_LOCK
 
 # Sentences tokenised in one call: enough for every core, and few enough for the caches.
-_SENTENCES_AT_A_TIME = 2_000
+_SENTENCES_PER_BATCH = 2_000
 
-_SMALL_VOCABULARY = 2**16
+_MAX_UINT16_VOCABULARY = 2**16
 
 
 class TokenTable:
@@ -42,11 +42,11 @@ class TokenTable:
         max_length: int,
         advance: Advance = lambda sentences: None,
     ) -> None:
-        dtype = np.uint16 if len(tokenizer) <= _SMALL_VOCABULARY else np.int32
+        dtype = np.uint16 if len(tokenizer) <= _MAX_UINT16_VOCABULARY else np.int32
         ids, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
         # The authors only strip a sentence before they tokenise it.
         stripped = (sentence.strip() for sentence in sentences)
-        while part := list(islice(stripped, _SENTENCES_AT_A_TIME)):
+        while part := list(islice(stripped, _SENTENCES_PER_BATCH)):
             _check_characters(part)
             with TOKENIZER_LOCK:
                 encoded = _encode(part, tokenizer, max_length)
@@ -64,7 +64,7 @@ class TokenTable:
         """The ids of one sentence, (W,) int64."""
         return self._ids[self._starts[index] : self._starts[index + 1]].astype(np.int64)
 
-    def share_of(self, token_ids: Collection[int]) -> float:
+    def fraction_of(self, token_ids: Collection[int]) -> float:
         """Fraction of all tokens, except the special ones around each sentence, that are among these."""
         count = np.isin(self._ids, list(token_ids)).sum()
         return float(count) / max(1, len(self._ids) - 2 * len(self))
@@ -94,7 +94,7 @@ def _check_characters(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         if (start := find_lone_surrogate(sentence)) is not None:
             raise DataError(
-                f"sentence {kind_of(sentence)}: character {start} is half of a surrogate pair, as in a "
+                f"sentence {describe(sentence)}: character {start} is half of a surrogate pair, as in a "
                 "cut-off emoji; correct the text"
             )
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from lxmert.data.boxes import NamedBoxes, cleaned
-from lxmert.data.json_files import Record
+from lxmert.data.boxes import NamedBoxes, normalise_words
+from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
@@ -89,14 +89,14 @@ def _read_attributes(
     for image in stream_records(path, progress=progress):
         if wanted_ids is not None and image.get("image_id", int) not in wanted_ids:
             continue
-        for thing in image.records("attributes"):
-            words = thing.optional("attributes", list) or []
-            attributes[thing.get("object_id", int)] = tuple(dict.fromkeys(cleaned(words)))
+        for obj in image.records("attributes"):
+            words = obj.optional("attributes", list) or []
+            attributes[obj.get("object_id", int)] = tuple(dict.fromkeys(normalise_words(words)))
     return attributes
 
 
 def _named_boxes(
-    image: Record,
+    image: JsonRecord,
     attributes: Mapping[int, tuple[str, ...]],
     sizes: Mapping[int, tuple[int, int]],
     file_name: Callable[[int], str],
@@ -105,16 +105,16 @@ def _named_boxes(
     if image_id not in sizes:
         raise DataError(f"{image.path}: {image.at('image_id')} {image_id} has no size in the image data")
     height, width = sizes[image_id]
-    boxes, names, attributes_of_boxes = [], [], []
-    for thing in image.records("objects"):
-        x, y, w, h = (thing.number(key) for key in ("x", "y", "w", "h"))
+    boxes, names, box_attributes = [], [], []
+    for obj in image.records("objects"):
+        x, y, w, h = (obj.number(key) for key in ("x", "y", "w", "h"))
         box = (max(x, 0), max(y, 0), min(x + w, width), min(y + h, height))
-        names_of_thing = cleaned(thing.get("names", list))
-        if names_of_thing and box[2] > box[0] and box[3] > box[1]:
+        object_names = normalise_words(obj.get("names", list))
+        if object_names and box[2] > box[0] and box[3] > box[1]:
             boxes.append(box)
-            names.append(names_of_thing[0])
-            attributes_of_boxes.append(attributes.get(thing.get("object_id", int), ()))
+            names.append(object_names[0])
+            box_attributes.append(attributes.get(obj.get("object_id", int), ()))
     tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     return NamedBoxes(
-        image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(attributes_of_boxes)
+        image_id, file_name(image_id), (height, width), tensor, tuple(names), tuple(box_attributes)
     )

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.json_files import Record
+from lxmert.data.interning import StringInterner, gc_disabled
+from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 
@@ -44,7 +44,7 @@ class QuestionAnswers:
     pairs: tuple[tuple[str, str], ...]
 
 
-@keeping_all()
+@gc_disabled()
 def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progress) -> list[RegionPhrases]:
     """Read region_descriptions.json, one value per image, in the file's order.
 
@@ -52,16 +52,16 @@ def read_region_phrases(path: str | Path, *, progress: StartProgress = no_progre
         DataError: The file is missing or malformed, or an image occurs twice; the message names file and
             place.
     """
-    shared = Shared()
+    intern = StringInterner()
     return [
         RegionPhrases(
-            image_id, tuple(shared(region.sentence("phrase")) for region in record.records("regions"))
+            image_id, tuple(intern(region.sentence("phrase")) for region in record.records("regions"))
         )
         for image_id, record in _images(path, progress)
     ]
 
 
-@keeping_all()
+@gc_disabled()
 def read_question_answers(
     path: str | Path, *, progress: StartProgress = no_progress
 ) -> list[QuestionAnswers]:
@@ -71,12 +71,12 @@ def read_question_answers(
         DataError: The file is missing or malformed, or an image occurs twice; the message names file and
             place.
     """
-    shared = Shared()
+    intern = StringInterner()
     return [
         QuestionAnswers(
             image_id,
             tuple(
-                (shared(question.sentence("question")), shared(question.get("answer", str)))
+                (intern(question.sentence("question")), intern(question.get("answer", str)))
                 for question in record.records("qas")
             ),
         )
@@ -93,12 +93,12 @@ def read_coco_ids(path: str | Path) -> dict[int, int | None]:
     return {image_id: record.optional("coco_id", int) for image_id, record in _images(path, no_progress)}
 
 
-def _images(path: str | Path, progress: StartProgress) -> Iterator[tuple[int, Record]]:
+def _images(path: str | Path, progress: StartProgress) -> Iterator[tuple[int, JsonRecord]]:
     """Read the id and record of each image, refusing duplicate ids."""
     seen: set[int] = set()
     for record in stream_records(path, progress=progress):
         image_id = record.get("image_id" if "image_id" in record.value else "id", int)
         if image_id in seen:
-            raise DataError(f"{path}: {record.place} is about image {image_id}, which occurs twice")
+            raise DataError(f"{path}: {record.location} is about image {image_id}, which occurs twice")
         seen.add(image_id)
         yield image_id, record

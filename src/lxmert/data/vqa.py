@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.data.examples import Examples
-from lxmert.data.json_files import Record
+from lxmert.data.interning import StringInterner, gc_disabled
+from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_lists
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.sharing import Shared, keeping_all
 from lxmert.errors import DataError
 
 # Image id of an annotation that does not name its image.
@@ -65,7 +65,7 @@ class VqaData(Examples[VqaExample]):
         return list(dict.fromkeys(example.image_id for example in self.examples))
 
 
-@keeping_all()
+@gc_disabled()
 def read_vqa(
     questions: str | Path,
     annotations: str | Path | None = None,
@@ -96,9 +96,9 @@ def read_vqa(
             question_id = value.get("question_id", int)
             if question_id in examples:
                 raise DataError(f"{questions}: {value.at('question_id')} {question_id} occurs twice")
-            examples[question_id] = _joined(value, annotated, annotations)
+            examples[question_id] = _join_annotation(value, annotated, annotations)
         elif field in ("data_type", "data_subtype"):
-            header[field] = Record({field: value}, questions).optional(field, str)
+            header[field] = JsonRecord({field: value}, questions).optional(field, str)
     if annotated:
         raise DataError(
             f"{annotations}: {len(annotated)} annotations have no question in {questions}, starting with "
@@ -107,7 +107,7 @@ def read_vqa(
     return VqaData(tuple(examples.values()), **header)
 
 
-@keeping_all()
+@gc_disabled()
 def read_vqa_annotations(
     path: str | Path, *, progress: StartProgress = no_progress
 ) -> tuple[VqaExample, ...]:
@@ -132,20 +132,20 @@ def read_vqa_annotations(
 
 def _annotations_by_question(path: str | Path, progress: StartProgress) -> dict[int, VqaExample]:
     """Read an annotations file into examples by question id; their questions are empty."""
-    shared = Shared()
+    intern = StringInterner()
     examples: dict[int, VqaExample] = {}
     for field, value in stream_lists(path, ("annotations",), progress=progress):
         if field != "annotations":
             continue
-        example = _annotated(value, shared)
+        example = _parse_annotation(value, intern)
         if example.question_id in examples:
             raise DataError(f"{path}: {value.at('question_id')} {example.question_id} occurs twice")
         examples[example.question_id] = example
     return examples
 
 
-def _joined(
-    record: Record, annotations_by_id: dict[int, VqaExample] | None, annotations: str | Path | None
+def _join_annotation(
+    record: JsonRecord, annotations_by_id: dict[int, VqaExample] | None, annotations: str | Path | None
 ) -> VqaExample:
     """Join an entry of a questions file with its annotation, if there are annotations, and remove that."""
     question_id = record.get("question_id", int)
@@ -165,22 +165,22 @@ def _joined(
     return replace(annotated, image_id=image_id, question=question)
 
 
-def _annotated(record: Record, shared: Shared) -> VqaExample:
+def _parse_annotation(record: JsonRecord, intern: StringInterner) -> VqaExample:
     """The example of one entry of an annotations file."""
     answers = _answers(record)
     return VqaExample(
         record.get("question_id", int),
         record.optional("image_id", int) or _NO_IMAGE,
         "",
-        shared.optional(record.optional("question_type", str)),
-        shared.optional(record.optional("answer_type", str)),
-        shared.tuple(tuple(answer["answer"] for answer in answers)),
-        shared.optional(record.optional("multiple_choice_answer", str)),
+        intern.optional(record.optional("question_type", str)),
+        intern.optional(record.optional("answer_type", str)),
+        intern.tuple(tuple(answer["answer"] for answer in answers)),
+        intern.optional(record.optional("multiple_choice_answer", str)),
         _annotators(answers),
     )
 
 
-def _answers(record: Record) -> list[dict[str, Any]]:
+def _answers(record: JsonRecord) -> list[dict[str, Any]]:
     """The annotators' answers, checked all at once: among millions, hardly any is malformed."""
     answers = record.get("answers", list)
     if not answers:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
-from lxmert.data.files import VqaFiles
-from lxmert.data.image_files import with_ending
+from lxmert.data.file_layouts import VqaFiles
+from lxmert.data.image_files import resolve_extension
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
 from lxmert.data.task_split import SplitReader, refuse_shared_names
@@ -54,12 +54,12 @@ class VqaReader(SplitReader):
         """See `SplitReader.vocabulary`."""
         return AnswerVocabulary.build((example.source for example in examples), min_count=min_count)
 
-    def image_path(self, split: str, example: TaskExample, place: int) -> Path:
+    def image_path(self, split: str, example: TaskExample, image_index: int) -> Path:
         """See `SplitReader.image_path`."""
         image_id = example.source.image_id
         instances = self._by_id(split)
         name = None if instances is None else instances[image_id].file_name
-        return with_ending(self.files.image_path(self.directory, split, image_id, name))
+        return resolve_extension(self.files.image_path(self.directory, split, image_id, name))
 
     def _image_names(self, split: str, image_ids: Sequence[int], progress: StartProgress) -> dict[int, str]:
         instances = self._by_id(split, progress)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lxmert.data.coco import CocoImage, read_instances
-from lxmert.data.image_names import ends_of
+from lxmert.data.image_names import trailing_paths
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.inference.image_list import NamedImage
 
@@ -47,7 +47,7 @@ class BoxesOfImages:
 
         The path in the file that shares the longest end with the image's path is chosen.
         """
-        for key in (*ends_of(image.path.as_posix()), image.name):
+        for key in (*trailing_paths(image.path.as_posix()), image.name):
             if key in self._by_path:
                 return self._by_path[key]
         return self._by_name.get(image.path.name)

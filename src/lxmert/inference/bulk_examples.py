@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lxmert.data.image_files import look_up
+from lxmert.data.image_files import open_region_store
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
@@ -236,7 +236,7 @@ def _source(
 ) -> tuple[ObjectSource, WindowLimits]:
     if features is not None:
         maker = processor.extractor_unless(features.extractor)
-        regions = look_up(features, examples.image_names(), maker, in_memory_bytes=0)
+        regions = open_region_store(features, examples.image_names(), maker, in_memory_bytes=0)
         return StoredObjects(regions), WindowLimits()
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)

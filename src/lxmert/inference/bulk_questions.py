@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from lxmert.answers import Answer
-from lxmert.data.image_files import check_maker
+from lxmert.data.image_files import check_store_extractor
 from lxmert.data.joined_stores import RegionStore
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.region_source import StoredNames
+from lxmert.data.region_source import ImageNameIndex
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import DataError, ImageError, InputError, TextError
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings
@@ -148,10 +148,10 @@ class _Images:
         # By id: the object, kept alive so that its id stays unique, and its number.
         self._things: dict[int, tuple[object, int]] = {}
         self._numbers = count()
-        self._names = None if store is None else StoredNames(store)
+        self._names = None if store is None else ImageNameIndex(store)
         self._stored = None if store is None else StoredRegions(store, {})
         if store is not None:
-            check_maker(store, processor.extractor_unless(store.extractor))
+            check_store_extractor(store, processor.extractor_unless(store.extractor))
 
     def key(self, question: Question) -> Hashable:
         """Return the key of a question's image: equal for images that need to be processed only once."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.feature_store.fingerprint_cache import FingerprintCache
 from lxmert.data.feature_store.layout import name_from_bytes
-from lxmert.data.feature_store.seen import SeenFiles
-from lxmert.data.feature_store.skipped import Skipped, SkippedList
+from lxmert.data.feature_store.skipped import SkippedImage, SkippedList
 from lxmert.data.feature_store.writer import discard_store
 from lxmert.errors import ConfigurationError, DataError, LxmertError
 from lxmert.inference.boxes_of_images import BoxesOfImages
@@ -56,7 +56,7 @@ class ExtractionReport:
 
     added: int
     found: int
-    skipped: Sequence[Skipped]
+    skipped: Sequence[SkippedImage]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def extract_images(
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         try:
-            with SeenFiles(store, ranks.rank) as seen:
+            with FingerprintCache(store, ranks.rank) as seen:
                 return _extract(ranks.share(images), writer, seen, extractor, options, progress)
         finally:
             if ranks.count == 1:  # Other ranks may be about to write.
@@ -130,7 +130,7 @@ def discard_if_empty(store: Path) -> None:
 def _extract(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
-    seen: SeenFiles,
+    seen: FingerprintCache,
     extractor: RegionExtractor,
     options: ExtractionOptions,
     progress: StartProgress,
@@ -145,7 +145,7 @@ def _extract(
         skipped.add(other)
     found, added = present - len(skipped.items), 0
     for outcome in _outcomes(missing, extractor, writer.manifest, options):
-        if isinstance(outcome, Skipped):
+        if isinstance(outcome, SkippedImage):
             skipped.add(outcome)
             _check_extractor_works(skipped.items, found + added)
         else:
@@ -183,9 +183,9 @@ def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> Non
 def _others(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
-    seen: SeenFiles,
+    seen: FingerprintCache,
     boxes: BoxesOfImages | None,
-) -> Iterable[Skipped]:
+) -> Iterable[SkippedImage]:
     """Return the images that the store has for another file or with other boxes than now, each once."""
     other_boxes = () if boxes is None else _other_boxes(images, writer, boxes)
     others = (*other_boxes, *_other_pictures(images, writer, seen))
@@ -194,30 +194,30 @@ def _others(
 
 def _other_boxes(
     images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages
-) -> Iterator[Skipped]:
+) -> Iterator[SkippedImage]:
     """Yield the images that the store has with other given boxes than the file."""
     if writer.manifest.boxes != "given":
         return
     for image in images:
-        position = writer.before.find(image.name)
+        position = writer.existing.find(image.name)
         if position is None or (annotated := boxes.find(image)) is None:
             continue
-        stored = writer.before.arrays_at(position)
+        stored = writer.existing.arrays_at(position)
         clipped = clip(torch.from_numpy(annotated.boxes_xyxy_px), stored.size_hw).numpy()
         if not np.array_equal(clipped, stored.boxes_xyxy_px):
-            yield Skipped(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
+            yield SkippedImage(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
 
 
 def _other_pictures(
-    images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: SeenFiles
-) -> Iterator[Skipped]:
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: FingerprintCache
+) -> Iterator[SkippedImage]:
     """Yield the images whose name the store has for a file of another fingerprint."""
     known = [(image, before) for image in images if (before := writer.fingerprint(image.name))]
     with ThreadPoolExecutor(_READING_THREADS) as threads:
         fingerprints = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
         for (image, before), now in zip(known, fingerprints, strict=True):
             if now not in (before, 0):
-                yield Skipped(image.name, str(image.path), _OTHER_PICTURE)
+                yield SkippedImage(image.name, str(image.path), _OTHER_PICTURE)
 
 
 def _outcomes(
@@ -231,7 +231,7 @@ def _outcomes(
         if options.boxes is None:
             jobs.append(ImageJob(image.name, image.path))
         elif (annotated := options.boxes.find(image)) is None:
-            yield Skipped(
+            yield SkippedImage(
                 image.name, str(image.path), f"{options.boxes.path} has no such image, and so no boxes"
             )
         else:
@@ -261,7 +261,7 @@ def _dtype_of(store: Path) -> str | None:
         return None
 
 
-def _check_extractor_works(skipped: Sequence[Skipped], succeeded: int, *, is_over: bool = False) -> None:
+def _check_extractor_works(skipped: Sequence[SkippedImage], succeeded: int, *, is_over: bool = False) -> None:
     unforeseen = [item for item in skipped if isinstance(item, Unforeseen)]
     limit = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
     if succeeded == 0 and len(unforeseen) >= limit:

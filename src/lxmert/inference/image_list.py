@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
-from lxmert.data.image_names import plain_name
+from lxmert.data.image_names import image_stem
 from lxmert.errors import DataError
 from lxmert.vision.images import is_address, typed_path
 
@@ -118,7 +118,7 @@ def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read ({error})") from error
     # A file with a picture's extension is not a list, even if it holds text, such as an error page.
-    named_as_picture = plain_name(list_file.name) != list_file.name
+    named_as_picture = image_stem(list_file.name) != list_file.name
     if named_as_picture or b"\0" in content[:_SNIFFED_BYTES] or content.startswith(_PLAIN_PICTURES):
         yield list_file.name, list_file
         return

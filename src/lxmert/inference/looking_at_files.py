@@ -1,6 +1,6 @@
 """From image files to the bytes of a feature store, in this process or in a pool of processes.
 
-An image that cannot be used becomes a `Skipped` with its reason and never stops the others.
+An image that cannot be used becomes a `SkippedImage` with its reason and never stops the others.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ from PIL import Image
 
 from lxmert.data.boxes import require_annotated_size
 from lxmert.data.feature_store import EncodedImage, StoreManifest, encode_image
-from lxmert.data.feature_store.skipped import Skipped
+from lxmert.data.feature_store.skipped import SkippedImage
 from lxmert.errors import InputError, LxmertError
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
@@ -49,11 +49,11 @@ class ImageJob(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unforeseen(Skipped):
+class Unforeseen(SkippedImage):
     """Skipped because of an error that is not known to be the image's fault."""
 
 
-Outcome = EncodedImage | Skipped
+Outcome = EncodedImage | SkippedImage
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class Looker:
                 pairs = zip(jobs, images, strict=True)
                 return [outcome for job, image in pairs for outcome in self.look([job], [image])]
             if isinstance(error, InputError):
-                return [Skipped(jobs[0].name, str(jobs[0].path), str(error))]
+                return [SkippedImage(jobs[0].name, str(jobs[0].path), str(error))]
             reason = f"unexpected {type(error).__name__}: {error}"
             return [Unforeseen(jobs[0].name, str(jobs[0].path), reason)]
 
 
-def load(job: ImageJob) -> Image.Image | Skipped:
+def load(job: ImageJob) -> Image.Image | SkippedImage:
     """Decode an image file, and check that it has the size that its boxes were annotated on."""
     try:
         image = load_image(job.path)
@@ -97,7 +97,7 @@ def load(job: ImageJob) -> Image.Image | Skipped:
             require_annotated_size(job.path, (image.height, image.width), job.annotated_hw)
         return image
     except (InputError, OSError, ValueError) as error:
-        return Skipped(job.name, str(job.path), str(error))
+        return SkippedImage(job.name, str(job.path), str(error))
 
 
 def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iterator[Outcome]:
@@ -107,7 +107,7 @@ def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iter
     """
     waiting: dict[tuple[int, int], list[tuple[ImageJob, Image.Image]]] = {}
     for job, loaded in _decoded_ahead(jobs, batch_size):
-        if isinstance(loaded, Skipped):
+        if isinstance(loaded, SkippedImage):
             yield loaded
             continue
         waiting.setdefault(loaded.size, []).append((job, loaded))
@@ -121,9 +121,9 @@ def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iter
 
 def _decoded_ahead(
     jobs: Iterable[ImageJob], batch_size: int
-) -> Iterator[tuple[ImageJob, Image.Image | Skipped]]:
+) -> Iterator[tuple[ImageJob, Image.Image | SkippedImage]]:
     ahead = max(batch_size, _DECODING_THREADS)
-    pending: deque[tuple[ImageJob, Future[Image.Image | Skipped]]] = deque()
+    pending: deque[tuple[ImageJob, Future[Image.Image | SkippedImage]]] = deque()
     with ThreadPoolExecutor(_DECODING_THREADS) as threads:
         for job in jobs:
             pending.append((job, threads.submit(load, job)))

@@ -98,7 +98,7 @@ def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], sou
 
 def announce(report: LoadReport) -> None:
     """Log, in one line, what a checkpoint left at random values and which of its tensors were not used."""
-    if not report.complete:
+    if not report.is_complete:
         logger.warning(
             "%s. Weights that are not matched are random: train the model before use.", report.summary()
         )

@@ -212,7 +212,7 @@ class ProcessorParts(ProcessorMixin):
             ) from error
         known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
         if published is not None:
-            known = published.completed(known)
+            known = published.fill_missing(known)
         merged = known | own
         if "extractor" not in own and isinstance(merged.get("extractor"), Mapping):
             origin = f"processor_config.json of {pretrained_model_name_or_path}"

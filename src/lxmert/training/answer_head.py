@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from lxmert.answers import ANSWERS_FILE, read_answers
-from lxmert.data.answer_targets import answer_finder
+from lxmert.data.answer_targets import answer_lookup
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import VocabularyError
 from lxmert.weights.published import published_answers
@@ -35,7 +35,7 @@ def known_answers(name: str) -> AnswerVocabulary | None:
 
 def matching_rows(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:
     """For each new answer the class of the matching old one, as spelled or in the table's spelling."""
-    find = answer_finder(old or ())
+    find = answer_lookup(old or ())
     return [find(answer) for answer in new]
 
 

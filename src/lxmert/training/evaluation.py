@@ -7,12 +7,12 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.files import TaskFiles
-from lxmert.data.image_files import look_at, look_up
+from lxmert.data.file_layouts import TaskFiles
+from lxmert.data.image_files import extract_regions, open_region_store
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
-from lxmert.data.task_examples import IGNORED_LABEL, Part
+from lxmert.data.task_examples import IGNORED_LABEL, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
@@ -62,7 +62,7 @@ def evaluate_model(
         ImageError: An image cannot be read.
     """
     the_task = task_named(task)
-    examples = the_task.split(Path(data_dir), split, files, Part(first_examples=limit)).read(progress)
+    examples = the_task.split(Path(data_dir), split, files, Subset(first_examples=limit)).read(progress)
     labels, seconds = run_model(model, processor, examples, features, batch_size, setup, progress, tell)
     answers = answers_of(processor)
     answerable = sum(bool(target.scores) for target in examples.targets(answers))
@@ -147,10 +147,10 @@ def regions_for(
     """
     if store is not None:
         expected = processor.extractor_unless(store.extractor)
-        return look_up(store, examples.image_names(), expected, progress)
+        return open_region_store(store, examples.image_names(), expected, progress)
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
-    return look_at(
+    return extract_regions(
         files, extractor, progress(f"Extracting regions of {examples.split.name} images", len(files))
     )
 

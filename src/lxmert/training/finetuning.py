@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from lxmert.data.image_files import look_up, require_files
+from lxmert.data.image_files import check_files_exist, open_region_store
 from lxmert.data.joined_stores import open_stores
 from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.progress import StartProgress
@@ -139,7 +139,7 @@ def _report_unknown_words(prepared: PreparedTask, display: ProgressDisplay) -> N
     """Report a vocabulary that does not fit the sentences, such as an English one for another script."""
     unknown = unknown_word_token_ids(prepared.processor.tokenizer)
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
-        if (fraction := data.tokens.share_of(unknown)) > _MUCH_UNKNOWN:
+        if (fraction := data.tokens.fraction_of(unknown)) > _MUCH_UNKNOWN:
             display.print(
                 f"note: {100 * fraction:.0f} % of the word pieces in the {kind} sentences are [UNK] or "
                 "single letters of words missing from the vocabulary: it was made for other texts, and "
@@ -163,10 +163,10 @@ def _check_test(task: Task, recipe: FinetuneRecipe, progress: StartProgress) -> 
     predictions = {example.identifier: TRUTH_VALUES[0] for example in examples.examples}
     task.score(examples, predictions, **recipe.evaluation.model_dump(exclude={"batch_size"}))
     if data.stores:
-        look_up(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
+        open_region_store(open_stores(data.stores), examples.image_names(), None, in_memory_bytes=0)
     elif data.extractor is not None:
         files = examples.image_files(with_boxes=needs_boxes(data.extractor))
-        require_files(files, f"images of the split {data.test_split}")
+        check_files_exist(files, f"images of the split {data.test_split}")
 
 
 def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_dtype: str) -> None:

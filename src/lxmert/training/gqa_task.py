@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lxmert.data.files import GqaFiles
+from lxmert.data.file_layouts import GqaFiles
 from lxmert.data.gqa_split import GqaReader
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.submissions import write_gqa_submission

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lxmert.data.files import Nlvr2Files
+from lxmert.data.file_layouts import Nlvr2Files
 from lxmert.data.nlvr2_split import Nlvr2Reader
 from lxmert.data.submissions import write_nlvr2_submission
 from lxmert.data.task_split import SplitExamples, SplitReader

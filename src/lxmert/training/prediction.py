@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 from lxmert._version import __version__
 from lxmert.atomic_files import fsync_path
-from lxmert.data.files import TaskFiles
+from lxmert.data.file_layouts import TaskFiles
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
-from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.errors import DataError
 from lxmert.faults import overwrite_fault
@@ -106,7 +106,9 @@ def predict_to_file(
     output, ranks = Path(output), ranks or Ranks()
     check_output(output, overwrite=overwrite)
     the_task = task_named(task)
-    task_split = the_task.split(Path(data_dir), split, files, Part(first_examples=limit), Purpose.PREDICTION)
+    task_split = the_task.split(
+        Path(data_dir), split, files, Subset(first_examples=limit), Purpose.PREDICTION
+    )
     examples = task_split.read(progress)
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.

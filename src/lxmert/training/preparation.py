@@ -10,7 +10,7 @@ from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
-from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError, DataError
@@ -138,12 +138,12 @@ def _examples(
     task: Task, recipe: FinetuneRecipe, progress: StartProgress
 ) -> tuple[SplitExamples, SplitExamples]:
     data = recipe.data
-    train = Part(
+    train = Subset(
         first_images=data.train_images,
         kinds=getattr(data, "train_question_types", None),
         share=data.train_share,
     )
-    validation = Part(first_images=data.validation_images)
+    validation = Subset(first_images=data.validation_images)
     return (
         task.split(data.directory, data.train_split, data.files, train, Purpose.TRAINING).read(progress),
         task.split(data.directory, data.validation_split, data.files, validation).read(progress),

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
-from lxmert.data.files import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
+from lxmert.data.file_layouts import GqaFiles, Nlvr2Files, TaskFiles, VqaFiles
 from lxmert.training.recipe_base import Section
 
 SCENES = "scenes"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lxmert.data.files import TaskFiles
+from lxmert.data.file_layouts import TaskFiles
 from lxmert.errors import ConfigurationError
 from lxmert.training.gqa_task import GqaTask
 from lxmert.training.nlvr2_task import Nlvr2Task

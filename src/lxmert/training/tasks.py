@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.collation import TaskDataset
-from lxmert.data.files import TaskFiles
-from lxmert.data.task_examples import Part, Purpose
+from lxmert.data.file_layouts import TaskFiles
+from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples, SplitReader, TaskSplit
 from lxmert.errors import ConfigurationError
 from lxmert.processing import LxmertProcessor
@@ -127,12 +127,12 @@ class Task(ABC):
         directory: Path,
         name: str,
         files: TaskFiles | None = None,
-        part: Part | None = None,
+        subset: Subset | None = None,
         purpose: Purpose = Purpose.SCORING,
     ) -> TaskSplit:
         """A split of this task's data; `files` None for the layout that `lxmert scenes make` writes."""
         reader = self.reader(directory, self.files_class() if files is None else files)
-        return TaskSplit(reader, name, part or Part(), purpose)
+        return TaskSplit(reader, name, subset or Subset(), purpose)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from lxmert.data.files import VqaFiles
+from lxmert.data.file_layouts import VqaFiles
 from lxmert.data.labelled_split import LabelledReader
-from lxmert.data.submissions import write_own_submission, write_vqa_submission
+from lxmert.data.submissions import write_jsonl_submission, write_vqa_submission
 from lxmert.data.task_split import SplitExamples, SplitReader
 from lxmert.data.vqa_split import VqaReader
 from lxmert.model import LxmertForQuestionAnswering
@@ -49,4 +49,4 @@ class VqaTask(Task):
     def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """See `Task.write`."""
         files: Any = examples.split.reader.files
-        (write_own_submission if files.is_own else write_vqa_submission)(path, predictions)
+        (write_jsonl_submission if files.is_jsonl else write_vqa_submission)(path, predictions)

@@ -33,7 +33,7 @@ from lxmert.vision.foreign_models import (
 from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
-from lxmert.weights.fingerprint import hash_weights, require_weights
+from lxmert.weights.fingerprint import check_weights_hash, hash_weights
 
 DEFAULT_OBJECTS = 36
 """Objects per picture that LXMERT was trained with (section 4.1 of the paper)."""
@@ -86,7 +86,7 @@ class TransformersDetector:
         self.revision = revision
         self.image_processor = _image_processor(image_processor, place, revision)
         self.weights_hash = hash_weights(self.model)
-        require_weights(self.name, self.weights_hash, weights_hash)
+        check_weights_hash(self.name, self.weights_hash, weights_hash)
 
     @property
     def _config(self) -> Any:

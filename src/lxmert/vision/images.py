@@ -166,7 +166,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
 
 def _fetch(url: str, max_pixels: int) -> Image.Image:
     try:
-        data = fetch_bytes(url, max_bytes=MAX_IMAGE_BYTES, wanted_type="image")
+        data = fetch_bytes(url, max_bytes=MAX_IMAGE_BYTES, expected_type="image")
     except DownloadError as error:
         raise ImageError(str(error)) from error
     return decode(io.BytesIO(data), len(data), url, max_pixels)

@@ -31,7 +31,7 @@ from lxmert.vision.foreign_models import (
     require_name,
 )
 from lxmert.vision.normalisation import Normalisation, published_normalisation
-from lxmert.weights.fingerprint import hash_weights, require_weights
+from lxmert.weights.fingerprint import check_weights_hash, hash_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.report import BATCH_COUNTER, load_reported
 
@@ -84,7 +84,7 @@ class VisionModel:
         published = Normalisation() if place is None or is_complete else published_normalisation(place)
         self.normalisation = published.but(mean, std, channel_order)
         self.weights_hash = hash_weights(self.model)
-        require_weights(self.name, self.weights_hash, weights_hash)
+        check_weights_hash(self.name, self.weights_hash, weights_hash)
 
     @property
     def short_name(self) -> str:

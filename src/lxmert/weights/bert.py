@@ -58,7 +58,7 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
         WeightsError: there is no such checkpoint, it is not one of BERT, or a tensor has another shape;
             nothing was changed then.
     """
-    tensors = _as_ours(read_folder(bert_folder(name)), model.config.l_layers)
+    tensors = _to_lxmert_names(read_folder(bert_folder(name)), model.config.l_layers)
     report = LoadReport.compare(
         shapes_of(model.state_dict()), shapes_of(tensors), model=type(model).__name__, source=name
     )
@@ -72,7 +72,7 @@ def load_bert(model: PreTrainedModel, name: str) -> LoadReport:
     return report
 
 
-def _as_ours(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+def _to_lxmert_names(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
     """BERT's tensors under our names, without layers beyond ours."""
     ours: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

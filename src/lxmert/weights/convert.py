@@ -24,17 +24,17 @@ from lxmert.weights.files import (
     PT_FORMAT,
     SAFETENSORS_NAME,
     check_config,
+    check_output_folder,
     read_folder,
     read_pytorch_file,
-    refuse_file,
 )
 from lxmert.weights.names import (
     FINETUNED_ENCODER,
     FINETUNED_HEAD,
     Architecture,
     canonical_original_name,
+    from_original,
     to_original,
-    to_ours,
 )
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import TIED_DECODER, WORD_EMBEDDINGS, infer_sizes, parameter_shapes, shapes_of
@@ -78,12 +78,14 @@ def convert_original(
         IncompleteWeightsError: tensors that the model needs are absent or misshapen; nothing is written.
     """
     folder = Path(folder)
-    refuse_file(folder)
+    check_output_folder(folder)
     # A model in shards, or in PyTorch's format, has only the latter.
     for name in (SAFETENSORS_NAME, CONFIG_NAME):
-        _check_target(folder / name, overwrite)
-    original = _canonical(read_pytorch_file(checkpoint), str(checkpoint))
-    architecture = Architecture.ENCODER if encoder_only else _architecture(original, str(checkpoint))
+        _check_overwrite(folder / name, overwrite)
+    original = _canonical_names(read_pytorch_file(checkpoint), str(checkpoint))
+    architecture = (
+        Architecture.ENCODER if encoder_only else _infer_original_architecture(original, str(checkpoint))
+    )
     tensors, unused = _translate(original, architecture)
     config = _infer_config(tensors, architecture, heads)
     tied = _untie_or_drop_copy(tensors, config)
@@ -126,11 +128,11 @@ def export_original(
     folder, checkpoint = Path(folder), Path(checkpoint)
     if checkpoint.is_dir():
         raise WeightsError(f"{str(checkpoint)!r} is a folder; expected the name of a .pth file to write")
-    refuse_file(checkpoint.parent)
-    _check_target(checkpoint, overwrite)
+    check_output_folder(checkpoint.parent)
+    _check_overwrite(checkpoint, overwrite)
     tensors = read_folder(folder)
     config = read_config(folder)
-    architecture = _own_architecture(tensors)
+    architecture = _infer_architecture(tensors)
     embeddings = tensors.get(f"lxmert.{WORD_EMBEDDINGS}")
     if architecture is Architecture.PRETRAINING and config.tie_word_embeddings and embeddings is not None:
         tensors.setdefault(TIED_DECODER, embeddings)
@@ -170,14 +172,14 @@ def _check_answers_and_vocabulary(
         )
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
+def _check_overwrite(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise WeightsError(
             f"{str(path)!r} already exists; choose another name, or overwrite it (--overwrite)"
         )
 
 
-def _canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def _canonical_names(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     canonical = {canonical_original_name(name): tensor for name, tensor in tensors.items()}
     if len(canonical) != len(tensors):
         raise WeightsError(
@@ -186,7 +188,7 @@ def _canonical(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     return canonical
 
 
-def _architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
+def _infer_original_architecture(original: Mapping[str, Tensor], source: str) -> Architecture:
     """The class of a checkpoint, from its names and head shapes."""
     first = original.get(f"{FINETUNED_HEAD}0.weight")
     if first is not None and any(name.startswith(FINETUNED_ENCODER) for name in original):
@@ -212,7 +214,7 @@ def _translate(
     unused: dict[str, Tensor] = {}
     for name, tensor in original.items():
         inner = name.removeprefix(FINETUNED_ENCODER) if architecture is Architecture.ENCODER else name
-        translated = to_ours(inner, architecture)
+        translated = from_original(inner, architecture)
         if translated is None:
             unused[name] = tensor
         else:
@@ -287,7 +289,7 @@ def read_config(folder: str | Path) -> LxmertConfig:
     return LxmertConfig.from_pretrained(folder)
 
 
-def _own_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
+def _infer_architecture(tensors: Mapping[str, Tensor]) -> Architecture:
     if any(name.startswith("cls.") for name in tensors):
         return Architecture.PRETRAINING
     if any(name.startswith("pair_head.") for name in tensors):

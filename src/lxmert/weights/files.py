@@ -22,7 +22,7 @@ from lxmert.configuration import LxmertConfig
 from lxmert.errors import WeightsError, first_line
 from lxmert.faults import tensor_layout_fault
 from lxmert.weights.shapes import Shape, shapes_of
-from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, translated
+from lxmert.weights.tensorflow import H5_NAME, read_h5, read_h5_shapes, rename_tensors
 
 SAFETENSORS_NAME = "model.safetensors"
 PYTORCH_NAME = "pytorch_model.bin"
@@ -31,7 +31,7 @@ PT_FORMAT = {"format": "pt"}
 """The metadata by which `transformers` recognises safetensors of a PyTorch class."""
 
 # Start of PyTorch's message that a file holds more than tensors.
-_REFUSED = "Weights only load failed"
+_REFUSED_MESSAGE = "Weights only load failed"
 
 REFUSED_PICKLE = (
     "is damaged, or contains Python objects other than tensors, which are refused because reading them "
@@ -81,7 +81,7 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
     try:
         loaded: Any = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes surface as almost any type, from struct.error to KeyError
-        raise WeightsError(_why_unreadable(path, error)) from error
+        raise WeightsError(_read_error_message(path, error)) from error
     if not isinstance(loaded, Mapping) or not loaded:
         raise WeightsError(
             f"{str(path)!r} contains {_describe(loaded)}; expected a state dict of named tensors"
@@ -101,7 +101,7 @@ def read_pytorch_file(path: str | Path, *, device: str = "cpu") -> dict[str, Ten
     return dict(loaded)
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _read_error_message(path: Path, error: Exception) -> str:
     if is_refused_pickle(error):
         return f"{str(path)!r} {REFUSED_PICKLE}"
     return f"cannot read {str(path)!r}: truncated, or not a PyTorch checkpoint ({first_line(error)})"
@@ -110,7 +110,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 def is_refused_pickle(error: BaseException | None) -> bool:
     """True for PyTorch's refusal to read Python objects, even as the cause of another error."""
     while error is not None:
-        if _REFUSED in str(error):
+        if _REFUSED_MESSAGE in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -140,7 +140,7 @@ def read_folder_arrays(folder: str | Path) -> dict[str, np.ndarray]:
     }
 
 
-def refuse_file(folder: Path) -> None:
+def check_output_folder(folder: Path) -> None:
     """Refuse an output folder that is a file or inside one.
 
     Raises:
@@ -163,7 +163,7 @@ def write_folder(folder: str | PathLike[str], arrays: Mapping[str, np.ndarray], 
         WeightsError: `folder` is a file, or inside one.
     """
     folder = Path(folder)
-    refuse_file(folder)
+    check_output_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: _as_tensor(array) for name, array in arrays.items()}, folder / SAFETENSORS_NAME, PT_FORMAT
@@ -207,21 +207,23 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with _readable(path):
+    with _wrap_read_errors(path):
         tensors = dict(load_file(path))
-    return translated(tensors) if _is_of_tensorflow(path) else tensors
+    return rename_tensors(tensors) if _is_tensorflow_file(path) else tensors
 
 
 def _safetensors_shapes(path: Path) -> dict[str, Shape]:
-    with _readable(path), safe_open(path, framework="pt") as file:
+    with _wrap_read_errors(path), safe_open(path, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    if not _is_of_tensorflow(path):
+    if not _is_tensorflow_file(path):
         return shapes
-    return shapes_of(translated({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}))
+    return shapes_of(
+        rename_tensors({name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
+    )
 
 
-def _is_of_tensorflow(path: Path) -> bool:
-    with _readable(path), safe_open(path, framework="pt") as file:
+def _is_tensorflow_file(path: Path) -> bool:
+    with _wrap_read_errors(path), safe_open(path, framework="pt") as file:
         return (file.metadata() or {}).get("format") == "tf"
 
 
@@ -241,7 +243,7 @@ _SHAPE_READERS: Mapping[str, Callable[[Path], dict[str, Shape]]] = {
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _wrap_read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, OSError) as error:

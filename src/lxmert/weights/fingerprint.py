@@ -10,7 +10,7 @@ from torch import nn
 
 from lxmert.errors import WeightsError
 
-_LETTERS = 12
+_HASH_DIGITS = 12
 """48 bits: among a million different models two share one with a probability of 0.2 %."""
 
 
@@ -26,10 +26,10 @@ def digest_weights(model: nn.Module) -> str:
 
 def hash_weights(model: nn.Module) -> str:
     """The first twelve digits of `digest_weights`, used in an extractor's identity and description."""
-    return digest_weights(model)[:_LETTERS]
+    return digest_weights(model)[:_HASH_DIGITS]
 
 
-def require_weights(name: object, found: str, expected: str | None) -> None:
+def check_weights_hash(name: object, found: str, expected: str | None) -> None:
     """Refuse weights with another fingerprint than expected; None accepts any.
 
     Raises:

@@ -23,11 +23,11 @@ HUB_ARGUMENTS = frozenset(
 """Keyword arguments of `from_pretrained` that are the hub client's."""
 
 _NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
-_SETTINGS = ("*.json", "*.txt", "*.yaml")
-_SAFETENSORS = "model*.safetensors"
-_PYTORCH = "pytorch_model*.bin"
-_TENSORFLOW = "tf_model.h5"
-_PROCESSOR = "processor_config.json"
+_CONFIG_PATTERNS = ("*.json", "*.txt", "*.yaml")
+_SAFETENSORS_PATTERN = "model*.safetensors"
+_PYTORCH_PATTERN = "pytorch_model*.bin"
+_TENSORFLOW_FILE = "tf_model.h5"
+_PROCESSOR_FILE = "processor_config.json"
 _MARKERS = ("config.json", "config.yaml")
 """Files of which every folder of a model or detector holds one."""
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
@@ -59,19 +59,19 @@ def hub_folder(name: str, options: Mapping[str, Any] | None = None, *, weights: 
     from huggingface_hub.errors import HFValidationError
 
     client_options = {key: value for key, value in (options or {}).items() if value and key != "proxies"}
-    inner = str(client_options.pop("subfolder", "")).strip("/")
-    request = _Request(name, f"{inner}/" if inner else "", client_options, weights)
+    subfolder = str(client_options.pop("subfolder", "")).strip("/")
+    request = _Request(name, f"{subfolder}/" if subfolder else "", client_options, weights)
     try:
-        commit, files = _on_the_hub(request)
+        commit, files = _list_hub_files(request)
     except HFValidationError as error:
         raise WeightsError(f"{name!r} is not a valid hub name: {first_line(error)}") from error
     except Exception as error:  # The client passes on what its HTTP library, whichever it is, raises.
         if (cached := _cached_folder(request)) is None:
-            raise _unavailable(request, error) from error
+            raise _unavailable_error(request, error) from error
         return cached
-    _check_holds_model(request, files)
+    _check_has_model(request, files)
     try:
-        return _fetched_folder(request, commit, files)
+        return _download_folder(request, commit, files)
     except Exception as error:
         raise WeightsError(
             f"{name}: cannot be downloaded from the hub ({first_line(error)}); try again"
@@ -93,36 +93,38 @@ class _Request(NamedTuple):
     options: Mapping[str, Any]
     weights: bool
 
-    def chosen(self, *names: str) -> dict[str, Any]:
+    def select_options(self, *names: str) -> dict[str, Any]:
         """The given ones of these options."""
         return {name: self.options[name] for name in names if name in self.options}
 
 
-def _on_the_hub(request: _Request) -> tuple[str | None, list[str]]:
+def _list_hub_files(request: _Request) -> tuple[str | None, list[str]]:
     """Ask the hub for the commit and the files of a repository; errors of the client are passed on."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if "local_files_only" in request.options:
         raise OfflineModeIsEnabled
-    found = HfApi().model_info(request.name, timeout=HUB_TIMEOUT_S, **request.chosen("revision", "token"))
-    return found.sha, [one.rfilename for one in found.siblings or ()]
+    found = HfApi().model_info(
+        request.name, timeout=HUB_TIMEOUT_S, **request.select_options("revision", "token")
+    )
+    return found.sha, [file.rfilename for file in found.siblings or ()]
 
 
 def _cached_folder(request: _Request) -> Path | None:
     """The cached copy of a repository out of reach; None if it lacks files."""
     from huggingface_hub import try_to_load_from_cache
 
-    for marker in _MARKERS if request.weights else (*_MARKERS, _PROCESSOR):
+    for marker in _MARKERS if request.weights else (*_MARKERS, _PROCESSOR_FILE):
         path = try_to_load_from_cache(
-            request.name, request.prefix + marker, **request.chosen("revision", "cache_dir")
+            request.name, request.prefix + marker, **request.select_options("revision", "cache_dir")
         )
         if isinstance(path, str) and (not request.weights or _has_weights(Path(path).parent)):
             return Path(path).parent
     return None
 
 
-def _unavailable(request: _Request, error: Exception) -> WeightsError:
+def _unavailable_error(request: _Request, error: Exception) -> WeightsError:
     """The error for a repository that is neither in reach nor in the cache."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -139,7 +141,7 @@ def _unavailable(request: _Request, error: Exception) -> WeightsError:
     return WeightsError(f"{request.name} on the hub: {why}, or use a local folder")
 
 
-def _check_holds_model(request: _Request, files: Collection[str]) -> None:
+def _check_has_model(request: _Request, files: Collection[str]) -> None:
     """Refuse a repository, or a folder of it, that is empty or lacks a model whose weights are requested."""
     is_empty = not any(file.startswith(request.prefix) for file in files)
     has_model = any(request.prefix + marker in files for marker in _MARKERS)
@@ -153,14 +155,14 @@ def _check_holds_model(request: _Request, files: Collection[str]) -> None:
     )
 
 
-def _fetched_folder(request: _Request, commit: str | None, files: Collection[str]) -> Path:
+def _download_folder(request: _Request, commit: str | None, files: Collection[str]) -> Path:
     """Fetch the needed files of a commit, unless all are cached."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
-    needed = _needed(files, request.prefix, weights=request.weights)
-    for folder in _folders_of_processor(request, commit, files):
-        needed += _needed(files, folder, weights=True)
-    place = request.chosen("cache_dir") | {"revision": commit}
+    needed = _needed_files(files, request.prefix, weights=request.weights)
+    for folder in _processor_folders(request, commit, files):
+        needed += _needed_files(files, folder, weights=True)
+    place = request.select_options("cache_dir") | {"revision": commit}
     cached = [try_to_load_from_cache(request.name, file, **place) for file in needed]
     if needed and "force_download" not in request.options and all(isinstance(path, str) for path in cached):
         repository = Path(str(cached[0])).parents[needed[0].count("/")]
@@ -173,26 +175,26 @@ def _fetched_folder(request: _Request, commit: str | None, files: Collection[str
     return repository / request.prefix
 
 
-def _needed(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
+def _needed_files(files: Iterable[str], prefix: str, *, weights: bool) -> list[str]:
     """The files to read in one folder of a repository, "" or "folder/"."""
     inside = (file.removeprefix(prefix) for file in files if file.startswith(prefix))
     names = [file for file in inside if "/" not in file]
-    patterns = list(_SETTINGS)
+    patterns = list(_CONFIG_PATTERNS)
     if weights:
-        safe = any(fnmatch(name, _SAFETENSORS) for name in names)
-        old = any(fnmatch(name, _PYTORCH) for name in names)
-        patterns.append(_SAFETENSORS if safe else _PYTORCH if old else _TENSORFLOW)
+        safe = any(fnmatch(name, _SAFETENSORS_PATTERN) for name in names)
+        old = any(fnmatch(name, _PYTORCH_PATTERN) for name in names)
+        patterns.append(_SAFETENSORS_PATTERN if safe else _PYTORCH_PATTERN if old else _TENSORFLOW_FILE)
     return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _folders_of_processor(request: _Request, commit: str | None, files: Collection[str]) -> list[str]:
+def _processor_folders(request: _Request, commit: str | None, files: Collection[str]) -> list[str]:
     """The folders of a repository, as "folder/", that its processor's description names; "" is its own.
 
     A saved processor names them from where its file is, with "./" in front.
     """
     from huggingface_hub import hf_hub_download
 
-    file = request.prefix + _PROCESSOR
+    file = request.prefix + _PROCESSOR_FILE
     if file not in files:
         return []
     at_commit = {**request.options, "revision": commit}
@@ -202,24 +204,24 @@ def _folders_of_processor(request: _Request, commit: str | None, files: Collecti
     except (ValueError, RecursionError):
         return []  # The reader of the settings reports what is wrong with them.
     return [
-        request.prefix + "".join(f"{part}/" for part in PurePosixPath(inner).parts)
-        for inner in _texts_of(settings)
-        if inner.startswith("./")
+        request.prefix + "".join(f"{part}/" for part in PurePosixPath(subfolder).parts)
+        for subfolder in _iterate_strings(settings)
+        if subfolder.startswith("./")
     ]
 
 
-def _texts_of(settings: Any) -> Iterator[str]:
+def _iterate_strings(settings: Any) -> Iterator[str]:
     """All texts of a JSON value, however deep."""
     if isinstance(settings, str):
         yield settings
     elif isinstance(settings, dict | list):
         for value in settings.values() if isinstance(settings, dict) else settings:
-            yield from _texts_of(value)
+            yield from _iterate_strings(value)
 
 
 def _has_weights(folder: Path) -> bool:
     """Whether weights were fetched into a folder, all files of them, and not its settings alone."""
     names = [path.name for path in folder.iterdir()]
-    files = set(_needed(names, "", weights=True)).difference(_needed(names, "", weights=False))
+    files = set(_needed_files(names, "", weights=True)).difference(_needed_files(names, "", weights=False))
     shards = [int(found[1]) for file in files if (found := _SHARD.search(file))]
     return bool(files) and len(shards) == max(shards, default=0)

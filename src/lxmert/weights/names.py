@@ -52,7 +52,7 @@ _PREFIXES: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
 }
 
 # LayerNorm names of checkpoints that descend from the first TensorFlow BERT.
-_TENSORFLOW_LEAVES = {"gamma": "weight", "beta": "bias"}
+_TENSORFLOW_PARAMETERS = {"gamma": "weight", "beta": "bias"}
 
 
 def canonical_original_name(name: str) -> str:
@@ -62,11 +62,11 @@ def canonical_original_name(name: str) -> str:
     """
     parts = [part for part in name.split(".") if part != "module"]
     if parts:
-        parts[-1] = _TENSORFLOW_LEAVES.get(parts[-1], parts[-1])
+        parts[-1] = _TENSORFLOW_PARAMETERS.get(parts[-1], parts[-1])
     return ".".join(parts)
 
 
-def to_ours(name: str, architecture: Architecture) -> str | None:
+def from_original(name: str, architecture: Architecture) -> str | None:
     """Our name of a canonical original name; None if the architecture has no such parameter."""
     for ours, original in _PREFIXES[architecture]:
         if name.startswith(original):
@@ -89,14 +89,14 @@ def to_original(name: str, architecture: Architecture, *, data_parallel: bool = 
     for ours, original in _PREFIXES[architecture]:
         if name.startswith(ours):
             translated = original + name.removeprefix(ours)
-            return _with_module(translated, architecture) if data_parallel else translated
+            return _insert_module(translated, architecture) if data_parallel else translated
     raise WeightsError(
         f"{name!r} has no counterpart in the original code: expected a parameter of {architecture} under "
         f"{', '.join(repr(ours) for ours, _ in _PREFIXES[architecture])}"
     )
 
 
-def _with_module(name: str, architecture: Architecture) -> str:
+def _insert_module(name: str, architecture: Architecture) -> str:
     """Insert ``module.`` where the original code wraps: the whole model, or a fine-tuned model's encoder."""
     if not architecture.is_finetuned:
         return f"module.{name}"
@@ -108,7 +108,7 @@ def _with_module(name: str, architecture: Architecture) -> str:
 # First parts of the names of a model with heads; older files prepend the name of the whole model.
 _TENSORFLOW_ROOTS = frozenset({"lxmert", "cls", "obj_predict_head", "answer_head"})
 _TENSORFLOW_KERNEL = "kernel"
-_TENSORFLOW_VARIABLES = {**_TENSORFLOW_LEAVES, "embeddings": "weight", _TENSORFLOW_KERNEL: "weight"}
+_TENSORFLOW_VARIABLES = {**_TENSORFLOW_PARAMETERS, "embeddings": "weight", _TENSORFLOW_KERNEL: "weight"}
 
 
 def from_tensorflow(name: str) -> tuple[str, bool]:

@@ -79,7 +79,7 @@ class PublishedModel:
     answers: PublishedFile
     detector: PublishedDetector
 
-    def completed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def fill_missing(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a processor, with its extractor and answers filled in where they are missing."""
         stored = {key: value for key, value in settings.items() if value is not None}
         return {**settings, "extractor": self.detector, "answers": self.answers, **stored}

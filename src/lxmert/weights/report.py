@@ -28,7 +28,7 @@ BATCH_COUNTER = "num_batches_tracked"
 """Counts training batches of a normalisation; no result depends on it, and published files may lack it."""
 
 # An error line names this many tensors and counts the rest.
-_NAMES_SHOWN = 3
+_MAX_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LoadReport:
         )
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """True when no part of the model was left at random values."""
         return not self.missing and not self.reshaped
 
@@ -84,7 +84,7 @@ class LoadReport:
             name, (found, expected) = next(iter(self.reshaped.items()))
             parts.append(
                 f"{len(self.reshaped)} with another shape "
-                f"({name}: checkpoint {_text(found)}, model {_text(expected)})"
+                f"({name}: checkpoint {_format_shape(found)}, model {_format_shape(expected)})"
             )
         if self.unexpected:
             parts.append(f"{len(self.unexpected)} unused ({_first_names(self.unexpected)})")
@@ -93,11 +93,11 @@ class LoadReport:
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """Rows (status, name, shape in the checkpoint, shape in the model) of tensors that did not match."""
         for name, shape in self.missing.items():
-            yield "missing", name, "", _text(shape)
+            yield "missing", name, "", _format_shape(shape)
         for name, (found, expected) in self.reshaped.items():
-            yield "reshaped", name, _text(found), _text(expected)
+            yield "reshaped", name, _format_shape(found), _format_shape(expected)
         for name, unused in self.unexpected.items():
-            yield "unexpected", name, _text(unused) if unused is not None else "", ""
+            yield "unexpected", name, _format_shape(unused) if unused is not None else "", ""
 
     def table(self) -> "Table":
         """The rows as a table for the terminal."""
@@ -119,7 +119,7 @@ class LoadReport:
             IncompleteWeightsError: some tensors were left at random values; the message counts and names
                 them.
         """
-        if not self.complete:
+        if not self.is_complete:
             raise IncompleteWeightsError(
                 f"{self.summary()}. Its answers would be partly random: use a checkpoint saved from "
                 f"{self.model}, or fine-tune this one first"
@@ -161,7 +161,9 @@ def load_reported(
     except Exception as error:  # damaged bytes surface as almost any type
         if is_refused_pickle(error):  # PyTorch's message advises to read the file anyway
             raise WeightsError(f"a weights file of {source!r} {REFUSED_PICKLE}") from error
-        raise WeightsError(f"cannot load {model_class.__name__} from {source!r}: {_cause(error)}") from error
+        raise WeightsError(
+            f"cannot load {model_class.__name__} from {source!r}: {_first_line(error)}"
+        ) from error
     shapes = shapes_of(model.state_dict())
     reshaped = {name: (tuple(found), tuple(expected)) for name, found, expected in info["mismatched_keys"]}
     gaps = set(info["missing_keys"]) | set(reshaped)
@@ -228,16 +230,16 @@ def quiet_transformers(*, warnings_too: bool = True) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _cause(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first sentence or line of a foreign error, as one line."""
     text = str(error).strip() or type(error).__name__
     return " ".join(text.splitlines()[0].split())
 
 
 def _first_names(names: Mapping[str, object]) -> str:
-    shown = ", ".join(list(names)[:_NAMES_SHOWN])
-    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown
+    shown = ", ".join(list(names)[:_MAX_NAMES_SHOWN])
+    return f"{shown} and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else shown
 
 
-def _text(shape: Shape) -> str:
+def _format_shape(shape: Shape) -> str:
     return "×".join(str(size) for size in shape) or "scalar"

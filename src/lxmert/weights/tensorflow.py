@@ -18,13 +18,13 @@ from lxmert.weights.shapes import Shape, shapes_of
 H5_NAME = "tf_model.h5"
 
 
-def translated(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename TensorFlow's tensors to our names, transposing kernels to weights."""
-    ours: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         key, transposed = from_tensorflow(name)
-        ours[key] = tensor.T.contiguous() if transposed else tensor
-    return ours
+        renamed[key] = tensor.T.contiguous() if transposed else tensor
+    return renamed
 
 
 def read_h5(path: str | Path) -> dict[str, Tensor]:
@@ -34,16 +34,18 @@ def read_h5(path: str | Path) -> dict[str, Tensor]:
         WeightsError: truncated, corrupt, or not a file of weights.
         MissingExtraError: h5py is not installed.
     """
-    return translated(_visit(path, lambda dataset: torch.from_numpy(dataset[()])))
+    return rename_tensors(_map_datasets(path, lambda dataset: torch.from_numpy(dataset[()])))
 
 
 def read_h5_shapes(path: str | Path) -> dict[str, Shape]:
     """Read a `tf_model.h5`, our parameter name -> shape, without the numbers; errors as `read_h5`."""
-    return shapes_of(translated(_visit(path, lambda dataset: torch.empty(dataset.shape, device="meta"))))
+    return shapes_of(
+        rename_tensors(_map_datasets(path, lambda dataset: torch.empty(dataset.shape, device="meta")))
+    )
 
 
-def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """Apply `take` to each array of the file, by its name in the file."""
+def _map_datasets(path: str | Path, convert: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    """Apply `convert` to each array of the file, by its name in the file."""
     try:
         import h5py
     except ImportError as error:
@@ -57,7 +59,7 @@ def _visit(path: str | Path, take: Callable[[Any], Tensor]) -> dict[str, Tensor]
             file.visit(names.append)
             for name in names:
                 if isinstance(file[name], h5py.Dataset):
-                    tensors[name] = take(file[name])
+                    tensors[name] = convert(file[name])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(
             f"cannot read {str(path)!r}: truncated or corrupt ({first_line(error)})"

@@ -35,7 +35,7 @@ def pretrained(tmp_path: Path) -> Pretrained:
 
 
 def vocabulary(objects: list[str], attributes: list[str]) -> BoxVocabulary:
-    return BoxVocabulary(NameList.of(objects), NameList.of(attributes))
+    return BoxVocabulary(NameList.from_names(objects), NameList.from_names(attributes))
 
 
 def detector(

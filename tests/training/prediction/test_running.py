@@ -153,16 +153,16 @@ def test_of_a_continued_run_only_what_is_left_is_looked_at(
     from lxmert.inference.bulk_packing import WindowLimits
 
     looked_at: list[str] = []
-    look_at = bulk_sources.look_at
+    extract_regions = bulk_sources.extract_regions
 
     def looking(files: dict[str, Any], extractor: Any) -> Any:
         if len(looked_at) == 2 and "stop" in words:
             raise KeyboardInterrupt
         looked_at.extend(files)
-        return look_at(files, extractor)
+        return extract_regions(files, extractor)
 
     monkeypatch.setattr(bulk_examples, "LOOKING_WINDOW", WindowLimits(images=1))
-    monkeypatch.setattr(bulk_sources, "look_at", looking)
+    monkeypatch.setattr(bulk_sources, "extract_regions", looking)
     words = ["stop"]
     command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
     assert predict(*command)[0] == 130

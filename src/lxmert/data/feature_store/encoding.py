@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lxmert.data.feature_store.layout import (
+    HAS_UNCLAMPED_BOXES,
     LABELS,
-    LEAVES_IMAGE,
     Entry,
     hash_name,
     name_to_bytes,
@@ -23,11 +23,11 @@ from lxmert.data.feature_store.manifest import StoreManifest
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
 
-_LONGEST_NAME_BYTES = 65_535
+_MAX_NAME_BYTES = 65_535
 
 TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
-_SERIAL_NUMBERS = 32_000
+_MAX_SERIAL_COPY = 32_000
 """torch splits longer copies among threads, and on a busy machine waits long for the last of them."""
 
 
@@ -90,7 +90,7 @@ class EncodedImage(NamedTuple):
 
 
 def encode_image(
-    name: str, regions: Regions, manifest: StoreManifest, boxes_as_they_came: np.ndarray | None = None
+    name: str, regions: Regions, manifest: StoreManifest, unclamped_boxes: np.ndarray | None = None
 ) -> EncodedImage:
     """Encode the regions of one image as the bytes of a store.
 
@@ -98,18 +98,18 @@ def encode_image(
         name: the image's name.
         regions: made by the manifest's extractor, on any device.
         manifest: the store's.
-        boxes_as_they_came: (N, 4) float32, before clamping; stored where they differ from those of `regions`.
+        unclamped_boxes: (N, 4) float32, before clamping; stored where they differ from those of `regions`.
 
     Raises:
         DataError: the name is empty or not a string.
         RegionsError: another extractor or width than the store's, or numbers out of its dtype's range.
     """
-    encoded_name = _checked_name(name)
-    _check_fits(name, regions, manifest)
+    encoded_name = _validate_name(name)
+    _check_compatible(name, regions, manifest)
     boxes = regions.boxes_xyxy_px.cpu().numpy()
     flags = 0
-    if boxes_as_they_came is not None and not np.array_equal(boxes, boxes_as_they_came):
-        boxes, flags = boxes_as_they_came, LEAVES_IMAGE
+    if unclamped_boxes is not None and not np.array_equal(boxes, unclamped_boxes):
+        boxes, flags = unclamped_boxes, HAS_UNCLAMPED_BOXES
     numbers = {"features": regions.features.cpu().numpy(), "boxes_xyxy_px": boxes}
     for label, (flag, _) in LABELS.items():
         if (tensor := getattr(regions, label)) is not None:
@@ -119,7 +119,7 @@ def encode_image(
     record = bytearray(layout.size)
     for array_name, offset, shape, dtype in layout.arrays:
         target: np.ndarray = np.ndarray(shape, dtype, record, offset)
-        target[...] = _converted(f"{name}: {array_name}", numbers[array_name], dtype)
+        target[...] = _cast(f"{name}: {array_name}", numbers[array_name], dtype)
     return EncodedImage(encoded_name, bytes(record), len(regions), regions.size_hw, flags, zlib.crc32(record))
 
 
@@ -152,7 +152,7 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
         for name, offset, shape, dtype in layout.arrays[1:]
     }
     # Every number was checked before it was written; only boxes stored unclamped must still be clamped.
-    construct = Regions if entry.flags & LEAVES_IMAGE else Regions.trusted
+    construct = Regions if entry.flags & HAS_UNCLAMPED_BOXES else Regions.trusted
     return construct(
         features=features,
         size_hw=(entry.height, entry.width),
@@ -166,31 +166,30 @@ def copy_serially(stored: Tensor, out: Tensor) -> None:
     if torch.get_num_threads() == 1:  # As in a DataLoader's workers.
         out.copy_(stored)
         return
-    for start in range(0, len(out), _SERIAL_NUMBERS):
-        out[start : start + _SERIAL_NUMBERS] = stored[start : start + _SERIAL_NUMBERS]
+    for start in range(0, len(out), _MAX_SERIAL_COPY):
+        out[start : start + _MAX_SERIAL_COPY] = stored[start : start + _MAX_SERIAL_COPY]
 
 
-def stored_name(names: memoryview, entry: Entry) -> bytes:
+def read_name(names: memoryview, entry: Entry) -> bytes:
     """The encoded name of an image, from the bytes of its names file; see `name_from_bytes`."""
     return bytes(names[entry.name_offset : entry.name_offset + entry.name_bytes])
 
 
-def _checked_name(name: str) -> bytes:
+def _validate_name(name: str) -> bytes:
     if not isinstance(name, str) or not name:
         raise DataError(f"an image's name is {name!r}; expected a string of at least one character")
     try:
         encoded = name_to_bytes(name)
     except UnicodeEncodeError as error:
         raise DataError(f"the image name {name!r} cannot be written as UTF-8; rename the image") from error
-    if len(encoded) > _LONGEST_NAME_BYTES:
+    if len(encoded) > _MAX_NAME_BYTES:
         raise DataError(
-            f"the image name {name[:40]!r}… has {len(encoded):,} bytes; the maximum is "
-            f"{_LONGEST_NAME_BYTES:,}"
+            f"the image name {name[:40]!r}… has {len(encoded):,} bytes; the maximum is {_MAX_NAME_BYTES:,}"
         )
     return encoded
 
 
-def _check_fits(name: str, regions: Regions, manifest: StoreManifest) -> None:
+def _check_compatible(name: str, regions: Regions, manifest: StoreManifest) -> None:
     if regions.extractor != manifest.extractor:
         raise RegionsError(
             f"{name}: its regions were made by {regions.extractor!r}, but those in the store by "
@@ -202,7 +201,7 @@ def _check_fits(name: str, regions: Regions, manifest: StoreManifest) -> None:
         )
 
 
-def _converted(what: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _cast(what: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if values.dtype == dtype or not values.size:
         return values
     largest = float(np.abs(values).max())

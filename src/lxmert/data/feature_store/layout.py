@@ -45,7 +45,7 @@ HAS_OBJECT_IDS = 1
 HAS_OBJECT_SCORES = 2
 HAS_ATTRIBUTE_IDS = 4
 HAS_ATTRIBUTE_SCORES = 8
-LEAVES_IMAGE = 16
+HAS_UNCLAMPED_BOXES = 16
 """A box leaves its image by a rounding error; it is stored unclamped and clamped when regions are read."""
 
 LABELS: dict[str, tuple[int, np.dtype]] = {
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
         objects: number of objects N.
         height: of the image in pixels.
         width: of the image in pixels.
-        flags: the `HAS_…` bits and `LEAVES_IMAGE`.
+        flags: the `HAS_…` bits and `HAS_UNCLAMPED_BOXES`.
         data_crc32: of the numbers.
         fingerprint: of the image file; 0 if unknown.
     """
@@ -102,7 +102,7 @@ class Entry(NamedTuple):
         return cls._make(_FIELDS.unpack_from(index, row * ENTRY_BYTES))
 
 
-def entry_is_whole(index: memoryview, row: int) -> bool:
+def is_entry_intact(index: memoryview, row: int) -> bool:
     """Whether the checksum of entry number `row` is correct."""
     start = row * ENTRY_BYTES
     end = start + _FIELDS.size
@@ -144,13 +144,13 @@ def record_layout(objects: int, feature_dim: int, dtype: str, flags: int) -> Rec
     arrays: list[Array] = []
     end = 0
     for name, shape, stored in specifications:
-        start = aligned(end, _ARRAY_ALIGNMENT)
+        start = align_up(end, _ARRAY_ALIGNMENT)
         arrays.append(Array(name, start, shape, stored))
         end = start + math.prod(shape) * stored.itemsize
     return RecordLayout(tuple(arrays), arrays[1].offset, end)
 
 
-def aligned(offset: int, alignment: int = RECORD_ALIGNMENT) -> int:
+def align_up(offset: int, alignment: int = RECORD_ALIGNMENT) -> int:
     """The next multiple of `alignment`."""
     return -(-offset // alignment) * alignment
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from lxmert._version import __version__
 from lxmert.atomic_files import fsync_folder
 from lxmert.data.feature_store.layout import DTYPES, FORMAT_NAME, FORMAT_VERSION
-from lxmert.data.json_files import Record, read_json
+from lxmert.data.json_files import JsonRecord, read_json
 from lxmert.errors import DataError
 from lxmert.faults import is_int_in_range
 
@@ -72,7 +72,7 @@ class StoreManifest:
             )
         if not path.is_file():
             raise DataError(f"{folder}: not a feature store, it has no {MANIFEST_NAME}")
-        manifest = Record(read_json(path), path)
+        manifest = JsonRecord(read_json(path), path)
         if manifest.get("format", str) != FORMAT_NAME:
             raise DataError(f"{path}: format is {manifest.value['format']!r}, expected {FORMAT_NAME!r}")
         if (version := manifest.get("version", int)) != FORMAT_VERSION:
@@ -107,7 +107,7 @@ class StoreManifest:
             **asdict(self),
         }
         partial = folder / f"{MANIFEST_NAME}.{os.getpid()}.partial"
-        with writing_into(folder), partial.open("w", encoding="utf-8") as file:
+        with add_folder_to_errors(folder), partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1, ensure_ascii=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -138,7 +138,7 @@ class StoreManifest:
 
 
 @contextmanager
-def writing_into(folder: Path) -> Iterator[None]:
+def add_folder_to_errors(folder: Path) -> Iterator[None]:
     """Add the folder to errors of a full or broken disk: errors of `write` itself name no file."""
     try:
         yield
@@ -148,7 +148,7 @@ def writing_into(folder: Path) -> Iterator[None]:
         raise
 
 
-def _names(record: Record, key: str) -> tuple[str, ...] | None:
+def _names(record: JsonRecord, key: str) -> tuple[str, ...] | None:
     names = record.optional(key, list)
     if names is not None and not all(isinstance(name, str) for name in names):
         raise DataError(f"{record.path}: {key} contains a value that is not a name")

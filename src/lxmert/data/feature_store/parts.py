@@ -1,4 +1,4 @@
-"""One part of a store on disk: how many of its images are whole, and cutting off what a crash left behind.
+"""One part of a store on disk: how many of its images are complete, and cutting off what a crash left behind.
 
 An image is written in the order numbers, name, index entry, and from time to time all of it is forced to the
 disk (`.synced` says up to which image). After a killed process every entry that is there is good; after a
@@ -19,9 +19,9 @@ from lxmert.data.feature_store.layout import (
     ENTRY_DTYPE,
     Entry,
     PartFiles,
-    aligned,
-    entry_is_whole,
+    align_up,
     hash_name,
+    is_entry_intact,
     record_layout,
 )
 from lxmert.data.feature_store.manifest import StoreManifest
@@ -39,7 +39,7 @@ class Extent(NamedTuple):
     names_end: int = 0
 
     @classmethod
-    def up_to(cls, entry: Entry, row: int) -> Self:
+    def before_entry(cls, entry: Entry, row: int) -> Self:
         """The extent of the images before number `row`, by the word of its own entry."""
         return cls(row, entry.data_offset, entry.name_offset)
 
@@ -51,7 +51,7 @@ class Extent(NamedTuple):
     @property
     def next_data_offset(self) -> int:
         """Where the next image's numbers start."""
-        return aligned(self.data_end)
+        return align_up(self.data_end)
 
     def after(self, entry: Entry) -> "Extent":
         """The extent with one more image."""
@@ -70,11 +70,11 @@ def map_file(path: Path, size: int) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY))
 
 
-def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
-    """How far the whole images of a part reach.
+def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
+    """How far the complete images of a part reach.
 
     Those that were forced to the disk are believed; those after them are checked, up to the first that is
-    not whole.
+    not complete.
 
     Raises:
         DataError: a file is missing, or shorter than what was once on the disk, as after an incomplete copy.
@@ -96,7 +96,7 @@ def measure(files: PartFiles, manifest: StoreManifest) -> Extent:
     data, names = (map_file(files.file(kind), sizes[kind]) for kind in ("data", "names"))
     for row in range(synced, entries):
         entry = Entry.unpack(index, row)
-        if not entry_is_whole(index, row) or image_faults(entry, extent, data, names, manifest):
+        if not is_entry_intact(index, row) or image_faults(entry, extent, data, names, manifest):
             break
         extent = extent.after(entry)
     return extent
@@ -113,9 +113,9 @@ def _synced_extent(files: PartFiles, index: memoryview, synced: int, sizes: Mapp
     """The extent of the images that were forced to the disk, by the entry of the last one."""
     row = synced - 1
     last = Entry.unpack(index, row)
-    if not entry_is_whole(index, row):
+    if not is_entry_intact(index, row):
         raise DataError(f"{files.file('index')}: the entry of image {row} is damaged; get the file again")
-    extent = Extent.up_to(last, row).after(last)
+    extent = Extent.before_entry(last, row).after(last)
     if extent.data_end > sizes["data"] or extent.names_end > sizes["names"]:
         raise DataError(
             f"{files.file('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
@@ -144,7 +144,7 @@ def image_faults(
     return faults
 
 
-def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, manifest: StoreManifest) -> None:
+def check_entry_offsets(index: memoryview, extent: Extent, files: PartFiles, manifest: StoreManifest) -> None:
     """See that the numbers of all images lie in the data file, and that no image is without pixels.
 
     Checksums are not looked at: whoever means harm makes them right.
@@ -170,8 +170,8 @@ def refuse_wrong_places(index: memoryview, extent: Extent, files: PartFiles, man
         )
 
 
-def cut(files: PartFiles, extent: Extent) -> int:
-    """Cut off what follows the whole images; returns its number of bytes."""
+def truncate_part(files: PartFiles, extent: Extent) -> int:
+    """Cut off what follows the complete images; returns its number of bytes."""
     surplus = 0
     for kind, size in extent.sizes.items():
         path = files.file(kind)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from lxmert.data.feature_store.batches import copy_images
-from lxmert.data.feature_store.encoding import StoredArrays, read_regions, stored_name, view_arrays
+from lxmert.data.feature_store.encoding import StoredArrays, read_name, read_regions, view_arrays
 from lxmert.data.feature_store.layout import (
     ENTRY_BYTES,
     ENTRY_DTYPE,
@@ -26,7 +26,7 @@ from lxmert.data.feature_store.layout import (
     name_to_bytes,
 )
 from lxmert.data.feature_store.manifest import StoreManifest
-from lxmert.data.feature_store.parts import Extent, map_file, measure, refuse_wrong_places
+from lxmert.data.feature_store.parts import Extent, check_entry_offsets, map_file, measure_extent
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
 
@@ -55,8 +55,8 @@ class FeatureStore:
         self.manifest = StoreManifest.read(self.path)
         # Files are mapped when first read, perhaps from another working directory.
         parts = list_parts(self.path.absolute())
-        self._extents = [(files, measure(files, self.manifest)) for files in parts]
-        self._forget_maps()
+        self._extents = [(files, measure_extent(files, self.manifest)) for files in parts]
+        self._reset_maps()
 
     @property
     def extractor(self) -> str:
@@ -116,7 +116,7 @@ class FeatureStore:
         while row < len(hashes) and hashes[row] == name_hash:
             position = positions[row]
             part, entry = self._locate(position)
-            if stored_name(part.names, entry) == encoded:
+            if read_name(part.names, entry) == encoded:
                 return position
             row += 1
         return None
@@ -124,7 +124,7 @@ class FeatureStore:
     def name_at(self, position: int) -> str:
         """The name of the image at this position."""
         part, entry = self._locate(position)
-        return name_from_bytes(stored_name(part.names, entry))
+        return name_from_bytes(read_name(part.names, entry))
 
     def regions_at(self, position: int) -> Regions:
         """The regions of the image at this position, float32, in memory of their own."""
@@ -170,7 +170,7 @@ class FeatureStore:
             in_part = numbers == number
             part = self._parts[number]
             entries = part.entries[positions[in_part] - self._starts[number]]
-            self._check_room(entries, features, boxes_xyxy_px)
+            self._check_output_shapes(entries, features, boxes_xyxy_px)
             copy_images(part.data, entries, self.manifest, rows[in_part], features, boxes_xyxy_px)
             sizes_hw[in_part] = np.stack([entries["height"], entries["width"]], axis=1)
         return sizes_hw
@@ -198,7 +198,7 @@ class FeatureStore:
         """The store's parts and the extent of each when the store was opened."""
         return list(self._extents)
 
-    def _check_room(self, entries: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> None:
+    def _check_output_shapes(self, entries: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> None:
         objects = int(entries["objects"].max())
         room, dim = features.shape[1:]
         if objects > room or dim != self.feature_dim or boxes_xyxy_px.shape != (*features.shape[:2], 4):
@@ -213,12 +213,12 @@ class FeatureStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget_maps()
+        self._reset_maps()
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.path)!r}, {len(self)} images, extractor={self.extractor!r})"
 
-    def _forget_maps(self) -> None:
+    def _reset_maps(self) -> None:
         self._parts = [_MappedPart(files, extent, self.manifest) for files, extent in self._extents]
         self._starts = [0]
         for _, extent in self._extents:
@@ -265,7 +265,7 @@ class _MappedPart:
     @cached_property
     def index(self) -> memoryview:
         index = map_file(self._files.file("index"), self._extent.images * ENTRY_BYTES)
-        refuse_wrong_places(index, self._extent, self._files, self._manifest)
+        check_entry_offsets(index, self._extent, self._files, self._manifest)
         return index
 
     @property

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lxmert.data.feature_store.manifest import writing_into
+from lxmert.data.feature_store.manifest import add_folder_to_errors
 
-_FIRST = "skipped.jsonl"
+_RANK_0_FILE = "skipped.jsonl"
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedImage:
     """An image that is not in the store.
 
     Attributes:
@@ -44,18 +44,18 @@ class SkippedList:
     """
 
     def __init__(self, folder: Path, rank: int = 0, ranks: int = 1) -> None:
-        self._path = folder / (_FIRST if rank == 0 else f"skipped-rank-{rank:05d}.jsonl")
+        self._path = folder / (_RANK_0_FILE if rank == 0 else f"skipped-rank-{rank:05d}.jsonl")
         self._path.unlink(missing_ok=True)
-        self.items: list[Skipped] = []
+        self.items: list[SkippedImage] = []
         if rank == 0:
             for path in folder.glob("skipped-rank-*.jsonl"):
                 if int(path.stem.rpartition("-")[2]) >= ranks:
                     path.unlink(missing_ok=True)
 
-    def add(self, item: Skipped) -> None:
+    def add(self, item: SkippedImage) -> None:
         """Add an image to the list."""
         self.items.append(item)
-        with writing_into(self._path.parent), self._path.open("a", encoding="utf-8") as file:
+        with add_folder_to_errors(self._path.parent), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(item), ensure_ascii=True) + "\n")
 
     @staticmethod

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from lxmert.data.feature_store.encoding import stored_name, view_arrays
+from lxmert.data.feature_store.encoding import read_name, view_arrays
 from lxmert.data.feature_store.layout import (
+    HAS_UNCLAMPED_BOXES,
     LABELS,
-    LEAVES_IMAGE,
     Entry,
     PartFiles,
-    entry_is_whole,
+    is_entry_intact,
     list_parts,
     name_from_bytes,
 )
 from lxmert.data.feature_store.manifest import StoreManifest
-from lxmert.data.feature_store.parts import Extent, image_faults, map_file, measure
+from lxmert.data.feature_store.parts import Extent, image_faults, map_file, measure_extent
 from lxmert.data.progress import Advance
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.geometry import validate_boxes
@@ -32,7 +32,7 @@ class StoreReport:
     """What a store holds, and everything that is wrong with it.
 
     Attributes:
-        images: number of whole images.
+        images: number of complete images.
         objects: number of objects of all of them.
         fewest_objects: of any image.
         most_objects: of any image.
@@ -40,7 +40,7 @@ class StoreReport:
         feature_range: least and largest feature.
         feature_mean: mean of all features.
         boxes_leaving: images with a box that leaves the image by up to a pixel (clamped when read).
-        unfinished_bytes: what a killed writer left behind the last whole image; the next one cuts it off.
+        unfinished_bytes: what a killed writer left behind the last complete image; the next one cuts it off.
         faults: one line for each fault; empty for a sound store.
     """
 
@@ -73,26 +73,26 @@ def verify_store(path: str | Path, advance: Advance = lambda images: None) -> St
     folder = Path(path)
     manifest = StoreManifest.read(folder)
     report = StoreReport()
-    tally = _Tally(report, manifest)
+    statistics = _Statistics(report, manifest)
     for files in list_parts(folder):
         try:
-            extent = measure(files, manifest)
+            extent = measure_extent(files, manifest)
         except DataError as error:
             report.faults.append(str(error))
             continue
-        _verify_part(files, extent, tally, advance)
+        _verify_part(files, extent, statistics, advance)
         report.unfinished_bytes += _unfinished_bytes(files, extent)
-    tally.finish()
+    statistics.finish()
     return report
 
 
-class _Tally:
+class _Statistics:
     """Sums over all images."""
 
     def __init__(self, report: StoreReport, manifest: StoreManifest) -> None:
         self.report = report
         self.manifest = manifest
-        self.owners: dict[str, str] = {}
+        self.first_uses: dict[str, str] = {}
         self._counts: list[int] = []
         self._low, self._high = np.inf, -np.inf
         self._sum = 0.0
@@ -103,7 +103,7 @@ class _Tally:
         arrays = view_arrays(data, entry, self.manifest)
         report.images += 1
         self._counts.append(entry.objects)
-        report.boxes_leaving += bool(entry.flags & LEAVES_IMAGE)
+        report.boxes_leaving += bool(entry.flags & HAS_UNCLAMPED_BOXES)
         for label, (flag, _) in LABELS.items():
             report.labels[label] += bool(entry.flags & flag)
         faults = []
@@ -133,26 +133,26 @@ class _Tally:
             self.report.feature_mean = self._sum / (self.report.objects * self.manifest.feature_dim)
 
 
-def _verify_part(files: PartFiles, extent: Extent, tally: _Tally, advance: Advance) -> None:
+def _verify_part(files: PartFiles, extent: Extent, statistics: _Statistics, advance: Advance) -> None:
     index, names, data = (map_file(files.file(kind), size) for kind, size in extent.sizes.items())
     reached = Extent()  # By the images before this one.
     for row in range(extent.images):
         place = f"{files.file('index').name}, image {row}"
         advance(1)
-        if not entry_is_whole(index, row):
-            tally.report.faults.append(f"{place}: the checksum of its index entry is wrong")
+        if not is_entry_intact(index, row):
+            statistics.report.faults.append(f"{place}: the checksum of its index entry is wrong")
             # How far this image reaches only the next entry can tell.
             if row + 1 < extent.images:
-                reached = Extent.up_to(Entry.unpack(index, row + 1), row + 1)
+                reached = Extent.before_entry(Entry.unpack(index, row + 1), row + 1)
             continue
         entry = Entry.unpack(index, row)
-        faults = image_faults(entry, reached, data, names, tally.manifest)
-        name = name_from_bytes(stored_name(names, entry))
+        faults = image_faults(entry, reached, data, names, statistics.manifest)
+        name = name_from_bytes(read_name(names, entry))
         if not faults:
-            faults = tally.add(name, entry, data)
-        if (other := tally.owners.setdefault(name, place)) != place:
+            faults = statistics.add(name, entry, data)
+        if (other := statistics.first_uses.setdefault(name, place)) != place:
             faults.append(f"the name is already used by {other}")
-        tally.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
+        statistics.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
         reached = reached.after(entry)
 
 

@@ -19,8 +19,8 @@ from lxmert.data.feature_store.layout import (
     name_to_bytes,
 )
 from lxmert.data.feature_store.locking import RankLock
-from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, writing_into
-from lxmert.data.feature_store.parts import Extent, cut, measure
+from lxmert.data.feature_store.manifest import MANIFEST_NAME, StoreManifest, add_folder_to_errors
+from lxmert.data.feature_store.parts import Extent, measure_extent, truncate_part
 from lxmert.data.feature_store.reader import FeatureStore
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
@@ -47,7 +47,7 @@ class FeatureStoreWriter:
         part_bytes: a data file is closed before it grows beyond this.
 
     Attributes:
-        before: the store as it was when this writer opened it.
+        existing: the store as it was when this writer opened it.
 
     Raises:
         DataError: the folder holds something else, or a store of another extractor, width, dtype or
@@ -70,7 +70,7 @@ class FeatureStoreWriter:
         try:
             number, extent = self._resume()
             self._open_part(number, extent)
-            self.before = FeatureStore(self.path)
+            self.existing = FeatureStore(self.path)
         except BaseException:
             self.close()
             raise
@@ -84,16 +84,16 @@ class FeatureStoreWriter:
 
     def __contains__(self, name: str) -> bool:
         """Whether the store has an image of this name, as far as this writer knows."""
-        return name in self.before or name_to_bytes(name) in self._added
+        return name in self.existing or name_to_bytes(name) in self._added
 
     def fingerprint(self, name: str) -> int:
         """Fingerprint of the file of an image that was there before this writer; 0 if unknown."""
-        position = self.before.find(name)
-        return 0 if position is None else self.before.fingerprint_at(position)
+        position = self.existing.find(name)
+        return 0 if position is None else self.existing.fingerprint_at(position)
 
     def __len__(self) -> int:
         """Number of images, as far as this writer knows."""
-        return len(self.before) + len(self._added)
+        return len(self.existing) + len(self._added)
 
     def add(self, name: str, regions: Regions) -> None:
         """Append one image.
@@ -120,7 +120,7 @@ class FeatureStoreWriter:
         entry = image.entry(extent.next_data_offset, extent.names_end)
         # The entry comes last: without it the image does not exist, and the next one overwrites its bytes.
         padding = bytes(extent.next_data_offset - extent.data_end)
-        with writing_into(self.path):
+        with add_folder_to_errors(self.path):
             _write_at(self._files["data"], extent.data_end, padding + image.record)
             _write_at(self._files["names"], extent.names_end, image.name + b"\n")
             _write_at(self._files["index"], extent.images * ENTRY_BYTES, entry.pack())
@@ -160,8 +160,8 @@ class FeatureStoreWriter:
         if not own_parts:
             return 0, Extent()
         files = PartFiles(self.path, self.rank, own_parts[-1])
-        extent = measure(files, self.manifest)
-        cut(files, extent)
+        extent = measure_extent(files, self.manifest)
+        truncate_part(files, extent)
         return own_parts[-1], extent
 
     def _open_part(self, number: int, extent: Extent) -> None:
@@ -177,7 +177,7 @@ class FeatureStoreWriter:
     def _sync(self) -> None:
         path = self._part.file("synced")
         partial = path.with_suffix(".synced-partial")
-        with writing_into(self.path):
+        with add_folder_to_errors(self.path):
             for kind in _KINDS:  # In this order, so that the numbers of every synced entry are synced.
                 os.fsync(self._files[kind].fileno())
             partial.write_text(f"{self._extent.images}\n", encoding="ascii")

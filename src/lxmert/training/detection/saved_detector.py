@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lxmert.data.boxes import BoxVocabulary, NameList
-from lxmert.data.files import check_directory
+from lxmert.data.file_layouts import check_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError
@@ -125,7 +125,7 @@ def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> Box
     for kind, (names, count, path) in sources.items():
         if path is None and names is None and kind in files:
             path = files[kind].fetch()
-        name_list = NameList.of(names or ()) if path is None else NameList.read(path)
+        name_list = NameList.from_names(names or ()) if path is None else NameList.read(path)
         if len(name_list) != count or (names is not None and list(name_list.names) != list(names)):
             raise ConfigurationError(_foreign_names(name, kind, count, len(name_list), path))
         lists.append(name_list)

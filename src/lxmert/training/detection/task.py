@@ -11,10 +11,10 @@ from lxmert.data.boxes import (
     NamedBoxes,
     NameList,
     collect_vocabulary,
+    encode_names,
     read_coco_boxes,
-    with_ids,
 )
-from lxmert.data.files import check_directory
+from lxmert.data.file_layouts import check_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
@@ -55,7 +55,7 @@ def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progr
     data = recipe.data
     named = read_split(data, data.train_split, progress)[: data.train_images]
     vocabulary = _vocabulary(data, named)
-    train = _checked(with_ids(named, vocabulary, images_folder(data, data.train_split)), data.train_split)
+    train = _checked(encode_names(named, vocabulary, images_folder(data, data.train_split)), data.train_split)
     validation = load_split(data, data.validation_split, vocabulary, data.validation_images, progress)
     if data.test_split is not None:
         # Read now, so that a mistake in it shows before hours of training.
@@ -107,7 +107,7 @@ def load_split(
         DataError: files are missing or malformed, or there is no box of the vocabulary's classes.
     """
     named = read_split(data, split, progress)[:first]
-    return _checked(with_ids(named, vocabulary, images_folder(data, split)), split)
+    return _checked(encode_names(named, vocabulary, images_folder(data, split)), split)
 
 
 def read_split(

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from lxmert.data.gqa import GqaExample
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaSceneGraph
-from lxmert.data.progress import StartProgress, in_sight, no_progress
+from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.errors import DataError
 from lxmert.training.metrics import gqa_consistency
 from lxmert.training.metrics.gqa_consistency import ConsistencyRule
@@ -225,7 +225,7 @@ def _grounding(
     if scene_graphs is None:
         raise DataError("grounding needs the scene graphs of the split in addition to the attentions")
     scores = []
-    for question in in_sight(scored, "Scoring grounding", progress):
+    for question in iterate_with_progress(scored, "Scoring grounding", progress):
         if question.question_id not in attentions:
             raise DataError(
                 f"question {question.question_id} has no attention; expected one for every question"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from lxmert.data.gqa import GqaExample
-from lxmert.data.progress import StartProgress, in_sight, no_progress
+from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.errors import DataError
 from lxmert.training.metrics.sums import mean_percent
 
@@ -54,7 +54,7 @@ def consistency(
         if reason:
             return None, reason
     shares = []
-    for question in in_sight(scored, "Scoring consistency", progress):
+    for question in iterate_with_progress(scored, "Scoring consistency", progress):
         if predictions.get(question.question_id) != question.answer:
             continue
         entailed = [by_id[one] for one in question.entailed if one != question.question_id and one in by_id]
@@ -75,7 +75,7 @@ def _unknown_entailed(
 ) -> str | None:
     """Why the official consistency, which needs a prediction for every question, is undetermined, if so."""
     # The full validation split has two million questions.
-    required = () if allow_missing else in_sight(list(by_id), "Comparing ids", progress)
+    required = () if allow_missing else iterate_with_progress(list(by_id), "Comparing ids", progress)
     unpredicted = [one for one in required if one not in predictions]
     if unpredicted:
         return f"{len(unpredicted):,} questions have no prediction, starting with {unpredicted[0]}"

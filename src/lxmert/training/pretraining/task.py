@@ -6,13 +6,13 @@ from typing import Any
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.corpus import Corpus, read_corpus
+from lxmert.data.interning import gc_disabled
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
 from lxmert.data.pretraining_settings import PretrainingSettings
-from lxmert.data.progress import StartProgress, in_sight, no_progress
+from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.data.region_source import open_regions
-from lxmert.data.sharing import keeping_all
 from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
@@ -58,7 +58,7 @@ class PreparedPretraining:
 
 
 # Until the sentences have become a few arrays, each garbage collection would visit all of them.
-@keeping_all()
+@gc_disabled()
 def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_progress) -> PreparedPretraining:
     """Read sentences and regions, and create the model.
 
@@ -112,7 +112,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
 
 
 def _fingerprint_of(corpus: Corpus, progress: StartProgress) -> str:
-    texts = in_sight(corpus.texts, "Computing fingerprints", progress)
+    texts = iterate_with_progress(corpus.texts, "Computing fingerprints", progress)
     # With nine million sentences, a tuple for each would cost too much.
     return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in texts)
 
@@ -172,7 +172,7 @@ def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress
             "extract the images again, or correct data.extractor"
         )
     train, validation = (
-        read_corpus(section, data.directory, store=store, progress=progress).of_first_images(images)
+        read_corpus(section, data.directory, store=store, progress=progress).limit_images(images)
         for section, images in ((data.train, data.train_images), (data.validation, data.validation_images))
     )
     return _Corpora(train, validation, store)
@@ -182,7 +182,7 @@ def _answers(recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress) ->
     """The closed list of answers; None without question answering."""
     if recipe.tasks.qa == 0:
         return None
-    texts = in_sight(corpus.texts, "Collecting answers", progress)
+    texts = iterate_with_progress(corpus.texts, "Collecting answers", progress)
     best = (text.best_answer for text in texts)
     return recipe.data.answers.vocabulary(
         lambda min_count: AnswerVocabulary.from_answers(

@@ -30,7 +30,7 @@ from lxmert.vision.faster_rcnn.selection import Detections, describe_given, sele
 from lxmert.vision.geometry import BoxesLike, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
-from lxmert.weights.fingerprint import hash_weights, require_weights
+from lxmert.weights.fingerprint import check_weights_hash, hash_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
 
 EMBEDDED_DETECTOR = "scenes"
@@ -102,7 +102,7 @@ class FasterRcnnExtractor:
             "dtype": dtype,
         }
         self.weights_hash = hash_weights(loaded)
-        require_weights(self.name or type(loaded).__name__, self.weights_hash, weights_hash)
+        check_weights_hash(self.name or type(loaded).__name__, self.weights_hash, weights_hash)
         own = copy.deepcopy(loaded) if loaded is detector else loaded
         self._detector = fold(own, DTYPES[dtype])
 

@@ -119,7 +119,7 @@ def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: st
         for either in (model.state_dict(), tensors)
     ]
     report = LoadReport.compare(*kept, model=type(model).__name__, source=source)
-    if not report.complete or report.unexpected:
+    if not report.is_complete or report.unexpected:
         raise WeightsError(f"{report.summary()}; these are not the weights of this configuration")
 
 

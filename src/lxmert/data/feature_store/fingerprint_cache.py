@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Self
 
 from lxmert.data.feature_store.layout import fingerprint_of_file
-from lxmert.data.feature_store.manifest import writing_into
+from lxmert.data.feature_store.manifest import add_folder_to_errors
 
-_BYTES = 8
-_LARGEST = 2**64 - 1
+_RECORD_BYTES = 8
+_MAX_UINT64 = 2**64 - 1
 
 
-class SeenFiles:
+class FingerprintCache:
     """The records of all writers, to which this one adds. Use as a context manager; threads may share it.
 
     Args:
@@ -30,12 +30,14 @@ class SeenFiles:
         self._known: set[bytes] = set()
         for path in folder.glob("rank-*.seen"):
             content = path.read_bytes()
-            self._known.update(content[at : at + _BYTES] for at in range(0, len(content), _BYTES))
+            self._known.update(
+                content[at : at + _RECORD_BYTES] for at in range(0, len(content), _RECORD_BYTES)
+            )
         path = folder / f"rank-{rank:05d}.seen"
         # Unbuffered: a record survives the death of this process.
         self._file: IO[bytes] = path.open("ab", buffering=0)
         self._file.truncate(
-            path.stat().st_size // _BYTES * _BYTES
+            path.stat().st_size // _RECORD_BYTES * _RECORD_BYTES
         )  # A killed run may have left half a record.
 
     def __enter__(self) -> Self:
@@ -46,19 +48,19 @@ class SeenFiles:
 
     def fingerprint(self, path: Path, before: int = 0) -> int:
         """`fingerprint_of_file`; the file is not read if its fingerprint is known to be `before` still."""
-        # Taken before reading: the state of a file that is written to meanwhile is then outdated.
-        state = _state_of_file(path)
-        if before and _hash(before, state) in self._known:
+        # Taken before reading: the status of a file that is written to meanwhile is then outdated.
+        status = _file_status(path)
+        if before and _hash(before, status) in self._known:
             return before
         now = fingerprint_of_file(path)
-        if now and state and (seen := _hash(now, state)) not in self._known:
-            self._known.add(seen)
-            with writing_into(self._folder):
-                self._file.write(seen)
+        if now and status and (record := _hash(now, status)) not in self._known:
+            self._known.add(record)
+            with add_folder_to_errors(self._folder):
+                self._file.write(record)
         return now
 
 
-def _state_of_file(path: Path) -> bytes:
+def _file_status(path: Path) -> bytes:
     """The file's status, which changes whenever it is written to or replaced; empty if there is none."""
     try:
         status = os.stat(path)
@@ -66,9 +68,9 @@ def _state_of_file(path: Path) -> bytes:
         return b""
     # The inode's change time too, because copies and archives preserve the modification time.
     return struct.pack(
-        "<QQqq", status.st_ino & _LARGEST, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        "<QQqq", status.st_ino & _MAX_UINT64, status.st_size, status.st_mtime_ns, status.st_ctime_ns
     )
 
 
-def _hash(fingerprint: int, state: bytes) -> bytes:
-    return blake2b(struct.pack("<I", fingerprint) + state, digest_size=_BYTES).digest()
+def _hash(fingerprint: int, status: bytes) -> bytes:
+    return blake2b(struct.pack("<I", fingerprint) + status, digest_size=_RECORD_BYTES).digest()

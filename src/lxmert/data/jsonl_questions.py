@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from lxmert.data.json_stream import json_lines
-from lxmert.data.jsonl import own_examples, own_identifier
-from lxmert.data.labels import LabelledQuestion, SharedLabels
+from lxmert.data.json_stream import stream_jsonl
+from lxmert.data.jsonl import jsonl_prediction_id, parse_jsonl_record
+from lxmert.data.labels import LabelInterner, LabelledQuestion
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 
 
-def read_own_questions(
+def read_jsonl_questions(
     path: str | Path, *, annotated: bool = True, progress: StartProgress = no_progress
 ) -> list[LabelledQuestion]:
     """Read questions in the file's order.
@@ -27,20 +27,22 @@ def read_own_questions(
         DataError: The file is missing, a line is malformed, about two images or, if annotated, without
             answers or with an empty one, or an id occurs twice; the message names file and line.
     """
-    labels = SharedLabels()
+    labels = LabelInterner()
     questions: dict[str | int, LabelledQuestion] = {}
-    for record in json_lines(path, progress=progress):
-        for own in own_examples(record, labels):
-            identifier = own_identifier(own, path, len(questions) + 1)
+    for record in stream_jsonl(path, progress=progress):
+        for example in parse_jsonl_record(record, labels):
+            identifier = jsonl_prediction_id(example, path, len(questions) + 1)
             if identifier in questions:
                 raise DataError(
                     f"{path}: {record.at('id')} {identifier!r} occurs twice; each question needs its own"
                 )
-            if len(own.images) != 1:
+            if len(example.images) != 1:
                 raise DataError(f"{path}: {record.at('image')} names two images, expected one")
-            if annotated and own.answers is None:
-                raise DataError(f"{path}: {record.place} has neither answer nor answers")
-            if annotated and any(not answer.strip() for answer in own.answers or ()):
-                raise DataError(f"{path}: {record.place} has an empty answer; fill it in, or remove it")
-            questions[identifier] = LabelledQuestion(identifier, own.image, own.sentence, own.answers)
+            if annotated and example.answers is None:
+                raise DataError(f"{path}: {record.location} has neither answer nor answers")
+            if annotated and any(not answer.strip() for answer in example.answers or ()):
+                raise DataError(f"{path}: {record.location} has an empty answer; fill it in, or remove it")
+            questions[identifier] = LabelledQuestion(
+                identifier, example.image, example.sentence, example.answers
+            )
     return list(questions.values())

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lxmert.data.jsonl import OWN_LINES_OF_GQA, is_own_lines
+from lxmert.data.jsonl import NO_JSONL_FOR_GQA, is_jsonl_path
 from lxmert.errors import DataError
 
 # Sample values of the placeholders, to check a name before any file is read.
@@ -107,14 +107,14 @@ class VqaFiles(TaskFiles):
     )
 
     @property
-    def is_own(self) -> bool:
+    def is_jsonl(self) -> bool:
         """True if the questions are the user's own data, see `jsonl`."""
-        return is_own_lines(self.questions)
+        return is_jsonl_path(self.questions)
 
     @property
     def is_labelled(self) -> bool:
         """True if the questions file has scored answers."""
-        return self.is_own or super().is_labelled
+        return self.is_jsonl or super().is_labelled
 
     def questions_path(self, directory: Path, split: str) -> Path:
         """The questions file of a split."""
@@ -152,8 +152,8 @@ class GqaFiles(TaskFiles):
 
     @model_validator(mode="after")
     def _no_own_lines(self) -> Self:
-        if is_own_lines(self.questions):
-            raise ValueError(f"questions is {self.questions}: {OWN_LINES_OF_GQA}")
+        if is_jsonl_path(self.questions):
+            raise ValueError(f"questions is {self.questions}: {NO_JSONL_FOR_GQA}")
         return self
 
     def questions_path(self, directory: Path, split: str) -> Path:

@@ -53,23 +53,23 @@ class PublishedFile:
             ConfigurationError: see `cache_folder`.
         """
         path = cache_folder() / "files" / self.sha256[:16] / self.name
-        if self._is_kept(path):
+        if self._is_cached(path):
             return path
         if os.environ.get(_OFFLINE_VARIABLE, "").upper() in _TRUE:
             raise DownloadError(
                 f"{self.name} is not on this machine yet, and {_OFFLINE_VARIABLE} forbids downloading it; "
                 f"unset that variable once, or put the file from {self.url} at {path}"
             )
-        content = fetch_bytes(_mirrored(self.url), max_bytes=MAX_PUBLISHED_BYTES)
+        content = fetch_bytes(_mirror_url(self.url), max_bytes=MAX_PUBLISHED_BYTES)
         if (digest := _sha256(content)) != self.sha256:
             raise DownloadError(
                 f"{self.url}: its content has the SHA-256 {digest}, expected {self.sha256}; "
                 f"the file has changed or was tampered with, and is not used"
             )
-        _keep(content, path)
+        _store(content, path)
         return path
 
-    def _is_kept(self, path: Path) -> bool:
+    def _is_cached(self, path: Path) -> bool:
         try:
             return path.is_file() and _sha256(path.read_bytes()) == self.sha256
         except OSError as error:
@@ -85,8 +85,8 @@ def cache_folder() -> Path:
     Raises:
         ConfigurationError: it is in a home folder, "~", that the system does not know.
     """
-    own = os.environ.get(CACHE_VARIABLE)
-    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lxmert"
+    override = os.environ.get(CACHE_VARIABLE)
+    folder = Path(override) if override else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lxmert"
     try:
         return folder.expanduser()
     except RuntimeError as error:  # No such user, or one without a home, as in some containers.
@@ -95,12 +95,12 @@ def cache_folder() -> Path:
         ) from error
 
 
-def _mirrored(url: str) -> str:
+def _mirror_url(url: str) -> str:
     mirror = os.environ.get(MIRROR_VARIABLE)
     return url.replace(MIRRORED_SITE, mirror.rstrip("/"), 1) if mirror else url
 
 
-def _keep(content: bytes, path: Path) -> None:
+def _store(content: bytes, path: Path) -> None:
     """Write a file atomically: no other process ever sees half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def keeping_all() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Suspend the cyclic garbage collector, as a context manager or a decorator.
 
     While millions of lasting objects are created, collection takes a third of the time, in pauses of seconds,
@@ -24,7 +24,7 @@ def keeping_all() -> Iterator[None]:
             gc.enable()
 
 
-class Shared:
+class StringInterner:
     """Interns strings: returns the first of equal strings, so that the others can be freed."""
 
     def __init__(self) -> None:
@@ -39,13 +39,13 @@ class Shared:
         """The same, None for None."""
         return None if text is None else self._texts.setdefault(text, text)
 
-    def texts(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """A tuple of shared strings."""
+    def strings(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """A tuple of interned strings."""
         return tuple(map(self, texts))
 
     def tuple(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         """The first tuple equal to this one; worthwhile where many are equal."""
         interned = self._tuples.get(texts)
         if interned is None:
-            interned = self._tuples[texts] = self.texts(texts)
+            interned = self._tuples[texts] = self.strings(texts)
         return interned
