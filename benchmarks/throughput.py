@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
-from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
+from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingDataset
 from lxmert.data.region_source import open_regions
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.training.sampling import DrawSampler, ShuffledSampler

@@ -23,8 +23,8 @@ import numpy as np
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor, TFLxmertForQuestionAnswering, TFLxmertModel
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.joined_stores import open_stores
+from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Subset
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import make_scenes

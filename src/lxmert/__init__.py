@@ -77,7 +77,7 @@ _KERAS_NAMES = frozenset(name for name in __all__ if name.startswith("TF"))
 if find_spec("keras") is None:
     __all__[:] = [name for name in __all__ if name not in _KERAS_NAMES]
 
-_HOMES = {
+_MODULES = {
     "LxmertConfig": "lxmert.configuration",
     "LxmertPredictor": "lxmert.inference.predictor",
     "LxmertProcessor": "lxmert.processing",
@@ -89,12 +89,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name in _KERAS_NAMES:
-        home = "lxmert.model_keras"
+        module = "lxmert.model_keras"
     elif name in __all__:
-        home = _HOMES.get(name, "lxmert.model")
+        module = _MODULES.get(name, "lxmert.model")
     else:
         raise AttributeError(f"module 'lxmert' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value
 

@@ -83,7 +83,7 @@ def best_answers(answers: Sequence[str], scores: Any, top_k: int = 1) -> list[li
     """
     if not is_int_in_range(top_k, 1):
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1")
-    values = _real_numbers(scores).detach().float().cpu()
+    values = _to_real_tensor(scores).detach().float().cpu()
     values = values[None] if values.ndim == 1 else values
     if values.ndim != 2:
         raise TensorError(f"scores have shape {tuple(values.shape)}; expected (batch, answers)")
@@ -109,7 +109,7 @@ def check_finite(scores: torch.Tensor) -> None:
         )
 
 
-def _real_numbers(scores: Any) -> torch.Tensor:
+def _to_real_tensor(scores: Any) -> torch.Tensor:
     try:
         values = torch.as_tensor(scores)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -13,18 +13,20 @@ from typing import Any, NoReturn
 
 EMPTY_BATCH = "the batch is empty: pass at least one text with its image"
 EMPTY_TEXT = "the text has no word piece: pass at least one per row, such as [CLS]"
-NO_OBJECT = "visual_feats has no object: pass at least one per image (visual_attention_mask can hide it)"
-OBJECTS_TWICE = "object_states replace visual_feats and visual_pos: pass object_states without them"
-STATES_LEFT_OUT = (
+NO_OBJECTS = "visual_feats has no object: pass at least one per image (visual_attention_mask can hide it)"
+DUPLICATE_OBJECT_INPUTS = "object_states replace visual_feats and visual_pos: pass object_states without them"
+SKIPPED_OBJECT_STATES = (
     "object_states skip the relationship layers, so their states and maps are missing: pass visual_feats "
     "and visual_pos, or do not request states and maps"
 )
-WORD_STATES_LEFT_OUT = (
+SKIPPED_WORD_STATES = (
     "word_states skip the language layers, so their states and maps are missing: pass input_ids, or do "
     "not request states and maps"
 )
-WORDS_TWICE = "word_states replace input_ids, inputs_embeds and token_type_ids: pass word_states without them"
-EVALUATOR_OF_OFFICIAL_FILES = (
+DUPLICATE_WORD_INPUTS = (
+    "word_states replace input_ids, inputs_embeds and token_type_ids: pass word_states without them"
+)
+EVALUATOR_NEEDS_OFFICIAL_FILES = (
     "--evaluator can only be used with the official files; others are scored by soft labels."
 )
 

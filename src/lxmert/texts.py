@@ -157,7 +157,7 @@ def _check_characters(text: str, which: str) -> None:
     # Python turns invalid bytes of the command line into lone surrogates, which no tokenizer accepts.
     if (start := find_lone_surrogate(text)) is not None:
         raise TextError(
-            f"{which} is not valid Unicode at character {start}: {_shown(text)}; write it in UTF-8"
+            f"{which} is not valid Unicode at character {start}: {_shorten(text)}; write it in UTF-8"
         )
 
 
@@ -172,10 +172,10 @@ def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str
     if any(token != tokenizer.unk_token_id and token not in without_meaning for token in untruncated):
         raise TextError(
             f"{which} has no word that the model knows within max_length={max_length}: "
-            f"{_shown(sentence)}; raise max_length or shorten the text"
+            f"{_shorten(sentence)}; raise max_length or shorten the text"
         )
-    raise TextError(f"{which} has no word that the model knows: {_shown(sentence)}; use plain words")
+    raise TextError(f"{which} has no word that the model knows: {_shorten(sentence)}; use plain words")
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     return textwrap.shorten(repr(text), 60, placeholder="…")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import CommandLine, status_of
-from tests.data.stored import random_regions, write_store
+from tests.data.stores import random_regions, write_store
 
 IMAGES = {f"{number}.jpg": random_regions(number, number + 1) for number in range(3)}
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.data.stored import random_regions, write_store
+from tests.data.stores import random_regions, write_store
 
 PROBE = """
 import sys

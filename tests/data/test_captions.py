@@ -5,7 +5,7 @@ import pytest
 
 from lxmert.data.captions import Caption, read_captions
 from lxmert.errors import DataError
-from tests.data.written import write
+from tests.data.write_files import write
 
 
 def captions(**changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lxmert.data.feature_store import FeatureStore
 from lxmert.data.joined_stores import JoinedStores
 from lxmert.data.region_source import open_regions
 from lxmert.errors import DataError
-from tests.data.stored import DIM, random_regions, write_store
+from tests.data.stores import DIM, random_regions, write_store
 
 COUNTS = (3, 0, 5, 2, 5)
 IMAGES = [random_regions(n, count, labels=n % 2 == 0) for n, count in enumerate(COUNTS)]

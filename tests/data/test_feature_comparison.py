@@ -13,7 +13,7 @@ from lxmert.data.feature_sources import open_source
 from lxmert.data.feature_store import FeatureStore
 from lxmert.errors import DataError
 from lxmert.vision.regions import Regions
-from tests.data.stored import random_regions, write_store
+from tests.data.stores import random_regions, write_store
 
 
 def _regions(boxes: list[list[float]], features: list[list[float]], ids: list[int] | None = None) -> Regions:

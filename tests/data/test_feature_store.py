@@ -21,7 +21,7 @@ from lxmert.data.feature_store.layout import ENTRY_BYTES, Entry
 from lxmert.data.feature_store.summary import summarise
 from lxmert.errors import DataError, RegionsError
 from lxmert.vision.regions import Regions
-from tests.data.stored import DIM, EXTRACTOR, manifest, random_regions, write_store
+from tests.data.stores import DIM, EXTRACTOR, manifest, random_regions, write_store
 
 THREE = {
     "a.jpg": random_regions(1, 5),
@@ -340,8 +340,8 @@ def test_a_manifest_is_written_once_on_file_systems_with_and_without_hard_links(
     if not links:
         monkeypatch.setattr(os, "link", refuse)
     narrow = StoreManifest(1, "float32", EXTRACTOR)
-    assert narrow.write_new(tmp_path)
-    assert not StoreManifest(2, "float32", EXTRACTOR).write_new(tmp_path)
+    assert narrow.write_if_absent(tmp_path)
+    assert not StoreManifest(2, "float32", EXTRACTOR).write_if_absent(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
     assert StoreManifest.read(tmp_path) == narrow
 
@@ -380,8 +380,8 @@ def test_only_a_store_is_opened_and_only_an_empty_folder_becomes_one(tmp_path: P
 
 
 def test_the_first_manifest_stays(tmp_path: Path) -> None:
-    assert manifest("float16").write_new(tmp_path)
-    assert not manifest("float32").write_new(tmp_path)
+    assert manifest("float16").write_if_absent(tmp_path)
+    assert not manifest("float32").write_if_absent(tmp_path)
     assert StoreManifest.read(tmp_path) == manifest("float16")
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 

@@ -13,7 +13,7 @@ import pytest
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, parts, verify_store, writer
 from lxmert.data.feature_store.layout import PartFiles
 from lxmert.errors import DataError
-from tests.data.stored import manifest, random_regions, write_store
+from tests.data.stores import manifest, random_regions, write_store
 
 IMAGES = {f"photo-{number}.jpg": random_regions(number, number % 3) for number in range(4)}
 STEM = "rank-00000-part-00000"
@@ -321,14 +321,14 @@ def test_a_store_can_be_opened_while_it_grows(tmp_path: Path, monkeypatch: pytes
     """An image comes, and is forced to the disk, between any two looks of the reader."""
     monkeypatch.setattr(writer, "SYNC_SECONDS", 0)
     folder = tmp_path / "store"
-    look, read_number = parts._size, PartFiles.synced
+    read_size, read_number = parts._size, PartFiles.synced_count
     with FeatureStoreWriter(folder, manifest()) as growing:
 
         def grow() -> None:
             growing.add(f"photo-{len(growing)}", random_regions(len(growing)))
 
-        def look_and_grow(path: Path) -> int:
-            size = look(path)
+        def measure_and_grow(path: Path) -> int:
+            size = read_size(path)
             grow()
             return size
 
@@ -338,8 +338,8 @@ def test_a_store_can_be_opened_while_it_grows(tmp_path: Path, monkeypatch: pytes
             return number
 
         grow()
-        monkeypatch.setattr(parts, "_size", look_and_grow)
-        monkeypatch.setattr(PartFiles, "synced", read_and_grow)
+        monkeypatch.setattr(parts, "_size", measure_and_grow)
+        monkeypatch.setattr(PartFiles, "synced_count", read_and_grow)
         store = FeatureStore(folder)
         assert store.names[:1] == ("photo-0",)
         assert all(store[name].equals(random_regions(int(name[6:]))) for name in store)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lxmert.data.feature_store import FeatureStore, verify_store
-from tests.data.stored import random_regions, write_store
+from tests.data.stores import random_regions, write_store
 
 IMAGES = {f"photo-{number}.jpg": random_regions(number, 1 + number % 3) for number in range(4)}
 STEM = "rank-00000-part-00000"
@@ -25,7 +25,7 @@ def _is_padding(folder: Path, offset: int) -> bool:
     ends = [0]
     store = FeatureStore(folder)
     for files, _ in store.parts():
-        index = files.file("index").read_bytes()
+        index = files.path("index").read_bytes()
         ends = [int.from_bytes(index[row : row + 8], "little") for row in range(0, len(index), 64)]
         sizes = [int.from_bytes(index[row + 8 : row + 16], "little") for row in range(0, len(index), 64)]
         return not any(start <= offset < start + size for start, size in zip(ends, sizes, strict=True))

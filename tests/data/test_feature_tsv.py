@@ -15,7 +15,7 @@ from lxmert.data.feature_store import FeatureStore, verify_store
 from lxmert.data.feature_store.skipped import SkippedList
 from lxmert.data.feature_tsv import FIELDS, parse_row
 from lxmert.errors import DataError, RegionsError
-from tests.data.stored import DIM, random_regions, write_store
+from tests.data.stores import DIM, random_regions, write_store
 
 DTYPES = {
     "objects_id": np.int64,

@@ -8,7 +8,7 @@ import pytest
 from lxmert.data.gqa import GqaExample, read_gqa
 from lxmert.data.gqa_scene_graphs import GqaChoices, GqaObject, read_gqa_choices, read_scene_graphs
 from lxmert.errors import DataError
-from tests.data.written import write
+from tests.data.write_files import write
 
 
 def record(**changes: Any) -> dict[str, Any]:

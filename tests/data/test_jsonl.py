@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lxmert.data.jsonl import JsonlExample, read_jsonl
 from lxmert.errors import DataError
-from tests.data.written import write_lines
+from tests.data.write_files import write_lines
 
 
 def read_one(tmp_path: Path, **record: Any) -> JsonlExample:

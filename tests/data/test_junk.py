@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lxmert.data.boxes import read_coco_boxes
+from lxmert.data.box_annotations import read_coco_boxes
 from lxmert.data.captions import read_captions
 from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs

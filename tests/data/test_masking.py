@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert.data.masking import ObjectMasking, RandomPurpose, WordMasking, random_numbers
+from lxmert.data.masking import ObjectMasking, RandomStream, WordMasking, random_generator
 from lxmert.errors import ConfigurationError
 from tests.data.binomial import assert_as_often, bounds
 
@@ -27,29 +27,29 @@ def test_the_bounds_of_the_tests_are_those_of_a_binomial() -> None:
 
 def test_random_numbers_are_those_of_philox_with_seed_and_draw_as_its_key() -> None:
     # Written out once: another sequence would change what a resumed run sees.
-    drawn = random_numbers(9595, 2**40 + 7, RandomPurpose.WORDS)
+    drawn = random_generator(9595, 2**40 + 7, RandomStream.WORDS)
     key = 9595 + ((2**40 + 7) << 64)
-    independent = np.random.Generator(np.random.Philox(key=key, counter=RandomPurpose.WORDS << 192))
+    independent = np.random.Generator(np.random.Philox(key=key, counter=RandomStream.WORDS << 192))
     first = drawn.random((3, 2))
     assert np.array_equal(first, independent.random((3, 2)))
     assert first[0].tolist() == pytest.approx([0.8063532554605022, 0.12451818849257523], abs=1e-15)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.sampled_from(RandomPurpose))
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**62), st.sampled_from(RandomStream))
 def test_every_seed_draw_and_purpose_has_numbers_of_its_own(
-    seed: int, draw: int, purpose: RandomPurpose
+    seed: int, draw: int, stream: RandomStream
 ) -> None:
     def first(*arguments: int) -> list[float]:
-        return random_numbers(arguments[0], arguments[1], RandomPurpose(arguments[2])).random(4).tolist()
+        return random_generator(arguments[0], arguments[1], RandomStream(arguments[2])).random(4).tolist()
 
-    mine = first(seed, draw, purpose)
-    assert mine == first(seed, draw, purpose)
-    for other in ((seed + 1, draw, purpose), (seed, draw + 1, purpose), (seed, draw, (purpose + 1) % 4)):
+    mine = first(seed, draw, stream)
+    assert mine == first(seed, draw, stream)
+    for other in ((seed + 1, draw, stream), (seed, draw + 1, stream), (seed, draw, (stream + 1) % 4)):
         assert first(*other) != mine
 
 
 def test_numbers_of_neighbouring_draws_are_not_alike() -> None:
-    drawn = np.array([random_numbers(1, draw, RandomPurpose.PAIR).random(2) for draw in range(4000)])
+    drawn = np.array([random_generator(1, draw, RandomStream.PAIR).random(2) for draw in range(4000)])
     # Correlations of 4,000 independent pairs have a standard deviation of 0.016.
     assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.1
     assert abs(np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]) < 0.1

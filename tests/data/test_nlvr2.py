@@ -6,7 +6,7 @@ import pytest
 
 from lxmert.data.nlvr2 import Nlvr2Example, read_nlvr2
 from lxmert.errors import DataError
-from tests.data.written import write_lines
+from tests.data.write_files import write_lines
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from lxmert.data.answer_table import AnswerTable
 from lxmert.data.feature_exchange import import_tsv
 from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
-from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
+from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingDataset
 from lxmert.data.region_source import RegionSource, open_regions
 from lxmert.tokenization import LxmertTokenizerFast
 

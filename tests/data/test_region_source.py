@@ -15,7 +15,7 @@ from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import DataError
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
-from tests.data.stored import DIM, EXTRACTOR, random_regions, write_store
+from tests.data.stores import DIM, EXTRACTOR, random_regions, write_store
 
 COUNTS = (4, 0, 1, 6, 6, 3, 2)
 IMAGES = {f"image{n}.jpg": random_regions(n, count) for n, count in enumerate(COUNTS)}

@@ -7,7 +7,7 @@ from lxmert.data import region_table
 from lxmert.data.region_table import RegionTable, table_bytes
 from lxmert.errors import DataError
 from lxmert.vision.padding import pad_regions
-from tests.data.stored import random_regions
+from tests.data.stores import random_regions
 
 COUNTS = {"a": 3, "b": 0, "c": 5, "d": 2}
 IMAGES = {name: random_regions(seed, count) for seed, (name, count) in enumerate(COUNTS.items())}

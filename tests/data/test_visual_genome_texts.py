@@ -11,7 +11,7 @@ from lxmert.data.visual_genome_texts import (
     read_region_phrases,
 )
 from lxmert.errors import DataError
-from tests.data.written import write
+from tests.data.write_files import write
 
 
 def region(phrase: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_list import task_named
 from tests.command_line import status_of
-from tests.data.written import write_lines
+from tests.data.write_files import write_lines
 
 ROWS = [
     {"question_id": 1, "img_id": "a", "sent": "What?", "question_type": "what", "answer_type": "other",

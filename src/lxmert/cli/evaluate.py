@@ -19,7 +19,7 @@ from lxmert.cli.task_models import (
     load_task_model,
     note,
 )
-from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
+from lxmert.faults import EVALUATOR_NEEDS_OFFICIAL_FILES
 
 
 def evaluate(
@@ -57,7 +57,7 @@ def evaluate(
                 f"--evaluator can only be used with the task vqa, not with {loaded.task}."
             )
         if evaluator is not None and loaded.files.is_labelled:
-            raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
+            raise typer.BadParameter(EVALUATOR_NEEDS_OFFICIAL_FILES)
         settings: dict[str, Any] = {} if evaluator is None else {"evaluator": evaluator}
         report = evaluate_model(
             loaded.model,

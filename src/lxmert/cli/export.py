@@ -20,7 +20,7 @@ from lxmert.cli.task_models import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from lxmert.data.collation import TaskCollator, TaskDataset
+    from lxmert.data.task_dataset import TaskCollator, TaskDataset
     from lxmert.inference.exporting.parity import Check
     from lxmert.inference.exporting.signature import Batch
     from lxmert.processing import LxmertProcessor
@@ -172,8 +172,8 @@ def _questions(
     loaded: _Loaded, data: Path, split: str | None, limit: int | None, features: Sequence[Path]
 ) -> "Check":
     """Make a check on the questions of a data directory."""
-    from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.joined_stores import open_stores
+    from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.task_examples import Subset
     from lxmert.inference.exporting.parity import Check
     from lxmert.training.evaluation import regions_for

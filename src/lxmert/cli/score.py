@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lxmert.faults import EVALUATOR_OF_OFFICIAL_FILES
+from lxmert.faults import EVALUATOR_NEEDS_OFFICIAL_FILES
 
 app = typer.Typer(
     help="Compute the official metrics of a prediction file for VQA, GQA or NLVR2.", no_args_is_help=True
@@ -77,7 +77,7 @@ def vqa(
     )
     if form == "own":
         if facts.pop("evaluator") != "present":
-            raise typer.BadParameter(EVALUATOR_OF_OFFICIAL_FILES)
+            raise typer.BadParameter(EVALUATOR_NEEDS_OFFICIAL_FILES)
         read, score = read_jsonl_questions, labelled_scores
     with reading_bars(enabled=not as_json) as progress:
         submission = read_submission(form, predictions, progress=progress)

@@ -20,7 +20,7 @@ _COMMA_BETWEEN_DIGITS = re.compile(r"[0-9],[0-9]")
 _PERIOD_NOT_BEFORE_DIGIT = re.compile(r"\.(?![0-9])")
 
 # The evaluator passes `re.UNICODE` (= 32) as the count of `re.sub`: at most 32 periods are removed.
-_MOST_PERIODS_REMOVED = 32
+_MAX_PERIODS_REMOVED = 32
 
 _NUMBER_WORDS = {
     word: str(number)
@@ -84,7 +84,7 @@ def process_punctuation(text: str) -> str:
         if mark in text:
             disappears = all_disappear or f"{mark} " in text or f" {mark}" in text
             result = result.replace(mark, "" if disappears else " ")
-    return _PERIOD_NOT_BEFORE_DIGIT.sub("", result, count=_MOST_PERIODS_REMOVED)
+    return _PERIOD_NOT_BEFORE_DIGIT.sub("", result, count=_MAX_PERIODS_REMOVED)
 
 
 def process_digits_and_articles(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lxmert.data.answer_table import normalise_table_answer
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.masking import RandomPurpose, random_numbers
+from lxmert.data.masking import RandomStream, random_generator
 from lxmert.data.task_examples import IGNORED_LABEL
 
 
@@ -81,5 +81,5 @@ class AnswerTargets:
         if end - start == 1:
             return int(self._ids[start])
         cumulative = self._scores[start:end].cumsum(dtype=np.float64)
-        target = random_numbers(seed, draw, RandomPurpose.ANSWER).random() * cumulative[-1]
+        target = random_generator(seed, draw, RandomStream.ANSWER).random() * cumulative[-1]
         return int(self._ids[start + int(np.searchsorted(cumulative, target, side="right"))])

@@ -138,7 +138,7 @@ class AnswerVocabulary(Sequence[str]):
 
     def coverage(self, examples: Iterable[VqaExample], *, normalise: bool = False) -> AnswerCoverage:
         """Count how many annotated questions this vocabulary can answer."""
-        return self._tally(
+        return self._compute_coverage(
             (
                 (self.soft_scores(example.answers, normalise=normalise), example.multiple_choice_answer)
                 for example in examples
@@ -150,7 +150,7 @@ class AnswerVocabulary(Sequence[str]):
         self, labels: Iterable[Mapping[str, float]], *, normalise: bool = False
     ) -> AnswerCoverage:
         """The same for labels `{answer: score}`; a GQA question's is `{example.answer: 1.0}`."""
-        return self._tally(
+        return self._compute_coverage(
             (
                 (
                     self.merge_scores(label, normalise=normalise),
@@ -161,20 +161,20 @@ class AnswerVocabulary(Sequence[str]):
             self.find if normalise else self.label,
         )
 
-    def _tally(
+    def _compute_coverage(
         self,
-        questions_with_top: Iterable[tuple[Mapping[int, float], str | None]],
-        look_up: Callable[[str], int | None],
+        answers_with_top: Iterable[tuple[Mapping[int, float], str | None]],
+        lookup: Callable[[str], int | None],
     ) -> AnswerCoverage:
         """Coverage from each question's known scores and best answer."""
         questions = answerable = top_known = 0
         best = 0.0
         unknown: Counter[str] = Counter()
-        for scores, top in questions_with_top:
+        for scores, top in answers_with_top:
             questions += 1
             answerable += bool(scores)
             best += max(scores.values(), default=0.0)
-            if top is not None and look_up(top) is not None:
+            if top is not None and lookup(top) is not None:
                 top_known += 1
             elif top is not None:
                 unknown[top] += 1

@@ -77,7 +77,7 @@ class SourceSection(BaseModel):
         return self.name or self._names[self.kind]
 
     @model_validator(mode="after")
-    def _fields_fit_the_kind(self) -> Self:
+    def _check_fields_of_kind(self) -> Self:
         if self.annotations is not None and self.kind != "vqa":
             raise ValueError(f"annotations can only be used with kind vqa, not with {self.kind}")
         if self.question_types is not None and self.annotations is None:
@@ -95,7 +95,7 @@ class SourceSection(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _only_known_placeholders(self) -> Self:
+    def _check_placeholders(self) -> Self:
         of_images = {"image_name", "coco_image_names"}
         for field, value in self.model_dump(exclude={"kind", "name", "split", "question_types"}).items():
             allowed = {"split", "image_id"} if field in of_images else {"split"}

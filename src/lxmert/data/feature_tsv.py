@@ -177,7 +177,7 @@ def format_row(name: str, arrays: StoredArrays) -> bytes:
 
 def _parse_integer(fields: dict[str, bytes], key: str) -> int:
     if not fields[key].isdigit() or len(fields[key]) > _MAX_DIGITS:
-        raise DataError(f"{key} is {_shown(fields[key])}, expected a whole number")
+        raise DataError(f"{key} is {_short_repr(fields[key])}, expected a whole number")
     return int(fields[key])
 
 
@@ -202,5 +202,5 @@ def _decode_array(text: bytes, key: str, dtype: np.dtype, objects: int) -> np.nd
     )
 
 
-def _shown(text: bytes) -> str:
+def _short_repr(text: bytes) -> str:
     return repr(text[:40].decode("utf-8", "replace"))

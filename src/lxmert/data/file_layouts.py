@@ -33,7 +33,7 @@ class FileNames(BaseModel):
     placeholders: ClassVar[Mapping[str, Mapping[str, object]]] = _PLACEHOLDERS
 
     @model_validator(mode="after")
-    def _only_known_placeholders(self) -> Self:
+    def _check_placeholders(self) -> Self:
         for name, template in self.model_dump().items():
             allowed = self.placeholders.get(name, _SPLIT)
             try:
@@ -151,7 +151,7 @@ class GqaFiles(TaskFiles):
     )
 
     @model_validator(mode="after")
-    def _no_own_lines(self) -> Self:
+    def _refuse_jsonl(self) -> Self:
         if is_jsonl_path(self.questions):
             raise ValueError(f"questions is {self.questions}: {NO_JSONL_FOR_GQA}")
         return self

@@ -46,8 +46,8 @@ def stream_json(path: str | Path, *, progress: StartProgress = no_progress) -> I
             the file and the place.
     """
     with _open_with_progress(path, progress) as (file, advance):
-        stream = _JsonReader(file, path, advance)
-        yield from _top_level_elements(stream, is_object=stream.top() == "{")
+        reader = _JsonReader(file, path, advance)
+        yield from _top_level_elements(reader, is_object=reader.first_bracket() == "{")
 
 
 def stream_records(
@@ -59,11 +59,11 @@ def stream_records(
         DataError: As `stream_json`, or another kind of top or element than expected.
     """
     with _open_with_progress(path, progress) as (file, advance):
-        stream = _JsonReader(file, path, advance)
-        if keyed != (stream.top() == "{"):
+        reader = _JsonReader(file, path, advance)
+        if keyed != (reader.first_bracket() == "{"):
             found, expected = ("a list", "an object") if keyed else ("an object", "a list")
             raise DataError(f"{path}: the file is {found}, expected {expected} of records")
-        for place, value in _top_level_elements(stream, is_object=keyed):
+        for place, value in _top_level_elements(reader, is_object=keyed):
             yield JsonRecord(value, path, place)
 
 
@@ -80,23 +80,23 @@ def stream_lists(
     """
     found: set[str] = set()
     with _open_with_progress(path, progress) as (file, advance):
-        stream = _JsonReader(file, path, advance)
-        if stream.top() == "[":
+        reader = _JsonReader(file, path, advance)
+        if reader.first_bracket() == "[":
             raise DataError(f"{path}: the file is a list, expected an object with {', '.join(sorted(lists))}")
-        for key in _keys(stream):
+        for key in _keys(reader):
             if key not in lists:
-                yield key, stream.value()
+                yield key, reader.read_value()
                 continue
             if key in found:
                 raise DataError(f"{path}: {key} occurs twice")
             found.add(key)
-            if stream.peek() != "[":
+            if reader.peek() != "[":
                 # Says what it is instead.
-                JsonRecord({key: stream.value()}, path).get(key, list)
-            for place, value in _elements(stream, key):
+                JsonRecord({key: reader.read_value()}, path).get(key, list)
+            for place, value in _elements(reader, key):
                 yield key, JsonRecord(value, path, place)
-        if stream.peek():
-            stream.fail(
+        if reader.peek():
+            reader.fail(
                 "unexpected content after the end (a file with one object per line must have a name that "
                 "ends in .jsonl)"
             )
@@ -153,31 +153,31 @@ def _open_with_progress(path: str | Path, progress: StartProgress) -> Iterator[t
         raise unreadable_file_error(path, error) from None
 
 
-def _top_level_elements(stream: "_JsonReader", *, is_object: bool) -> Iterator[tuple[str, Any]]:
+def _top_level_elements(reader: "_JsonReader", *, is_object: bool) -> Iterator[tuple[str, Any]]:
     """Everything in the list or object that the file is."""
     if is_object:
-        yield from ((key, stream.value()) for key in _keys(stream))
+        yield from ((key, reader.read_value()) for key in _keys(reader))
     else:
-        yield from _elements(stream, "")
-    stream.expect("")
+        yield from _elements(reader, "")
+    reader.expect("")
 
 
-def _elements(stream: "_JsonReader", name: str) -> Iterator[tuple[str, Any]]:
-    stream.expect("[")
+def _elements(reader: "_JsonReader", name: str) -> Iterator[tuple[str, Any]]:
+    reader.expect("[")
     number = 0
-    while stream.more(first=number == 0, closing="]"):
-        yield f"{name}[{number}]", stream.value()
+    while reader.has_next(is_first=number == 0, closing="]"):
+        yield f"{name}[{number}]", reader.read_value()
         number += 1
 
 
-def _keys(stream: "_JsonReader") -> Iterator[str]:
+def _keys(reader: "_JsonReader") -> Iterator[str]:
     """The keys of an object; whoever takes one must read its value before the next."""
-    stream.expect("{")
+    reader.expect("{")
     first = True
-    while stream.more(first=first, closing="}"):
+    while reader.has_next(is_first=first, closing="}"):
         first = False
-        key = stream.value() if stream.peek() == '"' else stream.fail("expected a key in double quotes")
-        stream.expect(":")
+        key = reader.read_value() if reader.peek() == '"' else reader.fail("expected a key in double quotes")
+        reader.expect(":")
         yield key
 
 
@@ -207,11 +207,11 @@ class _JsonReader:
             if not self._fill():
                 return ""
 
-    def top(self) -> str:
+    def first_bracket(self) -> str:
         """The first character of the file, "[" or "{"."""
         first = self.peek()
         if first not in ("[", "{"):
-            raise DataError(f"{self._path}: contains no JSON list or object{self.here()}")
+            raise DataError(f"{self._path}: contains no JSON list or object{self.position_text()}")
         return first
 
     def expect(self, character: str) -> None:
@@ -220,16 +220,16 @@ class _JsonReader:
             self.fail(f"expected {character!r}" if character else "unexpected content after the end")
         self._position += len(character)
 
-    def more(self, *, first: bool, closing: str) -> bool:
+    def has_next(self, *, is_first: bool, closing: str) -> bool:
         """True: the next element follows. False: the list or object ended here."""
         if self.peek() == closing:
             self._position += 1
             return False
-        if not first:
+        if not is_first:
             self.expect(",")
         return True
 
-    def value(self) -> Any:
+    def read_value(self) -> Any:
         """The next JSON value, parsed again with more characters where the border may have cut it."""
         self.peek()
         while True:
@@ -255,9 +255,9 @@ class _JsonReader:
 
     def fail(self, message: str) -> Any:
         """Raise with the current place."""
-        raise DataError(f"{self._path}: not JSON: {message}{self.here()}")
+        raise DataError(f"{self._path}: not JSON: {message}{self.position_text()}")
 
-    def here(self) -> str:
+    def position_text(self) -> str:
         """The current place, for people."""
         before = self._buffer[: self._position]
         lines = before.count("\n")

@@ -28,8 +28,8 @@ _FIELDS = ("image", "sentence", "sentences", "answer", "answers", "label", "id")
 NO_JSONL_FOR_GQA = "your own questions (.jsonl) belong to the task vqa; use vqa instead of gqa"
 """Error message for such a file given as questions of GQA."""
 
-# VQA asked ten people; answers of another number of people are scored as if there had been ten.
-_PEOPLE = 10
+# VQA asked ten annotators; answers of another number of annotators are scored as if there had been ten.
+_ANNOTATORS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,6 @@ def _answers(record: JsonRecord, labels: LabelInterner) -> Label | None:
     return labels.read(record, "answers")
 
 
-def _score(count: int, people: int) -> float:
-    """The soft score of an answer that `count` of `people` gave."""
-    return annotator_score(max(1, round(_PEOPLE * count / people)))
+def _score(count: int, annotators: int) -> float:
+    """The soft score of an answer that `count` of `annotators` gave."""
+    return annotator_score(max(1, round(_ANNOTATORS * count / annotators)))

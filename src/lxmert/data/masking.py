@@ -18,7 +18,7 @@ from lxmert.data.task_examples import IGNORED_LABEL
 from lxmert.errors import ConfigurationError
 
 
-class RandomPurpose(IntEnum):
+class RandomStream(IntEnum):
     """What random numbers are for; each purpose has its own."""
 
     PAIR = 0
@@ -27,16 +27,16 @@ class RandomPurpose(IntEnum):
     OBJECTS = 3
 
 
-def random_numbers(seed: int, draw: int, purpose: RandomPurpose) -> np.random.Generator:
+def random_generator(seed: int, draw: int, stream: RandomStream) -> np.random.Generator:
     """Random numbers of one example for one purpose; the same arguments always give the same numbers.
 
     Args:
         seed: of the run.
         draw: the draw number, epoch · examples + index: which example, in which epoch.
-        purpose: what they are for.
+        stream: what they are for.
     """
     # Drawing numbers increments the lowest of the counter's four words.
-    counter = np.array([0, 0, 0, purpose], np.uint64)
+    counter = np.array([0, 0, 0, stream], np.uint64)
     return np.random.Generator(np.random.Philox(counter=counter, key=np.array([seed, draw], np.uint64)))
 
 

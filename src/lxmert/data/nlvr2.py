@@ -20,8 +20,8 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.errors import DataError
 
 _LABELS = {"true": True, "false": False}
-_PARTS = 4
-_PAIR = 2
+_IDENTIFIER_PARTS = 4
+_PAIR_PART = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,12 @@ def identifier_and_group(record: JsonRecord) -> tuple[str, str]:
     """
     identifier = record.get("identifier", str)
     parts = identifier.split("-")
-    if len(parts) != _PARTS or not all(parts):
+    if len(parts) != _IDENTIFIER_PARTS or not all(parts):
         raise DataError(
             f"{record.path}: {record.at('identifier')} is {identifier!r}, expected "
             f"<split>-<set>-<pair>-<sentence>"
         )
-    parts[_PAIR] = ""
+    parts[_PAIR_PART] = ""
     return identifier, "-".join(parts)
 
 

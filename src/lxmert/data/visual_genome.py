@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lxmert.data.boxes import NamedBoxes, normalise_words
+from lxmert.data.box_annotations import NamedBoxes, normalise_words
 from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
 from lxmert.data.progress import StartProgress, no_progress

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lxmert.data.boxes import require_annotated_size
+from lxmert.data.box_annotations import check_annotated_size
 from lxmert.data.feature_store import EncodedImage, StoreManifest, encode_image
 from lxmert.data.feature_store.skipped import SkippedImage
 from lxmert.errors import InputError, LxmertError
@@ -94,7 +94,7 @@ def load(job: ImageJob) -> Image.Image | SkippedImage:
     try:
         image = load_image(job.path)
         if job.annotated_hw is not None:
-            require_annotated_size(job.path, (image.height, image.width), job.annotated_hw)
+            check_annotated_size(job.path, (image.height, image.width), job.annotated_hw)
         return image
     except (InputError, OSError, ValueError) as error:
         return SkippedImage(job.name, str(job.path), str(error))

@@ -6,7 +6,7 @@ Shapes: N objects of one image.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lxmert.data.boxes import NameList
+from lxmert.data.box_annotations import NameList
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.regions import Regions
 from lxmert.weights.published import published_detector

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from lxmert.errors import TensorError
-from lxmert.faults import STATES_LEFT_OUT, WORD_STATES_LEFT_OUT
+from lxmert.faults import SKIPPED_OBJECT_STATES, SKIPPED_WORD_STATES
 from lxmert.model.attention import additive_mask
 from lxmert.model.checks import check_inputs, check_objects, check_words
 from lxmert.model.embeddings import LxmertEmbeddings
@@ -155,9 +155,9 @@ class LxmertModel(LxmertPreTrainedModel):
             objects=(visual_feats, visual_pos, visual_attention_mask, object_states),
         )
         if object_states is not None and every_layer:
-            raise TensorError(STATES_LEFT_OUT)
+            raise TensorError(SKIPPED_OBJECT_STATES)
         if word_states is not None and every_layer:
-            raise TensorError(WORD_STATES_LEFT_OUT)
+            raise TensorError(SKIPPED_WORD_STATES)
 
         words = word_states  # (B, W, H)
         if words is None:

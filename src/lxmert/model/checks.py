@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.faults import (
+    DUPLICATE_OBJECT_INPUTS,
+    DUPLICATE_WORD_INPUTS,
     EMPTY_BATCH,
-    NO_OBJECT,
-    OBJECTS_TWICE,
-    WORDS_TWICE,
+    NO_OBJECTS,
     complex_numbers_message,
     id_fault,
     mask_value_message,
@@ -93,7 +93,7 @@ def check_words(
     """
     if word_states is not None:
         if any(tensor is not None for tensor in (input_ids, inputs_embeds, token_type_ids)):
-            raise TensorError(WORDS_TWICE)
+            raise TensorError(DUPLICATE_WORD_INPUTS)
         _check_states(config, (None,), "words", word_states, attention_mask)
         return word_states.shape[0]
     raise_fault(text_input_fault(input_ids is not None, inputs_embeds is not None))
@@ -142,7 +142,7 @@ def check_objects(
     """
     if object_states is not None:
         if visual_feats is not None or visual_pos is not None:
-            raise TensorError(OBJECTS_TWICE)
+            raise TensorError(DUPLICATE_OBJECT_INPUTS)
         _check_states(config, (batch,), "objects", object_states, visual_attention_mask)
         return
     if visual_feats is None:
@@ -154,7 +154,7 @@ def check_objects(
     )
     batch, count = visual_feats.shape[:2]
     if count == 0:
-        raise TensorError(NO_OBJECT)
+        raise TensorError(NO_OBJECTS)
     _check_shape(
         "visual_pos", visual_pos, (batch, count, config.visual_pos_dim), "batch, objects, visual_pos_dim"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
-from lxmert.faults import STATES_LEFT_OUT
+from lxmert.faults import SKIPPED_OBJECT_STATES
 from lxmert.model_keras.attention import hidden_keys
 from lxmert.model_keras.checks import check_inputs, check_objects
 from lxmert.model_keras.embeddings import TFLxmertEmbeddings
@@ -116,7 +116,7 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         return_dict = config.return_dict if return_dict is None else return_dict
         every_layer = output_attentions or output_all_attentions or output_hidden_states
         if object_states is not None and every_layer:
-            raise TensorError(STATES_LEFT_OUT)
+            raise TensorError(SKIPPED_OBJECT_STATES)
 
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds, training=training)  # (B, W, H)
         encoded = self.encoder(

@@ -18,9 +18,9 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.faults import (
+    DUPLICATE_OBJECT_INPUTS,
     EMPTY_BATCH,
-    NO_OBJECT,
-    OBJECTS_TWICE,
+    NO_OBJECTS,
     complex_numbers_message,
     id_fault,
     image_pair_shape_message,
@@ -152,7 +152,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
     given, count, _ = check_shape("visual_feats", features, expected, "batch, objects, visual_feat_dim")
     batch = given if batch is None else batch
     if count == 0:
-        raise TensorError(NO_OBJECT)
+        raise TensorError(NO_OBJECTS)
     expected = (batch, count, config.visual_pos_dim)
     check_shape("visual_pos", positions, expected, "batch, objects, visual_pos_dim")
     if "visual_attention_mask" in arguments:
@@ -166,7 +166,7 @@ def check_objects(config: LxmertConfig, batch: int | None, arguments: Mapping[st
 def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[str, Any]) -> None:
     states, mask = arguments["object_states"], arguments.get("visual_attention_mask")
     if "visual_feats" in arguments or "visual_pos" in arguments:
-        raise TensorError(OBJECTS_TWICE)
+        raise TensorError(DUPLICATE_OBJECT_INPUTS)
     expected: Shape = (batch, None, config.hidden_size)
     batch, count, _ = check_shape("object_states", states, expected, "batch, objects, hidden_size")
     if mask is not None:

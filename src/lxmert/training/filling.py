@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from lxmert.data.collation import TaskDataset, TaskItem
+from lxmert.data.task_dataset import TaskDataset, TaskItem
 from lxmert.training.sampling import ShuffledSampler
 
 _UNLABELLED = -1

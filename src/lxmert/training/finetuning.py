@@ -130,8 +130,8 @@ def _report_unanswerable(recipe: FinetuneRecipe, prepared: PreparedTask, display
     if section is not None and section.source == ANNOTATIONS and section.min_count > 1:
         choices += f", those of at least {section.min_count} training questions (data.answers.min_count)"
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
-        if data.answerable < len(data):
-            counts = f"{len(data) - data.answerable:,} of {len(data):,} {kind} questions"
+        if data.answerable_count < len(data):
+            counts = f"{len(data) - data.answerable_count:,} of {len(data):,} {kind} questions"
             display.print(f"note: {counts} have no answer among {choices}")
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.region_source import RegionSource
+from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples
 from lxmert.devices import resolve_device
@@ -66,11 +66,11 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         )
         for examples in (train_examples, validation_examples)
     )
-    if not train.answerable:
+    if not train.answerable_count:
         raise DataError(
             f"{recipe.data.directory}: none of the {len(train)} training examples has a known answer"
         )
-    facts = _facts(train_examples, train.answerable, answers, model) | origin
+    facts = _facts(train_examples, train.answerable_count, answers, model) | origin
     object_labels = None
     if recipe.optimisation.object_prediction:
         object_labels = train_examples.object_labels(train.regions)
@@ -86,7 +86,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         collate_train=replace(collate, object_labels=object_labels),
         collate_validation=replace(collate, regions=validation.regions),
         score=lambda labels: score_labels(
-            task, labels, validation_examples, answers, validation.answerable, settings=settings
+            task, labels, validation_examples, answers, validation.answerable_count, settings=settings
         ),
         facts=facts,
         fingerprints={

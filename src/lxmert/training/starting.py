@@ -23,7 +23,7 @@ from lxmert.training.answer_head import known_answers, set_answers
 from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.training.tasks import Task
-from lxmert.weights.report import load_reported
+from lxmert.weights.report import load_with_report
 
 
 def start_folder(name: str) -> str:
@@ -132,7 +132,7 @@ def _pretrained(
     task: Task, name: str, answers: AnswerVocabulary, feature_dim: int
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     folder = start_folder(name)
-    model, report = load_reported(task.model_class, folder, dtype=torch.float32)
+    model, report = load_with_report(task.model_class, folder, dtype=torch.float32)
     # A pre-trained model may lack the head of a task, which fine-tuning trains.
     initialised = (*report.missing, *report.reshaped)
     if any(not part.startswith(task.head) for part in initialised):

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Protocol
 from transformers import PreTrainedModel
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.collation import TaskDataset
 from lxmert.data.file_layouts import TaskFiles
+from lxmert.data.task_dataset import TaskDataset
 from lxmert.data.task_examples import Purpose, Subset
 from lxmert.data.task_split import SplitExamples, SplitReader, TaskSplit
 from lxmert.errors import ConfigurationError

@@ -33,7 +33,7 @@ from lxmert.vision.foreign_models import (
 from lxmert.vision.normalisation import Normalisation, published_normalisation
 from lxmert.weights.fingerprint import check_weights_hash, hash_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
-from lxmert.weights.report import BATCH_COUNTER, load_reported
+from lxmert.weights.report import BATCH_COUNTER, load_with_report
 
 DEFAULT_SIDE_PX = 224
 
@@ -212,7 +212,7 @@ def _load_model(name: str, place: str) -> nn.Module:
         )
     model: nn.Module
     with one_line_loading(name, "vision model"):
-        model, report = load_reported(kind, place, config=config)
+        model, report = load_with_report(kind, place, config=config)
     for gap in (*report.missing, *report.reshaped):
         if (pooler := _pooler_of(gap)) is not None:
             model.set_submodule(pooler, nn.Identity())

@@ -21,7 +21,7 @@ from lxmert.weights.names import canonical_original_name
 from lxmert.weights.report import LoadReport
 from lxmert.weights.shapes import shapes_of
 
-_MATCHING = "cls.seq_relationship."
+_MATCHING_HEAD = "cls.seq_relationship."
 _TIED_DECODER = "cls.predictions.decoder."
 _LAYER = re.compile(r"lxmert\.encoder\.layer\.(\d+)\.")
 # A buffer of position numbers, saved by older versions of transformers.
@@ -82,7 +82,7 @@ def _to_lxmert_names(tensors: Mapping[str, Tensor], layers: int) -> dict[str, Te
         layer = _LAYER.match(key)
         if key == _POSITION_IDS or (layer and int(layer[1]) >= layers):
             continue
-        if key.startswith(_MATCHING):
+        if key.startswith(_MATCHING_HEAD):
             tensor = torch.flip(tensor, dims=(0,))
         # The decoder's matrix is the word embedding, its bias an alias of the head's own.
         if not key.startswith(_TIED_DECODER):

@@ -28,7 +28,7 @@ _SAFETENSORS_PATTERN = "model*.safetensors"
 _PYTORCH_PATTERN = "pytorch_model*.bin"
 _TENSORFLOW_FILE = "tf_model.h5"
 _PROCESSOR_FILE = "processor_config.json"
-_MARKERS = ("config.json", "config.yaml")
+_CONFIG_FILES = ("config.json", "config.yaml")
 """Files of which every folder of a model or detector holds one."""
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
 """In the name of a file with a part of the weights: how many such files there are."""
@@ -115,9 +115,9 @@ def _cached_folder(request: _Request) -> Path | None:
     """The cached copy of a repository out of reach; None if it lacks files."""
     from huggingface_hub import try_to_load_from_cache
 
-    for marker in _MARKERS if request.weights else (*_MARKERS, _PROCESSOR_FILE):
+    for config_file in _CONFIG_FILES if request.weights else (*_CONFIG_FILES, _PROCESSOR_FILE):
         path = try_to_load_from_cache(
-            request.name, request.prefix + marker, **request.select_options("revision", "cache_dir")
+            request.name, request.prefix + config_file, **request.select_options("revision", "cache_dir")
         )
         if isinstance(path, str) and (not request.weights or _has_weights(Path(path).parent)):
             return Path(path).parent
@@ -144,14 +144,14 @@ def _unavailable_error(request: _Request, error: Exception) -> WeightsError:
 def _check_has_model(request: _Request, files: Collection[str]) -> None:
     """Refuse a repository, or a folder of it, that is empty or lacks a model whose weights are requested."""
     is_empty = not any(file.startswith(request.prefix) for file in files)
-    has_model = any(request.prefix + marker in files for marker in _MARKERS)
+    has_model = any(request.prefix + config_file in files for config_file in _CONFIG_FILES)
     if has_model or not (is_empty or request.weights):
         return
-    others = ", ".join(file for file in files if file.rpartition("/")[2] in _MARKERS)
+    others = ", ".join(file for file in files if file.rpartition("/")[2] in _CONFIG_FILES)
     advice = f" (found {others}: download that folder, and use its path)" if others else "; check the name"
     raise WeightsError(
-        f"{request.name} on the hub has no {request.prefix}{_MARKERS[0]}, so it is neither a model nor a "
-        f"detector{advice}"
+        f"{request.name} on the hub has no {request.prefix}{_CONFIG_FILES[0]}, so it is neither a model nor "
+        f"a detector{advice}"
     )
 
 

@@ -137,10 +137,10 @@ def load_report(model_class: type[Any], name_or_folder: str | Path, **kwargs: An
     Raises:
         WeightsError: there is no checkpoint, or it cannot be read.
     """
-    return load_reported(model_class, name_or_folder, **kwargs)[1]
+    return load_with_report(model_class, name_or_folder, **kwargs)[1]
 
 
-def load_reported(
+def load_with_report(
     model_class: type[ModelT], name_or_folder: str | Path, **kwargs: Any
 ) -> tuple[ModelT, LoadReport]:
     """Like `load_report`, with the model, gaps or not; the caller decides which gaps are allowed."""
@@ -195,7 +195,7 @@ def load_complete(
         WeightsError: there is no checkpoint, or it cannot be read.
         IncompleteWeightsError: the checkpoint leaves part of the model at random values.
     """
-    model, report = load_reported(model_class, name_or_folder, **kwargs)
+    model, report = load_with_report(model_class, name_or_folder, **kwargs)
     report.require_complete()
     return model, report
 

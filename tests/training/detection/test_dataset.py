@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lxmert.data.boxes import AnnotatedImage
+from lxmert.data.box_annotations import AnnotatedImage
 from lxmert.errors import DataError, ImageError
 from lxmert.training.detection.augmentation import draw_variation, mirror
 from lxmert.training.detection.collation import NO_BOX, collate

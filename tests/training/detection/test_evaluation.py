@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lxmert.data.boxes import AnnotatedImage
+from lxmert.data.box_annotations import AnnotatedImage
 from lxmert.training.detection.evaluation import score_detector
 from tests.vision.faster_rcnn.random_detectors import random_detector
 

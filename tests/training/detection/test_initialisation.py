@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lxmert.data.boxes import BoxVocabulary, NameList
+from lxmert.data.box_annotations import BoxVocabulary, NameList
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.training.detection.initialisation import make_detector
 from lxmert.training.detection.model import DetectorInTraining

@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from lxmert import LxmertForQuestionAnswering, LxmertProcessor
-from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
+from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Purpose
 from lxmert.inference import bulk_examples
 from lxmert.inference.bulk_journal import AnswerJournal

@@ -192,14 +192,14 @@ class PartFiles(NamedTuple):
     rank: int
     part: int
 
-    def file(self, kind: str) -> Path:
+    def path(self, kind: str) -> Path:
         """Path of its "data", "names", "index" or "synced" file."""
         return self.folder / f"rank-{self.rank:05d}-part-{self.part:05d}.{kind}"
 
-    def synced(self) -> int:
+    def synced_count(self) -> int:
         """How many images are known to be on the disk; 0 if unknown."""
         try:
-            return int(self.file("synced").read_text(encoding="ascii"))
+            return int(self.path("synced").read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0
 

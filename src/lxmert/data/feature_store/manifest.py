@@ -94,7 +94,7 @@ class StoreManifest:
         except DataError as error:
             raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
 
-    def write_new(self, folder: Path) -> bool:
+    def write_if_absent(self, folder: Path) -> bool:
         """Write the manifest unless there is one; returns whether it was written.
 
         The file appears complete or not at all, and only once, however many processes try.

@@ -80,20 +80,20 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
         DataError: a file is missing, or shorter than what was once on the disk, as after an incomplete copy.
     """
     # In this order, the reverse of a writer's: what it adds meanwhile is beyond what is looked for.
-    synced = files.synced()
-    sizes = {kind: _size(files.file(kind)) for kind in ("index", "data", "names")}
+    synced = files.synced_count()
+    sizes = {kind: _size(files.path(kind)) for kind in ("index", "data", "names")}
     _refuse_missing(files, sizes)
     entries = sizes["index"] // ENTRY_BYTES
     if synced > entries:
         raise DataError(
-            f"{files.file('index')}: has {entries} images, but {synced} were written; get the file again, "
-            f"or delete {files.file('synced').name} to use the images that are there"
+            f"{files.path('index')}: has {entries} images, but {synced} were written; get the file again, "
+            f"or delete {files.path('synced').name} to use the images that are there"
         )
-    index = map_file(files.file("index"), entries * ENTRY_BYTES)
+    index = map_file(files.path("index"), entries * ENTRY_BYTES)
     extent = _synced_extent(files, index, synced, sizes) if synced else Extent()
     if synced == entries:
         return extent
-    data, names = (map_file(files.file(kind), sizes[kind]) for kind in ("data", "names"))
+    data, names = (map_file(files.path(kind), sizes[kind]) for kind in ("data", "names"))
     for row in range(synced, entries):
         entry = Entry.unpack(index, row)
         if not is_entry_intact(index, row) or image_faults(entry, extent, data, names, manifest):
@@ -104,9 +104,9 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
 
 def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
     """A writer makes all files of a part before it writes to one; killed meanwhile it leaves empty ones."""
-    missing = [kind for kind in sizes if not files.file(kind).exists()]
+    missing = [kind for kind in sizes if not files.path(kind).exists()]
     if missing and (any(sizes.values()) or len(missing) == len(sizes)):
-        raise DataError(f"{files.file(missing[0])}: no such file; the copy is incomplete, get it again")
+        raise DataError(f"{files.path(missing[0])}: no such file; the copy is incomplete, get it again")
 
 
 def _synced_extent(files: PartFiles, index: memoryview, synced: int, sizes: Mapping[str, int]) -> Extent:
@@ -114,11 +114,11 @@ def _synced_extent(files: PartFiles, index: memoryview, synced: int, sizes: Mapp
     row = synced - 1
     last = Entry.unpack(index, row)
     if not is_entry_intact(index, row):
-        raise DataError(f"{files.file('index')}: the entry of image {row} is damaged; get the file again")
+        raise DataError(f"{files.path('index')}: the entry of image {row} is damaged; get the file again")
     extent = Extent.before_entry(last, row).after(last)
     if extent.data_end > sizes["data"] or extent.names_end > sizes["names"]:
         raise DataError(
-            f"{files.file('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
+            f"{files.path('data')}: {sizes['data']:,} of the {extent.data_end:,} bytes written (names: "
             f"{sizes['names']:,} of {extent.names_end:,}); the copy is incomplete, get it again"
         )
     return extent
@@ -165,7 +165,7 @@ def check_entry_offsets(index: memoryview, extent: Extent, files: PartFiles, man
     wrong = (ends > extent.data_end) | (entries["height"] == 0) | (entries["width"] == 0)
     if wrong.any():
         raise DataError(
-            f"{files.file('index')}: the entry of image {int(wrong.argmax())} is damaged; get the file "
+            f"{files.path('index')}: the entry of image {int(wrong.argmax())} is damaged; get the file "
             "again, or run `lxmert features verify` for details"
         )
 
@@ -174,7 +174,7 @@ def truncate_part(files: PartFiles, extent: Extent) -> int:
     """Cut off what follows the complete images; returns its number of bytes."""
     surplus = 0
     for kind, size in extent.sizes.items():
-        path = files.file(kind)
+        path = files.path(kind)
         if (there := _size(path)) > size:
             surplus += there - size
             os.truncate(path, size)

@@ -256,15 +256,15 @@ class _MappedPart:
 
     @cached_property
     def data(self) -> memoryview:
-        return map_file(self._files.file("data"), self._extent.data_end)
+        return map_file(self._files.path("data"), self._extent.data_end)
 
     @cached_property
     def names(self) -> memoryview:
-        return map_file(self._files.file("names"), self._extent.names_end)
+        return map_file(self._files.path("names"), self._extent.names_end)
 
     @cached_property
     def index(self) -> memoryview:
-        index = map_file(self._files.file("index"), self._extent.images * ENTRY_BYTES)
+        index = map_file(self._files.path("index"), self._extent.images * ENTRY_BYTES)
         check_entry_offsets(index, self._extent, self._files, self._manifest)
         return index
 

@@ -134,10 +134,10 @@ class _Statistics:
 
 
 def _verify_part(files: PartFiles, extent: Extent, statistics: _Statistics, advance: Advance) -> None:
-    index, names, data = (map_file(files.file(kind), size) for kind, size in extent.sizes.items())
+    index, names, data = (map_file(files.path(kind), size) for kind, size in extent.sizes.items())
     reached = Extent()  # By the images before this one.
     for row in range(extent.images):
-        place = f"{files.file('index').name}, image {row}"
+        place = f"{files.path('index').name}, image {row}"
         advance(1)
         if not is_entry_intact(index, row):
             statistics.report.faults.append(f"{place}: the checksum of its index entry is wrong")
@@ -157,5 +157,5 @@ def _verify_part(files: PartFiles, extent: Extent, statistics: _Statistics, adva
 
 
 def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
-    there = ((files.file(kind), size) for kind, size in extent.sizes.items())
+    there = ((files.path(kind), size) for kind, size in extent.sizes.items())
     return sum(path.stat().st_size - size for path, size in there if path.exists())

@@ -167,7 +167,7 @@ class FeatureStoreWriter:
     def _open_part(self, number: int, extent: Extent) -> None:
         part = PartFiles(self.path, self.rank, number)
         with ExitStack() as opened:  # If one cannot be opened, the previous part stays open.
-            files = {kind: opened.enter_context(_open(part.file(kind))) for kind in _KINDS}
+            files = {kind: opened.enter_context(_open(part.path(kind))) for kind in _KINDS}
             opened.pop_all()
         self._close_files()
         self._files, self._part, self._extent = files, part, extent
@@ -175,7 +175,7 @@ class FeatureStoreWriter:
         self._sync()
 
     def _sync(self) -> None:
-        path = self._part.file("synced")
+        path = self._part.path("synced")
         partial = path.with_suffix(".synced-partial")
         with add_folder_to_errors(self.path):
             for kind in _KINDS:  # In this order, so that the numbers of every synced entry are synced.
@@ -207,7 +207,7 @@ def _open_folder(folder: Path, manifest: StoreManifest) -> tuple[StoreManifest, 
                 f"{folder}: contains {min(foreign)!r} and is not a feature store; choose a new or empty "
                 "folder"
             )
-        if manifest.write_new(folder):
+        if manifest.write_if_absent(folder):
             return manifest, True
     existing = StoreManifest.read(folder)
     if faults := existing.differences(manifest):

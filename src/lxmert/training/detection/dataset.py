@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from lxmert.data.boxes import AnnotatedImage, require_annotated_size
+from lxmert.data.box_annotations import AnnotatedImage, check_annotated_size
 from lxmert.training.detection.augmentation import draw_variation, mirror
 from lxmert.training.detection.collation import DetectionExample
 from lxmert.training.detection.losses import NO_ATTRIBUTE
@@ -104,7 +104,7 @@ def load_annotated(annotated: AnnotatedImage) -> Image.Image:
         DataError: its size is not that in its annotations, so that its boxes would be misplaced.
     """
     image = load_image(annotated.path)
-    require_annotated_size(annotated.path, (image.height, image.width), annotated.size_hw)
+    check_annotated_size(annotated.path, (image.height, image.width), annotated.size_hw)
     return image
 
 

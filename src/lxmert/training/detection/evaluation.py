@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lxmert.data.boxes import AnnotatedImage
+from lxmert.data.box_annotations import AnnotatedImage
 from lxmert.training.detection.dataset import load_annotated
 from lxmert.training.metrics.detection import DetectionReport, ScoredBoxes, TrueBoxes, score_detections
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig

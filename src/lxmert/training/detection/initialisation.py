@@ -2,7 +2,7 @@
 
 import torch
 
-from lxmert.data.boxes import BoxVocabulary
+from lxmert.data.box_annotations import BoxVocabulary
 from lxmert.errors import ConfigurationError
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectorRecipe

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lxmert.data.boxes import AttributeNaming
+from lxmert.data.box_annotations import AttributeNaming
 from lxmert.data.file_layouts import CocoBoxFiles, VisualGenomeFiles
 from lxmert.training.recipe_base import Recipe, Section
 from lxmert.training.recipe_sections import LoopSection, SavingSection, Schedule

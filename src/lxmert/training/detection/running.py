@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import set_seed
 
-from lxmert.data.boxes import BoxVocabulary
+from lxmert.data.box_annotations import BoxVocabulary
 from lxmert.errors import ConfigurationError
 from lxmert.training.arguments import training_arguments
 from lxmert.training.detection.evaluation import figures, score_detector

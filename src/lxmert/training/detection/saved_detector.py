@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lxmert.data.boxes import BoxVocabulary, NameList
+from lxmert.data.box_annotations import BoxVocabulary, NameList
 from lxmert.data.file_layouts import check_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.devices import resolve_device

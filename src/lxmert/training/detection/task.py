@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lxmert.data.boxes import (
+from lxmert.data.box_annotations import (
     AnnotatedImage,
     BoxVocabulary,
     NamedBoxes,

@@ -15,7 +15,7 @@ from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainModelSection
 from lxmert.training.starting import start_folder, tokenizer_for
 from lxmert.weights.bert import bert_folder, load_bert
-from lxmert.weights.report import load_reported
+from lxmert.weights.report import load_with_report
 
 # The parts that may be initialised anew, because the model was trained on other tasks before.
 _HEADS = ("cls.", "obj_predict_head.", "answer_head.", "place_predict_head.")
@@ -107,7 +107,7 @@ def _pretrained(
         )
     # Its heads are kept, even those of tasks that are not learned now.
     config.update({field: value for field, value in required.items() if value is not False})
-    model, report = load_reported(
+    model, report = load_with_report(
         LxmertInPreTraining, folder, config=config, predicts_places=weights["places"] > 0, dtype=torch.float32
     )
     initialised = (*report.missing, *report.reshaped)

@@ -9,7 +9,7 @@ from lxmert.data.corpus import Corpus, read_corpus
 from lxmert.data.interning import gc_disabled
 from lxmert.data.joined_stores import RegionStore, open_stores
 from lxmert.data.masking import ObjectMasking, WordMasking
-from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset
+from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingDataset
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.data.region_source import open_regions
@@ -216,7 +216,7 @@ def _datasets(
         )
         for corpus in (corpora.train, corpora.validation)
     )
-    if answers is not None and not train.questions:
+    if answers is not None and not train.question_count:
         raise DataError(
             "no training sentence is a question with an answer of the list; set tasks.qa to 0, or add "
             "questions or answers"
@@ -249,7 +249,7 @@ def _facts(
     return {
         "train_sentences": len(train),
         "train_images": len(corpora.train.image_names),
-        "train_questions_with_known_answer": train.questions,
+        "train_questions_with_known_answer": train.question_count,
         "validation_sentences": len(validation),
         "validation_images": len(corpora.validation.image_names),
         "train": corpora.train.report.to_dict(),

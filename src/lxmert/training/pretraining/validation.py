@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lxmert.data.pretraining_batches import PretrainingDataset
+from lxmert.data.pretraining_dataset import PretrainingDataset
 from lxmert.training.sampling import batches_by_length
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lxmert.data.boxes import (
+from lxmert.data.box_annotations import (
     BoxVocabulary,
     NamedBoxes,
     NameList,

@@ -226,7 +226,7 @@ def encode_names(
     return annotated
 
 
-def require_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:
+def check_annotated_size(path: Path, size_hw: tuple[int, int], annotated_hw: tuple[int, int]) -> None:
     """Refuse an image of another size than its annotations are for.
 
     Args:

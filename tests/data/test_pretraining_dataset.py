@@ -15,12 +15,12 @@ from lxmert.data.feature_store import FeatureStore
 from lxmert.data.image_text import ImageText
 from lxmert.data.masking import ObjectMasking, WordMasking
 from lxmert.data.object_labels import ObjectLabels
-from lxmert.data.pretraining_batches import PretrainingCollator, PretrainingDataset, PretrainingSettings
+from lxmert.data.pretraining_dataset import PretrainingCollator, PretrainingDataset, PretrainingSettings
 from lxmert.data.region_source import RegionSource, open_regions
 from lxmert.errors import DataError
 from lxmert.tokenization import LxmertTokenizerFast
 from tests.data.binomial import assert_as_often
-from tests.data.stored import random_regions, write_store
+from tests.data.stores import random_regions, write_store
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
@@ -220,7 +220,7 @@ class TestAnswers:
     def test_captions_unknown_answers_and_other_images_have_none(self, regions: RegionSource) -> None:
         data = dataset(regions, mismatch_probability=0.0)
         assert [data[draw].answer for draw in (0, 2, 3, 4)] == [-100, 2, -100, -100]
-        assert data.questions == 2 * (IMAGES + 3)
+        assert data.question_count == 2 * (IMAGES + 3)
         assert data.answer_scores(0) == data.answer_scores(3) == {}
         mixed = dataset(regions)
         items = [mixed[draw] for draw in range(200)]
@@ -230,7 +230,7 @@ class TestAnswers:
     def test_without_a_vocabulary_nothing_is_asked(self, regions: RegionSource) -> None:
         data = PretrainingDataset(sentences(2), TOKENIZER, 11, regions)
         assert "ans" not in collate(data, [0, 1, 2])
-        assert data.questions == 0
+        assert data.question_count == 0
 
 
 class TestWords:

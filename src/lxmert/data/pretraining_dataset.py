@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.data.answer_targets import AnswerTargets
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.image_text import ImageText
-from lxmert.data.masking import RandomPurpose, random_numbers
+from lxmert.data.masking import RandomStream, random_generator
 from lxmert.data.pretraining_settings import PretrainingSettings
 from lxmert.data.progress import StartProgress, iterate_with_progress, no_progress
 from lxmert.data.region_source import ObjectLabelSource, RegionSource
@@ -109,7 +109,7 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         return self._tokens.lengths
 
     @property
-    def questions(self) -> int:
+    def question_count(self) -> int:
         """Number of sentences with an answer in the vocabulary."""
         return self._answers.answered_count
 
@@ -133,11 +133,11 @@ class PretrainingDataset(Dataset[PretrainingItem]):
         """The example of another image whose sentence replaces this one's, or None."""
         if not self.settings.mismatch_probability:
             return None
-        numbers = random_numbers(self.settings.seed, draw, RandomPurpose.PAIR)
-        if numbers.random() >= self.settings.mismatch_probability:
+        generator = random_generator(self.settings.seed, draw, RandomStream.PAIR)
+        if generator.random() >= self.settings.mismatch_probability:
             return None
         while True:
-            other = int(numbers.random() * len(self))
+            other = int(generator.random() * len(self))
             if self.rows[other] != self.rows[index]:
                 return other
 
@@ -204,7 +204,7 @@ class PretrainingCollator:
         batch = {}
         if masking is not None:
             lengths = [len(token_ids) for token_ids in sentences]
-            numbers = self._numbers(items, RandomPurpose.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
+            numbers = self._numbers(items, RandomStream.WORDS, (ids.shape[1], _NUMBERS_PER_WORD), lengths)
             # The first and the last token are special.
             maskable = np.zeros(ids.shape, bool)
             maskable[:, 1:-1] = attention_mask[:, 2:] != 0
@@ -227,7 +227,7 @@ class PretrainingCollator:
         if self._settings.objects is not None:
             counts = is_object.sum(axis=1).tolist()
             shape = (is_object.shape[1], _NUMBERS_PER_OBJECT)
-            numbers = self._numbers(items, RandomPurpose.OBJECTS, shape, counts)
+            numbers = self._numbers(items, RandomStream.OBJECTS, shape, counts)
             chosen, blank, random = self._settings.objects.choose(is_object, numbers)
             shown_features = shown_features.clone()
             shown_features[torch.from_numpy(blank)] = 0.0
@@ -259,15 +259,15 @@ class PretrainingCollator:
     def _numbers(
         self,
         items: Sequence[PretrainingItem],
-        purpose: RandomPurpose,
+        stream: RandomStream,
         shape: tuple[int, int],
         used: Sequence[int],
     ) -> np.ndarray:
         """Random numbers (B, *shape), drawn for used rows only, so that padding changes nothing."""
         numbers: np.ndarray = np.ones((len(items), *shape))
         for row, (item, count) in enumerate(zip(items, used, strict=True)):
-            random = random_numbers(self._settings.seed, item.draw, purpose)
-            numbers[row, :count] = random.random((count, shape[1]))
+            generator = random_generator(self._settings.seed, item.draw, stream)
+            numbers[row, :count] = generator.random((count, shape[1]))
         return numbers
 
 

@@ -90,7 +90,7 @@ class TaskDataset(Dataset[TaskItem]):
         return self.tokens.lengths
 
     @property
-    def answerable(self) -> int:
+    def answerable_count(self) -> int:
         """Number of examples with at least one answer in the vocabulary."""
         return sum(bool(target.scores) for target in self.targets)
 

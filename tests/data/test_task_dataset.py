@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lxmert.data.answers import AnswerVocabulary
-from lxmert.data.collation import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.file_layouts import VqaFiles
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.region_table import RegionTable
+from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import IGNORED_LABEL, Target, TaskExample
 from lxmert.data.token_table import TokenTable
 from lxmert.data.vqa import VqaExample
@@ -153,7 +153,7 @@ def test_soft_targets_hold_all_scores(dataset: TaskDataset) -> None:
     batch = collator(dataset, TargetKind.SOFT)([dataset[row] for row in range(4)])
     expected = torch.tensor([[1.0, 0.6, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.6]])
     assert torch.equal(batch["labels"], expected)
-    assert (dataset.answerable, len(dataset)) == (3, 4)
+    assert (dataset.answerable_count, len(dataset)) == (3, 4)
 
 
 def test_batch_holds_nothing_but_model_inputs_and_labels(dataset: TaskDataset) -> None:
