@@ -89,7 +89,7 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[0].split()).rstrip(".: ")
 
 
-_HARMLESS = "\u00a0\u202f\u3000\u200c\u200d"
+_ALLOWED_NON_PRINTABLE = "\u00a0\u202f\u3000\u200c\u200d"
 """Spaces and (non-)joiners that are not printable, but belong to French, Japanese, Persian and emoji."""
 
 
@@ -97,4 +97,6 @@ def one_line(text: str) -> str:
     """Escape line ends and control characters, so that a text prints as one line of a terminal."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in _HARMLESS else repr(char)[1:-1] for char in text)
+    return "".join(
+        char if char.isprintable() or char in _ALLOWED_NON_PRINTABLE else repr(char)[1:-1] for char in text
+    )

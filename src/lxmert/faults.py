@@ -89,12 +89,12 @@ def raise_unknown_arguments(model: str, unknown: Mapping[str, Any], known: Itera
     names = [name for name in known if name not in ("self", "unknown")]
     hints = []
     for name in unknown:
-        near = (
+        closest = (
             [_RENAMED_ARGUMENTS[name]]
             if _RENAMED_ARGUMENTS.get(name) in names
             else difflib.get_close_matches(name, names, 1, 0.0)
         )
-        hints.append(f"{name!r} (nearest known: {near[0]!r})" if near else repr(name))
+        hints.append(f"{name!r} (nearest known: {closest[0]!r})" if closest else repr(name))
     raise TypeError(f"{model} got unknown argument(s) {', '.join(hints)}")
 
 

@@ -148,9 +148,11 @@ def wordpiece_prefix(tokenizer: Any) -> str:
 def _is_unknown(tokenizer: Any, word: str) -> bool:
     pieces, prefix = tokenizer.tokenize(word), wordpiece_prefix(tokenizer)
     first, *others = pieces or [""]
-    letter = len(prefix) + 1
-    spelled = len(first) == 1 and all(piece.startswith(prefix) and len(piece) == letter for piece in others)
-    return tokenizer.unk_token in pieces or (bool(others) and spelled)
+    letter_length = len(prefix) + 1
+    is_spelled_out = len(first) == 1 and all(
+        piece.startswith(prefix) and len(piece) == letter_length for piece in others
+    )
+    return tokenizer.unk_token in pieces or (bool(others) and is_spelled_out)
 
 
 def _check_characters(text: str, which: str) -> None:
@@ -162,14 +164,14 @@ def _check_characters(text: str, which: str) -> None:
 
 
 def _check_words(tokenizer: Any, sentence: str, token_ids: list[int], which: str, max_length: int) -> None:
-    without_meaning = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
-    words = [token for token in token_ids if token not in without_meaning]
+    special_ids = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+    words = [token for token in token_ids if token not in special_ids]
     if any(token != tokenizer.unk_token_id for token in words):
         return
     # Known words may have been truncated away: encode once more without truncation to tell the two apart.
     with TOKENIZER_LOCK:
         untruncated = tokenizer(sentence, add_special_tokens=False)["input_ids"]
-    if any(token != tokenizer.unk_token_id and token not in without_meaning for token in untruncated):
+    if any(token != tokenizer.unk_token_id and token not in special_ids for token in untruncated):
         raise TextError(
             f"{which} has no word that the model knows within max_length={max_length}: "
             f"{_shorten(sentence)}; raise max_length or shorten the text"

@@ -158,10 +158,10 @@ def _coco_to_named_boxes(
 ) -> NamedBoxes:
     boxes = clip(image.boxes_xyxy_px, image.size_hw)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    kept = (inside & ~image.is_crowd).nonzero()[:, 0].tolist()
-    objects = tuple(image.category_names[index].strip().lower() for index in kept)
+    valid_rows = (inside & ~image.is_crowd).nonzero()[:, 0].tolist()
+    objects = tuple(image.category_names[index].strip().lower() for index in valid_rows)
     if "" in objects:
-        number = int(image.category_ids[kept[objects.index("")]])
+        number = int(image.category_ids[valid_rows[objects.index("")]])
         raise DataError(
             f"{path}: image {image.image_id} has an object of category {number}, which has no name"
         )
@@ -169,9 +169,9 @@ def _coco_to_named_boxes(
         image.image_id,
         image.file_name,
         image.size_hw,
-        boxes[kept],
+        boxes[valid_rows],
         objects,
-        tuple(_attribute_names(image.attributes[index], naming, keys) for index in kept),
+        tuple(_attribute_names(image.attributes[index], naming, keys) for index in valid_rows),
     )
 
 
@@ -212,15 +212,15 @@ def encode_names(
     object_ids, attribute_ids = vocabulary.objects.ids, vocabulary.attributes.ids
     annotated = []
     for image in images:
-        kept = [index for index, name in enumerate(image.objects) if name in object_ids]
+        known_rows = [index for index, name in enumerate(image.objects) if name in object_ids]
         annotated.append(
             AnnotatedImage(
                 image.image_id,
                 folder / image.file_name,
                 image.size_hw,
-                image.boxes_xyxy_px[kept],
-                torch.tensor([object_ids[image.objects[index]] for index in kept], dtype=torch.int64),
-                tuple(_known(image.attributes[index], attribute_ids) for index in kept),
+                image.boxes_xyxy_px[known_rows],
+                torch.tensor([object_ids[image.objects[index]] for index in known_rows], dtype=torch.int64),
+                tuple(_known(image.attributes[index], attribute_ids) for index in known_rows),
             )
         )
     return annotated

@@ -143,7 +143,7 @@ def read_corpus(
     """
     directory = Path(directory)
     reports: dict[str, SourceReport] = {}
-    lists = {
+    image_lists = {
         setting: ImageList(directory / file)
         for setting, file in (
             ("only_images", section.only_images),
@@ -151,16 +151,16 @@ def read_corpus(
         )
         if file is not None
     }
-    stored = None if store is None else ImageNameIndex(store)
-    texts = list(_selected_texts(section, directory, stored, lists, reports, progress))
-    unmatched = _count_unmatched_names(lists)
+    name_index = None if store is None else ImageNameIndex(store)
+    texts = list(_selected_texts(section, directory, name_index, image_lists, reports, progress))
+    unmatched = _count_unmatched_names(image_lists)
     image_names = dict.fromkeys(text.image for text in texts)
-    names = _canonical_image_names(image_names, stored)
+    names = _canonical_image_names(image_names, name_index)
     missing = image_names.keys() - names.keys()
-    if stored is not None and missing and section.missing_images == "error":
+    if name_index is not None and missing and section.missing_images == "error":
         raise DataError(
-            f"{stored.path}: {len(missing):,} images of the sentences are missing, starting with "
-            f"{stored.describe_missing(min(missing))}; add them with `lxmert extract`, or leave them out "
+            f"{name_index.path}: {len(missing):,} images of the sentences are missing, starting with "
+            f"{name_index.describe_missing(min(missing))}; add them with `lxmert extract`, or leave them out "
             "with `missing_images: skip`"
         )
     # Usually all nine million sentences can stay as they are.
@@ -176,14 +176,14 @@ def read_corpus(
 def _selected_texts(
     section: CorpusSection,
     directory: Path,
-    stored: ImageNameIndex | None,
-    lists: Mapping[str, ImageList],
+    name_index: ImageNameIndex | None,
+    image_lists: Mapping[str, ImageList],
     reports: dict[str, SourceReport],
     progress: StartProgress,
 ) -> Iterator[ImageText]:
     """Read the sentences about images that the section includes."""
-    is_stored = None if stored is None else lambda name: stored.find(name) is not None
-    is_included = cache(lambda image: _is_included(image, lists))
+    is_stored = None if name_index is None else lambda name: name_index.find(name) is not None
+    is_included = cache(lambda image: _is_included(image, image_lists))
     for source in section.sources:
         for text in SourceReader(source, directory, is_stored, progress).read():
             if text.source not in reports:
@@ -220,16 +220,16 @@ def _build_corpus(texts: Sequence[ImageText], report: CorpusReport) -> Corpus:
     return Corpus(texts, replace(report, sources=sources, images=image_count))
 
 
-def _is_included(image: str, lists: Mapping[str, ImageList]) -> bool:
+def _is_included(image: str, image_lists: Mapping[str, ImageList]) -> bool:
     # Every image is looked up in each list, because lists count the names that match none.
-    listed = {setting: image in names for setting, names in lists.items()}
+    listed = {setting: image in names for setting, names in image_lists.items()}
     return listed.get("only_images", True) and not listed.get("without_images", False)
 
 
-def _count_unmatched_names(lists: Mapping[str, ImageList]) -> dict[str, int]:
+def _count_unmatched_names(image_lists: Mapping[str, ImageList]) -> dict[str, int]:
     """Count the names in each list that match no image, refusing a list of which none matches."""
     counts: dict[str, int] = {}
-    for setting, names in lists.items():
+    for setting, names in image_lists.items():
         unmatched = names.unmatched_names
         if len(unmatched) == len(names):
             raise DataError(
@@ -241,11 +241,11 @@ def _count_unmatched_names(lists: Mapping[str, ImageList]) -> dict[str, int]:
     return counts
 
 
-def _canonical_image_names(names: Iterable[str], stored: ImageNameIndex | None) -> Mapping[str, str]:
+def _canonical_image_names(names: Iterable[str], name_index: ImageNameIndex | None) -> Mapping[str, str]:
     """Map all names of each stored image to the first of them; without a store, each name to itself."""
-    if stored is None:
+    if name_index is None:
         return {name: name for name in names}
-    places = stored.find_all(names)
+    places = name_index.find_all(names)
     first: dict[int, str] = {}
     return {name: first.setdefault(places[name], name) for name in names if name in places}
 
@@ -255,18 +255,18 @@ def _with_image_name(text: ImageText, image: str) -> ImageText:
 
 
 def _summary(source: SourceReport) -> str:
-    facts = [f"{source.texts:,} sentences about {source.images:,} images"]
+    parts = [f"{source.texts:,} sentences about {source.images:,} images"]
     if source.questions:
-        facts.append(f"{source.questions:,} of them questions")
+        parts.append(f"{source.questions:,} of them questions")
     if source.unknown_answers:
-        facts.append(f"{source.unknown_answers:,} without a known answer")
+        parts.append(f"{source.unknown_answers:,} without a known answer")
     if source.without_regions:
-        facts.append(
+        parts.append(
             f"left out {source.without_regions:,} about {source.images_without_regions:,} images without "
             "regions"
         )
     if source.other_images:
-        facts.append(f"left out {source.other_images:,} about images that are not selected")
+        parts.append(f"left out {source.other_images:,} about images that are not selected")
     if source.empty:
-        facts.append(f"left out {source.empty:,} empty")
-    return ", ".join(facts)
+        parts.append(f"left out {source.empty:,} empty")
+    return ", ".join(parts)

@@ -32,10 +32,10 @@ class TsvSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._places: dict[str, tuple[int, int, int]] = {}
+        self._row_locations: dict[str, tuple[int, int, int]] = {}
         has_rows = False
         for line in read_lines(path):
-            self._places.setdefault(line.name, (line.number, line.offset, len(line.content)))
+            self._row_locations.setdefault(line.name, (line.number, line.offset, len(line.content)))
             has_rows = has_rows or looks_like_row(line.content)
         if not has_rows:
             raise DataError(
@@ -46,7 +46,7 @@ class TsvSource:
     @property
     def names(self) -> Sequence[str]:
         """All names, in the file's order."""
-        return tuple(self._places)
+        return tuple(self._row_locations)
 
     def __getitem__(self, name: str) -> Regions:
         """The regions of one image.
@@ -54,7 +54,7 @@ class TsvSource:
         Raises:
             DataError: its row is corrupt.
         """
-        number, offset, size = self._places[name]
+        number, offset, size = self._row_locations[name]
         with self._path.open("rb") as file:
             file.seek(offset)
             try:

@@ -106,7 +106,7 @@ def stream_lists(
 
 
 def stream_jsonl(path: str | Path, *, progress: StartProgress = no_progress) -> Iterator[JsonRecord]:
-    """The records of a file with one JSON object a line; empty lines are passed over.
+    """The records of a file with one JSON object a line; empty lines are skipped.
 
     Raises:
         DataError: No such file, not UTF-8, or a line that is no JSON object; the message names file and line.
@@ -266,14 +266,14 @@ class _JsonReader:
 
     def _fill(self) -> bool:
         """Drop what was read and read on; False at the end of the file."""
-        piece = self._file.read(max(_CHUNK_CHARACTERS, len(self._buffer) - self._position))
-        if not piece:
+        chunk = self._file.read(max(_CHUNK_CHARACTERS, len(self._buffer) - self._position))
+        if not chunk:
             return False
-        passed = self._buffer[: self._position]
-        lines = passed.count("\n")
+        consumed = self._buffer[: self._position]
+        lines = consumed.count("\n")
         self._lines += lines
-        self._columns = len(passed) - passed.rfind("\n") - 1 if lines else self._columns + len(passed)
-        self._buffer = self._buffer[self._position :] + piece
+        self._columns = len(consumed) - consumed.rfind("\n") - 1 if lines else self._columns + len(consumed)
+        self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
-        self._advance(len(piece))
+        self._advance(len(chunk))
         return True

@@ -221,7 +221,7 @@ class PretrainingCollator:
     def _objects(self, items: Sequence[PretrainingItem]) -> dict[str, Any]:
         rows = torch.tensor([item.region_row for item in items])
         batch: dict[str, Any] = dict(self._regions.batch(rows))
-        shown_features = batch["visual_feats"]
+        masked_features = batch["visual_feats"]
         is_object = batch["visual_attention_mask"].numpy() != 0
         chosen = np.zeros_like(is_object)
         if self._settings.objects is not None:
@@ -229,15 +229,15 @@ class PretrainingCollator:
             shape = (is_object.shape[1], _NUMBERS_PER_OBJECT)
             numbers = self._numbers(items, RandomStream.OBJECTS, shape, counts)
             chosen, blank, random = self._settings.objects.choose(is_object, numbers)
-            shown_features = shown_features.clone()
-            shown_features[torch.from_numpy(blank)] = 0.0
+            masked_features = masked_features.clone()
+            masked_features[torch.from_numpy(blank)] = 0.0
             donors = (numbers[random][:, 2] * len(self._dataset)).astype(np.int64)
-            shown_features[torch.from_numpy(random)] = self._regions.gather_objects(
+            masked_features[torch.from_numpy(random)] = self._regions.gather_objects(
                 torch.from_numpy(self._dataset.rows[donors].astype(np.int64)),
                 torch.from_numpy(numbers[random][:, 3]),
             )
         targets = self._object_targets(rows, batch["visual_feats"], torch.from_numpy(chosen))
-        batch["visual_feats"] = shown_features
+        batch["visual_feats"] = masked_features
         return batch | ({"obj_labels": targets} if targets else {})
 
     def _object_targets(

@@ -164,10 +164,10 @@ class ImageNameIndex:
             ]
             matches = exact or matches
         if len(matches) > 1:
-            one, other = (self._store.name_at(position) for position in matches[:2])
+            first, second = (self._store.name_at(position) for position in matches[:2])
             raise DataError(
                 f"{self._store.path}: several images are called {image_stem(name)!r} apart from folder "
-                f"and extension, such as {one!r} and {other!r}; write {name!r} as it is in the store"
+                f"and extension, such as {first!r} and {second!r}; write {name!r} as it is in the store"
             )
         return matches[0] if matches else None
 
@@ -199,7 +199,7 @@ class ImageNameIndex:
         return name if other is None else f"{name} ({other} in the store is from another folder)"
 
     def _candidates(self, name: str) -> Sequence[int]:
-        """Positions of images whose names differ from this one in nothing but folder and ending."""
+        """Positions of images whose names differ from this one in nothing but folder and extension."""
         return self._positions_by_stem.get(image_stem(name), ())
 
     @cached_property

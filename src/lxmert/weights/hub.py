@@ -128,17 +128,19 @@ def _unavailable_error(request: _Request, error: Exception) -> WeightsError:
     """The error for a repository that is neither in reach nor in the cache."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    what = " or revision" if "revision" in request.options else ""
+    or_revision = " or revision" if "revision" in request.options else ""
     if isinstance(error, OfflineModeIsEnabled):
-        why = (
+        reason = (
             "its cache has no complete copy, and access to it is switched off (local_files_only, "
             "HF_HUB_OFFLINE); switch it on once"
         )
     elif isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404):
-        why = f"no such repository{what}, or no access to it, and no such folder here; check the name"
+        reason = (
+            f"no such repository{or_revision}, or no access to it, and no such folder here; check the name"
+        )
     else:
-        why = f"cannot be reached ({first_line(error)}), and its cache has no complete copy; connect once"
-    return WeightsError(f"{request.name} on the hub: {why}, or use a local folder")
+        reason = f"cannot be reached ({first_line(error)}), and its cache has no complete copy; connect once"
+    return WeightsError(f"{request.name} on the hub: {reason}, or use a local folder")
 
 
 def _check_has_model(request: _Request, files: Collection[str]) -> None:
@@ -162,8 +164,8 @@ def _download_folder(request: _Request, commit: str | None, files: Collection[st
     needed = _needed_files(files, request.prefix, weights=request.weights)
     for folder in _processor_folders(request, commit, files):
         needed += _needed_files(files, folder, weights=True)
-    place = request.select_options("cache_dir") | {"revision": commit}
-    cached = [try_to_load_from_cache(request.name, file, **place) for file in needed]
+    cache_options = request.select_options("cache_dir") | {"revision": commit}
+    cached = [try_to_load_from_cache(request.name, file, **cache_options) for file in needed]
     if needed and "force_download" not in request.options and all(isinstance(path, str) for path in cached):
         repository = Path(str(cached[0])).parents[needed[0].count("/")]
     else:
@@ -181,9 +183,11 @@ def _needed_files(files: Iterable[str], prefix: str, *, weights: bool) -> list[s
     names = [file for file in inside if "/" not in file]
     patterns = list(_CONFIG_PATTERNS)
     if weights:
-        safe = any(fnmatch(name, _SAFETENSORS_PATTERN) for name in names)
-        old = any(fnmatch(name, _PYTORCH_PATTERN) for name in names)
-        patterns.append(_SAFETENSORS_PATTERN if safe else _PYTORCH_PATTERN if old else _TENSORFLOW_FILE)
+        has_safetensors = any(fnmatch(name, _SAFETENSORS_PATTERN) for name in names)
+        has_pytorch = any(fnmatch(name, _PYTORCH_PATTERN) for name in names)
+        patterns.append(
+            _SAFETENSORS_PATTERN if has_safetensors else _PYTORCH_PATTERN if has_pytorch else _TENSORFLOW_FILE
+        )
     return [prefix + name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 

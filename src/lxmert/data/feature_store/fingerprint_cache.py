@@ -46,18 +46,18 @@ class FingerprintCache:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def fingerprint(self, path: Path, before: int = 0) -> int:
-        """`fingerprint_of_file`; the file is not read if its fingerprint is known to be `before` still."""
+    def fingerprint(self, path: Path, cached: int = 0) -> int:
+        """`fingerprint_of_file`; the file is not read if its fingerprint is known to be `cached` still."""
         # Taken before reading: the status of a file that is written to meanwhile is then outdated.
         status = _file_status(path)
-        if before and _hash(before, status) in self._known:
-            return before
-        now = fingerprint_of_file(path)
-        if now and status and (record := _hash(now, status)) not in self._known:
+        if cached and _hash(cached, status) in self._known:
+            return cached
+        current = fingerprint_of_file(path)
+        if current and status and (record := _hash(current, status)) not in self._known:
             self._known.add(record)
             with add_folder_to_errors(self._folder):
                 self._file.write(record)
-        return now
+        return current
 
 
 def _file_status(path: Path) -> bytes:

@@ -155,13 +155,13 @@ def check_entry_offsets(index: memoryview, extent: Extent, files: PartFiles, man
     entries = np.frombuffer(index, ENTRY_DTYPE)
     objects_and_flags = entries["objects"].astype(np.uint64) << 32 | entries["flags"]
     kinds, kind_of_image = np.unique(objects_and_flags, return_inverse=True)
-    most = extent.data_end + 1  # Stands for all that is more, which may be more than numpy can count.
+    upper_bound = extent.data_end + 1  # Stands for all that is more, which may be more than numpy can count.
     layouts = (
         record_layout(kind >> 32, manifest.feature_dim, manifest.feature_dtype, kind & 0xFFFF_FFFF)
         for kind in kinds.tolist()
     )
-    sizes = np.array([min(layout.size, most) for layout in layouts], np.int64)[kind_of_image]
-    ends = np.minimum(entries["data_offset"], most).astype(np.int64) + sizes
+    sizes = np.array([min(layout.size, upper_bound) for layout in layouts], np.int64)[kind_of_image]
+    ends = np.minimum(entries["data_offset"], upper_bound).astype(np.int64) + sizes
     wrong = (ends > extent.data_end) | (entries["height"] == 0) | (entries["width"] == 0)
     if wrong.any():
         raise DataError(
@@ -172,13 +172,13 @@ def check_entry_offsets(index: memoryview, extent: Extent, files: PartFiles, man
 
 def truncate_part(files: PartFiles, extent: Extent) -> int:
     """Cut off what follows the complete images; returns its number of bytes."""
-    surplus = 0
+    removed_bytes = 0
     for kind, size in extent.sizes.items():
         path = files.path(kind)
-        if (there := _size(path)) > size:
-            surplus += there - size
+        if (file_size := _size(path)) > size:
+            removed_bytes += file_size - size
             os.truncate(path, size)
-    return surplus
+    return removed_bytes
 
 
 def _size(path: Path) -> int:

@@ -200,8 +200,8 @@ class FeatureStore:
 
     def _check_output_shapes(self, entries: np.ndarray, features: Tensor, boxes_xyxy_px: np.ndarray) -> None:
         objects = int(entries["objects"].max())
-        room, dim = features.shape[1:]
-        if objects > room or dim != self.feature_dim or boxes_xyxy_px.shape != (*features.shape[:2], 4):
+        capacity, dim = features.shape[1:]
+        if objects > capacity or dim != self.feature_dim or boxes_xyxy_px.shape != (*features.shape[:2], 4):
             raise DataError(
                 f"{self.path}: the images have up to {objects} objects with {self.feature_dim} features "
                 f"each, but the arrays to fill have shape {tuple(features.shape)} for features and "

@@ -135,7 +135,7 @@ class _Statistics:
 
 def _verify_part(files: PartFiles, extent: Extent, statistics: _Statistics, advance: Advance) -> None:
     index, names, data = (map_file(files.path(kind), size) for kind, size in extent.sizes.items())
-    reached = Extent()  # By the images before this one.
+    previous = Extent()  # Of the images before this one.
     for row in range(extent.images):
         place = f"{files.path('index').name}, image {row}"
         advance(1)
@@ -143,19 +143,19 @@ def _verify_part(files: PartFiles, extent: Extent, statistics: _Statistics, adva
             statistics.report.faults.append(f"{place}: the checksum of its index entry is wrong")
             # How far this image reaches only the next entry can tell.
             if row + 1 < extent.images:
-                reached = Extent.before_entry(Entry.unpack(index, row + 1), row + 1)
+                previous = Extent.before_entry(Entry.unpack(index, row + 1), row + 1)
             continue
         entry = Entry.unpack(index, row)
-        faults = image_faults(entry, reached, data, names, statistics.manifest)
+        faults = image_faults(entry, previous, data, names, statistics.manifest)
         name = name_from_bytes(read_name(names, entry))
         if not faults:
             faults = statistics.add(name, entry, data)
         if (other := statistics.first_uses.setdefault(name, place)) != place:
             faults.append(f"the name is already used by {other}")
         statistics.report.faults += [f"{place}, {name!r}: {fault}" for fault in faults]
-        reached = reached.after(entry)
+        previous = previous.after(entry)
 
 
 def _unfinished_bytes(files: PartFiles, extent: Extent) -> int:
-    there = ((files.path(kind), size) for kind, size in extent.sizes.items())
-    return sum(path.stat().st_size - size for path, size in there if path.exists())
+    paths_and_sizes = ((files.path(kind), size) for kind, size in extent.sizes.items())
+    return sum(path.stat().st_size - size for path, size in paths_and_sizes if path.exists())
