@@ -35,8 +35,8 @@ from lxmert.vision.faster_rcnn.selection import RoiPredictions, SelectionSetting
 from lxmert.vision.geometry import iou
 
 SIDES = ("published", "float32", "bfloat16")
-PICTURE_HW = (480, 640)
-PICTURES_ON_GPU = 32
+IMAGE_HW = (480, 640)
+IMAGES_ON_GPU = 32
 
 
 def main() -> None:
@@ -48,10 +48,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        work(arguments.worker, arguments.folder, arguments.device)
+        run_worker(arguments.worker, arguments.folder, arguments.device)
         return
     with tempfile.TemporaryDirectory() as folder:
-        make_detector().save_pretrained(folder)
+        build_detector().save_pretrained(folder)
         seconds, memory = measure(Path(folder), arguments)
         report(Path(folder), arguments, seconds, memory)
 
@@ -65,44 +65,44 @@ def measure(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, list
         environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
         pipe = subprocess.PIPE
         workers[side] = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
-        answer(workers[side])  # ready and warmed up
+        read_reply(workers[side])  # ready and warmed up
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(arguments.rounds):
         for side, worker in workers.items():
-            seconds[side].append(ask(worker, "look"))
-    memory = {side: ask(worker, "stop") for side, worker in workers.items()}
+            seconds[side].append(request(worker, "extract"))
+    memory = {side: request(worker, "stop") for side, worker in workers.items()}
     for worker in workers.values():
         worker.wait()
     return seconds, memory
 
 
-def ask(worker: subprocess.Popen[str], what: str) -> float:
+def request(worker: subprocess.Popen[str], command_name: str) -> float:
     if worker.stdin is None:
         raise RuntimeError("the worker has no input")
-    print(what, file=worker.stdin, flush=True)
-    return answer(worker)
+    print(command_name, file=worker.stdin, flush=True)
+    return read_reply(worker)
 
 
-def answer(worker: subprocess.Popen[str]) -> float:
+def read_reply(worker: subprocess.Popen[str]) -> float:
     line = "" if worker.stdout is None else worker.stdout.readline()
     if not line:
         raise RuntimeError("a worker ended early; its error is above")
     return float(line)
 
 
-def work(side: str, folder: Path, device: str) -> None:
+def run_worker(side: str, folder: Path, device: str) -> None:
     """Run one side: process the image whenever a line requests it, and print the seconds."""
-    look = published(folder, device) if side == "published" else ours(folder, device, side)
-    pictures = [make_picture()] * (PICTURES_ON_GPU if device == "cuda" else 1)
-    regions = look(pictures)
+    extract = published(folder, device) if side == "published" else ours(folder, device, side)
+    images = [generate_image()] * (IMAGES_ON_GPU if device == "cuda" else 1)
+    regions = extract(images)
     regions[0].save(folder / f"{side}.safetensors")
     print(0.0, flush=True)
     for line in sys.stdin:
         if line.strip() == "stop":
             break
         start = time.perf_counter()
-        look(pictures)
-        print((time.perf_counter() - start) / len(pictures), flush=True)
+        extract(images)
+        print((time.perf_counter() - start) / len(images), flush=True)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else peak_kb / 1e6, flush=True)
 
@@ -113,13 +113,13 @@ def ours(folder: Path, device: str, dtype: str) -> Callable[[Sequence[Image.Imag
 
 def published(folder: Path, device: str) -> Callable[[Sequence[Image.Image]], list[Regions]]:
     detector = FasterRcnn.from_pretrained(folder).eval().to(device)
-    return lambda pictures: [look_as_published(detector, picture) for picture in pictures]
+    return lambda images: [extract_as_published(detector, image) for image in images]
 
 
 @torch.no_grad()
-def look_as_published(detector: FasterRcnn, picture: Image.Image) -> Regions:
-    pixels = to_network_pixels(picture, detector.config).to(detector.device)
-    size_hw, network_hw = (picture.height, picture.width), tuple(pixels.shape[1:])
+def extract_as_published(detector: FasterRcnn, image: Image.Image) -> Regions:
+    pixels = to_network_pixels(image, detector.config).to(detector.device)
+    size_hw, network_hw = (image.height, image.width), tuple(pixels.shape[1:])
     feature_map = detector.feature_map(pixels[None])[0]
     proposals, _ = detector.propose(feature_map, network_hw)
     pooled = detector.pooler(feature_map)(proposals).contiguous()  # (300, C, 14, 14)
@@ -139,7 +139,7 @@ def look_as_published(detector: FasterRcnn, picture: Image.Image) -> Regions:
 
 
 @torch.no_grad()
-def make_detector() -> FasterRcnn:
+def build_detector() -> FasterRcnn:
     """Make a detector with random weights that yields 300 proposals and neither equal nor extreme scores."""
     torch.manual_seed(0)
     detector = FasterRcnn(FasterRcnnConfig()).eval()
@@ -150,23 +150,23 @@ def make_detector() -> FasterRcnn:
             module.bias.normal_(0, 0.1)
             # The last layer of a block is added to the shortcut; unscaled, 33 blocks would overflow.
             module.weight.uniform_(0.5, 1.5).mul_(0.3 if "conv3" in name else 1.0)
-    pixels = to_network_pixels(make_picture(), detector.config)
+    pixels = to_network_pixels(generate_image(), detector.config)
     feature_map = detector.feature_map(pixels[None])
     head, predictor = detector.proposal_generator.rpn_head, detector.roi_heads.box_predictor
     hidden = torch.relu(head.conv(feature_map)).flatten(2)[0].T  # (cells, channels)
-    spread(head.objectness_logits, hidden, 2.0)
-    spread(head.anchor_deltas, hidden, 0.2)
+    rescale_outputs(head.objectness_logits, hidden, 2.0)
+    rescale_outputs(head.anchor_deltas, hidden, 0.2)
     proposals, _ = detector.propose(feature_map[0], tuple(pixels.shape[1:]))
     features = detector.roi_features(feature_map[0], proposals[::10])
-    spread(predictor.cls_score, features, 3.0)
-    spread(predictor.bbox_pred, features, 1.0)
+    rescale_outputs(predictor.cls_score, features, 3.0)
+    rescale_outputs(predictor.bbox_pred, features, 1.0)
     joined = torch.cat([features, predictor.cls_embedding.weight[: len(features)]], dim=1)
-    spread(predictor.fc_attr, joined, 1.0)
-    spread(predictor.attr_score, torch.relu(predictor.fc_attr(joined)), 3.0)
+    rescale_outputs(predictor.fc_attr, joined, 1.0)
+    rescale_outputs(predictor.attr_score, torch.relu(predictor.fc_attr(joined)), 3.0)
     return detector
 
 
-def spread(layer: nn.Module, inputs: Tensor, std: float) -> None:
+def rescale_outputs(layer: nn.Module, inputs: Tensor, std: float) -> None:
     """Shift and scale a layer so that its outputs for these inputs have mean 0 and deviation `std`."""
     outputs = inputs @ layer.weight.flatten(1).T
     outputs -= outputs.mean(dim=0)
@@ -175,12 +175,12 @@ def spread(layer: nn.Module, inputs: Tensor, std: float) -> None:
     layer.bias.copy_(-(inputs @ layer.weight.flatten(1).T).mean(dim=0))
 
 
-def make_picture() -> Image.Image:
+def generate_image() -> Image.Image:
     """Make an image of colour noise at several scales, the same each time."""
-    random, values = np.random.default_rng(0), np.zeros((*PICTURE_HW, 3))
+    random, values = np.random.default_rng(0), np.zeros((*IMAGE_HW, 3))
     for cells in (3, 8, 20, 60):
         cloud = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        values += np.asarray(cloud.resize(PICTURE_HW[::-1], Image.Resampling.BICUBIC), dtype=float)
+        values += np.asarray(cloud.resize(IMAGE_HW[::-1], Image.Resampling.BICUBIC), dtype=float)
     return Image.fromarray((values / 4).round().astype(np.uint8))
 
 
@@ -188,16 +188,16 @@ def report(folder: Path, arguments: argparse.Namespace, seconds: dict, memory: d
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
     where = f"{arguments.threads} threads on {os.cpu_count()} CPU cores"
     if arguments.device == "cuda":
-        where = f"{torch.cuda.get_device_name()}, {PICTURES_ON_GPU} pictures of equal size at a time"
-    network = "×".join(map(str, network_size(PICTURE_HW, 800, 1333)))
+        where = f"{torch.cuda.get_device_name()}, {IMAGES_ON_GPU} pictures of equal size at a time"
+    network = "×".join(map(str, network_size(IMAGE_HW, 800, 1333)))
     print(f"Median of {arguments.rounds} rounds in turn; {where}; a 640×480 picture at {network};")
     print(f"Python {platform.python_version()}, {versions}. Memory is that of the whole process")
     print("(on a GPU what tensors take there).\n")
     print("| side | seconds per picture | times as fast (each round) | peak GB |\n|---|--:|--:|--:|")
     for side in SIDES:
         ratios = [base / own for base, own in zip(seconds["published"], seconds[side], strict=True)]
-        spread_of = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {side} | {statistics.median(seconds[side]):.2f} | {spread_of} | {memory[side]:.2f} |")
+        ratio_range = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {side} | {statistics.median(seconds[side]):.2f} | {ratio_range} | {memory[side]:.2f} |")
     regions = {side: Regions.load(folder / f"{side}.safetensors") for side in SIDES}
     print("\nResults against `published`, objects matched by box:\n")
     print("| side | objects with IoU above 0.99 | same class | same attribute | features, relative error |")

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from measuring.options import parsed, parser_of
+from measuring.options import build_parser, parse_options
 from measuring.results import Result, Table
-from measuring.rounds import say
+from measuring.timing import log
 
 from lxmert import LxmertPredictor, Regions
 from lxmert.explain import METHODS
@@ -27,35 +27,35 @@ from lxmert.vision.geometry import iou
 
 SEED = 2019
 """Seed of a world that no embedded model was trained on."""
-PICTURES, QUESTIONS_PER_PICTURE = 200, 5
+IMAGES, QUESTIONS_PER_IMAGE = 200, 5
 OVERLAP = 0.5
 """Least intersection over union of a detected object and the drawn one."""
 CHANCE = "chance"
 
 
 @dataclass(frozen=True)
-class Pointed:
+class PointingQuestion:
     """A question about a property of one object, and the index of that object among the detected ones."""
 
     regions: Regions
     text: str
-    wanted: int
+    target: int
 
 
 def main(arguments: list[str]) -> None:
-    parser = parser_of(__doc__, 1)
-    parser.add_argument("--pictures", type=int, help=f"made pictures ({PICTURES})")
-    common = parsed(parser, arguments, "explanations.py")
-    pictures = _pictures(common.given)
+    parser = build_parser(__doc__, 1)
+    parser.add_argument("--pictures", type=int, help=f"made pictures ({IMAGES})")
+    common = parse_options(parser, arguments, "explanations.py")
+    pictures = _image_count(common.args)
     predictor = LxmertPredictor.from_pretrained("scenes", device="cpu")
     asked, pointed = _questions(predictor, pictures)
-    methods = METHODS | {CHANCE: _by_lot()}
+    methods = METHODS | {CHANCE: _random_method()}
     rows, raw = [], {}
     for name, method in methods.items():
-        say(f"{name}: {len(asked)} questions, {len(pointed)} of them about one object")
+        log(f"{name}: {len(asked)} questions, {len(pointed)} of them about one object")
         words = faithfulness(predictor, asked, method, "words")
         objects = faithfulness(predictor, asked, method, "objects")
-        hits = sum(_points_at(predictor, one, method) for one in pointed) / len(pointed)
+        hits = sum(_points_at(predictor, question, method) for question in pointed) / len(pointed)
         rows.append((name, *_areas(objects), f"{hits:.1%}", *_areas(words)))
         raw[name] = {"objects": _curves(objects), "words": _curves(words), "points_at_object": hits}
     result = Result(
@@ -82,20 +82,22 @@ def main(arguments: list[str]) -> None:
     result.write(common.results)
 
 
-def _pictures(given: argparse.Namespace) -> int:
-    return int(given.pictures or (4 if given.quick else PICTURES))
+def _image_count(args: argparse.Namespace) -> int:
+    return int(args.pictures or (4 if args.quick else IMAGES))
 
 
-def _questions(predictor: LxmertPredictor, pictures: int) -> tuple[list[AskedQuestion], list[Pointed]]:
+def _questions(
+    predictor: LxmertPredictor, pictures: int
+) -> tuple[list[AskedQuestion], list[PointingQuestion]]:
     asked, pointed = [], []
     for index in range(pictures):
-        picture, scene, questions = sample(SEED, index, questions=QUESTIONS_PER_PICTURE)
-        regions = predictor.regions(picture)
+        image, scene, questions = sample(SEED, index, questions=QUESTIONS_PER_IMAGE)
+        regions = predictor.regions(image)
         for question in questions:
             asked.append(AskedQuestion(regions, question.text, question.answer))
-            wanted = _single_object(question, scene, regions)
-            if wanted is not None:
-                pointed.append(Pointed(regions, question.text, wanted))
+            target = _single_object(question, scene, regions)
+            if target is not None:
+                pointed.append(PointingQuestion(regions, question.text, target))
     return asked, pointed
 
 
@@ -106,24 +108,24 @@ def _single_object(question: Question, scene: Scene, regions: Regions) -> int | 
         return None
     values = question.program[0].argument
     assert isinstance(values, dict)
-    (place,) = (place for place, thing in enumerate(scene.objects) if has(thing, values))
+    (place,) = (place for place, scene_object in enumerate(scene.objects) if has(scene_object, values))
     overlaps = iou(scene.boxes_xyxy_px()[place : place + 1], regions.boxes_xyxy_px)[0]  # (N,)
     return int(overlaps.argmax()) if float(overlaps.max()) >= OVERLAP else None
 
 
-def _points_at(predictor: LxmertPredictor, one: Pointed, method: Method) -> bool:
-    return int(method(Case(predictor, one.regions, one.text)).objects.argmax()) == one.wanted
+def _points_at(predictor: LxmertPredictor, question: PointingQuestion, method: Method) -> bool:
+    return int(method(Case(predictor, question.regions, question.text)).objects.argmax()) == question.target
 
 
-def _by_lot() -> Method:
+def _random_method() -> Method:
     generator = torch.Generator().manual_seed(0)
 
-    def by_lot(case: Case) -> Weights:
+    def random_weights(case: Case) -> Weights:
         return Weights(
             torch.rand(len(case.words), generator=generator), torch.rand(case.objects, generator=generator)
         )
 
-    return by_lot
+    return random_weights
 
 
 def _areas(found: Faithfulness) -> Sequence[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring.resident import private_bytes
+from measuring.process_memory import private_bytes
 from torch.utils.data import DataLoader, Dataset
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
@@ -32,7 +32,7 @@ from lxmert.vision.regions import Regions
 
 OBJECTS, FEATURE_DIM, ROUNDS, BATCH = 36, 2048, 5, 64
 WORKERS = (1, 2, 4)
-Way = Callable[[list[int]], object]
+ReadFunction = Callable[[list[int]], object]
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
     notes = []
     for dtype in ("float32", "float16"):
         with tempfile.TemporaryDirectory() as folder:
-            seconds = make_store(Path(folder), images, dtype)
+            seconds = write_random_store(Path(folder), images, dtype)
             notes.append(f"- {dtype}: {images / seconds:,.0f} images/s written")
             for cached in (True, False):
                 print_reads(Path(folder), dtype, cached)
@@ -58,7 +58,7 @@ def main() -> None:
     print("\n" + "\n".join(notes))
 
 
-def make_store(folder: Path, images: int, dtype: str) -> float:
+def write_random_store(folder: Path, images: int, dtype: str) -> float:
     """Write the store and return the seconds that writing took, without generating the features."""
     generator = torch.Generator().manual_seed(0)
     seconds = 0.0
@@ -93,7 +93,7 @@ class Readers:
         self.record = record_layout(OBJECTS, FEATURE_DIM, dtype, int(self.store.flags()[0])).size
         if self.record * len(self.store) > PART_BYTES:
             raise SystemExit("the memmap to compare with is one file; ask for fewer images")
-        self.step = -(-self.record // 64) * 64
+        self.stride = -(-self.record // 64) * 64
         self.feature_bytes = OBJECTS * FEATURE_DIM * np.dtype(dtype).itemsize
         self.rows: dict[Hashable, int] = {name: row for row, name in enumerate(self.names)}
         self.open()
@@ -101,41 +101,41 @@ class Readers:
     def open(self) -> None:
         """Map the file again."""
         self.store = FeatureStore(self.data.parent)
-        self.bare = np.memmap(self.data, np.uint8, mode="r")
+        self.memmap = np.memmap(self.data, np.uint8, mode="r")
         self.regions = {
             name: StoredRegions(self.store, self.rows, getattr(torch, name))
             for name in ("float32", "float16")
         }
 
-    def in_float32(self, row: int) -> np.ndarray:
+    def read_as_float32(self, row: int) -> np.ndarray:
         """Copy all bytes of an image; convert float16 features to float32."""
         if self.dtype == "float32":
-            return np.array(self.bare[row * self.step : row * self.step + self.record])
-        return self.features_of(row).astype(np.float32)
+            return np.array(self.memmap[row * self.stride : row * self.stride + self.record])
+        return self.features_at(row).astype(np.float32)
 
-    def features_of(self, row: int) -> np.ndarray:
+    def features_at(self, row: int) -> np.ndarray:
         """Return features (O, D) without copying."""
-        stored = self.bare[row * self.step : row * self.step + self.feature_bytes]
+        stored = self.memmap[row * self.stride : row * self.stride + self.feature_bytes]
         return stored.view(self.dtype).reshape(OBJECTS, FEATURE_DIM)
 
-    def filled(self, rows: list[int], dtype: str) -> np.ndarray:
+    def fill_batch(self, rows: list[int], dtype: str) -> np.ndarray:
         """Fill a batch of features, without boxes and mask."""
         batch = np.empty((len(rows), OBJECTS, FEATURE_DIM), dtype)
         for place, row in enumerate(rows):
-            batch[place] = self.features_of(row)
+            batch[place] = self.features_at(row)
         return batch
 
-    def pairs(self) -> dict[str, tuple[int, Way, Way]]:
+    def pairs(self) -> dict[str, tuple[int, ReadFunction, ReadFunction]]:
         """Return, by the name of the work, images per call, the memmap's way and the store's way."""
-        pairs: dict[str, tuple[int, Way, Way]] = {
+        pairs: dict[str, tuple[int, ReadFunction, ReadFunction]] = {
             "features of an image, as stored: `store.arrays_at(position)`": (
                 1,
-                lambda part: self.features_of(part[0]).copy(),
+                lambda part: self.features_at(part[0]).copy(),
                 lambda part: self.store.arrays_at(part[0]).features.copy(),
             ),
             "an image in float32: `store[name]`": (
                 1,
-                lambda part: self.in_float32(part[0]),
+                lambda part: self.read_as_float32(part[0]),
                 lambda part: self.store[self.names[part[0]]],
             ),
         }
@@ -143,11 +143,11 @@ class Readers:
             pairs[f"{BATCH} images in {dtype}: `StoredRegions.batch`"] = self.batches(dtype)
         return pairs
 
-    def batches(self, dtype: str) -> tuple[int, Way, Way]:
+    def batches(self, dtype: str) -> tuple[int, ReadFunction, ReadFunction]:
         """Return the entry of `pairs` for batches of this dtype."""
         return (
             BATCH,
-            lambda part: self.filled(part, dtype),
+            lambda part: self.fill_batch(part, dtype),
             lambda part: self.regions[dtype].batch(torch.tensor(part)),
         )
 
@@ -155,7 +155,7 @@ class Readers:
 def print_reads(folder: Path, dtype: str, cached: bool) -> None:
     readers = Readers(folder, dtype)
     pairs = readers.pairs()
-    taken: dict[tuple[str, int], list[float]] = {(work, who): [] for work in pairs for who in (0, 1)}
+    timings: dict[tuple[str, int], list[float]] = {(work, who): [] for work in pairs for who in (0, 1)}
     clock = time.process_time if cached else time.perf_counter
     rows = list(range(len(readers.store)))
     for round_ in range(ROUNDS + 1):
@@ -165,26 +165,26 @@ def print_reads(folder: Path, dtype: str, cached: bool) -> None:
             for who, read in enumerate(ways):
                 if not cached:
                     readers.open()
-                    forget(readers.data)
+                    drop_from_page_cache(readers.data)
                 start = clock()
                 for part in parts:
                     read(part)
                 if round_:  # The first round fills the caches.
-                    taken[work, who].append((clock() - start) / len(rows) * 1e6)
+                    timings[work, who].append((clock() - start) / len(rows) * 1e6)
     place = "cached" if cached else "from disk"
     for work in pairs:
-        memmap, ours = (statistics.median(taken[work, who]) for who in (0, 1))
+        memmap, ours = (statistics.median(timings[work, who]) for who in (0, 1))
         print(f"| {dtype} | {place} | {work} | {memmap:.0f} | {ours:.0f} | {memmap / ours:.0%} |")
 
 
-def forget(path: Path) -> None:
+def drop_from_page_cache(path: Path) -> None:
     """Drop a file from the page cache; all its mappings must be closed or unread."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-class Private(Dataset[int]):
+class PrivateMemoryDataset(Dataset[int]):
     """Reads an image, and returns the private memory of its process in bytes."""
 
     def __init__(self, store: FeatureStore) -> None:
@@ -202,7 +202,7 @@ def memory_notes(folder: Path) -> list[str]:
     notes = []
     store = FeatureStore(folder)
     for workers in WORKERS:
-        loader = DataLoader(Private(store), batch_size=50, num_workers=workers)
+        loader = DataLoader(PrivateMemoryDataset(store), batch_size=50, num_workers=workers)
         used = [int(batch.max()) for batch in loader]
         seen = [value for value in used if value]
         notes.append(

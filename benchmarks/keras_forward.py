@@ -38,7 +38,7 @@ SMALL = {
 }
 
 
-def batch_of(size: int, config: LxmertConfig) -> dict[str, np.ndarray]:
+def generate_batch(size: int, config: LxmertConfig) -> dict[str, np.ndarray]:
     """Make sentences of 20 words, the last five padding, about 36 objects, as in the paper."""
     random = np.random.default_rng(0)
     mask = np.ones((size, WORDS), np.int32)
@@ -51,17 +51,17 @@ def batch_of(size: int, config: LxmertConfig) -> dict[str, np.ndarray]:
     }
 
 
-def ways(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]:
+def build_forward_calls(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]:
     """Return forward passes by name; each returns the scores (B, C)."""
-    given = batch_of(size, config)
+    inputs = generate_batch(size, config)
     original = LxmertForQuestionAnswering(config).eval()
     with tempfile.TemporaryDirectory() as folder:
         original.save_pretrained(folder)
         model = TFLxmertForQuestionAnswering.from_pretrained(folder)
-    tensors = {name: torch.from_numpy(values) for name, values in given.items()}
-    constants = {name: tf.constant(values) for name, values in given.items()}
+    tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
+    constants = {name: tf.constant(values) for name, values in inputs.items()}
 
-    def of_torch() -> np.ndarray:
+    def run_torch() -> np.ndarray:
         with torch.inference_mode():
             return original(**tensors).question_answering_score.numpy()
 
@@ -70,7 +70,7 @@ def ways(config: LxmertConfig, size: int) -> dict[str, Callable[[], np.ndarray]]
         return lambda: function(constants).numpy()
 
     return {
-        "PyTorch": of_torch,
+        "PyTorch": run_torch,
         "Keras, tf.function": compiled(),
         "Keras, tf.function(jit_compile=True)": compiled(jit_compile=True),
     }
@@ -95,13 +95,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--small", action="store_true", help="use a tiny model, to try the script")
     parser.add_argument("--output", type=Path, help="file to write the figures to as well")
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    tf.config.threading.set_intra_op_parallelism_threads(chosen.threads)
-    config = LxmertConfig(**(SMALL if chosen.small else {}))
-    calls = ways(config, chosen.batch)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
+    config = LxmertConfig(**(SMALL if arguments.small else {}))
+    calls = build_forward_calls(config, arguments.batch)
     scores = {name: call() for name, call in calls.items()}  # compiles
-    seconds = median_seconds(calls, chosen.rounds)
+    seconds = median_seconds(calls, arguments.rounds)
     rows = [
         f"| {name} | {seconds[name]:.3f} | {seconds[name] / seconds['PyTorch']:.2f} | "
         f"{abs(scores[name] - scores['PyTorch']).max():.1e} |"
@@ -110,11 +110,11 @@ def main() -> None:
     text = "\n".join(
         [
             "# Forward pass: Keras against PyTorch",
-            f"Command: `python benchmarks/keras_forward.py{' --small' if chosen.small else ''} "
-            f"--batch {chosen.batch} --threads {chosen.threads}`",
+            f"Command: `python benchmarks/keras_forward.py{' --small' if arguments.small else ''} "
+            f"--batch {arguments.batch} --threads {arguments.threads}`",
             "",
-            f"Batch {chosen.batch}, {WORDS} words, {OBJECTS} objects, float32;",
-            f"median of {chosen.rounds} rounds, {chosen.threads} threads,",
+            f"Batch {arguments.batch}, {WORDS} words, {OBJECTS} objects, float32;",
+            f"median of {arguments.rounds} rounds, {arguments.threads} threads,",
             f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}",
             f"(torch {torch.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}).",
             "",
@@ -124,8 +124,8 @@ def main() -> None:
         ]
     )
     print(text)
-    if chosen.output:
-        chosen.output.write_text(text + "\n", encoding="utf-8")
+    if arguments.output:
+        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

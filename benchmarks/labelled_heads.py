@@ -20,12 +20,12 @@ from lxmert.model.outputs import LxmertModelOutput
 WORDS, OBJECTS, RATE = 20, 36, 0.15
 
 
-def batch_of(size: int, config: LxmertConfig) -> dict[str, Any]:
+def generate_batch(size: int, config: LxmertConfig) -> dict[str, Any]:
     """Make a batch as in the paper: 20 words, 36 objects, 15 % of both masked, all objects labelled."""
     generator = torch.Generator().manual_seed(0)
 
-    def ids(most: int, *shape: int) -> torch.Tensor:
-        return torch.randint(most, shape, generator=generator)
+    def ids(limit: int, *shape: int) -> torch.Tensor:
+        return torch.randint(limit, shape, generator=generator)
 
     words, objects = (size, WORDS), (size, OBJECTS)
     labels = ids(config.vocab_size, *words)
@@ -46,7 +46,7 @@ def batch_of(size: int, config: LxmertConfig) -> dict[str, Any]:
     }
 
 
-class EncoderStandIn(torch.nn.Module):
+class ConstantEncoder(torch.nn.Module):
     """Returns constant states immediately, so that only the heads take time."""
 
     def __init__(self, size: int, hidden: int) -> None:
@@ -65,10 +65,10 @@ def seconds(step: Callable[[bool], None], repeats: int) -> tuple[float, float]:
     """Return the best time of a step with all scores, and of one with those of labelled positions only."""
     best = {True: float("inf"), False: float("inf")}
     for _ in range(repeats):
-        for every in (True, False):
+        for all_logits in (True, False):
             start = time.perf_counter()
-            step(every)
-            best[every] = min(best[every], time.perf_counter() - start)
+            step(all_logits)
+            best[all_logits] = min(best[all_logits], time.perf_counter() - start)
     return best[True], best[False]
 
 
@@ -78,25 +78,26 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--heads-only", action="store_true")
-    given = parser.parse_args()
+    args = parser.parse_args()
     config = LxmertConfig()
     model = LxmertForPreTraining(config)
-    batch = batch_of(given.batch, config)
+    batch = generate_batch(args.batch, config)
 
-    def step(every: bool) -> None:
+    def step(all_logits: bool) -> None:
         model.zero_grad()
-        model(**batch, return_all_logits=every).loss.backward()
+        model(**batch, return_all_logits=all_logits).loss.backward()
 
     encoder = model.lxmert
     measured = {}
-    if not given.heads_only:
-        measured["whole step"] = seconds(step, given.repeats)
-    model.lxmert = EncoderStandIn(given.batch, config.hidden_size)
+    if not args.heads_only:
+        measured["whole step"] = seconds(step, args.repeats)
+    model.lxmert = ConstantEncoder(args.batch, config.hidden_size)
     model.lxmert.embeddings = encoder.embeddings
-    measured["heads and losses"] = seconds(step, given.repeats)
-    for name, (every, few) in measured.items():
+    measured["heads and losses"] = seconds(step, args.repeats)
+    for name, (all_logits, few) in measured.items():
         print(
-            f"{name}: {every:.2f} s with all scores, {few:.2f} s with labelled ones: {every / few:.2f} times"
+            f"{name}: {all_logits:.2f} s with all scores, {few:.2f} s with labelled ones: "
+            f"{all_logits / few:.2f} times"
         )
 
 

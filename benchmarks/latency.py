@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from measuring.gemm import GemmRates
-from measuring.machine import facts
-from measuring.models import DTYPES, VQA_ANSWERS, answering_twins, config_of, copied
-from measuring.options import Common, parsed, parser_of
+from measuring.machine import machine_info
+from measuring.models import DTYPES, VQA_ANSWERS, build_answering_pair, build_config, copy_in_dtype
+from measuring.options import CommonOptions, build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.rounds import Side, in_turns, ratios, usable
 from measuring.settings import OURS, PEERS, dtype_of, fast_models
 from measuring.streams import OBJECTS
+from measuring.timing import Side, keep_working_sides, ratios, time_alternating
 from measuring.work import latency_operations
 
 from lxmert.inference.fast_model import FastModel
@@ -32,14 +32,14 @@ GOAL = 3.0
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "latency.py")
-    config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
+    common = parse_options(_parser(), arguments, "latency.py")
+    config = build_config(common.quick, num_qa_labels=VQA_ANSWERS)
     sides, notes = _sides(config, common)
     rates = GemmRates(common.device, quick=common.quick)
     for _ in range(common.rounds if common.quick else 5):
         rates.measure()
-    sides = usable(sides, notes)
-    taken = in_turns(sides, common.rounds, warmups=WARMUPS, device=common.device, every=10)
+    sides = keep_working_sides(sides, notes)
+    timings = time_alternating(sides, common.rounds, warmups=WARMUPS, device=common.device, every=10)
     operations = latency_operations(config, WORDS, OBJECTS)
     result = Result(
         name="latency" if common.device == "cpu" else f"latency_{common.device}",
@@ -49,36 +49,36 @@ def main(arguments: list[str]) -> None:
         "layers made of the image; the peer computes its whole forward pass in `inference_mode`, with eager "
         "attention, the only one it has, not compiled.",
         command=common.command,
-        machine=facts(common.device),
-        gemm=rates.told(),
+        machine=machine_info(common.device),
+        gemm=rates.to_dict(),
         settings={"words": WORDS, "objects": OBJECTS, "rounds": common.rounds, "operations": operations},
-        raw=taken,
+        raw=timings,
         notes=notes,
     )
-    fastest_peer = min(PEERS.values(), key=lambda name: median(taken[name]))
-    fastest = min((name for name in taken if name in OURS), key=lambda name: median(taken[name]))
-    result.tables.append(_table(taken, fastest_peer, operations, rates))
-    times, _, _ = ratios(taken[fastest_peer], taken[fastest])
-    share = operations / median(taken[fastest]) / rates.limit(dtype_of(fastest))
+    fastest_peer = min(PEERS.values(), key=lambda name: median(timings[name]))
+    fastest = min((name for name in timings if name in OURS), key=lambda name: median(timings[name]))
+    result.tables.append(_table(timings, fastest_peer, operations, rates))
+    times, _, _ = ratios(timings[fastest_peer], timings[fastest])
+    share = operations / median(timings[fastest]) / rates.limit(dtype_of(fastest))
     result.goals.append(
         Goal("one question, image already set, full size", f"{GOAL:.0f}× lower latency",
-             f"{times:.2f}× ({median(taken[fastest]) * 1e3:.1f} ms against "
-             f"{median(taken[fastest_peer]) * 1e3:.1f} ms)",
+             f"{times:.2f}× ({median(timings[fastest]) * 1e3:.1f} ms against "
+             f"{median(timings[fastest_peer]) * 1e3:.1f} ms)",
              times >= GOAL, share, f"{fastest} against {fastest_peer}")
     )  # fmt: skip
     result.write(common.results)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser = build_parser(__doc__, ROUNDS, on_gpu=True)
     parser.add_argument("--no-compile", action="store_true", help="omit compiled models")
     return parser
 
 
-def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
+def _sides(config: Any, common: CommonOptions) -> tuple[dict[str, Side], list[str]]:
     """Return the sides by name, and notes on omitted ones."""
     device = common.device
-    ours, peer = answering_twins(config)
+    ours, peer = build_answering_pair(config)
     generator = torch.Generator().manual_seed(0)
     words = torch.randint(1, config.vocab_size, (1, WORDS), generator=generator).to(device)
     image = {
@@ -88,42 +88,44 @@ def _sides(config: Any, common: Common) -> tuple[dict[str, Side], list[str]]:
     mask = torch.ones_like(words)
     sides: dict[str, Side] = {}
     for dtype, name in PEERS.items():
-        model = copied(peer, DTYPES[dtype]).to(device)
+        model = copy_in_dtype(peer, DTYPES[dtype]).to(device)
         inputs = {part: values.to(model.dtype) for part, values in image.items()}
-        sides[name] = lambda model=model, inputs=inputs: _asked(model, words, mask, inputs)
-    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
+        sides[name] = lambda model=model, inputs=inputs: _run_peer(model, words, mask, inputs)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.args.no_compile)
     for name, fast in models.items():
-        sides[name] = _one_more(fast, words, image)
+        sides[name] = _question_call(fast, words, image)
     return sides, notes
 
 
-def _one_more(fast: FastModel, words: torch.Tensor, image: Mapping[str, torch.Tensor]) -> Side:
+def _question_call(fast: FastModel, words: torch.Tensor, image: Mapping[str, torch.Tensor]) -> Side:
     """Return a call that answers the question; the first call, which is not measured, encodes the image."""
-    kept: list[torch.Tensor] = []
+    encoded_image: list[torch.Tensor] = []
 
     def ask() -> torch.Tensor:
-        if not kept:
-            kept.append(fast.encode_objects(**image))
+        if not encoded_image:
+            encoded_image.append(fast.encode_objects(**image))
         # A single question has no padding, so that no mask is needed.
-        return fast.scores(fast.encode_words(words), None, kept[0], None)
+        return fast.scores(fast.encode_words(words), None, encoded_image[0], None)
 
     return ask
 
 
 @torch.inference_mode()
-def _asked(model: Any, words: torch.Tensor, mask: torch.Tensor, image: Mapping[str, torch.Tensor]) -> object:
+def _run_peer(
+    model: Any, words: torch.Tensor, mask: torch.Tensor, image: Mapping[str, torch.Tensor]
+) -> object:
     return model(input_ids=words, attention_mask=mask, **image)
 
 
-def _table(taken: Mapping[str, list[float]], peer: str, operations: int, rates: GemmRates) -> Table:
+def _table(timings: Mapping[str, list[float]], peer: str, operations: int, rates: GemmRates) -> Table:
     rows = []
-    for name, seconds in taken.items():
-        times, _, _ = ratios(taken[peer], seconds)
+    for name, seconds in timings.items():
+        times, _, _ = ratios(timings[peer], seconds)
         share = operations / median(seconds) / rates.limit(dtype_of(name))
-        spread = sorted(seconds)
-        ninth = spread[int(0.9 * (len(spread) - 1))]
+        ordered = sorted(seconds)
+        p90 = ordered[int(0.9 * (len(ordered) - 1))]
         rows.append(
-            (name, f"{median(seconds) * 1e3:.1f}", f"{ninth * 1e3:.1f}", f"{times:.2f}", f"{share:.1%}")
+            (name, f"{median(seconds) * 1e3:.1f}", f"{p90 * 1e3:.1f}", f"{times:.2f}", f"{share:.1%}")
         )
     columns = ("side", "ms (median)", "ms (9 of 10 below)", "times the faster peer", "share of the limit")
     return Table("Latency", columns, rows)

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 import torch
 import transformers
 from measuring.answering import our_scores, peer_scores
-from measuring.models import DTYPES, VQA_ANSWERS, config_of, peer_config
-from measuring.options import Common, parsed, parser_of
-from measuring.resident import now_bytes, peak_bytes
+from measuring.models import DTYPES, VQA_ANSWERS, build_config, peer_config
+from measuring.options import CommonOptions, build_parser, parse_options
+from measuring.process_memory import current_bytes, peak_bytes
 from measuring.results import Goal, Result, Table
-from measuring.rounds import say
-from measuring.streams import made_stream
-from measuring.training import PADDED_WORDS, Step, made_batch, our_model
+from measuring.streams import generate_stream
+from measuring.timing import log
+from measuring.training import PADDED_WORDS, Step, generate_batch, our_model
 
 from lxmert import LxmertForQuestionAnswering
 from lxmert.inference.fast_model import FastModel, fast_dtype
@@ -34,19 +34,19 @@ BEST = "best setting"
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "memory.py")
-    if common.given.alone is not None:
-        work, side, dtype = common.given.alone
-        print(json.dumps(_alone(work, side, dtype, common)))
+    common = parse_options(_parser(), arguments, "memory.py")
+    if common.args.alone is not None:
+        work, side, dtype = common.args.alone
+        print(json.dumps(_measure_in_this_process(work, side, dtype, common)))
         return
     cases = [(work, side, dtype) for dtype in DTYPES for work in (STREAM, STEP) for side in (PEER, OURS)]
     cases += [(STEP, PEER_FIXED, dtype) for dtype in DTYPES]
-    if not common.given.no_compile:
+    if not common.args.no_compile:
         cases.append((STREAM, OURS, BEST))
     found = {}
     for case in cases:
-        found[case] = _in_own_process(case, common)
-        say(f"{', '.join(case)}: {found[case]['peak'] / 2**30:.2f} GiB")
+        found[case] = _run_in_subprocess(case, common)
+        log(f"{', '.join(case)}: {found[case]['peak'] / 2**30:.2f} GiB")
     result = Result(
         name="memory",
         title="Peak memory of the stream and of a pre-training step",
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, 1)
+    parser = build_parser(__doc__, 1)
     parser.add_argument("--questions", type=int, help="questions of the stream (200)")
     parser.add_argument("--images", type=int, help="images of the stream (37)")
     parser.add_argument("--batch", type=int, help="sentence-image pairs of a step (32)")
@@ -77,28 +77,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _questions(common: Common) -> int:
-    return common.given.questions or (20 if common.quick else 200)
+def _questions(common: CommonOptions) -> int:
+    return common.args.questions or (20 if common.quick else 200)
 
 
-def _in_own_process(case: tuple[str, str, str], common: Common) -> dict[str, int]:
-    given = common.given
-    options = ["--threads", str(given.threads), *(["--quick"] if common.quick else [])]
+def _run_in_subprocess(case: tuple[str, str, str], common: CommonOptions) -> dict[str, int]:
+    args = common.args
+    options = ["--threads", str(args.threads), *(["--quick"] if common.quick else [])]
     for name in ("questions", "images", "batch"):
-        if getattr(given, name) is not None:
-            options += [f"--{name}", str(getattr(given, name))]
+        if getattr(args, name) is not None:
+            options += [f"--{name}", str(getattr(args, name))]
     command = [sys.executable, "-W", "ignore", __file__, *options, "--alone", *case]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    completed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(completed.stdout)
 
 
-def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
+def _measure_in_this_process(work: str, side: str, dtype: str, common: CommonOptions) -> dict[str, int]:
     """Do the work in this process, and return its memory in bytes."""
-    given, before = common.given, now_bytes()
+    args, before = common.args, current_bytes()
     if work == STREAM:
-        config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
-        stream = made_stream(config, _questions(common),
-                             given.images or (4 if common.quick else 37))  # fmt: skip
+        config = build_config(common.quick, num_qa_labels=VQA_ANSWERS)
+        stream = generate_stream(config, _questions(common),
+                                 args.images or (4 if common.quick else 37))  # fmt: skip
         if side == OURS:
             chosen = fast_dtype(torch.device("cpu")) if dtype == BEST else DTYPES[dtype]
             model = LxmertForQuestionAnswering._from_config(config, dtype=chosen)
@@ -109,9 +109,9 @@ def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
             kind = transformers.LxmertForQuestionAnswering
             peer_scores(kind._from_config(peer_config(config), dtype=DTYPES[dtype]).eval(), stream)
     else:
-        config = config_of(common.quick)
+        config = build_config(common.quick)
         length = PADDED_WORDS if side == PEER_FIXED else None
-        batch = made_batch(config, given.batch or (4 if common.quick else 32), length=length)
+        batch = generate_batch(config, args.batch or (4 if common.quick else 32), length=length)
         if side == OURS:
             model = our_model(config)
         else:
@@ -122,20 +122,20 @@ def _alone(work: str, side: str, dtype: str, common: Common) -> dict[str, int]:
     return {"peak": peak_bytes(), "after_imports": before}
 
 
-def _above(sizes: Mapping[str, int]) -> int:
+def _above_imports(sizes: Mapping[str, int]) -> int:
     return sizes["peak"] - sizes["after_imports"]
 
 
 def _table(found: Mapping[tuple[str, str, str], Mapping[str, int]]) -> Table:
     rows = [
-        (f"{work}, {dtype}, {side}", f"{sizes['peak'] / 2**30:.2f}", f"{_above(sizes) / 2**30:.2f}")
+        (f"{work}, {dtype}, {side}", f"{sizes['peak'] / 2**30:.2f}", f"{_above_imports(sizes) / 2**30:.2f}")
         for (work, side, dtype), sizes in sorted(found.items())
     ]
     return Table("Peak memory", ("work", "peak, GiB", "above the imports, GiB"), rows)
 
 
 def _goal(found: Mapping[tuple[str, str, str], Mapping[str, int]], work: str, dtype: str) -> Goal:
-    ours, peer = (_above(found[work, side, dtype]) / 2**30 for side in (OURS, PEER))
+    ours, peer = (_above_imports(found[work, side, dtype]) / 2**30 for side in (OURS, PEER))
     return Goal(
         f"peak memory of the {work}, {dtype}",
         "below `transformers`",

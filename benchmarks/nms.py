@@ -42,7 +42,7 @@ def main() -> None:
     print("| boxes | kept | plain loop, median | ours, median | worst | times as fast | ours, limit 300 |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for name, boxes, scores in arrangements():
-        print(row(name, boxes, scores, arguments.rounds), flush=True)
+        print(measure_row(name, boxes, scores, arguments.rounds), flush=True)
 
 
 def arrangements() -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -53,7 +53,7 @@ def arrangements() -> Iterator[tuple[str, Tensor, Tensor]]:
     yield "random", boxes, scores
     yield "random, all scores equal", boxes, torch.full((BOXES,), 0.5)
     yield "clustered about 60 places", clustered_boxes(generator, places=60), scores
-    yield "none overlapping", apart(), scores
+    yield "none overlapping", disjoint_boxes(), scores
     yield "all the same", boxes[:1].repeat(BOXES, 1), scores
 
 
@@ -71,7 +71,7 @@ def clustered_boxes(generator: torch.Generator, places: int) -> Tensor:
     return chosen + torch.randn(BOXES, 4, generator=generator) * 3
 
 
-def apart() -> Tensor:
+def disjoint_boxes() -> Tensor:
     """Make disjoint boxes in a grid: none is removed, so that every box is compared with all others."""
     across = 80
     number = torch.arange(BOXES)
@@ -93,7 +93,7 @@ def plain_loop(boxes_xyxy: Tensor, scores: Tensor) -> Tensor:
     return torch.stack(kept)
 
 
-def row(name: str, boxes: Tensor, scores: Tensor, rounds: int) -> str:
+def measure_row(name: str, boxes: Tensor, scores: Tensor, rounds: int) -> str:
     sides: dict[str, Callable[[], Tensor]] = {
         "loop": lambda: plain_loop(boxes, scores),
         "ours": lambda: nms(boxes, scores, THRESHOLD),

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring.options import Common, parsed, parser_of
-from measuring.resident import private_bytes
+from measuring.options import CommonOptions, build_parser, parse_options
+from measuring.process_memory import private_bytes
 from measuring.results import Goal, Result, Table
-from measuring.rounds import say
+from measuring.timing import log
 from torch.utils.data import DataLoader, Dataset
 
 from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, StoreManifest
@@ -36,37 +36,37 @@ from lxmert.data.region_source import open_regions
 from lxmert.vision.regions import Regions
 
 ROUNDS, WORKERS, BATCH, OBJECTS = 3, 4, 32, 36
-MOST_SECONDS, MOST_MB = 1.0, 100.0
+MAX_SECONDS, MAX_MB = 1.0, 100.0
 STORE, TSV = "feature store", "original loader's behaviour"
 _DTYPES = {"objects_id": np.int64, "objects_conf": np.float32, "attrs_id": np.int64,
            "attrs_conf": np.float32, "boxes": np.float32, "features": np.float32}  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "opening.py")
-    given = common.given
-    if given.alone is not None:
-        print(json.dumps(_alone(given.alone[0], Path(given.alone[1]))))
+    common = parse_options(_parser(), arguments, "opening.py")
+    args = common.args
+    if args.alone is not None:
+        print(json.dumps(_measure_in_this_process(args.alone[0], Path(args.alone[1]))))
         return
-    images = given.opened or (40 if common.quick else 10_000)
-    rows = given.tsv_rows or (20 if common.quick else 1000)
+    images = args.opened or (40 if common.quick else 10_000)
+    rows = args.tsv_rows or (20 if common.quick else 1000)
     width = 64 if common.quick else 2048
     found: dict[str, list[dict[str, float]]] = {STORE: [], TSV: []}
     with tempfile.TemporaryDirectory() as folder:
         places = {STORE: Path(folder) / "store", TSV: Path(folder) / "original.tsv"}
         write_store(places[STORE], images, width)
         write_tsv(places[TSV], rows, width)
-        say(f"written: {images:,} images, and {rows:,} rows")
+        log(f"written: {images:,} images, and {rows:,} rows")
         for number in range(common.rounds):
             for side, place in places.items():
-                found[side].append(_in_own_process(side, place))
+                found[side].append(_run_in_subprocess(side, place))
                 took = found[side][-1]
-                say(f"round {number + 1}: {side}, {took['seconds']:.2f} s, {took['bytes'] / 1e6:,.0f} MB")
+                log(f"round {number + 1}: {side}, {took['seconds']:.2f} s, {took['bytes'] / 1e6:,.0f} MB")
     _result(common, found, images, rows, width).write(common.results)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, ROUNDS)
+    parser = build_parser(__doc__, ROUNDS)
     parser.add_argument("--opened", type=int, metavar="IMAGES", help="images of the store (10,000)")
     parser.add_argument("--tsv-rows", type=int, help="rows of the original file (1,000)")
     parser.add_argument("--alone", nargs=2, metavar=("SIDE", "PLACE"), help=argparse.SUPPRESS)
@@ -74,17 +74,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _result(
-    common: Common, found: Mapping[str, Sequence[Mapping[str, float]]], images: int, rows: int, width: int
+    common: CommonOptions,
+    found: Mapping[str, Sequence[Mapping[str, float]]],
+    images: int,
+    rows: int,
+    width: int,
 ) -> Result:
-    middle = {
+    medians = {
         side: {name: median(one[name] for one in rounds) for name in rounds[0]}
         for side, rounds in found.items()
     }
     times = images / rows
-    table = [(f"{STORE}, {images:,} images", *_shown(middle[STORE], 1.0))]
-    table.append((f"{TSV}, {rows:,} images, measured", *_shown(middle[TSV], 1.0)))
-    table.append((f"{TSV}, {images:,} images, scaled up", *_shown(middle[TSV], times)))
-    seconds, megabytes = middle[STORE]["seconds"], middle[STORE]["bytes"] / 1e6
+    table = [(f"{STORE}, {images:,} images", *_format_sizes(medians[STORE], 1.0))]
+    table.append((f"{TSV}, {rows:,} images, measured", *_format_sizes(medians[TSV], 1.0)))
+    table.append((f"{TSV}, {images:,} images, scaled up", *_format_sizes(medians[TSV], times)))
+    seconds, megabytes = medians[STORE]["seconds"], medians[STORE]["bytes"] / 1e6
     result = Result(
         name="opening",
         title=f"Opening the features of {images:,} images",
@@ -105,28 +109,28 @@ def _result(
     result.goals.append(
         Goal(
             f"opening {images:,} images' features, {WORKERS} workers",
-            f"under {MOST_SECONDS:.0f} s and {MOST_MB:.0f} MB",
-            f"{seconds:.2f} s, {megabytes:.0f} MB ({middle[TSV]['seconds'] * times / seconds:.0f} times as "
-            f"fast as the original loader, {middle[TSV]['bytes'] * times / 1e6 / megabytes:.0f} times less "
+            f"under {MAX_SECONDS:.0f} s and {MAX_MB:.0f} MB",
+            f"{seconds:.2f} s, {megabytes:.0f} MB ({medians[TSV]['seconds'] * times / seconds:.0f} times as "
+            f"fast as the original loader, {medians[TSV]['bytes'] * times / 1e6 / megabytes:.0f} times less "
             "memory)",
-            seconds < MOST_SECONDS and megabytes < MOST_MB,
+            seconds < MAX_SECONDS and megabytes < MAX_MB,
         )
     )
     return result
 
 
-def _shown(sizes: Mapping[str, float], times: float) -> tuple[str, ...]:
+def _format_sizes(sizes: Mapping[str, float], times: float) -> tuple[str, ...]:
     opened, ready, held = sizes["opened"] * times, sizes["seconds"] * times, sizes["bytes"] * times
     return f"{opened:.2f}", f"{ready:.2f}", f"{held / 1e6:,.0f}"
 
 
-def _in_own_process(side: str, place: Path) -> dict[str, float]:
+def _run_in_subprocess(side: str, place: Path) -> dict[str, float]:
     command = [sys.executable, "-W", "ignore", __file__, "--threads", "1", "--alone", side, str(place)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    completed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(completed.stdout)
 
 
-class Opened(Dataset[int]):
+class MemoryProbe(Dataset[int]):
     """Reads images, and returns the private memory of the process that read them.
 
     Args:
@@ -147,7 +151,7 @@ class Opened(Dataset[int]):
         return [private_bytes()]
 
 
-def _alone(side: str, place: Path) -> dict[str, float]:
+def _measure_in_this_process(side: str, place: Path) -> dict[str, float]:
     """Open in this process; return seconds, and the bytes by which the memory of all processes increased."""
     before, start = private_bytes(), time.perf_counter()
     dataset = open_store(place) if side == STORE else open_tsv(place)
@@ -162,15 +166,15 @@ def _alone(side: str, place: Path) -> dict[str, float]:
     return {"opened": opened, "seconds": seconds, "bytes": private_bytes() - before + sum(held)}
 
 
-def open_store(folder: Path) -> Opened:
+def open_store(folder: Path) -> MemoryProbe:
     """Open a store as training opens one that is larger than its memory."""
     store = FeatureStore(folder)
     source = open_regions(store, store.names, in_memory_bytes=0)
     rows = list(source.rows.values())
-    return Opened(lambda numbers: source.batch(torch.tensor([rows[n] for n in numbers])), len(rows))
+    return MemoryProbe(lambda numbers: source.batch(torch.tensor([rows[n] for n in numbers])), len(rows))
 
 
-def open_tsv(path: Path) -> Opened:
+def open_tsv(path: Path) -> MemoryProbe:
     """Read a feature file as the original code does: all of it, into a list of dicts of arrays."""
     csv.field_size_limit(2**31 - 1)
     rows: list[dict[str, Any]] = []
@@ -186,7 +190,7 @@ def open_tsv(path: Path) -> Opened:
                 values.setflags(write=False)
                 item[name] = values
             rows.append(item)
-    return Opened(lambda numbers: np.stack([rows[n]["features"].copy() for n in numbers]), len(rows))
+    return MemoryProbe(lambda numbers: np.stack([rows[n]["features"].copy() for n in numbers]), len(rows))
 
 
 def write_store(folder: Path, images: int, width: int) -> None:

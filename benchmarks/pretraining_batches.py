@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from feature_store import make_store
-from measuring.resident import private_bytes
+from feature_store import write_random_store
+from measuring.process_memory import private_bytes
 from torch.utils.data import DataLoader
 
 from lxmert.data.answers import AnswerVocabulary
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"{ROUNDS} rounds; {os.cpu_count()} CPU cores, {platform.system()}, Python "
           f"{platform.python_version()} ({versions}).\n")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        make_store(Path(folder), images, "float16")
+        write_random_store(Path(folder), images, "float16")
         store = FeatureStore(Path(folder))
         texts = sentences(list(store.names))
         data = {}
@@ -83,9 +83,9 @@ def sentences(names: list[str]) -> list[ImageText]:
 
 def print_parts(data: dict[torch.dtype, PretrainingDataset]) -> None:
     print("| part of the work | µs per sentence (processor) | µs (clock) |\n|---|--:|--:|")
-    one = data[torch.float32]
+    dataset = data[torch.float32]
     rows: dict[str, Callable[[list[int], list[PretrainingItem]], object]] = {
-        "items: sentence, pair and answer": lambda draws, items: [one[draw] for draw in draws],
+        "items: sentence, pair and answer": lambda draws, items: [dataset[draw] for draw in draws],
     }
     for dtype, dataset in data.items():
         name = dtype_name(dtype)
@@ -96,10 +96,10 @@ def print_parts(data: dict[torch.dtype, PretrainingDataset]) -> None:
         rows[f"whole batch of items, {name}"] = lambda draws, items, collate=collate: collate(items)
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
     for round_ in range(ROUNDS + 1):
-        draws = random.Random(round_).sample(range(len(one)), BATCH * 4)
+        draws = random.Random(round_).sample(range(len(dataset)), BATCH * 4)
         for name, work in rows.items():
             parts = [draws[start : start + BATCH] for start in range(0, len(draws), BATCH)]
-            items = [[one[draw] for draw in part] for part in parts]
+            items = [[dataset[draw] for draw in part] for part in parts]
             clock, processor = time.perf_counter(), time.process_time()
             for part, ready in zip(parts, items, strict=True):
                 work(part, ready)
@@ -112,7 +112,7 @@ def print_parts(data: dict[torch.dtype, PretrainingDataset]) -> None:
         print(f"| {name} | {processor_us:.0f} | {clock_us:.0f} |")
 
 
-class Weighed:
+class MemoryCollator:
     """A collator that also returns the private memory of its process in bytes."""
 
     def __init__(self, collate: PretrainingCollator) -> None:
@@ -126,7 +126,7 @@ class Weighed:
 def print_workers(data: PretrainingDataset, workers: int) -> None:
     draws = random.Random(workers).sample(range(len(data)), min(len(data), BATCH * 60))
     batches = [draws[start : start + BATCH] for start in range(0, len(draws), BATCH)]
-    collate = Weighed(PretrainingCollator(data))
+    collate = MemoryCollator(PretrainingCollator(data))
     loader = DataLoader(
         data, batch_sampler=batches, collate_fn=collate, num_workers=workers, prefetch_factor=2
     )

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from measuring.options import keep_code_for_now
+from measuring.options import use_temporary_compile_cache
 from measuring.results import QUICK_RESULTS, RESULTS, write_summary
-from measuring.rounds import say
+from measuring.timing import log
 
 FOLDER = Path(__file__).parent
 BENCHMARKS = ("stream", "latency", "training_step", "memory", "opening", "startup")
@@ -26,15 +26,15 @@ _COMPILES = ("stream", "latency", "memory")
 
 
 def main(arguments: list[str]) -> None:
-    given = _parser().parse_args(arguments)
-    results = given.results or (QUICK_RESULTS if given.quick else RESULTS)
-    chosen = [name for name in BENCHMARKS if given.only is None or name in given.only]
-    keep_code_for_now()
-    failed = [name for name in chosen if not _run(name, _options(name, given, results))]
+    args = _parser().parse_args(arguments)
+    results = args.results or (QUICK_RESULTS if args.quick else RESULTS)
+    chosen = [name for name in BENCHMARKS if args.only is None or name in args.only]
+    use_temporary_compile_cache()
+    failed = [name for name in chosen if not _run(name, _options(name, args, results))]
     if torch.cuda.is_available():
         for name in ON_GPU:
-            if given.only is None or name in given.only:
-                options = [*_options(name, given, results), "--device", "cuda"]
+            if args.only is None or name in args.only:
+                options = [*_options(name, args, results), "--device", "cuda"]
                 failed += [] if _run(name, options) else [f"{name} on the GPU"]
     # The summary includes earlier results of benchmarks that do not run now.
     write_summary([*BENCHMARKS, *(f"{name}_cuda" for name in ON_GPU)], results)
@@ -56,24 +56,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(name: str, given: argparse.Namespace, results: Path) -> list[str]:
+def _options(name: str, args: argparse.Namespace, results: Path) -> list[str]:
     options = ["--results", str(results)]
-    options += ["--quick"] if given.quick else []
-    options += ["--threads", str(given.threads)] if given.threads else []
-    options += ["--no-compile"] if given.no_compile and name in _COMPILES else []
-    if name in _SCENES and given.scenes_data and given.features:
-        options += ["--scenes-data", str(given.scenes_data), "--features", str(given.features)]
+    options += ["--quick"] if args.quick else []
+    options += ["--threads", str(args.threads)] if args.threads else []
+    options += ["--no-compile"] if args.no_compile and name in _COMPILES else []
+    if name in _SCENES and args.scenes_data and args.features:
+        options += ["--scenes-data", str(args.scenes_data), "--features", str(args.features)]
     return options
 
 
 def _run(name: str, options: Sequence[str]) -> bool:
     """Run one; return whether it succeeded."""
-    say(f"=== {name}")
+    log(f"=== {name}")
     start = time.perf_counter()
     command = [sys.executable, "-W", "ignore", str(FOLDER / f"{name}.py"), *options]
-    done = subprocess.run(command, check=False)
-    say(f"=== {name}: {time.perf_counter() - start:.0f} s" + ("" if done.returncode == 0 else ", failed"))
-    return done.returncode == 0
+    completed = subprocess.run(command, check=False)
+    log(
+        f"=== {name}: {time.perf_counter() - start:.0f} s" + ("" if completed.returncode == 0 else ", failed")
+    )
+    return completed.returncode == 0
 
 
 if __name__ == "__main__":

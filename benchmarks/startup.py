@@ -11,10 +11,10 @@ import tempfile
 import time
 from statistics import median
 
-from measuring.machine import facts
-from measuring.options import parsed, parser_of
+from measuring.machine import machine_info
+from measuring.options import build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.rounds import say
+from measuring.timing import log
 
 ROUNDS = 5
 LXMERT = [sys.executable, "-m", "lxmert.cli.main"]
@@ -23,7 +23,7 @@ PEER = "python -c 'import torch, transformers'"
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(parser_of(__doc__, ROUNDS), arguments, "startup.py")
+    common = parse_options(build_parser(__doc__, ROUNDS), arguments, "startup.py")
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             BARE: [sys.executable, "-c", "pass"],
@@ -40,26 +40,26 @@ def main(arguments: list[str]) -> None:
                 start = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True)
                 seconds[name].append(time.perf_counter() - start)
-            say(f"round {number + 1} of {common.rounds}")
-    middle = {name: median(values) for name, values in seconds.items()}
+            log(f"round {number + 1} of {common.rounds}")
+    medians = {name: median(values) for name, values in seconds.items()}
     result = Result(
         name="startup",
         title="Start-up",
         about=f"Medians of {common.rounds} rounds in turns, each command in a new process; seconds of the "
         "clock.",
         command=common.command,
-        machine=facts(),
+        machine=machine_info(),
         settings={"rounds": common.rounds},
         raw=seconds,
         notes=[f"`{BARE}` and `{PEER}` are for comparison."],
     )
-    rows = [(f"`{name}`", f"{value:.2f}") for name, value in middle.items()]
+    rows = [(f"`{name}`", f"{value:.2f}") for name, value in medians.items()]
     result.tables.append(Table("Commands", ("command", "seconds"), rows))
-    told = ", ".join(
-        f"`{name}` {middle[name]:.2f} s" for name in (IMPORT, HELP, "lxmert demo") if name in middle
+    summary = ", ".join(
+        f"`{name}` {medians[name]:.2f} s" for name in (IMPORT, HELP, "lxmert demo") if name in medians
     )
     result.goals.append(
-        Goal("start-up", "no goal", told, None, note=f"a bare interpreter {middle[BARE]:.2f} s")
+        Goal("start-up", "no goal", summary, None, note=f"a bare interpreter {medians[BARE]:.2f} s")
     )
     result.write(common.results)
 

@@ -18,16 +18,23 @@ from typing import Any
 
 import torch
 import transformers
-from measuring.answering import PEER_BATCH, equal_answers, our_scores, peer_scores
-from measuring.exported import onnx_sides
+from measuring.answering import PEER_BATCH, answer_agreement, our_scores, peer_scores
 from measuring.gemm import GemmRates
-from measuring.machine import facts
-from measuring.models import DTYPES, VQA_ANSWERS, answering_twins, config_of, copied, peer_of
-from measuring.options import Common, parsed, parser_of
+from measuring.machine import machine_info
+from measuring.models import (
+    DTYPES,
+    VQA_ANSWERS,
+    build_answering_pair,
+    build_config,
+    build_peer,
+    copy_in_dtype,
+)
+from measuring.onnx_peer import onnx_sides
+from measuring.options import CommonOptions, build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.rounds import in_turns, ratios, say, usable
 from measuring.settings import PEERS, best_side, dtype_of, fast_models
-from measuring.streams import Stream, made_stream, scenes_stream
+from measuring.streams import Stream, generate_stream, load_scenes_stream
+from measuring.timing import keep_working_sides, log, ratios, time_alternating
 from measuring.work import stream_operations
 
 from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertTokenizerFast
@@ -41,48 +48,48 @@ Answering = Callable[[Stream], torch.Tensor]
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "stream.py")
-    given = common.given
-    config = config_of(common.quick, num_qa_labels=VQA_ANSWERS)
-    stream = made_stream(config, given.questions or (20 if common.quick else 600),
-                         given.images or (4 if common.quick else 111))  # fmt: skip
-    scenes = _scenes(given)
-    ours, peer = answering_twins(config)
+    common = parse_options(_parser(), arguments, "stream.py")
+    args = common.args
+    config = build_config(common.quick, num_qa_labels=VQA_ANSWERS)
+    stream = generate_stream(config, args.questions or (20 if common.quick else 600),
+                             args.images or (4 if common.quick else 111))  # fmt: skip
+    scenes = _scenes(args)
+    ours, peer = build_answering_pair(config)
     sides, notes = _sides(ours, peer, common)
     scores: dict[str, torch.Tensor] = {}
     rates = GemmRates(common.device, quick=common.quick)
-    is_exported = common.device == "cpu" and not given.no_export
+    is_exported = common.device == "cpu" and not args.no_export
     with onnx_sides(ours if is_exported else None, notes) as exported:
-        sides = usable(sides | exported, notes, stream)
+        sides = keep_working_sides(sides | exported, notes, stream)
 
         def run(name: str) -> Callable[[], None]:
             return lambda: scores.__setitem__(name, sides[name](stream))
 
         timed = {"matrix products": rates.measure} | {name: run(name) for name in sides}
-        taken = in_turns(timed, common.rounds, device=common.device)
-    del taken["matrix products"]
+        timings = time_alternating(timed, common.rounds, device=common.device)
+    del timings["matrix products"]
     operations = stream_operations(config, *stream.work)
     result = Result(
         name="stream" if common.device == "cpu" else f"stream_{common.device}",
         title="A stream of questions about images",
         about=_about(stream, common, operations),
         command=common.command,
-        machine=facts(common.device),
-        gemm=rates.told(),
+        machine=machine_info(common.device),
+        gemm=rates.to_dict(),
         settings={"questions": len(stream), "images": len(stream.visual_feats), "rounds": common.rounds,
                   "operations": operations},
-        raw=taken,
+        raw=timings,
         notes=notes,
     )  # fmt: skip
-    equal = {name: equal_answers(found, scores[PEERS["float32"]]) for name, found in scores.items()}
-    result.tables.append(_table(taken, equal, operations, rates, len(stream)))
+    equal = {name: answer_agreement(found, scores[PEERS["float32"]]) for name, found in scores.items()}
+    result.tables.append(_table(timings, equal, operations, rates, len(stream)))
     trained = _trained(scenes, common, result)
-    result.goals += _goals(taken, equal, trained, operations, rates, common.device)
+    result.goals += _goals(timings, equal, trained, operations, rates, common.device)
     result.write(common.results)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser = build_parser(__doc__, ROUNDS, on_gpu=True)
     parser.add_argument("--questions", type=int, help="questions of the stream (600)")
     parser.add_argument("--images", type=int, help="images of the stream (111)")
     parser.add_argument("--no-compile", action="store_true", help="omit compiled models")
@@ -93,28 +100,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sides(ours: Any, peer: Any, common: Common) -> tuple[dict[str, Answering], list[str]]:
+def _sides(ours: Any, peer: Any, common: CommonOptions) -> tuple[dict[str, Answering], list[str]]:
     """Return the sides by name, and notes on omitted ones."""
     sides: dict[str, Answering] = {}
     for dtype, name in PEERS.items():
-        model = copied(peer, DTYPES[dtype]).to(common.device)
+        model = copy_in_dtype(peer, DTYPES[dtype]).to(common.device)
         sides[name] = lambda stream, model=model: peer_scores(model, stream)
-    models, notes = fast_models(ours, common.device, with_compiled=not common.given.no_compile)
+    models, notes = fast_models(ours, common.device, with_compiled=not common.args.no_compile)
     for name, fast in models.items():
         sides[name] = lambda stream, fast=fast: our_scores(fast, stream)
     return sides, notes
 
 
 def _table(
-    taken: Mapping[str, list[float]],
+    timings: Mapping[str, list[float]],
     equal: Mapping[str, float],
     operations: int,
     rates: GemmRates,
     questions: int,
 ) -> Table:
-    slowest = taken[PEERS["float32"]]
+    slowest = timings[PEERS["float32"]]
     rows = []
-    for name, seconds in taken.items():
+    for name, seconds in timings.items():
         times, worst, best = ratios(slowest, seconds)
         share = operations / median(seconds) / rates.limit(dtype_of(name))
         rows.append(
@@ -127,7 +134,7 @@ def _table(
 
 
 def _goals(
-    taken: Mapping[str, list[float]],
+    timings: Mapping[str, list[float]],
     equal: Mapping[str, float],
     trained: Mapping[str, float],
     operations: int,
@@ -136,20 +143,20 @@ def _goals(
 ) -> list[Goal]:
     goals = []
     for dtype, (times_goal, share_goal) in GOALS.items():
-        name = _fastest(taken, dtype)
-        times, _, _ = ratios(taken[PEERS[dtype]], taken[name])
-        share = operations / median(taken[name]) / rates.limit(dtype)
+        name = _fastest(timings, dtype)
+        times, _, _ = ratios(timings[PEERS[dtype]], timings[name])
+        share = operations / median(timings[name]) / rates.limit(dtype)
         work = f"VQA stream, {dtype} against `transformers` {dtype}"
         goals.append(Goal(work, f"{times_goal}×", f"{times:.2f}×", times >= times_goal, share, name))
         goals.append(
             Goal(f"share of the GEMM limit on the stream, {dtype}", f"{share_goal:.0%}", f"{share:.1%}",
                  share >= share_goal, share, name)
         )  # fmt: skip
-    agreeing = [side for side in taken if side.startswith("ours") and trained.get(side, 0.0) >= EQUAL_GOAL]
+    agreeing = [side for side in timings if side.startswith("ours") and trained.get(side, 0.0) >= EQUAL_GOAL]
     # Without answers of a trained model, the setting that `dtype="auto", compiled=True` resolves to.
-    name = min(agreeing, key=lambda side: median(taken[side])) if agreeing else best_side(taken, device)
-    times, _, _ = ratios(taken[PEERS["float32"]], taken[name])
-    share = operations / median(taken[name]) / rates.limit(dtype_of(name))
+    name = min(agreeing, key=lambda side: median(timings[side])) if agreeing else best_side(timings, device)
+    times, _, _ = ratios(timings[PEERS["float32"]], timings[name])
+    share = operations / median(timings[name]) / rates.limit(dtype_of(name))
     same = trained.get(name, equal[name])
     whose = "the embedded trained model" if name in trained else "random weights"
     goals.append(
@@ -161,22 +168,22 @@ def _goals(
     return goals
 
 
-def _fastest(taken: Mapping[str, list[float]], dtype: str) -> str:
-    ours = [name for name in taken if name.startswith(f"ours, {dtype}")]
-    return min(ours, key=lambda name: median(taken[name]))
+def _fastest(timings: Mapping[str, list[float]], dtype: str) -> str:
+    ours = [name for name in timings if name.startswith(f"ours, {dtype}")]
+    return min(ours, key=lambda name: median(timings[name]))
 
 
-def _scenes(given: argparse.Namespace) -> Stream | None:
+def _scenes(args: argparse.Namespace) -> Stream | None:
     """Read the questions about made scenes, if given: before the long work, so that errors show early."""
-    if given.scenes_data is None or given.features is None:
+    if args.scenes_data is None or args.features is None:
         return None
     folder = locate_model("scenes")
     tokenizer = LxmertTokenizerFast.from_pretrained(folder)
-    most_words = LxmertConfig.from_pretrained(folder).max_position_embeddings
-    return scenes_stream(given.scenes_data, given.features, tokenizer, most_words, given.scenes_questions)
+    max_words = LxmertConfig.from_pretrained(folder).max_position_embeddings
+    return load_scenes_stream(args.scenes_data, args.features, tokenizer, max_words, args.scenes_questions)
 
 
-def _trained(stream: Stream | None, common: Common, result: Result) -> dict[str, float]:
+def _trained(stream: Stream | None, common: CommonOptions, result: Result) -> dict[str, float]:
     """Return the embedded model's fraction of equal answers by side; empty without questions about scenes."""
     if stream is None:
         result.notes.append(
@@ -185,12 +192,12 @@ def _trained(stream: Stream | None, common: Common, result: Result) -> dict[str,
         )
         return {}
     ours = LxmertForQuestionAnswering.from_pretrained(locate_model("scenes")).eval()
-    peer = peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
+    peer = build_peer(ours, transformers.LxmertForQuestionAnswering).eval()
     sides, notes = _sides(ours, peer, common)
-    sides = usable(sides, notes, stream)
-    say(f"the embedded model answers {len(stream):,} questions on {len(sides)} sides")
+    sides = keep_working_sides(sides, notes, stream)
+    log(f"the embedded model answers {len(stream):,} questions on {len(sides)} sides")
     scores = {name: side(stream) for name, side in sides.items()}
-    equal = {name: equal_answers(found, scores[PEERS["float32"]]) for name, found in scores.items()}
+    equal = {name: answer_agreement(found, scores[PEERS["float32"]]) for name, found in scores.items()}
     result.tables.append(
         Table(
             f"Answers of the embedded trained model to {len(stream):,} questions about "
@@ -202,7 +209,7 @@ def _trained(stream: Stream | None, common: Common, result: Result) -> dict[str,
     return equal
 
 
-def _about(stream: Stream, common: Common, operations: int) -> str:
+def _about(stream: Stream, common: CommonOptions, operations: int) -> str:
     lengths = [len(ids) for ids in stream.token_ids]
     return (
         f"{len(stream)} questions of {sum(lengths) / len(lengths):.1f} word pieces (6 to 18) about "

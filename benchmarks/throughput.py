@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 from measuring.gemm import GemmRates
-from measuring.machine import facts
-from measuring.models import config_of
-from measuring.options import Common, parsed, parser_of
+from measuring.machine import machine_info
+from measuring.models import build_config
+from measuring.options import CommonOptions, build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.rounds import ratios, say, seconds_of
-from measuring.streams import LENGTHS, spread
-from measuring.training import PADDED_WORDS, Step, moved, our_model, peer_model
-from measuring.work import Labels, training_operations
+from measuring.streams import LENGTHS, sample_histogram
+from measuring.timing import log, ratios, seconds_of
+from measuring.training import PADDED_WORDS, Step, our_model, peer_model, to_device
+from measuring.work import LabelCounts, training_operations
 from opening import write_store
 from torch.utils.data import DataLoader
 
@@ -45,41 +45,41 @@ PEER = "transformers, bfloat16"
 EPOCHS, EXAMPLES = 20, 9_180_000
 GOAL_PAIRS, GOAL_SHARE, GOAL_TIMES = 12_000, 0.40, 2.0
 SENTENCES_PER_IMAGE = 50
-Kept = list[dict[str, torch.Tensor]]
+MeasuredBatches = list[dict[str, torch.Tensor]]
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "throughput.py")
-    given = common.given
-    size = given.batch or (4 if common.quick else 256)
-    steps = given.steps or (2 if common.quick else 50)
-    config = config_of(common.quick)
+    common = parse_options(_parser(), arguments, "throughput.py")
+    args = common.args
+    size = args.batch or (4 if common.quick else 256)
+    steps = args.steps or (2 if common.quick else 50)
+    config = build_config(common.quick)
     ours = our_model(config, device=common.device).to(common.device)
     peer = peer_model(ours).to(common.device)
     with tempfile.TemporaryDirectory() as folder:
-        write_store(Path(folder), given.images or (4 if common.quick else 2000), config.visual_feat_dim)
+        write_store(Path(folder), args.images or (4 if common.quick else 2000), config.visual_feat_dim)
         dataset = _dataset(Path(folder), config)
-        sides = {PEER: Turn(Step(peer, is_ours=False), _batches(dataset, size, given.workers), common, steps)}
+        sides = {PEER: Turn(Step(peer, is_ours=False), _batches(dataset, size, args.workers), common, steps)}
         sides["ours, bfloat16"] = Turn(
-            Step(ours, is_ours=True), _batches(dataset, size, given.workers), common, steps
+            Step(ours, is_ours=True), _batches(dataset, size, args.workers), common, steps
         )
-        if given.compiled:
+        if args.compiled:
             step = Step(ours, is_ours=True, forward=torch.compile(ours))
             sides["ours, bfloat16, compiled"] = Turn(
-                step, _batches(dataset, size, given.workers), common, steps
+                step, _batches(dataset, size, args.workers), common, steps
             )
         rates = GemmRates(common.device, ("bfloat16",), quick=common.quick)
-        taken: dict[str, list[float]] = {name: [] for name in sides}
+        timings: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(common.rounds):
             rates.measure()
             for name, turn in sides.items():
-                taken[name].append(turn.seconds())
-                say(f"round {number + 1}: {name}, {size * steps / taken[name][-1]:,.0f} pairs/s")
-    _result(common, taken, sides, rates, size * steps, config).write(common.results)
+                timings[name].append(turn.seconds())
+                log(f"round {number + 1}: {name}, {size * steps / timings[name][-1]:,.0f} pairs/s")
+    _result(common, timings, sides, rates, size * steps, config).write(common.results)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser = build_parser(__doc__, ROUNDS, on_gpu=True)
     parser.add_argument("--batch", type=int, help="sentence-image pairs of a step (256)")
     parser.add_argument("--steps", type=int, help="measured steps of a turn (50)")
     parser.add_argument("--images", type=int, help="images of the feature store (2,000)")
@@ -103,35 +103,35 @@ class Turn:
         steps: measured steps per turn.
 
     Attributes:
-        kept: words and labels of the last turn's measured batches.
+        measured_batches: words and labels of the last turn's measured batches.
     """
 
-    def __init__(self, step: Step, batches: Iterator[Any], common: Common, steps: int) -> None:
+    def __init__(self, step: Step, batches: Iterator[Any], common: CommonOptions, steps: int) -> None:
         self._step = step
         self._batches = batches
         self._device = common.device
         self._steps = steps
-        self._ahead = 2 * common.given.workers + 2
-        self.kept: Kept = []
+        self._warmup_steps = 2 * common.args.workers + 2
+        self.measured_batches: MeasuredBatches = []
 
     def seconds(self) -> float:
         """Run one turn and return its seconds."""
-        self._run(self._ahead)
-        self.kept = []
+        self._run(self._warmup_steps)
+        self.measured_batches = []
         return seconds_of(lambda: self._run(self._steps), self._device)
 
     def operations(self, config: Any) -> int:
         """Return the floating point operations of the last turn's measured steps."""
-        return sum(training_operations(config, _pairs(batch)) for batch in self.kept)
+        return sum(training_operations(config, _pairs(batch)) for batch in self.measured_batches)
 
     def _run(self, steps: int) -> None:
         for batch in islice(self._batches, steps):
-            self.kept.append({name: batch[name] for name in ("attention_mask", "labels", "ans")}
-                             | {"masked": batch["obj_labels"]["feat"][1]})  # fmt: skip
-            self._step.run(moved(batch, self._device), "bfloat16")
+            self.measured_batches.append({name: batch[name] for name in ("attention_mask", "labels", "ans")}
+                                         | {"masked": batch["obj_labels"]["feat"][1]})  # fmt: skip
+            self._step.run(to_device(batch, self._device), "bfloat16")
 
 
-def _pairs(batch: Mapping[str, torch.Tensor]) -> list[tuple[int, int, Labels]]:
+def _pairs(batch: Mapping[str, torch.Tensor]) -> list[tuple[int, int, LabelCounts]]:
     """Return words, objects and labels of a batch's pairs; in the default recipe all objects are labelled."""
     objects = batch["masked"].shape[1]
     columns = (
@@ -141,7 +141,7 @@ def _pairs(batch: Mapping[str, torch.Tensor]) -> list[tuple[int, int, Labels]]:
         batch["ans"] >= 0,
     )
     return [
-        (words, objects, Labels(hidden, objects, masked, objects, asked))
+        (words, objects, LabelCounts(hidden, objects, masked, objects, asked))
         for words, hidden, masked, asked in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
@@ -153,7 +153,7 @@ def _dataset(folder: Path, config: Any) -> PretrainingDataset:
     tokenizer = LxmertTokenizerFast(vocab={word: n for n, word in enumerate([*special, *words])})
     answers = AnswerVocabulary([f"answer{number}" for number in range(config.num_qa_labels)])
     store, draw, texts = FeatureStore(folder), random.Random(0), []
-    lengths = spread(LENGTHS, SENTENCES_PER_IMAGE)
+    lengths = sample_histogram(LENGTHS, SENTENCES_PER_IMAGE)
     for name in store.names:
         for number, pieces in enumerate(lengths):
             sentence = " ".join(draw.choices(words, k=pieces - 2))
@@ -183,8 +183,8 @@ def _batches(dataset: PretrainingDataset, size: int, workers: int) -> Iterator[A
 
 
 def _result(
-    common: Common,
-    taken: Mapping[str, list[float]],
+    common: CommonOptions,
+    timings: Mapping[str, list[float]],
     sides: Mapping[str, Turn],
     rates: GemmRates,
     pairs: int,
@@ -192,39 +192,39 @@ def _result(
 ) -> Result:
     rows, limit = [], rates.limit("bfloat16")
     shares = {}
-    for name, seconds in taken.items():
+    for name, seconds in timings.items():
         rate = pairs / median(seconds)
         shares[name] = sides[name].operations(config) / median(seconds) / limit
-        times, worst, best = ratios(taken[PEER], seconds)
+        times, worst, best = ratios(timings[PEER], seconds)
         hours = EPOCHS * EXAMPLES / rate / 3600
         rows.append(
             (name, f"{rate:,.0f}", f"{times:.2f} ({worst:.2f} to {best:.2f})", f"{shares[name]:.1%}",
              f"{hours:,.1f}")
         )  # fmt: skip
-    given = common.given
+    args = common.args
     result = Result(
         name=f"throughput_{common.device}",
         title="Pre-training throughput with the loader in the loop",
         about=f"{pairs:,} sentence-image pairs a turn, {common.rounds} turns of each side, medians; all five "
         "tasks, bfloat16 autocast, 36 objects, lengths of VQA's questions; loader with "
-        f"{given.workers} processes on a feature store in float16. What is needed leaves padding and places "
+        f"{args.workers} processes on a feature store in float16. What is needed leaves padding and places "
         "without labels out. The last column is the time of the paper's "
         f"{EPOCHS} epochs of {EXAMPLES / 1e6:.2f} million pairs at this rate.",
         command=common.command,
-        machine=facts(common.device),
-        gemm=rates.told(),
-        settings={"pairs": pairs, "rounds": common.rounds, "workers": given.workers},
-        raw=taken,
+        machine=machine_info(common.device),
+        gemm=rates.to_dict(),
+        settings={"pairs": pairs, "rounds": common.rounds, "workers": args.workers},
+        raw=timings,
     )
     columns = ("side", "pairs/s", "times the peer (each round)", "share of the limit", "20 epochs, hours")
     result.tables.append(Table("Throughput", columns, rows))
-    result.goals.append(_goal(taken, shares, pairs))
+    result.goals.append(_goal(timings, shares, pairs))
     return result
 
 
-def _goal(taken: Mapping[str, list[float]], shares: Mapping[str, float], pairs: int) -> Goal:
-    name = min((name for name in taken if name != PEER), key=lambda name: median(taken[name]))
-    rate, (times, _, _) = pairs / median(taken[name]), ratios(taken[PEER], taken[name])
+def _goal(timings: Mapping[str, list[float]], shares: Mapping[str, float], pairs: int) -> Goal:
+    name = min((name for name in timings if name != PEER), key=lambda name: median(timings[name]))
+    rate, (times, _, _) = pairs / median(timings[name]), ratios(timings[PEER], timings[name])
     return Goal(
         "pre-training throughput, bfloat16, loader in the loop",
         f"{GOAL_PAIRS:,} pairs/s, {GOAL_SHARE:.0%} of the limit, {GOAL_TIMES:.0f}× (one H200)",

@@ -18,13 +18,21 @@ from typing import Any
 
 import torch
 from measuring.gemm import GemmRates
-from measuring.machine import facts
-from measuring.models import DTYPES, VQA_ANSWERS, config_of
-from measuring.options import parsed, parser_of
+from measuring.machine import machine_info
+from measuring.models import DTYPES, VQA_ANSWERS, build_config
+from measuring.options import build_parser, parse_options
 from measuring.results import Goal, Result, Table
-from measuring.rounds import Side, in_turns, ratios, usable
 from measuring.settings import dtype_of
-from measuring.training import PADDED_WORDS, Batch, Step, answering_batch, made_batch, our_model, peer_model
+from measuring.timing import Side, keep_working_sides, ratios, time_alternating
+from measuring.training import (
+    PADDED_WORDS,
+    Batch,
+    Step,
+    generate_answering_batch,
+    generate_batch,
+    our_model,
+    peer_model,
+)
 from measuring.work import finetuning_operations, training_operations
 
 from lxmert.training.cpu.memory import keep_freed_memory
@@ -36,14 +44,14 @@ DYNAMIC, FIXED = "padded to the longest", f"padded to {PADDED_WORDS}"
 
 
 @dataclass(frozen=True)
-class Kind:
+class StepKind:
     """A kind of training step.
 
     Attributes:
         name: name of the result.
         title: title of the result.
         work: a sentence that describes the batch.
-        make_batch: makes the batch; see `made_batch`.
+        make_batch: makes the batch; see `generate_batch`.
         operations: counts its operations; see `training_operations`.
         sizes: non-default sizes of the full-size configuration.
         goals: wanted speed-up over the peer, by dtype.
@@ -58,20 +66,20 @@ class Kind:
     goals: Mapping[str, float]
 
 
-PRETRAINING = Kind(
+PRETRAINING = StepKind(
     "training_step",
     "A pre-training step",
     "15 % of words and objects masked, all objects named, every third sentence a question.",
-    made_batch,
+    generate_batch,
     training_operations,
     sizes={},
     goals={"float32": 1.5, "bfloat16": 1.8},
 )
-FINETUNING = Kind(
+FINETUNING = StepKind(
     "finetuning_step",
     "A fine-tuning step",
     "Each sentence is a question with one answer.",
-    answering_batch,
+    generate_answering_batch,
     finetuning_operations,
     sizes={"num_qa_labels": VQA_ANSWERS},
     goals={},
@@ -79,25 +87,27 @@ FINETUNING = Kind(
 
 
 def main(arguments: list[str]) -> None:
-    common = parsed(_parser(), arguments, "training_step.py")
-    given = common.given
+    common = parse_options(_parser(), arguments, "training_step.py")
+    args = common.args
     if common.device == "cpu":
         # Our trainer's process-wide setting; here it applies to the peer too.
         keep_freed_memory()
-    kind = FINETUNING if given.finetuning else PRETRAINING
-    config = config_of(common.quick, **kind.sizes)
-    batch = kind.make_batch(config, given.batch or (4 if common.quick else 32), device=common.device)
+    kind = FINETUNING if args.finetuning else PRETRAINING
+    config = build_config(common.quick, **kind.sizes)
+    batch = kind.make_batch(config, args.batch or (4 if common.quick else 32), device=common.device)
     fixed = kind.make_batch(config, len(batch.pairs), length=PADDED_WORDS, device=common.device)
-    ours = our_model(config, given.attention, common.device, finetuning=given.finetuning).to(common.device)
+    ours = our_model(config, args.attention, common.device, finetuning=args.finetuning).to(common.device)
     ours_step, peer_step = (
         Step(ours, is_ours=True),
         Step(peer_model(ours).to(common.device), is_ours=False),
     )
-    notes = [_losses_compared(ours_step, peer_step, batch.inputs)]
-    sides = usable(_sides(ours_step, peer_step, batch.inputs, fixed.inputs, given.compiled), notes)
+    notes = [_compare_losses(ours_step, peer_step, batch.inputs)]
+    sides = keep_working_sides(_sides(ours_step, peer_step, batch.inputs, fixed.inputs, args.compiled), notes)
     rates = GemmRates(common.device, quick=common.quick)
-    taken = in_turns({"matrix products": rates.measure} | sides, common.rounds, device=common.device)
-    del taken["matrix products"]
+    timings = time_alternating(
+        {"matrix products": rates.measure} | sides, common.rounds, device=common.device
+    )
+    del timings["matrix products"]
     operations = kind.operations(config, batch.pairs)
     words = sum(pair[0] for pair in batch.pairs) / len(batch.pairs)
     result = Result(
@@ -108,30 +118,30 @@ def main(arguments: list[str]) -> None:
         f"needed, forward and backward. {kind.work} "
         f"Medians of {common.rounds} rounds in turns in one process. Ours is as the "
         f"trainer calls it, with {ours.config._attn_implementation} attention."
-        + _process_told(common.device),
+        + _describe_process_settings(common.device),
         command=common.command,
-        machine=facts(common.device),
-        gemm=rates.told(),
+        machine=machine_info(common.device),
+        gemm=rates.to_dict(),
         settings={"batch": len(batch.pairs), "rounds": common.rounds, "operations": operations},
-        raw=taken,
+        raw=timings,
         notes=notes,
     )
-    result.tables.append(_table(taken, operations, rates, len(batch.pairs)))
-    result.goals += [_goal(taken, dtype, goal, operations, rates) for dtype, goal in kind.goals.items()]
+    result.tables.append(_table(timings, operations, rates, len(batch.pairs)))
+    result.goals += [_goal(timings, dtype, goal, operations, rates) for dtype, goal in kind.goals.items()]
     result.write(common.results)
 
 
-def _process_told(device: str) -> str:
+def _describe_process_settings(device: str) -> str:
     """Describe the process-wide settings that both sides share."""
     if device != "cpu":
         return ""
-    told = " The process keeps freed memory, as under our trainer, for both sides"
+    description = " The process keeps freed memory, as under our trainer, for both sides"
     found = [f"{name}={os.environ[name]}" for name in MEMORY_VARIABLES if name in os.environ]
-    return f"{told}; {' '.join(found)}." if found else f"{told}."
+    return f"{description}; {' '.join(found)}." if found else f"{description}."
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = parser_of(__doc__, ROUNDS, on_gpu=True)
+    parser = build_parser(__doc__, ROUNDS, on_gpu=True)
     parser.add_argument(
         "--finetuning", action="store_true", help="measure fine-tuning instead of pre-training"
     )
@@ -161,8 +171,8 @@ def _sides(
         }
         if compiled is not None:
             rows[f"ours, {dtype}, compiled"] = (compiled, inputs)
-        for name, (step, given) in rows.items():
-            sides[name] = lambda step=step, given=given, dtype=dtype: step.run(given, dtype)
+        for name, (step, args) in rows.items():
+            sides[name] = lambda step=step, args=args, dtype=dtype: step.run(args, dtype)
     return sides
 
 
@@ -170,7 +180,7 @@ def _peer(dtype: str, padding: str) -> str:
     return f"transformers, {dtype}, {padding}"
 
 
-def _losses_compared(ours: Step, peer: Step, inputs: Mapping[str, Any]) -> str:
+def _compare_losses(ours: Step, peer: Step, inputs: Mapping[str, Any]) -> str:
     """Compare both sides' losses of the batch without dropout, to show that the work is the same."""
     found = []
     for step in (ours, peer):
@@ -181,11 +191,11 @@ def _losses_compared(ours: Step, peer: Step, inputs: Mapping[str, Any]) -> str:
     return f"The first loss without dropout, float32: ours {found[0]:.5f}, the peer's {found[1]:.5f}."
 
 
-def _table(taken: Mapping[str, list[float]], operations: int, rates: GemmRates, pairs: int) -> Table:
+def _table(timings: Mapping[str, list[float]], operations: int, rates: GemmRates, pairs: int) -> Table:
     rows = []
-    for name, seconds in taken.items():
+    for name, seconds in timings.items():
         dtype = dtype_of(name)
-        times, worst, best = ratios(taken[_peer(dtype, DYNAMIC)], seconds)
+        times, worst, best = ratios(timings[_peer(dtype, DYNAMIC)], seconds)
         share = operations / median(seconds) / rates.limit(dtype)
         rows.append(
             (name, f"{median(seconds):.3f}", f"{pairs / median(seconds):.1f}",
@@ -202,15 +212,15 @@ def _table(taken: Mapping[str, list[float]], operations: int, rates: GemmRates, 
 
 
 def _goal(
-    taken: Mapping[str, list[float]], dtype: str, goal: float, operations: int, rates: GemmRates
+    timings: Mapping[str, list[float]], dtype: str, goal: float, operations: int, rates: GemmRates
 ) -> Goal:
     """Return the goal of our side as the trainer runs it by default."""
     name = f"ours, {dtype}"
-    times, _, _ = ratios(taken[_peer(dtype, DYNAMIC)], taken[name])
-    padded_too, _, _ = ratios(taken[_peer(dtype, FIXED)], taken[name])
-    share = operations / median(taken[name]) / rates.limit(dtype)
+    times, _, _ = ratios(timings[_peer(dtype, DYNAMIC)], timings[name])
+    fixed_times, _, _ = ratios(timings[_peer(dtype, FIXED)], timings[name])
+    share = operations / median(timings[name]) / rates.limit(dtype)
     work = f"pre-training step, {dtype}, equal batch, same texts"
-    measured = f"{times:.2f}× ({padded_too:.2f}× of texts padded to {PADDED_WORDS})"
+    measured = f"{times:.2f}× ({fixed_times:.2f}× of texts padded to {PADDED_WORDS})"
     return Goal(work, f"{goal}×", measured, times >= goal, share)
 
 

@@ -28,7 +28,7 @@ from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
 from lxmert.data.task_examples import Subset
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import make_scenes
-from lxmert.training.evaluation import regions_for, run_model, score_labels
+from lxmert.training.evaluation import load_regions, run_model, score_labels
 from lxmert.training.sampling import ShuffledSampler
 from lxmert.training.vqa_task import VqaTask
 
@@ -64,7 +64,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.examples = VqaTask().split(data, split, subset=Subset(first_images=images)).read()
         self.answers = AnswerVocabulary(processor.answers)
-        regions = regions_for(self.examples, processor, open_stores([store]) if store else None)
+        regions = load_regions(self.examples, processor, open_stores([store]) if store else None)
         words, tokenizer = processor.max_text_length, processor.tokenizer
         targets = self.examples.targets(self.answers)
         self.items = TaskDataset(self.examples.examples, targets, tokenizer, words, regions)

@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from measuring import answering, exported, models, options, results, rounds, streams, training, work  # noqa: E402
+from measuring import answering, models, onnx_peer, options, results, streams, timing, training, work  # noqa: E402
 
 from lxmert import LxmertForQuestionAnswering  # noqa: E402
 from lxmert.downloads import CACHE_VARIABLE  # noqa: E402
 from lxmert.inference.fast_model import FastModel  # noqa: E402
-from lxmert.training.cpu import products  # noqa: E402
+from lxmert.training.cpu import linear_layers  # noqa: E402
 from lxmert.training.cpu.encoder import PackedEncoder  # noqa: E402
 
 # Odd sizes, all different, so that no two terms of a count can stand in for each other.
@@ -103,7 +103,7 @@ def test_work_of_a_training_step_is_what_torch_counts(
     finetuning: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # torch does not count the products that it hands to oneDNN.
-    monkeypatch.setattr(products, "prefers_onednn", lambda: False)
+    monkeypatch.setattr(linear_layers, "prefers_onednn", lambda: False)
     config = _config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     # One pair, so that no padding is counted; a matched question with an answer.
     kind = _kind(finetuning)
@@ -116,11 +116,11 @@ def test_work_of_a_training_step_is_what_torch_counts(
 
 def test_padding_and_missing_labels_need_no_work() -> None:
     config = _config()
-    batch, longer = training.made_batch(config, 5), training.made_batch(config, 5, length=20)
+    batch, longer = training.generate_batch(config, 5), training.generate_batch(config, 5, length=20)
     assert longer.inputs["input_ids"].shape == (5, 20)
     assert work.training_operations(config, batch.pairs) == work.training_operations(config, longer.pairs)
     words, objects, labels = batch.pairs[0]
-    silent = [(words, objects, work.Labels(0, 0, 0, 0, False))]
+    silent = [(words, objects, work.LabelCounts(0, 0, 0, 0, False))]
     assert work.training_operations(config, silent) < work.training_operations(
         config, [(words, objects, labels)]
     )
@@ -129,17 +129,18 @@ def test_padding_and_missing_labels_need_no_work() -> None:
 def test_a_question_with_an_answer_needs_the_answer_head() -> None:
     config = _config(hidden_size=8, num_attention_heads=2, num_qa_labels=33)
     costs = [
-        work.training_operations(config, [(5, 3, work.Labels(1, 3, 1, 3, asked))]) for asked in (False, True)
+        work.training_operations(config, [(5, 3, work.LabelCounts(1, 3, 1, 3, asked))])
+        for asked in (False, True)
     ]
     # 8 × 16 and 16 × 33 multiply-adds, two operations each, forward once and backward twice.
     assert costs[1] - costs[0] == (8 * 16 + 16 * 33) * 2 * 3
 
 
 def test_labels_told_are_those_of_the_batch() -> None:
-    batch = training.made_batch(_config(), 7)
+    batch = training.generate_batch(_config(), 7)
     inputs, labels = batch.inputs, [pair[2] for pair in batch.pairs]
     assert [pair[0] for pair in batch.pairs] == inputs["attention_mask"].sum(dim=1).tolist()
-    assert sorted(pair[0] for pair in batch.pairs) == streams.spread(streams.LENGTHS, 7)
+    assert sorted(pair[0] for pair in batch.pairs) == streams.sample_histogram(streams.LENGTHS, 7)
     assert [one.words for one in labels] == (inputs["labels"] >= 0).sum(dim=1).tolist()
     assert [one.masked_objects for one in labels] == inputs["obj_labels"]["feat"][1].sum(dim=1).tolist()
     assert [one.question for one in labels] == (inputs["ans"] >= 0).tolist()
@@ -147,7 +148,7 @@ def test_labels_told_are_those_of_the_batch() -> None:
 
 def test_a_training_step_is_measured_on_as_many_labels_as_the_recipe_draws() -> None:
     pairs = 900
-    batch = training.made_batch(_config(), pairs, length=20)
+    batch = training.generate_batch(_config(), pairs, length=20)
     inputs, (features, masked) = batch.inputs, batch.inputs["obj_labels"]["feat"]
     assert inputs["labels"].shape == (pairs, 20)
     hidden = inputs["labels"] >= 0
@@ -169,7 +170,7 @@ def test_a_training_step_is_measured_on_as_many_labels_as_the_recipe_draws() -> 
 
 def test_stream_is_as_vqa_has_it() -> None:
     config = _config(vocab_size=30522)
-    stream = streams.made_stream(config, 169, 31)
+    stream = streams.generate_stream(config, 169, 31)
     assert Counter(map(len, stream.token_ids)) == streams.LENGTHS
     assert Counter(Counter(stream.images).values()) == streams.QUESTIONS_PER_IMAGE
     assert len({tuple(ids) for ids in stream.token_ids}) == 169
@@ -179,32 +180,32 @@ def test_stream_is_as_vqa_has_it() -> None:
 
 def test_fewer_or_more_values_keep_the_histograms_middle() -> None:
     histogram = {1: 1, 2: 1, 6: 2, 9: 1}
-    assert streams.spread(histogram, 1) == [6]
-    assert streams.spread(histogram, 5) == [1, 2, 6, 6, 9]
-    assert streams.spread(histogram, 10) == [1, 1, 2, 2, 6, 6, 6, 6, 9, 9]
+    assert streams.sample_histogram(histogram, 1) == [6]
+    assert streams.sample_histogram(histogram, 5) == [1, 2, 6, 6, 9]
+    assert streams.sample_histogram(histogram, 10) == [1, 1, 2, 2, 6, 6, 6, 6, 9, 9]
 
 
 @pytest.mark.parametrize(("questions", "images"), [(200, 37), (20, 4), (7, 3)])
 def test_stream_of_any_size_asks_about_every_image(questions: int, images: int) -> None:
-    stream = streams.made_stream(_config(), questions, images)
+    stream = streams.generate_stream(_config(), questions, images)
     assert len(stream) == questions
     assert set(stream.images) == set(range(images))
 
 
 def test_both_sides_give_the_same_scores_in_the_callers_order() -> None:
     config = _config()
-    ours, peer = models.answering_twins(config)
-    stream = streams.made_stream(config, 13, 5)
+    ours, peer = models.build_answering_pair(config)
+    stream = streams.generate_stream(config, 13, 5)
     expected = answering.peer_scores(peer, stream, batch_size=4)
     found = answering.our_scores(FastModel(ours), stream)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    assert answering.equal_answers(found, expected) == 1.0
+    assert answering.answer_agreement(found, expected) == 1.0
 
 
 def test_both_sides_leave_padding_of_objects_out() -> None:
     config = _config()
-    ours, peer = models.answering_twins(config)
-    made = streams.made_stream(config, 9, 3)
+    ours, peer = models.build_answering_pair(config)
+    made = streams.generate_stream(config, 9, 3)
     mask = torch.ones(3, streams.OBJECTS, dtype=torch.long)
     mask[1, 20:] = 0
     stream = streams.Stream(made.token_ids, made.images, made.visual_feats, made.visual_pos, mask)
@@ -233,21 +234,21 @@ def test_training_is_measured_with_the_kernels_of_its_device_whatever_the_machin
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_gpu)
     models_by_device = {
-        device: training.our_model(models.config_of(True), None, device) for device in ("cpu", "cuda")
+        device: training.our_model(models.build_config(True), None, device) for device in ("cpu", "cuda")
     }
     found = {
         device: (model.config._attn_implementation, isinstance(model.lxmert.encoder, PackedEncoder))
         for device, model in models_by_device.items()
     }
     assert found == {"cpu": ("eager", True), "cuda": ("sdpa", False)}
-    named = training.our_model(models.config_of(True), "sdpa", "cpu")
+    named = training.our_model(models.build_config(True), "sdpa", "cpu")
     assert named.config._attn_implementation == "sdpa"
 
 
 def test_a_step_moves_the_weights() -> None:
     config = _config()
     step = training.Step(training.our_model(config), is_ours=True)
-    batch = training.made_batch(config, 3)
+    batch = training.generate_batch(config, 3)
     before = step.loss(batch.inputs).item()
     for _ in range(5):
         step.run(batch.inputs)
@@ -257,33 +258,33 @@ def test_a_step_moves_the_weights() -> None:
 @pytest.mark.slow
 def test_the_exported_model_gives_the_same_scores() -> None:
     pytest.importorskip("onnxruntime")
-    ours, _ = models.answering_twins(_config())
-    stream = streams.made_stream(ours.config, 70, 5)  # More than one batch.
+    ours, _ = models.build_answering_pair(_config())
+    stream = streams.generate_stream(ours.config, 70, 5)  # More than one batch.
     expected = answering.our_scores(FastModel(ours), stream)
     notes: list[str] = []
-    with exported.onnx_sides(ours, notes) as sides:
+    with onnx_peer.onnx_sides(ours, notes) as sides:
         assert not notes
         found = {name: side(stream) for name, side in sides.items()}
-    torch.testing.assert_close(found[exported.EXACT], expected, atol=1e-4, rtol=1e-3)
-    assert answering.equal_answers(found[exported.INT8], expected) > 0.9
+    torch.testing.assert_close(found[onnx_peer.EXACT], expected, atol=1e-4, rtol=1e-3)
+    assert answering.answer_agreement(found[onnx_peer.INT8], expected) > 0.9
 
 
 def test_answers_that_differ_are_counted() -> None:
     scores = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0], [3.0, 0.0]])
     others = torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 9.0], [1.0, 0.0]])
-    assert answering.equal_answers(scores, others) == 0.75
+    assert answering.answer_agreement(scores, others) == 0.75
 
 
 def test_sides_take_turns() -> None:
     calls: list[str] = []
     sides = {name: (lambda name=name: calls.append(name)) for name in "abc"}
-    taken = rounds.in_turns(sides, 3, warmups=0)
+    taken = timing.time_alternating(sides, 3, warmups=0)
     assert calls == [*"abc", *"bca", *"cab"]
     assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3, "c": 3}
 
 
 def test_ratios_are_of_medians_and_of_rounds() -> None:
-    assert rounds.ratios([4.0, 6.0, 20.0], [1.0, 2.0, 4.0]) == (3.0, 3.0, 5.0)
+    assert timing.ratios([4.0, 6.0, 20.0], [1.0, 2.0, 4.0]) == (3.0, 3.0, 5.0)
 
 
 def test_a_setting_that_fails_costs_its_own_row_only() -> None:
@@ -292,20 +293,20 @@ def test_a_setting_that_fails_costs_its_own_row_only() -> None:
     def fail() -> None:
         raise RuntimeError("no such unit\nand more")
 
-    assert list(rounds.usable({"ours, a": fail, "ours, b": lambda: None}, notes)) == ["ours, b"]
+    assert list(timing.keep_working_sides({"ours, a": fail, "ours, b": lambda: None}, notes)) == ["ours, b"]
     assert notes == ["ours, a: not measured, RuntimeError: no such unit"]
     with pytest.raises(RuntimeError):
-        rounds.usable({"transformers": fail}, notes)
+        timing.keep_working_sides({"transformers": fail}, notes)
 
 
 def test_compiled_code_goes_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", at_exit.append)
     monkeypatch.delenv(CACHE_VARIABLE)
-    options.keep_code_for_now()
+    options.use_temporary_compile_cache()
     folder = Path(os.environ[CACHE_VARIABLE])
     assert folder.is_dir()
-    options.keep_code_for_now()  # Of a process that it started.
+    options.use_temporary_compile_cache()  # Of a process that it started.
     assert Path(os.environ[CACHE_VARIABLE]) == folder
     (end,) = at_exit
     end()

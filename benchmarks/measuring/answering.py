@@ -23,7 +23,7 @@ def peer_scores(model: Any, stream: Stream, batch_size: int = PEER_BATCH) -> Ten
     device, dtype = model.device, model.dtype
     scores = []
     for start in range(0, len(stream), batch_size):
-        input_ids, mask = padded(stream.token_ids[start : start + batch_size], device)
+        input_ids, mask = pad_token_ids(stream.token_ids[start : start + batch_size], device)
         images = torch.tensor(stream.images[start : start + batch_size])
         inputs = {
             "visual_feats": stream.visual_feats[images].to(device, dtype),
@@ -43,7 +43,7 @@ def our_scores(fast: Any, stream: Stream) -> Tensor:
         fast: a FastModel.
         stream: the questions.
     """
-    engine = BulkAnswerer(fast, _InMemory(stream), 0, _rows)
+    engine = BulkAnswerer(fast, _InMemoryObjects(stream), 0, _to_rows)
     asked = [
         Asked(np.array(ids, np.int64), (image,))
         for ids, image in zip(stream.token_ids, stream.images, strict=True)
@@ -51,7 +51,7 @@ def our_scores(fast: Any, stream: Stream) -> Tensor:
     return torch.stack(engine.answer_in_order(asked))
 
 
-class _InMemory:
+class _InMemoryObjects:
     """The objects of a stream's images; see `lxmert.inference.bulk.ObjectSource`."""
 
     def __init__(self, stream: Stream) -> None:
@@ -69,11 +69,11 @@ class _InMemory:
         }
 
 
-def _rows(scores: Tensor) -> list[Tensor]:
+def _to_rows(scores: Tensor) -> list[Tensor]:
     return list(scores.cpu())
 
 
-def padded(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[Tensor, Tensor]:
+def pad_token_ids(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[Tensor, Tensor]:
     """Return token ids (B, W) padded to the longest text or to `length`, and their mask (B, W)."""
     length = length or max(map(len, texts))
     input_ids = torch.zeros(len(texts), length, dtype=torch.long)
@@ -84,6 +84,6 @@ def padded(texts: Any, device: Any = "cpu", length: int | None = None) -> tuple[
     return input_ids.to(device), mask.to(device)
 
 
-def equal_answers(scores: Tensor, others: Tensor) -> float:
+def answer_agreement(scores: Tensor, others: Tensor) -> float:
     """Return the fraction of questions with the same answer on both sides, 0..1."""
     return (scores.argmax(dim=1) == others.argmax(dim=1)).float().mean().item()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lxmert.cpu import onednn_linear
 from measuring.models import DTYPES
-from measuring.rounds import seconds_of
+from measuring.timing import seconds_of
 
 HIDDEN, INTERMEDIATE = 768, 3072
 ROWS = (720, 1440, 2880)
@@ -50,18 +50,18 @@ class GemmRates:
             rates = self._rates.setdefault(dtype, {})
             for count in rows:
                 for inputs, outputs in ((HIDDEN, INTERMEDIATE), (INTERMEDIATE, HIDDEN), (HIDDEN, HIDDEN)):
-                    for name, rate in self._measured(count, inputs, outputs, dtype).items():
+                    for name, rate in self._measure_products(count, inputs, outputs, dtype).items():
                         rates.setdefault((name, f"{count} x {inputs} x {outputs}"), []).append(rate)
 
     @torch.inference_mode()
-    def _measured(self, rows: int, inputs: int, outputs: int, dtype: str) -> dict[str, float]:
+    def _measure_products(self, rows: int, inputs: int, outputs: int, dtype: str) -> dict[str, float]:
         """Return the rate of each product."""
         options = {"dtype": DTYPES[dtype], "device": self.device}
         states, weights = torch.randn(rows, inputs, **options), torch.randn(outputs, inputs, **options)
         products: dict[str, Callable[[], Tensor]] = {TORCH: lambda: F.linear(states, weights)}
         if self.device == "cpu" and _has_onednn(dtype):
-            laid_out = torch.ops.mkldnn._reorder_linear_weight(weights, rows)
-            products[ONEDNN] = lambda: onednn_linear(states, laid_out)
+            packed_weights = torch.ops.mkldnn._reorder_linear_weight(weights, rows)
+            products[ONEDNN] = lambda: onednn_linear(states, packed_weights)
         operations = 2 * rows * inputs * outputs
         faster = 0 if self.quick else 200 if self.device == "cuda" else 1
         repeats = max(1, round(_OPERATIONS * faster / operations))
@@ -81,7 +81,7 @@ class GemmRates:
         medians = {kind: statistics.median(rates) for kind, rates in self._rates[dtype].items()}
         return max(medians.items(), key=lambda entry: entry[1])
 
-    def told(self) -> Mapping[str, Mapping[str, object]]:
+    def to_dict(self) -> Mapping[str, Mapping[str, object]]:
         """Return, by dtype, the limit with its product and shape, and all rates, in GFLOP/s."""
         found = {}
         for dtype, rates in self._rates.items():

@@ -16,7 +16,7 @@ PACKAGES = ("torch", "transformers", "numpy", "onnxruntime")
 _UNITS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
-def facts(device: str = "cpu") -> dict[str, Any]:
+def machine_info(device: str = "cpu") -> dict[str, Any]:
     """Return processor, threads, memory in GiB, versions and date."""
     found: dict[str, Any] = {
         "processor": processor_name(),

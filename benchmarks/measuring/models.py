@@ -29,19 +29,19 @@ TINY: dict[str, Any] = {
 """Sizes for --quick."""
 
 
-def config_of(quick: bool, **sizes: Any) -> LxmertConfig:
+def build_config(quick: bool, **sizes: Any) -> LxmertConfig:
     """Return the full-size configuration (9/5/5 layers of width 768), or a tiny one."""
     return LxmertConfig(**(TINY if quick else sizes))
 
 
-def answering_twins(config: LxmertConfig) -> tuple[Any, Any]:
+def build_answering_pair(config: LxmertConfig) -> tuple[Any, Any]:
     """Make LxmertForQuestionAnswering, ours and the peer's, with the same random weights, for inference."""
     torch.manual_seed(0)
     ours = LxmertForQuestionAnswering(config).eval()
-    return ours, peer_of(ours, transformers.LxmertForQuestionAnswering).eval()
+    return ours, build_peer(ours, transformers.LxmertForQuestionAnswering).eval()
 
 
-def peer_of(ours: Any, kind: Any) -> Any:
+def build_peer(ours: Any, kind: Any) -> Any:
     """Make a model of `transformers`, of class `kind`, with our model's weights."""
     peer = kind(peer_config(ours.config))
     peer.load_state_dict(ours.state_dict())
@@ -51,10 +51,10 @@ def peer_of(ours: Any, kind: Any) -> Any:
 def peer_config(config: LxmertConfig) -> Any:
     """Convert our configuration to `transformers`' class."""
     # Layer counts have other names; `num_hidden_layers` is derived from them.
-    told = {name: value for name, value in config.to_dict().items() if name != "num_hidden_layers"}
-    return transformers.LxmertConfig(**told)
+    values = {name: value for name, value in config.to_dict().items() if name != "num_hidden_layers"}
+    return transformers.LxmertConfig(**values)
 
 
-def copied(model: Any, dtype: torch.dtype) -> Any:
+def copy_in_dtype(model: Any, dtype: torch.dtype) -> Any:
     """Return a copy of a model in a dtype."""
     return copy.deepcopy(model).to(dtype)

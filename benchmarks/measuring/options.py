@@ -18,11 +18,11 @@ PATHS = ("--results", "--scenes-data", "--features")
 
 
 @dataclass(frozen=True)
-class Common:
+class CommonOptions:
     """The values of the shared options.
 
     Attributes:
-        given: all options.
+        args: all options.
         quick: True for tiny models and workloads, to test that a benchmark runs.
         rounds: measured calls of each side.
         device: "cpu" or "cuda".
@@ -30,7 +30,7 @@ class Common:
         command: the command to repeat the run, without paths.
     """
 
-    given: argparse.Namespace
+    args: argparse.Namespace
     quick: bool
     rounds: int
     device: str
@@ -38,7 +38,7 @@ class Common:
     command: str
 
 
-def parser_of(description: str | None, rounds: int, *, on_gpu: bool = False) -> argparse.ArgumentParser:
+def build_parser(description: str | None, rounds: int, *, on_gpu: bool = False) -> argparse.ArgumentParser:
     """Make a parser with the shared options; with --device if the benchmark supports GPUs."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,24 +53,24 @@ def parser_of(description: str | None, rounds: int, *, on_gpu: bool = False) -> 
     return parser
 
 
-def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], script: str) -> Common:
+def parse_options(parser: argparse.ArgumentParser, arguments: Sequence[str], script: str) -> CommonOptions:
     """Parse arguments, set the threads, silence transformers, and keep compiled code for this run only."""
-    given = parser.parse_args(arguments)
-    keep_code_for_now()
-    torch.set_num_threads(given.threads)
+    args = parser.parse_args(arguments)
+    use_temporary_compile_cache()
+    torch.set_num_threads(args.threads)
     if "transformers" in sys.modules:
         sys.modules["transformers"].logging.set_verbosity_error()
-    return Common(
-        given=given,
-        quick=given.quick,
-        rounds=given.rounds or (2 if given.quick else given.usual_rounds),
-        device=given.device,
-        results=given.results or (QUICK_RESULTS if given.quick else RESULTS),
+    return CommonOptions(
+        args=args,
+        quick=args.quick,
+        rounds=args.rounds or (2 if args.quick else args.usual_rounds),
+        device=args.device,
+        results=args.results or (QUICK_RESULTS if args.quick else RESULTS),
         command=command_line(script, arguments, PATHS),
     )
 
 
-def keep_code_for_now() -> None:
+def use_temporary_compile_cache() -> None:
     """Cache compiled code, which is for random weights, until this process ends, shared with its children.
 
     A cache folder that the user set is kept.

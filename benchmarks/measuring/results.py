@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measuring.machine import facts
+from measuring.machine import machine_info
 
 RESULTS = Path(__file__).parents[1] / "results"
 QUICK_RESULTS = Path(__file__).parents[2] / "build" / "benchmarks"
@@ -69,8 +69,8 @@ class Result:
         tables: the figures.
         goals: lines of the summary.
         notes: additional information.
-        machine: see `machine.facts`.
-        gemm: see `GemmRates.told`; empty if no limit applies.
+        machine: see `machine.machine_info`.
+        gemm: see `GemmRates.to_dict`; empty if no limit applies.
         settings: sizes and options of the run.
         raw: seconds of every round, by side.
     """
@@ -82,7 +82,7 @@ class Result:
     tables: list[Table] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    machine: Mapping[str, Any] = field(default_factory=facts)
+    machine: Mapping[str, Any] = field(default_factory=machine_info)
     gemm: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -90,8 +90,8 @@ class Result:
     def write(self, folder: Path) -> None:
         """Write `<name>.json` and `<name>.md`, and print the latter."""
         folder.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        (folder / f"{self.name}.json").write_text(told + "\n", encoding="utf-8")
+        content = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        (folder / f"{self.name}.json").write_text(content + "\n", encoding="utf-8")
         page = self.markdown()
         (folder / f"{self.name}.md").write_text(page, encoding="utf-8")
         print(page)
@@ -144,34 +144,36 @@ def goals_table(goals: Sequence[Goal | Mapping[str, Any]]) -> str:
     """Format the table of goals, which comes first on a page."""
     lines = ["| work | goal | measured | share of the limit | |", "|---|---|---|--:|---|"]
     for goal in goals:
-        told = goal if isinstance(goal, Mapping) else asdict(goal)
-        share = "" if told["share"] is None else f"{told['share']:.0%}"
-        mark = {True: "met", False: "missed", None: "–" if told["measured"] else "not measured"}[told["met"]]
-        note = f"; {told['note']}" if told["note"] else ""
+        values = goal if isinstance(goal, Mapping) else asdict(goal)
+        share = "" if values["share"] is None else f"{values['share']:.0%}"
+        mark = {True: "met", False: "missed", None: "–" if values["measured"] else "not measured"}[
+            values["met"]
+        ]
+        note = f"; {values['note']}" if values["note"] else ""
         lines.append(
-            f"| {told['work']} | {told['goal']} | {told['measured'] or '–'} | {share} | {mark}{note} |"
+            f"| {values['work']} | {values['goal']} | {values['measured'] or '–'} | {share} | {mark}{note} |"
         )
     return "\n".join(lines)
 
 
 def write_summary(names: Sequence[str], folder: Path) -> None:
     """Write one table of all goals, from the JSON files of a folder."""
-    told: list[Mapping[str, Any]] = []
+    results: list[Mapping[str, Any]] = []
     for name in names:
         path = folder / f"{name}.json"
         if path.is_file():
-            told.append(json.loads(path.read_text(encoding="utf-8")))
-    if not told:
+            results.append(json.loads(path.read_text(encoding="utf-8")))
+    if not results:
         sys.exit("no benchmark left a result")
-    goals = [goal for one in told for goal in one["goals"]]
-    lines = {machine_line(one["machine"]) for one in told}
-    pages = ", ".join(f"[{one['name']}]({one['name']}.md)" for one in told)
+    goals = [goal for result in results for goal in result["goals"]]
+    lines = {machine_line(result["machine"]) for result in results}
+    pages = ", ".join(f"[{result['name']}]({result['name']}.md)" for result in results)
     page = "\n\n".join(
         ["# Speed and memory: summary", "Command: `make bench`", *sorted(lines), goals_table(goals),
          f"How each was measured: {pages}."]
     )  # fmt: skip
     (folder / "summary.md").write_text(page + "\n", encoding="utf-8")
-    summary = json.dumps({"goals": goals, "machine": told[0]["machine"]}, indent=1, ensure_ascii=False)
+    summary = json.dumps({"goals": goals, "machine": results[0]["machine"]}, indent=1, ensure_ascii=False)
     (folder / "summary.json").write_text(summary + "\n", encoding="utf-8")
     print(page)
 

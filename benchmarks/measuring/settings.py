@@ -7,7 +7,7 @@ import torch
 
 from lxmert.inference.fast_model import FastModel, fast_dtype
 from lxmert.weights.dtypes import dtype_name
-from measuring.models import copied
+from measuring.models import copy_in_dtype
 
 PEERS = {"float32": "transformers, float32 (its default)", "bfloat16": "transformers, bfloat16"}
 OURS: Mapping[str, Mapping[str, Any]] = {
@@ -35,7 +35,7 @@ def fast_models(
             notes.append(f"{name}: left out by --no-compile.")
             continue
         try:
-            found[name] = FastModel(copied(model, torch.float32).to(device), **options)
+            found[name] = FastModel(copy_in_dtype(model, torch.float32).to(device), **options)
         except Exception as error:  # An unsupported setting must not prevent measuring the others.
             notes.append(f"{name}: not measured, {error}")
     return found, notes

@@ -64,7 +64,7 @@ class Stream:
         return list(zip(lengths, self.images, strict=True)), self.objects
 
 
-def made_stream(config: Any, questions: int, images: int) -> Stream:
+def generate_stream(config: Any, questions: int, images: int) -> Stream:
     """Make distinct questions of random words about random objects, with VQA's lengths and numbers per image.
 
     Args:
@@ -73,7 +73,7 @@ def made_stream(config: Any, questions: int, images: int) -> Stream:
         images: approximate number of images; each has at least one question.
     """
     draw = random.Random(0)
-    lengths = spread(LENGTHS, questions)
+    lengths = sample_histogram(LENGTHS, questions)
     draw.shuffle(lengths)
     first = min(FIRST_WORD, config.vocab_size // 2)
     special = (CLS, SEP) if config.vocab_size > FIRST_WORD else (1, 2)
@@ -81,7 +81,7 @@ def made_stream(config: Any, questions: int, images: int) -> Stream:
     while len(texts) < questions:
         words = (draw.randrange(first, config.vocab_size) for _ in range(lengths[len(texts)] - 2))
         texts[(special[0], *words, special[1])] = None
-    counts = questions_of_images(questions, images, draw)
+    counts = questions_per_image(questions, images, draw)
     generator = torch.Generator().manual_seed(0)
     return Stream(
         token_ids=[list(ids) for ids in texts],
@@ -92,37 +92,37 @@ def made_stream(config: Any, questions: int, images: int) -> Stream:
     )
 
 
-def spread(histogram: dict[int, int], total: int) -> list[int]:
+def sample_histogram(histogram: dict[int, int], total: int) -> list[int]:
     """Return `total` values in the histogram's proportions, sorted: samples at equal distances from it."""
     values = [value for value, count in sorted(histogram.items()) for _ in range(count)]
     return [values[int((place + 0.5) * len(values) / total)] for place in range(total)]
 
 
-def questions_of_images(questions: int, images: int, draw: random.Random) -> list[int]:
+def questions_per_image(questions: int, images: int, draw: random.Random) -> list[int]:
     """Return the number of questions of each image, in VQA's proportions, `questions` in total."""
-    counts = spread(QUESTIONS_PER_IMAGE, images)
+    counts = sample_histogram(QUESTIONS_PER_IMAGE, images)
     draw.shuffle(counts)
     scale = questions / sum(counts)
     edges = [round(scale * sum(counts[: place + 1])) for place in range(images)]
     return [after - before for before, after in zip([0, *edges], edges, strict=False)]
 
 
-def scenes_stream(data: Path, features: Path, tokenizer: Any, most_words: int, questions: int) -> Stream:
+def load_scenes_stream(data: Path, features: Path, tokenizer: Any, max_words: int, questions: int) -> Stream:
     """Read the first questions of the test split of made scenes, with features from a store.
 
     Args:
         data: folder written by `lxmert scenes make`.
         features: feature store of its images.
         tokenizer: the model's.
-        most_words: maximum number of word pieces of the model.
+        max_words: maximum number of word pieces of the model.
         questions: number of questions.
     """
     from lxmert.data.joined_stores import open_stores
     from lxmert.data.region_source import open_regions
     from lxmert.data.task_examples import Purpose, Subset
-    from lxmert.training.task_list import task_named
+    from lxmert.training.task_registry import get_task
 
-    split = task_named("vqa").split(data, "test", None, Subset(first_examples=questions), Purpose.PREDICTION)
+    split = get_task("vqa").split(data, "test", None, Subset(first_examples=questions), Purpose.PREDICTION)
     examples = split.read().examples
     names = list(dict.fromkeys(example.images[0] for example in examples))
     source = open_regions(open_stores([features]), names)
@@ -130,7 +130,7 @@ def scenes_stream(data: Path, features: Path, tokenizer: Any, most_words: int, q
     number = {name: place for place, name in enumerate(names)}
     return Stream(
         token_ids=[
-            tokenizer(example.text, truncation=True, max_length=most_words)["input_ids"]
+            tokenizer(example.text, truncation=True, max_length=max_words)["input_ids"]
             for example in examples
         ],
         images=[number[example.images[0]] for example in examples],

@@ -22,10 +22,10 @@ from lxmert.training.arguments import choose_kernels
 from lxmert.training.cpu.clipping import clip_gradients
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainOptimisationSection, TasksSection
-from measuring.answering import padded
-from measuring.models import peer_of
-from measuring.streams import LENGTHS, OBJECTS, spread
-from measuring.work import Labels
+from measuring.answering import pad_token_ids
+from measuring.models import build_peer
+from measuring.streams import LENGTHS, OBJECTS, sample_histogram
+from measuring.work import LabelCounts
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "visual_feats", "visual_pos")
 """Inputs of a batch for every task."""
@@ -46,10 +46,10 @@ class Batch:
     """
 
     inputs: Mapping[str, Any]
-    pairs: list[tuple[int, int, Labels]]
+    pairs: list[tuple[int, int, LabelCounts]]
 
 
-def made_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
+def generate_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
     """Make a batch of random pairs, the same for every `length`.
 
     Args:
@@ -60,11 +60,11 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
     """
     tasks, generator = TasksSection(), torch.Generator().manual_seed(0)
     texts, hidden = _texts(config, size, tasks.word_mask_rate)
-    wanted = [
+    word_labels = [
         [word if is_hidden else IGNORED for word, is_hidden in zip(ids, row, strict=True)]
         for ids, row in zip(texts, hidden, strict=True)
     ]
-    input_ids, mask = padded(texts, device, length)
+    input_ids, mask = pad_token_ids(texts, device, length)
     matched = torch.rand(size, generator=generator) >= tasks.mismatch_probability
     # Without any masked word, or any answered question, the peer's loss is NaN.
     matched[0] = True
@@ -74,7 +74,7 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
     inputs = {
         "input_ids": input_ids,
         "attention_mask": mask,
-        "labels": padded(wanted, device, length)[0].masked_fill(mask == 0, IGNORED),
+        "labels": pad_token_ids(word_labels, device, length)[0].masked_fill(mask == 0, IGNORED),
         "matched_label": matched.long(),
         "ans": answers,
         **objects,
@@ -82,15 +82,17 @@ def made_batch(config: Any, size: int, *, length: int | None = None, device: str
     # With the default recipe all objects are labelled.
     counts = zip(map(len, texts), hidden, masked.sum(dim=1).tolist(), asked.tolist(), strict=True)
     pairs = [
-        (words, OBJECTS, Labels(sum(row), OBJECTS, count, OBJECTS, is_asked))
+        (words, OBJECTS, LabelCounts(sum(row), OBJECTS, count, OBJECTS, is_asked))
         for words, row, count, is_asked in counts
     ]
-    return Batch(moved(inputs, device), pairs)
+    return Batch(to_device(inputs, device), pairs)
 
 
-def answering_batch(config: Any, size: int, *, length: int | None = None, device: str = "cpu") -> Batch:
-    """Make the texts and images of `made_batch`, each with the class of its answer."""
-    batch = made_batch(config, size, length=length, device=device)
+def generate_answering_batch(
+    config: Any, size: int, *, length: int | None = None, device: str = "cpu"
+) -> Batch:
+    """Make the texts and images of `generate_batch`, each with the class of its answer."""
+    batch = generate_batch(config, size, length=length, device=device)
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(config.num_qa_labels, (size,), generator=generator)
     inputs = {name: batch.inputs[name] for name in MODEL_INPUTS}
@@ -100,7 +102,7 @@ def answering_batch(config: Any, size: int, *, length: int | None = None, device
 def _texts(config: Any, size: int, mask_rate: float) -> tuple[list[list[int]], list[list[bool]]]:
     """Make token ids of texts with VQA's lengths, and mark those masked: never the first or the last."""
     draw = random.Random(0)
-    lengths = spread(LENGTHS, size)
+    lengths = sample_histogram(LENGTHS, size)
     draw.shuffle(lengths)
     texts = [[draw.randrange(1, config.vocab_size) for _ in range(words)] for words in lengths]
     hidden = [
@@ -130,13 +132,13 @@ def _objects(
     return inputs, masked
 
 
-def moved(value: Any, device: str) -> Any:
+def to_device(value: Any, device: str) -> Any:
     """Move the tensors of a nested batch to a device."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, tuple):
-        return tuple(moved(one, device) for one in value)
-    return {name: moved(one, device) for name, one in value.items()}
+        return tuple(to_device(item, device) for item in value)
+    return {name: to_device(item, device) for name, item in value.items()}
 
 
 def our_model(
@@ -154,7 +156,7 @@ def peer_model(ours: Any) -> Any:
     """Make the peer with our model's weights."""
     answers = isinstance(ours, LxmertForQuestionAnswering)
     kind = transformers.LxmertForQuestionAnswering if answers else transformers.LxmertForPreTraining
-    return peer_of(ours, kind).train()
+    return build_peer(ours, kind).train()
 
 
 class Step:
@@ -204,6 +206,6 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Group parameters for weight decay: matrices, but not biases and normalisations, as both trainers do."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
-        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": weight_decay},
-        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+        {"params": [matrix for matrix in parameters if matrix.dim() > 1], "weight_decay": weight_decay},
+        {"params": [vector for vector in parameters if vector.dim() <= 1], "weight_decay": 0.0},
     ]

@@ -21,7 +21,7 @@ _WITHOUT_INPUT_GRADIENT = 2
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelCounts:
     """Numbers of pre-training labels of one sentence-image pair.
 
     Attributes:
@@ -76,7 +76,7 @@ def latency_operations(config: Any, words: int, objects: int) -> int:
     return 2 * question_products(config, words, objects)
 
 
-def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
+def training_operations(config: Any, pairs: Sequence[tuple[int, int, LabelCounts]]) -> int:
     """Count the floating point operations of a pre-training step, forward and backward.
 
     The optimiser has no matrix products.
@@ -99,7 +99,7 @@ def training_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -
     return 2 * needed
 
 
-def finetuning_operations(config: Any, pairs: Sequence[tuple[int, int, Labels]]) -> int:
+def finetuning_operations(config: Any, pairs: Sequence[tuple[int, int, LabelCounts]]) -> int:
     """Count those of a fine-tuning step for question answering, like `training_operations`.
 
     Args:

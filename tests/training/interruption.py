@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from lxmert.training.optimising import OptimisingTrainer
+from lxmert.training.base_trainer import BaseTrainer
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -29,13 +29,13 @@ class _StopAt(TrainerCallback):
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the runs that follow break off at the step that the result is called with; -1 for none."""
     stop = _StopAt()
-    original = OptimisingTrainer.__init__
+    original = BaseTrainer.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         self.add_callback(stop)
 
-    monkeypatch.setattr(OptimisingTrainer, "__init__", init)
+    monkeypatch.setattr(BaseTrainer, "__init__", init)
     return lambda step: setattr(stop, "step", step)
 
 

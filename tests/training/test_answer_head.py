@@ -10,7 +10,7 @@ from lxmert.answers import ANSWERS_FILE
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.downloads import PublishedFile
 from lxmert.errors import VocabularyError
-from lxmert.training.answer_head import known_answers, matching_rows, set_answers
+from lxmert.training.answer_head import load_model_answers, match_answers, set_answers
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_published_tables_map_as_the_authors_code_maps_them(
     pretrained = AnswerVocabulary.load(shared_data / "answers" / "all_ans.json")
     answers = AnswerVocabulary.load(shared_data / "answers" / f"{name}_trainval_label2ans.json")
     assert (len(pretrained), len(answers)) == (9500, size)
-    rows = matching_rows(pretrained, answers)
+    rows = match_answers(pretrained, answers)
     assert sum(row is not None for row in rows) == carried
     if lost is not None:
         assert {answer for answer, row in zip(answers, rows, strict=True) if row is None} == lost
@@ -35,8 +35,8 @@ def test_published_tables_map_as_the_authors_code_maps_them(
 def test_spellings_that_the_table_makes_one_share_a_row() -> None:
     old = AnswerVocabulary(["2", "gray", "dog", "cat", "yes"])
     new = ["two", "dog", "grey", "a dog", "The cat.", "cow", "", "Yes."]
-    assert matching_rows(old, new) == [0, 2, 1, 2, 3, None, None, 4]
-    assert matching_rows(None, new) == [None] * 8
+    assert match_answers(old, new) == [0, 2, 1, 2, 3, None, None, 4]
+    assert match_answers(None, new) == [None] * 8
 
 
 def test_a_published_models_answers_are_known_by_its_name(
@@ -44,17 +44,17 @@ def test_a_published_models_answers_are_known_by_its_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(PublishedFile, "fetch", lambda file: shared_data / "answers" / file.name)
-    answers = known_answers("unc-nlp/lxmert-base-uncased")
+    answers = load_model_answers("unc-nlp/lxmert-base-uncased")
     assert answers is not None
     assert len(answers) == 9500
-    assert known_answers("somebody/else") is None
+    assert load_model_answers("somebody/else") is None
     (tmp_path / "unc-nlp/lxmert-base-uncased").mkdir(parents=True)
-    assert known_answers("unc-nlp/lxmert-base-uncased") is None
+    assert load_model_answers("unc-nlp/lxmert-base-uncased") is None
 
 
 def test_a_folders_answers_are_known_in_its_order(tmp_path: Path) -> None:
     (tmp_path / ANSWERS_FILE).write_text('["yes", "no", "cat"]')
-    answers = known_answers(str(tmp_path))
+    answers = load_model_answers(str(tmp_path))
     assert answers is not None
     assert list(answers) == ["yes", "no", "cat"]
 

@@ -10,17 +10,17 @@ from lxmert.errors import ConfigurationError, DataError
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.training.evaluation import evaluate_model
-from lxmert.training.preparation import prepare
+from lxmert.training.preparation import prepare_task
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.task_list import task_named
-from lxmert.training.tasks import Report
+from lxmert.training.task_registry import get_task
+from lxmert.training.tasks import EvaluationReport
 
 Pair = tuple[LxmertForQuestionAnswering, LxmertProcessor]
 
 
 @pytest.fixture
 def model_and_processor(tiny_recipe: Callable[..., FinetuneRecipe]) -> Pair:
-    prepared = prepare(task_named("vqa"), tiny_recipe())
+    prepared = prepare_task(get_task("vqa"), tiny_recipe())
     return prepared.model, prepared.processor
 
 
@@ -30,7 +30,7 @@ def test_accuracy_agrees_with_asking_one_question_at_a_time(
     model, processor = model_and_processor
     report = evaluate_model(model, processor, scenes_folder, "val", limit=25, batch_size=7)
     assert (report.split, len(report.predictions)) == ("val", 25)
-    examples = task_named("vqa").split(scenes_folder, "val").read().examples[:25]
+    examples = get_task("vqa").split(scenes_folder, "val").read().examples[:25]
     instances = read_instances(scenes_folder / "annotations/instances_val.json")
     right = 0
     for example in examples:
@@ -47,7 +47,7 @@ def test_accuracy_agrees_with_asking_one_question_at_a_time(
 
 
 def test_batch_size_does_not_change_predictions(model_and_processor: Pair, scenes_folder: Path) -> None:
-    def scored(batch_size: int) -> Report:
+    def scored(batch_size: int) -> EvaluationReport:
         return evaluate_model(*model_and_processor, scenes_folder, "test", batch_size=batch_size)
 
     assert scored(3).predictions == scored(500).predictions

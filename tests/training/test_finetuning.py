@@ -23,12 +23,12 @@ from lxmert.errors import ConfigurationError, DataError, IncompleteWeightsError,
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
-from lxmert.training.cpu.encoder import _Pass
+from lxmert.training.cpu.encoder import _PackedForward
 from lxmert.training.evaluation import evaluate_model
 from lxmert.training.finetuning import finetune
+from lxmert.training.initial_model import build_tokenizer
 from lxmert.training.recipe import FinetuneRecipe, ModelSection
 from lxmert.training.running import save_weights
-from lxmert.training.starting import tokenizer_for
 from lxmert.training.trainer import FinetuneTrainer
 from lxmert.vision.regions import Regions
 from tests.training.interruption import Interrupted, assert_same, weights
@@ -433,7 +433,7 @@ def test_a_start_whose_name_is_no_hub_name_is_not_looked_for_there(
 
 
 def test_the_embedded_model_is_a_start() -> None:
-    tokenizer = tokenizer_for(ModelSection(from_pretrained="scenes"), lower_case=True)
+    tokenizer = build_tokenizer(ModelSection(from_pretrained="scenes"), lower_case=True)
     assert len(tokenizer) == len(scene_vocabulary())
 
 
@@ -561,13 +561,13 @@ def test_on_a_cpu_each_step_runs_on_rows_and_ends_at_the_first_words_unless_obje
     with_objects: bool,
 ) -> None:
     passes: list[bool] = []
-    run = _Pass.run
+    run = _PackedForward.run
 
-    def counted(self: _Pass, *states: torch.Tensor) -> Any:
+    def counted(self: _PackedForward, *states: torch.Tensor) -> Any:
         passes.append(self._first_word_only)
         return run(self, *states)
 
-    monkeypatch.setattr(_Pass, "run", counted)
+    monkeypatch.setattr(_PackedForward, "run", counted)
     tiny_values["task"] = task
     if task == "nlvr2":
         del tiny_values["data"]["answers"], tiny_values["optimisation"]["loss"]

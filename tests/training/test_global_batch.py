@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from lxmert.errors import TrainingError
+from lxmert.training.early_stopping import EarlyStopping
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.stopping import StopEarly
 from lxmert.training.trainer import FinetuneTrainer
 
 Make = Callable[..., FinetuneRecipe]
@@ -66,7 +66,7 @@ def test_a_run_stops_after_so_many_validations_without_a_new_best(
 ) -> None:
     control = SimpleNamespace(should_training_stop=False)
     log = [{"loss": 1.0}, *({"eval_x": score} for score in scores)]
-    stop = StopEarly("eval_x", patience, higher_is_better=higher_is_better)
+    stop = EarlyStopping("eval_x", patience, higher_is_better=higher_is_better)
     stop.on_evaluate(None, SimpleNamespace(log_history=log), control)
     assert control.should_training_stop == stops
 

@@ -16,7 +16,7 @@ from lxmert.data.vqa import read_vqa
 from lxmert.errors import DataError
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.task_list import task_named
+from lxmert.training.task_registry import get_task
 from tests.command_line import status_of
 from tests.data.write_files import write_lines
 
@@ -38,7 +38,7 @@ SAID = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
 
 def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -> None:
     (tmp_path / "val.json").write_text(json.dumps(ROWS))
-    task = task_named("vqa")
+    task = get_task("vqa")
     layout = VqaFiles(format="lxmert", questions="{split}.json")
     examples = task.split(tmp_path, "val", layout).read()
     assert isinstance(examples.split.reader, LabelledReader)
@@ -55,7 +55,7 @@ def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -
 def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_path: Path) -> None:
     rows = [row | {"question_type": "other"} if row["answer_type"] == "yes/no" else row for row in ROWS[:3]]
     (tmp_path / "val.json").write_text(json.dumps(rows))
-    task = task_named("vqa")
+    task = get_task("vqa")
     scored = task.score(
         task.split(tmp_path, "val", VqaFiles(format="lxmert", questions="{split}.json")).read(), SAID
     )
@@ -69,7 +69,7 @@ def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_pa
 def test_gqa_without_types_has_its_accuracy_and_a_test_file_none(tmp_path: Path) -> None:
     rows = [{"question_id": "07", "img_id": "n1", "sent": "Is it?", "label": {"yes": 1.0}}]
     (tmp_path / "testdev.json").write_text(json.dumps(rows))
-    task, layout = task_named("gqa"), GqaFiles(format="lxmert", questions="{split}.json")
+    task, layout = get_task("gqa"), GqaFiles(format="lxmert", questions="{split}.json")
     scored = task.score(task.split(tmp_path, "testdev", layout).read(), {"07": "yes"})
     assert (scored.accuracy, dict(scored.per_family)) == (100.0, {})
     (tmp_path / "test.json").write_text(json.dumps([{**rows[0], "label": None}]))
@@ -173,8 +173,8 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
         r"note: (\d+) of 60 training questions have no answer among the (\d+) answers", told
     )
     answers = json.loads(Path("out/answers.json").read_text(encoding="utf-8"))
-    facts = json.loads(Path("out/metrics.json").read_text())["data"]
-    assert left_out == (str(60 - facts["train_questions_with_known_answer"]), str(len(answers)))
+    metadata = json.loads(Path("out/metrics.json").read_text())["data"]
+    assert left_out == (str(60 - metadata["train_questions_with_known_answer"]), str(len(answers)))
     assert "those of at least 2 training questions (data.answers.min_count)" in told
     assert "of 60 validation questions have no answer among" in told
     assert "rare \u00e9" not in answers

@@ -43,7 +43,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 
 def test_the_losses_are_those_of_answer_and_objects(plain: LxmertForQuestionAnswering) -> None:
-    model = LxmertWithObjectPrediction.around(plain, LABELS).eval()
+    model = LxmertWithObjectPrediction.from_model(plain, LABELS).eval()
     batch = inputs()
     output = model(obj_labels=LABELS.batch(torch.arange(3), 3), **batch)
     states = plain.lxmert(
@@ -58,15 +58,15 @@ def test_the_losses_are_those_of_answer_and_objects(plain: LxmertForQuestionAnsw
 
 
 def test_without_object_labels_it_answers_as_the_plain_model(plain: LxmertForQuestionAnswering) -> None:
-    model = LxmertWithObjectPrediction.around(plain, LABELS).eval()
+    model = LxmertWithObjectPrediction.from_model(plain, LABELS).eval()
     expected, got = plain(**inputs()), model(**inputs())
     assert torch.equal(got.question_answering_score, expected.question_answering_score)
     assert torch.equal(got.loss, expected.loss)
 
 
 def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswering) -> None:
-    model = LxmertWithObjectPrediction.around(plain, LABELS)
-    kept = model.without_head()
+    model = LxmertWithObjectPrediction.from_model(plain, LABELS)
+    kept = model.to_plain_model()
     assert type(kept) is LxmertForQuestionAnswering
     assert kept.state_dict().keys() == plain.state_dict().keys()
     for name, value in kept.state_dict().items():
@@ -74,7 +74,7 @@ def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswerin
 
 
 def test_the_original_configuration_is_left_as_it_was(plain: LxmertForQuestionAnswering) -> None:
-    config = LxmertWithObjectPrediction.around(plain, LABELS).config
+    config = LxmertWithObjectPrediction.from_model(plain, LABELS).config
     assert (config.num_object_labels, config.num_attr_labels) == (3, 5)
     assert (plain.config.num_object_labels, plain.config.num_attr_labels) == (1600, 400)
 
@@ -86,7 +86,7 @@ def test_objects_without_any_layer_are_refused_at_once(plain: LxmertForQuestionA
 
 
 def test_the_place_loss_is_the_error_of_the_boxes(plain: LxmertForQuestionAnswering) -> None:
-    model = LxmertWithObjectPrediction.around(plain, LABELS, place_weight=2.0).eval()
+    model = LxmertWithObjectPrediction.from_model(plain, LABELS, place_weight=2.0).eval()
     batch = inputs()
     output = model(obj_labels=LABELS.batch(torch.arange(3), 3), **batch)
     states = plain.lxmert(
@@ -107,5 +107,5 @@ def test_the_place_loss_is_the_error_of_the_boxes(plain: LxmertForQuestionAnswer
 
 
 def test_without_a_weight_there_is_no_place_loss(plain: LxmertForQuestionAnswering) -> None:
-    model = LxmertWithObjectPrediction.around(plain, LABELS)
+    model = LxmertWithObjectPrediction.from_model(plain, LABELS)
     assert "place" not in model(obj_labels=LABELS.batch(torch.arange(3), 3), **inputs()).losses

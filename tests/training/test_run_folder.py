@@ -11,7 +11,7 @@ import pytest
 
 from lxmert.errors import ConfigurationError
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.run_folder import RunFolder, delete_older
+from lxmert.training.run_folder import RunFolder, delete_old_checkpoints
 from lxmert.training.running import run_in_folder
 
 
@@ -23,7 +23,7 @@ def recipe() -> FinetuneRecipe:
 
 
 def opened(run: RunFolder, recipe: FinetuneRecipe, *, resume: bool) -> None:
-    with run.opened(recipe, resume=resume):
+    with run.open(recipe, resume=resume):
         pass
 
 
@@ -83,7 +83,7 @@ def test_the_note_tells_more_than_files(
 ) -> None:
     run = begun(tmp_path, recipe, {5: TWO})
     monkeypatch.setenv("WORLD_SIZE", "3")
-    run.note_processes()
+    run.save_process_count()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigurationError, match="a run of 3 processes, so it cannot be resumed with 2"):
         opened(run, recipe, resume=True)
@@ -103,7 +103,7 @@ def test_a_run_without_a_checkpoint_has_not_begun(
     recipe: FinetuneRecipe, tmp_path: Path, resume: bool
 ) -> None:
     run = begun(tmp_path, recipe, {})
-    run.note_processes()
+    run.save_process_count()
     run.write_metrics({"epochs": []})
     values = recipe.model_dump(mode="json")
     other = FinetuneRecipe.from_dict(values | {"optimisation": values["optimisation"] | {"seed": 7}})
@@ -152,7 +152,7 @@ def test_older_checkpoints_go_when_the_new_one_is_on_the_disk(
         deleted.append(folder.name)
 
     monkeypatch.setattr("lxmert.training.run_folder.rmtree", rmtree)
-    delete_older(newest, 1, None)
+    delete_old_checkpoints(newest, 1, None)
     assert deleted == ["checkpoint-10", "checkpoint-5"]
 
 
@@ -174,7 +174,7 @@ def test_the_newest_checkpoints_by_their_steps_and_the_best_are_kept(
     # By a clock that was wrong before the machine started anew.
     os.utime(run.checkpoints / "checkpoint-10", (2**32, 2**32))
     best_path = None if best is None else str(run.checkpoints / f"checkpoint-{best}")
-    delete_older(run.checkpoints / "checkpoint-20", count, best_path)
+    delete_old_checkpoints(run.checkpoints / "checkpoint-20", count, best_path)
     assert run.all_checkpoints() == [run.checkpoints / f"checkpoint-{step}" for step in kept]
 
 
@@ -199,7 +199,7 @@ def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(
     code = (
         "import sys; from pathlib import Path; from lxmert.training.recipe import FinetuneRecipe as R;"
         "from lxmert.training.run_folder import RunFolder\n"
-        "with RunFolder(Path(sys.argv[2])).opened(R.from_yaml(sys.argv[1]), resume=False):"
+        "with RunFolder(Path(sys.argv[2])).open(R.from_yaml(sys.argv[1]), resume=False):"
         " print('runs', flush=True); sys.stdin.read()"
     )
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState
 
-from lxmert.training.sampling import DrawSampler, ShuffledSampler, TellEpoch
+from lxmert.training.sampling import DrawSampler, SetEpochCallback, ShuffledSampler
 
 
 @given(
@@ -84,7 +84,7 @@ def test_what_is_left_of_an_epoch_is_in_its_order(processes: int) -> None:
     )
     rest = skip_first_batches(loader, 1)
     state = TrainerState(epoch=4 + processes / 6)
-    TellEpoch().on_epoch_begin(None, state, TrainerControl(), train_dataloader=loader)
+    SetEpochCallback().on_epoch_begin(None, state, TrainerControl(), train_dataloader=loader)
     rest.set_epoch(4)
     shown = torch.cat(list(rest)).tolist()
     batches = [expected[first : first + 2] for first in range(0, 12, 2)][processes - 1 :: processes]

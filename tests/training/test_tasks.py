@@ -22,9 +22,9 @@ from lxmert.training.finetuning import finetune
 from lxmert.training.metrics.gqa import gqa_scores
 from lxmert.training.metrics.nlvr2 import nlvr2_scores
 from lxmert.training.object_prediction import PairsWithObjectPrediction
-from lxmert.training.preparation import prepare
+from lxmert.training.preparation import prepare_task
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.task_list import task_named, task_of_model
+from lxmert.training.task_registry import get_task, task_of_model
 from tests.command_line import status_of
 
 Make = Callable[..., FinetuneRecipe]
@@ -130,7 +130,7 @@ def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, 
     values = values_for(task, tiny_values)
     values["optimisation"] |= {"epochs": 4, "peak_learning_rate": 1e-2}
     values["data"] |= {"test_split": None}
-    prepared = prepare(task_named(task), FinetuneRecipe.from_dict(values))
+    prepared = prepare_task(get_task(task), FinetuneRecipe.from_dict(values))
     batch = prepared.collate_train([prepared.train[n] for n in range(8)])
     optimizer = torch.optim.Adam(prepared.model.parameters(), 3e-3)
     prepared.model.eval()  # without dropout
@@ -150,7 +150,7 @@ def test_object_prediction_works_for_pairs_and_is_not_saved(
     values = values_for("nlvr2", tiny_values)
     values["optimisation"] |= {"epochs": 1, "object_prediction": True, "place_weight": 1.0}
     recipe = FinetuneRecipe.from_dict(values)
-    prepared = prepare(task_named("nlvr2"), recipe)
+    prepared = prepare_task(get_task("nlvr2"), recipe)
     assert isinstance(prepared.model, PairsWithObjectPrediction)
     assert torch.accelerator.is_available() or isinstance(prepared.model.lxmert.encoder, PackedEncoder)
     batch = prepared.collate_train([prepared.train[n] for n in (0, 4, 9)])
@@ -212,22 +212,22 @@ def test_a_pretrained_model_is_the_start(
     if task == "gqa":
         (tmp_path / "answers.json").write_text(json.dumps(["grey", "two", "yes", "red"]))
         values["data"] |= {"answers": {"source": str(tmp_path / "answers.json")}}
-    prepared = prepare(task_named(task), FinetuneRecipe.from_dict(values))
+    prepared = prepare_task(get_task(task), FinetuneRecipe.from_dict(values))
     old = load_file(pretrained / "model.safetensors")
     new = prepared.model.state_dict()
     for name, value in old.items():
         if name.startswith(("lxmert.", "answer_head.logit_fc.0", "answer_head.logit_fc.2")) and name in new:
             assert torch.equal(new[name], value), name
     assert any(name.startswith("lxmert.") for name in old)
-    assert prepared.facts["started_from"] == str(pretrained)
+    assert prepared.metadata["started_from"] == str(pretrained)
     if task == "gqa":
         row = old["answer_head.logit_fc.3.bias"]
         expected = torch.stack([row[3], row[0], row[0] * 0, row[2]])
         assert torch.equal(new["answer_head.logit_fc.3.bias"], expected)
-        assert prepared.facts["answers_carried_over"] == 3
+        assert prepared.metadata["answers_carried_over"] == 3
     else:
         assert new["pair_head.logit_fc.3.weight"].std() > 0
-        assert "answers_carried_over" not in prepared.facts
+        assert "answers_carried_over" not in prepared.metadata
     with pytest.raises(ConfigurationError, match="LxmertForPreTraining, which is not the model of a task"):
         task_of_model(str(pretrained), pretrained)
 
@@ -243,12 +243,12 @@ def test_published_models_are_known_by_name(tmp_path: Path) -> None:
 
 def test_a_share_of_the_training_data_is_taken(tiny_values: dict[str, Any]) -> None:
     values = values_for("gqa", tiny_values)
-    whole = prepare(task_named("gqa"), FinetuneRecipe.from_dict(values))
+    whole = prepare_task(get_task("gqa"), FinetuneRecipe.from_dict(values))
     values["data"] = {**values["data"], "train_share": 0.25}
-    part = prepare(task_named("gqa"), FinetuneRecipe.from_dict(values))
+    part = prepare_task(get_task("gqa"), FinetuneRecipe.from_dict(values))
     assert len(part.train) == round(0.25 * len(whole.train))
     assert len(part.validation) == len(whole.validation)
-    assert part.facts["train_questions"] == len(part.train)
+    assert part.metadata["train_questions"] == len(part.train)
 
 
 def test_the_commands_tell_what_does_not_fit(
@@ -298,7 +298,7 @@ def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
 
 def test_a_split_is_not_half_scored(run: tuple[str, Path], scenes_folder: Path) -> None:
     task, folder = run
-    kind = task_named(task)
+    kind = get_task(task)
     model, processor = kind.model_class.from_pretrained(folder), LxmertProcessor.from_pretrained(folder)
     with pytest.raises(DataError, match="no such file"):
         evaluate_model(model, processor, scenes_folder, "dev", task=task)
@@ -319,4 +319,4 @@ def test_an_incomplete_encoder_is_no_start(
     save_file(weights, pretrained / "model.safetensors", metadata={"format": "pt"})
     values = values_for(task, tiny_values) | {"model": {"from_pretrained": str(pretrained)}}
     with pytest.raises(IncompleteWeightsError, match="partly random encoder"):
-        prepare(task_named(task), FinetuneRecipe.from_dict(values))
+        prepare_task(get_task(task), FinetuneRecipe.from_dict(values))

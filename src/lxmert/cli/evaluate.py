@@ -71,7 +71,7 @@ def evaluate(
             batch_size=batch_size,
             setup=ModelSetup(dtype, compiled),
             progress=display.start,
-            tell=note,
+            notify=note,
             **settings,
         )
     if as_json:

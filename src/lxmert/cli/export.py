@@ -176,18 +176,18 @@ def _questions(
     from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.task_examples import Subset
     from lxmert.inference.exporting.parity import Check
-    from lxmert.training.evaluation import regions_for
-    from lxmert.training.task_list import task_named
-    from lxmert.training.tasks import answers_of
+    from lxmert.training.evaluation import load_regions
+    from lxmert.training.task_registry import get_task
+    from lxmert.training.tasks import get_answer_vocabulary
 
     kind = loaded.task_model
     if kind is None:
         raise typer.BadParameter("--check needs a model with a task, and this model has none.")
     split, limit = split or "test", limit or _QUESTIONS_CHECKED
     processor = kind.processor
-    reader = task_named(kind.task).split(data, split, kind.files, Subset(first_examples=limit))
-    examples, answers = reader.read(), answers_of(processor)
-    regions = regions_for(examples, processor, open_stores(features) if features else None)
+    reader = get_task(kind.task).split(data, split, kind.files, Subset(first_examples=limit))
+    examples, answers = reader.read(), get_answer_vocabulary(processor)
+    regions = load_regions(examples, processor, open_stores(features) if features else None)
     items = TaskDataset(
         examples.examples, examples.targets(answers), processor.tokenizer, processor.max_text_length, regions
     )

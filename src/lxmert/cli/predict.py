@@ -85,9 +85,9 @@ def predict(
                 ranks=ranks,
                 overwrite=overwrite,
                 progress=display.start,
-                tell=note if ranks.is_leader else lambda line: None,
+                notify=note if ranks.is_leader else lambda line: None,
             )
-        answered, found = ranks.total([report.answered, report.found])
+        answered, found = ranks.total([report.answered, report.already_answered])
     except KeyboardInterrupt:
         if ranks.rank == 0 and journal_folder(output).is_dir():
             how = ["run the same command without --overwrite to continue"] if overwrite else []

@@ -121,12 +121,12 @@ def load_task_model(
     from lxmert.devices import process_device
     from lxmert.inference.models import find_model
     from lxmert.processing import LxmertProcessor
-    from lxmert.training.task_list import task_named, task_of_model, trained_for
+    from lxmert.training.task_registry import get_task, read_trained_task, task_of_model
     from lxmert.weights.report import load_complete
 
     place = place or find_model(name)
-    kind = task_of_model(name, place.folder) if task is None else task_named(task)
-    trained = trained_for(place.folder)
+    kind = task_of_model(name, place.folder) if task is None else get_task(task)
+    trained = read_trained_task(place.folder)
     layout = trained[1].model_dump() if trained is not None and trained[0] is kind else {}
     files = _files(kind.files_class, layout, file_names)
     model, _ = load_complete(kind.model_class, place.folder, dtype=torch.float32)
@@ -138,7 +138,7 @@ def load_task_model(
 def _files(files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequence[str]) -> "TaskFiles":
     from pydantic import ValidationError
 
-    from lxmert.training.recipe_values import all_faults
+    from lxmert.training.recipe_values import format_validation_errors
 
     for change in changes:
         key, equals, name = change.partition("=")
@@ -148,4 +148,4 @@ def _files(files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequ
     try:
         return files_class.model_validate(layout)
     except ValidationError as error:
-        raise ConfigurationError(f"--files: {all_faults(error)}") from None
+        raise ConfigurationError(f"--files: {format_validation_errors(error)}") from None

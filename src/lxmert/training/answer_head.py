@@ -19,7 +19,7 @@ from lxmert.errors import VocabularyError
 from lxmert.weights.published import published_answers
 
 
-def known_answers(name: str) -> AnswerVocabulary | None:
+def load_model_answers(name: str) -> AnswerVocabulary | None:
     """The answers of a model folder or a published model in class order, None if unknown.
 
     Raises:
@@ -33,7 +33,7 @@ def known_answers(name: str) -> AnswerVocabulary | None:
     return None if published is None else AnswerVocabulary.load(published.fetch())
 
 
-def matching_rows(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:
+def match_answers(old: AnswerVocabulary | None, new: Sequence[str]) -> list[int | None]:
     """For each new answer the class of the matching old one, as spelled or in the table's spelling."""
     find = answer_lookup(old or ())
     return [find(answer) for answer in new]
@@ -59,7 +59,7 @@ def set_answers(model: Any, old: AnswerVocabulary | None, new: Sequence[str]) ->
             f"the model scores {layer.weight.shape[0]} answers, but its answer list has {len(old)}"
         )
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    sources = matching_rows(old, new)
+    sources = match_answers(old, new)
     model.resize_num_qa_labels(len(new))
     layer = model.get_qa_logit_layer()
     with torch.no_grad():

@@ -31,7 +31,7 @@ def choose_kernels(
     if attention is not None:
         model.set_attn_implementation(attention)
     if on_cpu and attention == CPU_ATTENTION and not optimisation.compile:
-        PackedEncoder.take_over(model.lxmert.encoder)
+        PackedEncoder.convert(model.lxmert.encoder)
 
 
 def training_arguments(
@@ -45,7 +45,7 @@ def training_arguments(
     evaluate_every_steps: int | None = None,
     loader_processes: int = 0,
     compile_model: bool = False,
-    leaves_weights_unused: bool = True,
+    find_unused_parameters: bool = True,
 ) -> TrainingArguments:
     """Arguments that evaluate after each epoch or number of steps, save checkpoints and print nothing.
 
@@ -59,7 +59,7 @@ def training_arguments(
         evaluate_every_steps: steps between evaluations; None for one after each epoch.
         loader_processes: processes that load examples in advance; 0 loads them in the main process.
         compile_model: True runs the model through torch.compile.
-        leaves_weights_unused: False promises that each update has a gradient for every weight, which saves
+        find_unused_parameters: False promises that each update has a gradient for every weight, which saves
             several processes a search for unused ones.
 
     Raises:
@@ -70,9 +70,9 @@ def training_arguments(
         raise ConfigurationError(
             "optimisation.precision is float16, which needs a GPU; without one, use bfloat16 or float32"
         )
-    best = saving.select == "best"
+    selects_best = saving.select == "best"
     # A recipe with `best` cannot name steps of its own: the best weights are those of a checkpoint.
-    save_every_steps = saving.checkpoint_every_steps or evaluate_every_steps
+    save_steps = saving.checkpoint_every_steps or evaluate_every_steps
     arguments = TrainingArguments(
         # Absolute, so that a run may be resumed from another working directory.
         output_dir=str(checkpoints.absolute()),
@@ -96,14 +96,14 @@ def training_arguments(
         torch_compile=compile_model,
         eval_strategy="epoch" if evaluate_every_steps is None else "steps",
         eval_steps=evaluate_every_steps,
-        save_strategy="epoch" if save_every_steps is None else "steps",
-        save_steps=save_every_steps or 500,
+        save_strategy="epoch" if save_steps is None else "steps",
+        save_steps=save_steps or 500,
         # With only one, the Trainer would finally delete the newest if an older one is best, and a run
         # interrupted before its weights are written would have to resume from the best.
-        save_total_limit=max(saving.keep_checkpoints, 2) if best else saving.keep_checkpoints,
-        load_best_model_at_end=best,
-        metric_for_best_model=score if best else None,
-        greater_is_better=higher_is_better if best else None,
+        save_total_limit=max(saving.keep_checkpoints, 2) if selects_best else saving.keep_checkpoints,
+        load_best_model_at_end=selects_best,
+        metric_for_best_model=score if selects_best else None,
+        greater_is_better=higher_is_better if selects_best else None,
         logging_steps=saving.log_every_steps,
         dataloader_num_workers=loader_processes,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -113,13 +113,13 @@ def training_arguments(
         disable_tqdm=True,
         log_level="error",
         log_level_replica="error",
-        ddp_find_unused_parameters=leaves_weights_unused,
+        ddp_find_unused_parameters=find_unused_parameters,
     )
-    _set_what_the_machine_decides(arguments, optimisation)
+    _override_launcher_settings(arguments, optimisation)
     return arguments
 
 
-def _set_what_the_machine_decides(arguments: TrainingArguments, optimisation: LoopSection) -> None:
+def _override_launcher_settings(arguments: TrainingArguments, optimisation: LoopSection) -> None:
     """Set what the Trainer would take from the launcher or the machine, whatever the recipe says."""
     if optimisation.precision == "float32":
         # Otherwise `accelerate launch` may be configured for half precision, whatever the recipe says.

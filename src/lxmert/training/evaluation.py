@@ -18,8 +18,8 @@ from lxmert.errors import ConfigurationError, DataError
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
 from lxmert.model.heads import LxmertPairHead
 from lxmert.processing import LxmertProcessor
-from lxmert.training.task_list import task_named
-from lxmert.training.tasks import Report, Task, answers_of
+from lxmert.training.task_registry import get_task
+from lxmert.training.tasks import EvaluationReport, Task, get_answer_vocabulary
 
 
 def evaluate_model(
@@ -35,9 +35,9 @@ def evaluate_model(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
-    tell: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
     **settings: Any,
-) -> Report:
+) -> EvaluationReport:
     """Recompute a model's official figures over a data directory.
 
     Args:
@@ -53,7 +53,7 @@ def evaluate_model(
         setup: How the model is set up; None leaves its dtype, "auto" chooses one by the answers (see
             `ExampleAnswerer`).
         progress: Shows the progress.
-        tell: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
+        notify: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
         settings: Settings of the metric, such as `evaluator="before-2021-03"` for VQA.
 
     Raises:
@@ -61,12 +61,14 @@ def evaluate_model(
         DataError: A file is missing or malformed, or the split has nothing to score.
         ImageError: An image cannot be read.
     """
-    the_task = task_named(task)
-    examples = the_task.split(Path(data_dir), split, files, Subset(first_examples=limit)).read(progress)
-    labels, seconds = run_model(model, processor, examples, features, batch_size, setup, progress, tell)
-    answers = answers_of(processor)
+    selected_task = get_task(task)
+    examples = selected_task.split(Path(data_dir), split, files, Subset(first_examples=limit)).read(progress)
+    labels, seconds = run_model(model, processor, examples, features, batch_size, setup, progress, notify)
+    answers = get_answer_vocabulary(processor)
     answerable = sum(bool(target.scores) for target in examples.targets(answers))
-    return score_labels(the_task, labels, examples, answers, answerable, seconds=seconds, settings=settings)
+    return score_labels(
+        selected_task, labels, examples, answers, answerable, seconds=seconds, settings=settings
+    )
 
 
 def run_model(
@@ -77,7 +79,7 @@ def run_model(
     batch_size: int | None = None,
     setup: ModelSetup | None = None,
     progress: StartProgress = no_progress,
-    tell: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[int], float]:
     """Predict the answer to each example; for the arguments see `evaluate_model`.
 
@@ -90,18 +92,18 @@ def run_model(
         DataError: There is no example, or an image's regions are missing.
     """
     store = open_stores(features) if features else None
-    answerer = answerer_of(model, processor, examples, store, batch_size, setup, progress)
-    answerer.settle(lambda: answerer.agreement(progress), tell)
+    answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
+    answerer.settle(lambda: answerer.agreement(progress), notify)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
-    for places, predicted in answerer.answer(answerer.order):
-        for place, label in zip(places, predicted, strict=True):
-            labels[place] = label
-        advance(len(places))
+    for indices, batch_labels in answerer.answer(answerer.order):
+        for index, label in zip(indices, batch_labels, strict=True):
+            labels[index] = label
+        advance(len(indices))
     return labels, answerer.seconds
 
 
-def answerer_of(
+def build_answerer(
     model: PreTrainedModel,
     processor: LxmertProcessor,
     examples: SplitExamples,
@@ -116,7 +118,7 @@ def answerer_of(
         ConfigurationError: see `run_model`.
         DataError: see `run_model`.
     """
-    answers = answers_of(processor)
+    answers = get_answer_vocabulary(processor)
     classes = model.config.num_qa_labels if hasattr(model, "answer_head") else LxmertPairHead.classes
     if len(answers) != classes:
         raise ConfigurationError(
@@ -132,7 +134,7 @@ def answerer_of(
     )
 
 
-def regions_for(
+def load_regions(
     examples: SplitExamples,
     processor: LxmertProcessor,
     store: RegionStore | None,
@@ -164,11 +166,11 @@ def score_labels(
     *,
     seconds: float = 0.0,
     settings: Mapping[str, Any] | None = None,
-) -> Report:
+) -> EvaluationReport:
     """Turn predicted class ids, one per example, into the official figures."""
-    predictions = predictions_of(labels, examples, answers)
+    predictions = predictions_by_id(labels, examples, answers)
     scored = task.score(examples, predictions, **(settings or {}))
-    return Report(
+    return EvaluationReport(
         split=examples.split.name,
         scored=scored,
         answerable=answerable,
@@ -177,7 +179,7 @@ def score_labels(
     )
 
 
-def predictions_of(
+def predictions_by_id(
     labels: Sequence[int], examples: SplitExamples, answers: AnswerVocabulary
 ) -> dict[Any, str]:
     """Predicted answers by example id."""

@@ -16,9 +16,9 @@ from lxmert.data.nlvr2_split import TRUTH_VALUES
 from lxmert.data.progress import StartProgress
 from lxmert.texts import unknown_word_token_ids
 from lxmert.training.arguments import training_arguments
-from lxmert.training.log_figures import ACCURACY
+from lxmert.training.log_history import ACCURACY
 from lxmert.training.object_prediction import ObjectPrediction
-from lxmert.training.preparation import prepare, score_folder
+from lxmert.training.preparation import evaluate_folder, prepare_task
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.recipe_data import ANNOTATIONS, AnswersSection
@@ -27,12 +27,12 @@ from lxmert.training.running import (
     is_main_process,
     run_in_folder,
     save_weights,
-    train_to_the_end,
-    use_processor,
+    set_up_process,
+    train_or_resume,
 )
-from lxmert.training.task_list import task_named
+from lxmert.training.task_registry import get_task
 from lxmert.training.tasks import PreparedTask, Task
-from lxmert.training.trainer import FinetuneTrainer, figures_of
+from lxmert.training.trainer import FinetuneTrainer, collect_metrics
 from lxmert.vision.build import needs_boxes
 
 # With BERT's vocabulary hardly any English word piece is unknown, but more than half in Russian or Japanese.
@@ -90,7 +90,7 @@ def finetune(
 
 def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
-    use_processor(optimisation.threads)
+    set_up_process(optimisation.threads)
     # Made first, to refuse what the machine cannot do before images are read.
     arguments = training_arguments(
         optimisation,
@@ -101,32 +101,32 @@ def _run(recipe: FinetuneRecipe, folder: RunFolder, display: ProgressDisplay) ->
         loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,
     )
-    task = task_named(recipe.task)
+    task = get_task(recipe.task)
     _check_test(task, recipe, display.start)
     # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
-    prepared = prepare(task, recipe, display.start)
+    prepared = prepare_task(task, recipe, display.start)
     _report_unanswerable(recipe, prepared, display)
     _report_unknown_words(prepared, display)
     # What is missing for scoring is reported now rather than after an epoch.
     prepared.score([0] * len(prepared.validation))
     trainer = FinetuneTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "questions", prepared.fingerprints)
-    figures = figures_of(trainer.state, prepared.facts) | {"training": facts}
+    training_metadata = train_or_resume(trainer, folder, optimisation, "questions", prepared.fingerprints)
+    metrics = collect_metrics(trainer.state, prepared.metadata) | {"training": training_metadata}
     if not is_main_process():
-        return figures
+        return metrics
     save_model_folder(trainer.model, prepared, folder.path, recipe.saving.weights_dtype)
     if recipe.data.test_split is not None:
         # Scored as users will: loaded from the folder, with the precision it was saved in.
         split = recipe.data.test_split
-        figures["test"] = score_folder(task, recipe, str(folder.path), split, display.start).to_dict()
-    return figures
+        metrics["test"] = evaluate_folder(task, recipe, str(folder.path), split, display.start).to_dict()
+    return metrics
 
 
 def _report_unanswerable(recipe: FinetuneRecipe, prepared: PreparedTask, display: ProgressDisplay) -> None:
     """Report how many questions have no answer in the vocabulary."""
     section: AnswersSection | None = getattr(recipe.data, "answers", None)
-    choices = f"the {prepared.facts['answers']:,} answers of the vocabulary"
+    choices = f"the {prepared.metadata['answers']:,} answers of the vocabulary"
     if section is not None and section.source == ANNOTATIONS and section.min_count > 1:
         choices += f", those of at least {section.min_count} training questions (data.answers.min_count)"
     for kind, data in (("training", prepared.train), ("validation", prepared.validation)):
@@ -179,6 +179,6 @@ def save_model_folder(model: Any, prepared: PreparedTask, folder: Path, weights_
         weights_dtype: "float32", "float16" or "bfloat16", see `save_weights`.
     """
     if isinstance(model, ObjectPrediction):
-        model = model.without_head()
+        model = model.to_plain_model()
     save_weights(model, folder, weights_dtype)
     prepared.processor.save_pretrained(folder)

@@ -15,10 +15,10 @@ from lxmert.data.task_split import SplitExamples, SplitReader
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.training.labelled_scores import score_labelled
 from lxmert.training.metrics.gqa import gqa_scores
-from lxmert.training.tasks import Scored, Task
+from lxmert.training.tasks import Task, TaskScore
 
 # The figures shown of every model, in order.
-_SHOWN = ("binary", "open", "consistency", "validity", "plausibility", "distribution")
+_DISPLAYED_SCORES = ("binary", "open", "consistency", "validity", "plausibility", "distribution")
 
 
 class GqaTask(Task):
@@ -26,25 +26,25 @@ class GqaTask(Task):
 
     name = "gqa"
     model_class = LxmertForQuestionAnswering
-    head = "answer_head."
+    head_prefix = "answer_head."
     files_class = GqaFiles
 
     def reader(self, directory: Path, files: GqaFiles) -> SplitReader:
         """See `Task.reader`."""
         return (LabelledReader if files.is_labelled else GqaReader)(directory, files)
 
-    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
+    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> TaskScore:
         """See `Task.score`; with validity and plausibility if the layout has a choices file."""
         if isinstance(examples.split.reader, LabelledReader):
             return score_labelled(examples, predictions)
         scores = gqa_scores(
             predictions, [example.source for example in examples.examples], self._choices(examples)
         )
-        shown = {name: value for name in _SHOWN if (value := getattr(scores, name)) is not None}
-        return Scored(scores.accuracy, shown, scores)
+        shown = {name: value for name in _DISPLAYED_SCORES if (value := getattr(scores, name)) is not None}
+        return TaskScore(scores.accuracy, shown, scores)
 
-    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
-        """See `Task.write`."""
+    def write_submission(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
+        """See `Task.write_submission`."""
         write_gqa_submission(path, predictions)
 
     def _choices(self, examples: SplitExamples) -> Any:

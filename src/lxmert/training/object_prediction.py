@@ -23,10 +23,10 @@ from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning, L
 from lxmert.model.heads import LxmertVisualObjHead
 from lxmert.model.losses import object_losses
 
-HEADS = ("obj_predict_head", "place_predict_head")
+TRAINING_ONLY_HEADS = ("obj_predict_head", "place_predict_head")
 """Names of the heads that serve training only."""
 
-_BOX_NUMBERS = 4
+_BOX_COORDINATES = 4
 
 
 class PlaceHead(nn.Linear):
@@ -37,7 +37,7 @@ class PlaceHead(nn.Linear):
     """
 
     def __init__(self, hidden_size: int) -> None:
-        super().__init__(hidden_size, _BOX_NUMBERS)
+        super().__init__(hidden_size, _BOX_COORDINATES)
 
     def loss(self, states: Tensor, boxes_xyxy_unit: Tensor, is_real: Tensor | None) -> Tensor:
         """The absolute error summed over the four coordinates, mean over the objects: a float32 scalar.
@@ -52,7 +52,7 @@ class PlaceHead(nn.Linear):
         return (error * real).sum() / real.sum().clamp(min=1)
 
 
-def check_sees_objects(config: LxmertConfig) -> None:
+def require_object_layers(config: LxmertConfig) -> None:
     """Raise a ConfigurationError unless there is a layer that sees objects."""
     if config.r_layers + config.x_layers == 0:
         raise ConfigurationError(
@@ -78,7 +78,7 @@ class ObjectPrediction(LxmertPreTrainedModel):
 
     def __init__(self, config: LxmertConfig, place_weight: float = 0.0) -> None:
         super().__init__(config)
-        check_sees_objects(config)
+        require_object_layers(config)
         self.obj_predict_head = LxmertVisualObjHead(self.config)
         self.place_predict_head = PlaceHead(config.hidden_size)
         self.place_weight = place_weight
@@ -92,14 +92,14 @@ class ObjectPrediction(LxmertPreTrainedModel):
         states = output.vision_hidden_states[-1]  # (images, O, H)
         scores = self.obj_predict_head(states)  # (images, O, classes), by task
         targets = {
-            task: (_by_image(ids, states), _by_image(weights, states))
+            task: (_flatten_images(ids, states), _flatten_images(weights, states))
             for task, (ids, weights) in obj_labels.items()
         }
         mask = inputs.get("visual_attention_mask")
-        mask = None if mask is None else _by_image(mask, states)
+        mask = None if mask is None else _flatten_images(mask, states)
         losses = output.losses | object_losses(scores, targets, mask, self.config.visual_loss_normalizer)
         if self.place_weight:
-            boxes = _by_image(inputs["visual_pos"], states)
+            boxes = _flatten_images(inputs["visual_pos"], states)
             losses["place"] = self.place_weight * self.place_predict_head.loss(states, boxes, mask)
         return dataclasses.replace(
             output,
@@ -110,7 +110,7 @@ class ObjectPrediction(LxmertPreTrainedModel):
         )
 
     @classmethod
-    def around(
+    def from_model(
         cls, model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
     ) -> Self:
         """Add new heads for these labels to the weights of a model."""
@@ -120,10 +120,14 @@ class ObjectPrediction(LxmertPreTrainedModel):
         extended.load_state_dict(model.state_dict(), strict=False)
         return extended
 
-    def without_head(self) -> LxmertPreTrainedModel:
+    def to_plain_model(self) -> LxmertPreTrainedModel:
         """The model without the heads."""
         plain = self.plain_class(self.config)
-        weights = {name: value for name, value in self.state_dict().items() if not name.startswith(HEADS)}
+        weights = {
+            name: value
+            for name, value in self.state_dict().items()
+            if not name.startswith(TRAINING_ONLY_HEADS)
+        }
         plain.load_state_dict(weights)
         return plain
 
@@ -140,15 +144,15 @@ class PairsWithObjectPrediction(ObjectPrediction, LxmertForVisualReasoning):  # 
     plain_class = LxmertForVisualReasoning
 
 
-def with_object_prediction(
+def add_object_prediction(
     model: LxmertPreTrainedModel, labels: ObjectLabelSource, place_weight: float = 0.0
 ) -> ObjectPrediction:
     """Add heads that predict these labels of the objects to a model."""
     is_pairs = isinstance(model, LxmertForVisualReasoning)
     extended_class = PairsWithObjectPrediction if is_pairs else LxmertWithObjectPrediction
-    return extended_class.around(model, labels, place_weight)
+    return extended_class.from_model(model, labels, place_weight)
 
 
-def _by_image(values: Tensor, states: Tensor) -> Tensor:
+def _flatten_images(values: Tensor, states: Tensor) -> Tensor:
     """Flatten values of objects, of one or two images per example, to one row per image as in `states`."""
     return values if len(values) == len(states) else values.flatten(0, 1)

@@ -25,12 +25,12 @@ from lxmert.inference.bulk_journal import AnswerJournal, journal_folder
 from lxmert.inference.fast_model import AUTO, INT8, fast_dtype
 from lxmert.inference.ranks import Ranks
 from lxmert.processing import LxmertProcessor
-from lxmert.training.evaluation import answerer_of, predictions_of
-from lxmert.training.task_list import task_named
-from lxmert.training.tasks import Task, answers_of
+from lxmert.training.evaluation import build_answerer, predictions_by_id
+from lxmert.training.task_registry import get_task
+from lxmert.training.tasks import Task, get_answer_vocabulary
 from lxmert.weights.fingerprint import hash_weights
 
-_IRRELEVANT_ENTRIES = ("_name_or_path", "transformers_version", "dtype")
+_IGNORED_CONFIG_KEYS = ("_name_or_path", "transformers_version", "dtype")
 """Entries of a configuration that do not affect what the model computes."""
 
 _AGREEMENT = "agreement with float32"
@@ -43,13 +43,13 @@ class PredictionReport:
 
     Attributes:
         answered: Number of examples that this process answered.
-        found: Number of this process's examples that earlier runs had answered.
+        already_answered: Number of this process's examples that earlier runs had answered.
         total: Number of examples of all processes.
         is_written: True where this process wrote the submission file.
     """
 
     answered: int
-    found: int
+    already_answered: int
     total: int
     is_written: bool
 
@@ -70,7 +70,7 @@ def predict_to_file(
     ranks: Ranks | None = None,
     overwrite: bool = False,
     progress: StartProgress = no_progress,
-    tell: Callable[[str], None] = lambda line: None,
+    notify: Callable[[str], None] = lambda line: None,
 ) -> PredictionReport:
     """Answer every example of a split and write the leaderboard's submission file.
 
@@ -95,7 +95,7 @@ def predict_to_file(
         overwrite: True replaces an existing file, and starts over if there is a journal of this or another
             run; refused for several processes that cannot communicate.
         progress: Shows the progress.
-        tell: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
+        notify: Called with a line if "auto" finds bfloat16 inadequate, and with the agreement of "int8".
 
     Raises:
         ConfigurationError: The processor has no answers, or there is neither extractor nor feature store.
@@ -105,18 +105,18 @@ def predict_to_file(
     """
     output, ranks = Path(output), ranks or Ranks()
     check_output(output, overwrite=overwrite)
-    the_task = task_named(task)
-    task_split = the_task.split(
+    selected_task = get_task(task)
+    task_split = selected_task.split(
         Path(data_dir), split, files, Subset(first_examples=limit), Purpose.PREDICTION
     )
     examples = task_split.read(progress)
     store = open_stores(features) if features else None
     weights = hash_weights(model)  # Before the model is set up, which may change them.
-    answerer = answerer_of(model, processor, examples, store, batch_size, setup, progress)
-    run = {
+    answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
+    run_identity = {
         "weights": weights,
         "configuration": _hash_configuration(model),
-        "answers": _hash(answers_of(processor)),
+        "answers": _hash_json(get_answer_vocabulary(processor)),
         "questions": _hash_questions(examples, answerer),
         "data": str(Path(data_dir).resolve()),
         "features": _describe_features(processor, store),
@@ -124,18 +124,20 @@ def predict_to_file(
         "settings": _describe_settings(model, batch_size, setup or ModelSetup()),
         "lxmert": __version__,
     }
-    own_places = _share(answerer.order, ranks)
-    with AnswerJournal(journal_folder(output), run, ranks, overwrite=overwrite) as journal:
-        answered_before = sum(place in journal.labels for place in own_places)
-        answerer.settle(lambda: _agree(answerer, journal, ranks, progress), tell)
-        advance = progress(f"Answering {split} questions in {answerer.dtype}", len(own_places))
-        advance(answered_before)
-        for places, labels in answerer.answer(own_places, journal.holds):
-            journal.append(places, labels)
-            advance(len(places))
+    shard = _shard(answerer.order, ranks)
+    with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
+        already_answered = sum(index in journal.labels for index in shard)
+        answerer.settle(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
+        advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
+        advance(already_answered)
+        for indices, labels in answerer.answer(shard, journal.holds):
+            journal.append(indices, labels)
+            advance(len(indices))
     ranks.total([0])  # Waits until all of them are done.
-    is_written = ranks.is_leader and _write(output, the_task, examples, processor, journal, ranks)
-    return PredictionReport(len(own_places) - answered_before, answered_before, len(examples), is_written)
+    is_written = ranks.is_leader and _write_submission(
+        output, selected_task, examples, processor, journal, ranks
+    )
+    return PredictionReport(len(shard) - already_answered, already_answered, len(examples), is_written)
 
 
 def check_output(output: Path, *, overwrite: bool = False) -> None:
@@ -151,14 +153,14 @@ def check_output(output: Path, *, overwrite: bool = False) -> None:
     """
     if not output.absolute().parent.is_dir() or output.is_dir():
         raise DataError(f"{output} cannot be written: its folder does not exist, or it is itself a folder")
-    is_begun = journal_folder(output).is_dir()
-    if fault := overwrite_fault(output, overwrite=overwrite or is_begun):
+    has_journal = journal_folder(output).is_dir()
+    if fault := overwrite_fault(output, overwrite=overwrite or has_journal):
         raise DataError(fault)
 
 
-def _write(
+def _write_submission(
     output: Path,
-    kind: Task,
+    task: Task,
     examples: SplitExamples,
     processor: LxmertProcessor,
     journal: AnswerJournal,
@@ -169,29 +171,31 @@ def _write(
     Raises:
         DataError: answers are missing although all processes have ended.
     """
-    labels_of = journal.read()
-    if len(labels_of) < len(examples):
+    labels_by_index = journal.read()
+    if len(labels_by_index) < len(examples):
         if ranks.is_connected:
             raise DataError(
-                f"{journal.folder} has {len(labels_of):,} of {len(examples):,} answers; make all "
+                f"{journal.folder} has {len(labels_by_index):,} of {len(examples):,} answers; make all "
                 "processes write to the same disk, and run the same command again"
             )
         return False
-    in_order = [labels_of[place] for place in range(len(examples))]
-    kind.write(output, examples, predictions_of(in_order, examples, answers_of(processor)))
+    in_order = [labels_by_index[index] for index in range(len(examples))]
+    task.write_submission(
+        output, examples, predictions_by_id(in_order, examples, get_answer_vocabulary(processor))
+    )
     # In case of a power failure, the answers are forced to the disk before the journal is removed.
     fsync_path(output)
     journal.remove()
     return True
 
 
-def _share(places: Sequence[int], ranks: Ranks) -> Sequence[int]:
+def _shard(indices: Sequence[int], ranks: Ranks) -> Sequence[int]:
     """The examples of one of several processes: a contiguous range, because neighbours share images."""
-    start, end = (len(places) * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
-    return places[start:end]
+    start, end = (len(indices) * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
+    return indices[start:end]
 
 
-def _agree(
+def _shared_agreement(
     answerer: ExampleAnswerer, journal: AnswerJournal, ranks: Ranks, progress: StartProgress
 ) -> Agreement:
     """How well a lower precision agrees with float32, determined once for all parts of a run.
@@ -220,15 +224,15 @@ def _describe_settings(model: PreTrainedModel, batch_size: int | None, setup: Mo
 
 def _hash_configuration(model: PreTrainedModel) -> str:
     values: dict[str, Any] = model.config.to_dict()
-    return _hash({name: value for name, value in values.items() if name not in _IRRELEVANT_ENTRIES})
+    return _hash_json({name: value for name, value in values.items() if name not in _IGNORED_CONFIG_KEYS})
 
 
 def _hash_questions(examples: SplitExamples, answerer: ExampleAnswerer) -> str:
     """Hash the questions: ids, token ids and images, in order."""
     digest = hashlib.sha256()
-    for place, example in enumerate(examples.examples):
+    for index, example in enumerate(examples.examples):
         digest.update(json.dumps([example.identifier, *example.images]).encode())
-        digest.update(answerer.tokens[place].tobytes())
+        digest.update(answerer.tokens[index].tobytes())
     return digest.hexdigest()
 
 
@@ -251,6 +255,6 @@ def _hash_images(examples: SplitExamples, processor: LxmertProcessor) -> str:
     return digest.hexdigest()
 
 
-def _hash(values: Any) -> str:
+def _hash_json(values: Any) -> str:
     text = json.dumps(list(values) if not isinstance(values, dict) else values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

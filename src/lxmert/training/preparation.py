@@ -16,35 +16,41 @@ from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError, DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
-from lxmert.training.evaluation import evaluate_model, regions_for, score_labels
-from lxmert.training.object_prediction import with_object_prediction
+from lxmert.training.evaluation import evaluate_model, load_regions, score_labels
+from lxmert.training.initial_model import (
+    build_answer_vocabulary,
+    build_model,
+    build_tokenizer,
+    check_lengths,
+    locate_pretrained,
+)
+from lxmert.training.object_prediction import add_object_prediction
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.resuming import fingerprint
-from lxmert.training.starting import answers_for, check_lengths, model_for, start_folder, tokenizer_for
-from lxmert.training.tasks import PreparedTask, Report, Task
+from lxmert.training.tasks import EvaluationReport, PreparedTask, Task
 from lxmert.vision.build import build_extractor
 from lxmert.weights.report import load_complete
 
 
-def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_progress) -> PreparedTask:
+def prepare_task(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_progress) -> PreparedTask:
     """Read the splits, obtain their images' regions, and build model and processor.
 
     Raises:
         LxmertError: The data or the recipe's references are wrong.
     """
     if recipe.model.from_pretrained is not None:
-        start_folder(recipe.model.from_pretrained)
-    train_examples, validation_examples = _examples(task, recipe, progress)
+        locate_pretrained(recipe.model.from_pretrained)
+    train_examples, validation_examples = _read_examples(task, recipe, progress)
     if not (train_examples.examples and validation_examples.examples):
         raise DataError(
             f"{recipe.data.directory}: there are {len(train_examples)} training and "
             f"{len(validation_examples)} validation examples; both must be more than 0"
         )
-    answers = answers_for(recipe, train_examples.split.reader, train_examples.examples)
+    answers = build_answer_vocabulary(recipe, train_examples.split.reader, train_examples.examples)
     specification, stores = recipe.data.extractor, recipe.data.stores
     store = open_stores(stores) if stores else None
     processor = LxmertProcessor(
-        tokenizer=tokenizer_for(recipe.model, lower_case=recipe.text.lower_case),
+        tokenizer=build_tokenizer(recipe.model, lower_case=recipe.text.lower_case),
         extractor=None if specification is None else build_extractor(specification),
         answers=list(answers),
         max_text_length=recipe.text.max_length,
@@ -53,7 +59,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         processor.to(resolve_device())
     # Before any image is read, so that a mismatch is reported at once.
     feature_dim = _feature_dim(processor, store)
-    model, origin = model_for(task, recipe.model, processor.tokenizer, answers, feature_dim)
+    model, origin = build_model(task, recipe.model, processor.tokenizer, answers, feature_dim)
     check_lengths(recipe.text, model.config)
     train, validation = (
         TaskDataset(
@@ -61,7 +67,7 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
             examples.targets(answers),
             processor.tokenizer,
             processor.max_text_length,
-            regions_for(examples, processor, store, progress),
+            load_regions(examples, processor, store, progress),
             progress=progress,
         )
         for examples in (train_examples, validation_examples)
@@ -70,13 +76,13 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         raise DataError(
             f"{recipe.data.directory}: none of the {len(train)} training examples has a known answer"
         )
-    facts = _facts(train_examples, train.answerable_count, answers, model) | origin
+    metadata = _collect_metadata(train_examples, train.answerable_count, answers, model) | origin
     object_labels = None
     if recipe.optimisation.object_prediction:
         object_labels = train_examples.object_labels(train.regions)
-        model = with_object_prediction(model, object_labels, recipe.optimisation.place_weight)
+        model = add_object_prediction(model, object_labels, recipe.optimisation.place_weight)
     choose_kernels(model, recipe.optimisation)
-    collate = _collator(recipe, train.regions, processor, len(answers))
+    collate = _build_collator(recipe, train.regions, processor, len(answers))
     settings = recipe.evaluation.model_dump(exclude={"batch_size"})
     return PreparedTask(
         model=model,
@@ -88,24 +94,24 @@ def prepare(task: Task, recipe: FinetuneRecipe, progress: StartProgress = no_pro
         score=lambda labels: score_labels(
             task, labels, validation_examples, answers, validation.answerable_count, settings=settings
         ),
-        facts=facts,
+        metadata=metadata,
         fingerprints={
             "answers": fingerprint(answers),
-            "training examples": _fingerprint_of(train),
-            "validation examples": _fingerprint_of(validation),
+            "training examples": _fingerprint_dataset(train),
+            "validation examples": _fingerprint_dataset(validation),
             "extractor of the features": train.regions.extractor,
         },
     )
 
 
-def _fingerprint_of(data: TaskDataset) -> str:
+def _fingerprint_dataset(data: TaskDataset) -> str:
     pairs = zip(data.examples, data.targets, strict=True)
     return fingerprint(repr((example[:3], target[:])) for example, target in pairs)
 
 
-def score_folder(
+def evaluate_folder(
     task: Task, recipe: FinetuneRecipe, folder: str, split: str, progress: StartProgress = no_progress
-) -> Report:
+) -> EvaluationReport:
     """Score a saved model folder on a split, on the device that `lxmert eval` uses."""
     device = resolve_device()
     model, _ = load_complete(task.model_class, folder)
@@ -134,7 +140,7 @@ def _feature_dim(processor: LxmertProcessor, store: RegionStore | None) -> int:
     return store.feature_dim
 
 
-def _examples(
+def _read_examples(
     task: Task, recipe: FinetuneRecipe, progress: StartProgress
 ) -> tuple[SplitExamples, SplitExamples]:
     data = recipe.data
@@ -150,7 +156,7 @@ def _examples(
     )
 
 
-def _collator(
+def _build_collator(
     recipe: FinetuneRecipe, regions: RegionSource, processor: LxmertProcessor, classes: int
 ) -> TaskCollator:
     loss = getattr(recipe.optimisation, "loss", "cross_entropy")
@@ -159,7 +165,7 @@ def _collator(
     return TaskCollator(regions, pad, classes, target, recipe.text.pad_to_multiple_of)
 
 
-def _facts(
+def _collect_metadata(
     examples: SplitExamples, answerable: int, answers: AnswerVocabulary, model: PreTrainedModel
 ) -> dict[str, Any]:
     return {

@@ -17,7 +17,7 @@ from rich.table import Column
 from transformers import TrainerCallback
 
 from lxmert.errors import one_line
-from lxmert.training.log_figures import ACCURACY, accuracy_per_family, validation_figures
+from lxmert.training.log_history import ACCURACY, accuracy_per_family, validation_metrics
 
 # Width of the longest numbers and a short bar; the rest of the line is for the description before them.
 _NUMBERS_WIDTH = 40
@@ -36,13 +36,13 @@ class ProgressDisplay:
         self._enabled = enabled
         # On a narrow terminal the bar shrinks first, then the description is truncated; numbers never are.
         words = Column(no_wrap=True, max_width=max(self._console.width - _NUMBERS_WIDTH, 10))
-        whole = Column(no_wrap=True)
+        single_line = Column(no_wrap=True)
         self._bars = Progress(
             TextColumn("{task.description}", table_column=words, markup=False),
             BarColumn(),
-            MofNCompleteColumn(table_column=whole),
-            TimeElapsedColumn(table_column=whole),
-            TimeRemainingColumn(table_column=whole),
+            MofNCompleteColumn(table_column=single_line),
+            TimeElapsedColumn(table_column=single_line),
+            TimeRemainingColumn(table_column=single_line),
             console=self._console,
             disable=not enabled,
             refresh_per_second=2,
@@ -61,24 +61,24 @@ class ProgressDisplay:
             if earlier.finished and earlier.description == description:
                 self._bars.remove_task(earlier.id)
         task = self._bars.add_task(description, total=total)
-        return lambda done: self._bars.update(task, advance=done)
+        return lambda count: self._bars.update(task, advance=count)
 
-    def start_steps(self, description: str, total: int, done: int) -> Callable[[int, str], None]:
+    def start_steps(self, description: str, total: int, completed_steps: int) -> Callable[[int, str], None]:
         """Start a bar for steps; returns a function to call with the steps done so far and a note."""
-        task = self._bars.add_task(description, total=total, completed=done)
+        task = self._bars.add_task(description, total=total, completed=completed_steps)
 
         def show(completed: int, note: str) -> None:
             self._bars.update(task, completed=completed, description=f"{description}  {note}".rstrip())
 
         return show
 
-    def print(self, thing: RenderableType) -> None:
+    def print(self, renderable: RenderableType) -> None:
         """Print above the bars."""
         if self._enabled:
-            self._bars.console.print(thing)
+            self._bars.console.print(renderable)
 
 
-class TrainingProgress(TrainerCallback):
+class TrainingProgressCallback(TrainerCallback):
     """Shows a Trainer's steps and evaluations on a `ProgressDisplay`.
 
     Args:
@@ -90,7 +90,7 @@ class TrainingProgress(TrainerCallback):
         self, display: ProgressDisplay, describe: Callable[[dict[str, float]], str | None] | None = None
     ) -> None:
         self._display = display
-        self._describe = describe or _accuracies
+        self._describe = describe or _format_accuracies
         self._note = ""
         self._show: Callable[[int, str], None] = lambda completed, note: None
 
@@ -119,9 +119,9 @@ class TrainingProgress(TrainerCallback):
             self._display.print(f"epoch {state.epoch:g}: {line}")
 
 
-def _accuracies(metrics: dict[str, float]) -> str | None:
+def _format_accuracies(metrics: dict[str, float]) -> str | None:
     """The overall accuracy and those of all families, in which a collapse shows first."""
-    figures = validation_figures(metrics)
+    figures = validation_metrics(metrics)
     if ACCURACY not in figures:
         return None
     families = sorted(accuracy_per_family(figures).items())

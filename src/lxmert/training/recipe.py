@@ -42,7 +42,7 @@ class ModelSection(Section):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_single_source(self) -> Self:
         if self.from_pretrained is not None and (self.config or self.vocabulary is not None):
             raise ValueError("from_pretrained brings its own config and vocabulary; use only one of the two")
         if self.from_pretrained is None and self.vocabulary is None:
@@ -51,7 +51,7 @@ class ModelSection(Section):
 
     @field_validator("config")
     @classmethod
-    def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def _check_config(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED_FROM_DATA & config.keys())
         if derived:
             raise ValueError(f"{' and '.join(derived)} must not be set: derived from the data")
@@ -115,7 +115,7 @@ class OptimisationSection(EncoderLoopSection):
     )
 
     @model_validator(mode="after")
-    def _places_need_objects(self) -> Self:
+    def _check_place_weight(self) -> Self:
         if self.place_weight > 0 and not self.object_prediction:
             raise ValueError(
                 "place_weight requires object_prediction: true; omit it, or set object_prediction"
@@ -192,7 +192,7 @@ class VqaRecipe(FinetuneRecipe):
     evaluation: VqaEvaluation = Field(default_factory=VqaEvaluation)
 
     @model_validator(mode="after")
-    def _evaluator_scores_these_files(self) -> Self:
+    def _check_evaluator(self) -> Self:
         if self.data.files.is_labelled and self.evaluation.evaluator != "present":
             raise ValueError(
                 f"evaluation.evaluator {self.evaluation.evaluator} applies only to the official files; "

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.recipe_values import all_faults, apply_override, flattened
+from lxmert.training.recipe_values import apply_override, flatten, format_validation_errors
 from lxmert.yaml_files import parse_yaml
 
 
@@ -35,7 +35,7 @@ class Recipe(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigurationError(f"{origin}: {all_faults(error)}") from None
+            raise ConfigurationError(f"{origin}: {format_validation_errors(error)}") from None
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -62,7 +62,7 @@ class Recipe(Section):
 
     def differences(self, other: "Recipe") -> list[str]:
         """The keys in which two recipes differ, as `optimisation.epochs: 4 here, 8 there`."""
-        own, others = flattened(self.model_dump(mode="json")), flattened(other.model_dump(mode="json"))
+        own, others = flatten(self.model_dump(mode="json")), flatten(other.model_dump(mode="json"))
         return [
             f"{key}: {own.get(key)} here, {others.get(key)} there"
             for key in sorted(own.keys() | others.keys())

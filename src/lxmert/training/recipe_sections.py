@@ -117,7 +117,7 @@ class SavingSection(Section):
     log_every_steps: int = Field(default=50, ge=1, description="Steps between logged losses.")
 
     @model_validator(mode="after")
-    def _best_needs_epochs(self) -> Self:
+    def _check_checkpoint_selection(self) -> Self:
         if self.select == "best" and self.checkpoint_every_steps is not None:
             raise ValueError(
                 "select: best requires one checkpoint per validation; omit checkpoint_every_steps"

@@ -10,19 +10,21 @@ from lxmert.errors import ConfigurationError
 from lxmert.yaml_files import parse_yaml
 
 
-def all_faults(error: ValidationError) -> str:
+def format_validation_errors(error: ValidationError) -> str:
     """All faults in one line, each with its place unless it concerns no single key."""
     faults = []
     for fault in error.errors():
         key = ".".join(map(str, fault["loc"]))
         message = fault["msg"].removeprefix("Value error, ")
-        value = "" if fault["type"] in {"missing", "value_error"} else f" (got {_shown(fault['input'])})"
+        value = (
+            "" if fault["type"] in {"missing", "value_error"} else f" (got {_format_value(fault['input'])})"
+        )
         faults.append(f"{key}: {message}{value}" if key else message + value)
     count = f"{len(faults)} faults: " if len(faults) > 1 else ""
     return count + "; ".join(faults)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value of a recipe, for a message; of a section, the names of its keys."""
     if isinstance(value, dict):
         return f"a section with {', '.join(map(str, value)) or 'nothing'}"
@@ -52,12 +54,12 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         raise ConfigurationError(f"override {override!r}: {error}") from None
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested mappings, joining keys by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat.update(flattened(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat

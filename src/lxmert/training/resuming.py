@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import Trainer, TrainerState
 
 from lxmert.atomic_files import write_atomic
-from lxmert.training.stopping import StopEarly
+from lxmert.training.early_stopping import EarlyStopping
 from lxmert.weights.files import read_folder
 
 _STATE = "trainer_state.json"
@@ -27,7 +27,7 @@ def fingerprint(entries: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def correct_paths(checkpoint: Path) -> None:
+def correct_best_checkpoint_path(checkpoint: Path) -> None:
     """Correct a checkpoint's path of the best one, since the Trainer forgets a path that does not exist.
 
     Args:
@@ -42,7 +42,7 @@ def correct_paths(checkpoint: Path) -> None:
         write_atomic(path, json.dumps(state | {_BEST: current}, indent=2) + "\n")
 
 
-def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:
+def restore_finished_run(trainer: Trainer, checkpoint: Path) -> bool:
     """Restore a trainer's state and weights from a run that had ended, early or not, without training.
 
     The Trainer itself would make another update after an early stop or within an epoch, because it checks
@@ -56,9 +56,11 @@ def restore_ended(trainer: Trainer, checkpoint: Path) -> bool:
         False if the run had not ended; then nothing was done.
     """
     state = TrainerState.load_from_json(str(checkpoint / _STATE))
-    stops = [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, StopEarly)]
-    stopped = any(stop.is_enough(state.log_history) for stop in stops)
-    if not stopped and state.global_step < state.max_steps:
+    callbacks = [
+        callback for callback in trainer.callback_handler.callbacks if isinstance(callback, EarlyStopping)
+    ]
+    has_stopped_early = any(callback.should_stop(state.log_history) for callback in callbacks)
+    if not has_stopped_early and state.global_step < state.max_steps:
         return False
     trainer.state = state
     # A tied matrix is not stored twice.

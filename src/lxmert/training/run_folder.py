@@ -24,10 +24,10 @@ from lxmert.training.recipe_base import Recipe
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 # The trainer writes this file of a checkpoint last: without it the checkpoint is incomplete.
-_WRITTEN_LAST = "trainer_state.json"
+_LAST_WRITTEN_FILE = "trainer_state.json"
 
 # Keys of a recipe that may change between the start and the resumption of a run.
-_FREE_TO_CHANGE = (
+_CHANGEABLE_KEYS = (
     "saving.log_every_steps",
     "saving.keep_checkpoints",
     "evaluation.batch_size",
@@ -57,7 +57,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @contextmanager
-    def opened(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+    def open(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
         """Prepare the folder, save the resolved recipe in it, and lock it against other runs.
 
         Args:
@@ -72,13 +72,13 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigurationError(f"{self.path} is a file; choose a folder for the run's output")
-        if self.path.is_dir() and self._is_begun():
+        if self.path.is_dir() and self._has_run():
             if not resume:
                 raise ConfigurationError(
                     f"{self.path} is not empty; add --resume to continue its run, or choose another folder"
                 )
-            self._refuse_another_recipe(recipe)
-            self._refuse_other_processes()
+            self._check_recipe(recipe)
+            self._check_process_count()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = self.checkpoints / "lock"
         with lock.open("wb") as file:
@@ -101,7 +101,7 @@ class RunFolder:
     def newest_checkpoint(self) -> Path | None:
         """The newest complete checkpoint, None if there is none."""
         processes = process_count()
-        return next((folder for folder in self.all_checkpoints() if _is_whole(folder, processes)), None)
+        return next((folder for folder in self.all_checkpoints() if _is_complete(folder, processes)), None)
 
     def all_checkpoints(self) -> list[Path]:
         """The checkpoints, newest first, including incomplete ones."""
@@ -114,28 +114,28 @@ class RunFolder:
         }
         return [by_step[step] for step in sorted(by_step, reverse=True)]
 
-    def note_processes(self) -> None:
+    def save_process_count(self) -> None:
         """Save the number of processes, which cannot change when the run is resumed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._processes_path, json.dumps({"processes": process_count()}) + "\n")
+        write_atomic(self._process_count_path, json.dumps({"processes": process_count()}) + "\n")
 
-    def note_data(self, fingerprints: Mapping[str, str]) -> None:
+    def save_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
         """Save the fingerprints of the run's data, which cannot change when it is resumed.
 
         Args:
             fingerprints: By name of a part of the data.
         """
-        write_atomic(self._data_path, json.dumps(dict(fingerprints), indent=2) + "\n")
+        write_atomic(self._fingerprints_path, json.dumps(dict(fingerprints), indent=2) + "\n")
 
-    def refuse_other_data(self, fingerprints: Mapping[str, str]) -> None:
+    def check_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
         """Refuse to resume with other data, to which a checkpoint's position and answers would not apply.
 
         Raises:
             ConfigurationError: Part of the data has changed; runs without saved fingerprints are not checked.
         """
-        if not self._data_path.is_file():
+        if not self._fingerprints_path.is_file():
             return
-        before = json.loads(self._data_path.read_text(encoding="utf-8"))
+        before = json.loads(self._fingerprints_path.read_text(encoding="utf-8"))
         changed = [name for name, value in fingerprints.items() if before.get(name, value) != value]
         if changed:
             raise ConfigurationError(
@@ -155,31 +155,33 @@ class RunFolder:
         write_atomic(self.metrics_path, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
 
     @property
-    def _data_path(self) -> Path:
+    def _fingerprints_path(self) -> Path:
         return self.checkpoints / "data.json"
 
     @property
-    def _processes_path(self) -> Path:
+    def _process_count_path(self) -> Path:
         return self.checkpoints / "processes.json"
 
-    def _is_begun(self) -> bool:
+    def _has_run(self) -> bool:
         """Whether the folder holds more than the remains of a run without a checkpoint."""
-        own = {self.recipe_path, self.metrics_path, self.checkpoints}
+        own_paths = {self.recipe_path, self.metrics_path, self.checkpoints}
         return (
-            any(final_path(path) not in own for path in self.path.iterdir())
+            any(final_path(path) not in own_paths for path in self.path.iterdir())
             or bool(self.all_checkpoints())
             or bool(self.read_metrics().get("finished"))
         )
 
-    def _processes(self) -> int | None:
+    def _saved_process_count(self) -> int | None:
         """The run's number of processes, None if unknown."""
-        if self._processes_path.is_file():
-            return int(json.loads(self._processes_path.read_text(encoding="utf-8"))["processes"])
+        if self._process_count_path.is_file():
+            return int(json.loads(self._process_count_path.read_text(encoding="utf-8"))["processes"])
         # Older runs did not save it.
-        return next((count for folder in self.all_checkpoints() if (count := _processes_of(folder))), None)
+        return next(
+            (count for folder in self.all_checkpoints() if (count := _checkpoint_process_count(folder))), None
+        )
 
-    def _refuse_other_processes(self) -> None:
-        before, now = self._processes(), process_count()
+    def _check_process_count(self) -> None:
+        before, now = self._saved_process_count(), process_count()
         if before in (None, now) or not self.all_checkpoints() or self.read_metrics().get("finished"):
             return
         name = "1 process" if before == 1 else f"{before} processes"
@@ -188,13 +190,13 @@ class RunFolder:
             "choose another folder"
         )
 
-    def _refuse_another_recipe(self, recipe: Recipe) -> None:
+    def _check_recipe(self, recipe: Recipe) -> None:
         if not self.recipe_path.is_file():
             raise ConfigurationError(f"{self.path} contains no run to resume (no {self.recipe_path.name})")
         differences = [
             difference
             for difference in recipe.differences(type(recipe).from_yaml(self.recipe_path))
-            if not difference.startswith(_FREE_TO_CHANGE)
+            if not difference.startswith(_CHANGEABLE_KEYS)
         ]
         if differences:
             raise ConfigurationError(
@@ -203,7 +205,7 @@ class RunFolder:
             )
 
 
-def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
+def delete_old_checkpoints(checkpoint: Path, count: int, best: str | None) -> None:
     """Delete checkpoints older than one, after forcing that one to the disk, in case of a power failure.
 
     Args:
@@ -223,7 +225,7 @@ def delete_older(checkpoint: Path, count: int, best: str | None) -> None:
 
 
 @contextmanager
-def writing(what: str) -> Iterator[None]:
+def translate_write_errors(description: str) -> Iterator[None]:
     """Turn errors of writing, such as of a full disk, into an error of one line.
 
     Raises:
@@ -233,7 +235,7 @@ def writing(what: str) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: torch's writer
         raise TrainingError(
-            f"{what} could not be written ({error}); free some disk space or repair the folder, then "
+            f"{description} could not be written ({error}); free some disk space or repair the folder, then "
             "continue with --resume"
         ) from error
 
@@ -243,28 +245,28 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _random_states(checkpoint: Path, processes: int) -> list[Path]:
+def _rng_state_files(checkpoint: Path, processes: int) -> list[Path]:
     """The files of the random number states, of which each process writes its own."""
     if processes == 1:
         return [checkpoint / "rng_state.pth"]
     return [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)]
 
 
-def _processes_of(checkpoint: Path) -> int | None:
+def _checkpoint_process_count(checkpoint: Path) -> int | None:
     """The number of processes that wrote a checkpoint, None if files of some are missing."""
     several = len(list(checkpoint.glob("rng_state_*.pth")))
     for processes in (several, 1):
-        if processes and all(path.is_file() for path in _random_states(checkpoint, processes)):
+        if processes and all(path.is_file() for path in _rng_state_files(checkpoint, processes)):
             return processes
     return None
 
 
-def _is_whole(checkpoint: Path, processes: int) -> bool:
+def _is_complete(checkpoint: Path, processes: int) -> bool:
     # Each process writes its own random number state, and does not wait for the others.
-    if not all(path.is_file() for path in _random_states(checkpoint, processes)):
+    if not all(path.is_file() for path in _rng_state_files(checkpoint, processes)):
         return False
     try:
-        json.loads((checkpoint / _WRITTEN_LAST).read_text(encoding="utf-8"))
+        json.loads((checkpoint / _LAST_WRITTEN_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return False
     return True

@@ -19,8 +19,8 @@ from lxmert.training.cpu.memory import keep_freed_memory
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe_base import Recipe
 from lxmert.training.recipe_sections import LoopSection
-from lxmert.training.resuming import correct_paths, restore_ended
-from lxmert.training.run_folder import RunFolder, writing
+from lxmert.training.resuming import correct_best_checkpoint_path, restore_finished_run
+from lxmert.training.run_folder import RunFolder, translate_write_errors
 from lxmert.weights.report import quiet_transformers
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _WEIGHTS_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16
 def run_in_folder(
     recipe: Recipe,
     folder: RunFolder,
-    work: Callable[[ProgressDisplay], dict[str, Any]],
+    train: Callable[[ProgressDisplay], dict[str, Any]],
     *,
     resume: bool,
     progress: bool,
@@ -41,7 +41,7 @@ def run_in_folder(
     Args:
         recipe: the recipe.
         folder: the run's folder.
-        work: does the training and returns the figures.
+        train: does the training and returns the figures.
         resume: True continues the run in the folder.
         progress: True shows progress bars on standard error.
 
@@ -52,17 +52,17 @@ def run_in_folder(
         ConfigurationError: the folder is not empty and `resume` is False, or holds the run of another
             recipe or of another number of processes, or another process runs there.
     """
-    with folder.opened(recipe, resume=resume) if is_main_process() else nullcontext():
+    with folder.open(recipe, resume=resume) if is_main_process() else nullcontext():
         metrics = folder.read_metrics()
         if metrics.get("finished"):
             return metrics
         display = ProgressDisplay(enabled=progress and is_main_process())
         with display, quiet_transformers(warnings_too=False):
-            metrics = work(display) | {"finished": True}
+            metrics = train(display) | {"finished": True}
         if not is_main_process():
             return metrics
         # A finished run is never repeated, so it must survive a power failure.
-        with writing(f"the model in {folder.path}"):
+        with translate_write_errors(f"the model in {folder.path}"):
             fsync_path(folder.path)
         folder.write_metrics(metrics)
         return folder.read_metrics()
@@ -73,23 +73,23 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def use_threads(count: int | None) -> None:
+def set_threads(count: int | None) -> None:
     """Set the number of CPU threads; None leaves torch's choice."""
     if count is not None:
         torch.set_num_threads(count)
 
 
-def use_processor(threads: int | None) -> None:
+def set_up_process(threads: int | None) -> None:
     """Set the process up for training: number of CPU threads (None leaves torch's choice), and memory.
 
     Without an accelerator, freed memory stays with the process, see `keep_freed_memory`.
     """
-    use_threads(threads)
+    set_threads(threads)
     if not torch.accelerator.is_available():
         keep_freed_memory()
 
 
-def train_to_the_end(
+def train_or_resume(
     trainer: Trainer,
     folder: RunFolder,
     optimisation: LoopSection,
@@ -113,17 +113,17 @@ def train_to_the_end(
     """
     checkpoint = folder.newest_checkpoint()
     if checkpoint is not None:
-        folder.refuse_other_data(fingerprints or {})
+        folder.check_fingerprints(fingerprints or {})
     if is_main_process():
         if checkpoint is None and folder.all_checkpoints():
             logger.warning("%s: no complete checkpoint; the run starts over", folder.path)
-        folder.note_processes()
-        folder.note_data(fingerprints or {})
+        folder.save_process_count()
+        folder.save_fingerprints(fingerprints or {})
     start_step = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     started_at = time.perf_counter()
     if checkpoint is not None and is_main_process():
-        correct_paths(checkpoint)
-    if checkpoint is None or not restore_ended(trainer, checkpoint):
+        correct_best_checkpoint_path(checkpoint)
+    if checkpoint is None or not restore_finished_run(trainer, checkpoint):
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     seconds = time.perf_counter() - started_at
     steps = trainer.state.global_step
@@ -164,11 +164,11 @@ def save_weights(model: PreTrainedModel, folder: Path, weights_dtype: str) -> No
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
     }
-    with writing(f"the model in {folder}"):
+    with translate_write_errors(f"the model in {folder}"):
         model.save_pretrained(folder, state_dict=tensors)
 
 
-class SaveFigures(TrainerCallback):
+class SaveMetricsCallback(TrainerCallback):
     """Writes metrics.json after each evaluation, so that an interrupted run shows its progress.
 
     The training loss is logged before each evaluation and checkpoint, so that the figures include all of it.
@@ -177,12 +177,12 @@ class SaveFigures(TrainerCallback):
 
     Args:
         folder: the run's folder.
-        figures: from the Trainer's state to the contents of metrics.json.
+        build_metrics: from the Trainer's state to the contents of metrics.json.
     """
 
-    def __init__(self, folder: RunFolder, figures: Callable[[Any], dict[str, Any]]) -> None:
+    def __init__(self, folder: RunFolder, build_metrics: Callable[[Any], dict[str, Any]]) -> None:
         self._folder = folder
-        self._figures = figures
+        self._build_metrics = build_metrics
         self._saves_after_epoch = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -205,4 +205,4 @@ class SaveFigures(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the figures so far."""
         if state.is_world_process_zero:
-            self._folder.write_metrics(self._figures(state))
+            self._folder.write_metrics(self._build_metrics(state))

@@ -66,29 +66,29 @@ class DrawSampler(Sampler[int]):
     next epochs, as in the authors' pre-training.
 
     Args:
-        order: the order of indices.
+        sampler: the order of indices.
         examples_per_step: examples of one update over all processes and batches.
     """
 
-    def __init__(self, order: ShuffledSampler, examples_per_step: int) -> None:
-        self._order = order
-        self._length = len(order) - len(order) % examples_per_step
+    def __init__(self, sampler: ShuffledSampler, examples_per_step: int) -> None:
+        self._sampler = sampler
+        self._length = len(sampler) - len(sampler) % examples_per_step
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration."""
         self._epoch = epoch
-        self._order.set_epoch(epoch)
+        self._sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        first = self._epoch * len(self._order)
-        return (first + index for index in islice(self._order, self._length))
+        first = self._epoch * len(self._sampler)
+        return (first + index for index in islice(self._sampler, self._length))
 
 
-class TellEpoch(TrainerCallback):
+class SetEpochCallback(TrainerCallback):
     """Passes the epoch to the sampler of a Trainer.
 
     The Trainer sets the epoch of the loader that it iterates. When several processes resume in the middle of

@@ -30,7 +30,7 @@ class Scores(Protocol):
 
 
 @dataclass(frozen=True)
-class Scored:
+class TaskScore:
     """The result of scoring predictions.
 
     Attributes:
@@ -46,7 +46,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """The scores of a model on a split.
 
     Attributes:
@@ -58,7 +58,7 @@ class Report:
     """
 
     split: str
-    scored: Scored
+    scored: TaskScore
     answerable: int
     predictions: Mapping[Any, str] = field(repr=False)
     seconds: float = 0.0
@@ -75,7 +75,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, without the predictions, ready for JSON; "score" is `accuracy`."""
-        figures = _with_text_keys(self.scored.scores.to_dict())
+        figures = _with_string_keys(self.scored.scores.to_dict())
         return {"split": self.split, "score": self.accuracy, **figures, "answerable": self.answerable}
 
 
@@ -86,14 +86,14 @@ class Task(ABC):
     """As in `lxmert finetune NAME` and in a recipe."""
 
     model_class: ClassVar[type[PreTrainedModel]]
-    head: ClassVar[str]
+    head_prefix: ClassVar[str]
     """Prefix of the weights that a pretrained model may lack, because this task trains them."""
 
     files_class: ClassVar[type[TaskFiles]]
     """The layout of this task's data directory; the defaults are the layout of `lxmert scenes make`."""
 
     @abstractmethod
-    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> Scored:
+    def score(self, examples: SplitExamples, predictions: Mapping[Any, str], **settings: Any) -> TaskScore:
         """The official figures.
 
         Args:
@@ -106,7 +106,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
+    def write_submission(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
         """Write the leaderboard's submission file, whole or not at all.
 
         Args:
@@ -147,7 +147,7 @@ class PreparedTask:
         collate_train: From training items to exactly the model's inputs and labels.
         collate_validation: The same for validation items.
         score: From predicted class ids, one per validation example, to a report.
-        facts: Figures about data and model for metrics.json.
+        metadata: Figures about data and model for metrics.json.
         fingerprints: Fingerprints of the parts of the data, by name.
     """
 
@@ -157,12 +157,12 @@ class PreparedTask:
     validation: TaskDataset
     collate_train: Callable[[Sequence[Any]], dict[str, Any]]
     collate_validation: Callable[[Sequence[Any]], dict[str, Any]]
-    score: Callable[[Sequence[int]], Report]
-    facts: dict[str, Any]
+    score: Callable[[Sequence[int]], EvaluationReport]
+    metadata: dict[str, Any]
     fingerprints: Mapping[str, str]
 
 
-def answers_of(processor: LxmertProcessor) -> AnswerVocabulary:
+def get_answer_vocabulary(processor: LxmertProcessor) -> AnswerVocabulary:
     """The processor's answers as a vocabulary.
 
     Raises:
@@ -175,8 +175,8 @@ def answers_of(processor: LxmertProcessor) -> AnswerVocabulary:
     return AnswerVocabulary(processor.answers)
 
 
-def _with_text_keys(figures: Mapping[Any, Any]) -> dict[str, Any]:
+def _with_string_keys(figures: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        str(key): _with_text_keys(value) if isinstance(value, Mapping) else value
+        str(key): _with_string_keys(value) if isinstance(value, Mapping) else value
         for key, value in figures.items()
     }

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
-from lxmert.training.filling import FilledCollator, FilledDataset, FilledSampler
-from lxmert.training.log_figures import ACCURACY, FAMILY_PREFIX, accuracy_per_family, epochs_of
-from lxmert.training.optimising import GlobalBatchTrainer
+from lxmert.training.base_trainer import GlobalBatchTrainer
+from lxmert.training.even_batches import FilledCollator, FilledDataset, FilledSampler
+from lxmert.training.log_history import ACCURACY, FAMILY_PREFIX, accuracy_per_family, epochs_from_log
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.run_folder import RunFolder
@@ -57,9 +57,11 @@ class FinetuneTrainer(GlobalBatchTrainer):
             eval_dataset=prepared.validation,
             data_collator=FilledCollator(prepared.collate_train),
         )
-        self.watch(display, folder, lambda state: figures_of(state, prepared.facts), recipe.saving.patience)
+        self.add_callbacks(
+            display, folder, lambda state: collect_metrics(state, prepared.metadata), recipe.saving.patience
+        )
 
-    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
+    def count_terms(self, batch: Mapping[str, Any]) -> Tensor:
         """The numbers of labelled examples, and of objects that are not padding."""
         labels, real = batch["labels"], batch["visual_attention_mask"] != 0
         labelled = labels >= 0 if labels.ndim == 1 else (labels >= 0).all(dim=1)
@@ -94,7 +96,7 @@ class FinetuneTrainer(GlobalBatchTrainer):
                 with self.compute_loss_context_manager():
                     outputs = model(**batch)
                 labels[rows] = outputs[1].argmax(dim=-1).cpu()
-                terms = self.terms_of(batch).cpu().double()
+                terms = self.count_terms(batch).cpu().double()
                 losses = [float(outputs.losses.get(name, 0.0)) for name in self.loss_names]
                 sums += torch.stack([torch.tensor(losses, dtype=torch.float64) * terms, terms])
                 advance(len(rows) * self.args.world_size)
@@ -105,9 +107,9 @@ class FinetuneTrainer(GlobalBatchTrainer):
                 self.accelerator.reduce(part.to(self.args.device), "sum").cpu() for part in (labels, sums)
             )
         report = self._prepared.score(labels.tolist())
-        figures = {"loss": float((sums[0] / sums[1].clamp(min=1)).sum()), ACCURACY: report.accuracy}
-        figures |= {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
-        return self.announce(figures | {"runtime": time.perf_counter() - start})
+        metrics = {"loss": float((sums[0] / sums[1].clamp(min=1)).sum()), ACCURACY: report.accuracy}
+        metrics |= {f"{FAMILY_PREFIX}{name}": value for name, value in report.per_family.items()}
+        return self.log_evaluation(metrics | {"runtime": time.perf_counter() - start})
 
     def _validation_batches(self) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """This process's share of the batches, with the indices of their examples."""
@@ -122,12 +124,12 @@ class FinetuneTrainer(GlobalBatchTrainer):
         return zip(own_batches, loader, strict=True)
 
 
-def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
+def collect_metrics(state: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     """The figures of a run from the trainer's log, which checkpoints carry along.
 
     Args:
         state: The Trainer's state.
-        facts: Figures about data and model.
+        metadata: Figures about data and model.
     """
     epochs = [
         {
@@ -138,8 +140,8 @@ def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
             "validation_accuracy": epoch["validation"][ACCURACY],
             "validation_accuracy_per_family": accuracy_per_family(epoch["validation"]),
         }
-        for epoch in epochs_of(state.log_history, ACCURACY)
+        for epoch in epochs_from_log(state.log_history, ACCURACY)
     ]
     last = epochs[-1]["validation_accuracy"] if epochs else None
     best = last if state.best_metric is None else state.best_metric
-    return {"data": facts, "validation_accuracy": best, "epochs": epochs}
+    return {"data": metadata, "validation_accuracy": best, "epochs": epochs}

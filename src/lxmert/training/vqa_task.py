@@ -15,7 +15,7 @@ from lxmert.data.vqa_split import VqaReader
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.training.labelled_scores import score_labelled
 from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
-from lxmert.training.tasks import Scored, Task
+from lxmert.training.tasks import Task, TaskScore
 
 
 class VqaTask(Task):
@@ -23,7 +23,7 @@ class VqaTask(Task):
 
     name = "vqa"
     model_class = LxmertForQuestionAnswering
-    head = "answer_head."
+    head_prefix = "answer_head."
     files_class = VqaFiles
 
     def reader(self, directory: Path, files: VqaFiles) -> SplitReader:
@@ -37,16 +37,16 @@ class VqaTask(Task):
         *,
         evaluator: Literal["present", "before-2021-03"] = "present",
         **settings: Any,
-    ) -> Scored:
+    ) -> TaskScore:
         """See `Task.score`; `evaluator` is the version of the official evaluator."""
         if isinstance(examples.split.reader, LabelledReader):
             return score_labelled(examples, predictions)
         scores = vqa_accuracy(
             predictions, [example.source for example in examples.examples], VqaEvaluator(evaluator)
         )
-        return Scored(scores.overall, scores.per_question_type, scores)
+        return TaskScore(scores.overall, scores.per_question_type, scores)
 
-    def write(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
-        """See `Task.write`."""
+    def write_submission(self, path: Path, examples: SplitExamples, predictions: Mapping[Any, str]) -> None:
+        """See `Task.write_submission`."""
         files: Any = examples.split.reader.files
         (write_jsonl_submission if files.is_jsonl else write_vqa_submission)(path, predictions)

@@ -9,7 +9,7 @@ from lxmert.training.cpu.dropout import Dropout
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_share_that_falls_is_the_probability(dtype: torch.dtype) -> None:
     torch.manual_seed(1)
-    kept = Dropout(0.1).kept(torch.empty(1001, 333, dtype=dtype))
+    kept = Dropout(0.1).keep_mask(torch.empty(1001, 333, dtype=dtype))
     assert kept is not None
     assert kept.dtype == dtype
     assert set(kept.unique().tolist()) == {0.0, 1.0}

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from lxmert import LxmertForPreTraining, LxmertForQuestionAnswering
 from lxmert.model.encoder import LxmertEncoder
-from lxmert.training.cpu import products
-from lxmert.training.cpu.encoder import PackedEncoder, _Pass
-from lxmert.training.cpu.rows import Rows
+from lxmert.training.cpu import linear_layers
+from lxmert.training.cpu.encoder import PackedEncoder, _PackedForward
+from lxmert.training.cpu.packing import PackedRows
 from tests.model.small import enable_checkpointing, inputs, small_config, targets
 
 DROPOUTS = (
@@ -38,7 +38,7 @@ def model(
     made = kind(small_config(initializer_range=0.2, **changes)).to(dtype).train()
     made.set_attn_implementation("eager")
     if packed:
-        PackedEncoder.take_over(made.lxmert.encoder)
+        PackedEncoder.convert(made.lxmert.encoder)
     return made
 
 
@@ -61,13 +61,13 @@ def batch(dtype: torch.dtype = torch.float64, **changes: Any) -> dict[str, Any]:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each pass over rows."""
     seen: list[str] = []
-    run = _Pass.run
+    run = _PackedForward.run
 
-    def counted(self: _Pass, *states: Tensor) -> Any:
+    def counted(self: _PackedForward, *states: Tensor) -> Any:
         seen.append("rows")
         return run(self, *states)
 
-    monkeypatch.setattr(_Pass, "run", counted)
+    monkeypatch.setattr(_PackedForward, "run", counted)
     return seen
 
 
@@ -99,7 +99,7 @@ def test_fine_tuning_computes_the_first_words_alone(
 
     def counted(values: Tensor, *layers: nn.Linear, **options: bool) -> Tensor:
         row_counts.append(len(values))
-        return products.linear(values, *layers, **options)
+        return linear_layers.linear(values, *layers, **options)
 
     monkeypatch.setattr("lxmert.training.cpu.encoder.linear", counted)
     by_kind = []
@@ -141,11 +141,11 @@ def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list
 def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
     encoder = model(packed=True, attention_probs_dropout_prob=0.25).lxmert.encoder
     attention = encoder.layer[0].attention.self
-    rows = Rows(None, 3, 200)
+    rows = PackedRows(None, 3, 200)
     nothing = torch.zeros(3 * encoder.config.num_attention_heads, 200, attention.head_dim)
-    one_pass = _Pass(encoder, torch.float32, rows, rows)
+    packed_forward = _PackedForward(encoder, torch.float32, rows, rows)
     # All weights are alike, and the values are 1.
-    mixed = one_pass._attended(attention, nothing, nothing, nothing + 1, rows, rows)
+    mixed = packed_forward._attend(attention, nothing, nothing, nothing + 1, rows, rows)
     assert mixed.std() > 0.01
     assert mixed.mean().item() == pytest.approx(1, abs=0.01)
 
@@ -156,10 +156,10 @@ def test_states_that_stay_make_up_for_those_dropped() -> None:
     output.LayerNorm = nn.Identity()
     nn.init.zeros_(output.dense.weight)
     nn.init.ones_(output.dense.bias)
-    rows = Rows(None, 3, 400)
+    rows = PackedRows(None, 3, 400)
     nothing = torch.zeros(1200, output.dense.in_features, dtype=torch.float64)
     # What is added is 1 before dropout.
-    added = _Pass(encoder, torch.float64, rows, rows)._residual(output, nothing, nothing)
+    added = _PackedForward(encoder, torch.float64, rows, rows)._residual(output, nothing, nothing)
     assert added.unique().tolist() == pytest.approx([0, 4 / 3])
     assert added.mean().item() == pytest.approx(1, abs=0.02)
 
@@ -197,7 +197,7 @@ def test_under_autocast_every_layer_computes_in_fewer_digits_and_normalises_in_a
 
     def noted(values: Tensor, *layers: nn.Linear, **options: bool) -> Tensor:
         dtypes.append(values.dtype)
-        return products.linear(values, *layers, **options)
+        return linear_layers.linear(values, *layers, **options)
 
     monkeypatch.setattr("lxmert.training.cpu.encoder.linear", noted)
     trained = model(True, torch.float32, l_layers=1, r_layers=1, x_layers=1).lxmert
@@ -299,13 +299,13 @@ def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
 
 def test_states_of_a_layer_that_nobody_asks_for_are_not_padded(monkeypatch: pytest.MonkeyPatch) -> None:
     padded: list[Tensor] = []
-    restore = Rows.padded
+    restore = PackedRows.pad
 
-    def restoring(self: Rows, rows: Tensor) -> Tensor:
+    def restoring(self: PackedRows, rows: Tensor) -> Tensor:
         padded.append(rows)
         return restore(self, rows)
 
-    monkeypatch.setattr(Rows, "padded", restoring)
+    monkeypatch.setattr(PackedRows, "pad", restoring)
     trained, counts = model(packed=True, **NO_DROPOUT).lxmert, []
     for asked in (True, False):
         padded.clear()

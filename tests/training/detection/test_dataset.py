@@ -11,7 +11,7 @@ from PIL import Image
 
 from lxmert.data.box_annotations import AnnotatedImage
 from lxmert.errors import DataError, ImageError
-from lxmert.training.detection.augmentation import draw_variation, mirror
+from lxmert.training.detection.augmentation import mirror, sample_augmentation
 from lxmert.training.detection.collation import NO_BOX, collate
 from lxmert.training.detection.dataset import DetectionDataset, EpochSampler
 from lxmert.training.detection.losses import NO_ATTRIBUTE
@@ -114,10 +114,10 @@ def test_what_a_seed_shows_never_changes(tmp_path: Path) -> None:
 
 def test_all_variations_occur_about_as_often_as_they_should() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = [draw_variation(generator, mirror_share=0.25, min_sizes_px=(1, 2)) for _ in range(800)]
+    drawn = [sample_augmentation(generator, mirror_share=0.25, min_sizes_px=(1, 2)) for _ in range(800)]
     assert sum(variation.is_mirrored for variation in drawn) == pytest.approx(200, abs=50)
     assert sum(variation.min_size_px == 1 for variation in drawn) == pytest.approx(400, abs=60)
-    assert draw_variation(generator, mirror_share=0, min_sizes_px=()).min_size_px is None
+    assert sample_augmentation(generator, mirror_share=0, min_sizes_px=()).min_size_px is None
 
 
 def test_of_several_attributes_each_epoch_shows_one(tmp_path: Path) -> None:

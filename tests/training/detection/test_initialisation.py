@@ -9,7 +9,7 @@ import torch
 
 from lxmert.data.box_annotations import BoxVocabulary, NameList
 from lxmert.errors import ConfigurationError, WeightsError
-from lxmert.training.detection.initialisation import make_detector
+from lxmert.training.detection.initialisation import build_detector
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.vision.faster_rcnn import FasterRcnn
@@ -44,7 +44,7 @@ def detector(
     model = {"from_pretrained": None if folder is None else str(folder), "config": config}
     recipe = DetectorRecipe.from_dict({"model": model, "data": {"directory": "d"}})
     torch.manual_seed(99)  # other random weights than the pretrained ones
-    return make_detector(recipe, vocabulary(objects, attributes))
+    return build_detector(recipe, vocabulary(objects, attributes))
 
 
 def changed(model: DetectorInTraining, folder: Path) -> set[str]:

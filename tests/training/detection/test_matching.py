@@ -40,24 +40,38 @@ def test_the_best_of_a_box_counts_however_little_it_overlaps() -> None:
     plain = match_boxes(candidates, TRUE[:1], positive_from=0.7, negative_below=0.3)
     assert plain.labels.tolist() == [IGNORED, IGNORED, NEGATIVE, NEGATIVE]
     # Both best ones, which are equal; what touches no box never.
-    best = match_boxes(candidates, TRUE[:1], positive_from=0.7, negative_below=0.3, best_counts=True)
+    best = match_boxes(
+        candidates, TRUE[:1], positive_from=0.7, negative_below=0.3, allow_low_quality_matches=True
+    )
     assert best.labels.tolist() == [POSITIVE, POSITIVE, NEGATIVE, NEGATIVE]
-    far = match_boxes(candidates, TRUE[1:], positive_from=0.7, negative_below=0.3, best_counts=True)
+    far = match_boxes(
+        candidates, TRUE[1:], positive_from=0.7, negative_below=0.3, allow_low_quality_matches=True
+    )
     assert far.labels.tolist() == [NEGATIVE] * 4
 
 
 def test_the_best_of_one_box_still_aims_at_the_box_that_it_overlaps_most() -> None:
     # The only candidate overlaps the large box by 0.8 and the small one by 0.1.
     true = boxes((0, 0, 10, 10), (0, 0, 1, 8))
-    matches = match_boxes(boxes((0, 0, 10, 8)), true, positive_from=0.9, negative_below=0.3, best_counts=True)
+    matches = match_boxes(
+        boxes((0, 0, 10, 8)), true, positive_from=0.9, negative_below=0.3, allow_low_quality_matches=True
+    )
     assert (matches.labels.tolist(), matches.targets.tolist()) == ([POSITIVE], [0])
 
 
 def test_without_true_boxes_everything_is_background_and_without_candidates_nothing() -> None:
-    matches = match_boxes(CANDIDATES, boxes(), positive_from=0.5, negative_below=0.3, best_counts=True)
+    matches = match_boxes(
+        CANDIDATES, boxes(), positive_from=0.5, negative_below=0.3, allow_low_quality_matches=True
+    )
     assert matches.labels.tolist() == [NEGATIVE] * 5
-    for best_counts in (False, True):
-        none = match_boxes(boxes(), TRUE[:0], positive_from=0.5, negative_below=0.3, best_counts=best_counts)
+    for allow_low_quality_matches in (False, True):
+        none = match_boxes(
+            boxes(),
+            TRUE[:0],
+            positive_from=0.5,
+            negative_below=0.3,
+            allow_low_quality_matches=allow_low_quality_matches,
+        )
         assert none.labels.tolist() == []
 
 
@@ -97,7 +111,7 @@ def test_agrees_with_the_definition(
         torch.tensor(true, dtype=torch.float32),
         positive_from=high,
         negative_below=low,
-        best_counts=True,
+        allow_low_quality_matches=True,
     )
     near = [any(abs(value - edge) < 1e-6 for edge in (low, high)) for row in table for value in row]
     if not any(near):

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lxmert.errors import ConfigurationError, DataError
-from lxmert.training.detection.evaluation import scoring_selection
+from lxmert.training.detection.evaluation import evaluation_settings
+from lxmert.training.detection.preparation import prepare_detection
 from lxmert.training.detection.recipe import DetectorRecipe
 from lxmert.training.detection.running import train_detector
-from lxmert.training.detection.task import prepare_detection
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.images import load_image
 from tests.training.detection.genome import visual_genome_from
@@ -97,11 +97,11 @@ def test_scoring_counts_all_that_the_own_selection_leaves() -> None:
     model = FasterRcnn.config_class(
         detection_nms_thresholds=(0.3, 0.6), min_objects=5, max_objects=9, score_threshold=0.4
     )
-    settings = scoring_selection(model, 100)
+    settings = evaluation_settings(model, 100)
     assert settings.nms_thresholds == (0.3, 0.6)
     assert (settings.min_objects, settings.max_objects, settings.score_threshold) == (5, 100, None)
     assert settings.delta_weights == (10, 10, 5, 5)
-    assert scoring_selection(model, 3).min_objects == 3
+    assert evaluation_settings(model, 3).min_objects == 3
 
 
 @pytest.mark.parametrize("every_steps", [None, 2])

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lxmert.inference.fast_model import FastModel
-from lxmert.training.preparation import prepare
+from lxmert.training.preparation import prepare_task
 from lxmert.training.recipe import FinetuneRecipe
-from lxmert.training.task_list import task_named
+from lxmert.training.task_registry import get_task
 from tests.command_line import CommandLine
 from tests.training.prediction.predicting import Predict
 from tests.training.test_tasks import values_for
@@ -29,7 +29,7 @@ def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]
         folder = models / task
         if not folder.exists():
             torch.manual_seed(4)
-            prepared = prepare(task_named(task), FinetuneRecipe.from_dict(values_for(task, tiny_values)))
+            prepared = prepare_task(get_task(task), FinetuneRecipe.from_dict(values_for(task, tiny_values)))
             with torch.no_grad():  # Else an untrained model says the same of everything.
                 for name, weights in prepared.model.named_parameters():
                     if name.endswith("logit_fc.3.weight"):

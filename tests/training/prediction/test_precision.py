@@ -22,7 +22,7 @@ from lxmert.inference.bulk_packing import Asked
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import run_model
 from lxmert.training.prediction import predict_to_file
-from lxmert.training.task_list import task_named
+from lxmert.training.task_registry import get_task
 from tests.command_line import status_of
 from tests.inference.test_int8 import needs_int8
 from tests.training.prediction.predicting import Predict
@@ -364,7 +364,7 @@ def test_evaluation_chooses_as_prediction_does(
         model = LxmertForQuestionAnswering.from_pretrained(folder)
         kept = {name: weights.clone() for name, weights in model.state_dict().items()}
         processor = LxmertProcessor.from_pretrained(folder)
-        examples = task_named("vqa").split(scenes_folder, "train").read()
+        examples = get_task("vqa").split(scenes_folder, "train").read()
         told: list[str] = []
         shown: list[str] = []
 
@@ -398,7 +398,7 @@ def test_a_model_that_nobody_has_settled_is_so_before_its_first_answer(
     monkeypatch.setattr(agreement, "LEAST_EXAMPLES_LOOKING", 1)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
-    examples = task_named("vqa").split(scenes_folder, "test").read()
+    examples = get_task("vqa").split(scenes_folder, "test").read()
     answerer = ExampleAnswerer(model, processor, examples, setup=ModelSetup("auto"))
     assert answerer.dtype == "float32"
     answers = dict(zip(*next(answerer.answer(answerer.order)), strict=True))
@@ -424,7 +424,7 @@ def test_the_first_different_questions_are_compared(
     monkeypatch.setattr(BulkAnswerer, "answer_in_order", answering)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
-    read = task_named("vqa").split(scenes_folder, "train").read()
+    read = get_task("vqa").split(scenes_folder, "train").read()
     # Every example once more, and those about the same image far apart: neither changes what is compared.
     examples = replace(read, examples=[*read.examples[::2], *read.examples[1::2], *read.examples])
     ExampleAnswerer(model, processor, examples, setup=ModelSetup("auto")).agreement()

@@ -24,8 +24,8 @@ from lxmert.data.task_examples import Purpose
 from lxmert.inference import bulk_examples
 from lxmert.inference.bulk_journal import AnswerJournal
 from lxmert.inference.ranks import Ranks
-from lxmert.training.evaluation import regions_for, run_model
-from lxmert.training.task_list import task_named
+from lxmert.training.evaluation import load_regions, run_model
+from lxmert.training.task_registry import get_task
 from lxmert.vision.regions import Regions
 from tests.command_line import CommandLine
 from tests.training.prediction.predicting import Predict
@@ -36,11 +36,11 @@ TASKS = ["vqa", "gqa", "nlvr2"]
 
 def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
     """The answers of one example at a time, from features to scores in one go."""
-    kind = task_named(task)
+    kind = get_task(task)
     model = kind.model_class.from_pretrained(folder).eval()
     processor = LxmertProcessor.from_pretrained(folder)
     examples = kind.split(data, "test").read()
-    regions = regions_for(examples, processor, None)
+    regions = load_regions(examples, processor, None)
     targets = [(0, {})] * len(examples)
     dataset = TaskDataset(
         examples.examples,
@@ -63,7 +63,7 @@ def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
 def test_answers_are_those_of_one_example_at_a_time(
     task: str, model_of: Callable[[str], Path], scenes_folder: Path
 ) -> None:
-    folder, kind = model_of(task), task_named(task)
+    folder, kind = model_of(task), get_task(task)
     expected = plain_labels(task, folder, scenes_folder)
     examples = kind.split(scenes_folder, "test").read()
     for batch_size in (None, 3):
@@ -102,7 +102,7 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     assert status == 0
     # Not one question is asked twice, but for equal ones, which are asked once in both.
     assert sum(answered) == total
-    asked = task_named(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
+    asked = get_task(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
     assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions in float32, ")
     assert out.endswith(" of them from an earlier run\n")
     assert before < total
@@ -169,7 +169,7 @@ def test_of_a_continued_run_only_what_is_left_is_looked_at(
     assert len(looked_at) == 2
     words.clear()
     assert predict(*command)[0] == 0
-    images = task_named("vqa").split(scenes_folder, "test").read().image_names()
+    images = get_task("vqa").split(scenes_folder, "test").read().image_names()
     assert looked_at == images
     assert len(images) > 3
 
@@ -258,8 +258,8 @@ def test_answers_about_other_pictures_are_those_of_another_run(
 
 def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float]) -> list[Path]:
     """Feature stores of the test images, their features multiplied by a scale each."""
-    examples = task_named("vqa").split(data, "test").read()
-    found = regions_for(examples, LxmertProcessor.from_pretrained(model), None)
+    examples = get_task("vqa").split(data, "test").read()
+    found = load_regions(examples, LxmertProcessor.from_pretrained(model), None)
     batch = found.batch(torch.arange(len(found.rows)))
     stores = []
     for number, scale in enumerate(scales):
@@ -376,7 +376,7 @@ def test_a_run_that_ended_before_its_file_was_written_writes_it(
     assert (status, answered) == (0, [])
     assert "of them from an earlier run" in out
     assert (tmp_path / "out.csv").read_text().count("\n") == len(
-        task_named("nlvr2").split(scenes_folder, "test").read()
+        get_task("nlvr2").split(scenes_folder, "test").read()
     )
 
 

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from torch.nn import functional as F
 
 from lxmert.training.pretraining.evaluation import PretrainingReport, evaluate_pretraining
+from lxmert.training.pretraining.preparation import PreparedPretraining, prepare_pretraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from lxmert.training.pretraining.task import PreparedPretraining, prepare_pretraining
 
 Make = Callable[..., PretrainRecipe]
 
@@ -33,7 +33,7 @@ def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict
     """Sums of losses and of weights by task; hits by accuracy and by accuracy/source."""
     data, model = prepared.validation, prepared.model.eval()
     sums: dict[str, float] = defaultdict(float)
-    amounts: dict[str, float] = defaultdict(float)
+    counts: dict[str, float] = defaultdict(float)
     hits: dict[str, list[float]] = defaultdict(list)
     for index in range(len(data.dataset)):
         batch = data.collate([data.dataset[index]])
@@ -48,12 +48,12 @@ def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict
             if label >= 0:
                 scores = output.prediction_logits[0, place]
                 sums["masked_words"] -= scores.log_softmax(0)[label].item()
-                amounts["masked_words"] += 1
+                counts["masked_words"] += 1
                 hit("masked_words", scores.argmax() == label)
         matched = batch["matched_label"].item()
         match_scores = output.cross_relationship_score[0]
         sums["matched"] -= match_scores.log_softmax(0)[matched].item()
-        amounts["matched"] += 1
+        counts["matched"] += 1
         hit("matched", match_scores.argmax() == matched)
         features, chosen = batch["obj_labels"]["feat"]
         for place in range(features.shape[1]):
@@ -62,14 +62,14 @@ def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict
                 scores = output.object_scores[name][0, place]
                 label, weight = int(ids[0, place]), weights[0, place].item()
                 sums[task] -= weight * scores.log_softmax(0)[label].item()
-                amounts[task] += weight
+                counts[task] += weight
                 hit(task, scores.argmax() == label)
                 if chosen[0, place]:
                     hit(f"{task}_masked", scores.argmax() == label)
             if chosen[0, place]:
                 predicted = output.object_scores["feat"][0, place]
                 sums["feature_regression"] += F.smooth_l1_loss(predicted, features[0, place]).item()
-                amounts["feature_regression"] += 1
+                counts["feature_regression"] += 1
         known = data.dataset.answer_scores(index)
         best = int(output.question_answering_score.argmax())
         if known:
@@ -77,9 +77,9 @@ def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict
         drawn = batch["ans"].item()
         if drawn >= 0:
             sums["qa"] -= output.question_answering_score[0].log_softmax(0)[drawn].item()
-            amounts["qa"] += 1
+            counts["qa"] += 1
             hit("qa", known.get(best, 0.0))
-    return {task: sums[task] / amounts[task] for task in sums}, hits
+    return {task: sums[task] / counts[task] for task in sums}, hits
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> 
         assert report.losses[task] == pytest.approx(loss, abs=1e-5), task
     assert set(report.losses) == {*losses, "places"}
     assert len(report.accuracies) == 8
-    flat = report.flat()
+    flat = report.flatten()
     assert {name for name in flat if "accuracy" in name} == {f"accuracy_{name}" for name in hits}
     for name, values in hits.items():
         assert flat[f"accuracy_{name}"] == pytest.approx(100 * sum(values) / len(values), abs=1e-9), name
@@ -186,7 +186,7 @@ def test_tasks_of_weight_zero_are_left_out(tiny_pretrain_recipe: Make) -> None:
     # Which objects are masked is still known.
     assert "object_labels_masked" in report.accuracies
     assert math.isfinite(report.loss)
-    assert set(prepared.constants) == set(report.losses)
+    assert set(prepared.baselines) == set(report.losses)
 
 
 class _TwoRanks:

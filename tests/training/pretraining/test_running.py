@@ -15,7 +15,7 @@ from lxmert.errors import ConfigurationError, DataError, VocabularyError
 from lxmert.model import LxmertForPreTraining
 from lxmert.processing import LxmertProcessor
 from lxmert.scenes.vocabulary import scene_vocabulary
-from lxmert.training.cpu.encoder import _Pass
+from lxmert.training.cpu.encoder import _PackedForward
 from lxmert.training.finetuning import finetune
 from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
@@ -55,14 +55,14 @@ def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_on_a_cpu_each_step_runs_on_rows(
     tiny_pretrain_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes: list[_Pass] = []
-    run = _Pass.run
+    passes: list[_PackedForward] = []
+    run = _PackedForward.run
 
-    def counted(self: _Pass, *states: torch.Tensor) -> Any:
+    def counted(self: _PackedForward, *states: torch.Tensor) -> Any:
         passes.append(self)
         return run(self, *states)
 
-    monkeypatch.setattr(_Pass, "run", counted)
+    monkeypatch.setattr(_PackedForward, "run", counted)
     recipe = tiny_pretrain_recipe(optimisation={"epochs": 1}, tasks={"place_weight": 1.0})
     metrics = pretrain(recipe, tmp_path / "out").metrics
     assert len(passes) == metrics["training"]["steps"]
@@ -89,17 +89,17 @@ def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.metrics
     # 9 images of 25 sentences in steps of 32: seven whole steps, one sentence is left out.
     assert [epoch["step"] for epoch in result.metrics["epochs"]] == [7]
-    facts = result.metrics["data"]
-    assert facts["train_sentences"] == 225
-    reported = facts["train"]["sources"].values()
+    metadata = result.metrics["data"]
+    assert metadata["train_sentences"] == 225
+    reported = metadata["train"]["sources"].values()
     assert sum(source["texts"] for source in reported) == 225
-    known = facts["train_questions_with_known_answer"]
+    known = metadata["train_questions_with_known_answer"]
     assert sum(source["questions"] - source["unknown_answers"] for source in reported) == known
     assert "place_predict_head.weight" not in weights(tmp_path / "out")
     model, info = LxmertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    assert facts["parameters"] == sum(one.numel() for one in model.parameters())
+    assert metadata["parameters"] == sum(one.numel() for one in model.parameters())
     assert model.config.num_object_labels == 7
     assert LxmertProcessor.from_pretrained(tmp_path / "out").answers is not None
 

@@ -17,13 +17,13 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     Returns:
         the norm of all gradients before clipping, a float32 scalar; 0 without gradients.
     """
-    gradients = [one.grad for one in parameters if one.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros(())
-    flat = [one.reshape(-1).float() for one in gradients]
-    norm = torch.stack([torch.dot(one, one) for one in flat]).sum().sqrt()
+    flattened = [gradient.reshape(-1).float() for gradient in gradients]
+    norm = torch.stack([torch.dot(values, values) for values in flattened]).sum().sqrt()
     # As in torch: avoids division by a norm of 0.
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    for one in gradients:
-        one.mul_(factor)
+    for gradient in gradients:
+        gradient.mul_(factor)
     return norm

@@ -5,8 +5,8 @@ The same weights and the same numbers as `model.encoder`, but for rounding and f
 and one for words and objects where they share weights; states are cast once for it under autocast; random
 numbers of dropout are cheaper.
 
-Shapes: B batch, W words, O objects, P places of a sequence (W or O), N rows (places that are no padding),
-H hidden, A heads, d = H / A.
+Shapes: B batch, W words, O objects, P positions of a sequence (W or O), N rows (positions that are no
+padding), H hidden, A heads, d = H / A.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ from transformers.activations import GELUActivation
 from lxmert.model.attention import LxmertAttention, LxmertAttentionOutput
 from lxmert.model.encoder import LxmertEncoder, LxmertEncoderOutput, LxmertOutput
 from lxmert.training.cpu.dropout import Dropout
-from lxmert.training.cpu.products import ROWS_MULTIPLE, linear
-from lxmert.training.cpu.rows import Rows
+from lxmert.training.cpu.linear_layers import ROWS_MULTIPLE, linear
+from lxmert.training.cpu.packing import PackedRows
 
 
 class PackedEncoder(LxmertEncoder):
@@ -32,7 +32,7 @@ class PackedEncoder(LxmertEncoder):
     """
 
     @classmethod
-    def take_over(cls, encoder: LxmertEncoder) -> None:
+    def convert(cls, encoder: LxmertEncoder) -> None:
         """Make an encoder, with its weights and its place in a model, one of this class."""
         encoder.__class__ = cls
 
@@ -53,15 +53,15 @@ class PackedEncoder(LxmertEncoder):
         """See `LxmertEncoder.forward`."""
         has_maps = output_attentions or output_all_attentions
         is_encoded = words_are_encoded or object_states is not None
-        may_pack = not (has_maps or is_encoded) and self._may_pack()
-        if visual_feats is not None and visual_pos is not None and may_pack:
+        can_pack = not (has_maps or is_encoded) and self._can_pack()
+        if visual_feats is not None and visual_pos is not None and can_pack:
             autocast = torch.is_autocast_enabled("cpu")
             dtype = torch.get_autocast_dtype("cpu") if autocast else lang_feats.dtype
             multiple = ROWS_MULTIPLE if dtype == torch.bfloat16 else 1
-            words = Rows(lang_attention_mask, len(lang_feats), lang_feats.shape[1], multiple)
-            objects = Rows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
-            if words.have_first and objects.have_any:
-                one_pass = _Pass(
+            words = PackedRows(lang_attention_mask, len(lang_feats), lang_feats.shape[1], multiple)
+            objects = PackedRows(visual_attention_mask, len(visual_feats), visual_feats.shape[1], multiple)
+            if words.has_first_of_each and objects.has_any_of_each:
+                packed_forward = _PackedForward(
                     self,
                     dtype,
                     words,
@@ -70,7 +70,7 @@ class PackedEncoder(LxmertEncoder):
                     by_layer=output_hidden_states,
                 )
                 with torch.autocast("cpu", enabled=False):
-                    return one_pass.run(lang_feats, visual_feats, visual_pos)
+                    return packed_forward.run(lang_feats, visual_feats, visual_pos)
         return super().forward(
             lang_feats,
             lang_attention_mask,
@@ -85,7 +85,7 @@ class PackedEncoder(LxmertEncoder):
             output_hidden_states,
         )
 
-    def _may_pack(self) -> bool:
+    def _can_pack(self) -> bool:
         if not self.training or torch.compiler.is_compiling():
             return False
         if any(getattr(layer, "gradient_checkpointing", False) for layer in self.modules()):
@@ -93,13 +93,14 @@ class PackedEncoder(LxmertEncoder):
         return self.config._attn_implementation == "eager"
 
 
-class _Pass:
+class _PackedForward:
     """One pass through an encoder.
 
-    States are rows, (N, H), everywhere but inside an attention, where places look at each other. A layer:
+    States are rows, (N, H), everywhere but inside an attention, where positions attend to each other. A
+    layer:
 
-        states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_projected`)
-               --scores, softmax, dropout, mixed values--> (B, P, H) --packed--> (N, H) (`_attended`)
+        states --one product--> (N, 3H) --padded--> queries, keys, values of each head (`_project`)
+               --scores, softmax, dropout, mixed values--> (B, P, H) --packed--> (N, H) (`_attend`)
                --linear layer, dropout, + states, normalised--> (N, H) (`_residual`)
                --linear layer, GELU, and such a residual sum again--> (N, H) (`_feed_forward`)
 
@@ -120,147 +121,154 @@ class _Pass:
         self,
         encoder: LxmertEncoder,
         dtype: torch.dtype,
-        words: Rows,
-        objects: Rows,
+        words: PackedRows,
+        objects: PackedRows,
         *,
         first_word_only: bool = False,
         by_layer: bool = True,
     ) -> None:
         self._encoder = encoder
         # Of states between layers, as autocast keeps them too.
-        self._precise = encoder.visn_fc.visn_fc.weight.dtype
-        self._dtype = dtype
+        self._state_dtype = encoder.visn_fc.visn_fc.weight.dtype
+        self._matmul_dtype = dtype
         self._words = words
         self._objects = objects
-        self._first = Rows(None, words.shape[0], 1)
+        self._first = PackedRows(None, words.shape[0], 1)
         self._first_word_only = first_word_only
         self._by_layer = by_layer
 
     def run(self, words: Tensor, features: Tensor, boxes: Tensor) -> LxmertEncoderOutput:
         """Words (B, W, H), object features (B, O, D) and boxes (B, O, 4) to what the encoder returns."""
         encoder = self._encoder
-        lang = self._words.packed(words)
-        seen = self._embedded(self._objects.packed(features), self._objects.packed(boxes))
+        lang = self._words.pack(words)
+        vision = self._embed_objects(self._objects.pack(features), self._objects.pack(boxes))
         word_states, object_states = list[Tensor](), list[Tensor]()
         for layer in encoder.layer:
             lang = self._layer(layer, lang, self._words)
-            self._note(word_states, lang, self._words)
+            self._record_states(word_states, lang, self._words)
         for layer in encoder.r_layers:
-            seen = self._layer(layer, seen, self._objects)
-            self._note(object_states, seen, self._objects)
-        words_left = self._words
+            vision = self._layer(layer, vision, self._objects)
+            self._record_states(object_states, vision, self._objects)
+        output_rows = self._words
         for number, layer in enumerate(encoder.x_layers, start=1):
             if self._first_word_only and number == len(encoder.x_layers):
-                lang, words_left = self._first_words(layer, lang, seen), self._first
+                lang, output_rows = self._first_words(layer, lang, vision), self._first
             else:
-                lang, seen = self._cross_layer(layer, lang, seen)
-            self._note(word_states, lang, words_left)
-            self._note(object_states, seen, self._objects)
+                lang, vision = self._cross_layer(layer, lang, vision)
+            self._record_states(word_states, lang, output_rows)
+            self._record_states(object_states, vision, self._objects)
         return LxmertEncoderOutput(
             vision=(tuple(object_states), None),
             language=(tuple(word_states), None),
             words_to_objects=None,
-            language_output=words_left.padded(lang),
-            vision_output=self._objects.padded(seen),
+            language_output=output_rows.pad(lang),
+            vision_output=self._objects.pad(vision),
             objects_to_words=None,
             words_to_words=None,
             objects_to_objects=None,
         )
 
-    def _note(self, by_layer: list[Tensor], states: Tensor, rows: Rows) -> None:
+    def _record_states(self, by_layer: list[Tensor], states: Tensor, rows: PackedRows) -> None:
         """Append the states (N, H) after a layer, as (B, P, H), where they are asked for."""
         if self._by_layer:
-            by_layer.append(rows.padded(states))
+            by_layer.append(rows.pad(states))
 
-    def _embedded(self, features: Tensor, boxes: Tensor) -> Tensor:
+    def _embed_objects(self, features: Tensor, boxes: Tensor) -> Tensor:
         """Features (N, D) and boxes (N, 4) -> (N, H)."""
         parts = self._encoder.visn_fc
-        feature = parts.visn_layer_norm(linear(features.to(self._dtype), parts.visn_fc).to(self._precise))
-        box = parts.box_layer_norm(linear(boxes.to(self._dtype), parts.box_fc).to(self._precise))
+        feature = parts.visn_layer_norm(
+            linear(features.to(self._matmul_dtype), parts.visn_fc).to(self._state_dtype)
+        )
+        box = parts.box_layer_norm(linear(boxes.to(self._matmul_dtype), parts.box_fc).to(self._state_dtype))
         return Dropout(parts.dropout.p)((feature + box) / 2)
 
-    def _layer(self, layer: Any, states: Tensor, rows: Rows) -> Tensor:
+    def _layer(self, layer: Any, states: Tensor, rows: PackedRows) -> Tensor:
         states = self._self_attention(layer.attention, states, rows)
         return self._feed_forward(layer.intermediate, layer.output, states)
 
-    def _cross_layer(self, layer: Any, lang: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        lang, seen = self._cross_attention(layer.visual_attention, lang, seen)
+    def _cross_layer(self, layer: Any, lang: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
+        lang, vision = self._cross_attention(layer.visual_attention, lang, vision)
         lang = self._self_attention(layer.lang_self_att, lang, self._words)
-        seen = self._self_attention(layer.visn_self_att, seen, self._objects)
+        vision = self._self_attention(layer.visn_self_att, vision, self._objects)
         return (
             self._feed_forward(layer.lang_inter, layer.lang_output, lang),
-            self._feed_forward(layer.visn_inter, layer.visn_output, seen),
+            self._feed_forward(layer.visn_inter, layer.visn_output, vision),
         )
 
-    def _first_words(self, layer: Any, lang: Tensor, seen: Tensor) -> Tensor:
+    def _first_words(self, layer: Any, lang: Tensor, vision: Tensor) -> Tensor:
         """A cross-modality layer for the first word of each text alone: (B, H)."""
         block, inner = layer.visual_attention, layer.lang_self_att
-        looked = self._attention(block.att, lang, self._words, seen, self._objects)
-        lang = self._residual(block.output, looked, lang)
+        attended = self._attention(block.att, lang, self._words, vision, self._objects)
+        lang = self._residual(block.output, attended, lang)
         first = self._words.first(lang)
-        looked = self._attention(inner.self, first, self._first, lang, self._words)
-        first = self._residual(inner.output, looked, first)
+        attended = self._attention(inner.self, first, self._first, lang, self._words)
+        first = self._residual(inner.output, attended, first)
         return self._feed_forward(layer.lang_inter, layer.lang_output, first)
 
     def _attention(
-        self, attention: LxmertAttention, states: Tensor, rows: Rows, context: Tensor, context_rows: Rows
+        self,
+        attention: LxmertAttention,
+        states: Tensor,
+        rows: PackedRows,
+        context: Tensor,
+        context_rows: PackedRows,
     ) -> Tensor:
         """What states take from others: rows (N, H) of the first."""
-        (query,) = self._projected(states, rows, attention.query)
-        key, value = self._projected(context, context_rows, attention.key, attention.value)
-        return self._attended(attention, query, key, value, rows, context_rows)
+        (query,) = self._project(states, rows, attention.query)
+        key, value = self._project(context, context_rows, attention.key, attention.value)
+        return self._attend(attention, query, key, value, rows, context_rows)
 
-    def _self_attention(self, block: Any, states: Tensor, rows: Rows) -> Tensor:
+    def _self_attention(self, block: Any, states: Tensor, rows: PackedRows) -> Tensor:
         attention = block.self
         layers = attention.query, attention.key, attention.value
-        query, key, value = self._projected(states, rows, *layers)
-        mixed = self._attended(attention, query, key, value, rows, rows)
+        query, key, value = self._project(states, rows, *layers)
+        mixed = self._attend(attention, query, key, value, rows, rows)
         return self._residual(block.output, mixed, states)
 
-    def _cross_attention(self, block: Any, lang: Tensor, seen: Tensor) -> tuple[Tensor, ...]:
+    def _cross_attention(self, block: Any, lang: Tensor, vision: Tensor) -> tuple[Tensor, ...]:
         attention = block.att
-        both, sizes = torch.cat([lang, seen]), [len(lang), len(seen)]
-        projected = linear(both.to(self._dtype), attention.query, attention.key, attention.value)
-        of_words, of_objects = projected.split(sizes)
+        states, sizes = torch.cat([lang, vision]), [len(lang), len(vision)]
+        projected = linear(states.to(self._matmul_dtype), attention.query, attention.key, attention.value)
+        word_projections, object_projections = projected.split(sizes)
         words, objects = self._words, self._objects
-        word_query, word_key, word_value = self._heads(of_words, words, 3)
-        object_query, object_key, object_value = self._heads(of_objects, objects, 3)
-        mixed_words = self._attended(attention, word_query, object_key, object_value, words, objects)
-        mixed_objects = self._attended(attention, object_query, word_key, word_value, objects, words)
-        return self._residual(block.output, torch.cat([mixed_words, mixed_objects]), both).split(sizes)
+        word_query, word_key, word_value = self._heads(word_projections, words, 3)
+        object_query, object_key, object_value = self._heads(object_projections, objects, 3)
+        mixed_words = self._attend(attention, word_query, object_key, object_value, words, objects)
+        mixed_objects = self._attend(attention, object_query, word_key, word_value, objects, words)
+        return self._residual(block.output, torch.cat([mixed_words, mixed_objects]), states).split(sizes)
 
-    def _projected(self, states: Tensor, rows: Rows, *layers: nn.Linear) -> tuple[Tensor, ...]:
+    def _project(self, states: Tensor, rows: PackedRows, *layers: nn.Linear) -> tuple[Tensor, ...]:
         """States (N, H) by each linear layer, as heads: (B*A, P, d) each."""
-        return self._heads(linear(states.to(self._dtype), *layers), rows, len(layers))
+        return self._heads(linear(states.to(self._matmul_dtype), *layers), rows, len(layers))
 
-    def _heads(self, projected: Tensor, rows: Rows, count: int) -> tuple[Tensor, ...]:
+    def _heads(self, projected: Tensor, rows: PackedRows, count: int) -> tuple[Tensor, ...]:
         """(N, count * H) -> `count` times (B*A, P, d)."""
         heads = self._encoder.config.num_attention_heads
-        padded = rows.padded(projected).unflatten(-1, (count, heads, -1))  # (B, P, count, A, d)
+        padded = rows.pad(projected).unflatten(-1, (count, heads, -1))  # (B, P, count, A, d)
         return padded.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
 
-    def _attended(
+    def _attend(
         self,
         attention: LxmertAttention,
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        asking: Rows,
-        asked: Rows,
+        query_rows: PackedRows,
+        key_rows: PackedRows,
     ) -> Tensor:
         """What queries (B*A, P, d) take from keys and values (B*A, Q, d): rows (N, H) of the queries."""
         scores = torch.bmm(query, key.transpose(1, 2))  # (B*A, P, Q)
-        scores = scores.unflatten(0, (asked.shape[0], -1)).to(self._precise) * attention.scaling
-        if asked.mask is not None:
-            scores = scores + asked.mask
+        scores = scores.unflatten(0, (key_rows.shape[0], -1)).to(self._state_dtype) * attention.scaling
+        if key_rows.mask is not None:
+            scores = scores + key_rows.mask
         weights = scores.softmax(dim=-1).to(value.dtype).flatten(0, 1)
         dropout = Dropout(attention.dropout)
-        # Grown after the product, which is smaller than the weights.
-        mixed = dropout.grown(torch.bmm(dropout.thinned(weights), value))  # (B*A, P, d)
-        return asking.packed(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
+        # Rescaled after the product, which is smaller than the weights.
+        mixed = dropout.rescale(torch.bmm(dropout.drop(weights), value))  # (B*A, P, d)
+        return query_rows.pack(mixed.unflatten(0, scores.shape[:2]).transpose(1, 2).flatten(2))
 
     def _feed_forward(self, inner: Any, output: LxmertOutput, states: Tensor) -> Tensor:
-        hidden = linear(states.to(self._dtype), inner.dense)
+        hidden = linear(states.to(self._matmul_dtype), inner.dense)
         activation = inner.intermediate_act_fn
         if isinstance(activation, GELUActivation) and activation.act is gelu:
             return self._residual(output, hidden, states, after_gelu=True)
@@ -276,7 +284,7 @@ class _Pass:
     ) -> Tensor:
         """Linear layer, after GELU or not, dropout, residual sum and normalisation."""
         dropout = Dropout(output.dropout.p)
-        made = dropout.thinned(linear(values, output.dense, after_gelu=after_gelu))
-        # Grown by the sum itself.
-        normalised: Tensor = output.LayerNorm(torch.add(states, made, alpha=dropout.growth))
+        update = dropout.drop(linear(values, output.dense, after_gelu=after_gelu))
+        # Rescaled by the sum itself.
+        normalised: Tensor = output.LayerNorm(torch.add(states, update, alpha=dropout.scale))
         return normalised

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Variation:
+class Augmentation:
     """The variation of one picture in one epoch.
 
     Attributes:
@@ -24,9 +24,9 @@ class Variation:
     min_size_px: int | None
 
 
-def draw_variation(
+def sample_augmentation(
     generator: torch.Generator, *, mirror_share: float, min_sizes_px: Sequence[int]
-) -> Variation:
+) -> Augmentation:
     """Draw a variation.
 
     Args:
@@ -36,9 +36,9 @@ def draw_variation(
     """
     is_mirrored = torch.rand((), generator=generator).item() < mirror_share
     if not min_sizes_px:
-        return Variation(is_mirrored, None)
-    chosen = int(torch.randint(len(min_sizes_px), (), generator=generator))
-    return Variation(is_mirrored, min_sizes_px[chosen])
+        return Augmentation(is_mirrored, None)
+    choice = int(torch.randint(len(min_sizes_px), (), generator=generator))
+    return Augmentation(is_mirrored, min_sizes_px[choice])
 
 
 def mirror(image: Image.Image, boxes_xyxy_px: Tensor) -> tuple[Image.Image, Tensor]:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from lxmert.data.box_annotations import AnnotatedImage, check_annotated_size
-from lxmert.training.detection.augmentation import draw_variation, mirror
+from lxmert.training.detection.augmentation import mirror, sample_augmentation
 from lxmert.training.detection.collation import DetectionExample
 from lxmert.training.detection.losses import NO_ATTRIBUTE
 from lxmert.training.sampling import ShuffledSampler
@@ -25,20 +25,20 @@ from lxmert.vision.images import load_image
 class EpochSampler(Sampler[tuple[int, int]]):
     """The order of a `ShuffledSampler`, each index with its epoch: (epoch, index)."""
 
-    def __init__(self, order: ShuffledSampler) -> None:
-        self._order = order
+    def __init__(self, sampler: ShuffledSampler) -> None:
+        self._sampler = sampler
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration."""
         self._epoch = epoch
-        self._order.set_epoch(epoch)
+        self._sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._sampler)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self._epoch, index) for index in self._order)
+        return ((self._epoch, index) for index in self._sampler)
 
 
 class DetectionDataset(Dataset[DetectionExample]):
@@ -65,7 +65,7 @@ class DetectionDataset(Dataset[DetectionExample]):
         self._seed = seed
         self._mirror_share = mirror_share
         self._min_sizes_px = tuple(min_sizes_px)
-        self._configs = {None: config} | {size: _resized(config, size) for size in self._min_sizes_px}
+        self._configs = {None: config} | {size: _with_min_size(config, size) for size in self._min_sizes_px}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,19 +80,19 @@ class DetectionDataset(Dataset[DetectionExample]):
         epoch, index = position
         annotated = self.images[index]
         generator = _generator(self._seed, epoch, index)
-        variation = draw_variation(
+        augmentation = sample_augmentation(
             generator, mirror_share=self._mirror_share, min_sizes_px=self._min_sizes_px
         )
         image, boxes = load_annotated(annotated), annotated.boxes_xyxy_px
-        if variation.is_mirrored:
+        if augmentation.is_mirrored:
             image, boxes = mirror(image, boxes)
-        pixels = to_network_pixels(image, self._configs[variation.min_size_px])
+        pixels = to_network_pixels(image, self._configs[augmentation.min_size_px])
         height, width = pixels.shape[1:]
         return DetectionExample(
             pixel_values=pixels,
             boxes_xyxy=boxes / scale_xyxy(annotated.size_hw, (height, width)),
             object_ids=annotated.object_ids,
-            attribute_ids=_one_of_each(annotated.attribute_ids, generator),
+            attribute_ids=_sample_attributes(annotated.attribute_ids, generator),
         )
 
 
@@ -114,7 +114,7 @@ def _generator(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed[0]))
 
 
-def _one_of_each(attribute_ids: Sequence[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
+def _sample_attributes(attribute_ids: Sequence[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
     """Draw one attribute of each box at random: (N,)."""
     chosen = [
         ids[int(torch.randint(len(ids), (), generator=generator))] if ids else NO_ATTRIBUTE
@@ -123,7 +123,7 @@ def _one_of_each(attribute_ids: Sequence[Sequence[int]], generator: torch.Genera
     return torch.tensor(chosen, dtype=torch.int64)
 
 
-def _resized(config: FasterRcnnConfig, min_size_px: int) -> FasterRcnnConfig:
+def _with_min_size(config: FasterRcnnConfig, min_size_px: int) -> FasterRcnnConfig:
     changed = copy.copy(config)
     changed.min_size_px = min_size_px
     changed.max_size_px = max(config.max_size_px, min_size_px)

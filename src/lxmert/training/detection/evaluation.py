@@ -14,7 +14,7 @@ from lxmert.vision.faster_rcnn.preprocessing import to_image_boxes, to_network_p
 from lxmert.vision.faster_rcnn.selection import SelectionSettings, select_detections
 
 
-def scoring_selection(config: FasterRcnnConfig, max_detections: int) -> SelectionSettings:
+def evaluation_settings(config: FasterRcnnConfig, max_detections: int) -> SelectionSettings:
     """The detector's own selection, but keeping all detections, ranked by score.
 
     Average precision weights detections by their rank, so there is no score threshold, and more objects are
@@ -66,7 +66,7 @@ def score_detector(
     Raises:
         LxmertError: an image cannot be read, or its size is not that in its annotations.
     """
-    was_training, settings = model.training, scoring_selection(model.config, max_detections)
+    was_training, settings = model.training, evaluation_settings(model.config, max_detections)
     model.eval()
     detections: list[ScoredBoxes] = []
     try:
@@ -79,7 +79,7 @@ def score_detector(
     return score_detections(detections, truths)
 
 
-def figures(report: DetectionReport, names: Sequence[str]) -> dict[str, Any]:
+def report_metrics(report: DetectionReport, names: Sequence[str]) -> dict[str, Any]:
     """A report as in metrics.json: percent, classes by name."""
     return {
         "map_50": report.mean_average_precision,

@@ -16,7 +16,7 @@ _ATTRIBUTE_LAYERS = (f"{_PREDICTOR}attr_score.",)
 _ANCHORS = "proposal_generator.anchor_generator."
 
 
-def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> DetectorInTraining:
+def build_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> DetectorInTraining:
     """Create the model with the recipe's configuration and the vocabulary's classes.
 
     With `from_pretrained`, the layers of classes or attributes are initialised anew, unless the detector's
@@ -41,14 +41,14 @@ def make_detector(recipe: DetectorRecipe, vocabulary: BoxVocabulary) -> Detector
     trained = FasterRcnn.from_pretrained(detector_folder(source), dtype=torch.float32)
     values = trained.config.to_dict() | config_values | names
     model = DetectorInTraining(FasterRcnnConfig(**values), recipe.losses)
-    initialised = _layers_of_other_names(trained.config, model.config)
+    initialised = _reinitialised_layers(trained.config, model.config)
     if {"anchor_sizes_px", "anchor_ratios"} & config_values.keys():
         initialised += (_ANCHORS,)
     _copy_weights(trained, model, initialised)
     return model
 
 
-def _layers_of_other_names(trained: FasterRcnnConfig, config: FasterRcnnConfig) -> tuple[str, ...]:
+def _reinitialised_layers(trained: FasterRcnnConfig, config: FasterRcnnConfig) -> tuple[str, ...]:
     """The layers whose rows would be for other classes or attributes than they were trained for."""
     layers: tuple[str, ...] = ()
     if trained.object_names not in (None, config.object_names):
@@ -61,12 +61,12 @@ def _layers_of_other_names(trained: FasterRcnnConfig, config: FasterRcnnConfig) 
 def _copy_weights(trained: FasterRcnn, model: DetectorInTraining, initialised: tuple[str, ...]) -> None:
     """Copy the weights that fit; only those of the predictor may differ in shape."""
     old, new = trained.state_dict(), model.state_dict()
-    fitting = {name for name in new if name in old and old[name].shape == new[name].shape}
-    foreign = [name for name in new if name not in fitting and not name.startswith(_PREDICTOR)]
-    if foreign:
+    matching = {name for name in new if name in old and old[name].shape == new[name].shape}
+    mismatched = [name for name in new if name not in matching and not name.startswith(_PREDICTOR)]
+    if mismatched:
         raise ConfigurationError(
-            f"model.config changes the architecture of the pretrained detector: {len(foreign)} weights do "
-            f"not fit, such as {foreign[0]}; omit the values that set the sizes of layers"
+            f"model.config changes the architecture of the pretrained detector: {len(mismatched)} weights do "
+            f"not fit, such as {mismatched[0]}; omit the values that set the sizes of layers"
         )
-    copied = {name: old[name] for name in fitting if not name.startswith(initialised)}
+    copied = {name: old[name] for name in matching if not name.startswith(initialised)}
     model.load_state_dict(copied, strict=False)

@@ -13,14 +13,14 @@ NO_ATTRIBUTE = -100
 """Attribute id of a box without attributes, which the loss ignores."""
 
 
-def box_loss(deltas: Tensor, wanted: Tensor, beta: float, sampled: int) -> Tensor:
+def box_loss(deltas: Tensor, targets: Tensor, beta: float, sampled: int) -> Tensor:
     """Smooth L1 of deltas (P, 4) against (P, 4), per sampled candidate.
 
     Quadratic up to an error of `beta`, 0.5 e² / beta, linear beyond, |e| - beta / 2. The sum is divided by
     the number of all sampled candidates, not of the positive ones, so that each positive has the same weight
     in a picture with few objects as in one with many (Girshick 2015).
     """
-    return F.smooth_l1_loss(deltas, wanted, reduction="sum", beta=beta) / max(sampled, 1)
+    return F.smooth_l1_loss(deltas, targets, reduction="sum", beta=beta) / max(sampled, 1)
 
 
 def objectness_loss(positive_logits: Tensor, negative_logits: Tensor) -> Tensor:

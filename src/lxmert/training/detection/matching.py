@@ -35,7 +35,7 @@ def match_boxes(
     *,
     positive_from: float,
     negative_below: float,
-    best_counts: bool = False,
+    allow_low_quality_matches: bool = False,
 ) -> Matches:
     """Match candidates (M, 4) with true boxes (N, 4).
 
@@ -44,8 +44,8 @@ def match_boxes(
         true_xyxy: network pixels.
         positive_from: overlap (intersection over union) from which a candidate is positive.
         negative_below: overlap below which it is negative; those in between are ignored.
-        best_counts: True also makes the candidates with the largest overlap of each true box positive, so
-            that no box is left without; their target is still the box that they overlap most.
+        allow_low_quality_matches: True also makes the candidates with the largest overlap of each true box
+            positive, so that no box is left without; their target is still the box that they overlap most.
     """
     count = len(candidates_xyxy)
     if len(true_xyxy) == 0:
@@ -56,7 +56,7 @@ def match_boxes(
     labels = torch.full_like(targets, IGNORED)
     labels[best < negative_below] = NEGATIVE
     labels[best >= positive_from] = POSITIVE
-    if best_counts:
+    if allow_low_quality_matches:
         best_of_box = overlaps.max(dim=0).values  # (N,)
         labels[((overlaps == best_of_box) & (best_of_box > 0)).any(dim=1)] = POSITIVE
     return Matches(labels=labels, targets=targets)
@@ -73,12 +73,12 @@ def sample_candidates(labels: Tensor, count: int, positive_share: float) -> tupl
     Returns:
         Indices of the positive and of the negative ones, each in random order; together at most `count`.
     """
-    positive = _drawn(labels == POSITIVE, int(count * positive_share))
-    negative = _drawn(labels == NEGATIVE, count - len(positive))
+    positive = _sample_indices(labels == POSITIVE, int(count * positive_share))
+    negative = _sample_indices(labels == NEGATIVE, count - len(positive))
     return positive, negative
 
 
-def _drawn(eligible: Tensor, most: int) -> Tensor:
+def _sample_indices(eligible: Tensor, max_count: int) -> Tensor:
     indices = eligible.nonzero()[:, 0]
     # Sampled on the CPU, so that a step is the same on every device.
-    return indices[torch.randperm(len(indices))[:most].to(indices.device)]
+    return indices[torch.randperm(len(indices))[:max_count].to(indices.device)]

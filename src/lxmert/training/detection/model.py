@@ -22,8 +22,8 @@ from lxmert.training.detection.losses import (
 from lxmert.training.detection.recipe import LossSection
 from lxmert.training.detection.targets import (
     AnchorTargets,
+    GroundTruth,
     RoiTargets,
-    Truth,
     sample_anchors,
     sample_rois,
 )
@@ -78,7 +78,7 @@ class DetectorInTraining(FasterRcnn):
         """
         sizes = [(int(height), int(width)) for height, width in sizes_hw.tolist()]
         truths = [
-            Truth(boxes[ids != NO_BOX], ids[ids != NO_BOX], attributes[ids != NO_BOX])
+            GroundTruth(boxes[ids != NO_BOX], ids[ids != NO_BOX], attributes[ids != NO_BOX])
             for boxes, ids, attributes in zip(boxes_xyxy, object_ids, attribute_ids, strict=True)
         ]
         maps = self.feature_map(pixel_values)
@@ -98,7 +98,7 @@ class DetectorInTraining(FasterRcnn):
         return DetectorLosses(loss=loss, parts={name: value.detach() for name, value in parts.items()})
 
     def _sample_rois(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, size_hw: tuple[int, int], truth: Truth
+        self, logits: Tensor, deltas: Tensor, anchors: Tensor, size_hw: tuple[int, int], truth: GroundTruth
     ) -> RoiTargets:
         """Sample RoIs of one image among the proposals of its logits (M,) and deltas (M, 4)."""
         proposals, _ = select_proposals(logits, deltas, anchors, size_hw, self.proposal_settings())
@@ -119,7 +119,7 @@ class DetectorInTraining(FasterRcnn):
         positive = torch.cat([values[target.positive] for values, _, target in rows])
         negative = torch.cat([values[target.negative] for values, _, target in rows])
         predicted = torch.cat([values[target.positive] for _, values, target in rows])
-        target_deltas = torch.cat([target.wanted_deltas for target in targets])
+        target_deltas = torch.cat([target.target_deltas for target in targets])
         beta, sampled = self.settings.anchors.smooth_l1_beta, len(positive) + len(negative)
         return {
             "proposal_class": objectness_loss(positive, negative),
@@ -138,7 +138,7 @@ class DetectorInTraining(FasterRcnn):
         object_logits, attribute_logits, deltas = self.classify(features, object_ids)
         foreground = object_ids < self.config.num_object_labels
         predicted = deltas_of_class(deltas[foreground].float(), object_ids[foreground])
-        target_deltas = torch.cat([target.wanted_deltas for target in targets])
+        target_deltas = torch.cat([target.target_deltas for target in targets])
         parts = {
             "object_class": class_loss(object_logits.float(), object_ids),
             "object_box": box_loss(

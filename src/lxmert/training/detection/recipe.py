@@ -45,7 +45,7 @@ class DetectorSection(Section):
 
     @field_validator("config")
     @classmethod
-    def _sound_config(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def _check_config(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED_FROM_DATA & config.keys())
         if derived:
             raise ValueError(f"{' and '.join(derived)} must not be set: derived from the data")
@@ -58,7 +58,7 @@ class DetectorSection(Section):
         return config
 
     @model_validator(mode="after")
-    def _sound_from_scratch(self) -> Self:
+    def _check_new_config(self) -> Self:
         if self.from_pretrained is None:
             # Raises ConfigurationError, a ValueError, with all faults.
             FasterRcnnConfig(**self.config)
@@ -112,7 +112,7 @@ class DetectionDataSection(Section):
     )
 
     @model_validator(mode="after")
-    def _attributes_wanted(self) -> Self:
+    def _check_attribute_options(self) -> Self:
         if self.attributes == "none" and (self.attribute_keys or self.attribute_vocabulary):
             raise ValueError(
                 "attributes: none learns no attributes; omit attribute_keys and attribute_vocabulary"
@@ -161,7 +161,7 @@ class AnchorSamplingSection(Section):
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_sampling(self) -> Self:
         _check_positives(self.per_image, self.positive_share)
         if self.negative_below > self.positive_from:
             raise ValueError(
@@ -188,7 +188,7 @@ class RoiSamplingSection(Section):
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _check_sampling(self) -> Self:
         _check_positives(self.per_image, self.positive_share)
         return self
 

@@ -9,13 +9,13 @@ from transformers import set_seed
 from lxmert.data.box_annotations import BoxVocabulary
 from lxmert.errors import ConfigurationError
 from lxmert.training.arguments import training_arguments
-from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.evaluation import report_metrics, score_detector
+from lxmert.training.detection.preparation import load_split, prepare_detection
 from lxmert.training.detection.recipe import DetectorRecipe
-from lxmert.training.detection.task import load_split, prepare_detection
-from lxmert.training.detection.trainer import SCORE, DetectionTrainer, figures_of
+from lxmert.training.detection.trainer import SELECTION_METRIC, DetectionTrainer, collect_metrics
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder, process_count
-from lxmert.training.running import run_in_folder, save_weights, train_to_the_end, use_threads
+from lxmert.training.running import run_in_folder, save_weights, set_threads, train_or_resume
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 
 
@@ -74,22 +74,22 @@ def train_detector(
 
 def _run(recipe: DetectorRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
-    use_threads(optimisation.threads)
+    set_threads(optimisation.threads)
     # Made first, to refuse what the machine cannot do before data are read.
     arguments = training_arguments(
         optimisation,
         recipe.saving,
         folder.checkpoints,
-        score=SCORE,
+        score=SELECTION_METRIC,
         loader_processes=optimisation.loader_processes,
     )
     # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
     prepared = prepare_detection(recipe, display.start)
     trainer = DetectionTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "images", prepared.fingerprints)
+    training_metadata = train_or_resume(trainer, folder, optimisation, "images", prepared.fingerprints)
     save_detector(trainer.model, folder.path, recipe.saving.weights_dtype)
-    values = figures_of(trainer.state, prepared.facts) | {"training": facts}
+    values = collect_metrics(trainer.state, prepared.metadata) | {"training": training_metadata}
     if recipe.data.test_split is not None:
         # Scored as users will: loaded from the folder, with the precision it was saved in.
         model = FasterRcnn.from_pretrained(folder.path).to(trainer.args.device)
@@ -117,4 +117,4 @@ def _test(
     images = load_split(recipe.data, split, vocabulary, progress=display.start)
     advance = display.start(f"Testing on {split}", len(images))
     report = score_detector(model, images, recipe.evaluation.max_detections, advance)
-    return {"split": split, "images": len(images)} | figures(report, vocabulary.objects.names)
+    return {"split": split, "images": len(images)} | report_metrics(report, vocabulary.objects.names)

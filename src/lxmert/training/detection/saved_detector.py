@@ -16,9 +16,9 @@ from lxmert.data.file_layouts import check_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError
-from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.evaluation import report_metrics, score_detector
+from lxmert.training.detection.preparation import boxes_file, load_split
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorEvaluationSection, DetectorRecipe
-from lxmert.training.detection.task import boxes_file, load_split
 from lxmert.training.metrics.detection import DetectionReport
 from lxmert.training.run_folder import RunFolder
 from lxmert.vision.faster_rcnn.extractor import detector_folder
@@ -48,7 +48,7 @@ class SavedDetectorReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as under "test" in a run's metrics.json: percent, classes by name."""
-        return {"split": self.split, "images": self.images} | figures(self.report, self.names)
+        return {"split": self.split, "images": self.images} | report_metrics(self.report, self.names)
 
 
 def evaluate_detector(
@@ -83,8 +83,8 @@ def evaluate_detector(
     folder = detector_folder(name)
     model = FasterRcnn.from_pretrained(folder)
     model.to(target_device)
-    data, evaluation = _sections(folder, check_directory(Path(data_dir)), split, recipe)
-    vocabulary = _vocabulary(model, name, data)
+    data, evaluation = _load_sections(folder, check_directory(Path(data_dir)), split, recipe)
+    vocabulary = _build_vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit, progress)
     advance = progress(f"Detecting objects in {split}", len(images))
     report = score_detector(model, images, evaluation.max_detections, advance)
@@ -95,12 +95,12 @@ def evaluate_detector(
     return SavedDetectorReport(split, len(images), boxes, report, names)
 
 
-def _sections(
+def _load_sections(
     folder: str, directory: Path, split: str, recipe: str | Path | None
 ) -> tuple[DetectionDataSection, DetectorEvaluationSection]:
     """The sections of the given recipe, or the detector's own, else the defaults."""
-    own = RunFolder(Path(folder)).recipe_path
-    path = own if recipe is None and own.is_file() else recipe
+    own_recipe = RunFolder(Path(folder)).recipe_path
+    path = own_recipe if recipe is None and own_recipe.is_file() else recipe
     if path is None:
         data, evaluation = DetectionDataSection(directory=directory), DetectorEvaluationSection()
     else:
@@ -108,12 +108,16 @@ def _sections(
         data, evaluation = loaded.data.model_copy(update={"directory": directory}), loaded.evaluation
     if recipe is None and not boxes_file(data, split).is_file():
         # The boxes may be in another format than those that the detector was trained on.
-        others = (data.model_copy(update={"format": one}) for one in _FORMATS if one != data.format)
+        others = (
+            data.model_copy(update={"format": format_name})
+            for format_name in _FORMATS
+            if format_name != data.format
+        )
         data = next((other for other in others if boxes_file(other, split).is_file()), data)
     return data, evaluation
 
 
-def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> BoxVocabulary:
+def _build_vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> BoxVocabulary:
     """Names of the model's classes and attributes, with synonyms if there is a vocabulary file."""
     config, published = model.config, published_detector(name)
     sources = {
@@ -127,14 +131,14 @@ def _vocabulary(model: FasterRcnn, name: str, data: DetectionDataSection) -> Box
             path = files[kind].fetch()
         name_list = NameList.from_names(names or ()) if path is None else NameList.read(path)
         if len(name_list) != count or (names is not None and list(name_list.names) != list(names)):
-            raise ConfigurationError(_foreign_names(name, kind, count, len(name_list), path))
+            raise ConfigurationError(_mismatch_message(name, kind, count, len(name_list), path))
         lists.append(name_list)
     return BoxVocabulary(*lists)
 
 
-def _foreign_names(name: str, what: str, count: int, found: int, path: Path | None) -> str:
+def _mismatch_message(name: str, what: str, count: int, name_count: int, path: Path | None) -> str:
     if path is not None:
-        return f"{path}: its {found} names do not match the {count} {what} classes of {name}"
+        return f"{path}: its {name_count} names do not match the {count} {what} classes of {name}"
     return (
         f"{name}: its {count} {what} classes have no names, so annotated boxes cannot be matched; use a "
         f"recipe (--config) with data.{what}_vocabulary, one name per line in the order of the ids"

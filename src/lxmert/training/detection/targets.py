@@ -17,7 +17,7 @@ from lxmert.vision.faster_rcnn.box_coding import encode_boxes
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The true boxes of one image.
 
     Attributes:
@@ -38,12 +38,12 @@ class AnchorTargets:
     Attributes:
         positive: (P,) int64, indices of anchors.
         negative: (S - P,) int64.
-        wanted_deltas: (P, 4), the corrections that turn the positive ones into their true boxes.
+        target_deltas: (P, 4), the corrections that turn the positive ones into their true boxes.
     """
 
     positive: Tensor
     negative: Tensor
-    wanted_deltas: Tensor
+    target_deltas: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class RoiTargets:
         boxes_xyxy: (S, 4) network pixels.
         object_ids: (S,) int64, the number of classes for background.
         attribute_ids: (S,) int64, NO_ATTRIBUTE for background and boxes without.
-        wanted_deltas: (P, 4) as in `AnchorTargets`.
+        target_deltas: (P, 4) as in `AnchorTargets`.
     """
 
     boxes_xyxy: Tensor
     object_ids: Tensor
     attribute_ids: Tensor
-    wanted_deltas: Tensor
+    target_deltas: Tensor
 
 
 @torch.no_grad()
 def sample_anchors(
     anchors_xyxy: Tensor,
-    truth: Truth,
+    truth: GroundTruth,
     size_hw: tuple[int, int],
     settings: AnchorSamplingSection,
     delta_weights: Sequence[float],
@@ -86,7 +86,7 @@ def sample_anchors(
         truth.boxes_xyxy,
         positive_from=settings.positive_from,
         negative_below=settings.negative_below,
-        best_counts=True,
+        allow_low_quality_matches=True,
     )
     positives, negatives = sample_candidates(matches.labels, settings.per_image, settings.positive_share)
     positive = inside[positives]
@@ -99,7 +99,7 @@ def sample_anchors(
 @torch.no_grad()
 def sample_rois(
     proposals_xyxy: Tensor,
-    truth: Truth,
+    truth: GroundTruth,
     settings: RoiSamplingSection,
     delta_weights: Sequence[float],
     background: int,
@@ -127,7 +127,7 @@ def sample_rois(
         boxes_xyxy=candidates[torch.cat([positives, negatives])],
         object_ids=torch.cat([truth.object_ids[matched], background_ids[0]]),
         attribute_ids=torch.cat([truth.attribute_ids[matched], background_ids[1]]),
-        wanted_deltas=encode_boxes(truth.boxes_xyxy[matched], candidates[positives], delta_weights),
+        target_deltas=encode_boxes(truth.boxes_xyxy[matched], candidates[positives], delta_weights),
     )
 
 

@@ -7,25 +7,25 @@ from rich.markup import escape
 from torch import Tensor
 from transformers import TrainingArguments
 
+from lxmert.training.base_trainer import BaseTrainer
 from lxmert.training.detection.collation import collate
 from lxmert.training.detection.dataset import EpochSampler
-from lxmert.training.detection.evaluation import figures, score_detector
+from lxmert.training.detection.evaluation import report_metrics, score_detector
+from lxmert.training.detection.preparation import PreparedDetection
 from lxmert.training.detection.recipe import DetectorRecipe
-from lxmert.training.detection.task import PreparedDetection
-from lxmert.training.log_figures import epochs_of, validation_figures
-from lxmert.training.optimising import OptimisingTrainer
+from lxmert.training.log_history import epochs_from_log, validation_metrics
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.sampling import ShuffledSampler
 
-SCORE = "map_50"
+SELECTION_METRIC = "map_50"
 """The figure that selects the best epoch: mean average precision at an overlap of 0.5, in percent."""
 
 _PER_CLASS = "average_precision_50"
 _WORST_CLASSES_SHOWN = 10
 
 
-class DetectionTrainer(OptimisingTrainer):
+class DetectionTrainer(BaseTrainer):
     """A Trainer with the recipe's order of images and detection figures.
 
     Args:
@@ -47,8 +47,8 @@ class DetectionTrainer(OptimisingTrainer):
         self._recipe = recipe
         self._prepared = prepared
         self._display = display
-        self._summed: dict[str, Tensor] = {}
-        self._batches_summed = 0
+        self._loss_sums: dict[str, Tensor] = {}
+        self._batch_count = 0
         super().__init__(
             recipe.optimisation,
             model=prepared.model,
@@ -58,7 +58,13 @@ class DetectionTrainer(OptimisingTrainer):
             data_collator=collate,
         )
         patience = recipe.saving.patience
-        self.watch(display, folder, lambda state: figures_of(state, prepared.facts), patience, _line)
+        self.add_callbacks(
+            display,
+            folder,
+            lambda state: collect_metrics(state, prepared.metadata),
+            patience,
+            _format_metrics,
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         # Pictures of similar aspect ratio side by side, so that little is padded.
@@ -75,18 +81,18 @@ class DetectionTrainer(OptimisingTrainer):
         """The weighted sum of the losses; its parts are kept for the log."""
         outputs = model(**inputs)
         for name, value in outputs.parts.items():
-            self._summed[name] = self._summed.get(name, 0) + value
-        self._batches_summed += 1
+            self._loss_sums[name] = self._loss_sums.get(name, 0) + value
+        self._batch_count += 1
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Write figures to the log; with the loss, the mean of each of its parts since the last log."""
-        if "loss" in logs and self._batches_summed:
+        if "loss" in logs and self._batch_count:
             means = {
-                f"loss_{name}": float(value) / self._batches_summed for name, value in self._summed.items()
+                f"loss_{name}": float(value) / self._batch_count for name, value in self._loss_sums.items()
             }
             logs = logs | means
-            self._summed, self._batches_summed = {}, 0
+            self._loss_sums, self._batch_count = {}, 0
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -96,35 +102,35 @@ class DetectionTrainer(OptimisingTrainer):
         advance = self._display.start("Validation", len(images))
         model = self.accelerator.unwrap_model(self.model)
         report = score_detector(model, images, self._recipe.evaluation.max_detections, advance)
-        values = figures(report, self._prepared.vocabulary.objects.names)
+        values = report_metrics(report, self._prepared.vocabulary.objects.names)
         values |= {f"{_PER_CLASS}/{name}": value for name, value in values.pop(_PER_CLASS).items()}
         values["runtime"] = time.perf_counter() - start
-        return self.announce({name: value for name, value in values.items() if value is not None})
+        return self.log_evaluation({name: value for name, value in values.items() if value is not None})
 
 
-def figures_of(state: Any, facts: dict[str, Any]) -> dict[str, Any]:
+def collect_metrics(state: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     """The figures of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.
-        facts: figures about data and model.
+        metadata: figures about data and model.
     """
-    epochs = epochs_of(state.log_history, SCORE)
-    last = epochs[-1]["validation"][SCORE] if epochs else None
+    epochs = epochs_from_log(state.log_history, SELECTION_METRIC)
+    last = epochs[-1]["validation"][SELECTION_METRIC] if epochs else None
     best = last if state.best_metric is None else state.best_metric
-    return {"data": facts, "validation_map_50": best, "epochs": epochs}
+    return {"data": metadata, "validation_map_50": best, "epochs": epochs}
 
 
-def _line(metrics: dict[str, float]) -> str | None:
+def _format_metrics(metrics: dict[str, float]) -> str | None:
     """Format an evaluation for the display."""
-    values = validation_figures(metrics)
-    if SCORE not in values:
+    values = validation_metrics(metrics)
+    if SELECTION_METRIC not in values:
         return None
     per_class = {
         name.partition("/")[2]: value for name, value in values.items() if name.startswith(f"{_PER_CLASS}/")
     }
     worst = sorted(per_class.items(), key=lambda item: item[1])[:_WORST_CLASSES_SHOWN]
-    parts = [f"mAP@0.5 [bold]{values[SCORE]:.2f} %[/bold]"]
+    parts = [f"mAP@0.5 [bold]{values[SELECTION_METRIC]:.2f} %[/bold]"]
     if "attribute_accuracy" in values:
         parts.append(f"attributes [bold]{values['attribute_accuracy']:.2f} %[/bold]")
     parts.append(f"recall {values['recall_50']:.2f} %")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lxmert.vision.geometry import iou
 
-OVERLAP = 0.5
+IOU_THRESHOLD = 0.5
 """Minimum intersection over union of a correct detection."""
 
 
@@ -74,36 +74,39 @@ class DetectionReport:
     recall: float
 
 
-class _Verdicts(NamedTuple):
+class _RankedDetections(NamedTuple):
     """The detections of all images, image by image, sorted by score within each."""
 
     object_ids: Tensor  # (T,)
     scores: Tensor  # (T,)
-    right: Tensor  # (T,) bool
+    is_correct: Tensor  # (T,) bool
 
 
 def score_detections(
-    found: Sequence[ScoredBoxes], truths: Sequence[TrueBoxes], overlap: float = OVERLAP
+    detections_by_image: Sequence[ScoredBoxes],
+    truths: Sequence[TrueBoxes],
+    iou_threshold: float = IOU_THRESHOLD,
 ) -> DetectionReport:
     """Compare detections with true boxes, image by image in the same order."""
-    ranked = [_best_first(detections) for detections in found]
+    ranked = [_sort_by_score(detections) for detections in detections_by_image]
     overlaps = [
         iou(detections.boxes_xyxy, truth.boxes_xyxy)  # (D, N)
         for detections, truth in zip(ranked, truths, strict=True)
     ]
-    verdicts = _verdicts(ranked, truths, overlaps, overlap)
-    true_counts = Counter(number for truth in truths for number in truth.object_ids.tolist())
+    matches = _match_detections(ranked, truths, overlaps, iou_threshold)
+    true_counts = Counter(class_id for truth in truths for class_id in truth.object_ids.tolist())
     precision = {
-        number: 100 * _average_precision(verdicts, number, true_counts[number]) for number in true_counts
+        class_id: 100 * _average_precision(matches, class_id, true_counts[class_id])
+        for class_id in true_counts
     }
     detected = labelled = correct = 0
-    for detections, truth, table in zip(ranked, truths, overlaps, strict=True):
-        for column, wanted_attributes in enumerate(truth.attribute_ids):
-            overlapping = (table[:, column] >= overlap).nonzero()[:, 0]
+    for detections, truth, iou_table in zip(ranked, truths, overlaps, strict=True):
+        for column, true_attributes in enumerate(truth.attribute_ids):
+            overlapping = (iou_table[:, column] >= iou_threshold).nonzero()[:, 0]
             detected += len(overlapping) > 0
-            if len(overlapping) and wanted_attributes and detections.attribute_ids is not None:
+            if len(overlapping) and true_attributes and detections.attribute_ids is not None:
                 labelled += 1
-                correct += int(detections.attribute_ids[overlapping[0]]) in wanted_attributes
+                correct += int(detections.attribute_ids[overlapping[0]]) in true_attributes
     return DetectionReport(
         mean_average_precision=sum(precision.values()) / max(len(precision), 1),
         average_precision=dict(sorted(precision.items())),
@@ -112,7 +115,7 @@ def score_detections(
     )
 
 
-def _best_first(predictions: ScoredBoxes) -> ScoredBoxes:
+def _sort_by_score(predictions: ScoredBoxes) -> ScoredBoxes:
     order = torch.argsort(predictions.scores, descending=True, stable=True)
     attributes = predictions.attribute_ids
     return ScoredBoxes(
@@ -123,48 +126,48 @@ def _best_first(predictions: ScoredBoxes) -> ScoredBoxes:
     )
 
 
-def _verdicts(
+def _match_detections(
     ranked: Sequence[ScoredBoxes], truths: Sequence[TrueBoxes], overlaps: Sequence[Tensor], threshold: float
-) -> _Verdicts:
-    right = [
-        _claims(table.where(detections.object_ids[:, None] == truth.object_ids, -1.0), threshold)
-        for detections, truth, table in zip(ranked, truths, overlaps, strict=True)
+) -> _RankedDetections:
+    is_correct = [
+        _match_image(iou_table.where(detections.object_ids[:, None] == truth.object_ids, -1.0), threshold)
+        for detections, truth, iou_table in zip(ranked, truths, overlaps, strict=True)
     ]
     empty = torch.zeros(0)  # something to concatenate if there are no images
-    return _Verdicts(
+    return _RankedDetections(
         torch.cat([empty.long(), *(detections.object_ids for detections in ranked)]),
         torch.cat([empty, *(detections.scores for detections in ranked)]),
-        torch.cat([empty.bool(), *right]),
+        torch.cat([empty.bool(), *is_correct]),
     )
 
 
-def _claims(overlaps: Tensor, least: float) -> Tensor:
+def _match_image(overlaps: Tensor, min_overlap: float) -> Tensor:
     """Match the detections of one image, sorted by score, with true boxes; returns which have one.
 
     Args:
         overlaps: (D, N), -1 where the classes differ.
-        least: minimum overlap of a match.
+        min_overlap: minimum overlap of a match.
 
     Returns:
         (D,) bool.
     """
-    claimed = torch.zeros(len(overlaps), dtype=torch.bool)
+    is_matched = torch.zeros(len(overlaps), dtype=torch.bool)
     if overlaps.shape[1] == 0:
-        return claimed
-    free = overlaps.numpy().copy()
-    for row, candidates in enumerate(free):
+        return is_matched
+    unmatched_overlaps = overlaps.numpy().copy()
+    for row, candidates in enumerate(unmatched_overlaps):
         best = candidates.argmax()
-        if candidates[best] >= least:
-            claimed[row] = True
-            free[:, best] = -1.0
-    return claimed
+        if candidates[best] >= min_overlap:
+            is_matched[row] = True
+            unmatched_overlaps[:, best] = -1.0
+    return is_matched
 
 
-def _average_precision(verdicts: _Verdicts, number: int, true_count: int) -> float:
+def _average_precision(matches: _RankedDetections, class_id: int, true_count: int) -> float:
     """Average precision, 0..1, of one class with `true_count` true boxes."""
-    of_class = verdicts.object_ids == number
-    ranking = torch.argsort(verdicts.scores[of_class], descending=True, stable=True)
-    hits = verdicts.right[of_class][ranking].double()
+    in_class = matches.object_ids == class_id
+    ranking = torch.argsort(matches.scores[in_class], descending=True, stable=True)
+    hits = matches.is_correct[in_class][ranking].double()
     precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)
     envelope = precision.flip(0).cummax(0).values.flip(0)
     # Recall rises by 1 / true_count at each correct detection and nowhere else.

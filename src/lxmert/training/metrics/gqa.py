@@ -22,7 +22,7 @@ from lxmert.training.metrics.sums import mean_percent, plain_sum
 _Key = TypeVar("_Key")
 
 # The answers to "what do they have in common?", which override the choices file.
-_COMMON_MARK = "Common"
+_COMMON_TYPE = "Common"
 _COMMON_ANSWERS = ("color", "material", "shape")
 
 # Steps that do not count for a question's length: its last one, in three forms.
@@ -93,10 +93,10 @@ class GqaScores:
             "consistency": self.consistency,
             "grounding": self.grounding,
             "distribution": self.distribution,
-            "accuracyPerStructuralType": _lists(self.per_structural),
-            "accuracyPerSemanticType": _lists(self.per_semantic),
-            "accuracyPerSteps": _lists(self.per_steps),
-            "accuracyPerLength": _lists(self.per_words),
+            "accuracyPerStructuralType": _to_lists(self.per_structural),
+            "accuracyPerSemanticType": _to_lists(self.per_semantic),
+            "accuracyPerSteps": _to_lists(self.per_steps),
+            "accuracyPerLength": _to_lists(self.per_words),
             "questions": self.questions,
             "missing": self.missing,
             "noConsistency": self.no_consistency,
@@ -207,7 +207,7 @@ def _share_of_choices(
                 "split, or none"
             )
         allowed: Sequence[str] = getattr(choices[question.question_id], kind)
-        if _COMMON_MARK in (question.detailed or ""):
+        if _COMMON_TYPE in (question.detailed or ""):
             allowed = _COMMON_ANSWERS
         hits.append(predictions.get(question.question_id) in allowed)
     return mean_percent(hits)
@@ -263,5 +263,5 @@ def _per_group(keys: Sequence[_Key], right: Sequence[bool]) -> dict[_Key, GroupA
     return {key: GroupAccuracy(mean_percent(values), len(values)) for key, values in groups.items()}
 
 
-def _lists(groups: Mapping[Any, GroupAccuracy]) -> dict[Any, list[float]]:
+def _to_lists(groups: Mapping[Any, GroupAccuracy]) -> dict[Any, list[float]]:
     return {key: list(group) for key, group in groups.items()}

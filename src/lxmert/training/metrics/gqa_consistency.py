@@ -53,17 +53,23 @@ def consistency(
             )
         if reason:
             return None, reason
-    shares = []
+    accuracies = []
     for question in iterate_with_progress(scored, "Scoring consistency", progress):
         if predictions.get(question.question_id) != question.answer:
             continue
-        entailed = [by_id[one] for one in question.entailed if one != question.question_id and one in by_id]
+        entailed = [
+            by_id[entailed_id]
+            for entailed_id in question.entailed
+            if entailed_id != question.question_id and entailed_id in by_id
+        ]
         if rule == "known":
-            entailed = [one for one in entailed if one.question_id in predictions and one.answer is not None]
+            entailed = [
+                other for other in entailed if other.question_id in predictions and other.answer is not None
+            ]
         if entailed:
-            right = sum(predictions.get(one.question_id) == one.answer for one in entailed)
-            shares.append(right / len(entailed))
-    return mean_percent(shares), None
+            correct = sum(predictions.get(other.question_id) == other.answer for other in entailed)
+            accuracies.append(correct / len(entailed))
+    return mean_percent(accuracies), None
 
 
 def _unknown_entailed(
@@ -76,11 +82,15 @@ def _unknown_entailed(
     """Why the official consistency, which needs a prediction for every question, is undetermined, if so."""
     # The full validation split has two million questions.
     required = () if allow_missing else iterate_with_progress(list(by_id), "Comparing ids", progress)
-    unpredicted = [one for one in required if one not in predictions]
+    unpredicted = [question_id for question_id in required if question_id not in predictions]
     if unpredicted:
         return f"{len(unpredicted):,} questions have no prediction, starting with {unpredicted[0]}"
-    entailed = dict.fromkeys(one for question in scored for one in question.entailed)
-    absent = [one for one in entailed if one not in by_id or by_id[one].answer is None]
+    entailed_ids = dict.fromkeys(entailed_id for question in scored for entailed_id in question.entailed)
+    absent = [
+        entailed_id
+        for entailed_id in entailed_ids
+        if entailed_id not in by_id or by_id[entailed_id].answer is None
+    ]
     if absent:
         return f"{len(absent):,} entailed questions are not in the file, starting with {absent[0]}"
     return None

@@ -155,12 +155,12 @@ def _check(predictions: Mapping[int, str], examples: Sequence[VqaExample], allow
     unanswered = next((example for example in examples if not example.answers), None)
     if unanswered is not None:
         raise DataError(f"question {unanswered.question_id} has no annotated answers, so it cannot be scored")
-    wanted = {example.question_id for example in examples}
-    missing, extra = wanted - predictions.keys(), predictions.keys() - wanted
+    expected_ids = {example.question_id for example in examples}
+    missing, extra = expected_ids - predictions.keys(), predictions.keys() - expected_ids
     if extra or (missing and not allow_missing):
         first = f"missing {min(missing)}" if missing else f"extra {min(extra)}"
         raise DataError(
-            f"the predictions are not for these {len(wanted):,} questions: {len(missing):,} missing, "
+            f"the predictions are not for these {len(expected_ids):,} questions: {len(missing):,} missing, "
             f"{len(extra):,} extra (first: {first}); predict exactly the annotated questions"
         )
     return len(missing)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.model import LxmertForPreTrainingOutput
-from lxmert.training.pretraining.amounts import CLASS_TASKS, OBJECT_TASKS, TASKS, amounts_of
+from lxmert.training.pretraining.target_counts import CLASS_TASKS, OBJECT_TASKS, TASKS, count_targets
 from lxmert.training.pretraining.validation import ValidationData
 
 MASKED = "_masked"
@@ -57,15 +57,15 @@ class PretrainingReport:
     accuracies: Mapping[str, float]
     per_source: Mapping[str, Mapping[str, float]]
 
-    def flat(self) -> dict[str, float]:
+    def flatten(self) -> dict[str, float]:
         """All figures by flat names, for a log, such as accuracy_qa, and accuracy_qa/vqa for a source."""
-        figures = {"loss": self.loss}
-        figures |= {f"loss_{task}": value for task, value in self.losses.items()}
-        figures |= {f"weighted_loss_{task}": value for task, value in self.weighted_losses.items()}
-        figures |= {f"accuracy_{name}": value for name, value in self.accuracies.items()}
+        metrics = {"loss": self.loss}
+        metrics |= {f"loss_{task}": value for task, value in self.losses.items()}
+        metrics |= {f"weighted_loss_{task}": value for task, value in self.weighted_losses.items()}
+        metrics |= {f"accuracy_{name}": value for name, value in self.accuracies.items()}
         for source, accuracies in self.per_source.items():
-            figures |= {f"accuracy_{name}/{source}": value for name, value in accuracies.items()}
-        return figures
+            metrics |= {f"accuracy_{name}/{source}": value for name, value in accuracies.items()}
+        return metrics
 
 
 @torch.no_grad()
@@ -95,11 +95,11 @@ def evaluate_pretraining(
         for rows, batch in data.batches(accelerator.process_index, accelerator.num_processes):
             batch = send_to_device(batch, accelerator.device)
             outputs = model(**batch, return_all_logits=False)
-            amounts = amounts_of(batch)
-            sums += torch.stack([_losses(outputs) * amounts.terms, amounts.terms, amounts.weights]).cpu()
+            counts = count_targets(batch)
+            sums += torch.stack([_stack_losses(outputs) * counts.terms, counts.terms, counts.weights]).cpu()
             scores = [data.dataset.answer_scores(row) for row in rows.tolist()]
-            hits = _accuracies(outputs, batch, scores)
-            scored += _per_source(hits, data.dataset.source_ids[rows], scored)
+            hits = _count_correct(outputs, batch, scores)
+            scored += _sum_per_source(hits, data.dataset.source_ids[rows], scored)
             advance(len(rows) * accelerator.num_processes)
     finally:
         model.train(was_training)
@@ -107,25 +107,27 @@ def evaluate_pretraining(
         sums, scored = (
             accelerator.reduce(part.to(accelerator.device), "sum").cpu() for part in (sums, scored)
         )
-    return _report(sums, scored, weights, sources, model.config.visual_loss_normalizer)
+    return _build_report(sums, scored, weights, sources, model.config.visual_loss_normalizer)
 
 
-def _losses(outputs: LxmertForPreTrainingOutput) -> Tensor:
+def _stack_losses(outputs: LxmertForPreTrainingOutput) -> Tensor:
     """The model's losses in the order of TASKS, 0 if absent."""
     losses = outputs.losses or {}
     zero = torch.zeros((), device=next(iter(losses.values())).device)
     return torch.stack([losses.get(name, zero) for name in TASKS.values()])
 
 
-def _accuracies(
+def _count_correct(
     outputs: LxmertForPreTrainingOutput, batch: Mapping[str, Any], scores: Sequence[Mapping[int, float]]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By name of ACCURACIES: points of each example (B,), and their maximum (B,)."""
     counted: dict[str, tuple[Tensor, Tensor]] = {}
     if outputs.prediction_logits is not None and "labels" in batch:
-        counted["masked_words"] = _hits_of_words(outputs.prediction_logits, batch["labels"])
+        counted["masked_words"] = _count_word_hits(outputs.prediction_logits, batch["labels"])
     if outputs.cross_relationship_score is not None and "matched_label" in batch:
-        counted["matched"] = _hits(outputs.cross_relationship_score[:, None], batch["matched_label"][:, None])
+        counted["matched"] = _count_hits(
+            outputs.cross_relationship_score[:, None], batch["matched_label"][:, None]
+        )
     targets, predicted = batch.get("obj_labels") or {}, outputs.object_scores or {}
     real = batch["visual_attention_mask"] != 0
     masked = (targets["feat"][1] > 0) if "feat" in targets else None
@@ -133,9 +135,9 @@ def _accuracies(
         name = OBJECT_TASKS[task]
         if name in targets and name in predicted:
             ids = targets[name][0].masked_fill(~real, -100)
-            counted[task] = _hits(predicted[name], ids)
+            counted[task] = _count_hits(predicted[name], ids)
             if masked is not None:
-                counted[f"{task}{MASKED}"] = _hits(predicted[name], ids.masked_fill(~masked, -100))
+                counted[f"{task}{MASKED}"] = _count_hits(predicted[name], ids.masked_fill(~masked, -100))
     if "ans" in batch and outputs.question_answering_score is not None:
         best = outputs.question_answering_score.argmax(dim=-1)
         points = torch.tensor(
@@ -148,21 +150,21 @@ def _accuracies(
     return counted
 
 
-def _hits(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+def _count_hits(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Correct predictions and numbers of labels of each example, from scores (B, N, C) and ids (B, N)."""
     known = ids >= 0
     return ((scores.argmax(dim=-1) == ids) & known).sum(dim=1).float(), known.sum(dim=1).float()
 
 
-def _hits_of_words(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_hits`, from the scores (L, V) of only the labelled words among (B, W)."""
+def _count_word_hits(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_count_hits`, from the scores (L, V) of only the labelled words among (B, W)."""
     known = labels >= 0
     correct = torch.zeros(len(labels), device=labels.device)
     correct.index_add_(0, known.nonzero()[:, 0], (scores.argmax(dim=-1) == labels[known]).to(correct))
     return correct, known.sum(dim=1).float()
 
 
-def _per_source(counted: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor, like: Tensor) -> Tensor:
+def _sum_per_source(counted: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor, like: Tensor) -> Tensor:
     """The points and counts of a batch summed by source: (2, names, S)."""
     summed = torch.zeros_like(like)
     for name, pair in counted.items():
@@ -171,27 +173,27 @@ def _per_source(counted: Mapping[str, tuple[Tensor, Tensor]], source_ids: Tensor
     return summed
 
 
-def _report(
+def _build_report(
     sums: Tensor, scored: Tensor, weights: Mapping[str, float], sources: Sequence[str], factor: float
 ) -> PretrainingReport:
     losses: dict[str, float] = {}
     weighted: dict[str, float] = {}
     for index, task in enumerate(TASKS):
-        summed, terms, amount = sums[:, index].tolist()
-        if weights.get(task, 0.0) == 0 or amount == 0:
+        summed, terms, target_weight = sums[:, index].tolist()
+        if weights.get(task, 0.0) == 0 or target_weight == 0:
             continue
         weighted[task] = weights[task] * summed / terms
-        losses[task] = summed / (factor if task in OBJECT_TASKS else 1.0) / amount
+        losses[task] = summed / (factor if task in OBJECT_TASKS else 1.0) / target_weight
     return PretrainingReport(
         loss=sum(weighted.values()),
         losses=losses,
         weighted_losses=weighted,
-        accuracies=_percent(scored.sum(dim=2)),
-        per_source={source: _percent(scored[:, :, number]) for number, source in enumerate(sources)},
+        accuracies=_to_percent(scored.sum(dim=2)),
+        per_source={source: _to_percent(scored[:, :, number]) for number, source in enumerate(sources)},
     )
 
 
-def _percent(points_and_counts: Tensor) -> dict[str, float]:
+def _to_percent(points_and_counts: Tensor) -> dict[str, float]:
     points, counts = points_and_counts.tolist()
     return {
         name: 100 * point / count

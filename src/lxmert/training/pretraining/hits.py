@@ -11,28 +11,34 @@ from torch import Tensor
 
 from lxmert.model import LxmertForPreTrainingOutput
 from lxmert.model.losses import labelled_objects
-from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASK_INDEX, TASKS
+from lxmert.training.pretraining.target_counts import (
+    CLASS_TARGETS,
+    CLASS_TASKS,
+    OBJECT_TASKS,
+    TASK_INDEX,
+    TASKS,
+)
 
 
 class Hits(NamedTuple):
     """Correct predictions and numbers of labels of each task, in the order of TASKS.
 
     Attributes:
-        right: (T,).
+        correct: (T,).
         total: (T,); 0 for tasks without labels.
     """
 
-    right: Tensor
+    correct: Tensor
     total: Tensor
 
 
-def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hits:
+def count_hits(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hits:
     """Count hits in the output of a forward with `return_all_logits=False`; each label counts 1."""
-    right = torch.zeros(len(TASKS), device=batch["visual_pos"].device)
-    total = torch.zeros_like(right)
+    correct = torch.zeros(len(TASKS), device=batch["visual_pos"].device)
+    total = torch.zeros_like(correct)
 
     def count(task: str, scores: Tensor, ids: Tensor) -> None:
-        right[TASK_INDEX[task]] = (scores.argmax(dim=-1) == ids).sum()
+        correct[TASK_INDEX[task]] = (scores.argmax(dim=-1) == ids).sum()
         total[TASK_INDEX[task]] = len(ids)
 
     for task, scores in (
@@ -53,4 +59,4 @@ def hits_of(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> Hit
             name = OBJECT_TASKS[task]
             if name in predicted:
                 count(task, predicted[name], targets[name][0][rows[name]])
-    return Hits(right, total)
+    return Hits(correct, total)

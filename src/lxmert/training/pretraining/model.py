@@ -10,7 +10,7 @@ from torch import Tensor
 from lxmert.configuration import LxmertConfig
 from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
 from lxmert.model.losses import ObjectLabels
-from lxmert.training.object_prediction import PlaceHead, check_sees_objects
+from lxmert.training.object_prediction import PlaceHead, require_object_layers
 
 _PLACE_HEAD = "place_predict_head"
 
@@ -29,7 +29,7 @@ class LxmertInPreTraining(LxmertForPreTraining):
     def __init__(self, config: LxmertConfig, *, predicts_places: bool = False) -> None:
         super().__init__(config)
         if predicts_places or config.task_obj_predict:
-            check_sees_objects(config)
+            require_object_layers(config)
         self.predicts_places = predicts_places
         if predicts_places:
             self.place_predict_head = PlaceHead(self.config.hidden_size)
@@ -84,9 +84,11 @@ class LxmertInPreTraining(LxmertForPreTraining):
             if not name.startswith(_PLACE_HEAD)
         )
 
-    def plain(self) -> LxmertForPreTraining:
+    def to_plain_model(self) -> LxmertForPreTraining:
         """The model without the head for training only."""
         model = LxmertForPreTraining(self.config)
-        kept = {name: value for name, value in self.state_dict().items() if not name.startswith(_PLACE_HEAD)}
-        model.load_state_dict(kept)
+        weights = {
+            name: value for name, value in self.state_dict().items() if not name.startswith(_PLACE_HEAD)
+        }
+        model.load_state_dict(weights)
         return model

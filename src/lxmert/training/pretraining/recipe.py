@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lxmert.data.corpus_sections import CorpusSection
-from lxmert.training.pretraining.amounts import TASKS
+from lxmert.training.pretraining.target_counts import TASKS
 from lxmert.training.recipe import ModelSection, TextSection
 from lxmert.training.recipe_base import Recipe, Section
 from lxmert.training.recipe_data import AnswersSection
@@ -43,7 +43,7 @@ class PretrainModelSection(ModelSection):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
+    def _check_single_source(self) -> Self:
         if self.from_pretrained is not None and (self.config or self.vocabulary or self.bert):
             raise ValueError(
                 "from_pretrained brings its own config, vocabulary and weights; use only one of them"
@@ -54,7 +54,7 @@ class PretrainModelSection(ModelSection):
 
     @field_validator("config")
     @classmethod
-    def _nothing_derived(cls, config: dict[str, Any]) -> dict[str, Any]:
+    def _check_no_derived_values(cls, config: dict[str, Any]) -> dict[str, Any]:
         derived = sorted(_DERIVED.keys() & config.keys())
         if derived:
             names = ", ".join(f"{name} ({_DERIVED[name]})" for name in derived)
@@ -101,7 +101,7 @@ class PretrainDataSection(Section):
 
     @field_validator("features", mode="before")
     @classmethod
-    def _one_is_a_list(cls, features: Any) -> Any:
+    def _wrap_single_path(cls, features: Any) -> Any:
         return [features] if isinstance(features, str | Path) else features
 
 
@@ -175,7 +175,7 @@ class TasksSection(Section):
         return values | {"places": self.place_weight}
 
     @model_validator(mode="after")
-    def _masked_objects_exist(self) -> Self:
+    def _check_masked_objects(self) -> Self:
         names_masked = self.object_labels + self.attribute_labels > 0 and self.object_label_loss == "masked"
         if self.object_mask_rate == 0 and (self.feature_regression > 0 or names_masked):
             raise ValueError(
@@ -185,7 +185,7 @@ class TasksSection(Section):
         return self
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
+    def _check_any_weight(self) -> Self:
         if not any(self.weights.values()):
             raise ValueError("every task has weight 0: there is nothing to learn")
         if self.qa_from > 0 and not any(weight for task, weight in self.weights.items() if task != "qa"):

@@ -10,9 +10,9 @@ from typing import Any
 from transformers import set_seed
 
 from lxmert.training.arguments import training_arguments
-from lxmert.training.pretraining.figures import SCORE, figures_of
+from lxmert.training.pretraining.metrics import SELECTION_METRIC, collect_metrics
+from lxmert.training.pretraining.preparation import prepare_pretraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from lxmert.training.pretraining.task import prepare_pretraining
 from lxmert.training.pretraining.trainer import PretrainingTrainer
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
@@ -20,8 +20,8 @@ from lxmert.training.running import (
     is_main_process,
     run_in_folder,
     save_weights,
-    train_to_the_end,
-    use_processor,
+    set_up_process,
+    train_or_resume,
 )
 
 
@@ -71,26 +71,28 @@ def pretrain(
 
 def _run(recipe: PretrainRecipe, folder: RunFolder, display: ProgressDisplay) -> dict[str, Any]:
     optimisation = recipe.optimisation
-    use_processor(optimisation.threads)
+    set_up_process(optimisation.threads)
     # Made first, to refuse what the machine cannot do before data are read.
     arguments = training_arguments(
         optimisation,
         recipe.saving,
         folder.checkpoints,
-        score=SCORE,
+        score=SELECTION_METRIC,
         higher_is_better=False,
         evaluation_batch_size=recipe.evaluation.batch_size,
         evaluate_every_steps=recipe.evaluation.every_steps,
         loader_processes=optimisation.loader_processes,
         compile_model=optimisation.compile,
-        leaves_weights_unused=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
+        find_unused_parameters=recipe.tasks.qa_from > 0 or 0 in recipe.tasks.weights.values(),
     )
     # Preparation draws the model's initial weights, so the seed is set before.
     set_seed(optimisation.seed)
     prepared = prepare_pretraining(recipe, display.start)
     trainer = PretrainingTrainer(recipe, arguments, prepared, folder, display)
-    facts = train_to_the_end(trainer, folder, optimisation, "sentences", prepared.fingerprints)
+    training_metadata = train_or_resume(trainer, folder, optimisation, "sentences", prepared.fingerprints)
     if is_main_process():
-        save_weights(prepared.model.plain(), folder.path, recipe.saving.weights_dtype)
+        save_weights(prepared.model.to_plain_model(), folder.path, recipe.saving.weights_dtype)
         prepared.processor.save_pretrained(folder.path)
-    return figures_of(trainer.state, prepared.facts, prepared.constants) | {"training": facts}
+    return collect_metrics(trainer.state, prepared.metadata, prepared.baselines) | {
+        "training": training_metadata
+    }

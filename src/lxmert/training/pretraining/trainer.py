@@ -12,13 +12,13 @@ from torch import Tensor
 from transformers import TrainingArguments
 
 from lxmert.errors import ConfigurationError
-from lxmert.training.optimising import GlobalBatchTrainer
-from lxmert.training.pretraining.amounts import TASK_INDEX, TASKS, amounts_of
+from lxmert.training.base_trainer import GlobalBatchTrainer
 from lxmert.training.pretraining.evaluation import evaluate_pretraining
-from lxmert.training.pretraining.figures import describe, figures_of
-from lxmert.training.pretraining.hits import hits_of
+from lxmert.training.pretraining.hits import count_hits
+from lxmert.training.pretraining.metrics import collect_metrics, format_validation
+from lxmert.training.pretraining.preparation import PreparedPretraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from lxmert.training.pretraining.task import PreparedPretraining
+from lxmert.training.pretraining.target_counts import TASK_INDEX, TASKS, count_targets
 from lxmert.training.progress import ProgressDisplay
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.sampling import DrawSampler, ShuffledSampler
@@ -57,13 +57,13 @@ class PretrainingTrainer(GlobalBatchTrainer):
             eval_dataset=prepared.validation.dataset,
             data_collator=prepared.collate,
         )
-        facts, constants = prepared.facts, prepared.constants
-        self.watch(
+        metadata, baselines = prepared.metadata, prepared.baselines
+        self.add_callbacks(
             display,
             folder,
-            lambda state: figures_of(state, facts, constants),
+            lambda state: collect_metrics(state, metadata, baselines),
             recipe.saving.patience,
-            lambda metrics: describe(metrics, constants),
+            lambda metrics: format_validation(metrics, baselines),
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> DrawSampler:
@@ -85,47 +85,47 @@ class PretrainingTrainer(GlobalBatchTrainer):
         )
         return DrawSampler(order, examples_per_step)
 
-    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
-        """See `amounts_of`; (T,)."""
-        return amounts_of(batch).terms
+    def count_terms(self, batch: Mapping[str, Any]) -> Tensor:
+        """See `count_targets`; (T,)."""
+        return count_targets(batch).terms
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The weighted sum of the tasks' losses, as means over the global batch."""
-        if not self._learns_qa():
+        if not self._is_qa_active():
             inputs = {name: value for name, value in inputs.items() if name != "ans"}
         outputs = model(**inputs, return_all_logits=False)
-        amounts = amounts_of(inputs)
-        shares = self.shares(amounts.terms, num_items_in_batch)
+        counts = count_targets(inputs)
+        loss_weights = self.loss_weights(counts.terms, num_items_in_batch)
         loss = torch.zeros((), device=self.args.device)
-        sums, weights = torch.zeros_like(amounts.terms), torch.zeros_like(amounts.terms)
+        sums, weights = torch.zeros_like(counts.terms), torch.zeros_like(counts.terms)
         for task, name in TASKS.items():
             if name in outputs.losses:
                 index = TASK_INDEX[task]
-                loss = loss + self._prepared.weights[task] * shares[name] * outputs.losses[name]
+                loss = loss + self._prepared.weights[task] * loss_weights[name] * outputs.losses[name]
                 mean = outputs.losses[name].detach() / self._prepared.factors[task]
-                sums[index], weights[index] = mean * amounts.terms[index], amounts.weights[index]
-        self._add(sums, weights, *hits_of(outputs, inputs))
+                sums[index], weights[index] = mean * counts.terms[index], counts.weights[index]
+        self._accumulate(sums, weights, *count_hits(outputs, inputs))
         return (loss, outputs) if return_outputs else loss
 
-    def _learns_qa(self) -> bool:
+    def _is_qa_active(self) -> bool:
         """Whether the run has reached the step at which question answering starts."""
         return self.state.global_step >= self._recipe.tasks.qa_from * self.state.max_steps
 
     @torch.no_grad()
-    def _add(self, *figures: Tensor) -> None:
+    def _accumulate(self, *figures: Tensor) -> None:
         self._since_last_log = self._since_last_log.to(self.args.device) + torch.stack(figures)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Write figures to the log; with the loss, the tasks' losses and accuracies since the last log."""
         if "loss" in logs:
-            sums, weights, right, total = self.accelerator.reduce(self._since_last_log, "sum").tolist()
+            sums, weights, correct, total = self.accelerator.reduce(self._since_last_log, "sum").tolist()
             for task, index in TASK_INDEX.items():
                 if weights[index]:
                     logs[f"loss_{task}"] = sums[index] / weights[index]
                 if total[index]:
-                    logs[f"accuracy_{task}"] = 100 * right[index] / total[index]
+                    logs[f"accuracy_{task}"] = 100 * correct[index] / total[index]
             self._since_last_log.zero_()
         super().log(logs, *args, **kwargs)
 
@@ -140,4 +140,4 @@ class PretrainingTrainer(GlobalBatchTrainer):
             self.accelerator,
             self._display.start,
         )
-        return self.announce(report.flat() | {"runtime": time.perf_counter() - start})
+        return self.log_evaluation(report.flatten() | {"runtime": time.perf_counter() - start})

@@ -12,7 +12,7 @@ import torch
 Side = Callable[[], object]
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line of progress to standard error, since standard output is for results."""
     print(text, file=sys.stderr, flush=True)
 
@@ -28,7 +28,9 @@ def seconds_of(side: Side, device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
-def usable(sides: Mapping[str, Callable[..., object]], notes: list[str], *inputs: object) -> dict[str, Any]:
+def keep_working_sides(
+    sides: Mapping[str, Callable[..., object]], notes: list[str], *inputs: object
+) -> dict[str, Any]:
     """Return the sides that run; each is called once with `inputs`, which also compiles it if applicable.
 
     A side that fails, for example because the machine lacks support for it, is omitted with a note in
@@ -44,12 +46,12 @@ def usable(sides: Mapping[str, Callable[..., object]], notes: list[str], *inputs
                 raise
             notes.append(f"{name}: not measured, {type(error).__name__}: {str(error).splitlines()[0]}")
             continue
-        say(f"first call: {name}, {time.perf_counter() - start:.2f} s")
+        log(f"first call: {name}, {time.perf_counter() - start:.2f} s")
         found[name] = side
     return found
 
 
-def in_turns(
+def time_alternating(
     sides: Mapping[str, Side], rounds: int, *, warmups: int = 1, device: str = "cpu", every: int = 1
 ) -> dict[str, list[float]]:
     """Measure the seconds of each side in each round.
@@ -67,20 +69,20 @@ def in_turns(
     for name, side in sides.items():
         for _ in range(warmups):
             took = seconds_of(side, device)
-        say(f"warmed up: {name}" + (f", {took:.3f} s" if warmups else ""))
+        log(f"warmed up: {name}" + (f", {took:.3f} s" if warmups else ""))
     gc.collect()
     gc.freeze()  # Objects left by compilers are many, and would be traversed before each timing.
     names = list(sides)
-    taken: dict[str, list[float]] = {name: [] for name in names}
+    timings: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             gc.collect()
-            taken[name].append(seconds_of(sides[name], device))
+            timings[name].append(seconds_of(sides[name], device))
         if (number + 1) % every == 0 or number + 1 == rounds:
-            last = "; ".join(f"{name} {seconds[-1]:.3f} s" for name, seconds in taken.items())
-            say(f"round {number + 1} of {rounds}: {last}")
-    return taken
+            last = "; ".join(f"{name} {seconds[-1]:.3f} s" for name, seconds in timings.items())
+            log(f"round {number + 1} of {rounds}: {last}")
+    return timings
 
 
 def ratios(slower: list[float], faster: list[float]) -> tuple[float, float, float]:

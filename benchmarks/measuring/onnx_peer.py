@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from lxmert.errors import LxmertError
-from measuring.answering import PEER_BATCH, padded
-from measuring.rounds import say
+from measuring.answering import PEER_BATCH, pad_token_ids
 from measuring.streams import Stream
+from measuring.timing import log
 
 EXACT = "ONNX Runtime, float32, our exported graph"
 INT8 = "ONNX Runtime, weights of 8 bits, our exported graph"
@@ -51,7 +51,7 @@ def _sides(model: Any, folder: Path) -> dict[str, Answering]:
     from lxmert.inference.exporting.signature import signature_of
 
     require_onnx()
-    say("exporting to ONNX")
+    log("exporting to ONNX")
     signature = signature_of(model, segments=False)
     paths = {EXACT: folder / "float32" / "model.onnx", INT8: folder / "int8" / "model.onnx"}
     for path in paths.values():
@@ -69,7 +69,7 @@ def _scores(file: Any, signature: Any, stream: Stream) -> torch.Tensor:
     """Return scores (Q, C)."""
     scores = []
     for start in range(0, len(stream), PEER_BATCH):
-        input_ids, mask = padded(stream.token_ids[start : start + PEER_BATCH])
+        input_ids, mask = pad_token_ids(stream.token_ids[start : start + PEER_BATCH])
         images = torch.tensor(stream.images[start : start + PEER_BATCH])
         objects_mask = stream.visual_attention_mask
         if objects_mask is None:

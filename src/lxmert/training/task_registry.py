@@ -10,7 +10,7 @@ from lxmert.data.file_layouts import TaskFiles
 from lxmert.errors import ConfigurationError
 from lxmert.training.gqa_task import GqaTask
 from lxmert.training.nlvr2_task import Nlvr2Task
-from lxmert.training.recipe_values import all_faults
+from lxmert.training.recipe_values import format_validation_errors
 from lxmert.training.run_folder import RunFolder
 from lxmert.training.tasks import Task
 from lxmert.training.vqa_task import VqaTask
@@ -20,7 +20,7 @@ from lxmert.yaml_files import parse_yaml
 TASKS: dict[str, Task] = {task.name: task for task in (VqaTask(), GqaTask(), Nlvr2Task())}
 
 
-def task_named(name: str) -> Task:
+def get_task(name: str) -> Task:
     """The task of this name.
 
     Raises:
@@ -44,11 +44,11 @@ def task_of_model(name: str, folder: str | Path) -> Task:
     Raises:
         ConfigurationError: The model belongs to no task, such as a pre-trained one.
     """
-    trained = trained_for(folder)
+    trained = read_trained_task(folder)
     if trained is not None:
         return trained[0]
     if published_answers(name) == GQA_ANSWERS:
-        return task_named("gqa")
+        return get_task("gqa")
     classes = _architectures(folder)
     for task in TASKS.values():
         if task.model_class.__name__ in classes:
@@ -59,7 +59,7 @@ def task_of_model(name: str, folder: str | Path) -> Task:
     )
 
 
-def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
+def read_trained_task(folder: str | Path) -> tuple[Task, TaskFiles] | None:
     """The task and the data layout in the resolved fine-tuning recipe of a model folder, None if it has none.
 
     The rest of the recipe is ignored, so that models remain usable when the format of recipes changes.
@@ -79,7 +79,7 @@ def trained_for(folder: str | Path) -> tuple[Task, TaskFiles] | None:
     try:
         return task, task.files_class.model_validate(data.get("files", {}) if isinstance(data, dict) else {})
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: data.files: {all_faults(error)}") from None
+        raise ConfigurationError(f"{path}: data.files: {format_validation_errors(error)}") from None
 
 
 def _architectures(folder: str | Path) -> list[str]:

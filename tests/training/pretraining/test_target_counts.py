@@ -3,8 +3,8 @@
 import torch
 
 from lxmert.model import LxmertForPreTraining, LxmertForPreTrainingOutput
-from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASK_INDEX, TASKS, amounts_of
-from lxmert.training.pretraining.hits import hits_of
+from lxmert.training.pretraining.hits import count_hits
+from lxmert.training.pretraining.target_counts import OBJECT_TASKS, TASK_INDEX, TASKS, count_targets
 from tests.model.small import inputs, small_config, targets
 
 
@@ -27,8 +27,8 @@ def test_amounts_by_hand() -> None:
             "feat": (torch.zeros(2, 3, 5), torch.tensor([[1.0, 0, 1], [0, 1, 0]])),
         },
     }
-    amounts = amounts_of(batch)
-    assert by_task(amounts.terms) == {
+    counts = count_targets(batch)
+    assert by_task(counts.terms) == {
         "masked_words": 3,
         "matched": 2,
         "object_labels": 5,
@@ -37,7 +37,7 @@ def test_amounts_by_hand() -> None:
         "places": 5,
         "qa": 1,
     }
-    assert by_task(amounts.weights) == {
+    assert by_task(counts.weights) == {
         "masked_words": 3,
         "matched": 2,
         "object_labels": 1.75,
@@ -48,10 +48,10 @@ def test_amounts_by_hand() -> None:
     }
     # Without a mask every object is real.
     del batch["visual_attention_mask"]
-    amounts = amounts_of(batch)
+    counts = count_targets(batch)
     objects = ("object_labels", "feature_regression", "places")
-    assert [by_task(amounts.terms)[task] for task in objects] == [6, 6, 6]
-    assert [by_task(amounts.weights)[task] for task in objects] == [2.25, 3, 6]
+    assert [by_task(counts.terms)[task] for task in objects] == [6, 6, 6]
+    assert [by_task(counts.weights)[task] for task in objects] == [2.25, 3, 6]
 
 
 def test_losses_of_halves_weighed_by_their_terms_are_that_of_the_whole() -> None:
@@ -66,9 +66,9 @@ def test_losses_of_halves_weighed_by_their_terms_are_that_of_the_whole() -> None
         }
 
     halves = [part(slice(0, 1)), part(slice(1, 3))]
-    terms = amounts_of(whole).terms
+    terms = count_targets(whole).terms
     expected = model(**whole).losses
-    parts = [(model(**half, return_all_logits=False).losses, amounts_of(half).terms) for half in halves]
+    parts = [(model(**half, return_all_logits=False).losses, count_targets(half).terms) for half in halves]
     for task, name in TASKS.items():
         if name == "place":
             continue
@@ -93,8 +93,8 @@ def test_hits_by_hand() -> None:
         question_answering_score=torch.tensor([[1.0, 0], [1, 0]]),
         object_scores={"attr": torch.tensor([[0.0, 1], [1, 0]])},
     )
-    hits = hits_of(output, batch)
-    assert by_task(hits.right) == {
+    hits = count_hits(output, batch)
+    assert by_task(hits.correct) == {
         "masked_words": 2,
         "matched": 1,
         "object_labels": 0,

@@ -21,16 +21,16 @@ from transformers import PrinterCallback, Trainer, TrainerControl
 from lxmert.errors import TrainingError
 from lxmert.training.bert_adam import BertAdam, bert_adam_schedule
 from lxmert.training.cpu.clipping import clip_gradients
-from lxmert.training.log_figures import LOG_PREFIX
-from lxmert.training.progress import ProgressDisplay, TrainingProgress
+from lxmert.training.early_stopping import EarlyStopping
+from lxmert.training.log_history import LOG_PREFIX
+from lxmert.training.progress import ProgressDisplay, TrainingProgressCallback
 from lxmert.training.recipe_sections import LoopSection
-from lxmert.training.run_folder import RunFolder, delete_older, writing
-from lxmert.training.running import SaveFigures
-from lxmert.training.sampling import TellEpoch
-from lxmert.training.stopping import StopEarly
+from lxmert.training.run_folder import RunFolder, delete_old_checkpoints, translate_write_errors
+from lxmert.training.running import SaveMetricsCallback
+from lxmert.training.sampling import SetEpochCallback
 
 
-class OptimisingTrainer(Trainer):
+class BaseTrainer(Trainer):
     """A Trainer whose optimiser is the recipe's: AdamW, or BertAdam with its own schedule and decay.
 
     Args:
@@ -49,7 +49,7 @@ class OptimisingTrainer(Trainer):
             betas = (0.9, optimisation.adam_beta2)
             settings["optimizer_cls_and_kwargs"] = (BertAdam, kwargs | {"betas": betas})
         super().__init__(**settings)
-        self.add_callback(TellEpoch)
+        self.add_callback(SetEpochCallback)
 
     @property
     def _uses_bert_adam(self) -> bool:
@@ -90,12 +90,12 @@ class OptimisingTrainer(Trainer):
         """
         step, count = self.state.global_step, self.args.save_total_limit
         self.args.save_total_limit = None
-        with writing(f"the checkpoint of step {step}"):
+        with translate_write_errors(f"the checkpoint of step {step}"):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if count is not None and self.args.should_save:
                 checkpoint = Path(self.args.output_dir) / f"checkpoint-{step}"
-                delete_older(checkpoint, count, self.state.best_model_checkpoint)
+                delete_old_checkpoints(checkpoint, count, self.state.best_model_checkpoint)
         self.args.save_total_limit = count
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -111,19 +111,19 @@ class OptimisingTrainer(Trainer):
             self._check_finite("norm of the gradients", float(norm))
         return norm
 
-    def _check_finite(self, figure: str, value: float) -> None:
+    def _check_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"after step {self.state.global_step} the {figure} is {value}, so the run was stopped; "
+                f"after step {self.state.global_step} the {name} is {value}, so the run was stopped; "
                 "start again in another folder with a lower optimisation.peak_learning_rate, a longer "
                 "warmup or a lower max_gradient_norm, and check the features for NaN"
             )
 
-    def watch(
+    def add_callbacks(
         self,
         display: ProgressDisplay,
         folder: RunFolder,
-        figures: Callable[[Any], dict[str, Any]],
+        build_metrics: Callable[[Any], dict[str, Any]],
         patience: int | None,
         describe: Callable[[dict[str, float]], str | None] | None = None,
     ) -> None:
@@ -132,31 +132,33 @@ class OptimisingTrainer(Trainer):
         Args:
             display: shows the progress.
             folder: the folder for the figures.
-            figures: from the Trainer's state to the contents of metrics.json.
+            build_metrics: from the Trainer's state to the contents of metrics.json.
             patience: evaluations in a row without a new best score before stopping; None for never.
-            describe: see `TrainingProgress`.
+            describe: see `TrainingProgressCallback`.
         """
         self.remove_callback(PrinterCallback)
-        self.add_callback(TrainingProgress(display, describe))
-        self.add_callback(SaveFigures(folder, figures))
+        self.add_callback(TrainingProgressCallback(display, describe))
+        self.add_callback(SaveMetricsCallback(folder, build_metrics))
         if patience is not None:
             score = f"{LOG_PREFIX}{self.args.metric_for_best_model}"
-            self.add_callback(StopEarly(score, patience, higher_is_better=bool(self.args.greater_is_better)))
+            self.add_callback(
+                EarlyStopping(score, patience, higher_is_better=bool(self.args.greater_is_better))
+            )
 
-    def announce(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """Log the figures of an evaluation and notify the callbacks; returns them with the log's names.
+    def log_evaluation(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Log the metrics of an evaluation and notify the callbacks; returns them with the log's names.
 
         Raises:
             TrainingError: the loss is not finite.
         """
-        self._check_finite("validation loss", figures.get("loss", 0.0))
-        metrics = {f"{LOG_PREFIX}{name}": value for name, value in figures.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        self._check_finite("validation loss", metrics.get("loss", 0.0))
+        prefixed = {f"{LOG_PREFIX}{name}": value for name, value in metrics.items()}
+        self.log(prefixed)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, prefixed)
+        return prefixed
 
 
-class GlobalBatchTrainer(OptimisingTrainer):
+class GlobalBatchTrainer(BaseTrainer):
     """A Trainer whose losses are means over all processes and batches of an update.
 
     A subclass names the losses and counts their terms.
@@ -165,7 +167,7 @@ class GlobalBatchTrainer(OptimisingTrainer):
     loss_names: ClassVar[tuple[str, ...]]
     """Names of the losses in the model's output."""
 
-    def terms_of(self, batch: Mapping[str, Any]) -> Tensor:
+    def count_terms(self, batch: Mapping[str, Any]) -> Tensor:
         """The number of terms of each loss in a batch, (L,)."""
         raise NotImplementedError
 
@@ -176,20 +178,20 @@ class GlobalBatchTrainer(OptimisingTrainer):
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         terms = torch.zeros(len(self.loss_names), device=device)
         for batch in batches:
-            terms += self.terms_of(batch).to(device)
+            terms += self.count_terms(batch).to(device)
         return batches, self.accelerator.reduce(terms, "sum")
 
-    def shares(self, terms: Tensor, whole: Tensor) -> Mapping[str, Tensor]:
+    def loss_weights(self, terms: Tensor, total_terms: Tensor) -> Mapping[str, Tensor]:
         """The factor of each loss, by name, that makes it a part of the global mean.
 
         Args:
-            terms: `terms_of` one batch of the update, (L,).
-            whole: the numbers counted by `get_batch_samples`, (L,).
+            terms: `count_terms` one batch of the update, (L,).
+            total_terms: the numbers counted by `get_batch_samples`, (L,).
         """
         # The gradients of processes are averaged, and the Trainer divides by the number of batches.
         repeats = self.accelerator.num_processes * self.current_gradient_accumulation_steps
-        shares = terms.to(whole) / whole.clamp(min=1) * repeats
-        return dict(zip(self.loss_names, shares, strict=True))
+        weights = terms.to(total_terms) / total_terms.clamp(min=1) * repeats
+        return dict(zip(self.loss_names, weights, strict=True))
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -198,6 +200,6 @@ class GlobalBatchTrainer(OptimisingTrainer):
         outputs = model(**inputs)
         loss = outputs.loss
         if num_items_in_batch is not None:
-            shares = self.shares(self.terms_of(inputs), num_items_in_batch)
-            loss = torch.stack([shares[name] * value for name, value in outputs.losses.items()]).sum()
+            weights = self.loss_weights(self.count_terms(inputs), num_items_in_batch)
+            loss = torch.stack([weights[name] * value for name, value in outputs.losses.items()]).sum()
         return (loss, outputs) if return_outputs else loss

@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lxmert.training.pretraining.amounts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASKS
+from lxmert.training.pretraining.target_counts import CLASS_TARGETS, CLASS_TASKS, OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
 
 # Vectors for which the best fixed one is determined; more are subsampled evenly, which bounds the memory.
-_MOST_VECTORS = 20_000
+_MAX_VECTORS = 20_000
 # Bisections of the interval of the best number: to a millionth of its width.
-_HALVINGS = 20
+_BISECTIONS = 20
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantBaseline:
     """The best constant prediction for a task.
 
     Attributes:
@@ -41,7 +41,7 @@ class Constant:
 
 
 @dataclass
-class _Classes:
+class _ClassCounter:
     """How often each class id is a target, and its total weight."""
 
     counts: Counter[int] = field(default_factory=Counter)
@@ -54,40 +54,42 @@ class _Classes:
         for label, weight in zip(labels, each, strict=True):
             self.weights[label] += weight
 
-    def best(self) -> Constant | None:
+    def best(self) -> ConstantBaseline | None:
         total = sum(self.weights.values())
         if not total:
             return None
         fractions = [weight / total for weight in self.weights.values() if weight > 0]
-        most = max(self.counts.values()) / sum(self.counts.values())
-        return Constant(sum(fraction * math.log(1 / fraction) for fraction in fractions), 100 * most)
+        top_fraction = max(self.counts.values()) / sum(self.counts.values())
+        return ConstantBaseline(
+            sum(fraction * math.log(1 / fraction) for fraction in fractions), 100 * top_fraction
+        )
 
 
 @dataclass
-class _Vectors:
+class _VectorSample:
     """An even sample of vectors."""
 
-    kept: list[Tensor] = field(default_factory=list)
-    every: int = 1
+    sampled: list[Tensor] = field(default_factory=list)
+    stride: int = 1
 
     def add(self, vectors: Tensor) -> None:
-        self.kept.append(vectors[:: self.every].clone())
-        if sum(map(len, self.kept)) > _MOST_VECTORS:
-            self.kept = [torch.cat(self.kept)[::2].clone()]
-            self.every *= 2
+        self.sampled.append(vectors[:: self.stride].clone())
+        if sum(map(len, self.sampled)) > _MAX_VECTORS:
+            self.sampled = [torch.cat(self.sampled)[::2].clone()]
+            self.stride *= 2
 
     def all(self) -> Tensor | None:
-        vectors = torch.cat(self.kept) if self.kept else None
+        vectors = torch.cat(self.sampled) if self.sampled else None
         return vectors if vectors is not None and len(vectors) else None
 
 
-def constant_predictors(data: ValidationData) -> dict[str, Constant]:
+def constant_baselines(data: ValidationData) -> dict[str, ConstantBaseline]:
     """The best constant prediction of each task of which the examples have targets.
 
     Each of several processes visits all examples, so that none has to wait for another.
     """
-    classes = {task: _Classes() for task in TASKS}
-    features, boxes, answers = _Vectors(), _Vectors(), _AnswerPoints()
+    classes = {task: _ClassCounter() for task in TASKS}
+    features, boxes, answers = _VectorSample(), _VectorSample(), _AnswerScores()
     for rows, batch in data.batches():
         _collect_classes(classes, batch)
         if "feat" in batch.get("obj_labels", {}):
@@ -96,15 +98,15 @@ def constant_predictors(data: ValidationData) -> dict[str, Constant]:
         boxes.add(batch["visual_pos"][batch["visual_attention_mask"] != 0])
         if "ans" in batch:
             answers.add([data.dataset.answer_scores(row) for row in rows.tolist()], batch["ans"])
-    constants = {task: best for task, counted in classes.items() if (best := counted.best()) is not None}
-    if "qa" in constants:
-        constants["qa"] = Constant(constants["qa"].loss, answers.best())
+    baselines = {task: best for task, counter in classes.items() if (best := counter.best()) is not None}
+    if "qa" in baselines:
+        baselines["qa"] = ConstantBaseline(baselines["qa"].loss, answers.best())
     if (vectors := features.all()) is not None:
-        constants["feature_regression"] = Constant(smooth_l1_of_best_vector(vectors))
+        baselines["feature_regression"] = ConstantBaseline(smooth_l1_of_best_vector(vectors))
     if (vectors := boxes.all()) is not None:
         middle = vectors.median(dim=0).values
-        constants["places"] = Constant((vectors - middle).abs().sum(dim=1).mean().item())
-    return constants
+        baselines["places"] = ConstantBaseline((vectors - middle).abs().sum(dim=1).mean().item())
+    return baselines
 
 
 def smooth_l1_of_best_vector(vectors: Tensor) -> float:
@@ -113,7 +115,7 @@ def smooth_l1_of_best_vector(vectors: Tensor) -> float:
     The slope of the error is monotonic in the prediction, so bisection finds its zero.
     """
     low, high = vectors.amin(dim=0), vectors.amax(dim=0)  # (D,)
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         slope = (middle - vectors).clamp(-1, 1).sum(dim=0)
         low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
@@ -122,7 +124,7 @@ def smooth_l1_of_best_vector(vectors: Tensor) -> float:
 
 
 @dataclass
-class _AnswerPoints:
+class _AnswerScores:
     """The total score that each answer would have if it were always predicted."""
 
     points: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -139,7 +141,7 @@ class _AnswerPoints:
         return 100 * max(self.points.values(), default=0) / max(self.questions, 1)
 
 
-def _collect_classes(classes: Mapping[str, _Classes], batch: Mapping[str, Any]) -> None:
+def _collect_classes(classes: Mapping[str, _ClassCounter], batch: Mapping[str, Any]) -> None:
     for task, name in CLASS_TARGETS.items():
         if name in batch:
             ids = batch[name]

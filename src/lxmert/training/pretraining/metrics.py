@@ -5,64 +5,66 @@ from typing import Any
 
 from rich.markup import escape
 
-from lxmert.training.log_figures import epochs_of, validation_figures
-from lxmert.training.pretraining.amounts import TASKS
-from lxmert.training.pretraining.constants import Constant
+from lxmert.training.log_history import epochs_from_log, validation_metrics
+from lxmert.training.pretraining.constant_baseline import ConstantBaseline
+from lxmert.training.pretraining.target_counts import TASKS
 
-SCORE = "loss"
+SELECTION_METRIC = "loss"
 """The validation figure that selects the best weights: the weighted sum of all losses; lower is better."""
 
 _ACCURACY = "accuracy_"
 
 
-def figures_of(state: Any, facts: Mapping[str, Any], constants: Mapping[str, Constant]) -> dict[str, Any]:
+def collect_metrics(
+    state: Any, metadata: Mapping[str, Any], baselines: Mapping[str, ConstantBaseline]
+) -> dict[str, Any]:
     """The figures of a run from the trainer's log, which checkpoints include.
 
     Args:
         state: the Trainer's state.
-        facts: figures about data and model.
-        constants: by task, the figures of the best constant predictor on the validation examples.
+        metadata: figures about data and model.
+        baselines: by task, the figures of the best constant predictor on the validation examples.
 
     Returns:
         "data"; "constant_predictor"; "epochs", one entry for each validation; "validation", the figures of
         the kept weights: "loss", "tasks" with those of the constant predictor, "accuracies" by
         name of `evaluation.ACCURACIES`, and the same by "sources".
     """
-    epochs = epochs_of(state.log_history, SCORE)
+    epochs = epochs_from_log(state.log_history, SELECTION_METRIC)
     best = None
     if epochs:
-        at_best = [epoch for epoch in epochs if epoch["validation"][SCORE] == state.best_metric]
-        best = _with_constants((at_best or epochs)[0 if at_best else -1]["validation"], constants)
+        at_best = [epoch for epoch in epochs if epoch["validation"][SELECTION_METRIC] == state.best_metric]
+        best = _add_baselines((at_best or epochs)[0 if at_best else -1]["validation"], baselines)
     return {
-        "data": dict(facts),
+        "data": dict(metadata),
         "constant_predictor": {
             task: {"loss": constant.loss, "accuracy": constant.accuracy}
-            for task, constant in constants.items()
+            for task, constant in baselines.items()
         },
         "validation": best,
         "epochs": epochs,
     }
 
 
-def describe(metrics: Mapping[str, float], constants: Mapping[str, Constant]) -> str | None:
+def format_validation(metrics: Mapping[str, float], baselines: Mapping[str, ConstantBaseline]) -> str | None:
     """Format a validation for the display: by task, loss (the constant predictor's) and accuracy."""
-    values = validation_figures(metrics)
-    if SCORE not in values:
+    values = validation_metrics(metrics)
+    if SELECTION_METRIC not in values:
         return None
-    parts = [f"validation loss [bold]{values[SCORE]:.4f}[/bold]"]
+    parts = [f"validation loss [bold]{values[SELECTION_METRIC]:.4f}[/bold]"]
     for task in TASKS:
         if f"loss_{task}" not in values:
             continue
         part = f"{task} {values[f'loss_{task}']:.3f}"
-        if task in constants:
-            part += f" ({constants[task].loss:.3f})"
+        if task in baselines:
+            part += f" ({baselines[task].loss:.3f})"
         if f"accuracy_{task}" in values:
             part += f" {values[f'accuracy_{task}']:.1f} %"
         parts.append(part)
     return "  ".join([parts[0], *map(escape, parts[1:])])
 
 
-def _with_constants(values: Mapping[str, float], constants: Mapping[str, Constant]) -> dict[str, Any]:
+def _add_baselines(values: Mapping[str, float], baselines: Mapping[str, ConstantBaseline]) -> dict[str, Any]:
     """The figures, with each task's loss and accuracy next to those of the constant predictor."""
     tasks: dict[str, dict[str, float]] = {}
     for task in TASKS:
@@ -74,7 +76,7 @@ def _with_constants(values: Mapping[str, float], constants: Mapping[str, Constan
         }
         if f"accuracy_{task}" in values:
             tasks[task]["accuracy"] = values[f"accuracy_{task}"]
-        constant = constants.get(task)
+        constant = baselines.get(task)
         if constant is not None:
             tasks[task]["constant_loss"] = constant.loss
             if constant.accuracy is not None:
@@ -85,4 +87,4 @@ def _with_constants(values: Mapping[str, float], constants: Mapping[str, Constan
         if name.startswith(_ACCURACY):
             figure, _, source = name.removeprefix(_ACCURACY).partition("/")
             (sources.setdefault(source, {}) if source else accuracies)[figure] = value
-    return {"loss": values[SCORE], "tasks": tasks, "accuracies": accuracies, "sources": sources}
+    return {"loss": values[SELECTION_METRIC], "tasks": tasks, "accuracies": accuracies, "sources": sources}

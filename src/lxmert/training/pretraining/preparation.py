@@ -16,14 +16,18 @@ from lxmert.data.region_source import open_regions
 from lxmert.errors import DataError
 from lxmert.processing import LxmertProcessor
 from lxmert.training.arguments import choose_kernels
-from lxmert.training.pretraining.amounts import OBJECT_TASKS, TASKS
-from lxmert.training.pretraining.constants import Constant, constant_predictors
+from lxmert.training.initial_model import check_lengths
+from lxmert.training.pretraining.constant_baseline import ConstantBaseline, constant_baselines
+from lxmert.training.pretraining.initial_model import (
+    build_pretraining_model,
+    build_pretraining_tokenizer,
+    retained_answers,
+)
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from lxmert.training.pretraining.starting import kept_answers, model_of, tokenizer_of
+from lxmert.training.pretraining.target_counts import OBJECT_TASKS, TASKS
 from lxmert.training.pretraining.validation import ValidationData
 from lxmert.training.resuming import fingerprint
-from lxmert.training.starting import check_lengths
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
 
@@ -40,8 +44,8 @@ class PreparedPretraining:
         validation: the sentences that the model is scored on.
         weights: by task, the recipe's.
         factors: by task, the model's own factor of the loss.
-        constants: by task, the figures of the best constant predictor on the validation sentences.
-        facts: figures about data and model for metrics.json.
+        baselines: by task, the figures of the best constant predictor on the validation sentences.
+        metadata: figures about data and model for metrics.json.
         fingerprints: fingerprints of the parts of the data, by name.
     """
 
@@ -52,8 +56,8 @@ class PreparedPretraining:
     validation: ValidationData
     weights: Mapping[str, float]
     factors: Mapping[str, float]
-    constants: Mapping[str, Constant]
-    facts: dict[str, Any]
+    baselines: Mapping[str, ConstantBaseline]
+    metadata: dict[str, Any]
     fingerprints: Mapping[str, str]
 
 
@@ -65,17 +69,19 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
     Raises:
         LxmertError: data or model are missing, malformed or do not fit together.
     """
-    tokenizer = tokenizer_of(recipe.model, lower_case=recipe.text.lower_case)
+    tokenizer = build_pretraining_tokenizer(recipe.model, lower_case=recipe.text.lower_case)
     specification = recipe.data.extractor
     extractor = None if specification is None else build_extractor(specification)
-    corpora = _corpora(recipe, extractor, progress)
-    answers = _answers(recipe, corpora.train, progress)
+    corpora = _read_corpora(recipe, extractor, progress)
+    answers = _build_answers(recipe, corpora.train, progress)
     if answers is not None:
         corpora = corpora.with_answers(answers, progress)
-    train, validation = _datasets(recipe, corpora, tokenizer, answers, progress)
+    train, validation = _build_datasets(recipe, corpora, tokenizer, answers, progress)
     weights = recipe.tasks.weights
-    model, origin = model_of(recipe.model, tokenizer, answers, weights, _sizes(train, validation))
-    named = kept_answers(recipe.model, model, origin) if answers is None else answers
+    model, origin = build_pretraining_model(
+        recipe.model, tokenizer, answers, weights, _config_sizes(train, validation)
+    )
+    named = retained_answers(recipe.model, model, origin) if answers is None else answers
     check_lengths(recipe.text, model.config)
     choose_kernels(model, recipe.optimisation)
     data = ValidationData(
@@ -84,7 +90,7 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         recipe.evaluation.batch_size,
         recipe.optimisation.loader_processes,
     )
-    constants = _constants(data, weights)
+    baselines = _compute_baselines(data, weights)
     return PreparedPretraining(
         model=model,
         processor=LxmertProcessor(
@@ -100,18 +106,18 @@ def prepare_pretraining(recipe: PretrainRecipe, progress: StartProgress = no_pro
         factors={
             task: model.config.visual_loss_normalizer if task in OBJECT_TASKS else 1.0 for task in TASKS
         },
-        constants=constants,
-        facts=_facts(corpora, train, validation, answers, model) | origin,
+        baselines=baselines,
+        metadata=_collect_metadata(corpora, train, validation, answers, model) | origin,
         fingerprints={
             "answers": fingerprint(answers or ()),
-            "training sentences": _fingerprint_of(corpora.train, progress),
-            "validation sentences": _fingerprint_of(corpora.validation, progress),
+            "training sentences": _fingerprint_corpus(corpora.train, progress),
+            "validation sentences": _fingerprint_corpus(corpora.validation, progress),
             "extractor of the features": train.regions.extractor,
         },
     )
 
 
-def _fingerprint_of(corpus: Corpus, progress: StartProgress) -> str:
+def _fingerprint_corpus(corpus: Corpus, progress: StartProgress) -> str:
     texts = iterate_with_progress(corpus.texts, "Computing fingerprints", progress)
     # With nine million sentences, a tuple for each would cost too much.
     return fingerprint(f"{text.image}\0{text.sentence}\0{text.answers}" for text in texts)
@@ -134,15 +140,15 @@ def _settings(recipe: PretrainRecipe, *, for_validation: bool) -> PretrainingSet
     )
 
 
-def _sizes(*data: PretrainingDataset) -> dict[str, int]:
+def _config_sizes(*data: PretrainingDataset) -> dict[str, int]:
     """The values of LxmertConfig that follow from the features."""
     sizes = {"visual_feat_dim": data[0].regions.feature_dim}
     # A store without names has only the classes in its images, which may lack some.
     labels = [part.regions.object_labels for part in data]
-    known = [each for each in labels if each is not None]
+    known = [part_labels for part_labels in labels if part_labels is not None]
     if known:
-        sizes["num_object_labels"] = max(each.object_count for each in known)
-        sizes["num_attr_labels"] = max(each.attribute_count for each in known)
+        sizes["num_object_labels"] = max(part_labels.object_count for part_labels in known)
+        sizes["num_attr_labels"] = max(part_labels.attribute_count for part_labels in known)
     return sizes
 
 
@@ -163,7 +169,9 @@ class _Corpora:
         )
 
 
-def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress: StartProgress) -> _Corpora:
+def _read_corpora(
+    recipe: PretrainRecipe, extractor: RegionExtractor | None, progress: StartProgress
+) -> _Corpora:
     data = recipe.data
     store = open_stores(data.features)
     if extractor is not None and store.extractor != extractor.identity:
@@ -178,7 +186,9 @@ def _corpora(recipe: PretrainRecipe, extractor: RegionExtractor | None, progress
     return _Corpora(train, validation, store)
 
 
-def _answers(recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress) -> AnswerVocabulary | None:
+def _build_answers(
+    recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress
+) -> AnswerVocabulary | None:
     """The closed list of answers; None without question answering."""
     if recipe.tasks.qa == 0:
         return None
@@ -191,7 +201,7 @@ def _answers(recipe: PretrainRecipe, corpus: Corpus, progress: StartProgress) ->
     )
 
 
-def _datasets(
+def _build_datasets(
     recipe: PretrainRecipe,
     corpora: _Corpora,
     tokenizer: Any,
@@ -224,22 +234,22 @@ def _datasets(
     return train, validation
 
 
-def _constants(data: ValidationData, weights: Mapping[str, float]) -> dict[str, Constant]:
+def _compute_baselines(data: ValidationData, weights: Mapping[str, float]) -> dict[str, ConstantBaseline]:
     """The figures of constant predictors in the tasks that are learned.
 
     Raises:
         DataError: none of them has anything to score, so that all weights would be equally good.
     """
-    constants = {task: best for task, best in constant_predictors(data).items() if weights[task] > 0}
-    if not constants:
+    baselines = {task: best for task, best in constant_baselines(data).items() if weights[task] > 0}
+    if not baselines:
         raise DataError(
             f"the {len(data):,} validation sentences have no target for the tasks that are learned, so no "
             "model can be evaluated on them; add other sentences to data.validation"
         )
-    return constants
+    return baselines
 
 
-def _facts(
+def _collect_metadata(
     corpora: _Corpora,
     train: PretrainingDataset,
     validation: PretrainingDataset,

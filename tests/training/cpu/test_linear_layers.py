@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from lxmert.cpu import onednn_linear
-from lxmert.training.cpu import products
-from lxmert.training.cpu.products import linear, product
+from lxmert.training.cpu import linear_layers
+from lxmert.training.cpu.linear_layers import linear, matmul
 
 
 def layers() -> list[nn.Linear]:
@@ -20,9 +20,9 @@ def test_joined_layers_give_what_each_gives_and_the_same_gradients(after_gelu: b
     values = torch.randn(4, 5, dtype=torch.float64, generator=generator)
     factors = torch.randn(4, 10, dtype=torch.float64, generator=generator)
 
-    def run(joined: bool) -> list[Tensor]:
+    def run(concatenated: bool) -> list[Tensor]:
         inputs, both = values.clone().requires_grad_(), layers()
-        if joined:
+        if concatenated:
             made = linear(inputs, *both, after_gelu=after_gelu)
         else:
             seen = nn.functional.gelu(inputs) if after_gelu else inputs
@@ -31,7 +31,7 @@ def test_joined_layers_give_what_each_gives_and_the_same_gradients(after_gelu: b
         parameters = [parameter for layer in both for parameter in layer.parameters()]
         return [made, *(one.grad for one in (inputs, *parameters) if one.grad is not None)]
 
-    ours, theirs = run(joined=True), run(joined=False)
+    ours, theirs = run(concatenated=True), run(concatenated=False)
     assert len(ours) == len(theirs) == 6
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other)
@@ -63,9 +63,9 @@ def test_gradients_by_onednn_are_those_by_mkl(monkeypatch: pytest.MonkeyPatch) -
     layer = nn.Linear(5, 7)
     nn.init.constant_(layer.weight, 2)
     calls = []
-    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(linear_layers, "prefers_onednn", lambda: True)
     monkeypatch.setattr(
-        products, "onednn_linear", lambda *given: calls.append(given) or onednn_linear(*given)
+        linear_layers, "onednn_linear", lambda *given: calls.append(given) or onednn_linear(*given)
     )
     (linear(values, layer) * factors).sum().backward()
     assert len(calls) == 3, "forward, and the gradients of values and weights"
@@ -77,15 +77,15 @@ def test_gradients_by_onednn_are_those_by_mkl(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "has_amx", lambda: True)
-    monkeypatch.setattr(products, "_SLOW_ROWS", range(7, 8))
-    monkeypatch.setattr(products, "_PIECE_ROWS", 3)
+    monkeypatch.setattr(linear_layers, "has_amx", lambda: True)
+    monkeypatch.setattr(linear_layers, "_SLOW_ROWS", range(7, 8))
+    monkeypatch.setattr(linear_layers, "_PIECE_ROWS", 3)
     generator = torch.Generator().manual_seed(4)
     # Small integers: exact in bfloat16, and so are their sums.
     left = torch.randint(-3, 4, (7, 5), generator=generator)
     right = torch.randint(-3, 4, (5, 6), generator=generator)
     bias = torch.arange(6)
-    made = product(left.bfloat16(), right.bfloat16(), bias.bfloat16() if with_bias else None)
+    made = matmul(left.bfloat16(), right.bfloat16(), bias.bfloat16() if with_bias else None)
     assert torch.equal(made, (left @ right + (bias if with_bias else 0)).bfloat16())
 
 
@@ -102,14 +102,14 @@ def test_products_of_onednn_are_those_of_mkl_whatever_the_strides(monkeypatch: p
         calls.append(values)
         return onednn_linear(*values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(products, "onednn_linear", noted)
-    monkeypatch.setattr(products, "prefers_onednn", lambda: True)
+    monkeypatch.setattr(linear_layers, "onednn_linear", noted)
+    monkeypatch.setattr(linear_layers, "prefers_onednn", lambda: True)
     for one in (left, left.t().contiguous().t()):
         for other in (right, right.t().contiguous().t()):
-            made = product(one.float(), other.float(), bias.float())
+            made = matmul(one.float(), other.float(), bias.float())
             assert torch.equal(made, expected.float())
-            assert torch.equal(product(one.float(), other.float()), (expected - bias).float())
+            assert torch.equal(matmul(one.float(), other.float()), (expected - bias).float())
     assert len(calls) == 8
     # float64 has no product there.
-    assert torch.equal(product(left.double(), right.double()), (expected - bias).double())
+    assert torch.equal(matmul(left.double(), right.double()), (expected - bias).double())
     assert len(calls) == 8

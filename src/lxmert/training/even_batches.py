@@ -37,25 +37,25 @@ class FilledSampler(Sampler[int]):
     """The order of a `ShuffledSampler` and then fillers, which have the indices that follow the examples'.
 
     Args:
-        order: the order of indices.
+        sampler: the order of indices.
         multiple: the number of indices becomes a multiple of this; 1 needs no fillers.
     """
 
-    def __init__(self, order: ShuffledSampler, multiple: int) -> None:
-        self._order = order
-        self._fillers = -len(order) % multiple
+    def __init__(self, sampler: ShuffledSampler, multiple: int) -> None:
+        self._sampler = sampler
+        self._fillers = -len(sampler) % multiple
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration shows."""
-        self._order.set_epoch(epoch)
+        self._sampler.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self._order) + self._fillers
+        return len(self._sampler) + self._fillers
 
     def __iter__(self) -> Iterator[int]:
-        indices = list(self._order)
+        indices = list(self._sampler)
         # Fillers repeat the last example, because it is about as long as the others of its batch.
-        return iter(indices + [len(indices) + last for last in indices[-1:] * self._fillers])
+        return iter(indices + [len(indices) + filler for filler in indices[-1:] * self._fillers])
 
 
 class FilledDataset(Dataset[FilledItem]):
@@ -72,8 +72,8 @@ class FilledDataset(Dataset[FilledItem]):
         return len(self._examples)
 
     def __getitem__(self, index: int) -> FilledItem:
-        repeats, row = divmod(index, len(self))
-        return FilledItem(self._examples[row], is_filler=repeats > 0)
+        repeats, example_index = divmod(index, len(self))
+        return FilledItem(self._examples[example_index], is_filler=repeats > 0)
 
 
 @dataclass(frozen=True)

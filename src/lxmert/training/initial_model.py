@@ -19,14 +19,14 @@ from lxmert.data.task_split import SplitReader
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
 from lxmert.inference.models import locate_model
 from lxmert.tokenization import LxmertTokenizerFast
-from lxmert.training.answer_head import known_answers, set_answers
+from lxmert.training.answer_head import load_model_answers, set_answers
 from lxmert.training.recipe import FinetuneRecipe, ModelSection, TextSection
 from lxmert.training.recipe_data import SCENES, AnswersSection
 from lxmert.training.tasks import Task
 from lxmert.weights.report import load_with_report
 
 
-def start_folder(name: str) -> str:
+def locate_pretrained(name: str) -> str:
     """Locate the model that a run starts from; returns a folder's path or a hub name for `from_pretrained`.
 
     A missing folder is refused at once; looked up as a hub model, it would fail only after minutes.
@@ -60,7 +60,7 @@ def check_lengths(text: TextSection, config: LxmertConfig) -> None:
         )
 
 
-def answers_for(
+def build_answer_vocabulary(
     recipe: FinetuneRecipe, reader: SplitReader, examples: Iterable[TaskExample]
 ) -> AnswerVocabulary:
     """The classes that the model chooses from."""
@@ -70,7 +70,7 @@ def answers_for(
     return section.vocabulary(lambda min_count: reader.vocabulary(examples, min_count))
 
 
-def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
+def build_tokenizer(model: ModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
     """The tokenizer of the pretrained model, or of the recipe's vocabulary.
 
     Args:
@@ -81,7 +81,7 @@ def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokeniz
         ConfigurationError: The model's tokenizer differs from `lower_case`.
     """
     if model.from_pretrained is not None:
-        tokenizer = LxmertTokenizerFast.from_pretrained(start_folder(model.from_pretrained))
+        tokenizer = LxmertTokenizerFast.from_pretrained(locate_pretrained(model.from_pretrained))
         if tokenizer.do_lower_case != lower_case:
             actual, expected = (str(value).lower() for value in (tokenizer.do_lower_case, lower_case))
             raise ConfigurationError(
@@ -97,7 +97,7 @@ def tokenizer_for(model: ModelSection, *, lower_case: bool) -> PreTrainedTokeniz
     return LxmertTokenizerFast(vocab_file=model.vocabulary, do_lower_case=lower_case)
 
 
-def model_for(
+def build_model(
     task: Task,
     section: ModelSection,
     tokenizer: PreTrainedTokenizerBase,
@@ -119,7 +119,7 @@ def model_for(
         ConfigurationError: The checkpoint expects another number of features.
     """
     if section.from_pretrained is not None:
-        return _pretrained(task, section.from_pretrained, answers, feature_dim)
+        return _load_pretrained(task, section.from_pretrained, answers, feature_dim)
     config = LxmertConfig(
         **{"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         | section.config
@@ -128,25 +128,27 @@ def model_for(
     return task.model_class(config), {}
 
 
-def _pretrained(
+def _load_pretrained(
     task: Task, name: str, answers: AnswerVocabulary, feature_dim: int
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    folder = start_folder(name)
+    folder = locate_pretrained(name)
     model, report = load_with_report(task.model_class, folder, dtype=torch.float32)
     # A pre-trained model may lack the head of a task, which fine-tuning trains.
     initialised = (*report.missing, *report.reshaped)
-    if any(not part.startswith(task.head) for part in initialised):
+    if any(not part.startswith(task.head_prefix) for part in initialised):
         raise IncompleteWeightsError(
-            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only {task.head}* "
-            "may be missing; use a complete checkpoint"
+            f"{report.summary()}. Fine-tuning would start from a partly random encoder: only "
+            f"{task.head_prefix}* may be missing; use a complete checkpoint"
         )
     if feature_dim != model.config.visual_feat_dim:
         raise ConfigurationError(
             f"{name} takes {model.config.visual_feat_dim} features per object, but the data have "
             f"{feature_dim}; use the extractor that it was trained with"
         )
-    facts: dict[str, Any] = {"started_from": name}
+    metadata: dict[str, Any] = {"started_from": name}
     if hasattr(model, "answer_head"):
-        old = None if initialised else known_answers(folder)
-        facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
-    return model, facts
+        old = None if initialised else load_model_answers(folder)
+        metadata["answers_carried_over"] = (
+            len(answers) if old == answers else set_answers(model, old, answers)
+        )
+    return model, metadata

@@ -1,7 +1,7 @@
 """The tasks of pre-training, and the numbers of their targets in a batch.
 
 The model's losses are means over a batch; these counts turn them into means over several batches, of an
-update (`optimising.GlobalBatchTrainer`), between two logs, of a validation.
+update (`base_trainer.GlobalBatchTrainer`), between two logs, of a validation.
 
 Shapes: B batch, W words, O objects, T tasks.
 """
@@ -39,7 +39,7 @@ TASKS: Mapping[str, str] = {
 TASK_INDEX = {task: index for index, task in enumerate(TASKS)}
 
 
-class Amounts(NamedTuple):
+class TargetCounts(NamedTuple):
     """Amounts of each task's targets in a batch, in the order of TASKS; 0 without targets.
 
     Attributes:
@@ -51,7 +51,7 @@ class Amounts(NamedTuple):
     weights: Tensor
 
 
-def amounts_of(batch: Mapping[str, Any]) -> Amounts:
+def count_targets(batch: Mapping[str, Any]) -> TargetCounts:
     """Count the targets in a batch of model inputs."""
     boxes = batch["visual_pos"]
     mask = batch.get("visual_attention_mask")
@@ -69,4 +69,4 @@ def amounts_of(batch: Mapping[str, Any]) -> Amounts:
             terms[TASK_INDEX[task]] = real.sum()
             weights[TASK_INDEX[task]] = (weight * counts).sum()
     terms[TASK_INDEX["places"]] = weights[TASK_INDEX["places"]] = real.sum()
-    return Amounts(terms, weights)
+    return TargetCounts(terms, weights)

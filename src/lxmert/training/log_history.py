@@ -16,14 +16,14 @@ FAMILY_PREFIX = "accuracy/"
 _TRAINING = ("loss", "accuracy")
 
 
-def validation_figures(entry: Mapping[str, float]) -> dict[str, float]:
+def validation_metrics(entry: Mapping[str, float]) -> dict[str, float]:
     """The validation figures in an entry of the log; empty if there are none."""
     return {
         name.removeprefix(LOG_PREFIX): value for name, value in entry.items() if name.startswith(LOG_PREFIX)
     }
 
 
-def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, Any]]:
+def epochs_from_log(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, Any]]:
     """For each validation with this score: "epoch", "step", "validation", "train".
 
     "train" has the means of the training figures since the previous validation, each over the steps for which
@@ -41,7 +41,7 @@ def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, 
                 if name.startswith(_TRAINING):
                     sums[name] = sums.get(name, 0.0) + covered * value
                     steps[name] = steps.get(name, 0.0) + covered
-        validation = validation_figures(entry)
+        validation = validation_metrics(entry)
         if score in validation:
             train = {name: total / steps[name] for name, total in sums.items()}
             epochs.append(
@@ -51,10 +51,10 @@ def epochs_of(log: Iterable[Mapping[str, float]], score: str) -> list[dict[str, 
     return epochs
 
 
-def accuracy_per_family(figures: Mapping[str, float]) -> dict[str, float]:
+def accuracy_per_family(metrics: Mapping[str, float]) -> dict[str, float]:
     """The accuracies of question families among the figures of a validation."""
     return {
         name.removeprefix(FAMILY_PREFIX): value
-        for name, value in figures.items()
+        for name, value in metrics.items()
         if name.startswith(FAMILY_PREFIX)
     }

@@ -9,7 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxmert.training.pretraining.constants import _Classes, constant_predictors, smooth_l1_of_best_vector
+from lxmert.training.pretraining.constant_baseline import (
+    _ClassCounter,
+    constant_baselines,
+    smooth_l1_of_best_vector,
+)
 
 
 class _Dataset:
@@ -63,7 +67,7 @@ def entropy(*shares: float) -> float:
 
 
 def test_one_class_alone_has_the_loss_nought_without_a_sign() -> None:
-    classes = _Classes()
+    classes = _ClassCounter()
     classes.add(torch.tensor([3, 3]))
     best = classes.best()
     assert best is not None
@@ -71,7 +75,7 @@ def test_one_class_alone_has_the_loss_nought_without_a_sign() -> None:
 
 
 def test_constants_by_hand() -> None:
-    found = constant_predictors(_Data())  # type: ignore[arg-type]
+    found = constant_baselines(_Data())  # type: ignore[arg-type]
     assert found["masked_words"].loss == pytest.approx(entropy(0.75, 0.25))
     assert found["masked_words"].accuracy == 75.0
     assert found["matched"].loss == pytest.approx(entropy(0.75, 0.25))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lxmert.training.filling import FilledCollator, FilledDataset, FilledItem, FilledSampler
+from lxmert.training.even_batches import FilledCollator, FilledDataset, FilledItem, FilledSampler
 from lxmert.training.sampling import ShuffledSampler
 
 

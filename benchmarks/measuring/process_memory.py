@@ -12,7 +12,7 @@ def peak_bytes() -> int:
     return _status("VmHWM")
 
 
-def now_bytes() -> int:
+def current_bytes() -> int:
     """Return the current resident memory of this process, including shared pages (VmRSS)."""
     return _status("VmRSS")
 

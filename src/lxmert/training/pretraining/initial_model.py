@@ -9,11 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from lxmert.configuration import LxmertConfig
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.errors import ConfigurationError, IncompleteWeightsError
-from lxmert.training.answer_head import known_answers, set_answers
-from lxmert.training.pretraining.amounts import OBJECT_TASKS
+from lxmert.training.answer_head import load_model_answers, set_answers
+from lxmert.training.initial_model import build_tokenizer, locate_pretrained
 from lxmert.training.pretraining.model import LxmertInPreTraining
 from lxmert.training.pretraining.recipe import PretrainModelSection
-from lxmert.training.starting import start_folder, tokenizer_for
+from lxmert.training.pretraining.target_counts import OBJECT_TASKS
 from lxmert.weights.bert import bert_folder, load_bert
 from lxmert.weights.report import load_with_report
 
@@ -21,15 +21,17 @@ from lxmert.weights.report import load_with_report
 _HEADS = ("cls.", "obj_predict_head.", "answer_head.", "place_predict_head.")
 
 
-def tokenizer_of(section: PretrainModelSection, *, lower_case: bool) -> PreTrainedTokenizerBase:
+def build_pretraining_tokenizer(
+    section: PretrainModelSection, *, lower_case: bool
+) -> PreTrainedTokenizerBase:
     """The tokenizer of the recipe's vocabulary, or else of the pretrained model or BERT."""
     if section.vocabulary is None and section.bert is not None:
         vocabulary = bert_folder(section.bert) / "vocab.txt"
         section = section.model_copy(update={"vocabulary": str(vocabulary)})
-    return tokenizer_for(section, lower_case=lower_case)
+    return build_tokenizer(section, lower_case=lower_case)
 
 
-def model_of(
+def build_pretraining_model(
     section: PretrainModelSection,
     tokenizer: PreTrainedTokenizerBase,
     answers: AnswerVocabulary | None,
@@ -50,9 +52,9 @@ def model_of(
         IncompleteWeightsError: the checkpoint lacks more than heads.
         ConfigurationError: the checkpoint expects other features, or scores other answers.
     """
-    flags = _flags(weights)
+    flags = _task_flags(weights)
     if section.from_pretrained is not None:
-        return _pretrained(section.from_pretrained, answers, weights, flags | dict(sizes))
+        return _load_pretrained(section.from_pretrained, answers, weights, flags | dict(sizes))
     derived = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     if answers is not None:
         derived["num_qa_labels"] = len(answers)
@@ -64,22 +66,22 @@ def model_of(
     return model, {"started_from_bert": section.bert, "tensors_from_bert": len(report.matched)}
 
 
-def kept_answers(
+def retained_answers(
     section: PretrainModelSection, model: LxmertInPreTraining, origin: Mapping[str, Any]
 ) -> AnswerVocabulary | None:
     """The answers of a pretrained head that a run without question answering keeps; None if unknown.
 
     Args:
         section: the recipe's model.
-        model: from `model_of`, as are the facts.
+        model: from `build_pretraining_model`, as are the facts.
         origin: facts about the origin of its weights.
     """
     if section.from_pretrained is None or not model.config.task_qa or "answer_head" in origin["begun_anew"]:
         return None
-    return known_answers(start_folder(section.from_pretrained))
+    return load_model_answers(locate_pretrained(section.from_pretrained))
 
 
-def _flags(weights: Mapping[str, float]) -> dict[str, bool]:
+def _task_flags(weights: Mapping[str, float]) -> dict[str, bool]:
     """The heads and losses that these tasks need."""
     return {
         "task_mask_lm": weights["masked_words"] > 0,
@@ -92,13 +94,13 @@ def _flags(weights: Mapping[str, float]) -> dict[str, bool]:
     }
 
 
-def _pretrained(
+def _load_pretrained(
     name: str,
     answers: AnswerVocabulary | None,
     weights: Mapping[str, float],
     required: Mapping[str, Any],
 ) -> tuple[LxmertInPreTraining, dict[str, Any]]:
-    folder = start_folder(name)
+    folder = locate_pretrained(name)
     config = LxmertConfig.from_pretrained(folder)
     if config.visual_feat_dim != required["visual_feat_dim"]:
         raise ConfigurationError(
@@ -116,11 +118,13 @@ def _pretrained(
             f"{report.summary()}. Training would start from a partly random encoder: only heads may be "
             "missing; use a complete checkpoint"
         )
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "started_from": name,
         "begun_anew": sorted({part.split(".")[0] for part in initialised}),
     }
     if answers is not None:
-        old = None if "answer_head" in facts["begun_anew"] else known_answers(folder)
-        facts["answers_carried_over"] = len(answers) if old == answers else set_answers(model, old, answers)
-    return model, facts
+        old = None if "answer_head" in metadata["begun_anew"] else load_model_answers(folder)
+        metadata["answers_carried_over"] = (
+            len(answers) if old == answers else set_answers(model, old, answers)
+        )
+    return model, metadata

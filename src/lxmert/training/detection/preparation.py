@@ -19,7 +19,7 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
 from lxmert.training.detection.dataset import DetectionDataset
-from lxmert.training.detection.initialisation import make_detector
+from lxmert.training.detection.initialisation import build_detector
 from lxmert.training.detection.model import DetectorInTraining
 from lxmert.training.detection.recipe import DetectionDataSection, DetectorRecipe
 from lxmert.training.resuming import fingerprint
@@ -34,7 +34,7 @@ class PreparedDetection:
         train: varied from epoch to epoch.
         validation: the images scored after each epoch.
         vocabulary: names of classes and attributes.
-        facts: figures about data and model, for metrics.json.
+        metadata: figures about data and model, for metrics.json.
         fingerprints: fingerprints of the parts of the data, by name.
     """
 
@@ -42,7 +42,7 @@ class PreparedDetection:
     train: DetectionDataset
     validation: list[AnnotatedImage]
     vocabulary: BoxVocabulary
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     fingerprints: dict[str, str]
 
 
@@ -54,14 +54,16 @@ def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progr
     """
     data = recipe.data
     named = read_split(data, data.train_split, progress)[: data.train_images]
-    vocabulary = _vocabulary(data, named)
-    train = _checked(encode_names(named, vocabulary, images_folder(data, data.train_split)), data.train_split)
+    vocabulary = _build_vocabulary(data, named)
+    train = _require_boxes(
+        encode_names(named, vocabulary, images_folder(data, data.train_split)), data.train_split
+    )
     validation = load_split(data, data.validation_split, vocabulary, data.validation_images, progress)
     if data.test_split is not None:
         # Read now, so that a mistake in it shows before hours of training.
         load_split(data, data.test_split, vocabulary, progress=progress)
-    model = make_detector(recipe, vocabulary)
-    facts = {
+    model = build_detector(recipe, vocabulary)
+    metadata = {
         "train_images": len(train),
         "train_boxes": sum(map(len, train)),
         "validation_images": len(validation),
@@ -79,13 +81,13 @@ def prepare_detection(recipe: DetectorRecipe, progress: StartProgress = no_progr
     fingerprints = {
         "classes": fingerprint(vocabulary.objects.names),
         "attributes": fingerprint(vocabulary.attributes.names),
-        "training images": _fingerprint_of(train),
-        "validation images": _fingerprint_of(validation),
+        "training images": _fingerprint_images(train),
+        "validation images": _fingerprint_images(validation),
     }
-    return PreparedDetection(model, dataset, validation, vocabulary, facts, fingerprints)
+    return PreparedDetection(model, dataset, validation, vocabulary, metadata, fingerprints)
 
 
-def _fingerprint_of(images: Sequence[AnnotatedImage]) -> str:
+def _fingerprint_images(images: Sequence[AnnotatedImage]) -> str:
     def line(image: AnnotatedImage) -> str:
         # Bytes, because decimals of millions of boxes would take long.
         boxes, ids = (tensor.numpy().tobytes() for tensor in (image.boxes_xyxy_px, image.object_ids))
@@ -98,16 +100,16 @@ def load_split(
     data: DetectionDataSection,
     split: str,
     vocabulary: BoxVocabulary,
-    first: int | None = None,
+    limit: int | None = None,
     progress: StartProgress = no_progress,
 ) -> list[AnnotatedImage]:
-    """Read the images of a split, or the first `first` of them, with the ids of a vocabulary.
+    """Read the images of a split, or the first `limit` of them, with the ids of a vocabulary.
 
     Raises:
         DataError: files are missing or malformed, or there is no box of the vocabulary's classes.
     """
-    named = read_split(data, split, progress)[:first]
-    return _checked(encode_names(named, vocabulary, images_folder(data, split)), split)
+    named = read_split(data, split, progress)[:limit]
+    return _require_boxes(encode_names(named, vocabulary, images_folder(data, split)), split)
 
 
 def read_split(
@@ -150,17 +152,17 @@ def images_folder(data: DetectionDataSection, split: str) -> Path:
     return data.directory / files.images.format(split=split)
 
 
-def _checked(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
+def _require_boxes(images: list[AnnotatedImage], split: str) -> list[AnnotatedImage]:
     """Return the images after checking that there are boxes and that all image files exist."""
     if not any(map(len, images)):
         raise DataError(
             f"the split {split} has no box of the selected classes; number of images: {len(images)}"
         )
-    _refuse_missing_files(images, split)
+    _require_files(images, split)
     return images
 
 
-def _refuse_missing_files(images: Sequence[AnnotatedImage], split: str) -> None:
+def _require_files(images: Sequence[AnnotatedImage], split: str) -> None:
     missing = [image.path for image in images if not image.path.is_file()]
     if missing:
         raise DataError(
@@ -169,7 +171,7 @@ def _refuse_missing_files(images: Sequence[AnnotatedImage], split: str) -> None:
         )
 
 
-def _vocabulary(data: DetectionDataSection, train: list[NamedBoxes]) -> BoxVocabulary:
+def _build_vocabulary(data: DetectionDataSection, train: list[NamedBoxes]) -> BoxVocabulary:
     collected = collect_vocabulary(train, data.min_count)
     objects, attributes = data.object_vocabulary, data.attribute_vocabulary
     return BoxVocabulary(

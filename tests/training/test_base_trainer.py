@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from lxmert.training.base_trainer import BaseTrainer, GlobalBatchTrainer
 from lxmert.training.bert_adam import BertAdam
-from lxmert.training.optimising import GlobalBatchTrainer, OptimisingTrainer
 from lxmert.training.recipe_sections import LoopSection
 
 VALUES: dict[str, Any] = {
@@ -34,7 +34,7 @@ class _Model(nn.Module):
         self.LayerNorm = nn.LayerNorm(2)
 
 
-def trainer(optimizer: str, folder: Path) -> OptimisingTrainer:
+def trainer(optimizer: str, folder: Path) -> BaseTrainer:
     section = LoopSection.model_validate(VALUES | {"optimizer": optimizer})
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -48,7 +48,7 @@ def trainer(optimizer: str, folder: Path) -> OptimisingTrainer:
         lr_scheduler_type="linear",
         warmup_steps=section.warmup,
     )
-    made = OptimisingTrainer(section, model=_Model(), args=arguments)
+    made = BaseTrainer(section, model=_Model(), args=arguments)
     made.create_optimizer()
     return made
 
@@ -97,7 +97,7 @@ def test_the_losses_of_an_update_are_shared_by_what_there_is_to_learn() -> None:
     trainer.accelerator = SimpleNamespace(num_processes=2)
     trainer.current_gradient_accumulation_steps = 3
     # One labelled word in the whole update is this batch's; of places there are none.
-    found = trainer.shares(torch.tensor([1, 4, 0]), torch.tensor([1.0, 32.0, 0.0]))
+    found = trainer.loss_weights(torch.tensor([1, 4, 0]), torch.tensor([1.0, 32.0, 0.0]))
     assert {name: share.item() for name, share in found.items()} == {
         "words": 6.0,
         "pairs": 0.75,

@@ -6,7 +6,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 
-class StopEarly(TrainerCallback):
+class EarlyStopping(TrainerCallback):
     """Ends a run after a number of evaluations in a row without a new best one.
 
     They are counted in the Trainer's log, which checkpoints include, so that a resumed run stops where an
@@ -25,10 +25,10 @@ class StopEarly(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Request the stop when it is due."""
-        if self.is_enough(state.log_history):
+        if self.should_stop(state.log_history):
             control.should_training_stop = True
 
-    def is_enough(self, log: Sequence[Mapping[str, Any]]) -> bool:
+    def should_stop(self, log: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a run with this log has stopped."""
         scores = [self._sign * entry[self._score] for entry in log if self._score in entry]
         return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= self._patience

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lxmert.training.log_figures import epochs_of
+from lxmert.training.log_history import epochs_from_log
 
 
 def test_training_figures_are_means_since_the_validation_before() -> None:
@@ -19,7 +19,7 @@ def test_training_figures_are_means_since_the_validation_before() -> None:
         {"step": 20, "epoch": 2.0, "train_loss": 4.0},
         {"step": 30, "epoch": 3.0, "eval_loss": 4.0},
     ]
-    first, second, third = epochs_of(log, "loss")
+    first, second, third = epochs_from_log(log, "loss")
     assert (first["step"], second["step"], third["step"]) == (10, 20, 30)
     assert first["train"] == pytest.approx({"loss": (4 * 3 + 6 * 1) / 10, "loss_words": (4 * 2 + 6 * 4) / 10})
     assert second["train"] == pytest.approx({"loss": (4 * 8 + 6 * 3) / 10, "loss_qa": (0.5 + 5 * 1.1) / 6})

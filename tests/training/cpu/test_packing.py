@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from lxmert.training.cpu.rows import Rows
+from lxmert.training.cpu.packing import PackedRows
 
 
 def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
     mask = torch.tensor([[0.0, 0.0, -9.0], [0.0, -9.0, 0.0], [0.0, 0.0, 0.0]])[:, None, None, :]
-    rows = Rows(mask, 3, 3, multiple=4)
+    rows = PackedRows(mask, 3, 3, multiple=4)
     states = torch.arange(18.0).reshape(3, 3, 2).requires_grad_()
-    packed = rows.packed(states)
+    packed = rows.pack(states)
     assert packed[:, 0].tolist() == [0.0, 2.0, 6.0, 10.0, 12.0, 14.0, 16.0, 0.0]
     packed.retain_grad()
-    padded = rows.padded(packed * 3)
+    padded = rows.pad(packed * 3)
     assert padded[1, :, 1].tolist() == [21.0, 21.0, 33.0]
     (padded * torch.arange(1.0, 10.0).reshape(3, 3, 1)).sum().backward()
     assert packed.grad is not None
@@ -28,12 +28,12 @@ def test_where_a_mask_hides_nothing_states_are_copied_only_to_fill_up_rows(
     multiple: int, copies: bool
 ) -> None:
     states = torch.arange(12.0).reshape(3, 2, 2)
-    rows = Rows(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
-    packed = rows.packed(states)
-    padded = rows.padded(packed)
+    rows = PackedRows(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
+    packed = rows.pack(states)
+    padded = rows.pad(packed)
     assert packed[:6].tolist() == states.flatten(0, 1).tolist()
     assert padded.tolist() == states.tolist()
     assert rows.first(packed).tolist() == states[:, 0].tolist()
-    assert (rows.have_first, rows.have_any) == (True, True)
+    assert (rows.has_first_of_each, rows.has_any_of_each) == (True, True)
     addresses = {states.data_ptr(), packed.data_ptr(), padded.data_ptr()}
     assert len(addresses) == (3 if copies else 1)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lxmert.training.pretraining.constants import Constant
-from lxmert.training.pretraining.figures import describe, figures_of
+from lxmert.training.pretraining.constant_baseline import ConstantBaseline
+from lxmert.training.pretraining.metrics import collect_metrics, format_validation
 
-CONSTANTS = {"matched": Constant(0.69, 51.0), "feature_regression": Constant(0.4)}
+CONSTANTS = {"matched": ConstantBaseline(0.69, 51.0), "feature_regression": ConstantBaseline(0.4)}
 
 
 def validation(epoch: float, loss: float) -> dict[str, float]:
@@ -26,7 +26,7 @@ def state(*losses: float, best: float | None) -> Any:
 
 
 def test_the_figures_of_the_kept_weights_stand_beside_those_of_the_constant_predictor() -> None:
-    figures = figures_of(state(4.0, 2.0, 3.0, best=2.0), {"pairs": 5}, CONSTANTS)
+    figures = collect_metrics(state(4.0, 2.0, 3.0, best=2.0), {"pairs": 5}, CONSTANTS)
     assert figures["data"] == {"pairs": 5}
     assert figures["constant_predictor"] == {
         "matched": {"loss": 0.69, "accuracy": 51.0},
@@ -53,18 +53,18 @@ def test_the_figures_of_the_kept_weights_stand_beside_those_of_the_constant_pred
 
 @pytest.mark.parametrize(("best", "loss"), [(None, 3.0), (4.0, 4.0)])
 def test_the_last_validation_counts_where_none_is_the_best(best: float | None, loss: float) -> None:
-    assert figures_of(state(4.0, 2.0, 3.0, best=best), {}, {})["validation"]["loss"] == loss
+    assert collect_metrics(state(4.0, 2.0, 3.0, best=best), {}, {})["validation"]["loss"] == loss
 
 
 def test_a_run_without_validation_so_far_has_no_figures_of_it() -> None:
-    figures = figures_of(state(best=None), {}, CONSTANTS)
+    figures = collect_metrics(state(best=None), {}, CONSTANTS)
     assert figures["validation"] is None
     assert figures["epochs"] == []
 
 
 def test_the_display_shows_each_task_beside_the_constant_predictor() -> None:
-    assert describe(validation(1, 2.0), CONSTANTS) == (
+    assert format_validation(validation(1, 2.0), CONSTANTS) == (
         "validation loss [bold]2.0000[/bold]  masked_words 0.250  matched 1.000 (0.690) 60.0 %  "
         "feature_regression 0.500 (0.400)"
     )
-    assert describe({"loss": 2.0, "learning_rate": 0.1}, CONSTANTS) is None
+    assert format_validation({"loss": 2.0, "learning_rate": 0.1}, CONSTANTS) is None

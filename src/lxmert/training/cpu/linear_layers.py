@@ -46,37 +46,37 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, count: int, after_gelu: bool, values: Tensor, *parameters: Tensor) -> Tensor:
         weights, biases = parameters[:count], parameters[count:]
-        weight, bias = _joined(weights, values.dtype), _joined(biases, values.dtype)  # (U, I), (U,)
+        weight, bias = _concatenate(weights, values.dtype), _concatenate(biases, values.dtype)  # (U, I), (U,)
         ctx.save_for_backward(values, weight)
         ctx.sizes = [len(bias) for bias in biases]
         ctx.dtype = weights[0].dtype
         ctx.after_gelu = after_gelu
-        return product(gelu(values) if after_gelu else values, weight.t(), bias)
+        return matmul(gelu(values) if after_gelu else values, weight.t(), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         values, weight = ctx.saved_tensors
-        values_gradient = product(gradient, weight) if ctx.needs_input_grad[2] else None
+        values_gradient = matmul(gradient, weight) if ctx.needs_input_grad[2] else None
         if ctx.after_gelu and values_gradient is not None:
             values_gradient = torch.ops.aten.gelu_backward(values_gradient, values)
         inputs = gelu(values) if ctx.after_gelu else values
-        weight_parts = _whole_product(gradient.t(), inputs).split(ctx.sizes)
+        weight_parts = _matmul_in_one_piece(gradient.t(), inputs).split(ctx.sizes)
         bias_parts = gradient.sum(dim=0).split(ctx.sizes)
         return None, None, values_gradient, *(part.to(ctx.dtype) for part in (*weight_parts, *bias_parts))
 
 
-def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+def _concatenate(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     """Concatenate tensors in a dtype, in one pass over each; a single one of this dtype is not copied."""
     if len(parts) == 1:
         return parts[0].detach().to(dtype)
-    joined = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=dtype)
-    for place, part in zip(joined.split([len(part) for part in parts]), parts, strict=True):
-        place.copy_(part)
-    return joined
+    concatenated = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=dtype)
+    for target, part in zip(concatenated.split([len(part) for part in parts]), parts, strict=True):
+        target.copy_(part)
+    return concatenated
 
 
-def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+def matmul(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute left @ right + bias in torch's fastest way on this processor.
 
     Args:
@@ -88,20 +88,20 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         (N, U).
     """
     rows, columns = left.shape[0], right.shape[1]
-    is_slow = left.dtype == torch.bfloat16 and rows in _SLOW_ROWS and columns <= _SLOW_COLUMNS
-    if not (is_slow and has_amx()):
-        return _whole_product(left, right, bias)
+    is_slow_shape = left.dtype == torch.bfloat16 and rows in _SLOW_ROWS and columns <= _SLOW_COLUMNS
+    if not (is_slow_shape and has_amx()):
+        return _matmul_in_one_piece(left, right, bias)
     result = left.new_empty(rows, columns)
-    for place, piece in zip(result.split(_PIECE_ROWS), left.split(_PIECE_ROWS), strict=True):
+    for target, piece in zip(result.split(_PIECE_ROWS), left.split(_PIECE_ROWS), strict=True):
         if bias is None:
-            torch.mm(piece, right, out=place)
+            torch.mm(piece, right, out=target)
         else:
-            torch.addmm(bias, piece, right, out=place)
+            torch.addmm(bias, piece, right, out=target)
     return result
 
 
-def _whole_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """As `product`, never in pieces."""
+def _matmul_in_one_piece(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As `matmul`, never in pieces."""
     if left.dtype == torch.float32 and prefers_onednn():
         return onednn_linear(left, right.t(), bias)
     return left.mm(right) if bias is None else torch.addmm(bias, left, right)
