@@ -19,8 +19,8 @@ from measuring.timing import log
 from lxmert import LxmertPredictor, Regions
 from lxmert.explain import METHODS
 from lxmert.explain.case import Case, Weights
-from lxmert.explain.explaining import Method
-from lxmert.explain.faithfulness import AskedQuestion, Faithfulness, faithfulness
+from lxmert.explain.faithfulness import AnnotatedQuestion, Faithfulness, faithfulness
+from lxmert.explain.methods import Method
 from lxmert.scenes import Question, Scene, sample
 from lxmert.scenes.programs import has
 from lxmert.vision.geometry import iou
@@ -88,13 +88,13 @@ def _image_count(args: argparse.Namespace) -> int:
 
 def _questions(
     predictor: LxmertPredictor, pictures: int
-) -> tuple[list[AskedQuestion], list[PointingQuestion]]:
+) -> tuple[list[AnnotatedQuestion], list[PointingQuestion]]:
     asked, pointed = [], []
     for index in range(pictures):
         image, scene, questions = sample(SEED, index, questions=QUESTIONS_PER_IMAGE)
         regions = predictor.regions(image)
         for question in questions:
-            asked.append(AskedQuestion(regions, question.text, question.answer))
+            asked.append(AnnotatedQuestion(regions, question.text, question.answer))
             target = _single_object(question, scene, regions)
             if target is not None:
                 pointed.append(PointingQuestion(regions, question.text, target))

@@ -6,7 +6,7 @@ import torch
 from lxmert import LxmertPredictor
 from lxmert.devices import process_device, resolve_device
 from lxmert.errors import ConfigurationError
-from lxmert.inference.extractors import extractor_named
+from lxmert.inference.extractors import load_extractor
 
 
 def test_a_device_that_is_there_is_taken() -> None:
@@ -26,7 +26,7 @@ def test_a_missing_device_is_told_before_anything_is_loaded() -> None:
     with pytest.raises(ConfigurationError, match="cuda:99"):
         LxmertPredictor.from_pretrained("no/such-model", device="cuda:99")
     with pytest.raises(ConfigurationError, match="cuda:99"):
-        extractor_named("no/such-detector", device="cuda:99")
+        load_extractor("no/such-detector", device="cuda:99")
 
 
 def test_processes_share_the_gpus_of_a_machine_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

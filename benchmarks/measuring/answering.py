@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lxmert.inference.bulk import BulkAnswerer
-from lxmert.inference.bulk_packing import Asked
+from lxmert.inference.bulk_packing import TokenizedQuestion
 from measuring.streams import Stream
 
 PEER_BATCH = 64
@@ -45,7 +45,7 @@ def our_scores(fast: Any, stream: Stream) -> Tensor:
     """
     engine = BulkAnswerer(fast, _InMemoryObjects(stream), 0, _to_rows)
     asked = [
-        Asked(np.array(ids, np.int64), (image,))
+        TokenizedQuestion(np.array(ids, np.int64), (image,))
         for ids, image in zip(stream.token_ids, stream.images, strict=True)
     ]
     return torch.stack(engine.answer_in_order(asked))

@@ -47,12 +47,12 @@ def onnx_sides(model: Any, notes: list[str]) -> Iterator[dict[str, Answering]]:
 
 
 def _sides(model: Any, folder: Path) -> dict[str, Answering]:
-    from lxmert.inference.exporting.onnx_files import OnnxFile, require_onnx, write_int8, write_onnx
-    from lxmert.inference.exporting.signature import signature_of
+    from lxmert.inference.exporting.onnx_files import OnnxScorer, require_onnx, write_int8, write_onnx
+    from lxmert.inference.exporting.signature import export_signature
 
     require_onnx()
     log("exporting to ONNX")
-    signature = signature_of(model, segments=False)
+    signature = export_signature(model, segments=False)
     paths = {EXACT: folder / "float32" / "model.onnx", INT8: folder / "int8" / "model.onnx"}
     for path in paths.values():
         path.parent.mkdir()
@@ -60,7 +60,7 @@ def _sides(model: Any, folder: Path) -> dict[str, Answering]:
     write_int8(paths[EXACT], paths[INT8])
     sides: dict[str, Answering] = {}
     for name, path in paths.items():
-        file = OnnxFile(path, torch.get_num_threads())
+        file = OnnxScorer(path, torch.get_num_threads())
         sides[name] = lambda stream, file=file: _scores(file, signature, stream)
     return sides
 

@@ -19,7 +19,7 @@ from torch import distributed
 from torch.utils.data import DataLoader
 
 from lxmert.cli import main
-from lxmert.cli.training_options import running_in
+from lxmert.cli.training_options import training_run
 from lxmert.inference.ranks import leave_group
 from lxmert.training.pretraining import running
 from tests.command_line import status_of
@@ -123,7 +123,7 @@ def test_an_interrupted_training_tells_how_to_go_on(
 ) -> None:
     if has_checkpoint:
         (tmp_path / "checkpoints" / "checkpoint-18").mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), running_in(tmp_path):
+    with pytest.raises(KeyboardInterrupt), training_run(tmp_path):
         raise KeyboardInterrupt
     kept = f"a checkpoint is kept in {tmp_path}: run the same command with --resume to continue"
     assert capsys.readouterr().err == (f"lxmert: interrupted; {kept}\n" if has_checkpoint else "")
@@ -134,7 +134,7 @@ def test_a_run_that_ends_well_leaves_the_process_group(tmp_path: Path, interrupt
     store = f"file://{tmp_path / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     try:
-        with suppress(KeyboardInterrupt), running_in(tmp_path):
+        with suppress(KeyboardInterrupt), training_run(tmp_path):
             if interrupted:
                 raise KeyboardInterrupt
         assert distributed.is_initialized() == interrupted  # Leaving might wait for the others.

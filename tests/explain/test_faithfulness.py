@@ -12,7 +12,7 @@ from lxmert.errors import InputError
 from lxmert.explain import METHODS
 from lxmert.explain import faithfulness as room
 from lxmert.explain.case import Case, Weights
-from lxmert.explain.faithfulness import AskedQuestion, Faithfulness, faithfulness
+from lxmert.explain.faithfulness import AnnotatedQuestion, Faithfulness, faithfulness
 from lxmert.scenes import sample
 
 
@@ -40,7 +40,7 @@ REGIONS: Any = None
 
 def test_the_weightiest_goes_first_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "Case", LaidDown)
-    asked = [AskedQuestion(REGIONS, "?", "yes"), AskedQuestion(REGIONS, "?", "yes")]
+    asked = [AnnotatedQuestion(REGIONS, "?", "yes"), AnnotatedQuestion(REGIONS, "?", "yes")]
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     found = faithfulness(PREDICTOR, asked, knows, "objects", shares)
     assert found.most_first == (1, 0, 0, 0, 0)
@@ -53,14 +53,14 @@ def test_the_weightiest_goes_first_and_last(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_shares_are_those_of_the_papers_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "Case", LaidDown)
-    found = faithfulness(PREDICTOR, [AskedQuestion(REGIONS, "?", "yes")], knows, "objects")
+    found = faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], knows, "objects")
     assert found.shares == (0, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
     assert found.least_first == (1, 1, 1, 1, 1, 1, 0, 0, 0), "of 4 objects 3 are gone up to 3.5"
 
 
 def test_accuracy_is_of_the_right_answer_and_the_mean_of_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "Case", LaidDown)
-    asked = [AskedQuestion(REGIONS, "?", answer) for answer in ("yes", "no", "unheard of", "yes")]
+    asked = [AnnotatedQuestion(REGIONS, "?", answer) for answer in ("yes", "no", "unheard of", "yes")]
     found = faithfulness(PREDICTOR, asked, knows, "objects", (0.0, 0.25, 1.0))
     assert found.most_first == (0.5, 0.25, 0.25)
 
@@ -79,7 +79,7 @@ def test_no_question_is_refused() -> None:
 def test_a_part_that_is_neither_words_nor_objects_is_refused() -> None:
     part: Any = "word"
     with pytest.raises(InputError, match="part is 'word', expected words, objects"):
-        faithfulness(PREDICTOR, [AskedQuestion(REGIONS, "?", "yes")], knows, part)
+        faithfulness(PREDICTOR, [AnnotatedQuestion(REGIONS, "?", "yes")], knows, part)
 
 
 def test_explanations_of_the_embedded_model_beat_chance() -> None:
@@ -89,7 +89,7 @@ def test_explanations_of_the_embedded_model_beat_chance() -> None:
     for index in range(8):
         picture, _, questions = sample(31, index, questions=5)
         regions = predictor.regions(picture)
-        asked += [AskedQuestion(regions, one.text, one.answer) for one in questions]
+        asked += [AnnotatedQuestion(regions, one.text, one.answer) for one in questions]
     generator = torch.Generator().manual_seed(0)
 
     def by_lot(case: Case) -> Weights:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
-from lxmert.explain.relevance import RaisingMaps, carried
+from lxmert.explain.relevance import GradientWeightedMaps, propagate_relevance
 
 
-def maps(**given: list[Tensor]) -> RaisingMaps:
+def maps(**given: list[Tensor]) -> GradientWeightedMaps:
     kinds = (
         "words",
         "objects",
@@ -18,11 +18,11 @@ def maps(**given: list[Tensor]) -> RaisingMaps:
         "words_to_words",
         "objects_to_objects",
     )
-    return RaisingMaps(*(given.get(kind, []) for kind in kinds))
+    return GradientWeightedMaps(*(given.get(kind, []) for kind in kinds))
 
 
 def test_without_layers_nothing_but_itself_is_relevant_to_the_first_word() -> None:
-    words, objects = carried(maps(), 3, 2)
+    words, objects = propagate_relevance(maps(), 3, 2)
     assert words.tolist() == [0, 0, 0]
     assert objects.tolist() == [0, 0]
 
@@ -30,8 +30,8 @@ def test_without_layers_nothing_but_itself_is_relevant_to_the_first_word() -> No
 def test_a_language_layer_adds_what_its_map_holds_of_what_was_there() -> None:
     """By hand: I + A; then (I + A) + A(I + A), first row, its own place left out."""
     layer = tensor([[0.0, 0.5], [0.25, 0.0]])
-    assert carried(maps(words=[layer]), 2, 1)[0].tolist() == [0.0, 0.5]
-    assert carried(maps(words=[layer, layer]), 2, 1)[0].tolist() == [0.0, 1.0]
+    assert propagate_relevance(maps(words=[layer]), 2, 1)[0].tolist() == [0.0, 0.5]
+    assert propagate_relevance(maps(words=[layer, layer]), 2, 1)[0].tolist() == [0.0, 1.0]
 
 
 def test_a_cross_layer_carries_objects_to_the_first_word_through_what_is_relevant_to_them() -> None:
@@ -41,7 +41,7 @@ def test_a_cross_layer_carries_objects_to_the_first_word_through_what_is_relevan
     word looks at the first object, with 0.5: R_wo = 0.5 [1, 1]. Words look among themselves with 0.5 each
     way: R_wo grows by 0.5 of the other word's row, which is 0.
     """
-    words, objects = carried(
+    words, objects = propagate_relevance(
         maps(
             objects=[tensor([[0.0, 0.5], [0.0, 0.0]])],
             words_to_objects=[tensor([[0.5, 0.0], [0.0, 0.0]])],
@@ -65,7 +65,7 @@ def test_both_ways_of_a_cross_layer_start_from_the_states_before_it() -> None:
     one = torch.ones(1, 1)
     zero = torch.zeros(2, 2)
     to_objects = tensor([[1.0], [0.0]])
-    words, objects = carried(
+    words, objects = propagate_relevance(
         maps(
             words_to_objects=[to_objects] * 2,
             objects_to_words=[to_objects.T] * 2,
@@ -79,7 +79,7 @@ def test_both_ways_of_a_cross_layer_start_from_the_states_before_it() -> None:
     assert words.tolist() == [0.0, 1.0]
 
 
-def by_definition(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
+def by_definition(maps: GradientWeightedMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
     """The equations once more, entry by entry, on one square matrix of all words and objects.
 
     Each layer is a list of (queries, keys, map); relevance R[i][j] of j to i.
@@ -139,7 +139,7 @@ def test_carrying_is_the_equations_entry_by_entry(words: int, objects: int, laye
     def some(*shape: int) -> list[Tensor]:
         return [torch.rand(*shape) * (torch.rand(*shape) > 0.3) for _ in range(layers)]
 
-    given: Any = RaisingMaps(
+    given: Any = GradientWeightedMaps(
         some(words, words),
         some(objects, objects),
         some(words, objects),
@@ -147,7 +147,7 @@ def test_carrying_is_the_equations_entry_by_entry(words: int, objects: int, laye
         some(words, words),
         some(objects, objects),
     )
-    found, expected = carried(given, words, objects), by_definition(given, words, objects)
+    found, expected = propagate_relevance(given, words, objects), by_definition(given, words, objects)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -160,11 +160,11 @@ def test_defaults_of_torch_change_nothing() -> None:
         words_to_words=[torch.zeros(2, 2)],
         objects_to_objects=[torch.zeros(1, 1)],
     )
-    expected = carried(given, 2, 1)
+    expected = propagate_relevance(given, 2, 1)
     torch.set_default_dtype(torch.float64)
     try:
         with torch.device("meta"):
-            found = carried(given, 2, 1)
+            found = propagate_relevance(given, 2, 1)
     finally:
         torch.set_default_dtype(torch.float32)
     for ours, theirs in zip(found, expected, strict=True):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lxmert import LxmertConfig, LxmertForQuestionAnswering
-from lxmert.inference.agreement import Agreement, LoadedOnce, compare, labels_where_finite
+from lxmert.inference.agreement import Agreement, CachingObjectSource, compare_dtypes, labels_where_finite
 from lxmert.inference.fast_model import FastModel
 
 
@@ -57,10 +57,10 @@ def test_a_model_is_left_in_bfloat16_or_with_the_very_weights_that_it_had(
 
     if rounded is None:
         with pytest.raises(KeyboardInterrupt):
-            compare(model, answers)
+            compare_dtypes(model, answers)
     else:
         agreed = sum(one == other for one, other in zip([1, 2, 0], rounded, strict=True))
-        assert compare(model, answers) == Agreement(agreed, 3)
+        assert compare_dtypes(model, answers) == Agreement(agreed, 3)
     assert dtypes == [torch.float32, torch.bfloat16]
     now = dict([*model.named_parameters(), *model.named_buffers()])
     assert now.keys() == kept.keys()
@@ -86,7 +86,7 @@ def test_images_that_are_asked_for_again_are_not_loaded_again() -> None:
             loaded.append(images)
             return {"visual_feats": torch.full((len(images),), len(loaded))}
 
-    source = LoadedOnce(Source())
+    source = CachingObjectSource(Source())
     first = source.load(["a", "b"])
     assert source.load(["a", "b"]) is first
     assert int(source.load(["b"])["visual_feats"]) == 2

@@ -13,7 +13,7 @@ from torch import Tensor
 from lxmert import LxmertConfig, LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.errors import TensorError
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, best_labels
-from lxmert.inference.bulk_packing import Asked, BatchLimits
+from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion
 from lxmert.inference.fast_model import FastModel
 
 SIZES = {
@@ -83,11 +83,11 @@ def model(kind: type) -> Any:
     return kind(LxmertConfig(**SIZES)).eval()
 
 
-def question(seed: int, words: int, *images: int) -> Asked:
-    return Asked(np.random.default_rng(seed).integers(1, 50, words), images)
+def question(seed: int, words: int, *images: int) -> TokenizedQuestion:
+    return TokenizedQuestion(np.random.default_rng(seed).integers(1, 50, words), images)
 
 
-def plainly(model: Any, asked: Asked, images: Images) -> Tensor:
+def plainly(model: Any, asked: TokenizedQuestion, images: Images) -> Tensor:
     """The scores (C,) of one question alone, without padding, from features to scores at once."""
     loaded = [images.load([image]) for image in asked.images]
     most = max(one["visual_feats"].shape[1] for one in loaded)
@@ -227,7 +227,7 @@ def test_sentences_and_images_are_encoded_in_batches_that_suit_the_device(
     batches: BatchLimits, cpu: int, gpu: int
 ) -> None:
     settings = BulkSettings(batches)
-    found = [settings.separate_limits(torch.device(name)) for name in ("cpu", "cuda")]
+    found = [settings.encoding_limits(torch.device(name)) for name in ("cpu", "cuda")]
     assert [(limits.tokens, limits.questions) for limits in found] == [(cpu, None), (gpu, None)]
 
 

@@ -30,8 +30,8 @@ def test_answers_outlive_their_process(folder: Path) -> None:
         assert journal.labels == {}
         journal.append([3, 1, 4], [10, 11, 12])
         journal.append([0], [9])
-        assert journal.holds([4, 0])
-        assert not journal.holds([4, 2])
+        assert journal.contains([4, 0])
+        assert not journal.contains([4, 2])
     assert noted(folder) == {3: 10, 1: 11, 4: 12, 0: 9}
     with AnswerJournal(folder, RUN) as journal:
         journal.append([2], [7])
@@ -84,7 +84,7 @@ def test_processes_write_files_of_their_own_and_read_all(folder: Path) -> None:
     first, second = (AnswerJournal(folder, RUN, Ranks(rank, 2)) for rank in (0, 1))
     first.append([0, 1], [5, 6])
     second.append([2], [7])
-    assert not first.holds([2])
+    assert not first.contains([2])
     assert first.read() == second.read() == {0: 5, 1: 6, 2: 7}
     with pytest.raises(DataError, match="another process is writing"):
         AnswerJournal(folder, RUN, Ranks(1, 2))
@@ -146,12 +146,12 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path) -> None:
     with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
         assert journal.decisions == {}
-        journal.decide("precision", [63, 64])
+        journal.record_decision("precision", [63, 64])
         journal.append([4], [9])
         assert journal.decisions == {"precision": [63, 64]}
     with AnswerJournal(folder, RUN, Ranks(0, 2)) as journal:
         assert (journal.decisions, journal.labels) == ({"precision": [63, 64]}, {4: 9})
-        journal.decide("precision", [64, 64])
+        journal.record_decision("precision", [64, 64])
     with AnswerJournal(folder, RUN, Ranks(1, 2)) as journal:
         assert journal.decisions == {"precision": [64, 64]}, "the first process's counts"
     with AnswerJournal(folder, RUN, Ranks(1, 2, is_connected=True), overwrite=True) as journal:
@@ -161,7 +161,7 @@ def test_a_decision_outlives_its_process_and_counts_for_the_others(folder: Path)
 def test_opening_reads_every_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for rank in (0, 1):
         with AnswerJournal(folder, RUN, Ranks(rank, 2)) as journal:
-            journal.decide("precision", [rank, 64])
+            journal.record_decision("precision", [rank, 64])
             journal.append([rank], [7])
     opened: list[str] = []
     read_bytes = Path.read_bytes

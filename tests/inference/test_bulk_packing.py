@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from lxmert.errors import ConfigurationError
 from lxmert.inference import bulk_packing
-from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, equal_questions, pack, windows
+from lxmert.inference.bulk_packing import (
+    BatchLimits,
+    TokenizedQuestion,
+    WindowLimits,
+    group_duplicates,
+    pack,
+    split_into_windows,
+)
 
 SIZES = st.lists(st.tuples(st.integers(3, 20), st.integers(1, 40)), min_size=1, max_size=120)
 
@@ -61,7 +68,7 @@ def test_batches_larger_than_the_shortest_questions_would_make_are_not_weighed(
         most.append(len(lengths))
         return np.maximum.accumulate(lengths[::-1])[::-1]
 
-    monkeypatch.setattr(bulk_packing, "_longest_from", longest_from)
+    monkeypatch.setattr(bulk_packing, "_suffix_maximum", longest_from)
     pack([4, 9] * 20, [6] * 40, 2, BatchLimits(tokens=100))
     assert max(most) == 100 // (2 * (4 + 6))
     assert pack([], [], 2, BatchLimits(tokens=100)) == []
@@ -97,19 +104,28 @@ def test_no_other_cut_of_the_sorted_questions_is_less_work(words: list[int], fix
 
 def test_equal_questions_about_the_same_images_are_found() -> None:
     one, other = np.array([1, 7, 2]), np.array([1, 8, 2])
-    asked = [Asked(one, ("a",)), Asked(other, ("a",)), Asked(one, ("b",)), Asked(one.copy(), ("a",))]
-    assert equal_questions(asked) == [[0, 3], [1], [2]]
-    pairs = [Asked(one, ("a", "b")), Asked(one, ("b", "a")), Asked(one, ("a", "b"))]
-    assert equal_questions(pairs) == [[0, 2], [1]]
+    asked = [
+        TokenizedQuestion(one, ("a",)),
+        TokenizedQuestion(other, ("a",)),
+        TokenizedQuestion(one, ("b",)),
+        TokenizedQuestion(one.copy(), ("a",)),
+    ]
+    assert group_duplicates(asked) == [[0, 3], [1], [2]]
+    pairs = [
+        TokenizedQuestion(one, ("a", "b")),
+        TokenizedQuestion(one, ("b", "a")),
+        TokenizedQuestion(one, ("a", "b")),
+    ]
+    assert group_duplicates(pairs) == [[0, 2], [1]]
 
 
 def test_windows_keep_the_order_and_their_limits() -> None:
     images = [[0], [0], [1], [0, 1], [2], [3], [3], [3], [3], [4, 5]]
-    cut = list(windows(range(10), images.__getitem__, WindowLimits(questions=4, images=2)))
+    cut = list(split_into_windows(range(10), images.__getitem__, WindowLimits(questions=4, images=2)))
     assert cut == [[0, 1, 2, 3], [4, 5, 6, 7], [8], [9]]
     # More images than a window may have are one window all the same.
-    assert list(windows(range(10), images.__getitem__, WindowLimits(images=1)))[-1] == [9]
-    assert list(windows([], images.__getitem__, WindowLimits())) == []
+    assert list(split_into_windows(range(10), images.__getitem__, WindowLimits(images=1)))[-1] == [9]
+    assert list(split_into_windows([], images.__getitem__, WindowLimits())) == []
 
 
 @pytest.mark.parametrize("good", [0, 3, 4])
@@ -118,7 +134,7 @@ def test_what_came_before_a_fault_is_given_first(good: int) -> None:
         yield from range(good)
         raise ConfigurationError("no item")
 
-    cut = windows(items(), lambda one: (one,), WindowLimits(questions=4))
+    cut = split_into_windows(items(), lambda one: (one,), WindowLimits(questions=4))
     if good:
         assert next(cut) == list(range(good))
     with pytest.raises(ConfigurationError, match="no item"):
@@ -133,7 +149,7 @@ def test_a_window_is_given_out_before_the_next_is_asked_for() -> None:
             taken.append(one)
             yield one
 
-    first = next(windows(items(), lambda one: (one,), WindowLimits(questions=8)))
+    first = next(split_into_windows(items(), lambda one: (one,), WindowLimits(questions=8)))
     assert (first, len(taken)) == (list(range(8)), 9)
 
 

@@ -15,7 +15,7 @@ from lxmert.errors import DataError, ImageError, InputError, RegionsError, TextE
 from lxmert.inference import bulk_questions
 from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.inference.bulk_questions import Prediction, Question
-from lxmert.inference.extraction import describe_store
+from lxmert.inference.extraction import build_manifest
 from lxmert.scenes import sample
 from lxmert.vision import GivenBoxes, PooledPixels
 
@@ -45,7 +45,7 @@ def looked_at(predictor: LxmertPredictor, monkeypatch: pytest.MonkeyPatch) -> li
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of 5 questions and 2 images."""
-    for name in ("LOOKING_WINDOW", "WindowLimits"):
+    for name in ("EXTRACTION_WINDOW", "WindowLimits"):
         limits = WindowLimits(questions=5, images=2)
         monkeypatch.setattr(bulk_questions, name, limits if name.isupper() else lambda limits=limits: limits)
 
@@ -121,12 +121,12 @@ def test_images_of_every_kind(
 
 
 def test_a_picture_that_is_gone_is_not_taken_for_a_later_one(predictor: LxmertPredictor) -> None:
-    images = bulk_questions._Images(predictor.processor, None)
+    images = bulk_questions._QuestionImages(predictor.processor, None)
     keys = set()
     for _ in range(200):  # Sooner or later at the same place in memory.
         question = Question(Image.new("RGB", (4, 3)), "what?")
         key = images.key(question)
-        images.hold([(key, question)])
+        images.begin_window([(key, question)])
         keys.add(key)
         del question
     assert len(keys) == 200
@@ -172,7 +172,7 @@ def test_objects_of_a_feature_store(predictor: LxmertPredictor, tmp_path: Path, 
     paths = pictures(tmp_path)
     extractor = predictor.processor.extractor
     assert extractor is not None
-    with FeatureStoreWriter(tmp_path / "store", describe_store(extractor, "float32")) as writer:
+    with FeatureStoreWriter(tmp_path / "store", build_manifest(extractor, "float32")) as writer:
         for path in paths:
             writer.add(path.name, predictor.regions(path))
     looked_at.clear()
@@ -253,7 +253,7 @@ def test_one_that_cannot_be_read_is_named_after_few_were_looked_at(
     with pytest.raises(ImageError, match=r"question 20: .*missing\.png: no such image file"):
         list(predictor.predict([Question(path, TEXTS[0], n) for n, path in enumerate(paths)]))
     # Those of the part before, and of its own part none, not even to find whose fault it is.
-    assert len(looked_at) == bulk_questions._IMAGES_AT_A_TIME < 20
+    assert len(looked_at) == bulk_questions._IMAGES_PER_EXTRACTION < 20
 
 
 def test_few_images_are_decoded_at_a_time(

@@ -28,16 +28,16 @@ def test_told_objects_carry_their_true_names(tmp_path: Path) -> None:
     (folder / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
     shown = demonstrate(LxmertPredictor.from_pretrained(folder, device="cpu"), seed=3, index=1, questions=2)
     _, scene, questions = sample(3, 1, questions=2)
-    assert not shown.found
+    assert not shown.has_detected_objects
     assert shown.labels == tuple(f"{one.color} {one.shape}" for one in scene.objects)
     assert shown.regions.boxes_xyxy_px.equal(scene.boxes_xyxy_px())
-    assert [one.question for one in shown.asked] == [question.text for question in questions]
+    assert [one.question for one in shown.questions] == [question.text for question in questions]
 
 
 def test_found_objects_carry_the_detectors_names(finding: LxmertPredictor, tmp_path: Path) -> None:
     shown = demonstrate(finding, seed=3, index=1, questions=1)
-    assert shown.found
-    assert (len(shown.regions), shown.drawn_objects) == (10, len(sample(3, 1, questions=1)[1].objects))
+    assert shown.has_detected_objects
+    assert (len(shown.regions), shown.scene_object_count) == (10, len(sample(3, 1, questions=1)[1].objects))
     assert shown.labels == finding.names().describe(shown.regions)
     shown.write(tmp_path)
     with Image.open(tmp_path / "scene-3-1.answered.png") as drawn:

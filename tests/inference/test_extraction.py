@@ -17,9 +17,9 @@ from lxmert.data.feature_store import FeatureStore, FeatureStoreWriter, verify_s
 from lxmert.data.feature_store.layout import fingerprint_of_file
 from lxmert.data.feature_store.skipped import SkippedList
 from lxmert.errors import ConfigurationError, DataError, LxmertError, RegionsError
-from lxmert.inference.boxes_of_images import BoxesOfImages
-from lxmert.inference.extraction import ExtractionOptions, describe_store, extract_images
-from lxmert.inference.image_list import NamedImage, Naming, list_images
+from lxmert.inference.box_lookup import BoxLookup
+from lxmert.inference.extraction import ExtractionOptions, build_manifest, extract_images
+from lxmert.inference.image_list import NamedImage, NamingScheme, list_images
 from lxmert.inference.ranks import Ranks
 from lxmert.vision.build import build_extractor
 from lxmert.vision.extractor import RegionExtractor
@@ -58,7 +58,7 @@ def _assert_holds(store: Path, photos: Path) -> None:
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
 def test_each_image_is_stored_as_if_alone(photos: Path, tmp_path: Path, batch_size: int) -> None:
     report = _extract(photos, tmp_path / "store", build_extractor(GRID), batch_size=batch_size)
-    assert (report.added, report.found, list(report.skipped)) == (7, 0, [])
+    assert (report.added, report.already_stored, list(report.skipped)) == (7, 0, [])
     _assert_holds(tmp_path / "store", photos)
     assert FeatureStore(tmp_path / "store").manifest.description == GRID
 
@@ -94,7 +94,7 @@ def test_worker_processes_write_the_same_bytes(photos: Path, tmp_path: Path) -> 
         (photos / f"copy {number}.png").hardlink_to(photos / f"{number % 7}.png")
     given = {path.name: [[0, 0, 1, 1], [0, 0, 1, 0.5]] for path in sorted(photos.iterdir())[1:]}
     unknown = dict.fromkeys(given, (0, 0))
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, unknown))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given, unknown))
     extractor = build_extractor(GIVEN)
     here = _extract(photos, tmp_path / "here", extractor, boxes=boxes)
     there = _extract(photos, tmp_path / "there", extractor, boxes=boxes, workers=2)
@@ -117,7 +117,7 @@ def test_a_second_run_does_only_what_is_missing(photos: Path, tmp_path: Path) ->
         return looked_at.append
 
     report = extract_images(images, tmp_path / "store", extractor, progress=start)
-    assert (report.added, report.found) == (4, 3)
+    assert (report.added, report.already_stored) == (4, 3)
     assert progress == [(7, 3)]
     assert sum(looked_at) == 4
     _assert_holds(tmp_path / "store", photos)
@@ -138,7 +138,7 @@ def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_pa
         return steps.append
 
     report = extract_images(list_images(tmp_path / "second"), tmp_path / "store", extractor, progress=start)
-    assert (report.added, report.found) == (1, 6)
+    assert (report.added, report.already_stored) == (1, 6)
     picture = tmp_path / "second" / "0.png"
     assert [str(item) for item in report.skipped] == [
         f"{picture}: another picture of this name, or an older version of this picture, is in the store; "
@@ -153,7 +153,7 @@ def test_another_picture_of_a_name_that_is_there_is_skipped(photos: Path, tmp_pa
     (photos / "2.png").unlink()
     os.mkfifo(photos / "2.png")
     again = _extract(photos, tmp_path / "store", extractor, workers=2)
-    assert (again.added, again.found, [item.name for item in again.skipped]) == (0, 6, ["1.png"])
+    assert (again.added, again.already_stored, [item.name for item in again.skipped]) == (0, 6, ["1.png"])
     assert verify_store(tmp_path / "store").faults == []
 
 
@@ -170,7 +170,7 @@ def test_files_that_did_not_change_are_not_read_again(
 
         monkeypatch.setattr("lxmert.data.feature_store.fingerprint_cache.fingerprint_of_file", watched)
         report = _extract(photos, tmp_path / "store", extractor)
-        assert report.added + report.found + len(report.skipped) == len(list(photos.iterdir()))
+        assert report.added + report.already_stored + len(report.skipped) == len(list(photos.iterdir()))
         return sorted(read)
 
     extractor = build_extractor(GRID)
@@ -200,16 +200,16 @@ def test_files_that_did_not_change_are_not_read_again(
 
 def test_a_store_without_fingerprints_is_continued_by_name(photos: Path, tmp_path: Path) -> None:
     images, extractor = list_images(photos), build_extractor(GRID)
-    manifest = describe_store(extractor, "float32")
+    manifest = build_manifest(extractor, "float32")
     with FeatureStoreWriter(tmp_path / "store", manifest) as writer:
         for image in images[:3]:
             writer.add(image.name, extractor([load_image(image.path)])[0])
     Image.new("RGB", SIZES[0], "red").save(photos / "0.png")
     report = _extract(photos, tmp_path / "store", extractor)
-    assert (report.added, report.found, list(report.skipped)) == (4, 3, [])
+    assert (report.added, report.already_stored, list(report.skipped)) == (4, 3, [])
     Image.new("RGB", SIZES[0], "blue").save(photos / "5.png")
     again = _extract(photos, tmp_path / "store", extractor)
-    assert (again.found, [item.name for item in again.skipped]) == (6, ["5.png"])
+    assert (again.already_stored, [item.name for item in again.skipped]) == (6, ["5.png"])
 
 
 def test_ranks_share_the_images_and_each_is_done_once(photos: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_ranks_share_the_images_and_each_is_done_once(photos: Path, tmp_path: Pa
     _assert_holds(tmp_path / "store", photos)
     # Another number of processes finds everything done.
     again = _extract(photos, tmp_path / "store", extractor)
-    assert (again.added, again.found) == (0, 7)
+    assert (again.added, again.already_stored) == (0, 7)
 
 
 def test_what_is_no_image_is_listed_and_the_rest_done(photos: Path, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_store_that_no_image_came_into_is_not_begun(
 
 
 def test_a_store_begun_before_stays_though_it_is_empty(photos: Path, tmp_path: Path) -> None:
-    with FeatureStoreWriter(tmp_path / "store", describe_store(build_extractor(GRID), "float32")):
+    with FeatureStoreWriter(tmp_path / "store", build_manifest(build_extractor(GRID), "float32")):
         pass
     with pytest.raises(LxmertError):
         _extract(photos, tmp_path / "store", Faulty(0, RuntimeError()))  # type: ignore[arg-type]
@@ -340,7 +340,7 @@ def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None
         "5.png": [[0, 0, 2, 2]],
         "3.png": [[2, 2, 9, 9]],
     }
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, {"3.png": (3, 11)}))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given, {"3.png": (3, 11)}))
     with pytest.raises(ConfigurationError, match="--boxes"):
         _extract(photos, tmp_path / "store", build_extractor(GIVEN))
     assert not (tmp_path / "store").exists()
@@ -357,7 +357,7 @@ def test_boxes_come_from_an_instances_file(photos: Path, tmp_path: Path) -> None
 
 def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Path) -> None:
     given = {"a/1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "b/2.png": [[0, 0, 3, 3]]}
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
 
     def find(path: str) -> list[list[float]] | None:
         found = boxes.find(NamedImage("n", Path(path)))
@@ -371,7 +371,7 @@ def test_boxes_of_images_of_one_name_are_told_apart_by_their_folder(tmp_path: Pa
 
 def test_of_paths_that_end_alike_the_longest_counts(tmp_path: Path) -> None:
     given = {"1.png": [[0, 0, 1, 1]], "b/1.png": [[0, 0, 2, 2]], "a/b/1.png": [[0, 0, 3, 3]]}
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
     for path, side in (("/data/1.png", 1), ("/data/b/1.png", 2), ("b/1.png", 2), ("x/a/b/1.png", 3)):
         found = boxes.find(NamedImage("1.png", Path(path)))
         assert found is not None
@@ -383,7 +383,7 @@ def test_boxes_of_a_picture_of_another_size_are_refused(photos: Path, tmp_path: 
     # All these boxes lie inside the pictures: nothing but the size tells that they are for others.
     given = {name: [[0, 0, 3, 2]] for name in ("0.png", "1.png", "2.png", "3.png")}
     sizes = {"0.png": (4, 3), "1.png": (5, 16), "2.png": (9, 7), "3.png": (0, 0)}
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given, sizes))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given, sizes))
     report = _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes, workers=workers)
     assert sorted(FeatureStore(tmp_path / "store").names) == ["2.png", "3.png"]
     reasons = {item.name: item.reason for item in report.skipped}
@@ -393,7 +393,7 @@ def test_boxes_of_a_picture_of_another_size_are_refused(photos: Path, tmp_path: 
 
 def test_boxes_without_area_are_left_out_as_in_the_files_of_coco(photos: Path, tmp_path: Path) -> None:
     given = {"0.png": [[1, 2, 3, 4], [1, 2, 3, 0], [1, 2, 0, 4]]}
-    boxes = BoxesOfImages(_instances(tmp_path / "instances.json", given))
+    boxes = BoxLookup(_instances(tmp_path / "instances.json", given))
     _extract(photos, tmp_path / "store", build_extractor(GIVEN), boxes=boxes)
     assert FeatureStore(tmp_path / "store")["0.png"].boxes_xyxy_px.tolist() == [[1, 2, 4, 6]]
 
@@ -401,7 +401,7 @@ def test_boxes_without_area_are_left_out_as_in_the_files_of_coco(photos: Path, t
 def test_found_boxes_and_given_ones_do_not_share_a_store(photos: Path, tmp_path: Path) -> None:
     detector = build_extractor({"kind": "faster_rcnn", "detector": "scenes"})
     images, store = list_images(photos)[:3], tmp_path / "store"
-    given = BoxesOfImages(_instances(tmp_path / "a.json", {f"{n}.png": [[0, 0, 3, 2]] for n in range(7)}))
+    given = BoxLookup(_instances(tmp_path / "a.json", {f"{n}.png": [[0, 0, 3, 2]] for n in range(7)}))
     options = ExtractionOptions(boxes=given)
     extract_images(images[:1], store, detector)
     with pytest.raises(DataError, match="boxes 'found', not 'given'"):
@@ -414,7 +414,7 @@ def test_found_boxes_and_given_ones_do_not_share_a_store(photos: Path, tmp_path:
     assert manifest.pop("boxes") == "found"
     (store / "manifest.json").write_text(json.dumps(manifest))
     report = extract_images(images[:1], store, detector, options)
-    assert (report.found, list(report.skipped)) == (1, [])
+    assert (report.already_stored, list(report.skipped)) == (1, [])
 
 
 @pytest.mark.parametrize("spec", [GIVEN, {"kind": "faster_rcnn", "detector": "scenes"}])
@@ -423,24 +423,22 @@ def test_a_picture_that_is_there_with_other_boxes_is_skipped(
 ) -> None:
     extractor, store = build_extractor(spec), tmp_path / "store"
     first = {"0.png": [[0, 0, 3, 2], [1, 1, 8.4, 2]], "2.png": [[0, 0, 2.3, 2.7]], "5.png": []}
-    report = _extract(photos, store, extractor, boxes=BoxesOfImages(_instances(tmp_path / "a.json", first)))
+    report = _extract(photos, store, extractor, boxes=BoxLookup(_instances(tmp_path / "a.json", first)))
     assert report.added == 3
     # The same boxes and more pictures continue it; other boxes, or another number of them, do not.
     names = [image.name for image in list_images(photos)]
-    more = BoxesOfImages(
-        _instances(tmp_path / "b.json", first | {"6.png": [[0, 0, 1, 9]]}, {"6.png": (1, 50)})
-    )
+    more = BoxLookup(_instances(tmp_path / "b.json", first | {"6.png": [[0, 0, 1, 9]]}, {"6.png": (1, 50)}))
     report = _extract(photos, store, extractor, boxes=more)
-    assert (report.added, report.found, len(report.skipped)) == (1, 3, len(names) - 4)
+    assert (report.added, report.already_stored, len(report.skipped)) == (1, 3, len(names) - 4)
     others = first | {"2.png": [[0, 0, 2.5, 2.7]], "5.png": [[0, 0, 1, 1]]}
-    report = _extract(photos, store, extractor, boxes=BoxesOfImages(_instances(tmp_path / "c.json", others)))
+    report = _extract(photos, store, extractor, boxes=BoxLookup(_instances(tmp_path / "c.json", others)))
     told = [str(item) for item in report.skipped if "with other boxes" in item.reason]
     assert told == [
         f"{photos / name}: this picture is in the store with other boxes than {tmp_path / 'c.json'} has; "
         "create a new store for them"
         for name in ("2.png", "5.png")
     ]
-    assert (report.added, report.found) == (0, 2)
+    assert (report.added, report.already_stored) == (0, 2)
 
 
 def test_a_store_keeps_its_type_and_its_extractor(photos: Path, tmp_path: Path) -> None:
@@ -474,34 +472,34 @@ def _touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def _names(folder: Path, naming: Naming, leave_out: Sequence[Path] = ()) -> list[str]:
-    return [image.name for image in list_images(folder, naming, leave_out)]
+def _names(folder: Path, naming: NamingScheme, exclude: Sequence[Path] = ()) -> list[str]:
+    return [image.name for image in list_images(folder, naming, exclude)]
 
 
 def test_names_are_short_where_that_is_enough(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg", "2.png", "3.jpg", ".hidden/4.jpg", ".5.jpg")
-    assert _names(tmp_path, Naming.FILE) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "2.jpg"]
-    assert _names(tmp_path, Naming.STEM) == ["2.png", "3", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
-    assert _names(tmp_path, Naming.PATH) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    assert _names(tmp_path, NamingScheme.FILE) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "2.jpg"]
+    assert _names(tmp_path, NamingScheme.STEM) == ["2.png", "3", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
+    assert _names(tmp_path, NamingScheme.PATH) == ["2.png", "3.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg"]
 
 
 def test_names_are_never_shared(tmp_path: Path) -> None:
     # The stem of the first is the path of the second, which keeps it because of the third.
     _touch(tmp_path, "1.jpg.png", "1.jpg", "x/1.jpg")
-    assert _names(tmp_path, Naming.STEM) == ["1.jpg", "1.jpg.png", "x/1.jpg"]
+    assert _names(tmp_path, NamingScheme.STEM) == ["1.jpg", "1.jpg.png", "x/1.jpg"]
 
 
 def test_the_store_and_linked_circles_are_left_out(tmp_path: Path) -> None:
     _touch(tmp_path, "a/1.jpg", "store/rank-00000-part-00000.data", "store/deeper/2.jpg")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
-    assert _names(tmp_path, Naming.PATH, [tmp_path / "a" / ".." / "store"]) == ["a/1.jpg"]
+    assert _names(tmp_path, NamingScheme.PATH, [tmp_path / "a" / ".." / "store"]) == ["a/1.jpg"]
 
 
 def test_of_links_to_one_folder_the_first_by_name_counts_on_every_file_system(tmp_path: Path) -> None:
     _touch(tmp_path, "pictures/1.jpg")
     for name in "hdbgcfae":
         (tmp_path / name).symlink_to(tmp_path / "pictures")
-    assert _names(tmp_path, Naming.PATH) == ["a/1.jpg"]
+    assert _names(tmp_path, NamingScheme.PATH) == ["a/1.jpg"]
 
 
 def test_a_list_names_images_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -584,7 +582,7 @@ def test_a_list_may_begin_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
 def test_boxes_for_an_extractor_that_lays_its_own_are_refused_at_once(photos: Path, tmp_path: Path) -> None:
     instances = {"images": [], "annotations": [], "categories": []}
     (tmp_path / "boxes.json").write_text(json.dumps(instances))
-    boxes = BoxesOfImages(tmp_path / "boxes.json")
+    boxes = BoxLookup(tmp_path / "boxes.json")
     with pytest.raises(ConfigurationError, match=r"regular-grid-2x3/pooled-pixels-2 places its own boxes"):
         _extract(photos, tmp_path / "store", build_extractor(GRID), boxes=boxes)
     assert not (tmp_path / "store").exists()

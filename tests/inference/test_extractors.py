@@ -6,7 +6,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTModel
 
 from lxmert.errors import ConfigurationError, LxmertError, WeightsError
-from lxmert.inference.extractors import extractor_named, extractor_spec
+from lxmert.inference.extractors import extractor_spec, load_extractor
 from lxmert.inference.models import embedded_model_folder
 from lxmert.vision import (
     BackboneGrid,
@@ -25,30 +25,30 @@ from tests.vision.small_detectors import save_detector
 def test_a_folder_of_either_kind_of_detector_is_recognised(tmp_path):
     random_detector().save_pretrained(tmp_path / "ours")
     save_detector(tmp_path / "detr")
-    assert isinstance(extractor_named(str(tmp_path / "ours")), FasterRcnnExtractor)
-    assert isinstance(extractor_named(str(tmp_path / "detr")), TransformersDetector)
+    assert isinstance(load_extractor(str(tmp_path / "ours")), FasterRcnnExtractor)
+    assert isinstance(load_extractor(str(tmp_path / "detr")), TransformersDetector)
 
 
 def test_a_model_with_a_processor_gives_the_extractor_of_the_processor(tmp_path):
     extractor = GivenBoxes(PooledPixels(7))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "lxmert"}))
     (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": extractor.to_dict()}))
-    assert extractor_named(str(tmp_path)).identity == extractor.identity
+    assert load_extractor(str(tmp_path)).identity == extractor.identity
     for none in (None, "scenes"):  # A name alone is no description.
         (tmp_path / "processor_config.json").write_text(json.dumps({"extractor": none}))
         with pytest.raises(WeightsError, match="no extractor"):
-            extractor_named(str(tmp_path))
-    assert extractor_named(str(embedded_model_folder())).identity
+            load_extractor(str(tmp_path))
+    assert load_extractor(str(embedded_model_folder())).identity
 
 
 def test_a_file_with_a_description_is_followed(tmp_path):
     extractor = RegularGrid(3, 2, PooledPixels(4))
     path = tmp_path / "grid.json"
     path.write_text(json.dumps(extractor.to_dict()))
-    assert extractor_named(str(path)).identity == extractor.identity
-    assert extractor_named(path.read_text()).identity == extractor.identity
+    assert load_extractor(str(path)).identity == extractor.identity
+    assert load_extractor(path.read_text()).identity == extractor.identity
     path.write_text("kind: regular_grid\nrows: 3\ncolumns: 2\nencoder: {kind: pooled_pixels, size: 4}\n")
-    assert extractor_named(str(path)).identity == extractor.identity
+    assert load_extractor(str(path)).identity == extractor.identity
 
 
 def test_the_embedded_and_the_published_detector_have_their_descriptions():
@@ -102,25 +102,25 @@ def test_a_folder_without_an_extractor_is_one_clear_line(tmp_path, files, words)
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(LxmertError, match=words) as caught:
-        extractor_named(str(tmp_path))
+        load_extractor(str(tmp_path))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "no/such/folder", "./nothing", "word", "a b/c"])
 def test_a_name_of_nothing_is_one_clear_line(name):
     with pytest.raises(WeightsError, match="unknown detector") as caught:
-        extractor_named(name)
+        load_extractor(name)
     assert "\n" not in str(caught.value)
 
 
 def test_a_description_that_cannot_be_followed_names_its_file(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(ConfigurationError, match=r"broken\.json"):
-        extractor_named(str(tmp_path / "broken.json"))
+        load_extractor(str(tmp_path / "broken.json"))
 
 
 def test_the_network_runs_on_the_device_asked_for(tmp_path):
-    extractor = extractor_named(save_detector(tmp_path / "detr"), device="meta")
+    extractor = load_extractor(save_detector(tmp_path / "detr"), device="meta")
     assert next(extractor.model.parameters()).device == torch.device("meta")
 
 
@@ -136,10 +136,10 @@ def test_detectors_and_backbones_come_from_the_hub_and_later_without_the_net(tmp
     picture = Image.new("RGB", (40, 30), (200, 40, 40))
     with serving(Sites(repositories)) as sites:
         sites.replace_the_net(monkeypatch, tmp_path / "home")
-        extractor = extractor_named("someone/detector", device="cpu")
+        extractor = load_extractor("someone/detector", device="cpu")
         grid = BackboneGrid("someone/backbone")
         with pytest.raises(WeightsError, match="someone/else") as caught:
-            extractor_named("someone/else")
+            load_extractor("someone/else")
         assert "\n" not in str(caught.value)
     assert extractor.to_dict()["model"] == "someone/detector"
     assert grid.to_dict()["model"] == "someone/backbone"

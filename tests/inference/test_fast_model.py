@@ -14,10 +14,10 @@ from torch._dynamo.exc import TorchDynamoException
 
 from lxmert import LxmertForQuestionAnswering, LxmertForVisualReasoning, cpu
 from lxmert.errors import ConfigurationError, TensorError
-from lxmert.inference import code_files, compiling, fast_model
-from lxmert.inference.compiling import compiled_here
+from lxmert.inference import compiled_code, compiling, fast_model
+from lxmert.inference.compiling import compile_in_process
 from lxmert.inference.fast_model import FastModel
-from lxmert.inference.joined_products import join_products
+from lxmert.inference.fused_products import fuse_projections
 from tests.inference.adapters import add_adapters
 from tests.model.small import BATCH, OBJECTS, WORDS, inputs, small_config
 from tests.model.test_visual_reasoning import pair_inputs
@@ -156,7 +156,7 @@ def test_code_of_layers_that_weights_do_not_tell_all_of_is_not_kept(
     model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another factor of an adapter, as a hook, is another function of equal weights.
-    monkeypatch.setattr(compiling, "compiled_here", lambda part, name: part)
+    monkeypatch.setattr(compiling, "compile_in_process", lambda part, name: part)
     monkeypatch.setattr(compiling, "cache_folder", lambda: pytest.fail("kept as a file"))
     batch = inputs()
     add_adapters(model)
@@ -233,7 +233,7 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
     with pytest.raises(TensorError, match="input_ids"):
         fast.encode_words(torch.full_like(batch["input_ids"], 10**6))
 
-    code_files.load_code.cache_clear()  # As in another process.
+    compiled_code.load_code.cache_clear()  # As in another process.
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
         again = FastModel(deepcopy(model), compiled=True)
@@ -247,10 +247,10 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
         taken.rename(scorer)  # Another process has made it meanwhile.
         yield
 
-    code_files.load_code.cache_clear()
+    compiled_code.load_code.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("compiled again"))
-        patch.setattr(compiling, "one_process_at_a_time", waited)
+        patch.setattr(compiling, "lock_folder", waited)
         again = FastModel(deepcopy(model), compiled=True)
         torch.testing.assert_close(fast_scores(again, batch), wanted, rtol=0, atol=1e-5)
 
@@ -262,7 +262,7 @@ def test_compiled_scores_are_the_same_and_their_code_outlives_the_model(
     def load_code(path: Path) -> Callable[..., Tensor]:
         if faults:
             raise faults.pop()
-        return code_files.load_code(path)
+        return compiled_code.load_code(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(compiling, "load_code", load_code)
@@ -303,8 +303,8 @@ def test_compiled_scores_of_pairs_are_the_same(kept_code: Path) -> None:
 def test_code_of_one_process_gives_the_same() -> None:
     model = answering(l_layers=0, r_layers=0, x_layers=2)
     fast = FastModel(deepcopy(model))
-    join_products(model)
-    scorer = compiled_here(fast_model._Scorer(model))
+    fuse_projections(model)
+    scorer = compile_in_process(fast_model._Scorer(model))
     for count in (BATCH, 2):
         words, objects = torch.rand(count, WORDS, 24), torch.rand(count, OBJECTS, 24)
         masks = torch.ones(count, WORDS), torch.ones(count, OBJECTS)
@@ -331,10 +331,10 @@ def test_a_part_that_this_process_cannot_compile_is_told_with_what_it_takes(
 @pytest.mark.parametrize(("dtype", "has_amx", "wanted"), [
     ("bfloat16", True, True), ("bfloat16", False, False), ("float32", True, False), ("int8", True, False),
 ])  # fmt: skip
-def test_products_are_parted_where_it_pays(
+def test_products_are_split_where_it_pays(
     dtype: str, has_amx: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
     model = answering()
     FastModel(model, dtype=dtype, compiled=True)
-    assert ("Parted" in repr(model)) == wanted
+    assert ("_SplitLinear" in repr(model)) == wanted

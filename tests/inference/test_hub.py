@@ -9,7 +9,7 @@ import pytest
 
 from lxmert import LxmertPredictor, LxmertProcessor
 from lxmert.errors import InputError, LxmertError, WeightsError
-from lxmert.inference.extractors import extractor_named
+from lxmert.inference.extractors import load_extractor
 from lxmert.inference.models import embedded_model_folder
 from lxmert.vision import FasterRcnnExtractor
 from lxmert.vision.faster_rcnn.extractor import detector_folder
@@ -150,7 +150,7 @@ def test_a_detector_in_a_folder_of_the_models_repository_is_found(
     # The server is gone now.
     again = LxmertPredictor.from_pretrained("someone/model", device="cpu")
     assert again.regions(picture()).equals(regions)
-    assert extractor_named("someone/model", device="cpu").identity == regions.extractor
+    assert load_extractor("someone/model", device="cpu").identity == regions.extractor
 
 
 def test_a_folder_of_the_published_name_is_the_users_own(

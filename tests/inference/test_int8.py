@@ -43,7 +43,7 @@ def test_rounded_rows_stand_for_the_rows(dtype: torch.dtype, rows: object) -> No
     states = torch.from_numpy(rows)
     rounded = quantize_rows(states, dtype)
     assert rounded.values.dtype == dtype
-    steps = rounded.values.int() - rounded.zero
+    steps = rounded.values.int() - rounded.zero_point
     assert -127 <= int(steps.min()) <= int(steps.max()) <= 127
     # Half a step, and what float32 itself rounds.
     assert bool(((steps * rounded.scale - states).abs() <= 0.5001 * rounded.scale).all())
@@ -80,15 +80,15 @@ def test_rows_are_unsigned_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
         rounded: list[torch.dtype] = []
         with monkeypatch.context() as patch:
             patch.setattr(int8, "has_amx", lambda has_amx=has_amx: has_amx)
-            patch.setattr(int8, "_rounded", _noting(rounded))
+            patch.setattr(int8, "_round_rows", _noting(rounded))
             scores.append(model(**batch).question_answering_score)
         assert set(rounded) == {dtype}
     torch.testing.assert_close(*scores, rtol=0, atol=1e-5)
 
 
 def _noting(dtypes: list[torch.dtype]) -> Any:
-    """`int8._rounded`, which also notes what it is asked for."""
-    rounded = int8._rounded
+    """`int8._round_rows`, which also notes what it is asked for."""
+    rounded = int8._round_rows
 
     def note(states: Tensor, largest: Tensor, dtype: torch.dtype) -> Any:
         dtypes.append(dtype)

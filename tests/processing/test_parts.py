@@ -28,7 +28,7 @@ from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
 from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
 from lxmert.weights.published import PublishedDetector
-from tests.processing.making import (
+from tests.processing.builders import (
     BOXES,
     CAT,
     CLS,
@@ -37,32 +37,34 @@ from tests.processing.making import (
     TEXTUAL,
     THE,
     WORDS,
-    make,
+    assert_refused,
+    build_processor,
     picture,
-    refused,
     tokenizer,
 )
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
 def test_a_processor_is_copied_and_pickled():
-    processor = make("boxes")
+    processor = build_processor("boxes")
     for other in (copy.deepcopy(processor), pickle.loads(pickle.dumps(processor))):  # noqa: S301 - made here
         assert other(text="the cat")["input_ids"].tolist() == [[CLS, THE, CAT, SEP]]
 
 
 def test_settings_that_are_none_are_refused():
-    refused(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
-    refused(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
-    refused(ConfigurationError, "at least 3", lambda: make(max_text_length=0))
-    refused(VocabularyError, "'no' is listed twice", lambda: make(answers=["yes", "no", "no"]))
-    refused(VocabularyError, "answer 1 is a int", lambda: make(answers=["yes", 7]))
-    refused(VocabularyError, "at least one", lambda: make(answers=[]))
+    assert_refused(ConfigurationError, "extractor is a int", lambda: LxmertProcessor(tokenizer(), 7))
+    assert_refused(ConfigurationError, "'magic'", lambda: LxmertProcessor(tokenizer(), {"kind": "magic"}))
+    assert_refused(ConfigurationError, "at least 3", lambda: build_processor(max_text_length=0))
+    assert_refused(
+        VocabularyError, "'no' is listed twice", lambda: build_processor(answers=["yes", "no", "no"])
+    )
+    assert_refused(VocabularyError, "answer 1 is a int", lambda: build_processor(answers=["yes", 7]))
+    assert_refused(VocabularyError, "at least one", lambda: build_processor(answers=[]))
 
 
 @pytest.mark.parametrize("kind", ["boxes", "grid", None])
 def test_a_saved_processor_comes_back_equal(kind, tmp_path):
-    processor = make(kind, answers=["ja", "né", "red"], max_text_length=9)
+    processor = build_processor(kind, answers=["ja", "né", "red"], max_text_length=9)
     processor.save_pretrained(tmp_path)
     loaded = LxmertProcessor.from_pretrained(tmp_path)
     assert loaded.to_dict() == processor.to_dict()
@@ -79,8 +81,8 @@ def test_a_saved_processor_comes_back_equal(kind, tmp_path):
 
 
 def test_a_processor_saved_without_answers_forgets_those_of_the_folder(tmp_path):
-    make(answers=["yes", "no"]).save_pretrained(tmp_path)
-    make().save_pretrained(tmp_path)
+    build_processor(answers=["yes", "no"]).save_pretrained(tmp_path)
+    build_processor().save_pretrained(tmp_path)
     assert LxmertProcessor.from_pretrained(tmp_path).answers is None
 
 
@@ -94,7 +96,7 @@ def test_a_published_folder_with_words_only_gives_the_defaults(tmp_path):
 
 
 def test_stored_settings_can_be_replaced_while_loading(tmp_path):
-    make(answers=["yes", "no"]).save_pretrained(tmp_path)
+    build_processor(answers=["yes", "no"]).save_pretrained(tmp_path)
     loaded = LxmertProcessor.from_pretrained(
         tmp_path, extractor=RegularGrid(1, 1, PooledPixels(1)), answers=None, max_text_length=5
     )
@@ -134,16 +136,16 @@ def test_folders_with_faults_are_refused_in_one_line(files, error, words, tmp_pa
             (tmp_path / name).unlink()
         else:
             (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    refused(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
+    assert_refused(error, words, lambda: LxmertProcessor.from_pretrained(tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_refused_at_once(tmp_path):
-    refused(
+    assert_refused(
         InputError,
         "neither a model folder nor a hub name",
         lambda: LxmertProcessor.from_pretrained(tmp_path / "absent"),
     )
-    refused(
+    assert_refused(
         WeightsError,
         "some/absent-model on the hub: its cache has no complete copy.*or use a local folder",
         lambda: LxmertProcessor.from_pretrained(
@@ -196,8 +198,8 @@ def test_extractor_or_encoder_move_with_the_processor():
     encoder = MovingEncoder(2)
     LxmertProcessor(tokenizer(), RegularGrid(1, 2, encoder)).to("meta")
     assert encoder.device == "meta"
-    assert make("grid").to("meta").extractor is not None  # Pooled pixels have nothing to move.
-    assert make(None).to("meta").extractor is None
+    assert build_processor("grid").to("meta").extractor is not None  # Pooled pixels have nothing to move.
+    assert build_processor(None).to("meta").extractor is None
 
 
 def published(tmp_path, monkeypatch, *, reachable):
@@ -301,7 +303,7 @@ def test_saving_publishes_as_publishing_does(tmp_path: Path, monkeypatch: pytest
     """The mixin's own way would leave out answers.json, which it has not written."""
     sent: list[object] = []
     monkeypatch.setattr(ProcessorMixin, "push_to_hub", lambda self, name, **how: sent.append((name, how)))
-    processor = make(None, answers=["yes", "no"])
+    processor = build_processor(None, answers=["yes", "no"])
     processor.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="someone/model", private=True)
     processor.save_pretrained(str(tmp_path / "mine"), push_to_hub=True)
     processor.save_pretrained(tmp_path / "mine")

@@ -26,7 +26,7 @@ from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision import GivenBoxes, PooledPixels
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
-from tests.processing.making import (
+from tests.processing.builders import (
     ASK,
     BOXES,
     CAT,
@@ -44,9 +44,9 @@ from tests.processing.making import (
     WHAT,
     WORDS,
     A,
-    make,
+    assert_refused,
+    build_processor,
     picture,
-    refused,
     some_regions,
     tokenizer,
 )
@@ -55,7 +55,7 @@ from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
 def test_image_and_text_become_the_inputs_of_a_model():
-    batch = make()(images=picture(), text="What is this?", boxes=BOXES)
+    batch = build_processor()(images=picture(), text="What is this?", boxes=BOXES)
     assert set(batch) == TEXTUAL | VISUAL
     assert batch["input_ids"].tolist() == [[CLS, WHAT, IS, THIS, ASK, SEP]]
     assert batch["attention_mask"].tolist() == [[1] * 6]
@@ -66,7 +66,7 @@ def test_image_and_text_become_the_inputs_of_a_model():
 
 
 def test_a_batch_pads_words_and_objects():
-    processor = make()
+    processor = build_processor()
     images = [picture(), picture(40, 40, 1), picture(50, 25, 2)]
     boxes = [BOXES, [[1.0, 1.0, 4.0, 4.0]], BOXES + BOXES]
     texts = ["what is this colour ?", "cats", "the red cat"]
@@ -102,28 +102,32 @@ def test_one_image_serves_many_texts_and_is_encoded_once():
 
 def test_ready_regions_take_the_place_of_images():
     regions = [some_regions(3), some_regions(1, seed=1)]
-    batch = make(None)(regions=regions, text=["the cat", "a cat"])
+    batch = build_processor(None)(regions=regions, text=["the cat", "a cat"])
     assert batch["visual_feats"].shape == (2, 3, 5)
     assert torch.equal(batch["visual_feats"][0], regions[0].features)
-    assert make(None)(regions=regions[0], text=["the cat", "a cat"])["visual_feats"].shape == (2, 3, 5)
+    assert build_processor(None)(regions=regions[0], text=["the cat", "a cat"])["visual_feats"].shape == (
+        2,
+        3,
+        5,
+    )
 
 
 def test_text_alone_and_images_alone():
-    assert set(make()(text="the cat")) == TEXTUAL
-    assert set(make("grid")(images=[picture(), picture()])) == VISUAL
+    assert set(build_processor()(text="the cat")) == TEXTUAL
+    assert set(build_processor("grid")(images=[picture(), picture()])) == VISUAL
 
 
 def test_positional_order_is_images_then_text():
-    assert set(make("grid")(picture(), "the cat", "a cat")) == TEXTUAL | VISUAL
+    assert set(build_processor("grid")(picture(), "the cat", "a cat")) == TEXTUAL | VISUAL
 
 
 def test_a_grid_needs_no_boxes():
-    batch = make("grid")(images=picture(), text="the cat")
+    batch = build_processor("grid")(images=picture(), text="the cat")
     assert batch["visual_feats"].shape == (1, 6, 12)
 
 
 def test_pairs_get_segments():
-    batch = make()(text=["the cat", "cat"], text_pair=["red", "a red cat"])
+    batch = build_processor()(text=["the cat", "cat"], text_pair=["red", "a red cat"])
     assert batch["input_ids"].tolist() == [
         [CLS, THE, CAT, SEP, RED, SEP, PAD],
         [CLS, CAT, SEP, A, RED, CAT, SEP],
@@ -133,31 +137,33 @@ def test_pairs_get_segments():
 
 def test_text_is_cut_at_twenty_tokens_and_the_length_can_be_changed():
     long = "cat " * 40
-    assert make()(text=long)["input_ids"].shape == (1, 20)
-    assert make()(text=long)["input_ids"][0, -1] == SEP
-    assert make()(text=long, max_length=7)["input_ids"].shape == (1, 7)
-    assert make(max_text_length=11)(text=long)["input_ids"].shape == (1, 11)
-    assert make()(text=long, truncation=False)["input_ids"].shape == (1, 42)
-    assert make()(text="cat", padding="max_length")["input_ids"].shape == (1, 20)
+    assert build_processor()(text=long)["input_ids"].shape == (1, 20)
+    assert build_processor()(text=long)["input_ids"][0, -1] == SEP
+    assert build_processor()(text=long, max_length=7)["input_ids"].shape == (1, 7)
+    assert build_processor(max_text_length=11)(text=long)["input_ids"].shape == (1, 11)
+    assert build_processor()(text=long, truncation=False)["input_ids"].shape == (1, 42)
+    assert build_processor()(text="cat", padding="max_length")["input_ids"].shape == (1, 20)
 
 
 def test_arrays_and_lists_on_request():
-    arrays = make()(images=picture(), text="the cat", boxes=BOXES, return_tensors="np")
+    arrays = build_processor()(images=picture(), text="the cat", boxes=BOXES, return_tensors="np")
     assert all(isinstance(value, np.ndarray) for value in arrays.values())
-    lists = make()(text=["the cat", "cat"], padding=False, return_tensors=None)
+    lists = build_processor()(text=["the cat", "cat"], padding=False, return_tensors=None)
     assert lists["input_ids"] == [[CLS, THE, CAT, SEP], [CLS, CAT, SEP]]
-    assert isinstance(make()(images=picture(), boxes=BOXES, return_tensors=None)["visual_pos"], list)
+    assert isinstance(
+        build_processor()(images=picture(), boxes=BOXES, return_tensors=None)["visual_pos"], list
+    )
     with pytest.raises(InputError, match="return_tensors is 'mlx'"):
-        make()(text="cat", return_tensors="mlx")
+        build_processor()(text="cat", return_tensors="mlx")
     with pytest.raises(InputError, match="different lengths"):
-        make()(text=["the cat", "cat"], padding=False)
+        build_processor()(text=["the cat", "cat"], padding=False)
 
 
 def test_tensors_of_tensorflow_on_request(monkeypatch):
     tf = pytest.importorskip("tensorflow")
     given = {"images": [picture(), picture(40, 40, 1)], "text": ["the cat", "cat"]}
-    arrays = make("grid")(**given, return_tensors="np")
-    tensors = make("grid")(**given, return_tensors="tf")
+    arrays = build_processor("grid")(**given, return_tensors="np")
+    tensors = build_processor("grid")(**given, return_tensors="tf")
     assert set(tensors) == TEXTUAL | VISUAL
     for name, tensor in tensors.items():
         assert tf.is_tensor(tensor)
@@ -165,7 +171,7 @@ def test_tensors_of_tensorflow_on_request(monkeypatch):
         np.testing.assert_array_equal(tensor.numpy(), arrays[name])
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtraError, match=r'pip install "lxmert\[tf-cpu\]"'):
-        make()(text="cat", return_tensors="tf")
+        build_processor()(text="cat", return_tensors="tf")
 
 
 def test_words_stand_first_whatever_side_the_tokenizer_pads():
@@ -181,7 +187,7 @@ def in_two_threads(one, other):
 
 
 def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch):
-    processor = make(None)
+    processor = build_processor(None)
     both_set = threading.Barrier(2, timeout=0.5)
     whole = LxmertTokenizerFast.set_truncation_and_padding
 
@@ -209,7 +215,7 @@ def test_threads_with_different_settings_do_not_change_one_anothers(monkeypatch)
 
 
 def test_why_a_text_has_no_word_is_found_undisturbed_by_other_threads(monkeypatch):
-    processor = make(None)
+    processor = build_processor(None)
     inside, most = [], []
     whole = LxmertTokenizerFast._encode_plus
 
@@ -232,7 +238,7 @@ def test_why_a_text_has_no_word_is_found_undisturbed_by_other_threads(monkeypatc
 
 
 def test_a_batch_moves_to_a_device():
-    batch = make()(images=picture(), text="the cat", boxes=BOXES).to("meta")
+    batch = build_processor()(images=picture(), text="the cat", boxes=BOXES).to("meta")
     assert {value.device.type for value in batch.values()} == {"meta"}
 
 
@@ -252,7 +258,7 @@ def test_a_model_takes_a_batch_as_it_is():
         num_qa_labels=3,
     )
     model = model_module.LxmertForQuestionAnswering(config).eval()
-    processor = make(answers=["yes", "no", "red"])
+    processor = build_processor(answers=["yes", "no", "red"])
     batch = processor(
         images=[picture(), picture(seed=1)], text=["what is this ?", "the cat"], boxes=[BOXES, BOXES[:1]]
     )
@@ -326,7 +332,7 @@ def test_a_model_takes_a_batch_as_it_is():
     ],
 )
 def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
-    refused(error, words, lambda: make()(**arguments))
+    assert_refused(error, words, lambda: build_processor()(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -341,18 +347,22 @@ def test_bad_input_is_refused_in_one_clear_line(arguments, error, words):
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:The PyTorch API of nested tensors")
 def test_tensors_whose_numbers_cannot_be_read_are_refused(without_numbers, words):
     image = without_numbers(torch.rand(3, 8, 8))
-    refused(ImageError, f"image tensor {words}", lambda: make()(images=image, boxes=BOXES))
+    assert_refused(ImageError, f"image tensor {words}", lambda: build_processor()(images=image, boxes=BOXES))
     boxes = without_numbers(torch.tensor([[0.0, 0.0, 5.0, 5.0], [1.0, 1.0, 4.0, 4.0]]))
     for given in (boxes, [boxes]):
-        refused(RegionsError, f"set of boxes {words}", lambda at=given: make()(images=picture(), boxes=at))
+        assert_refused(
+            RegionsError,
+            f"set of boxes {words}",
+            lambda at=given: build_processor()(images=picture(), boxes=at),
+        )
 
 
 def test_images_without_an_extractor_are_refused():
-    refused(InputError, "no extractor", lambda: make(None)(images=picture(), text="cat"))
+    assert_refused(InputError, "no extractor", lambda: build_processor(None)(images=picture(), text="cat"))
 
 
 def test_regions_of_images():
-    processor = make()
+    processor = build_processor()
     first, second = processor.regions([picture(), picture(40, 40)], [BOXES, BOXES[:1]])
     assert (len(first), len(second)) == (2, 1)
     assert first.extractor == "given-boxes/pooled-pixels-4"
@@ -360,7 +370,7 @@ def test_regions_of_images():
 
 
 def test_scores_become_answers_with_softmax_probabilities():
-    processor = make(answers=["yes", "no", "red"])
+    processor = build_processor(answers=["yes", "no", "red"])
     scores = torch.tensor([[0.0, 2.0, 1.0], [5.0, 5.0, -100.0], [-1.0, -2.0, -3.0]])
     best = processor.decode_answers(scores)
     assert [one[0].text for one in best] == ["no", best[1][0].text, "yes"]
@@ -391,11 +401,11 @@ def test_scores_become_answers_with_softmax_probabilities():
     ],
 )
 def test_scores_that_cannot_be_decoded_are_refused(answers, scores, top_k, error, words):
-    refused(error, words, lambda: make(answers=answers).decode_answers(scores, top_k))
+    assert_refused(error, words, lambda: build_processor(answers=answers).decode_answers(scores, top_k))
 
 
 def test_names_of_model_inputs_and_words_back():
-    processor = make("grid")
+    processor = build_processor("grid")
     assert set(processor(images=picture(), text="cat")) == set(processor.model_input_names)
     assert processor.batch_decode(processor(text="the red cat")["input_ids"]) == ["[CLS] the red cat [SEP]"]
 

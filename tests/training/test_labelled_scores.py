@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lxmert import LxmertProcessor
-from lxmert.cli.score_tables import table_of
+from lxmert.cli.score_tables import score_table
 from lxmert.data.file_layouts import GqaFiles, VqaFiles
 from lxmert.data.labelled_split import LabelledReader
 from lxmert.data.vqa import read_vqa
@@ -49,7 +49,7 @@ def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -
     assert told["perQuestionType"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
     assert told["questions"] == 4
     assert "per_question" not in told
-    assert table_of("t", scored.scores).row_count == 1 + 2 * 3
+    assert score_table("t", scored.scores).row_count == 1 + 2 * 3
 
 
 def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_pa
     told = scored.scores.to_dict()
     assert told["questionsPerAnswerType"] == {"other": 2, "yes/no": 1}
     assert told["questionsPerType"] == {"what": 2, "other": 1}
-    counts = list(table_of("t", scored.scores).columns[1].cells)
+    counts = list(score_table("t", scored.scores).columns[1].cells)
     assert counts == ["3", "", "2", "1", "", "1", "2"]
 
 

@@ -30,7 +30,7 @@ Annotations = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 # GQA's published table has every answer of its training and validation questions.
-_LEAST_GQA = 1
+_GQA_MIN_COUNT = 1
 
 
 @app.command(short_help="Build a list of frequent answers.")
@@ -58,22 +58,22 @@ def build(
 
     VQA answers are normalised as in the official evaluator; GQA answers and your own are kept as spelled.
     """
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.answers import DEFAULT_MIN_COUNT, AnswerVocabulary
     from lxmert.data.labels import best_answer
 
-    least = min_count or (_LEAST_GQA if task == "gqa" else DEFAULT_MIN_COUNT)
+    min_answer_count = min_count or (_GQA_MIN_COUNT if task == "gqa" else DEFAULT_MIN_COUNT)
     if fault := overwrite_fault(output, overwrite=overwrite):
         raise DataError(fault)
-    with reading_bars(enabled=not as_json) as progress:
-        if _are_vqas(task, annotations):
+    with reading_progress(enabled=not as_json) as progress:
+        if _is_vqa(task, annotations):
             vqa = _vqa_examples(annotations, progress)
-            vocabulary = AnswerVocabulary.build(vqa, min_count=least)
+            vocabulary = AnswerVocabulary.build(vqa, min_count=min_answer_count)
             covered = vocabulary.coverage(vqa, normalise=True)
         else:
             labels = _labels(task, annotations, progress)
             vocabulary = AnswerVocabulary.from_answers(
-                map(best_answer, filter(None, labels)), min_count=least
+                map(best_answer, filter(None, labels)), min_count=min_answer_count
             )
             covered = vocabulary.coverage_of(labels)
     vocabulary.save(output)
@@ -98,12 +98,12 @@ def cover(
     as_json: AsJson = False,
 ) -> None:
     """Measure how many annotated questions a list can answer, and show the answers it lacks."""
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.answers import AnswerVocabulary
 
     vocabulary = AnswerVocabulary.load(answers)
-    with reading_bars(enabled=not as_json) as progress:
-        if _are_vqas(task, annotations):
+    with reading_progress(enabled=not as_json) as progress:
+        if _is_vqa(task, annotations):
             covered = vocabulary.coverage(_vqa_examples(annotations, progress), normalise=not raw)
         else:
             covered = vocabulary.coverage_of(_labels(task, annotations, progress))
@@ -116,7 +116,7 @@ def _vqa_examples(annotations: Sequence[Path], progress: "StartProgress") -> "li
     return [example for path in annotations for example in read_vqa_annotations(path, progress=progress)]
 
 
-def _are_vqas(task: TaskName, annotations: Sequence[Path]) -> bool:
+def _is_vqa(task: TaskName, annotations: Sequence[Path]) -> bool:
     """Return True for VQA annotation files, False for files whose answers are compared as spelled."""
     from lxmert.data.submissions import submission_format
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lxmert.cli import asking
+from lxmert.cli import image_session
 from lxmert.errors import InputError, TextError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def ask(
-    image: asking.ImageArgument,
+    image: image_session.ImageArgument,
     question: Annotated[
         str | None,
         typer.Argument(
@@ -30,10 +30,10 @@ def ask(
             show_default=False,
         ),
     ] = None,
-    model: asking.ModelOption = "scenes",
-    boxes: asking.BoxesOption = None,
-    detector: asking.DetectorOption = None,
-    answers: asking.AnswersOption = None,
+    model: image_session.ModelOption = "scenes",
+    boxes: image_session.BoxesOption = None,
+    detector: image_session.DetectorOption = None,
+    answers: image_session.AnswersOption = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of answers to print, most probable first.")] = 1,
     as_json: Annotated[
         bool,
@@ -41,56 +41,58 @@ def ask(
     ] = False,
 ) -> None:
     """Answer one or more questions about a picture."""
-    opened = asking.open_picture(
+    session = image_session.open_session(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
 
-    def answer_one(asked: str, *, is_repeated: bool) -> None:
-        (best,) = opened.predictor.answer(opened.regions, [asked], top_k=top_k)
-        unknown_words = opened.unknown_words(asked)
+    def print_answers(text: str, *, echo_question: bool) -> None:
+        (best,) = session.predictor.answer(session.regions, [text], top_k=top_k)
+        unknown_words = session.unknown_words(text)
         if as_json:
-            report = {"image": image, "question": asked, "model": model, "unknown_words": unknown_words}
-            typer.echo(json.dumps(report | _details(best, opened)))
+            report = {"image": image, "question": text, "model": model, "unknown_words": unknown_words}
+            typer.echo(json.dumps(report | _details(best, session)))
             return
-        if is_repeated:
-            typer.echo(asked)
+        if echo_question:
+            typer.echo(text)
         for answer in best:
-            typer.echo(asking.answer_in_words(answer.text, answer.probability))
+            typer.echo(image_session.format_answer(answer.text, answer.probability))
 
     if question is not None:
-        answer_one(question, is_repeated=False)
+        print_answers(question, echo_question=False)
     elif sys.stdin.isatty():
         typer.echo(
-            f"{len(opened.regions)} objects found; enter one question per line, Ctrl-D to quit", err=True
+            f"{len(session.regions)} objects found; enter one question per line, Ctrl-D to quit", err=True
         )
-        for asked in filter(None, _typed_lines()):
+        for text in filter(None, _interactive_lines()):
             try:
-                answer_one(asked, is_repeated=False)
+                print_answers(text, echo_question=False)
             except TextError as fault:
                 typer.echo(str(fault), err=True)
     else:
         number = 0
-        for number, asked in _input_lines():
+        for number, text in _numbered_input_lines():
             try:
-                answer_one(asked, is_repeated=True)
+                print_answers(text, echo_question=True)
             except TextError as fault:
                 raise InputError(f"line {number} of standard input: {fault}") from None
         if not number:
             raise InputError("no question was given, either on the command line or on standard input")
 
 
-def _details(best: "Sequence[Answer]", opened: asking.Opened) -> dict[str, object]:
-    from lxmert.inference.looking import in_words
+def _details(best: "Sequence[Answer]", session: image_session.ImageSession) -> dict[str, object]:
+    from lxmert.inference.object_detection import describe_object
 
-    names = opened.predictor.names()
+    names = session.predictor.names()
     return {
         "answers": [{"answer": item.text, "probability": round(item.probability, 6)} for item in best],
-        "extractor": opened.regions.extractor,
-        "objects": [in_words(opened.regions, row, names).to_dict() for row in range(len(opened.regions))],
+        "extractor": session.regions.extractor,
+        "objects": [
+            describe_object(session.regions, row, names).to_dict() for row in range(len(session.regions))
+        ],
     }
 
 
-def _typed_lines() -> Iterator[str]:
+def _interactive_lines() -> Iterator[str]:
     """Yield the lines typed at a terminal after the prompt, until the end of input."""
     with suppress(ImportError):  # Windows' terminals do this by themselves.
         import readline  # noqa: F401  (line editing and history)
@@ -105,10 +107,10 @@ def _typed_lines() -> Iterator[str]:
             return
 
 
-def _input_lines() -> Iterator[tuple[int, str]]:
+def _numbered_input_lines() -> Iterator[tuple[int, str]]:
     """Yield the lines of standard input that are not empty, with their numbers from 1."""
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # invalid text is reported later, with its line
     for number, line in enumerate(sys.stdin, start=1):
-        if asked := line.removeprefix(_BYTE_ORDER_MARK).strip():
-            yield number, asked
+        if text := line.removeprefix(_BYTE_ORDER_MARK).strip():
+            yield number, text

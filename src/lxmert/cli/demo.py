@@ -42,24 +42,24 @@ def demo(
         demonstration = demonstrate(predictor, seed=chosen_seed, index=index, questions=questions)
         demonstration.write(output)
         console.print(_table(demonstration))
-        if demonstration.found:
-            console.print(_found(demonstration), highlight=False, style="dim")
+        if demonstration.has_detected_objects:
+            console.print(_detected_summary(demonstration), highlight=False, style="dim")
         shown.append(demonstration)
-    right = sum(demonstration.right for demonstration in shown)
-    asked = sum(len(demonstration.asked) for demonstration in shown)
+    correct = sum(demonstration.correct_count for demonstration in shown)
+    total = sum(len(demonstration.questions) for demonstration in shown)
     # Not printed by rich, which would take brackets in a folder's name for markup and wrap long lines.
-    typer.echo(f"{right} of {asked} correct. Seed {chosen_seed}; pictures and boxes in {output}/")
+    typer.echo(f"{correct} of {total} correct. Seed {chosen_seed}; pictures and boxes in {output}/")
     first = shown[0]
     console.print("Ask a question yourself:", style="bold")
-    command = ["ask", str(output / first.picture_name), first.asked[0].question]
+    command = ["ask", str(output / first.image_file_name), first.questions[0].question]
     if predictor.needs_boxes:
-        command += ["--boxes", str(output / first.boxes_name)]
+        command += ["--boxes", str(output / first.boxes_file_name)]
     if model != "scenes":
         command += ["--model", model]
-    typer.echo(f"  {_program(context)} {shlex.join([*command, '--top-k', '3'])}")
+    typer.echo(f"  {_program_command(context)} {shlex.join([*command, '--top-k', '3'])}")
 
 
-def _program(context: typer.Context) -> str:
+def _program_command(context: typer.Context) -> str:
     """Return the command that starts this program here: `.venv/bin/lxmert` if the venv is not activated."""
     called = context.find_root().info_name or "lxmert"
     started = Path(sys.argv[0])
@@ -68,9 +68,9 @@ def _program(context: typer.Context) -> str:
     return called
 
 
-def _found(demonstration: "Demonstration") -> str:
+def _detected_summary(demonstration: "Demonstration") -> str:
     """Describe the objects that the detector found."""
-    count = f"{len(demonstration.regions)} objects found, {demonstration.drawn_objects} drawn"
+    count = f"{len(demonstration.regions)} objects found, {demonstration.scene_object_count} drawn"
     return f"{count}: {', '.join(demonstration.labels)}" if demonstration.labels else count
 
 
@@ -78,11 +78,11 @@ def _table(demonstration: "Demonstration") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=demonstration.picture_name, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=demonstration.image_file_name, title_justify="left", box=None, pad_edge=False)
     for heading in ("question", "answer", "probability", "truth"):
         table.add_column(heading, justify="right" if heading == "probability" else "left")
-    for item in demonstration.asked:
-        mark, style = ("✓", "green") if item.is_right else ("✗", "red")
+    for item in demonstration.questions:
+        mark, style = ("✓", "green") if item.is_correct else ("✗", "red")
         truth = Text(f"{mark} {item.truth}", style=style)
         table.add_row(item.question, item.answer, f"{item.probability:.0%}", truth)
     return table

@@ -6,16 +6,16 @@ from PIL import Image
 
 from lxmert.errors import InputError
 
-_LONGEST_STEM = 60
+_MAX_STEM_LENGTH = 60
 """Characters of a picture's name used for its drawing; an address can be longer than a file name may be."""
 
 
-def name_of_drawing(image: str, kind: str) -> Path:
+def default_drawing_path(image: str, kind: str) -> Path:
     """Return the default path: IMAGE.KIND.png in the working folder."""
-    return Path(f"{Path(image).stem[:_LONGEST_STEM] or 'picture'}.{kind}.png")
+    return Path(f"{Path(image).stem[:_MAX_STEM_LENGTH] or 'picture'}.{kind}.png")
 
 
-def checked_output(path: Path | None, image: str) -> Path | None:
+def check_drawing_path(path: Path | None, image: str) -> Path | None:
     """Return the drawing's path, after checking before any work that it can be written.
 
     Raises:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lxmert.training.detection.saved_detector import SavedDetectorReport
 
-_CLASSES_SHOWN = 30
+_MAX_CLASSES_SHOWN = 30
 
 
 def eval_detector(
@@ -52,7 +52,7 @@ def eval_detector(
     console = Console(highlight=False, markup=False)
     console.print(f"{model} on {data}, split {split}: {result.images:,} images", soft_wrap=True)
     console.print(_table(result))
-    left_out = len(result.boxes) - _CLASSES_SHOWN
+    left_out = len(result.boxes) - _MAX_CLASSES_SHOWN
     if left_out > 0:
         console.print(f"classes with higher precision, not shown: {left_out:,}; use --json to list all")
 
@@ -72,7 +72,7 @@ def _table(result: "SavedDetectorReport") -> "Table":
     if report.attribute_accuracy is not None:
         table.add_row("attribute accuracy of boxes found", "", f"{report.attribute_accuracy:.2f}")
     table.add_section()
-    worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_CLASSES_SHOWN]
+    worst = sorted(report.average_precision.items(), key=lambda item: item[1])[:_MAX_CLASSES_SHOWN]
     for number, value in worst:
         name = result.names[number]
         table.add_row(Text(one_line(f"AP@0.5 {name}")), f"{result.boxes[name]:,}", f"{value:.2f}")

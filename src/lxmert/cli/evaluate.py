@@ -17,7 +17,7 @@ from lxmert.cli.task_models import (
     SplitOption,
     TaskOption,
     load_task_model,
-    note,
+    print_note,
 )
 from lxmert.faults import EVALUATOR_NEEDS_OFFICIAL_FILES
 
@@ -44,7 +44,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Compute the official metrics of a model on VQA, GQA or NLVR2."""
-    from lxmert.cli.score_tables import table_of
+    from lxmert.cli.score_tables import score_table
     from lxmert.inference.bulk_examples import ModelSetup
     from lxmert.training.evaluation import evaluate_model
     from lxmert.training.progress import ProgressDisplay
@@ -71,7 +71,7 @@ def evaluate(
             batch_size=batch_size,
             setup=ModelSetup(dtype, compiled),
             progress=display.start,
-            notify=note,
+            notify=print_note,
             **settings,
         )
     if as_json:
@@ -80,4 +80,4 @@ def evaluate(
     from rich.console import Console
 
     title = f"{model} on {data}, {loaded.task}, split {split}, in {loaded.dtype}"
-    Console().print(table_of(title, report.scored.scores))
+    Console().print(score_table(title, report.scored.scores))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lxmert.cli import asking
+from lxmert.cli import image_session
 from lxmert.errors import one_line
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from lxmert.explain import Explanation
 
-_MOST_OBJECTS = 10
-_BAR = 20
+_MAX_OBJECTS = 10
+_BAR_WIDTH = 20
 """Characters of a bar of full weight."""
 
 
 def explain(
-    image: asking.ImageArgument,
-    question: asking.QuestionArgument,
+    image: image_session.ImageArgument,
+    question: image_session.QuestionArgument,
     method: Annotated[
         Literal["relevance", "removal", "gradient", "attention"],
         typer.Option(
@@ -35,10 +35,10 @@ def explain(
         str | None,
         typer.Option(help="Explain this answer, for example the correct one, instead of the model's."),
     ] = None,
-    model: asking.ModelOption = "scenes",
-    boxes: asking.BoxesOption = None,
-    detector: asking.DetectorOption = None,
-    answers: asking.AnswersOption = None,
+    model: image_session.ModelOption = "scenes",
+    boxes: image_session.BoxesOption = None,
+    detector: image_session.DetectorOption = None,
+    answers: image_session.AnswersOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Drawing to write.", show_default="IMAGE.explained.png"),
@@ -48,29 +48,31 @@ def explain(
     ] = False,
 ) -> None:
     """Show which words and objects an answer rests on, as tables and a drawing."""
-    from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
+    from lxmert.cli.drawings import check_drawing_path, default_drawing_path, save_drawing
 
-    drawing = checked_output(output or (None if as_json else name_of_drawing(image, "explained")), image)
-    opened = asking.open_picture(
+    drawing = check_drawing_path(
+        output or (None if as_json else default_drawing_path(image, "explained")), image
+    )
+    session = image_session.open_session(
         image, question, model=model, boxes=boxes, detector=detector, answers=answers
     )
-    unknown_words = opened.unknown_words(question)
-    from lxmert.explain import explain as explained_by
+    unknown_words = session.unknown_words(question)
+    from lxmert.explain import explain as explain_answer
 
-    predictor, regions = opened.predictor, opened.regions
-    explanation = explained_by(predictor, regions, question, answer=answer, method=method)
+    predictor, regions = session.predictor, session.regions
+    explanation = explain_answer(predictor, regions, question, answer=answer, method=method)
     names = predictor.names()
     # Objects without names are numbered, in the table and in the drawing alike.
     labels = names.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
     if drawing is not None:
-        save_drawing(explanation.drawn(opened.picture, labels), drawing)
+        save_drawing(explanation.drawn(session.image, labels), drawing)
     if as_json:
-        from lxmert.inference.looking import in_words
+        from lxmert.inference.object_detection import describe_object
 
         report: dict[str, Any] = {"image": image, "model": model, "unknown_words": unknown_words}
         report |= explanation.to_dict()
         report["objects"] = [
-            in_words(regions, row, names).to_dict() | {"weight": weight}
+            describe_object(regions, row, names).to_dict() | {"weight": weight}
             for row, weight in enumerate(report["objects"])
         ]
         report["drawing"] = None if drawing is None else str(drawing)
@@ -85,10 +87,10 @@ def _print(explanation: "Explanation", labels: tuple[str, ...]) -> None:
     from rich.console import Console
 
     console = Console()
-    typer.echo(asking.answer_in_words(explanation.answer.text, explanation.answer.probability))
+    typer.echo(image_session.format_answer(explanation.answer.text, explanation.answer.probability))
     words = zip(explanation.words, explanation.word_weights, explanation.word_shares(), strict=True)
     console.print(_table("word", words))
-    ranked = explanation.ranked_objects()[:_MOST_OBJECTS]
+    ranked = explanation.ranked_objects()[:_MAX_OBJECTS]
     if ranked:
         shares = explanation.object_shares()
         names = [labels[row] for row in ranked]
@@ -109,6 +111,6 @@ def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
     table.add_column("")
     for name, weight, share in rows:
         colour = "rgb({},{},{})".format(*(FOR if share > 0 else AGAINST))
-        bar = Text("█" * round(abs(share) * _BAR), style=colour)
+        bar = Text("█" * round(abs(share) * _BAR_WIDTH), style=colour)
         table.add_row(Text(one_line(name)), f"{weight:z.3f}", bar)
     return table

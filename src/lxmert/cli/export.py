@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from lxmert.data.task_dataset import TaskCollator, TaskDataset
-    from lxmert.inference.exporting.parity import Check
+    from lxmert.inference.exporting.parity import ParityCheck
     from lxmert.inference.exporting.signature import Batch
     from lxmert.processing import LxmertProcessor
 
 _QUESTIONS_PER_BATCH = 32
-_QUESTIONS_CHECKED = 1000
+_MAX_CHECKED_QUESTIONS = 1000
 
 # Models without a task; --task turns their weights into a task model.
-_WITHOUT_TASK = ("LxmertModel", "LxmertForPreTraining")
+_TASKLESS_CLASSES = ("LxmertModel", "LxmertForPreTraining")
 
 # The files of a saved processor.
 _PROCESSOR_FILES = (
@@ -98,7 +98,7 @@ def export(
         require_onnx()
     with quiet_transformers(warnings_too=False):
         loaded = _load(model, task, files or ())
-        checks = [] if check is None else [_questions(loaded, check, split, limit, features or ())]
+        checks = [] if check is None else [_question_check(loaded, check, split, limit, features or ())]
         report = export_model(
             loaded.model,
             output,
@@ -106,7 +106,7 @@ def export(
             ExportOptions(file_format, int8, segments, overwrite),
             task=loaded.task,
             checks=checks,
-            tell=lambda line: typer.echo(f"{line} …"),
+            log=lambda line: typer.echo(f"{line} …"),
         )
     for line in report.lines():
         typer.echo(line)
@@ -142,15 +142,15 @@ def _load(name: str, task: str | None, file_names: Sequence[str]) -> _Loaded:
     from lxmert.processing import LxmertProcessor
     from lxmert.weights.report import load_complete
 
-    place = find_model(name)
-    kinds = [kind for kind in _architectures(place.folder) if kind in _WITHOUT_TASK]
+    location = find_model(name)
+    kinds = [kind for kind in _architectures(location.folder) if kind in _TASKLESS_CLASSES]
     if task is not None or not kinds:
-        task_model = load_task_model(name, task, file_names, place=place)
+        task_model = load_task_model(name, task, file_names, location=location)
         return _Loaded(task_model.model, task_model.processor, task_model)
-    model, _ = load_complete(getattr(lxmert, kinds[0]), place.folder, dtype=torch.float32)
-    has_processor = any((place.folder / file).exists() for file in _PROCESSOR_FILES)
+    model, _ = load_complete(getattr(lxmert, kinds[0]), location.folder, dtype=torch.float32)
+    has_processor = any((location.folder / file).exists() for file in _PROCESSOR_FILES)
     # An encoder may come without a tokenizer.
-    return _Loaded(model, LxmertProcessor.from_pretrained(place.folder) if has_processor else None)
+    return _Loaded(model, LxmertProcessor.from_pretrained(location.folder) if has_processor else None)
 
 
 def _architectures(folder: Path) -> list[str]:
@@ -168,14 +168,14 @@ def _refuse_without_check(options: dict[str, Any]) -> None:
             raise typer.BadParameter(f"{name} can only be used with --check.")
 
 
-def _questions(
+def _question_check(
     loaded: _Loaded, data: Path, split: str | None, limit: int | None, features: Sequence[Path]
-) -> "Check":
+) -> "ParityCheck":
     """Make a check on the questions of a data directory."""
     from lxmert.data.joined_stores import open_stores
     from lxmert.data.task_dataset import TargetKind, TaskCollator, TaskDataset
     from lxmert.data.task_examples import Subset
-    from lxmert.inference.exporting.parity import Check
+    from lxmert.inference.exporting.parity import ParityCheck
     from lxmert.training.evaluation import load_regions
     from lxmert.training.task_registry import get_task
     from lxmert.training.tasks import get_answer_vocabulary
@@ -183,7 +183,7 @@ def _questions(
     kind = loaded.task_model
     if kind is None:
         raise typer.BadParameter("--check needs a model with a task, and this model has none.")
-    split, limit = split or "test", limit or _QUESTIONS_CHECKED
+    split, limit = split or "test", limit or _MAX_CHECKED_QUESTIONS
     processor = kind.processor
     reader = get_task(kind.task).split(data, split, kind.files, Subset(first_examples=limit))
     examples, answers = reader.read(), get_answer_vocabulary(processor)
@@ -192,7 +192,7 @@ def _questions(
         examples.examples, examples.targets(answers), processor.tokenizer, processor.max_text_length, regions
     )
     collate = TaskCollator(regions, processor.tokenizer.pad_token_id, len(answers), TargetKind.CLASS)
-    return Check(f"{len(items):,} questions of {data}, {split}", _Batches(items, collate))
+    return ParityCheck(f"{len(items):,} questions of {data}, {split}", _Batches(items, collate))
 
 
 @dataclass(frozen=True)

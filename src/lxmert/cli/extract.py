@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lxmert.cli.interrupts import tell_interrupted
+from lxmert.cli.interrupts import report_interrupted
 from lxmert.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SKIPPED_STATUS = 3
 
 DEFAULT_DETECTOR = "scenes"
 
-_ON_ACCELERATOR = 8
+_GPU_BATCH_SIZE = 8
 
 
 ImagesArgument = Annotated[
@@ -116,10 +116,10 @@ def extract(
     store's skipped.jsonl; the exit status is then 3. Processes started by `accelerate launch` or `torchrun`
     share the images.
     """
-    from lxmert.cli.reading_bars import reading_bars
-    from lxmert.inference.boxes_of_images import BoxesOfImages
+    from lxmert.cli.reading_progress import reading_progress
+    from lxmert.inference.box_lookup import BoxLookup
     from lxmert.inference.extraction import ExtractionOptions, discard_if_empty
-    from lxmert.inference.image_list import Naming, list_images
+    from lxmert.inference.image_list import NamingScheme, list_images
     from lxmert.inference.ranks import Ranks
 
     if detector is not None and extractor is not None:
@@ -134,32 +134,32 @@ def extract(
         raise typer.BadParameter(
             "--output is the folder of the pictures; choose another folder for the store."
         )
-    named_images = list_images(images, Naming(names), leave_out=[output])
+    named_images = list_images(images, NamingScheme(names), exclude=[output])
     settings = {"preset": preset, "min_objects": min_objects, "max_objects": max_objects}
-    spec = _spec(detector, extractor)
+    spec = _extractor_spec(detector, extractor)
     spec |= {name: value for name, value in settings.items() if value is not None}
     ranks = Ranks.from_environment()
     try:
-        with reading_bars(enabled=not quiet and ranks.rank == 0) as progress:
-            boxes_of_images = None if boxes is None else BoxesOfImages(boxes, progress=progress)
-        region_extractor, on_gpu = _build(spec, device, workers, ranks)
+        with reading_progress(enabled=not quiet and ranks.rank == 0) as progress:
+            box_lookup = None if boxes is None else BoxLookup(boxes, progress=progress)
+        region_extractor, on_gpu = _build_on_device(spec, device, workers, ranks)
         options = ExtractionOptions(
             dtype=dtype,
-            batch_size=batch_size or (_ON_ACCELERATOR if on_gpu else 1),
+            batch_size=batch_size or (_GPU_BATCH_SIZE if on_gpu else 1),
             workers=workers,
-            boxes=boxes_of_images,
+            boxes=box_lookup,
             ranks=ranks,
         )
         report = _run(named_images, output, region_extractor, options, shows_progress=not quiet)
-        totals = ranks.total([report.added, report.found, len(report.skipped)])
+        totals = ranks.sum_over_ranks([report.added, report.already_stored, len(report.skipped)])
         if ranks.is_connected and ranks.rank == 0:  # A single process has done so already.
             discard_if_empty(output)
     except KeyboardInterrupt:
         if ranks.is_leader and output.is_dir():
-            tell_interrupted(f"the images extracted so far are kept in {output}")
+            report_interrupted(f"the images extracted so far are kept in {output}")
         raise
     finally:
-        ranks.leave()
+        ranks.leave_group()
     _print_totals(output, totals, ranks)
 
 
@@ -176,8 +176,8 @@ def _run(
     from lxmert.inference.extraction import extract_images
 
     ranks = options.ranks
-    what = "extracting" if ranks.count == 1 else f"extracting, rank 0 of {ranks.count}"
-    with RateProgress(what, enabled=shows_progress and ranks.rank == 0) as progress:
+    description = "extracting" if ranks.world_size == 1 else f"extracting, rank 0 of {ranks.world_size}"
+    with RateProgress(description, enabled=shows_progress and ranks.rank == 0) as progress:
         report = extract_images(images, store, extractor, options, progress.start)
     for item in report.skipped:
         typer.echo(f"skipped: {one_line(str(item))}", err=True)
@@ -186,17 +186,23 @@ def _run(
 
 def _print_totals(store: Path, totals: "Sequence[int]", ranks: "Ranks") -> None:
     """Print what all ranks did, and exit with status 3 if images were skipped."""
-    added, before, skipped = totals
+    added, already_stored, skipped = totals
     if ranks.is_leader:
-        share = "" if ranks.is_connected or ranks.count == 1 else f" (rank {ranks.rank} of {ranks.count})"
-        typer.echo(f"{store}: images: {added:,} added, {before:,} already stored, {skipped:,} skipped{share}")
+        share = (
+            ""
+            if ranks.is_connected or ranks.world_size == 1
+            else f" (rank {ranks.rank} of {ranks.world_size})"
+        )
+        typer.echo(
+            f"{store}: images: {added:,} added, {already_stored:,} already stored, {skipped:,} skipped{share}"
+        )
         if not store.exists():
             typer.echo(f"{store}: not created, because there is no image to store")
     if skipped:
         raise typer.Exit(SKIPPED_STATUS)
 
 
-def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
+def _extractor_spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
     """Return the description of the requested extractor."""
     from lxmert.inference.extractors import extractor_spec, read_description
 
@@ -205,7 +211,7 @@ def _spec(detector: str | None, extractor: str | None) -> dict[str, Any]:
     return extractor_spec(DEFAULT_DETECTOR if detector is None else detector)
 
 
-def _build(
+def _build_on_device(
     spec: dict[str, Any], device: str | None, workers: int, ranks: "Ranks"
 ) -> tuple["RegionExtractor", bool]:
     """Make the extractor on its device, and return whether that is a GPU."""

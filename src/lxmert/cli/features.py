@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lxmert.data.feature_comparison import FeatureComparison
 
-_LISTED_NAMES = 10
+_MAX_LISTED_NAMES = 10
 
 app = typer.Typer(help="Inspect, check, compare, import and export feature stores.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def info(store: Store, as_json: AsJson = False) -> None:
         return
     table = _grid()
     for key, value in summary.items():
-        table.add_row(key.replace("_", " "), _shown(value))
+        table.add_row(key.replace("_", " "), _format_value(value))
     _print(table)
 
 
@@ -57,7 +57,7 @@ def verify(store: Store, as_json: AsJson = False, quiet: QuietOption = False) ->
         table = _grid()
         for key, value in report.to_dict().items():
             if key != "faults":
-                table.add_row(key.replace("_", " "), _shown(value))
+                table.add_row(key.replace("_", " "), _format_value(value))
         _print(table)
         typer.echo(
             f"{store}: {'no faults found' if not report.faults else f'faults found: {len(report.faults):,}'}"
@@ -97,10 +97,11 @@ def compare(
         _print(_worst_table(comparison, worst))
     for which, names in (("first", comparison.only_first), ("second", comparison.only_second)):
         if names:
-            typer.echo(f"only in the {which} ({len(names):,}): {_some(names)}")
+            typer.echo(f"only in the {which} ({len(names):,}): {_format_names(names)}")
     if comparison.other_sizes:
         typer.echo(
-            f"different height or width ({len(comparison.other_sizes):,}): {_some(comparison.other_sizes)}"
+            f"different height or width ({len(comparison.other_sizes):,}): "
+            f"{_format_names(comparison.other_sizes)}"
         )
 
 
@@ -131,7 +132,7 @@ def import_(
 
     if not file.is_file():
         raise DataError(f"{file}: no such feature file")
-    with RateProgress("importing", unit="bytes", counted=False, enabled=not quiet) as progress:
+    with RateProgress("importing", unit="bytes", shows_counts=False, enabled=not quiet) as progress:
         report = import_tsv(
             file,
             output,
@@ -188,15 +189,17 @@ def _comparison_table(comparison: "FeatureComparison", iou: float) -> "Table":
     table.add_row("boxes", f"{comparison.boxes[0]:,} and {comparison.boxes[1]:,}")
     share = comparison.matched / max(comparison.boxes[0], 1)
     table.add_row(f"pairs with IoU ≥ {iou:g}", f"{comparison.matched:,} ({share:.1%} of the first's boxes)")
-    table.add_row("mean IoU of the pairs", _number(comparison.mean_iou))
+    table.add_row("mean IoU of the pairs", _format_number(comparison.mean_iou))
     spread = "-"
     if comparison.cosines is not None:
-        mean, low, least = (_number(comparison.cosines[key]) for key in ("mean", "fifth_percentile", "least"))
+        mean, low, least = (
+            _format_number(comparison.cosines[key]) for key in ("mean", "fifth_percentile", "least")
+        )
         spread = f"{mean} (5th percentile {low}, least {least})"
     table.add_row("mean cosine of features", spread)
-    table.add_row("relative difference of features", _number(comparison.mean_difference))
-    table.add_row("same object id", _share(comparison.object_agreement))
-    table.add_row("same attribute id", _share(comparison.attribute_agreement))
+    table.add_row("relative difference of features", _format_number(comparison.mean_difference))
+    table.add_row("same object id", _format_share(comparison.object_agreement))
+    table.add_row("same attribute id", _format_share(comparison.attribute_agreement))
     return table
 
 
@@ -210,28 +213,32 @@ def _worst_table(comparison: "FeatureComparison", count: int) -> "Table":
     for image in comparison.least_similar(count):
         same = "-" if image.same_objects is None else f"{image.same_objects:,}"
         boxes, matched = f"{image.boxes[0]}, {image.boxes[1]}", f"{image.matched}"
-        numbers = (_number(image.mean_iou), _number(image.mean_cosine))
+        numbers = (_format_number(image.mean_iou), _format_number(image.mean_cosine))
         table.add_row(one_line(image.name), boxes, matched, *numbers, same)
     return table
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _share(value: float | None) -> str:
+def _format_share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(map(one_line, names[:_LISTED_NAMES])) + (" …" if len(names) > _LISTED_NAMES else "")
+def _format_names(names: tuple[str, ...]) -> str:
+    return ", ".join(map(one_line, names[:_MAX_LISTED_NAMES])) + (
+        " …" if len(names) > _MAX_LISTED_NAMES else ""
+    )
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_shown(one)}" for key, one in value.items()) or "-"
+        return (
+            ", ".join(f"{key.replace('_', ' ')} {_format_value(item)}" for key, item in value.items()) or "-"
+        )
     if isinstance(value, list | tuple):
-        return " to ".join(_shown(one) for one in value)
+        return " to ".join(_format_value(item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else one_line(str(value))

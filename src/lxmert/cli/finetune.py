@@ -11,9 +11,9 @@ from lxmert.cli.training_options import (
     OverridesOption,
     QuietOption,
     ResumeOption,
-    folder_of,
-    recipe_of,
-    running_in,
+    load_recipe,
+    output_folder,
+    training_run,
 )
 from lxmert.errors import ConfigurationError
 
@@ -42,14 +42,14 @@ def finetune(
     from lxmert.training.recipe import FinetuneRecipe
     from lxmert.training.running import is_main_process
 
-    recipe = recipe_of(FinetuneRecipe, config, data, overrides)
+    recipe = load_recipe(FinetuneRecipe, config, data, overrides)
     if recipe.task != task:
         raise ConfigurationError(
             f"{config} is a recipe for {recipe.task}, not for {task}: run lxmert finetune {recipe.task}, "
             "or use another recipe"
         )
-    folder = folder_of(output, config)
-    with running_in(folder):
+    folder = output_folder(output, config)
+    with training_run(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation accuracy {result.validation_accuracy:.2f} %"
     if result.test_accuracy is not None:

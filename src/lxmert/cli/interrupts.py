@@ -14,18 +14,18 @@ TERMINATED_STATUS = 143
 """Exit status that shells report for a program ended by SIGTERM."""
 
 
-def tell_interrupted(kept: str, how: str = "run the same command again to continue") -> None:
+def report_interrupted(saved: str, how_to_resume: str = "run the same command again to continue") -> None:
     """Print one line on standard error.
 
     Args:
-        kept: what is kept, and where.
-        how: how to resume.
+        saved: what is saved, and where.
+        how_to_resume: what to do.
     """
-    typer.echo(f"lxmert: interrupted; {kept}: {how}", err=True)
+    typer.echo(f"lxmert: interrupted; {saved}: {how_to_resume}", err=True)
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """Make SIGTERM end the work as Ctrl-C does, and the process with `TERMINATED_STATUS`.
 
     Programs that handle or ignore the signal already keep doing so, and threads cannot set a handler.

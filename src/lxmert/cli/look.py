@@ -11,7 +11,7 @@ from lxmert.errors import one_line
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lxmert.inference.looking import Sight
+    from lxmert.inference.object_detection import DetectionResult
 
 
 def look(
@@ -47,57 +47,59 @@ def look(
     ] = False,
 ) -> None:
     """Show the objects in a picture, with boxes, names and scores, as a table and a drawing."""
-    from lxmert.cli.drawings import checked_output, name_of_drawing, save_drawing
+    from lxmert.cli.drawings import check_drawing_path, default_drawing_path, save_drawing
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
 
-    drawing = checked_output(output or (None if as_json else name_of_drawing(image, "objects")), image)
+    drawing = check_drawing_path(
+        output or (None if as_json else default_drawing_path(image, "objects")), image
+    )
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
     picture = load_image(image)
     # Only now: the detectors take seconds to import, a misspelt picture is reported at once.
-    from lxmert.inference.extractors import extractor_named
-    from lxmert.inference.looking import look as look_at
+    from lxmert.inference.extractors import load_extractor
+    from lxmert.inference.object_detection import detect_objects
 
-    sight = look_at(picture, extractor_named(detector), boxes_xyxy_px, top=top, min_score=min_score)
+    result = detect_objects(picture, load_extractor(detector), boxes_xyxy_px, top=top, min_score=min_score)
     if drawing is not None:
-        save_drawing(sight.drawn(), drawing)
+        save_drawing(result.draw(), drawing)
     if as_json:
         request = {"image": image, "detector": detector, "drawing": None if drawing is None else str(drawing)}
-        typer.echo(json.dumps(request | sight.to_dict()))
+        typer.echo(json.dumps(request | result.to_dict()))
         return
-    _print(sight, drawing)
+    _print(result, drawing)
 
 
-def _print(sight: "Sight", drawing: Path | None) -> None:
+def _print(result: "DetectionResult", drawing: Path | None) -> None:
     from rich.console import Console
 
     console = Console()
-    if sight.objects:
-        console.print(_table(sight))
-    count = len(sight.objects)
-    summary = f"{count or 'No'} object{'' if count == 1 else 's'} found by {sight.regions.extractor}"
+    if result.objects:
+        console.print(_table(result))
+    count = len(result.objects)
+    summary = f"{count or 'No'} object{'' if count == 1 else 's'} found by {result.regions.extractor}"
     if drawing is not None:
         summary += f"; drawing: {drawing}"
     console.print(one_line(summary), soft_wrap=True, highlight=False, markup=False)
 
 
-def _table(sight: "Sight") -> "Table":
+def _table(result: "DetectionResult") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     from lxmert.vision.drawing import colour_of
 
-    has_names = any(seen.label for seen in sight.objects)
-    has_scores = any(seen.score is not None for seen in sight.objects)
+    has_names = any(item.label for item in result.objects)
+    has_scores = any(item.score is not None for item in result.objects)
     table = Table(box=None, pad_edge=False)
     for heading, is_shown in (("", True), ("object", has_names), ("score", has_scores)):
         if is_shown:
             table.add_column(heading, justify="left" if heading == "object" else "right")
     for heading in ("x1", "y1", "x2", "y2"):
         table.add_column(heading, justify="right", style="dim")
-    for number, seen in enumerate(sight.objects, start=1):
+    for number, item in enumerate(result.objects, start=1):
         row = [Text(str(number), style="rgb({},{},{})".format(*colour_of(number - 1)))]
-        row += [Text(one_line(seen.label or ""))] if has_names else []
-        row += [Text("" if seen.score is None else f"{seen.score:.0%}")] if has_scores else []
-        table.add_row(*row, *(f"{corner:.0f}" for corner in seen.box_xyxy_px))
+        row += [Text(one_line(item.label or ""))] if has_names else []
+        row += [Text("" if item.score is None else f"{item.score:.0%}")] if has_scores else []
+        table.add_row(*row, *(f"{corner:.0f}" for corner in item.box_xyxy_px))
     return table

@@ -32,7 +32,7 @@ from lxmert.cli import (
     train_detector,
     validate_submission,
 )
-from lxmert.cli.interrupts import ending_on_sigterm
+from lxmert.cli.interrupts import sigterm_as_interrupt
 from lxmert.errors import LxmertError, one_line
 
 app = typer.Typer(
@@ -85,7 +85,7 @@ def _options(
     """Ask questions about pictures; train, evaluate and convert LXMERT models."""
 
 
-@ending_on_sigterm()
+@sigterm_as_interrupt()
 def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> None:
     """Run the command line and exit with its status.
 
@@ -107,14 +107,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "lxmert") -> Non
     except (LxmertError, OSError) as error:
         if debug:
             raise
-        _fail(_in_words(error))
+        _fail(_error_text(error))
     except Exception as error:
         if debug:
             raise
         _fail(f"unexpected {type(error).__name__}: {error} (run it again with --debug to see the traceback)")
 
 
-def _in_words(error: LxmertError | OSError) -> str:
+def _error_text(error: LxmertError | OSError) -> str:
     """Return the error's text; for a system error the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lxmert.cli.interrupts import tell_interrupted
+from lxmert.cli.interrupts import report_interrupted
 from lxmert.cli.task_models import (
     BatchSizeOption,
     CompileOption,
@@ -18,7 +18,7 @@ from lxmert.cli.task_models import (
     SplitOption,
     TaskOption,
     load_task_model,
-    note,
+    print_note,
 )
 
 INTERRUPTED_STATUS = 130
@@ -85,21 +85,21 @@ def predict(
                 ranks=ranks,
                 overwrite=overwrite,
                 progress=display.start,
-                notify=note if ranks.is_leader else lambda line: None,
+                notify=print_note if ranks.is_leader else lambda line: None,
             )
-        answered, found = ranks.total([report.answered, report.already_answered])
+        answered, found = ranks.sum_over_ranks([report.answered, report.already_answered])
     except KeyboardInterrupt:
         if ranks.rank == 0 and journal_folder(output).is_dir():
             how = ["run the same command without --overwrite to continue"] if overwrite else []
-            tell_interrupted(f"the answers so far are kept in {journal_folder(output)}", *how)
+            report_interrupted(f"the answers so far are kept in {journal_folder(output)}", *how)
         raise typer.Exit(INTERRUPTED_STATUS) from None
     finally:
-        ranks.leave()
+        ranks.leave_group()
     before = f", {found:,} of them from an earlier run" if found else ""
     if report.is_written:
         typer.echo(f"{output}: {report.total:,} predictions in {loaded.dtype}{before}")
     elif not ranks.is_connected:
-        share = f"rank {ranks.rank} of {ranks.count}"
+        share = f"rank {ranks.rank} of {ranks.world_size}"
         typer.echo(
             f"{output}: not written yet, {answered + found:,} answers in {loaded.dtype} by {share}{before}"
         )

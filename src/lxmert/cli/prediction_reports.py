@@ -33,7 +33,7 @@ class Scores(Protocol):
         ...
 
 
-def wanted_ids(
+def ids_to_score(
     scored: Iterable[Any],
     known: Collection[Any],
     chosen: Collection[Any] | None,
@@ -123,8 +123,8 @@ def report_scores(
         return
     from rich.console import Console
 
-    from lxmert.cli.score_tables import table_of
+    from lxmert.cli.score_tables import score_table
 
-    Console(highlight=False).print(table_of(f"{path}: {submission.rows:,} predictions", scores))
+    Console(highlight=False).print(score_table(f"{path}: {submission.rows:,} predictions", scores))
     for fault in faults:
         typer.echo(f"note: {fault}; {_CONSEQUENCES[fault.kind]}", err=True)

@@ -9,9 +9,9 @@ from lxmert.cli.training_options import (
     OverridesOption,
     QuietOption,
     ResumeOption,
-    folder_of,
-    recipe_of,
-    running_in,
+    load_recipe,
+    output_folder,
+    training_run,
 )
 
 
@@ -33,9 +33,9 @@ def pretrain(
     from lxmert.training.pretraining.running import pretrain as run
     from lxmert.training.running import is_main_process
 
-    recipe = recipe_of(PretrainRecipe, config, data, overrides)
-    folder = folder_of(output, config)
-    with running_in(folder):
+    recipe = load_recipe(PretrainRecipe, config, data, overrides)
+    folder = output_folder(output, config)
+    with training_run(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     if not is_main_process():
         return

@@ -25,26 +25,26 @@ class RateProgress:
     """One bar on standard error. Use as a context manager.
 
     Args:
-        what: the activity, such as "extracting".
+        description: the activity, such as "extracting".
         unit: the things counted, such as "images".
-        counted: False shows a percentage instead of the numbers, for bytes.
+        shows_counts: False shows a percentage instead of the numbers, for bytes.
         enabled: False shows nothing.
     """
 
     def __init__(
-        self, what: str, *, unit: str = "images", counted: bool = True, enabled: bool = True
+        self, description: str, *, unit: str = "images", shows_counts: bool = True, enabled: bool = True
     ) -> None:
         self._console = Console(stderr=True)
-        self._what = what
+        self._description = description
         self._unit = unit
         self._enabled = enabled
         self._is_terminal = self._console.is_terminal
-        self._started = self._line_at = time.monotonic()
+        self._started = self._last_line_at = time.monotonic()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn() if counted else TaskProgressColumn(),
-            _RateColumn(unit if counted else "MB", 1 if counted else 10**6),
+            MofNCompleteColumn() if shows_counts else TaskProgressColumn(),
+            _RateColumn(unit if shows_counts else "MB", 1 if shows_counts else 10**6),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -60,8 +60,8 @@ class RateProgress:
 
     def start(self, total: int, done: int = 0) -> Callable[[int], None]:
         """Start the bar at `done` of `total`; returns the function to call with each step."""
-        task = self._bar.add_task(self._what, total=total, completed=done)
-        self._started = self._line_at = time.monotonic()
+        task = self._bar.add_task(self._description, total=total, completed=done)
+        self._started = self._last_line_at = time.monotonic()
         completed = done
 
         def advance(step: int) -> None:
@@ -69,17 +69,17 @@ class RateProgress:
             completed += step
             self._bar.advance(task, step)
             now = time.monotonic()
-            if self._enabled and not self._is_terminal and now - self._line_at >= _SECONDS_BETWEEN_LINES:
-                self._line_at = now
-                self._console.print(self._line(completed, done, total), highlight=False)
+            if self._enabled and not self._is_terminal and now - self._last_line_at >= _SECONDS_BETWEEN_LINES:
+                self._last_line_at = now
+                self._console.print(self._format_line(completed, done, total), highlight=False)
 
         return advance
 
-    def _line(self, completed: int, at_start: int, total: int) -> str:
+    def _format_line(self, completed: int, at_start: int, total: int) -> str:
         rate = max(completed - at_start, 1) / max(time.monotonic() - self._started, 1e-9)
         minutes, seconds = divmod(round((total - completed) / rate), 60)
         left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-        return f"{self._what}: {completed / max(total, 1):.1%} of {total:,} {self._unit}, {left}"
+        return f"{self._description}: {completed / max(total, 1):.1%} of {total:,} {self._unit}, {left}"
 
 
 class _RateColumn(ProgressColumn):

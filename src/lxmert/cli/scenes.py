@@ -16,8 +16,8 @@ app = typer.Typer(
 )
 
 
-_PICTURES = {count: count for count in ("images", "objects", "captions", "questions")}
-_FURTHER_TEXTS = {
+_IMAGE_COUNTS = {count: count for count in ("images", "objects", "captions", "questions")}
+_TEXT_COUNTS = {
     "GQA balanced": "gqa_balanced",
     "GQA all": "gqa_questions",
     "NLVR2": "nlvr2_examples",
@@ -62,7 +62,7 @@ def make(
         workers=workers or os.cpu_count() or 1,
     )
     console = Console()
-    for part in (_PICTURES, _FURTHER_TEXTS):
+    for part in (_IMAGE_COUNTS, _TEXT_COUNTS):
         console.print(_splits_table(counts, part))
     console.print(_families_table(counts))
     console.print(_blind_table(counts))

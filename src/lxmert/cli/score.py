@@ -61,8 +61,8 @@ def vqa(
     Annotations whose name ends in .jsonl are your own questions and answers, scored by their soft labels.
     """
     from lxmert.atomic_files import write_atomic
-    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.jsonl_questions import read_jsonl_questions
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import read_submission, submission_format
@@ -79,12 +79,12 @@ def vqa(
         if facts.pop("evaluator") != "present":
             raise typer.BadParameter(EVALUATOR_NEEDS_OFFICIAL_FILES)
         read, score = read_jsonl_questions, labelled_scores
-    with reading_bars(enabled=not as_json) as progress:
+    with reading_progress(enabled=not as_json) as progress:
         submission = read_submission(form, predictions, progress=progress)
         examples = read(annotations, progress=progress)
         chosen = None if questions is None else question_ids("vqa", questions, progress=progress)
     known = dict.fromkeys(example.question_id for example in examples)
-    wanted = wanted_ids(known, known, chosen, questions, annotations)
+    wanted = ids_to_score(known, known, chosen, questions, annotations)
     faults = check_usable(
         predictions,
         submission,
@@ -139,8 +139,8 @@ def gqa(
     as_json: AsJson = False,
 ) -> None:
     """Score [{"questionId": "...", "prediction": "..."}, ...] against *_questions.json."""
-    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.gqa import read_gqa
     from lxmert.data.gqa_attentions import read_gqa_attentions
     from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
@@ -151,7 +151,7 @@ def gqa(
     source = annotations or questions
     if source is None:
         raise typer.BadParameter("the questions file with answers is required.", param_hint="--annotations")
-    with reading_bars(enabled=not as_json) as progress:
+    with reading_progress(enabled=not as_json) as progress:
         submission = read_submission("gqa", predictions, progress=progress)
         examples = read_gqa(source, progress=progress)
         chosen = None
@@ -162,7 +162,7 @@ def gqa(
         attention_maps = None if attentions is None else read_gqa_attentions(attentions, progress=progress)
         known = dict.fromkeys(example.question_id for example in examples)
         balanced = [example.question_id for example in examples if example.is_balanced]
-        wanted = wanted_ids(balanced, known, chosen, questions, source)
+        wanted = ids_to_score(balanced, known, chosen, questions, source)
         faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
         scores = gqa_scores(
             submission.predictions,
@@ -190,19 +190,19 @@ def nlvr2(
     as_json: AsJson = False,
 ) -> None:
     """Score lines "identifier,True" or "identifier,False" against dev.json, test1.json, ..."""
-    from lxmert.cli.prediction_reports import check_usable, report_scores, wanted_ids
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.prediction_reports import check_usable, ids_to_score, report_scores
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.nlvr2 import read_nlvr2
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import read_submission
     from lxmert.training.metrics.nlvr2 import nlvr2_scores
 
-    with reading_bars(enabled=not as_json) as progress:
+    with reading_progress(enabled=not as_json) as progress:
         submission = read_submission("nlvr2", predictions, progress=progress)
         examples = read_nlvr2(annotations, labels_only=True, progress=progress)
         chosen = None if questions is None else question_ids("nlvr2", questions, progress=progress)
     known = dict.fromkeys(example.identifier for example in examples)
-    wanted = wanted_ids(known, known, chosen, questions, annotations)
+    wanted = ids_to_score(known, known, chosen, questions, annotations)
     faults = check_usable(predictions, submission, wanted, known, allow_missing=allow_missing)
     scores = nlvr2_scores(
         submission.predictions,

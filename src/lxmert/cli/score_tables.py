@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _Line = tuple[str, int | None, str]
 
 
-def table_of(title: str, scores: Any) -> "Table":
+def score_table(title: str, scores: Any) -> "Table":
     """Return the table of any task's scores."""
     tables: dict[str, Callable[[str, Any], Table]] = {
         "VqaScores": partial(_table_by_type, "accuracy"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from lxmert.data.file_layouts import TaskFiles
-    from lxmert.inference.models import ModelPlace
+    from lxmert.inference.models import ModelLocation
     from lxmert.processing import LxmertProcessor
 
 ModelArgument = Annotated[
@@ -65,7 +65,7 @@ CompileOption = Annotated[
 ]
 
 
-def note(line: str) -> None:
+def print_note(line: str) -> None:
     """Print a note on standard error, apart from the results."""
     typer.echo(f"note: {line}", err=True)
 
@@ -100,7 +100,7 @@ def load_task_model(
     file_names: Sequence[str] = (),
     *,
     local_rank: int = 0,
-    place: "ModelPlace | None" = None,
+    location: "ModelLocation | None" = None,
 ) -> TaskModel:
     """Load a model for its task.
 
@@ -110,7 +110,7 @@ def load_task_model(
         file_names: Changes of the layout, as in "questions=my_{split}.json". The layout is otherwise that of
             the recipe in the model's folder, else that of `lxmert scenes make`.
         local_rank: Number of this process on this machine, which selects its GPU.
-        place: The model's location, if known already.
+        location: The model's location, if known already.
 
     Raises:
         ConfigurationError: The model has no task, or a file name is wrong.
@@ -124,18 +124,20 @@ def load_task_model(
     from lxmert.training.task_registry import get_task, read_trained_task, task_of_model
     from lxmert.weights.report import load_complete
 
-    place = place or find_model(name)
-    kind = task_of_model(name, place.folder) if task is None else get_task(task)
-    trained = read_trained_task(place.folder)
+    location = location or find_model(name)
+    kind = task_of_model(name, location.folder) if task is None else get_task(task)
+    trained = read_trained_task(location.folder)
     layout = trained[1].model_dump() if trained is not None and trained[0] is kind else {}
-    files = _files(kind.files_class, layout, file_names)
-    model, _ = load_complete(kind.model_class, place.folder, dtype=torch.float32)
-    processor = LxmertProcessor.from_pretrained(place.location, **place.hub_options)
+    files = _resolve_files(kind.files_class, layout, file_names)
+    model, _ = load_complete(kind.model_class, location.folder, dtype=torch.float32)
+    processor = LxmertProcessor.from_pretrained(location.name_or_path, **location.hub_options)
     device = process_device(local_rank)
     return TaskModel(kind.name, model.to(device), processor.to(device), files)
 
 
-def _files(files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequence[str]) -> "TaskFiles":
+def _resolve_files(
+    files_class: "type[TaskFiles]", layout: dict[str, Any], changes: Sequence[str]
+) -> "TaskFiles":
     from pydantic import ValidationError
 
     from lxmert.training.recipe_values import format_validation_errors

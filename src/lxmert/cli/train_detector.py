@@ -9,9 +9,9 @@ from lxmert.cli.training_options import (
     OverridesOption,
     QuietOption,
     ResumeOption,
-    folder_of,
-    recipe_of,
-    running_in,
+    load_recipe,
+    output_folder,
+    training_run,
 )
 
 
@@ -30,9 +30,9 @@ def train_detector(
     from lxmert.training.detection.recipe import DetectorRecipe
     from lxmert.training.detection.running import train_detector as run
 
-    recipe = recipe_of(DetectorRecipe, config, data, overrides)
-    folder = folder_of(output, config)
-    with running_in(folder):
+    recipe = load_recipe(DetectorRecipe, config, data, overrides)
+    folder = output_folder(output, config)
+    with training_run(folder):
         result = run(recipe, folder, resume=resume, progress=not quiet)
     line = f"{result.folder}: validation mAP@0.5 {result.validation_map_50:.2f} %"
     if result.test is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lxmert.cli.interrupts import tell_interrupted
+from lxmert.cli.interrupts import report_interrupted
 
 if TYPE_CHECKING:
     from lxmert.training.recipe_base import Recipe
@@ -41,7 +41,7 @@ QuietOption = Annotated[
 ]
 
 
-def recipe_of(
+def load_recipe(
     recipe_class: type[RecipeClass], config: Path, data: Path | None, overrides: Sequence[str] | None
 ) -> RecipeClass:
     """Read the recipe of a file, with the changes of the command line.
@@ -55,13 +55,13 @@ def recipe_of(
     return recipe_class.from_yaml(config, changes)
 
 
-def folder_of(output: Path | None, config: Path) -> Path:
+def output_folder(output: Path | None, config: Path) -> Path:
     """Return the folder of the result."""
     return output or Path("runs") / config.stem
 
 
 @contextmanager
-def running_in(folder: Path) -> Iterator[None]:
+def training_run(folder: Path) -> Iterator[None]:
     """Around a run: print how to resume if Ctrl-C ends it with a checkpoint, and leave the process group."""
     try:
         yield
@@ -70,7 +70,7 @@ def running_in(folder: Path) -> Iterator[None]:
         from lxmert.training.running import is_main_process
 
         if is_main_process() and RunFolder(folder).all_checkpoints():
-            tell_interrupted(
+            report_interrupted(
                 f"a checkpoint is kept in {folder}", "run the same command with --resume to continue"
             )
         raise

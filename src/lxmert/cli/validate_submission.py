@@ -28,11 +28,11 @@ def validate_submission(
 
     Every kind of fault is listed with its count and first occurrences. Exit status 1 if there are any.
     """
-    from lxmert.cli.reading_bars import reading_bars
+    from lxmert.cli.reading_progress import reading_progress
     from lxmert.data.question_ids import question_ids
     from lxmert.data.submissions import check_submission, submission_format
 
-    with reading_bars(enabled=not as_json) as progress:
+    with reading_progress(enabled=not as_json) as progress:
         wanted = question_ids(task, questions, progress=progress)
         check = check_submission(submission_format(task, questions), file, wanted, progress=progress)
     if as_json:

@@ -6,7 +6,7 @@
 One file per method; `METHODS` names them. `faithfulness` measures what an explanation is worth.
 """
 
-from lxmert.explain.explaining import METHODS, explain
 from lxmert.explain.explanation import Explanation
+from lxmert.explain.methods import METHODS, explain
 
 __all__ = ["METHODS", "Explanation", "explain"]

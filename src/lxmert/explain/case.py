@@ -40,10 +40,10 @@ class Word:
     """A word of the question, as the tokenizer spells it, and the positions of its pieces among the W."""
 
     text: str
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
-class Pass(NamedTuple):
+class ForwardPass(NamedTuple):
     """A forward pass that can be differentiated.
 
     Attributes:
@@ -94,7 +94,7 @@ class Case:
             )
         inputs = predictor.processor(text=[question], regions=[regions]).to(self._model.device)
         self._inputs: dict[str, Tensor] = dict(inputs)
-        self.words = _words(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())
+        self.words = _group_word_pieces(predictor.processor.tokenizer, self._inputs["input_ids"][0].tolist())
         self.objects = len(regions)
         no_words, no_objects = (
             torch.zeros(1, count, dtype=torch.bool) for count in (len(self.words), self.objects)
@@ -134,7 +134,7 @@ class Case:
         }
         device = self._model.device
         for column, word in enumerate(self.words):
-            inputs["attention_mask"][:, list(word.places)] *= ~words[:, column, None].to(device)
+            inputs["attention_mask"][:, list(word.positions)] *= ~words[:, column, None].to(device)
         remaining = ~objects.to(device)  # (B, N)
         inputs["visual_attention_mask"][:, : self.objects] *= remaining
         for name in ("visual_feats", "visual_pos"):
@@ -144,7 +144,7 @@ class Case:
         check_finite(scores)
         return scores.softmax(dim=-1)
 
-    def forward(self) -> Pass:
+    def forward(self) -> ForwardPass:
         """Score the answer with gradients and with all attention maps."""
         with torch.inference_mode(False), torch.enable_grad():
             inputs = {name: values.clone() for name, values in self._inputs.items()}
@@ -158,25 +158,27 @@ class Case:
                 return_dict=True,
                 **inputs,
             )
-            return Pass(output.question_answering_score[0, self.answer.label], word_vectors, features, output)
+            return ForwardPass(
+                output.question_answering_score[0, self.answer.label], word_vectors, features, output
+            )
 
     def weights(self, pieces: Tensor, objects: Tensor) -> Weights:
         """Sum weights of pieces (W,) to those of words, and drop padding from those of objects (O,)."""
         pieces = pieces.detach().float().cpu()
-        by_word = [pieces[list(word.places)].sum() for word in self.words]
+        by_word = [pieces[list(word.positions)].sum() for word in self.words]
         return Weights(torch.stack(by_word), objects.detach().float().cpu()[: self.objects])
 
 
-def _words(tokenizer: Any, token_ids: Sequence[int]) -> tuple[Word, ...]:
+def _group_word_pieces(tokenizer: Any, token_ids: Sequence[int]) -> tuple[Word, ...]:
     words: list[Word] = []
     pieces, prefix = tokenizer.convert_ids_to_tokens(token_ids), wordpiece_prefix(tokenizer)
     special = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
-    for place, (token, piece) in enumerate(zip(token_ids, pieces, strict=True)):
+    for position, (token, piece) in enumerate(zip(token_ids, pieces, strict=True)):
         if token in special:
             continue
         if piece.startswith(prefix) and words:
             first = words.pop()
-            words.append(Word(first.text + piece.removeprefix(prefix), (*first.places, place)))
+            words.append(Word(first.text + piece.removeprefix(prefix), (*first.positions, position)))
         else:
-            words.append(Word(piece, (place,)))
+            words.append(Word(piece, (position,)))
     return tuple(words)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lxmert.errors import InputError
 from lxmert.explain.case import Case
-from lxmert.explain.explaining import Method
+from lxmert.explain.methods import Method
 from lxmert.inference.predictor import LxmertPredictor
 from lxmert.vision.regions import Regions
 
@@ -26,7 +26,7 @@ Part = Literal["words", "objects"]
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class AnnotatedQuestion:
     """A question about an image, with its right answer."""
 
     regions: Regions
@@ -65,7 +65,7 @@ def _area(accuracies: Sequence[float], shares: Sequence[float]) -> float:
 
 def faithfulness(
     predictor: LxmertPredictor,
-    asked: Iterable[AskedQuestion],
+    questions: Iterable[AnnotatedQuestion],
     method: Method,
     part: Part,
     shares: Sequence[float] = SHARES,
@@ -76,7 +76,7 @@ def faithfulness(
 
     Args:
         predictor: the model, with its processor.
-        asked: at least one; those whose right answer the model does not know count as wrong.
+        questions: at least one; those whose right answer the model does not know count as wrong.
         method: one of `METHODS`' values, or any function of a `Case`.
         part: what to remove.
         shares: shares of it to remove, rising from 0 to 1, each rounded to a whole number of items.
@@ -90,7 +90,7 @@ def faithfulness(
     labels = {answer: label for label, answer in enumerate(answers)}
     right = [
         torch.stack([order.argmax(dim=-1) == labels.get(question.answer, -1) for order in orders])
-        for question in asked
+        for question in questions
         for orders in [
             _probabilities_in_both_orders(
                 Case(predictor, question.regions, question.text), method, part, shares
@@ -111,12 +111,12 @@ def _probabilities_in_both_orders(
     weights = result.words if part == "words" else result.objects
     most_first = weights.sort(descending=True, stable=True).indices
     return (
-        case.probabilities_without(*_removed(case, most_first, part, shares)),
-        case.probabilities_without(*_removed(case, most_first.flip(0), part, shares)),
+        case.probabilities_without(*_removal_masks(case, most_first, part, shares)),
+        case.probabilities_without(*_removal_masks(case, most_first.flip(0), part, shares)),
     )
 
 
-def _removed(case: Case, order: Tensor, part: Part, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+def _removal_masks(case: Case, order: Tensor, part: Part, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return which words (S, G) and objects (S, N) are removed at each share."""
     words = torch.zeros(len(shares), len(case.words), dtype=torch.bool)
     objects = torch.zeros(len(shares), case.objects, dtype=torch.bool)

@@ -19,7 +19,7 @@ def gradient(case: Case) -> Weights:
     inputs = (forward.word_vectors, forward.features)
     # Without cross-modality layers the answer does not depend on the objects.
     gradients = torch.autograd.grad(forward.score, inputs, materialize_grads=True)
-    of_words, of_objects = (
+    word_weights, object_weights = (
         (grad * values)[0].float().sum(dim=-1) for grad, values in zip(gradients, inputs, strict=True)
     )
-    return case.weights(of_words, of_objects)
+    return case.weights(word_weights, object_weights)

@@ -19,7 +19,7 @@ from lxmert.explain.case import Case, Weights
 
 
 @dataclass(frozen=True)
-class RaisingMaps:
+class GradientWeightedMaps:
     """The part of each attention map that raises the answer's score, one matrix per layer.
 
     Attributes:
@@ -54,13 +54,15 @@ def relevance(case: Case) -> Weights:
     maps = [weights for group in groups for weights in group]
     # The answer does not depend on the last layer's objects; a model may have no layer at all.
     gradients = torch.autograd.grad(forward.score, maps, materialize_grads=True) if maps else ()
-    raising = iter([_raising(weights, grad) for weights, grad in zip(maps, gradients, strict=True)])
-    by_kind = (list(islice(raising, len(group))) for group in groups)
+    weighted_maps = iter(
+        [_gradient_weighted(weights, grad) for weights, grad in zip(maps, gradients, strict=True)]
+    )
+    grouped_maps = (list(islice(weighted_maps, len(group))) for group in groups)
     words, objects = forward.word_vectors.shape[1], forward.features.shape[1]
-    return case.weights(*carried(RaisingMaps(*by_kind), words, objects))
+    return case.weights(*propagate_relevance(GradientWeightedMaps(*grouped_maps), words, objects))
 
 
-def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
+def propagate_relevance(maps: GradientWeightedMaps, words: int, objects: int) -> tuple[Tensor, Tensor]:
     """Propagate relevance through all layers.
 
     Args:
@@ -85,30 +87,32 @@ def carried(maps: RaisingMaps, words: int, objects: int) -> tuple[Tensor, Tensor
         maps.objects_to_objects,
         strict=True,
     )
-    for to_objects, to_words, among_words, among_objects in layers:
-        normal_words, normal_objects = _normalised(ww), _normalised(oo)
+    for words_to_objects, objects_to_words, words_to_words, objects_to_objects in layers:
+        normal_words, normal_objects = _normalize_rows(ww), _normalize_rows(oo)
         # (10) and (11), both directions from the states before the layer.
         wo, ow, ww, oo = (
-            wo + normal_words.T @ to_objects @ normal_objects,
-            ow + normal_objects.T @ to_words @ normal_words,
-            ww + to_objects @ ow,
-            oo + to_words @ wo,
+            wo + normal_words.T @ words_to_objects @ normal_objects,
+            ow + normal_objects.T @ objects_to_words @ normal_words,
+            ww + words_to_objects @ ow,
+            oo + objects_to_words @ wo,
         )
-        ww, wo = ww + among_words @ ww, wo + among_words @ wo  # (6), (7)
-        oo, ow = oo + among_objects @ oo, ow + among_objects @ ow
-    of_words = ww[0].clone()
-    of_words[0] = 0.0
-    return of_words, wo[0]
+        ww, wo = ww + words_to_words @ ww, wo + words_to_words @ wo  # (6), (7)
+        oo, ow = oo + objects_to_objects @ oo, ow + objects_to_objects @ ow
+    word_relevance = ww[0].clone()
+    word_relevance[0] = 0.0
+    return word_relevance, wo[0]
 
 
-def _normalised(relevance: Tensor) -> Tensor:
+def _normalize_rows(relevance: Tensor) -> Tensor:
     """(9): scale each row's relevance without the identity to sum to 1, and add the identity again."""
     identity = torch.eye(len(relevance), dtype=relevance.dtype, device=relevance.device)
-    gained = relevance - identity
-    total = gained.sum(dim=1, keepdim=True)
-    return torch.where(total > 0, gained / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0) + identity
+    off_identity = relevance - identity
+    total = off_identity.sum(dim=1, keepdim=True)
+    return (
+        torch.where(total > 0, off_identity / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0) + identity
+    )
 
 
-def _raising(weights: Tensor, grad: Tensor) -> Tensor:
+def _gradient_weighted(weights: Tensor, grad: Tensor) -> Tensor:
     """(5): (1, A, Q, K) and its gradient -> (Q, K)."""
     return (weights * grad)[0].detach().float().clamp(min=0).mean(dim=0).cpu()

@@ -18,17 +18,17 @@ from lxmert.inference.fast_model import FastModel, fast_dtype
 QUESTIONS_COMPARED = 64
 """Distinct questions that are answered twice: few of a run's thousands, yet enough to let one differ."""
 
-LEAST_AGREEMENT_PERCENT = 98
+MIN_AGREEMENT_PERCENT = 98
 """One of 64 may differ: a question whose two best answers are that close is a toss-up in float32 too."""
 
-LEAST_EXAMPLES = 256
+MIN_EXAMPLES = 256
 """For fewer examples the comparison would take too large a share of the time."""
 
-LEAST_EXAMPLES_LOOKING = 4096
+MIN_EXAMPLES_WITH_EXTRACTION = 4096
 """The same for runs that extract regions from images: answering is a small part of such a run, and the images
 of the compared questions are extracted once more."""
 
-LEAST_WIDTH = 256
+MIN_HIDDEN_SIZE = 256
 """Hidden size below which bfloat16 is no faster: the embedded model, 128 wide, took longer in it."""
 
 
@@ -48,7 +48,7 @@ class Agreement:
     @property
     def is_enough(self) -> bool:
         """Whether to continue in lower precision."""
-        return self.compared > 0 and 100 * self.agreed >= LEAST_AGREEMENT_PERCENT * self.compared
+        return self.compared > 0 and 100 * self.agreed >= MIN_AGREEMENT_PERCENT * self.compared
 
     @property
     def dtype(self) -> str:
@@ -61,46 +61,48 @@ class Agreement:
 
 
 def is_worth_comparing(
-    model: PreTrainedModel, examples: int, *, looks_at_images: bool, is_chosen: bool = False
+    model: PreTrainedModel, examples: int, *, extracts_regions: bool, is_requested: bool = False
 ) -> bool:
     """Whether comparing takes a small share of a run's time, and bfloat16 could be faster.
 
     Args:
         model: a model of a task.
         examples: number of examples of the run.
-        looks_at_images: whether regions must be extracted from images first.
-        is_chosen: whether the lower precision was asked for, and is used even if it is not faster.
+        extracts_regions: whether regions must be extracted from images first.
+        is_requested: whether the lower precision was asked for, and is used even if it is not faster.
     """
-    if examples < (LEAST_EXAMPLES_LOOKING if looks_at_images else LEAST_EXAMPLES):
+    if examples < (MIN_EXAMPLES_WITH_EXTRACTION if extracts_regions else MIN_EXAMPLES):
         return False
-    could_be_faster = model.config.hidden_size >= LEAST_WIDTH and fast_dtype(model.device) == torch.bfloat16
-    return is_chosen or could_be_faster
+    could_be_faster = (
+        model.config.hidden_size >= MIN_HIDDEN_SIZE and fast_dtype(model.device) == torch.bfloat16
+    )
+    return is_requested or could_be_faster
 
 
-def agreement_of(exact: Sequence[int], others: Sequence[int]) -> Agreement:
+def measure_agreement(exact: Sequence[int], others: Sequence[int]) -> Agreement:
     """Compare class ids of the same questions."""
     return Agreement(sum(first == second for first, second in zip(exact, others, strict=True)), len(exact))
 
 
-def compare(model: PreTrainedModel, answers: Callable[[FastModel], Sequence[int]]) -> Agreement:
+def compare_dtypes(model: PreTrainedModel, predict_labels: Callable[[FastModel], Sequence[int]]) -> Agreement:
     """Answer in float32 and in bfloat16.
 
     Args:
         model: a model of a task. It is left in bfloat16 if that is good enough, else in float32 with its
             original weights.
-        answers: answers the questions with a model, as class ids; called once for each dtype.
+        predict_labels: answers the questions with a model, as class ids; called once for each dtype.
     """
-    exact = answers(FastModel(model, dtype="float32"))
+    exact = predict_labels(FastModel(model, dtype="float32"))
     # The original weights are kept rather than a second model: either takes 1.5 times the float32 weights
     # during the comparison, but this way no module is built twice, the caller's model becomes the chosen one,
     # the other's weights are freed at once, and float32 is restored without copying or reading it again.
-    original = {name: tensor.data for name, tensor in _tensors(model)}
+    original = {name: tensor.data for name, tensor in _named_tensors(model)}
     agreement = Agreement(0, len(exact))
     try:
-        agreement = agreement_of(exact, answers(FastModel(model, dtype="bfloat16")))
+        agreement = measure_agreement(exact, predict_labels(FastModel(model, dtype="bfloat16")))
     finally:
         if not agreement.is_enough:
-            for name, tensor in _tensors(model):
+            for name, tensor in _named_tensors(model):
                 tensor.data = original[name]
     return agreement
 
@@ -111,7 +113,7 @@ def labels_where_finite(scores: Tensor) -> list[int]:
     return [int(label) for label in labels]
 
 
-class LoadedOnce:
+class CachingObjectSource:
     """Caches the objects of images that are requested twice in the same groups.
 
     Args:
@@ -130,6 +132,6 @@ class LoadedOnce:
         return self._loaded[group]
 
 
-def _tensors(model: PreTrainedModel) -> list[tuple[str, Tensor]]:
+def _named_tensors(model: PreTrainedModel) -> list[tuple[str, Tensor]]:
     """Return parameters and buffers: everything that a conversion changes."""
     return list(chain(model.named_parameters(), model.named_buffers()))

@@ -9,7 +9,7 @@ from torch import Tensor
 from lxmert.atomic_files import write_atomic
 from lxmert.errors import DataError
 
-_LARGEST = 1e9
+_MAX_COORDINATE = 1e9
 """In pixels; no picture is larger, and an integer of 400 digits would overflow."""
 
 
@@ -48,4 +48,4 @@ def write_boxes(path: Path, boxes_xyxy_px: Tensor) -> None:
 
 def _is_number(value: object) -> bool:
     """Whether a value can be a coordinate; NaN is left to the check against the picture."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > _MAX_COORDINATE

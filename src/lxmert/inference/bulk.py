@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lxmert.errors import TensorError
 from lxmert.inference.bulk_objects import EncodedObjects
-from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, equal_questions, pack
+from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion, WindowLimits, group_duplicates, pack
 from lxmert.inference.bulk_words import EncodedWords
 from lxmert.inference.fast_model import FastModel
 
@@ -61,14 +61,14 @@ class BulkSettings:
 
     def batch_limits(self, device: torch.device) -> BatchLimits:
         """Return the limits of batches on a device."""
-        limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[_kind(device)])
+        limits = replace(self.batches, fixed_tokens=FIXED_TOKENS[_device_kind(device)])
         if limits.tokens is None and limits.questions is None:
-            return self.separate_limits(device)
+            return self.encoding_limits(device)
         return limits
 
-    def separate_limits(self, device: torch.device) -> BatchLimits:
+    def encoding_limits(self, device: torch.device) -> BatchLimits:
         """Return the limits of sentences or images encoded at once: on their tokens, never on questions."""
-        kind = _kind(device)
+        kind = _device_kind(device)
         tokens = self.batches.tokens or TOKENS_PER_BATCH[kind]
         return BatchLimits(tokens, fixed_tokens=FIXED_TOKENS[kind])
 
@@ -80,7 +80,7 @@ class BulkAnswerer(Generic[_Result]):
         fast: the model.
         source: the images' objects.
         pad_token_id: id of the padding token.
-        conclude: turns the scores (B, C) of a batch into one result per question.
+        decode_scores: turns the scores (B, C) of a batch into one result per question.
         settings: see `BulkSettings`.
 
     Attributes:
@@ -92,20 +92,22 @@ class BulkAnswerer(Generic[_Result]):
         fast: FastModel,
         source: ObjectSource,
         pad_token_id: int,
-        conclude: Callable[[Tensor], Sequence[_Result]],
+        decode_scores: Callable[[Tensor], Sequence[_Result]],
         settings: BulkSettings | None = None,
     ) -> None:
         settings = settings or BulkSettings()
         self.seconds = 0.0
         self._fast = fast
-        self._conclude = conclude
+        self._decode_scores = decode_scores
         self._limits = settings.batch_limits(fast.device)
-        separate = settings.separate_limits(fast.device)
-        self._words = EncodedWords(fast, pad_token_id, separate)
-        self._objects = EncodedObjects(fast, source.load, separate, settings.cache_bytes)
+        encoding_limits = settings.encoding_limits(fast.device)
+        self._words = EncodedWords(fast, pad_token_id, encoding_limits)
+        self._objects = EncodedObjects(fast, source.load, encoding_limits, settings.cache_bytes)
 
     def answer(
-        self, window: Sequence[Asked], is_done: Callable[[Sequence[int]], bool] = lambda places: False
+        self,
+        window: Sequence[TokenizedQuestion],
+        is_done: Callable[[Sequence[int]], bool] = lambda indices: False,
     ) -> Iterator[tuple[list[int], list[_Result]]]:
         """Answer the questions of a window, batch by batch.
 
@@ -118,45 +120,47 @@ class BulkAnswerer(Generic[_Result]):
             Indices into the window and their results; every index comes once.
         """
         start, loading = time.perf_counter(), self._objects.seconds_loading
-        groups = equal_questions(window)
-        firsts = [window[places[0]] for places in groups]
-        self._objects.encode(list(dict.fromkeys(image for asked in firsts for image in asked.images)))
-        self._words.encode([asked.token_ids for asked in firsts])
+        groups = group_duplicates(window)
+        unique = [window[indices[0]] for indices in groups]
+        self._objects.encode(list(dict.fromkeys(image for question in unique for image in question.images)))
+        self._words.encode([question.token_ids for question in unique])
         batches = pack(
-            [len(asked.token_ids) for asked in firsts],
-            [max(map(self._objects.count, asked.images)) for asked in firsts],
-            len(firsts[0].images),
+            [len(question.token_ids) for question in unique],
+            [max(map(self._objects.count, question.images)) for question in unique],
+            len(unique[0].images),
             self._limits,
         )
         self.seconds += time.perf_counter() - start - (self._objects.seconds_loading - loading)
         for batch in batches:
-            places = [place for number in batch for place in groups[number]]
-            if is_done(places):
+            indices = [index for number in batch for index in groups[number]]
+            if is_done(indices):
                 continue
             start = time.perf_counter()
-            distinct = self._results([firsts[number] for number in batch])
-            results = [result for number, result in zip(batch, distinct, strict=True) for _ in groups[number]]
+            unique_results = self._answer_batch([unique[number] for number in batch])
+            results = [
+                result for number, result in zip(batch, unique_results, strict=True) for _ in groups[number]
+            ]
             self.seconds += time.perf_counter() - start
-            yield places, results
-        self._objects.forget()
+            yield indices, results
+        self._objects.evict()
 
     def answer_in_order(
-        self, window: Sequence[Asked], advance: Callable[[int], None] = lambda questions: None
+        self, window: Sequence[TokenizedQuestion], advance: Callable[[int], None] = lambda questions: None
     ) -> list[_Result]:
         """Return the results of a window in order; `advance` is called with the size of each batch."""
         results: dict[int, _Result] = {}
-        for places, batch_results in self.answer(window):
-            results.update(zip(places, batch_results, strict=True))
-            advance(len(places))
-        return [results[place] for place in range(len(window))]
+        for indices, batch_results in self.answer(window):
+            results.update(zip(indices, batch_results, strict=True))
+            advance(len(indices))
+        return [results[index] for index in range(len(window))]
 
-    def _results(self, asked: Sequence[Asked]) -> Sequence[_Result]:
-        words, words_mask = self._words.batch([question.token_ids for question in asked])
-        objects, objects_mask = self._objects.batch([question.images for question in asked])
-        return self._conclude(self._fast.scores(words, words_mask, objects, objects_mask))
+    def _answer_batch(self, questions: Sequence[TokenizedQuestion]) -> Sequence[_Result]:
+        words, words_mask = self._words.batch([question.token_ids for question in questions])
+        objects, objects_mask = self._objects.batch([question.images for question in questions])
+        return self._decode_scores(self._fast.scores(words, words_mask, objects, objects_mask))
 
 
-def _kind(device: torch.device) -> str:
+def _device_kind(device: torch.device) -> str:
     """Return the kind of a device that limits are known for."""
     return device.type if device.type in TOKENS_PER_BATCH else "cpu"
 

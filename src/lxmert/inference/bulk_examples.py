@@ -12,18 +12,18 @@ from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_split import SplitExamples
 from lxmert.data.token_table import TokenTable
 from lxmert.inference.agreement import (
-    LEAST_AGREEMENT_PERCENT,
+    MIN_AGREEMENT_PERCENT,
     QUESTIONS_COMPARED,
     Agreement,
-    LoadedOnce,
-    agreement_of,
-    compare,
+    CachingObjectSource,
+    compare_dtypes,
     is_worth_comparing,
     labels_where_finite,
+    measure_agreement,
 )
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings, ObjectSource, best_labels
-from lxmert.inference.bulk_packing import Asked, BatchLimits, WindowLimits, windows
-from lxmert.inference.bulk_sources import LOOKING_WINDOW, LookedAtObjects, StoredObjects
+from lxmert.inference.bulk_packing import BatchLimits, TokenizedQuestion, WindowLimits, split_into_windows
+from lxmert.inference.bulk_sources import EXTRACTION_WINDOW, ExtractedObjects, StoredObjects
 from lxmert.inference.fast_model import AUTO, INT8, FastModel, answering_dtype, check_int8_setup
 from lxmert.processing import LxmertProcessor
 
@@ -54,11 +54,12 @@ class ModelSetup:
 class ExampleAnswerer:
     """Answers the examples of a split.
 
-    The model is set up once: on construction where the dtype says all, else by `settle`, which may answer
-    some questions twice before it does.
+    The model is set up once: on construction where the dtype says all, else by `prepare_model`, which may
+    answer some questions twice before it does.
 
     Args:
-        model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by `settle`.
+        model: a model of the task, which is set up in place; with dtypes "auto" and "int8" only by
+            `prepare_model`.
         processor: its processor, with an extractor where there is no feature store.
         examples: what is asked.
         features: store of the images' objects; None to look at the images.
@@ -88,7 +89,7 @@ class ExampleAnswerer:
         batch_size: int | None = None,
         progress: StartProgress = no_progress,
     ) -> None:
-        self._source, self._windows = _source(examples, processor, features)
+        self._source, self._window_limits = _object_source(examples, processor, features)
         self._images = [example.images for example in examples.examples]
         texts = (example.text for example in examples.examples)
         advance = progress("Tokenising", len(self._images))
@@ -100,16 +101,16 @@ class ExampleAnswerer:
         )
         self._model = model
         self._setup = setup or ModelSetup()
-        self._is_compared = self._setup.dtype in (AUTO, INT8)
-        self._looks_at_images = features is None
+        self._needs_comparison = self._setup.dtype in (AUTO, INT8)
+        self._extracts_regions = features is None
         self._pad_token_id: int = processor.tokenizer.pad_token_id
-        self._settings = BulkSettings(BatchLimits(questions=batch_size), self._windows)
+        self._settings = BulkSettings(BatchLimits(questions=batch_size), self._window_limits)
         self._fast: FastModel | None = None
         self._answerer: BulkAnswerer[int] | None = None
         if self._setup.dtype == INT8:
             check_int8_setup(model.device, compiled=self._setup.compiled)
-        elif not self._is_compared:
-            self._set_up(self._setup)
+        elif not self._needs_comparison:
+            self._apply_setup(self._setup)
 
     @property
     def seconds(self) -> float:
@@ -118,7 +119,7 @@ class ExampleAnswerer:
 
     @property
     def dtype(self) -> str:
-        """What the model answers in, once it is settled: "float32", "bfloat16", "float16" or "int8"."""
+        """What the model answers in, once it is prepared: "float32", "bfloat16", "float16" or "int8"."""
         return answering_dtype(self._model)
 
     def agreement(self, progress: StartProgress = no_progress) -> Agreement:
@@ -135,38 +136,44 @@ class ExampleAnswerer:
             RegionsError: an image's boxes are unusable.
         """
         is_int8 = self._setup.dtype == INT8
-        looks = self._looks_at_images
-        if not is_worth_comparing(self._model, len(self.order), looks_at_images=looks, is_chosen=is_int8):
+        extracts = self._extracts_regions
+        if not is_worth_comparing(
+            self._model, len(self.order), extracts_regions=extracts, is_requested=is_int8
+        ):
             return Agreement()
-        asked = self._first_different(QUESTIONS_COMPARED)
-        advance = progress(f"Comparing {INT8 if is_int8 else 'bfloat16'} with float32", 2 * len(asked))
-        source = LoadedOnce(self._source)
+        questions = self._first_distinct(QUESTIONS_COMPARED)
+        advance = progress(f"Comparing {INT8 if is_int8 else 'bfloat16'} with float32", 2 * len(questions))
+        source = CachingObjectSource(self._source)
 
-        def answers(fast: FastModel) -> list[int]:
-            return self._engine(fast, source, labels_where_finite).answer_in_order(asked, advance)
+        def predict_labels(fast: FastModel) -> list[int]:
+            return self._build_answerer(fast, source, labels_where_finite).answer_in_order(questions, advance)
 
         if not is_int8:
-            return compare(self._model, answers)
-        exact = answers(FastModel(self._model, dtype="float32"))
-        return agreement_of(exact, answers(self._set_up(self._setup)))
+            return compare_dtypes(self._model, predict_labels)
+        exact = predict_labels(FastModel(self._model, dtype="float32"))
+        return measure_agreement(exact, predict_labels(self._apply_setup(self._setup)))
 
-    def settle(
-        self, agree: Callable[[], Agreement] | None = None, tell: Callable[[str], None] = lambda line: None
+    def prepare_model(
+        self,
+        get_agreement: Callable[[], Agreement] | None = None,
+        notify: Callable[[str], None] = lambda line: None,
     ) -> BulkAnswerer[int]:
         """With dtype "auto" or "int8" set the model up, after a comparison; do nothing where it is set up.
 
         Args:
-            agree: how the agreement is found; None for `agreement`.
-            tell: called with a line where bfloat16 will not do, and of how well 8 bits do.
+            get_agreement: how the agreement is found; None for `agreement`.
+            notify: called with a line where bfloat16 will not do, and of how well 8 bits do.
 
         Returns:
             what answers windows of questions.
         """
         if self._answerer is None:
             setup = self._setup
-            if self._is_compared:
-                setup = self._chosen(self.agreement() if agree is None else agree(), tell)
-            self._answerer = self._engine(self._set_up(setup), self._source, best_labels)
+            if self._needs_comparison:
+                setup = self._choose_setup(
+                    self.agreement() if get_agreement is None else get_agreement(), notify
+                )
+            self._answerer = self._build_answerer(self._apply_setup(setup), self._source, best_labels)
         return self._answerer
 
     def answer(
@@ -175,7 +182,7 @@ class ExampleAnswerer:
         """Answer the examples at these places, batch by batch.
 
         What is computed for an example depends on `places` alone: the examples that are done are left out
-        by whole batches. A model that is not settled yet is settled first.
+        by whole batches. A model that is not prepared yet is prepared first.
 
         Args:
             places: a part of `order`.
@@ -184,60 +191,63 @@ class ExampleAnswerer:
         Yields:
             Places and their class ids; every place comes once, but for those that are done.
         """
-        answerer = self.settle()
-        for window in windows(places, self._images.__getitem__, self._windows):
+        answerer = self.prepare_model()
+        for window in split_into_windows(places, self._images.__getitem__, self._window_limits):
             if is_done(window):
                 continue
 
-            def all_done(inside: Sequence[int], window: Sequence[int] = window) -> bool:
-                return is_done([window[one] for one in inside])
+            def all_done(indices: Sequence[int], window: Sequence[int] = window) -> bool:
+                return is_done([window[index] for index in indices])
 
-            asked = [self._asked(place) for place in window]
-            for found, labels in answerer.answer(asked, all_done):
-                yield [window[one] for one in found], labels
+            questions = [self._tokenized_question(place) for place in window]
+            for indices, labels in answerer.answer(questions, all_done):
+                yield [window[index] for index in indices], labels
 
-    def _chosen(self, found: Agreement, tell: Callable[[str], None]) -> ModelSetup:
+    def _choose_setup(self, agreement: Agreement, notify: Callable[[str], None]) -> ModelSetup:
         """The set-up that a comparison leads to."""
-        wanted = f"{LEAST_AGREEMENT_PERCENT} % required"
+        requirement = f"{MIN_AGREEMENT_PERCENT} % required"
         if self._setup.dtype == AUTO:
-            if found.compared and not found.is_enough:
-                tell(f"{found.summary('bfloat16')} ({wanted}); using float32 (--dtype bfloat16 to override)")
-            return replace(self._setup, dtype=found.dtype)
-        if found.compared:
-            tell(found.summary(INT8) + ("" if found.is_enough else f" ({wanted} of bfloat16)"))
+            if agreement.compared and not agreement.is_enough:
+                notify(
+                    f"{agreement.summary('bfloat16')} ({requirement}); using float32 "
+                    "(--dtype bfloat16 to override)"
+                )
+            return replace(self._setup, dtype=agreement.dtype)
+        if agreement.compared:
+            notify(agreement.summary(INT8) + ("" if agreement.is_enough else f" ({requirement} of bfloat16)"))
         return self._setup
 
-    def _set_up(self, setup: ModelSetup) -> FastModel:
+    def _apply_setup(self, setup: ModelSetup) -> FastModel:
         """The model set up, by the first call: 8 bits come only from weights that are not rounded yet."""
         if self._fast is None:
             self._fast = setup.apply(self._model)
         return self._fast
 
-    def _engine(
-        self, fast: FastModel, source: ObjectSource, conclude: Callable[[Tensor], list[int]]
+    def _build_answerer(
+        self, fast: FastModel, source: ObjectSource, decode_scores: Callable[[Tensor], list[int]]
     ) -> BulkAnswerer[int]:
-        return BulkAnswerer(fast, source, self._pad_token_id, conclude, self._settings)
+        return BulkAnswerer(fast, source, self._pad_token_id, decode_scores, self._settings)
 
-    def _asked(self, place: int) -> Asked:
-        return Asked(self.tokens[place], self._images[place])
+    def _tokenized_question(self, place: int) -> TokenizedQuestion:
+        return TokenizedQuestion(self.tokens[place], self._images[place])
 
-    def _first_different(self, count: int) -> list[Asked]:
-        different: dict[Hashable, Asked] = {}
+    def _first_distinct(self, count: int) -> list[TokenizedQuestion]:
+        distinct: dict[Hashable, TokenizedQuestion] = {}
         for place in self.order:
-            if len(different) == count:
+            if len(distinct) == count:
                 break
-            asked = self._asked(place)
-            different.setdefault(asked.key, asked)
-        return list(different.values())
+            question = self._tokenized_question(place)
+            distinct.setdefault(question.key, question)
+        return list(distinct.values())
 
 
-def _source(
+def _object_source(
     examples: SplitExamples, processor: LxmertProcessor, features: RegionStore | None
 ) -> tuple[ObjectSource, WindowLimits]:
     if features is not None:
-        maker = processor.extractor_unless(features.extractor)
-        regions = open_region_store(features, examples.image_names(), maker, in_memory_bytes=0)
+        extractor = processor.extractor_unless(features.extractor)
+        regions = open_region_store(features, examples.image_names(), extractor, in_memory_bytes=0)
         return StoredObjects(regions), WindowLimits()
     extractor = processor.extractor
     files = examples.image_files(with_boxes=extractor is not None and extractor.needs_boxes)
-    return LookedAtObjects(files, extractor), LOOKING_WINDOW
+    return ExtractedObjects(files, extractor), EXTRACTION_WINDOW

@@ -53,10 +53,10 @@ class AnswerJournal:
         self, folder: Path, run: Mapping[str, Any], ranks: Ranks | None = None, *, overwrite: bool = False
     ) -> None:
         ranks = ranks or Ranks()
-        self._can_begin_anew = ranks.count == 1 or ranks.is_connected
-        if overwrite and not self._can_begin_anew:
+        self._can_restart = ranks.world_size == 1 or ranks.is_connected
+        if overwrite and not self._can_restart:
             raise ConfigurationError(
-                f"{ranks.count} processes that cannot reach one another cannot start over with "
+                f"{ranks.world_size} processes that cannot reach one another cannot start over with "
                 f"--overwrite; delete {folder} before starting the first of them, and omit the option"
             )
         self.folder = folder
@@ -72,7 +72,7 @@ class AnswerJournal:
         try:
             if overwrite:
                 self._discard(ranks)
-            contents = _Contents({}, {}, {}) if overwrite else self._contents()
+            contents = _JournalContents({}, {}, {}) if overwrite else self._read_contents()
             self.labels = contents.labels
             self.decisions = contents.decisions
             self._open(contents.sizes.get(self._path, 0))
@@ -86,7 +86,7 @@ class AnswerJournal:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def holds(self, places: Sequence[int]) -> bool:
+    def contains(self, places: Sequence[int]) -> bool:
         """Whether all of these places are answered."""
         return all(place in self.labels for place in places)
 
@@ -99,7 +99,7 @@ class AnswerJournal:
         self._write({"places": list(places), "labels": list(labels)})
         self.labels.update(zip(places, labels, strict=True))
 
-    def decide(self, name: str, value: Any) -> None:
+    def record_decision(self, name: str, value: Any) -> None:
         """Record a decision, a JSON value, which still holds when this run is resumed.
 
         Raises:
@@ -114,7 +114,7 @@ class AnswerJournal:
         Raises:
             DataError: a file is of another run.
         """
-        return self._contents().labels
+        return self._read_contents().labels
 
     def close(self) -> None:
         """Flush everything to disk and release the file; further calls do nothing."""
@@ -131,8 +131,8 @@ class AnswerJournal:
         with suppress(OSError):  # An empty folder left behind does no harm.
             self.folder.rmdir()
 
-    def _contents(self) -> "_Contents":
-        contents = _Contents({}, {}, {})
+    def _read_contents(self) -> "_JournalContents":
+        contents = _JournalContents({}, {}, {})
         for path in sorted(self.folder.glob("rank-*.jsonl")):
             for line, end in _complete_lines(path):
                 if path not in contents.sizes:
@@ -147,7 +147,7 @@ class AnswerJournal:
     def _check_run(self, first: Mapping[str, Any]) -> None:
         """Raise unless the first line of a file is of this run."""
         if first != self._run:
-            how = "with --overwrite" if self._can_begin_anew else "by deleting the folder"
+            how = "with --overwrite" if self._can_restart else "by deleting the folder"
             raise DataError(
                 f"{self.folder} contains the answers of another run ({_differences(first, self._run)}); "
                 f"finish that run first, or start over {how}"
@@ -157,7 +157,9 @@ class AnswerJournal:
         """Delete this process's file, and those of ranks that this run does not have."""
         for path in self.folder.glob("rank-*.jsonl"):
             number = path.stem.removeprefix("rank-")
-            if path == self._path or (ranks.rank == 0 and number.isdigit() and int(number) >= ranks.count):
+            if path == self._path or (
+                ranks.rank == 0 and number.isdigit() and int(number) >= ranks.world_size
+            ):
                 path.unlink(missing_ok=True)
 
     def _open(self, size: int) -> None:
@@ -184,7 +186,7 @@ class AnswerJournal:
             raise DataError(f"{self._path}: the journal cannot be written ({error})") from error
 
 
-class _Contents(NamedTuple):
+class _JournalContents(NamedTuple):
     """The complete lines in the files of all processes.
 
     Attributes:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lxmert.inference.bulk_packing import BatchLimits, pack
-from lxmert.inference.bulk_padding import padded_states
+from lxmert.inference.bulk_padding import pad_states
 from lxmert.inference.fast_model import FastModel
 
-_IMAGES_AT_A_TIME = 64
+_IMAGES_PER_LOAD = 64
 """Images loaded in one call: 64 of 36 objects at full size take 19 MB before they are encoded."""
 
 
@@ -50,19 +50,19 @@ class EncodedObjects:
         return len(self._states[image])
 
     def encode(self, images: Sequence[Hashable]) -> None:
-        """Encode the images that are not cached; call `forget` before the next ones."""
+        """Encode the images that are not cached; call `evict` before the next ones."""
         for image in images:  # Move to the end: the most recently used.
             if image in self._states:
                 self._states[image] = self._states.pop(image)
         missing = [image for image in images if image not in self._states]
-        for start in range(0, len(missing), _IMAGES_AT_A_TIME):
-            part = missing[start : start + _IMAGES_AT_A_TIME]
-            began = time.perf_counter()
-            inputs = self._load(part)
-            self.seconds_loading += time.perf_counter() - began
-            self._encode(part, inputs)
+        for start in range(0, len(missing), _IMAGES_PER_LOAD):
+            batch = missing[start : start + _IMAGES_PER_LOAD]
+            start_time = time.perf_counter()
+            inputs = self._load(batch)
+            self.seconds_loading += time.perf_counter() - start_time
+            self._encode(batch, inputs)
 
-    def forget(self) -> None:
+    def evict(self) -> None:
         """Drop the least recently used images beyond `cache_bytes`."""
         size = sum(states.nbytes for states in self._states.values())
         for image in list(self._states):
@@ -81,7 +81,7 @@ class EncodedObjects:
         flat = [image for of_question in images for image in of_question]
         shape = (len(images), len(images[0])) if len(images[0]) > 1 else (len(images),)
         counts = torch.tensor([self._counts[image] for image in flat])
-        states, mask = padded_states([self._states[image] for image in flat], counts)  # (N, O, H)
+        states, mask = pad_states([self._states[image] for image in flat], counts)  # (N, O, H)
         return states.unflatten(0, shape), None if mask is None else mask.unflatten(0, shape)
 
     def _encode(self, images: Sequence[Hashable], inputs: Mapping[str, Tensor]) -> None:
@@ -90,12 +90,12 @@ class EncodedObjects:
         counts: list[int] = mask.sum(dim=1).tolist()
         lengths = [max(count, 1) for count in counts]
         for rows in pack([0] * len(images), lengths, 1, self._limits):
-            most = max(lengths[row] for row in rows)
-            is_padded = any(counts[row] < most for row in rows)
+            padded_length = max(lengths[row] for row in rows)
+            is_padded = any(counts[row] < padded_length for row in rows)
             states = self._fast.encode_objects(
-                inputs["visual_feats"][rows, :most].to(device),
-                inputs["visual_pos"][rows, :most].to(device),
-                mask[rows, :most].to(device) if is_padded else None,
+                inputs["visual_feats"][rows, :padded_length].to(device),
+                inputs["visual_pos"][rows, :padded_length].to(device),
+                mask[rows, :padded_length].to(device) if is_padded else None,
             )
             for row, image_states in zip(rows, states, strict=True):
                 # A copy, so that one cached image does not keep the memory of its batch alive.

@@ -20,7 +20,7 @@ _OBJECTS_STEP = 4
 large."""
 
 
-class Asked(NamedTuple):
+class TokenizedQuestion(NamedTuple):
     """One sentence about one image or two, ready to be batched.
 
     Attributes:
@@ -76,13 +76,13 @@ class BatchLimits:
             if limit is not None and limit < 1:
                 raise ConfigurationError(f"batches of {limit} {name}; expected at least 1")
 
-    def most_questions(self, questions: int, tokens_per_question: int) -> int:
+    def max_questions(self, questions: int, tokens_per_question: int) -> int:
         """Return how many of `questions`, of at least `tokens_per_question` each, may form one batch."""
-        fit = questions if self.tokens is None else self.tokens // max(tokens_per_question, 1)
-        return max(1, min(fit, questions if self.questions is None else self.questions))
+        fitting = questions if self.tokens is None else self.tokens // max(tokens_per_question, 1)
+        return max(1, min(fitting, questions if self.questions is None else self.questions))
 
 
-def windows(
+def split_into_windows(
     items: Iterable[_Item], images_of: Callable[[_Item], Iterable[Hashable]], limits: WindowLimits
 ) -> Iterator[list[_Item]]:
     """Split a stream into windows within the limits, in order; a single item may always be one.
@@ -116,12 +116,12 @@ def windows(
         yield window
 
 
-def equal_questions(asked: Sequence[Asked]) -> list[list[int]]:
+def group_duplicates(questions: Sequence[TokenizedQuestion]) -> list[list[int]]:
     """Group the indices of equal questions about the same images, in order of first occurrence."""
-    places: dict[tuple[bytes, tuple[Hashable, ...]], list[int]] = {}
-    for place, question in enumerate(asked):
-        places.setdefault(question.key, []).append(place)
-    return list(places.values())
+    groups: dict[tuple[bytes, tuple[Hashable, ...]], list[int]] = {}
+    for index, question in enumerate(questions):
+        groups.setdefault(question.key, []).append(index)
+    return list(groups.values())
 
 
 def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: BatchLimits) -> list[list[int]]:
@@ -141,13 +141,13 @@ def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: Batc
     # Ascending and descending by turns, so that a batch across two groups has similar lengths too.
     order = np.lexsort((np.where(group % 2 == 0, lengths, -lengths), group))
     lengths, counts = lengths[order], counts[order]
-    least = int((lengths + counts).min()) if len(order) else 0
-    most = limits.most_questions(len(order), images * least)
+    min_tokens = int((lengths + counts).min()) if len(order) else 0
+    max_questions = limits.max_questions(len(order), images * min_tokens)
     # For each prefix of the order: its least cost, and the start of its last batch.
     cost, starts = np.zeros(len(order) + 1), np.zeros(len(order) + 1, np.int64)
     for end in range(1, len(order) + 1):
-        first = max(0, end - most)
-        widest = _longest_from(lengths[first:end]) + _longest_from(counts[first:end])
+        first = max(0, end - max_questions)
+        widest = _suffix_maximum(lengths[first:end]) + _suffix_maximum(counts[first:end])
         tokens = np.arange(end - first, 0, -1) * images * widest
         total = cost[first:end] + tokens + limits.fixed_tokens
         if limits.tokens is not None:
@@ -162,6 +162,6 @@ def pack(words: Sequence[int], objects: Sequence[int], images: int, limits: Batc
     return batches[::-1]
 
 
-def _longest_from(lengths: np.ndarray) -> np.ndarray:
+def _suffix_maximum(lengths: np.ndarray) -> np.ndarray:
     """Return for each position the maximum from there to the end."""
     return np.maximum.accumulate(lengths[::-1])[::-1]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 
-def padded_states(parts: Sequence[Tensor], counts: Tensor) -> tuple[Tensor, Tensor | None]:
+def pad_states(parts: Sequence[Tensor], counts: Tensor) -> tuple[Tensor, Tensor | None]:
     """Pad states with zeros to the length of the longest.
 
     Args:

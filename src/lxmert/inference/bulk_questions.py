@@ -25,8 +25,8 @@ from lxmert.data.region_source import ImageNameIndex
 from lxmert.data.stored_regions import StoredRegions
 from lxmert.errors import DataError, ImageError, InputError, TextError
 from lxmert.inference.bulk import BulkAnswerer, BulkSettings
-from lxmert.inference.bulk_packing import Asked, WindowLimits, windows
-from lxmert.inference.bulk_sources import LOOKING_WINDOW
+from lxmert.inference.bulk_packing import TokenizedQuestion, WindowLimits, split_into_windows
+from lxmert.inference.bulk_sources import EXTRACTION_WINDOW
 from lxmert.inference.fast_model import FastModel
 from lxmert.processing import LxmertProcessor
 from lxmert.vision.geometry import BoxesLike, as_boxes
@@ -37,7 +37,7 @@ from lxmert.vision.regions import Regions
 _CACHE_BYTES = 256 * 2**20
 """About 2,400 images of 36 objects at full size: questions need not come image by image."""
 
-_IMAGES_AT_A_TIME = 16
+_IMAGES_PER_EXTRACTION = 16
 """Images decoded at a time; a photograph of 12 megapixels takes 36 MB."""
 
 
@@ -111,42 +111,44 @@ def answer_questions(
     """
     if isinstance(questions, Question) or not isinstance(questions, Iterable):
         raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question` objects")
-    conclude = partial(processor.decode_answers, top_k=top_k)
-    conclude(torch.zeros(1, len(processor.require_answers())))  # A wrong top_k is reported before any work.
-    images = _Images(processor, features)
-    limits = LOOKING_WINDOW if features is None else WindowLimits()
+    decode_scores = partial(processor.decode_answers, top_k=top_k)
+    decode_scores(
+        torch.zeros(1, len(processor.require_answers()))
+    )  # A wrong top_k is reported before any work.
+    images = _QuestionImages(processor, features)
+    limits = EXTRACTION_WINDOW if features is None else WindowLimits()
     settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)
-    answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, conclude, settings)
+    answerer = BulkAnswerer(fast, images, processor.tokenizer.pad_token_id, decode_scores, settings)
     return _answers(answerer, images, processor, questions, limits, progress)
 
 
 def _answers(
     answerer: BulkAnswerer[list[Answer]],
-    images: "_Images",
+    images: "_QuestionImages",
     processor: LxmertProcessor,
     questions: Iterable[Question],
     limits: WindowLimits,
     progress: StartProgress,
 ) -> Iterator[Prediction]:
     advance = progress("Answering questions", length_hint(questions, 0))
-    keyed = ((images.key(question), question) for question in _checked(questions))
-    for window in windows(keyed, lambda item: item[:1], limits):
-        images.hold(window)
+    keyed = ((images.key(question), question) for question in _validate(questions))
+    for window in split_into_windows(keyed, lambda item: item[:1], limits):
+        images.begin_window(window)
         tokens = _token_ids(processor, [question for _, question in window])
-        asked = [Asked(ids, (key,)) for ids, (key, _) in zip(tokens, window, strict=True)]
+        asked = [TokenizedQuestion(ids, (key,)) for ids, (key, _) in zip(tokens, window, strict=True)]
         results = answerer.answer_in_order(asked, advance)
         for (_, question), answers in zip(window, results, strict=True):
             yield Prediction(question.identifier, answers)
 
 
-class _Images:
+class _QuestionImages:
     """The images of questions as an `ObjectSource`."""
 
     def __init__(self, processor: LxmertProcessor, store: RegionStore | None) -> None:
         self._processor = processor
-        self._held: dict[Hashable, Question] = {}
+        self._window_questions: dict[Hashable, Question] = {}
         # By id: the object, kept alive so that its id stays unique, and its number.
-        self._things: dict[int, tuple[object, int]] = {}
+        self._identified_images: dict[int, tuple[object, int]] = {}
         self._numbers = count()
         self._names = None if store is None else ImageNameIndex(store)
         self._stored = None if store is None else StoredRegions(store, {})
@@ -159,38 +161,45 @@ class _Images:
         if boxes is not None and (self._names is not None or isinstance(image, Regions)):
             where = "given regions" if self._names is None else "a feature store"
             raise InputError(
-                f"{_name(question)} has boxes_xyxy_px, but its objects come from {where}; omit the boxes, "
+                f"{_label(question)} has boxes_xyxy_px, but its objects come from {where}; omit the boxes, "
                 "or have the extractor process the image"
             )
         if self._names is not None:
-            return self._position(question)
+            return self._store_position(question)
         if isinstance(image, str | Path | bytes):
             # Keys outlive the images, which may be large.
             key: Hashable = sha256(image).digest() if isinstance(image, bytes) else str(image)
         else:
-            _, key = self._things.setdefault(id(image), (image, next(self._numbers)))
+            _, key = self._identified_images.setdefault(id(image), (image, next(self._numbers)))
         if boxes is None:
             return key, None
-        with _naming(question):
+        with _question_in_errors(question):
             return key, as_boxes(boxes).detach().cpu().numpy().tobytes()
 
-    def hold(self, window: Sequence[tuple[Hashable, Question]]) -> None:
+    def begin_window(self, window: Sequence[tuple[Hashable, Question]]) -> None:
         """Hold the images of a window, and release those of earlier windows."""
-        self._held = dict(window)
-        held = {id(question.image) for question in self._held.values()}
-        newest = max((self._things[identity][1] for identity in held if identity in self._things), default=-1)
+        self._window_questions = dict(window)
+        window_ids = {id(question.image) for question in self._window_questions.values()}
+        newest = max(
+            (
+                self._identified_images[identity][1]
+                for identity in window_ids
+                if identity in self._identified_images
+            ),
+            default=-1,
+        )
         # The first image of the next window may have its key already; its number is the newest.
-        self._things = {
-            identity: (thing, number)
-            for identity, (thing, number) in self._things.items()
-            if identity in held or number > newest
+        self._identified_images = {
+            identity: (image, number)
+            for identity, (image, number) in self._identified_images.items()
+            if identity in window_ids or number > newest
         }
 
     def load(self, images: Sequence[Hashable]) -> Mapping[str, Tensor]:
         """See `ObjectSource.load`."""
         if self._stored is not None:
             return self._stored.batch(torch.tensor(images))
-        questions = [self._held[image] for image in images]
+        questions = [self._window_questions[image] for image in images]
         extracted: dict[int, Regions] = {}
         for has_boxes in (False, True):
             pending = [
@@ -199,9 +208,11 @@ class _Images:
                 if not isinstance(question.image, Regions)
                 and (question.boxes_xyxy_px is not None) == has_boxes
             ]
-            for start in range(0, len(pending), _IMAGES_AT_A_TIME):
-                part = pending[start : start + _IMAGES_AT_A_TIME]
-                extracted.update(zip(part, self._look([questions[place] for place in part]), strict=True))
+            for start in range(0, len(pending), _IMAGES_PER_EXTRACTION):
+                part = pending[start : start + _IMAGES_PER_EXTRACTION]
+                extracted.update(
+                    zip(part, self._extract_regions([questions[place] for place in part]), strict=True)
+                )
         return pad_regions(
             [
                 question.image if isinstance(question.image, Regions) else extracted[place]
@@ -209,22 +220,22 @@ class _Images:
             ]
         )
 
-    def _position(self, question: Question) -> int:
+    def _store_position(self, question: Question) -> int:
         """Return the position of the image in the feature store."""
         if not isinstance(question.image, str):
             raise InputError(
-                f"{_name(question)} has an image of type {type(question.image).__name__}; with a feature "
+                f"{_label(question)} has an image of type {type(question.image).__name__}; with a feature "
                 "store, use the image's name in the store"
             )
         position = self._names.find(question.image) if self._names is not None else None
         if position is None:
             raise DataError(
-                f"{_name(question)}: the feature store has no image {question.image!r}; add it with "
+                f"{_label(question)}: the feature store has no image {question.image!r}; add it with "
                 "`lxmert extract`"
             )
         return position
 
-    def _look(self, questions: Sequence[Question]) -> list[Regions]:
+    def _extract_regions(self, questions: Sequence[Question]) -> list[Regions]:
         """Extract the regions of images, all of them with boxes or all without."""
         images = [question.image for question in questions if not isinstance(question.image, Regions)]
         boxes = [question.boxes_xyxy_px for question in questions if question.boxes_xyxy_px is not None]
@@ -233,7 +244,7 @@ class _Images:
         except InputError as error:
             # Find the culprit to name it; an unreadable image by reading alone, which is far faster.
             for place, question in enumerate(questions):
-                with _naming(question):
+                with _question_in_errors(question):
                     if isinstance(error, ImageError):
                         load_image(images[place])
                     else:
@@ -244,21 +255,21 @@ class _Images:
 def _token_ids(processor: LxmertProcessor, questions: Sequence[Question]) -> list[np.ndarray]:
     """Return the token ids (W,) int64 of each question, with the special tokens."""
 
-    def encoded(part: Sequence[Question]) -> list[list[int]]:
+    def encode(part: Sequence[Question]) -> list[list[int]]:
         texts = [question.text for question in part]
         ids: list[list[int]] = processor(text=texts, padding=False, return_tensors=None)["input_ids"]
         return ids
 
     try:
-        return [np.array(ids, np.int64) for ids in encoded(questions)]
+        return [np.array(ids, np.int64) for ids in encode(questions)]
     except TextError:
         for question in questions:  # Find the culprit to name it.
-            with _naming(question):
-                encoded([question])
+            with _question_in_errors(question):
+                encode([question])
         raise
 
 
-def _checked(questions: Iterable[Question]) -> Iterator[Question]:
+def _validate(questions: Iterable[Question]) -> Iterator[Question]:
     for place, question in enumerate(questions):
         if not isinstance(question, Question):
             raise InputError(
@@ -269,13 +280,13 @@ def _checked(questions: Iterable[Question]) -> Iterator[Question]:
 
 
 @contextmanager
-def _naming(question: Question) -> Iterator[None]:
+def _question_in_errors(question: Question) -> Iterator[None]:
     """Name the question in errors about it."""
     try:
         yield
     except InputError as error:
-        raise type(error)(f"{_name(question)}: {error}") from error
+        raise type(error)(f"{_label(question)}: {error}") from error
 
 
-def _name(question: Question) -> str:
+def _label(question: Question) -> str:
     return f"question {question.text!r}" if question.identifier is None else f"question {question.identifier}"

@@ -13,7 +13,7 @@ from lxmert.data.region_source import RegionSource
 from lxmert.inference.bulk_packing import WindowLimits
 from lxmert.vision.extractor import RegionExtractor
 
-LOOKING_WINDOW = WindowLimits(images=64)
+EXTRACTION_WINDOW = WindowLimits(images=64)
 """For extraction from images, which takes longer than answering: few images, so that progress shows."""
 
 
@@ -32,7 +32,7 @@ class StoredObjects:
         return self._regions.batch(torch.tensor([self._regions.rows[image] for image in images]))
 
 
-class LookedAtObjects:
+class ExtractedObjects:
     """Objects of image files, found by an extractor.
 
     Args:

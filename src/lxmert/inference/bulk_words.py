@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lxmert.data.token_table import pad_token_ids
 from lxmert.inference.bulk_packing import BatchLimits, pack
-from lxmert.inference.bulk_padding import padded_states
+from lxmert.inference.bulk_padding import pad_states
 from lxmert.inference.fast_model import FastModel
 
 
@@ -51,4 +51,4 @@ class EncodedWords:
             (B, W, H), and the mask (B, W), None if nothing is padded.
         """
         parts = [self._states[sentence.tobytes()] for sentence in sentences]
-        return padded_states(parts, torch.tensor([len(part) for part in parts]))
+        return pad_states(parts, torch.tensor([len(part) for part in parts]))

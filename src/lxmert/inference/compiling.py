@@ -20,8 +20,8 @@ import lxmert.model
 from lxmert import cpu
 from lxmert.downloads import CACHE_VARIABLE, cache_folder
 from lxmert.errors import ConfigurationError, first_line
-from lxmert.inference.code_files import SUFFIX, is_trusted, load_code, one_process_at_a_time, write_code
-from lxmert.inference.joined_products import has_hooks
+from lxmert.inference.compiled_code import SUFFIX, is_trusted, load_code, lock_folder, write_code
+from lxmert.inference.fused_products import has_hooks
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _TYPICAL_SIZES = {"B": 40, "N": 41, "W": 9, "O": 36}
 """The layout of the weights is chosen for batches of these sizes. All are different, and none is 1: otherwise
 the code would be specialised to equal sizes."""
 
-_COMPILING = Lock()
+_COMPILE_LOCK = Lock()
 """Compilers change the environment of the process, and code is loaded once."""
 
 Shapes = Mapping[str, tuple[int | str, ...]]
@@ -47,25 +47,25 @@ class CompiledPart:
     Args:
         part: in evaluation mode; its weights must not change any more.
         name: name of the part in messages and in its file name.
-        about: describes what the code depends on besides torch and `lxmert`: configuration, weights. Called
-            only if the code is kept as a file.
+        cache_key: describes what the code depends on besides torch and `lxmert`: configuration, weights.
+            Called only if the code is kept as a file.
         shapes: shape of each argument of `forward`, in order, with B, N, W or O for a dynamic size.
-        most: upper bounds of dynamic sizes that have one.
+        max_sizes: upper bounds of dynamic sizes that have one.
     """
 
     def __init__(
         self,
         part: nn.Module,
         name: str,
-        about: Callable[[], str],
+        cache_key: Callable[[], str],
         shapes: Shapes,
-        most: Mapping[str, int],
+        max_sizes: Mapping[str, int],
     ) -> None:
         self._part = part
         self._name = name
-        self._about = about
+        self._cache_key = cache_key
         self._shapes = shapes
-        self._most = most
+        self._max_sizes = max_sizes
         self._code: dict[torch.device, Callable[..., Tensor]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,26 +80,28 @@ class CompiledPart:
         """
         device = inputs[0].device
         if device not in self._code:
-            with _COMPILING:
+            with _COMPILE_LOCK:
                 if device not in self._code:
-                    is_kept = device.type == "cpu" and is_cacheable(self._part)
+                    is_cached = device.type == "cpu" and is_cacheable(self._part)
                     self._code[device] = (
-                        self._code_from_file(inputs) if is_kept else compiled_here(self._part, self._name)
+                        self._code_from_file(inputs)
+                        if is_cached
+                        else compile_in_process(self._part, self._name)
                     )
         return self._code[device](*inputs)
 
     def _code_from_file(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         folder = cache_folder() / "compiled"
         path = folder / f"{self._name.replace(' ', '-')}-{self._fingerprint()}{SUFFIX}"
-        code = self._kept(path)
+        code = self._load_cached(path)
         if code is not None:
             return code
         try:
-            with one_process_at_a_time(folder):
-                code = self._kept(path)  # Another process may have compiled it meanwhile.
+            with lock_folder(folder):
+                code = self._load_cached(path)  # Another process may have compiled it meanwhile.
                 if code is None:
                     logger.info("compiling the %s for this processor; cached in %s", self._name, folder)
-                    write_code(path, self._exported(inputs))
+                    write_code(path, self._export(inputs))
                     code = load_code(path)
                 return code
         except OSError as error:
@@ -108,10 +110,10 @@ class CompiledPart:
                 "of your own"
             ) from error
         except Exception as error:  # Compilers raise many kinds of errors.
-            raise _impossible(self._name, error, f"a C++ compiler, and free space in {folder}") from error
+            raise _compile_error(self._name, error, f"a C++ compiler, and free space in {folder}") from error
 
     @staticmethod
-    def _kept(path: Path) -> Callable[..., Tensor] | None:
+    def _load_cached(path: Path) -> Callable[..., Tensor] | None:
         """Load the code of a file; None if there is none, it is not trusted, or it is damaged and removed."""
         if not path.exists():
             return None
@@ -125,29 +127,30 @@ class CompiledPart:
             path.unlink(missing_ok=True)
             return None
 
-    def _exported(self, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    def _export(self, inputs: tuple[Tensor, ...]) -> ExportedProgram:
         names = {size for shape in self._shapes.values() for size in shape if isinstance(size, str)}
-        axes = {name: Dim(name, min=1, max=self._most.get(name)) for name in names}
+        axes = {name: Dim(name, min=1, max=self._max_sizes.get(name)) for name in names}
         dynamic = {
             tensor: {place: axes[size] for place, size in enumerate(shape) if isinstance(size, str)}
             for tensor, shape in self._shapes.items()
         }
         examples = tuple(
-            self._example(tensor, shape) for tensor, shape in zip(inputs, self._shapes.values(), strict=True)
+            self._example_input(tensor, shape)
+            for tensor, shape in zip(inputs, self._shapes.values(), strict=True)
         )
         with torch.no_grad():
             return torch.export.export(self._part, examples, dynamic_shapes=dynamic, strict=False)
 
-    def _example(self, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
+    def _example_input(self, like: Tensor, shape: tuple[int | str, ...]) -> Tensor:
         """Make a tensor of typical size, with the dtype and device of `like`."""
-        sizes = {name: min(size, self._most.get(name, size)) for name, size in _TYPICAL_SIZES.items()}
+        sizes = {name: min(size, self._max_sizes.get(name, size)) for name, size in _TYPICAL_SIZES.items()}
         return like.new_zeros([sizes[size] if isinstance(size, str) else size for size in shape])
 
     def _fingerprint(self) -> str:
         """Hash everything that the code and the weights in the file depend on."""
         digest = sha256()
         for fact in (
-            self._about(),
+            self._cache_key(),
             repr(self._part),  # The kinds of its layers.
             repr(self._shapes),
             str(torch.get_num_threads()),  # Loops are split for this many.
@@ -169,20 +172,20 @@ def is_cacheable(part: nn.Module) -> bool:
     )
 
 
-def _impossible(name: str, error: Exception, needs: str) -> ConfigurationError:
+def _compile_error(name: str, error: Exception, needs: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the {name} cannot be compiled here ({_cause(error)}). It needs {needs}. Without compilation, "
+        f"the {name} cannot be compiled here ({_error_cause(error)}). It needs {needs}. Without compilation, "
         "the results are the same but somewhat slower"
     )
 
 
-def _cause(error: Exception) -> str:
+def _error_cause(error: Exception) -> str:
     """Return the cause in one line: of a C++ compiler's output, the first line that reports an error."""
     match = re.search(r"^.*(?:error: |No space left).*$", str(error), re.MULTILINE)
     return match[0].strip() if match else first_line(error)
 
 
-def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]:
+def compile_in_process(part: nn.Module, name: str = "model") -> Callable[..., Tensor]:
     """Return a module as a function that this process compiles at its first call, with its weights frozen.
 
     Args:
@@ -200,7 +203,7 @@ def compiled_here(part: nn.Module, name: str = "model") -> Callable[..., Tensor]
             try:
                 result: Tensor = compiled(*inputs)
             except TorchDynamoException as error:
-                raise _impossible(name, error, "a C++ compiler and, on a GPU, Triton") from error
+                raise _compile_error(name, error, "a C++ compiler and, on a GPU, Triton") from error
         return result
 
     return call

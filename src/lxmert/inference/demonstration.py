@@ -13,7 +13,7 @@ from lxmert.vision.regions import Regions
 
 
 @dataclass(frozen=True)
-class AskedQuestion:
+class AnsweredQuestion:
     """A question about a generated scene, with the model's best answer."""
 
     question: str
@@ -22,7 +22,7 @@ class AskedQuestion:
     probability: float
 
     @property
-    def is_right(self) -> bool:
+    def is_correct(self) -> bool:
         """Whether the model's answer is the true one."""
         return self.answer == self.truth
 
@@ -33,45 +33,46 @@ class Demonstration:
 
     Attributes:
         name: stem of the file names.
-        picture: the picture alone.
+        image: the picture alone.
         regions: the model's input.
         labels: a name for each object, or None; the detector's names for objects that it found.
-        found: True if a detector found the objects, False if boxes were given or laid out by rule.
-        drawn_objects: number of objects that the picture shows.
-        asked: the questions with their answers.
+        has_detected_objects: True if a detector found the objects, False if boxes were given or laid out by
+            rule.
+        scene_object_count: number of objects that the picture shows.
+        questions: the questions with their answers.
     """
 
     name: str
-    picture: Image.Image
+    image: Image.Image
     regions: Regions
     labels: tuple[str, ...] | None
-    found: bool
-    drawn_objects: int
-    asked: tuple[AskedQuestion, ...]
+    has_detected_objects: bool
+    scene_object_count: int
+    questions: tuple[AnsweredQuestion, ...]
 
     @property
-    def picture_name(self) -> str:
+    def image_file_name(self) -> str:
         """File name of the plain picture."""
         return f"{self.name}.png"
 
     @property
-    def boxes_name(self) -> str:
+    def boxes_file_name(self) -> str:
         """File name of the objects' boxes."""
         return f"{self.name}.boxes.json"
 
     @property
-    def right(self) -> int:
+    def correct_count(self) -> int:
         """Number of questions that the model answered correctly."""
-        return sum(question.is_right for question in self.asked)
+        return sum(question.is_correct for question in self.questions)
 
-    def drawn(self) -> Image.Image:
+    def draw(self) -> Image.Image:
         """Draw the picture with its boxes and the first question with its answer."""
-        first = self.asked[0]
+        first = self.questions[0]
         return draw_regions(
-            self.picture,
+            self.image,
             self.regions.boxes_xyxy_px,
             labels=self.labels,
-            scores=self.regions.object_scores if self.found else None,
+            scores=self.regions.object_scores if self.has_detected_objects else None,
             title=first.question,
             caption=f"{first.answer} ({first.probability:.0%})",
         )
@@ -79,9 +80,9 @@ class Demonstration:
     def write(self, folder: Path) -> None:
         """Write the plain picture, its boxes, and the picture with boxes and answer into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.picture.save(folder / self.picture_name)
-        write_boxes(folder / self.boxes_name, self.regions.boxes_xyxy_px)
-        self.drawn().save(folder / f"{self.name}.answered.png")
+        self.image.save(folder / self.image_file_name)
+        write_boxes(folder / self.boxes_file_name, self.regions.boxes_xyxy_px)
+        self.draw().save(folder / f"{self.name}.answered.png")
 
 
 def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions: int) -> Demonstration:
@@ -93,22 +94,22 @@ def demonstrate(predictor: LxmertPredictor, *, seed: int, index: int, questions:
         index: number of the picture, from 0.
         questions: number of questions.
     """
-    picture, scene, scene_questions = sample(seed, index, questions=questions)
+    image, scene, scene_questions = sample(seed, index, questions=questions)
     texts = [question.text for question in scene_questions]
     predictor.check(texts)
     needs_boxes = predictor.needs_boxes
-    regions = predictor.regions(picture, scene.boxes_xyxy_px() if needs_boxes else None)
+    regions = predictor.regions(image, scene.boxes_xyxy_px() if needs_boxes else None)
     answers = predictor.answer(regions, texts)
     true_names = tuple(f"{item.color} {item.shape}" for item in scene.objects)
     return Demonstration(
         name=f"scene-{seed}-{index}",
-        picture=picture,
+        image=image,
         regions=regions,
         labels=true_names if needs_boxes else predictor.names().describe(regions),
-        found=regions.object_ids is not None,
-        drawn_objects=len(scene.objects),
-        asked=tuple(
-            AskedQuestion(question.text, question.answer, best.text, best.probability)
+        has_detected_objects=regions.object_ids is not None,
+        scene_object_count=len(scene.objects),
+        questions=tuple(
+            AnsweredQuestion(question.text, question.answer, best.text, best.probability)
             for question, (best, *_) in zip(scene_questions, answers, strict=True)
         ),
     )

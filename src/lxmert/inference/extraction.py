@@ -15,32 +15,32 @@ from lxmert.data.feature_store.layout import name_from_bytes
 from lxmert.data.feature_store.skipped import SkippedImage, SkippedList
 from lxmert.data.feature_store.writer import discard_store
 from lxmert.errors import ConfigurationError, DataError, LxmertError
-from lxmert.inference.boxes_of_images import BoxesOfImages
-from lxmert.inference.image_list import NamedImage
-from lxmert.inference.looking_at_files import (
+from lxmert.inference.box_lookup import BoxLookup
+from lxmert.inference.extraction_workers import (
+    BatchExtractor,
     ImageJob,
-    Looker,
     Outcome,
-    Unforeseen,
-    look_here,
-    look_in_pool,
+    UnexpectedSkip,
+    extract_in_pool,
+    extract_in_process,
 )
+from lxmert.inference.image_list import NamedImage
 from lxmert.inference.ranks import Ranks
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.geometry import clip
 
-_UNFORESEEN_BEFORE_ANY_SUCCESS = 3
+_MAX_INITIAL_FAILURES = 3
 """If this many images fail for unknown reasons before any succeeds, the images are not to blame."""
 
 _READING_THREADS = 4
 
-_OTHER_PICTURE = (
+_FILE_CONFLICT = (
     "another picture of this name, or an older version of this picture, is in the store; rename it or "
     "create a new store"
 )
-_OTHER_BOXES = "this picture is in the store with other boxes than {} has; create a new store for them"
+_BOX_CONFLICT = "this picture is in the store with other boxes than {} has; create a new store for them"
 
-StartProgress = Callable[[int, int], Callable[[int], None]]
+StartResumableProgress = Callable[[int, int], Callable[[int], None]]
 """Called with the number of images and of those done already; returns a function to call for each step."""
 
 
@@ -50,12 +50,12 @@ class ExtractionReport:
 
     Attributes:
         added: number of images added to the store.
-        found: number of images that were in it before.
+        already_stored: number of images that were in it before.
         skipped: images that could not be used.
     """
 
     added: int
-    found: int
+    already_stored: int
     skipped: Sequence[SkippedImage]
 
 
@@ -75,7 +75,7 @@ class ExtractionOptions:
     dtype: str | None = None
     batch_size: int = 1
     workers: int = 1
-    boxes: BoxesOfImages | None = None
+    boxes: BoxLookup | None = None
     ranks: Ranks = field(default_factory=Ranks)
 
 
@@ -84,7 +84,7 @@ def extract_images(
     store: Path,
     extractor: RegionExtractor,
     options: ExtractionOptions | None = None,
-    progress: StartProgress = lambda total, done: lambda step: None,
+    progress: StartResumableProgress = lambda total, done: lambda step: None,
 ) -> ExtractionReport:
     """Append the regions of images to a store, except for images that it already has.
 
@@ -108,16 +108,16 @@ def extract_images(
     """
     options = options or ExtractionOptions()
     _check_boxes(extractor, options.boxes)
-    manifest = describe_store(
-        extractor, options.dtype or _dtype_of(store) or "float32", has_boxes=options.boxes is not None
+    manifest = build_manifest(
+        extractor, options.dtype or _stored_dtype(store) or "float32", has_boxes=options.boxes is not None
     )
     ranks = options.ranks
     with FeatureStoreWriter(store, manifest, rank=ranks.rank) as writer:
         try:
             with FingerprintCache(store, ranks.rank) as seen:
-                return _extract(ranks.share(images), writer, seen, extractor, options, progress)
+                return _extract(ranks.shard(images), writer, seen, extractor, options, progress)
         finally:
-            if ranks.count == 1:  # Other ranks may be about to write.
+            if ranks.world_size == 1:  # Other ranks may be about to write.
                 writer.discard_if_empty()
 
 
@@ -133,44 +133,44 @@ def _extract(
     seen: FingerprintCache,
     extractor: RegionExtractor,
     options: ExtractionOptions,
-    progress: StartProgress,
+    progress: StartResumableProgress,
 ) -> ExtractionReport:
     """Run `extract_images` for this rank's share, into an open store."""
-    skipped = SkippedList(writer.path, options.ranks.rank, options.ranks.count)
+    skipped = SkippedList(writer.path, options.ranks.rank, options.ranks.world_size)
     missing = [image for image in images if image.name not in writer]
     paths = {image.name: image.path for image in missing}
-    present = len(images) - len(missing)
-    advance = progress(len(images), present)
-    for other in _others(images, writer, seen, options.boxes):
-        skipped.add(other)
-    found, added = present - len(skipped.items), 0
-    for outcome in _outcomes(missing, extractor, writer.manifest, options):
+    stored_by_name = len(images) - len(missing)
+    advance = progress(len(images), stored_by_name)
+    for conflict in _conflicts(images, writer, seen, options.boxes):
+        skipped.add(conflict)
+    already_stored, added = stored_by_name - len(skipped.items), 0
+    for outcome in _extract_outcomes(missing, extractor, writer.manifest, options):
         if isinstance(outcome, SkippedImage):
             skipped.add(outcome)
-            _check_extractor_works(skipped.items, found + added)
+            _raise_if_all_failed(skipped.items, already_stored + added)
         else:
             fingerprint = seen.fingerprint(paths[name_from_bytes(outcome.name)])
             writer.append(outcome._replace(fingerprint=fingerprint))
             added += 1
         advance(1)
-    _check_extractor_works(skipped.items, found + added, is_over=True)
-    return ExtractionReport(added, found, skipped.items)
+    _raise_if_all_failed(skipped.items, already_stored + added, is_over=True)
+    return ExtractionReport(added, already_stored, skipped.items)
 
 
-def describe_store(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = False) -> StoreManifest:
+def build_manifest(extractor: RegionExtractor, dtype: str, *, has_boxes: bool = False) -> StoreManifest:
     """Make the manifest of a store of this extractor's features, for boxes that it finds or is given."""
     return StoreManifest(
         feature_dim=extractor.feature_dim,
         feature_dtype=dtype,
         extractor=extractor.identity,
-        description=_description(extractor),
+        description=_extractor_description(extractor),
         object_names=getattr(extractor, "object_names", None),
         attribute_names=getattr(extractor, "attribute_names", None),
         boxes="given" if has_boxes or extractor.needs_boxes else "found",
     )
 
 
-def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> None:
+def _check_boxes(extractor: RegionExtractor, boxes: BoxLookup | None) -> None:
     if extractor.needs_boxes and boxes is None:
         raise ConfigurationError(
             f"{extractor.identity} does not find objects by itself; provide their boxes (--boxes "
@@ -180,20 +180,20 @@ def _check_boxes(extractor: RegionExtractor, boxes: BoxesOfImages | None) -> Non
         raise ConfigurationError(f"{extractor.identity} places its own boxes; omit the given ones (--boxes)")
 
 
-def _others(
+def _conflicts(
     images: Sequence[NamedImage],
     writer: FeatureStoreWriter,
     seen: FingerprintCache,
-    boxes: BoxesOfImages | None,
+    boxes: BoxLookup | None,
 ) -> Iterable[SkippedImage]:
     """Return the images that the store has for another file or with other boxes than now, each once."""
-    other_boxes = () if boxes is None else _other_boxes(images, writer, boxes)
-    others = (*other_boxes, *_other_pictures(images, writer, seen))
-    return {other.name: other for other in others}.values()
+    box_conflicts = () if boxes is None else _box_conflicts(images, writer, boxes)
+    conflicts = (*box_conflicts, *_file_conflicts(images, writer, seen))
+    return {conflict.name: conflict for conflict in conflicts}.values()
 
 
-def _other_boxes(
-    images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxesOfImages
+def _box_conflicts(
+    images: Sequence[NamedImage], writer: FeatureStoreWriter, boxes: BoxLookup
 ) -> Iterator[SkippedImage]:
     """Yield the images that the store has with other given boxes than the file."""
     if writer.manifest.boxes != "given":
@@ -205,10 +205,10 @@ def _other_boxes(
         stored = writer.existing.arrays_at(position)
         clipped = clip(torch.from_numpy(annotated.boxes_xyxy_px), stored.size_hw).numpy()
         if not np.array_equal(clipped, stored.boxes_xyxy_px):
-            yield SkippedImage(image.name, str(image.path), _OTHER_BOXES.format(boxes.path))
+            yield SkippedImage(image.name, str(image.path), _BOX_CONFLICT.format(boxes.path))
 
 
-def _other_pictures(
+def _file_conflicts(
     images: Sequence[NamedImage], writer: FeatureStoreWriter, seen: FingerprintCache
 ) -> Iterator[SkippedImage]:
     """Yield the images whose name the store has for a file of another fingerprint."""
@@ -217,10 +217,10 @@ def _other_pictures(
         fingerprints = threads.map(lambda pair: seen.fingerprint(pair[0].path, pair[1]), known)
         for (image, before), now in zip(known, fingerprints, strict=True):
             if now not in (before, 0):
-                yield SkippedImage(image.name, str(image.path), _OTHER_PICTURE)
+                yield SkippedImage(image.name, str(image.path), _FILE_CONFLICT)
 
 
-def _outcomes(
+def _extract_outcomes(
     images: Sequence[NamedImage],
     extractor: RegionExtractor,
     manifest: StoreManifest,
@@ -237,32 +237,32 @@ def _outcomes(
         else:
             jobs.append(ImageJob(image.name, image.path, annotated.boxes_xyxy_px, annotated.size_hw))
     if options.workers == 1 or not jobs:
-        yield from look_here(Looker(extractor, manifest), jobs, options.batch_size)
+        yield from extract_in_process(BatchExtractor(extractor, manifest), jobs, options.batch_size)
         return
-    description = _description(extractor)
+    description = _extractor_description(extractor)
     if description is None:
         raise ConfigurationError(
             f"{extractor.identity} was created in memory and can only be used with one worker"
         )
-    yield from look_in_pool(description, manifest, jobs, min(options.workers, len(jobs)))
+    yield from extract_in_pool(description, manifest, jobs, min(options.workers, len(jobs)))
 
 
-def _description(extractor: RegionExtractor) -> Mapping[str, Any] | None:
+def _extractor_description(extractor: RegionExtractor) -> Mapping[str, Any] | None:
     try:
         return extractor.to_dict()
     except ConfigurationError:  # Its model was made in memory and has no name.
         return None
 
 
-def _dtype_of(store: Path) -> str | None:
+def _stored_dtype(store: Path) -> str | None:
     try:
         return StoreManifest.read(store).feature_dtype
     except DataError:  # A new store, or not a store; opening it for writing reports that.
         return None
 
 
-def _check_extractor_works(skipped: Sequence[SkippedImage], succeeded: int, *, is_over: bool = False) -> None:
-    unforeseen = [item for item in skipped if isinstance(item, Unforeseen)]
-    limit = 1 if is_over else _UNFORESEEN_BEFORE_ANY_SUCCESS
-    if succeeded == 0 and len(unforeseen) >= limit:
-        raise LxmertError(f"no image could be processed; the first error was: {unforeseen[0]}")
+def _raise_if_all_failed(skipped: Sequence[SkippedImage], succeeded: int, *, is_over: bool = False) -> None:
+    unexpected = [item for item in skipped if isinstance(item, UnexpectedSkip)]
+    limit = 1 if is_over else _MAX_INITIAL_FAILURES
+    if succeeded == 0 and len(unexpected) >= limit:
+        raise LxmertError(f"no image could be processed; the first error was: {unexpected[0]}")

@@ -19,14 +19,14 @@ from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
 from lxmert.yaml_files import parse_yaml
 
-_PROCESSOR = "processor_config.json"
-_CONFIG = "config.json"
-_OWN_DETECTOR = "lxmert_faster_rcnn"
-_OWN_MODEL = "lxmert"
-_EXAMPLE = '{"kind": "faster_rcnn", "detector": "scenes"}'
+_PROCESSOR_FILE = "processor_config.json"
+_CONFIG_FILE = "config.json"
+_DETECTOR_MODEL_TYPE = "lxmert_faster_rcnn"
+_LXMERT_MODEL_TYPE = "lxmert"
+_DESCRIPTION_EXAMPLE = '{"kind": "faster_rcnn", "detector": "scenes"}'
 
 
-def extractor_named(name: str, *, device: str | torch.device | None = None) -> RegionExtractor:
+def load_extractor(name: str, *, device: str | torch.device | None = None) -> RegionExtractor:
     """Make the extractor of a name.
 
     Args:
@@ -49,7 +49,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
     """Return the description of the extractor of a name, for `build_extractor`.
 
     Args:
-        name: see `extractor_named`.
+        name: see `load_extractor`.
     """
     path = Path(name)
     if name == EMBEDDED_DETECTOR or published_detector(name) is not None:
@@ -58,19 +58,25 @@ def extractor_spec(name: str) -> dict[str, Any]:
         return read_description(name)
     if (known := published_model(name)) is not None:
         return known.detector.to_dict()
-    folder = path if name and path.is_dir() else _folder_of(name)
-    extractor = _read(folder / _PROCESSOR).get("extractor") if (folder / _PROCESSOR).is_file() else None
+    folder = path if name and path.is_dir() else _download_folder(name)
+    extractor = (
+        _read_json(folder / _PROCESSOR_FILE).get("extractor")
+        if (folder / _PROCESSOR_FILE).is_file()
+        else None
+    )
     if isinstance(extractor, Mapping):
         return as_found(extractor, folder)
     if is_published_layout(lambda file: (folder / file).is_file()):
         return detector_spec(name)
-    if not (folder / _CONFIG).is_file():
-        raise WeightsError(f"{name}: neither a detector nor a model with an extractor; it has no {_CONFIG}")
-    kind = _read(folder / _CONFIG).get("model_type")
+    if not (folder / _CONFIG_FILE).is_file():
+        raise WeightsError(
+            f"{name}: neither a detector nor a model with an extractor; it has no {_CONFIG_FILE}"
+        )
+    kind = _read_json(folder / _CONFIG_FILE).get("model_type")
     # The weights of a repository, which would show that its config.json is misplaced, are not fetched yet.
-    if kind == _OWN_DETECTOR or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
+    if kind == _DETECTOR_MODEL_TYPE or (kind is None and (folder / PUBLISHED_CONFIG_NAME).is_file()):
         return detector_spec(name)
-    if kind == _OWN_MODEL:
+    if kind == _LXMERT_MODEL_TYPE:
         raise WeightsError(
             f"{name}: this model's processor has no extractor, so it cannot process images; use a detector"
         )
@@ -95,11 +101,11 @@ def read_description(text: str) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{text}: cannot be read as JSON or YAML ({reason})") from error
     if not isinstance(description, dict):
-        raise ConfigurationError(f"{text}: expected a mapping such as {_EXAMPLE}")
+        raise ConfigurationError(f"{text}: expected a mapping such as {_DESCRIPTION_EXAMPLE}")
     return description
 
 
-def _folder_of(name: str) -> Path:
+def _download_folder(name: str) -> Path:
     if not is_hub_name(name) or name.count("/") != 1:
         raise WeightsError(
             f"unknown detector {name!r}: expected {EMBEDDED_DETECTOR!r} (the embedded one), a folder or "
@@ -108,7 +114,7 @@ def _folder_of(name: str) -> Path:
     return hub_folder(name, weights=False)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

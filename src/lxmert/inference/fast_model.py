@@ -14,8 +14,8 @@ from lxmert.configuration import IMAGES_PER_SENTENCE
 from lxmert.cpu import fast_linear_layers, has_amx, has_bfloat16
 from lxmert.errors import ConfigurationError
 from lxmert.inference.compiling import CompiledPart
+from lxmert.inference.fused_products import fuse_projections, split_products
 from lxmert.inference.int8 import check_int8, is_int8, quantize
-from lxmert.inference.joined_products import join_products, part_products
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.model.checks import check_encoded, check_objects, check_words
@@ -74,14 +74,14 @@ class FastModel:
         self._encode_objects: Callable[..., Tensor] = objects
         self._encode_words: Callable[..., Tensor] = words
         self._score: Callable[..., Tensor] = scorer
-        self._about = _About(model)  # Shared by all parts: each holds the whole model.
+        self._cache_key = _ModelCacheKey(model)  # Shared by all parts: each holds the whole model.
         if compiled:
-            join_products(model)
+            fuse_projections(model)
             if self.device.type == "cpu" and model.dtype == torch.bfloat16 and has_amx():
-                part_products(model)
-            self._encode_objects = self._compiled(objects, "object encoder", _OBJECT_INPUTS)
-            self._encode_words = self._compiled(words, "word encoder", _WORD_INPUTS)
-            self._score = self._compiled(scorer, "scorer", _scorer_inputs(model))
+                split_products(model)
+            self._encode_objects = self._compile(objects, "object encoder", _OBJECT_INPUTS)
+            self._encode_words = self._compile(words, "word encoder", _WORD_INPUTS)
+            self._score = self._compile(scorer, "scorer", _scorer_inputs(model))
 
     def to(self, device: str | torch.device) -> None:
         """Move the model to a device and set the attention kernel for it; the dtype does not change.
@@ -121,8 +121,8 @@ class FastModel:
         mask = visual_attention_mask
         if self.compiled:
             check_objects(self.model.config, None, visual_feats, visual_pos, mask)
-            mask = _mask(mask, visual_feats)
-        with self._products():
+            mask = _float_mask(mask, visual_feats)
+        with self._product_context():
             return self._encode_objects(visual_feats.to(dtype), visual_pos.to(dtype), mask)
 
     @torch.no_grad()
@@ -146,10 +146,10 @@ class FastModel:
         if self.compiled:
             embedding = self.model.lxmert.get_input_embeddings()
             check_words(self.model.config, embedding, input_ids, None, mask, segments)
-            mask = _mask(mask, input_ids[..., None])
+            mask = _float_mask(mask, input_ids[..., None])
             input_ids = input_ids.long()
             segments = torch.zeros_like(input_ids) if segments is None else segments.long()
-        with self._products():
+        with self._product_context():
             return self._encode_words(input_ids, mask, segments)
 
     @torch.no_grad()
@@ -178,15 +178,18 @@ class FastModel:
         words, objects = (word_states, words_mask), (object_states, objects_mask)
         check_encoded(self.model.config, self.model.dtype, words, objects, _images_axis(self.model))
         if self.compiled:
-            words_mask, objects_mask = _mask(words_mask, word_states), _mask(objects_mask, object_states)
-        with self._products():
+            words_mask, objects_mask = (
+                _float_mask(words_mask, word_states),
+                _float_mask(objects_mask, object_states),
+            )
+        with self._product_context():
             return self._score(word_states, words_mask, object_states, objects_mask)
 
-    def _products(self) -> AbstractContextManager[None]:
+    def _product_context(self) -> AbstractContextManager[None]:
         """Return the context to compute in; compiled code has its own products."""
         return nullcontext() if self.compiled else fast_linear_layers(self.model)
 
-    def _compiled(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
+    def _compile(self, part: nn.Module, name: str, inputs: Mapping[str, _Shape]) -> CompiledPart:
         config = self.model.config
         widths = {
             "H": config.hidden_size, "D": config.visual_feat_dim, "P": config.visual_pos_dim
@@ -195,8 +198,8 @@ class FastModel:
             tensor: tuple(widths.get(size, size) if isinstance(size, str) else size for size in shape)
             for tensor, shape in inputs.items()
         }
-        most = {"W": config.max_position_embeddings}
-        return CompiledPart(part, name, self._about, shapes, most)
+        max_sizes = {"W": config.max_position_embeddings}
+        return CompiledPart(part, name, self._cache_key, shapes, max_sizes)
 
 
 def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
@@ -209,7 +212,7 @@ def check_int8_setup(device: torch.device, *, compiled: bool) -> None:
     check_int8()
 
 
-def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
+def _float_mask(mask: Tensor | None, states: Tensor) -> Tensor:
     """Return the mask of states (..., L, H): compiled models always get one, so that they are compiled once.
 
     As float32: it is added to scores, and converting integers for each score takes as long as the softmax.
@@ -219,7 +222,7 @@ def _mask(mask: Tensor | None, states: Tensor) -> Tensor:
     return mask.float()
 
 
-class _About:
+class _ModelCacheKey:
     """What a model's code depends on, as text, computed once on first use."""
 
     def __init__(self, model: TaskModel) -> None:

@@ -14,11 +14,11 @@ from lxmert.vision.images import is_address, typed_path
 
 _SNIFFED_BYTES = 1024
 # First bytes of Netpbm files, some of which are text.
-_PLAIN_PICTURES = tuple(f"P{kind}{end}".encode() for kind in range(1, 8) for end in " \t\r\n")
+_NETPBM_SIGNATURES = tuple(f"P{kind}{end}".encode() for kind in range(1, 8) for end in " \t\r\n")
 _FETCH_FIRST = "images are read from files, so download it first"
 
 
-class Naming(Enum):
+class NamingScheme(Enum):
     """How an image is named; if two would share a name, both get their relative path.
 
     FILE: its file name, `COCO_val2014_000000000042.jpg`.
@@ -40,7 +40,7 @@ class NamedImage:
 
 
 def list_images(
-    source: Path, naming: Naming = Naming.FILE, leave_out: Sequence[Path] = ()
+    source: Path, naming: NamingScheme = NamingScheme.FILE, exclude: Sequence[Path] = ()
 ) -> list[NamedImage]:
     """List everything that might be an image, in an order that does not change from run to run.
 
@@ -49,7 +49,7 @@ def list_images(
             with one path per line, relative to the current folder or else to that of the list, "~/" for the
             home; or one picture.
         naming: how images are named.
-        leave_out: folders inside `source` that are not searched, such as the store itself.
+        exclude: folders inside `source` that are not searched, such as the store itself.
 
     Returns:
         Every file of the folder, whatever its extension: files that are not images are detected and reported
@@ -61,65 +61,66 @@ def list_images(
     if re.match(r"\w+:/[^/]", source.as_posix()):  # `Path` collapses the two slashes to one.
         raise DataError(f"{source} is a URL; {_FETCH_FIRST}")
     if source.is_dir():
-        entries = sorted(_files_below(source, {path.resolve() for path in leave_out}))
+        entries = sorted(_walk_files(source, {path.resolve() for path in exclude}))
         nothing = f"{source}: the folder contains no file"
     elif source.is_file():
-        entries = list(dict.fromkeys(_listed(source)))
+        entries = list(dict.fromkeys(_read_list(source)))
         nothing = f"{source}: the list contains no image"
     else:
         raise DataError(f"{source}: neither a folder of images nor a text file that lists them")
     if not entries:
         raise DataError(f"{nothing}; expected pictures")
-    names = _names([_in_utf8(relative) for relative, _ in entries], naming)
+    names = _image_names([_decode_utf8(relative) for relative, _ in entries], naming)
     return [NamedImage(name, path) for name, (_, path) in zip(names, entries, strict=True)]
 
 
-def _in_utf8(name: str) -> str:
+def _decode_utf8(name: str) -> str:
     # Stores hold names in UTF-8. Under another locale, Python represents such bytes as surrogates.
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def _names(relative: Sequence[str], naming: Naming) -> list[str]:
-    if naming is Naming.PATH:
+def _image_names(relative: Sequence[str], naming: NamingScheme) -> list[str]:
+    if naming is NamingScheme.PATH:
         return list(relative)
     short = [
-        PurePosixPath(path).stem if naming is Naming.STEM else PurePosixPath(path).name for path in relative
+        PurePosixPath(path).stem if naming is NamingScheme.STEM else PurePosixPath(path).name
+        for path in relative
     ]
-    times = Counter(short)
-    names = [name if times[name] == 1 else path for name, path in zip(short, relative, strict=True)]
+    counts = Counter(short)
+    names = [name if counts[name] == 1 else path for name, path in zip(short, relative, strict=True)]
     # A stem may equal another image's path: "a.jpg.png" next to two files named "a.jpg".
     return names if len(set(names)) == len(names) else list(relative)
 
 
-def _files_below(folder: Path, leave_out: set[Path]) -> Iterator[tuple[str, Path]]:
+def _walk_files(folder: Path, exclude: set[Path]) -> Iterator[tuple[str, Path]]:
     """Yield relative and full paths; links to folders are followed, each folder once."""
-    seen: set[tuple[int, int]] = set()
-    for directory, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+    visited: set[tuple[int, int]] = set()
+    for directory, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         here = Path(directory)
         status = here.stat()
-        if (status.st_dev, status.st_ino) in seen or here.resolve() in leave_out:
+        if (status.st_dev, status.st_ino) in visited or here.resolve() in exclude:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if not name.startswith("."):
                 yield (here / name).relative_to(folder).as_posix(), here / name
 
 
-def _refuse(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     # By default `os.walk` silently skips folders that it cannot read.
     raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
 
 
-def _listed(list_file: Path) -> Iterator[tuple[str, Path]]:
+def _read_list(list_file: Path) -> Iterator[tuple[str, Path]]:
     try:
         content = list_file.read_bytes()
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read ({error})") from error
     # A file with a picture's extension is not a list, even if it holds text, such as an error page.
-    named_as_picture = image_stem(list_file.name) != list_file.name
-    if named_as_picture or b"\0" in content[:_SNIFFED_BYTES] or content.startswith(_PLAIN_PICTURES):
+    has_image_extension = image_stem(list_file.name) != list_file.name
+    if has_image_extension or b"\0" in content[:_SNIFFED_BYTES] or content.startswith(_NETPBM_SIGNATURES):
         yield list_file.name, list_file
         return
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):

@@ -21,27 +21,27 @@ from transformers.activations import GELUActivation
 
 from lxmert.cpu import has_amx, has_int8
 from lxmert.errors import ConfigurationError
-from lxmert.inference.joined_products import is_plain
+from lxmert.inference.fused_products import is_plain
 from lxmert.model.attention import LxmertAttention
 from lxmert.model.encoder import LxmertEncoder, LxmertIntermediate
 
-_LARGEST = 127
+_INT8_MAX = 127
 """Of the 8-bit integers; -128 is not used, so that the range is symmetric."""
 
-MIDDLE = 128
+UINT8_ZERO_POINT = 128
 """The zero point of unsigned 8-bit integers."""
 
-_TINY = 1e-12
+_MIN_ROW_MAXIMUM = 1e-12
 """Lower bound of a row's largest value, so that rows of zeros have a scale too."""
 
-_GELU_REACH = 4.0
-_GELU_TERMS = (
+_GELU_CLAMP = 4.0
+_GELU_COEFFICIENTS = (
     0.39787002, -0.064554118, 0.0087635731, -0.00081216574, 4.7761862e-05, -1.5887344e-06, 2.2586548e-08
 )  # fmt: skip
 """Coefficients, in powers of x², of (Φ(x) - 1/2) / x for |x| up to the reach, fitted to minimise the error of
 x Φ(x), which is at most 0.0002; beyond the reach Φ is 0 or 1."""
 
-_GELU_LEAST = 0.17
+_GELU_MIN_MAGNITUDE = 0.17
 """GELU is nowhere below -0.17."""
 
 
@@ -118,7 +118,7 @@ def is_int8(model: PreTrainedModel) -> bool:
 
 
 class QuantizedRows(NamedTuple):
-    """Rows rounded to 8 bits, which represent `(values - zero) * scale`.
+    """Rows rounded to 8 bits, which represent `(values - zero_point) * scale`.
 
     Attributes:
         values: (…, N, I) int8, or uint8.
@@ -129,27 +129,27 @@ class QuantizedRows(NamedTuple):
     scale: Tensor
 
     @property
-    def zero(self) -> int:
+    def zero_point(self) -> int:
         """The zero point of `values`."""
-        return MIDDLE if self.values.dtype == torch.uint8 else 0
+        return UINT8_ZERO_POINT if self.values.dtype == torch.uint8 else 0
 
 
 def quantize_rows(states: Tensor, dtype: torch.dtype = torch.int8) -> QuantizedRows:
     """Round states (…, N, I) of any float dtype to int8 or uint8, scaling each row by its largest value."""
     precise = states.float()
-    return _rounded(precise, precise.abs().amax(dim=-1, keepdim=True).clamp(min=_TINY), dtype)
+    return _round_rows(precise, precise.abs().amax(dim=-1, keepdim=True).clamp(min=_MIN_ROW_MAXIMUM), dtype)
 
 
-def _rounded(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRows:
+def _round_rows(states: Tensor, largest: Tensor, dtype: torch.dtype) -> QuantizedRows:
     """Round states (…, N, I) by the largest value of each row, (…, N, 1), both float32."""
-    scale = largest / _LARGEST
+    scale = largest / _INT8_MAX
     steps = (states * (1 / scale)).round()
     if dtype == torch.uint8:
-        steps = steps + MIDDLE
+        steps = steps + UINT8_ZERO_POINT
     return QuantizedRows(steps.to(dtype), scale)
 
 
-def _dtype_of_rows() -> torch.dtype:
+def _row_dtype() -> torch.dtype:
     """Return the dtype of rows that is fast with signed weights: without AMX, oneDNN's int8 rows are slow."""
     return torch.int8 if has_amx() else torch.uint8
 
@@ -181,19 +181,19 @@ class Int8Linear(nn.Module):
 
 def joint_int8_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
     """Apply layers of the same I inputs to (…, N, I) by one product, outputs concatenated to (…, N, U)."""
-    return _product(layers, states).to(layers[0].dtype)
+    return _float_product(layers, states).to(layers[0].dtype)
 
 
-def _product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
+def _float_product(layers: Sequence[Int8Linear], states: Tensor | QuantizedRows) -> Tensor:
     """Compute `joint_int8_product` in float32."""
-    rows = states if isinstance(states, QuantizedRows) else quantize_rows(states, _dtype_of_rows())
+    rows = states if isinstance(states, QuantizedRows) else quantize_rows(states, _row_dtype())
     weight, scale, bias = (
         torch.cat([getattr(layer, name) for layer in layers]) if len(layers) > 1 else getattr(layers[0], name)
         for name in ("weight", "scale", "bias")
     )
     # The rows' scales differ, so the operator gets none (1.0).
     summed = torch.ops.onednn.qlinear_pointwise(
-        rows.values.flatten(0, -2), 1.0, rows.zero,
+        rows.values.flatten(0, -2), 1.0, rows.zero_point,
         torch.ops.onednn.qlinear_prepack(weight, None), scale, torch.zeros_like(scale, dtype=torch.int32),
         None, 1.0, 0, layers[0].dtype, "none", [], "",
     )  # fmt: skip
@@ -210,11 +210,11 @@ class _Int8Intermediate(nn.Module):
 
     def forward(self, states: Tensor) -> QuantizedRows:
         """(…, N, I) -> (…, N, U)."""
-        expanded = _product((self.dense,), states)
+        expanded = _float_product((self.dense,), states)
         # The largest magnitude is GELU of the largest value, or GELU's own minimum of -0.17: two passes over
         # a row, with GELU computed in only one of them.
         highest = approximate_gelu(expanded.amax(dim=-1, keepdim=True))
-        return _rounded(approximate_gelu(expanded), highest.clamp(min=_GELU_LEAST), _dtype_of_rows())
+        return _round_rows(approximate_gelu(expanded), highest.clamp(min=_GELU_MIN_MAGNITUDE), _row_dtype())
 
 
 def approximate_gelu(values: Tensor) -> Tensor:
@@ -223,21 +223,21 @@ def approximate_gelu(values: Tensor) -> Tensor:
     Args:
         values: of any shape, float32.
     """
-    near = values.clamp(-_GELU_REACH, _GELU_REACH)
+    near = values.clamp(-_GELU_CLAMP, _GELU_CLAMP)
     square = near * near
-    slope = torch.full_like(square, _GELU_TERMS[-1])
-    for term in _GELU_TERMS[-2::-1]:
+    slope = torch.full_like(square, _GELU_COEFFICIENTS[-1])
+    for term in _GELU_COEFFICIENTS[-2::-1]:
         slope = slope * square + term
     return values * (slope * near + 0.5)
 
 
-def _prepacked(weight: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+def _fake_prepack(weight: Tensor, shape: Sequence[int] | None = None) -> Tensor:
     """Stand in for `onednn.qlinear_prepack` in tracing."""
     return torch.empty_like(weight.t())
 
 
-_PREPACK = "onednn::qlinear_prepack"
+_PREPACK_OP = "onednn::qlinear_prepack"
 if hasattr(torch.ops.onednn, "qlinear_prepack") and not torch._C._dispatch_has_kernel_for_dispatch_key(
-    _PREPACK, "Meta"
+    _PREPACK_OP, "Meta"
 ):
-    torch.library.register_fake(_PREPACK, _prepacked)  # torch 2.13 has none of its own.
+    torch.library.register_fake(_PREPACK_OP, _fake_prepack)  # torch 2.13 has none of its own.

@@ -51,24 +51,24 @@ def locate_model(name: str | Path) -> str:
 
 
 @dataclass(frozen=True)
-class ModelPlace:
+class ModelLocation:
     """Where a model is.
 
     Attributes:
-        location: the argument of `from_pretrained`: a folder's path or a hub name.
+        name_or_path: the argument of `from_pretrained`: a folder's path or a hub name.
         folder: the folder with its files, which is in the hub's cache for a hub name.
     """
 
-    location: str
+    name_or_path: str
     folder: Path
 
     @property
     def hub_options(self) -> dict[str, Any]:
-        """Arguments that keep `from_pretrained` of `location` from asking the hub again."""
-        return {} if self.folder == Path(self.location) else {"local_files_only": True}
+        """Arguments that keep `from_pretrained` of `name_or_path` from asking the hub again."""
+        return {} if self.folder == Path(self.name_or_path) else {"local_files_only": True}
 
 
-def find_model(name: str | Path) -> ModelPlace:
+def find_model(name: str | Path) -> ModelLocation:
     """Find a model.
 
     The hub is asked once, here: if it cannot be reached, each request costs seconds.
@@ -76,9 +76,9 @@ def find_model(name: str | Path) -> ModelPlace:
     Raises:
         WeightsError: no such model.
     """
-    location = locate_model(name)
-    folder = Path(location)
-    return ModelPlace(location, folder if folder.is_dir() else hub_folder(location))
+    name_or_path = locate_model(name)
+    folder = Path(name_or_path)
+    return ModelLocation(name_or_path, folder if folder.is_dir() else hub_folder(name_or_path))
 
 
 def answer_table(answers: str | Path | Sequence[str]) -> list[str]:

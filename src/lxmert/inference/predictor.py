@@ -21,8 +21,8 @@ from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.bulk_questions import Prediction, Question, answer_questions
 from lxmert.inference.extractors import extractor_spec
 from lxmert.inference.models import answer_table, find_model
-from lxmert.inference.naming import ObjectNames
-from lxmert.inference.object_states import DEFAULT_CACHE_BYTES, ObjectStates
+from lxmert.inference.object_names import ObjectNames
+from lxmert.inference.object_state_cache import DEFAULT_CACHE_BYTES, ObjectStateCache
 from lxmert.model import LxmertForQuestionAnswering
 from lxmert.processing import LxmertProcessor
 from lxmert.vision.images import ImageSource
@@ -63,12 +63,12 @@ class LxmertPredictor:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         setup: ModelSetup | None = None,
     ) -> None:
-        _check_kinds(model, processor)
+        _check_types(model, processor)
         _check_compatible(model, processor)
         self._fast = (setup or ModelSetup()).apply(model)
         self.model = model
         self.processor = processor
-        self._objects = ObjectStates(self._fast, cache_bytes)
+        self._object_cache = ObjectStateCache(self._fast, cache_bytes)
 
     @classmethod
     def from_pretrained(
@@ -90,7 +90,7 @@ class LxmertPredictor:
             name: "scenes" (the embedded model), a model folder, or a hub name.
             device: where to run; the GPU when there is one, else the CPU.
             detector: finds the objects instead of the model's own extractor; see
-                `lxmert.inference.extractors.extractor_named`.
+                `lxmert.inference.extractors.load_extractor`.
             answers: the answers in class order instead of the model's own, or a file that holds them, or
                 "vqa" or "gqa" for the published tables.
             dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has units for it;
@@ -108,14 +108,14 @@ class LxmertPredictor:
             InputError: model, detector and answers that do not belong together.
         """
         target = resolve_device(device)
-        place = find_model(name)
-        options = place.hub_options
+        location = find_model(name)
+        options = location.hub_options
         if detector is not None:
             options["extractor"] = extractor_spec(str(detector))
         if answers is not None:
             options["answers"] = answer_table(answers)
-        processor = LxmertProcessor.from_pretrained(place.location, **options)
-        model, _ = load_complete(LxmertForQuestionAnswering, place.folder, dtype=torch.float32)
+        processor = LxmertProcessor.from_pretrained(location.name_or_path, **options)
+        model, _ = load_complete(LxmertForQuestionAnswering, location.folder, dtype=torch.float32)
         model.to(target)
         return cls(model, processor, setup=ModelSetup(dtype, compiled)).to(model.device)
 
@@ -160,7 +160,7 @@ class LxmertPredictor:
             TextError: a question that is empty, or has no word that the model knows.
         """
         self.processor.require_answers()
-        self.processor(text=_texts(questions))
+        self.processor(text=_text_list(questions))
 
     def names(self) -> ObjectNames:
         """Return the names of the extractor's object and attribute classes.
@@ -168,7 +168,7 @@ class LxmertPredictor:
         Raises:
             DownloadError: published vocabularies that cannot be downloaded.
         """
-        return ObjectNames.of(self.processor.extractor)
+        return ObjectNames.from_extractor(self.processor.extractor)
 
     @torch.inference_mode()
     def answer(self, regions: Regions, questions: Iterable[str], *, top_k: int = 1) -> list[list[Answer]]:
@@ -193,14 +193,14 @@ class LxmertPredictor:
                 f"regions is a {type(regions).__name__}, expected the result of `regions` for one image: "
                 "answer(predictor.regions(image), questions)"
             )
-        texts = _texts(questions)
+        texts = _text_list(questions)
         answers: list[list[Answer]] = []
         for start in range(0, len(texts), QUESTIONS_PER_BATCH):
             chunk = texts[start : start + QUESTIONS_PER_BATCH]
             words = self.processor(text=chunk).to(self.model.device)
             objects = {
                 name: values.expand(len(chunk), -1, *values.shape[2:])
-                for name, values in self._objects.of(regions).items()
+                for name, values in self._object_cache.get(regions).items()
             }
             scores = self._fast.scores(
                 self._fast.encode_words(**words), words.get("attention_mask"), **objects
@@ -238,7 +238,7 @@ class LxmertPredictor:
         )
 
 
-def _texts(questions: Iterable[str]) -> list[str]:
+def _text_list(questions: Iterable[str]) -> list[str]:
     if isinstance(questions, str):
         raise InputError("questions is a single text, expected a list of texts: put it in brackets")
     if not isinstance(questions, Iterable):
@@ -246,7 +246,7 @@ def _texts(questions: Iterable[str]) -> list[str]:
     return list(questions)
 
 
-def _check_kinds(model: object, processor: object) -> None:
+def _check_types(model: object, processor: object) -> None:
     # Modules of other classes pass if they have a configuration: they may wrap a model of ours.
     is_other_model = isinstance(model, PreTrainedModel) and not isinstance(model, LxmertForQuestionAnswering)
     if is_other_model or not isinstance(model, nn.Module) or not hasattr(model, "config"):

@@ -17,7 +17,7 @@ from lxmert.errors import ConfigurationError
 
 _Item = TypeVar("_Item")
 
-_LONGEST_RUN = timedelta(days=60)
+_GROUP_TIMEOUT = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Ranks:
 
     Attributes:
         rank: its number, from 0.
-        count: number of processes.
+        world_size: number of processes.
         local_rank: its number on this machine, which selects its GPU.
         is_connected: whether the processes can reach one another.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
     is_connected: bool = False
 
@@ -44,16 +44,18 @@ class Ranks:
             ConfigurationError: they are not numbers, or the rank is not below the count.
         """
         try:
-            rank, count = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
+            rank, world_size = int(environment.get("RANK", 0)), int(environment.get("WORLD_SIZE", 1))
             local_rank = int(environment.get("LOCAL_RANK", rank))
         except ValueError as error:
             raise ConfigurationError(f"RANK, WORLD_SIZE or LOCAL_RANK is not a number: {error}") from error
-        if not 0 <= rank < count:
-            raise ConfigurationError(f"RANK is {rank} of WORLD_SIZE {count}; expected 0 to {count - 1}")
-        is_connected = count > 1 and {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
+        if not 0 <= rank < world_size:
+            raise ConfigurationError(
+                f"RANK is {rank} of WORLD_SIZE {world_size}; expected 0 to {world_size - 1}"
+            )
+        is_connected = world_size > 1 and {"MASTER_ADDR", "MASTER_PORT"} <= environment.keys()
         if is_connected and not distributed.is_initialized():
-            distributed.init_process_group("gloo", rank=rank, world_size=count, timeout=_LONGEST_RUN)
-        return cls(rank, count, local_rank, is_connected)
+            distributed.init_process_group("gloo", rank=rank, world_size=world_size, timeout=_GROUP_TIMEOUT)
+        return cls(rank, world_size, local_rank, is_connected)
 
     @property
     def is_leader(self) -> bool:
@@ -63,11 +65,11 @@ class Ranks:
         """
         return self.rank == 0 or not self.is_connected
 
-    def share(self, items: Sequence[_Item]) -> list[_Item]:
-        """Return every `count`-th item from `rank` on, which does not depend on what is done already."""
-        return list(items[self.rank :: self.count])
+    def shard(self, items: Sequence[_Item]) -> list[_Item]:
+        """Return every `world_size`-th item from `rank` on, which does not depend on what is done already."""
+        return list(items[self.rank :: self.world_size])
 
-    def total(self, counts: Sequence[int]) -> list[int]:
+    def sum_over_ranks(self, counts: Sequence[int]) -> list[int]:
         """Wait for all ranks and sum their counts; return this rank's own if they are not connected."""
         if not self.is_connected:
             return list(counts)
@@ -75,7 +77,7 @@ class Ranks:
         distributed.all_reduce(summed)
         return [int(value) for value in summed]
 
-    def leave(self) -> None:
+    def leave_group(self) -> None:
         """Leave the process group."""
         if self.is_connected:
             leave_group()

@@ -26,11 +26,18 @@ from lxmert.weights.published import PublishedDetector, published_model
 DEFAULT_TEXT_LENGTH = 20
 """Tokens per text, [CLS] and [SEP] included, as in the authors' training."""
 
-_OWN_SETTINGS = ("tokenizer", "extractor", "answers", "max_text_length")
-_STORED = {"extractor", "extractor_identity", "answers", "max_text_length", "processor_class", "auto_map"}
+_SETTING_NAMES = ("tokenizer", "extractor", "answers", "max_text_length")
+_STORED_KEYS = {
+    "extractor",
+    "extractor_identity",
+    "answers",
+    "max_text_length",
+    "processor_class",
+    "auto_map",
+}
 # Extractors that are stored elsewhere and not built yet.
-_UNBUILT = (SavedExtractor, PublishedDetector)
-_BUILDING = Lock()
+_UNBUILT_TYPES = (SavedExtractor, PublishedDetector)
+_BUILD_LOCK = Lock()
 """Extractors are built once, by the first thread that needs them."""
 
 
@@ -48,7 +55,7 @@ class ProcessorParts(ProcessorMixin):
         self._device: torch.device | str | None = None
         # Parts stored elsewhere are loaded when first needed, so that text alone needs no detector.
         self._extractor: RegionExtractor | SavedExtractor | PublishedDetector | None = (
-            extractor if isinstance(extractor, _UNBUILT) else as_extractor(extractor)
+            extractor if isinstance(extractor, _UNBUILT_TYPES) else as_extractor(extractor)
         )
         self._answers: list[str] | PublishedFile | None = (
             answers if answers is None or isinstance(answers, PublishedFile) else validate_answers(answers)
@@ -63,9 +70,9 @@ class ProcessorParts(ProcessorMixin):
             ConfigurationError: its saved settings are impossible.
             WeightsError: its network is not where the processor's folder says, or has changed.
         """
-        with _BUILDING:
+        with _BUILD_LOCK:
             stored = self._extractor
-            if not isinstance(stored, _UNBUILT):
+            if not isinstance(stored, _UNBUILT_TYPES):
                 return stored
             extractor = (
                 stored.build() if isinstance(stored, SavedExtractor) else build_extractor(stored.to_dict())
@@ -79,7 +86,7 @@ class ProcessorParts(ProcessorMixin):
     def built_extractor(self) -> RegionExtractor | None:
         """The extractor if it is built; None as well for a saved one that nothing needed yet."""
         stored = self._extractor
-        return None if isinstance(stored, _UNBUILT) else stored
+        return None if isinstance(stored, _UNBUILT_TYPES) else stored
 
     def extractor_unless(self, identity: str) -> RegionExtractor | None:
         """The extractor, unless it is known to have this identity, then None.
@@ -99,7 +106,7 @@ class ProcessorParts(ProcessorMixin):
     def to(self, device: torch.device | str) -> Self:
         """Move the extractor's network, if it has one, to `device`; returns itself."""
         self._device = device
-        if not isinstance(self._extractor, _UNBUILT):
+        if not isinstance(self._extractor, _UNBUILT_TYPES):
             move(self._extractor, device)
         return self
 
@@ -126,10 +133,10 @@ class ProcessorParts(ProcessorMixin):
     def __repr__(self) -> str:
         # Names what was not fetched yet: printing must not access the net.
         answers = self._answers
-        shown = getattr(self._extractor, "identity", None) or getattr(self._extractor, "name", None)
+        extractor_name = getattr(self._extractor, "identity", None) or getattr(self._extractor, "name", None)
         count = answers.name if isinstance(answers, PublishedFile) else answers and len(answers)
         return (
-            f"{type(self).__name__}(tokenizer={type(self.tokenizer).__name__}, extractor={shown}, "
+            f"{type(self).__name__}(tokenizer={type(self.tokenizer).__name__}, extractor={extractor_name}, "
             f"answers={count}, max_text_length={self.max_text_length})"
         )
 
@@ -146,7 +153,7 @@ class ProcessorParts(ProcessorMixin):
         self.to_dict()  # An extractor that cannot be saved must fail before anything is written.
         folder = Path(save_directory)
         if push_to_hub:
-            self._refuse_left_behind()
+            self._check_uploadable()
         folder.mkdir(parents=True, exist_ok=True)
         if self.answers is not None:
             write_answers(folder / ANSWERS_FILE, self.answers)
@@ -161,10 +168,10 @@ class ProcessorParts(ProcessorMixin):
         Raises:
             ConfigurationError: the extractor cannot be described, or its model is on this machine only.
         """
-        self._refuse_left_behind()
+        self._check_uploadable()
         return super().push_to_hub(repo_id, **kwargs)
 
-    def _refuse_left_behind(self) -> None:
+    def _check_uploadable(self) -> None:
         """Refuse to publish a description that names a model on this machine, which others cannot access."""
         spec = self.to_dict()["extractor"]
         if spec is not None and (names := left_behind(spec)):
@@ -196,7 +203,7 @@ class ProcessorParts(ProcessorMixin):
             ConfigurationError: a malformed processor_config.json, or unknown settings in it.
         """
         name = str(pretrained_model_name_or_path)
-        own = {key: kwargs.pop(key) for key in _OWN_SETTINGS if key in kwargs}
+        overrides = {key: kwargs.pop(key) for key in _SETTING_NAMES if key in kwargs}
         published = published_model(name)
         if not Path(name).is_dir():
             if not is_hub_name(name):
@@ -204,17 +211,19 @@ class ProcessorParts(ProcessorMixin):
             options = {key: kwargs.pop(key) for key in HUB_ARGUMENTS & kwargs.keys()}
             name = str(hub_folder(name, options, weights=False))
         try:
-            tokenizer = own.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(name, **kwargs)
+            tokenizer = overrides.pop("tokenizer", None) or LxmertTokenizerFast.from_pretrained(
+                name, **kwargs
+            )
             settings, _ = cls.get_processor_dict(name, **kwargs)
         except OSError as error:
             raise InputError(
                 f"{name}: no processor can be loaded from this folder ({first_line(error)})"
             ) from error
-        known = {key: value for key, value in settings.items() if key in _OWN_SETTINGS}
+        stored = {key: value for key, value in settings.items() if key in _SETTING_NAMES}
         if published is not None:
-            known = published.fill_missing(known)
-        merged = known | own
-        if "extractor" not in own and isinstance(merged.get("extractor"), Mapping):
+            stored = published.fill_missing(stored)
+        merged = stored | overrides
+        if "extractor" not in overrides and isinstance(merged.get("extractor"), Mapping):
             origin = f"processor_config.json of {pretrained_model_name_or_path}"
             merged["extractor"] = SavedExtractor(
                 merged["extractor"], origin, settings.get("extractor_identity")
@@ -230,7 +239,7 @@ class ProcessorParts(ProcessorMixin):
         hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         file = cached_file(name, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub)
         if file is not None:
-            _check_stored(file, read_settings(file))
+            _check_known_keys(file, read_settings(file))
         settings, unused = super().get_processor_dict(name, **kwargs)
         if file is not None and isinstance(settings.get("extractor"), Mapping):
             settings["extractor"] = as_found(settings["extractor"], Path(file).parent)
@@ -240,10 +249,10 @@ class ProcessorParts(ProcessorMixin):
         return settings, unused
 
 
-def _check_stored(file: str, settings: dict[str, Any]) -> None:
-    unknown = settings.keys() - _STORED
+def _check_known_keys(file: str, settings: dict[str, Any]) -> None:
+    unknown = settings.keys() - _STORED_KEYS
     if unknown:
         raise ConfigurationError(
             f"{file}: unknown settings {', '.join(sorted(unknown))}; "
-            f"expected some of {', '.join(sorted(_STORED))}"
+            f"expected some of {', '.join(sorted(_STORED_KEYS))}"
         )

@@ -93,7 +93,7 @@ def run_model(
     """
     store = open_stores(features) if features else None
     answerer = build_answerer(model, processor, examples, store, batch_size, setup, progress)
-    answerer.settle(lambda: answerer.agreement(progress), notify)
+    answerer.prepare_model(lambda: answerer.agreement(progress), notify)
     advance = progress(f"Answering {examples.split.name} questions in {answerer.dtype}", len(examples))
     labels = [IGNORED_LABEL] * len(examples)
     for indices, batch_labels in answerer.answer(answerer.order):

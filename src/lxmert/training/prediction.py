@@ -127,13 +127,13 @@ def predict_to_file(
     shard = _shard(answerer.order, ranks)
     with AnswerJournal(journal_folder(output), run_identity, ranks, overwrite=overwrite) as journal:
         already_answered = sum(index in journal.labels for index in shard)
-        answerer.settle(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
+        answerer.prepare_model(lambda: _shared_agreement(answerer, journal, ranks, progress), notify)
         advance = progress(f"Answering {split} questions in {answerer.dtype}", len(shard))
         advance(already_answered)
-        for indices, labels in answerer.answer(shard, journal.holds):
+        for indices, labels in answerer.answer(shard, journal.contains):
             journal.append(indices, labels)
             advance(len(indices))
-    ranks.total([0])  # Waits until all of them are done.
+    ranks.sum_over_ranks([0])  # Waits until all of them are done.
     is_written = ranks.is_leader and _write_submission(
         output, selected_task, examples, processor, journal, ranks
     )
@@ -191,7 +191,7 @@ def _write_submission(
 
 def _shard(indices: Sequence[int], ranks: Ranks) -> Sequence[int]:
     """The examples of one of several processes: a contiguous range, because neighbours share images."""
-    start, end = (len(indices) * rank // ranks.count for rank in (ranks.rank, ranks.rank + 1))
+    start, end = (len(indices) * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1))
     return indices[start:end]
 
 
@@ -207,9 +207,9 @@ def _shared_agreement(
     # The first process decides, whatever others have recorded; they add zeros to its numbers.
     if ranks.is_leader:
         agreement = answerer.agreement(progress) if recorded is None else Agreement(*recorded)
-    counts = ranks.total([agreement.agreed, agreement.compared])
+    counts = ranks.sum_over_ranks([agreement.agreed, agreement.compared])
     if counts != recorded:
-        journal.decide(_AGREEMENT, counts)
+        journal.record_decision(_AGREEMENT, counts)
     return Agreement(*counts)
 
 

@@ -13,10 +13,10 @@ from transformers import AttentionInterface
 from lxmert.errors import ConfigurationError, ExportError, MissingExtraError
 from lxmert.inference.exporting import exporter
 from lxmert.inference.exporting.exporter import ExportOptions, ExportReport, export_model
-from lxmert.inference.exporting.folder import check_folder, written_whole_folder
+from lxmert.inference.exporting.folder import atomic_folder, check_folder
 from lxmert.inference.exporting.onnx_files import require_onnx
-from lxmert.inference.exporting.parity import Check, Parity, compare, random_check
-from lxmert.inference.exporting.signature import Batch, ScoringModule, signature_of
+from lxmert.inference.exporting.parity import Parity, ParityCheck, compare, random_check
+from lxmert.inference.exporting.signature import Batch, ScoringModule, export_signature
 from tests.inference.exporting.conftest import small_model, small_processor
 
 SCORES = "question_answering_score"
@@ -34,7 +34,7 @@ def files_that_say(
     model = small_model()
 
     def run(path: Path) -> Callable[[Batch], Batch]:
-        module = ScoringModule(model, signature_of(model))
+        module = ScoringModule(model, export_signature(model))
 
         @torch.no_grad()
         def scores(batch: Batch) -> Batch:
@@ -43,7 +43,7 @@ def files_that_say(
         return scores
 
     monkeypatch.setattr(exporter, "write_program", write_nothing)
-    monkeypatch.setattr(exporter, "ProgramFile", run)
+    monkeypatch.setattr(exporter, "ProgramScorer", run)
     return model
 
 
@@ -113,7 +113,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "far" / "real")
     dangling.symlink_to(tmp_path / "far" / "new")
     for place in (link, dangling):
-        with written_whole_folder(place) as partial:
+        with atomic_folder(place) as partial:
             (partial / "whole").write_text("whole")
         assert place.is_symlink()
         assert [path.name for path in place.iterdir()] == ["whole"]
@@ -125,18 +125,18 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
 
     def stop_halfway() -> None:
-        with written_whole_folder(folder) as partial:
+        with atomic_folder(folder) as partial:
             (partial / "half").write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stop_halfway()
     assert not list(folder.parent.iterdir())
-    with written_whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         (partial / "whole").write_text("whole")
         assert not folder.exists()
     assert (folder / "whole").read_text() == "whole"
-    with written_whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         (partial / "other").write_text("other")
     assert [path.name for path in folder.iterdir()] == ["other"]
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
@@ -163,7 +163,7 @@ def test_models_that_cannot_be_exported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"float32, got bfloat16; call model.float\(\) first"):
         export_model(small_model().to(torch.bfloat16), tmp_path / "out", options=TORCH)
     with pytest.raises(ConfigurationError, match="a LxmertEncoder cannot be exported"):
-        signature_of(small_model().lxmert.encoder)
+        export_signature(small_model().lxmert.encoder)
     processor = small_processor()
     processor._answers = ["yes", "no"]
     with pytest.raises(ConfigurationError, match=r"scores 9 answers, but answers.json has 2"):
@@ -202,7 +202,7 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_random_inputs_reach_the_edges() -> None:
     model = small_model()
-    check = random_check(model, signature_of(model, segments=True))
+    check = random_check(model, export_signature(model, segments=True))
     batches = list(check.batches)
     sizes = {(*batch["input_ids"].shape, batch["visual_feats"].shape[1]) for batch in batches}
     assert (1, 1, 1) in sizes
@@ -219,7 +219,7 @@ def test_random_inputs_reach_the_edges() -> None:
 
 
 def test_differences_and_answers_are_counted() -> None:
-    signature = signature_of(small_model())
+    signature = export_signature(small_model())
     batches = [
         {
             "input_ids": torch.zeros(rows, 4),
@@ -243,7 +243,7 @@ def test_differences_and_answers_are_counted() -> None:
         scores[1] = torch.tensor([1.5, 1.0, 0.0])
         return {SCORES: scores}
 
-    parity = compare(expected, found, Check("rows", batches), signature)
+    parity = compare(expected, found, ParityCheck("rows", batches), signature)
     assert (parity.batches, parity.answers, parity.equal_answers) == (2, 5, 3)
     assert parity.sizes == {(2, 4, 6), (3, 4, 6)}
     assert parity.difference == 1.5

@@ -173,7 +173,7 @@ def test_weights_of_8_bits(onnx_export: Exported, tmp_path: Path, monkeypatch: p
 def test_large_weights_lie_beside_the_graph(
     onnx_export: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_files, "LARGEST_SINGLE_FILE_BYTES", 1000)
+    monkeypatch.setattr(onnx_files, "MAX_SINGLE_FILE_BYTES", 1000)
     onnx_files.write_int8(onnx_export.folder / "model.onnx", tmp_path / "model.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     assert run_onnx(tmp_path, batch_of((3, 7, 5))).shape == (3, len(ANSWERS))

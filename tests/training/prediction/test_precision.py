@@ -18,7 +18,7 @@ from lxmert.inference import agreement, bulk_examples, fast_model
 from lxmert.inference.agreement import Agreement
 from lxmert.inference.bulk import BulkAnswerer
 from lxmert.inference.bulk_examples import ExampleAnswerer, ModelSetup
-from lxmert.inference.bulk_packing import Asked
+from lxmert.inference.bulk_packing import TokenizedQuestion
 from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import run_model
 from lxmert.training.prediction import predict_to_file
@@ -48,13 +48,13 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
     found: list[Agreement] = []
 
     def comparing(*given: Any) -> Agreement:
-        found.append(agreement.compare(*given))
+        found.append(agreement.compare_dtypes(*given))
         return found[-1]
 
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
-    monkeypatch.setattr(agreement, "LEAST_EXAMPLES_LOOKING", 300)
-    monkeypatch.setattr(agreement, "LEAST_WIDTH", 1)
-    monkeypatch.setattr(bulk_examples, "compare", comparing)
+    monkeypatch.setattr(agreement, "MIN_EXAMPLES_WITH_EXTRACTION", 300)
+    monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", 1)
+    monkeypatch.setattr(bulk_examples, "compare_dtypes", comparing)
     return found
 
 
@@ -259,11 +259,11 @@ def test_of_a_store_fewer_questions_are_enough_to_compare(
 ) -> None:
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
-    assert not agreement.is_worth_comparing(model, 10**6, looks_at_images=False)  # Too narrow to gain by it.
-    monkeypatch.setattr(agreement, "LEAST_WIDTH", model.config.hidden_size)
+    assert not agreement.is_worth_comparing(model, 10**6, extracts_regions=False)  # Too narrow to gain by it.
+    monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", model.config.hidden_size)
     for examples, stored, looked_at in [(255, False, False), (256, True, False), (4096, True, True)]:
-        assert agreement.is_worth_comparing(model, examples, looks_at_images=False) == stored
-        assert agreement.is_worth_comparing(model, examples, looks_at_images=True) == looked_at
+        assert agreement.is_worth_comparing(model, examples, extracts_regions=False) == stored
+        assert agreement.is_worth_comparing(model, examples, extracts_regions=True) == looked_at
 
 
 def test_a_continued_run_keeps_to_its_precision_wherever_it_goes_on(
@@ -347,7 +347,7 @@ def test_the_first_process_chooses_for_those_that_it_reaches(
 
     monkeypatch.setattr("lxmert.cli.predict.load_task_model", loading)
     monkeypatch.setattr(Ranks, "from_environment", lambda: Ranks(1, 2, is_connected=True))
-    monkeypatch.setattr(Ranks, "total", total)
+    monkeypatch.setattr(Ranks, "sum_over_ranks", total)
     words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
     assert predict(*words) == (0, "", "")
     assert compared == []
@@ -389,13 +389,13 @@ def test_evaluation_chooses_as_prediction_does(
     assert len(compared) == 2
 
 
-def test_a_model_that_nobody_has_settled_is_so_before_its_first_answer(
+def test_a_model_that_nobody_has_prepared_is_so_before_its_first_answer(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     compared: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agreement, "LEAST_EXAMPLES_LOOKING", 1)
+    monkeypatch.setattr(agreement, "MIN_EXAMPLES_WITH_EXTRACTION", 1)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     processor = LxmertProcessor.from_pretrained(model_of("vqa"))
     examples = get_task("vqa").split(scenes_folder, "test").read()
@@ -414,10 +414,12 @@ def test_the_first_different_questions_are_compared(
     compared: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    windows: list[list[Asked]] = []
+    windows: list[list[TokenizedQuestion]] = []
     answer = BulkAnswerer.answer_in_order
 
-    def answering(self: BulkAnswerer[int], window: list[Asked], advance: Callable[[int], None]) -> list[int]:
+    def answering(
+        self: BulkAnswerer[int], window: list[TokenizedQuestion], advance: Callable[[int], None]
+    ) -> list[int]:
         windows.append(window)
         return answer(self, window, advance)
 

@@ -161,7 +161,7 @@ def test_of_a_continued_run_only_what_is_left_is_looked_at(
         looked_at.extend(files)
         return extract_regions(files, extractor)
 
-    monkeypatch.setattr(bulk_examples, "LOOKING_WINDOW", WindowLimits(images=1))
+    monkeypatch.setattr(bulk_examples, "EXTRACTION_WINDOW", WindowLimits(images=1))
     monkeypatch.setattr(bulk_sources, "extract_regions", looking)
     words = ["stop"]
     command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
@@ -496,7 +496,7 @@ def test_processes_that_share_no_disk_are_told(
 ) -> None:
     first = Ranks(0, 2, is_connected=True)
     monkeypatch.setattr(Ranks, "from_environment", lambda: first)
-    monkeypatch.setattr(Ranks, "total", lambda self, counts: list(counts))
+    monkeypatch.setattr(Ranks, "sum_over_ranks", lambda self, counts: list(counts))
     status, _, err = predict(model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "out.json")
     assert status == 1
     assert re.search(

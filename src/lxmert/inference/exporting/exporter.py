@@ -16,30 +16,30 @@ from lxmert.inference.exporting import onnx_files
 from lxmert.inference.exporting.folder import (
     PARITY_FILE,
     SETTINGS_FILE,
+    atomic_folder,
     check_folder,
     write_json,
     write_readme,
-    write_texts,
-    written_whole_folder,
+    write_text_files,
 )
 from lxmert.inference.exporting.parity import (
-    LEAST_AGREEMENT,
+    MIN_AGREEMENT,
     TOLERANCE,
-    Check,
     ModelScorer,
     Parity,
+    ParityCheck,
     Scorer,
     compare,
     random_check,
 )
-from lxmert.inference.exporting.signature import Signature, signature_of
-from lxmert.inference.exporting.tracing import ProgramFile, attending, write_program
+from lxmert.inference.exporting.signature import Signature, export_signature
+from lxmert.inference.exporting.tracing import ProgramScorer, attention_implementation, write_program
 from lxmert.model.attention import CPU_ATTENTION
 from lxmert.processing import LxmertProcessor
 from lxmert.weights.dtypes import dtype_name
 
 FORMAT_VERSION = 1
-_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
+_MODEL_FILES = {"onnx": "model.onnx", "torch": "model.pt2"}
 _PACKAGES = {"onnx": ("torch", "onnx", "onnxscript", "onnxruntime"), "torch": ("torch",)}
 
 
@@ -60,9 +60,9 @@ class ExportOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.file_format not in _FILES:
+        if self.file_format not in _MODEL_FILES:
             raise ConfigurationError(
-                f"unknown format {self.file_format!r}; expected one of {', '.join(_FILES)}"
+                f"unknown format {self.file_format!r}; expected one of {', '.join(_MODEL_FILES)}"
             )
         if self.int8 and self.file_format != "onnx":
             raise ConfigurationError("8-bit weights (int8) can only be used with the format onnx")
@@ -85,7 +85,7 @@ class ExportReport:
     @property
     def agrees(self) -> bool:
         """False where weights of 8 bits change more than one answer in a hundred."""
-        return all(parity.agreement >= LEAST_AGREEMENT for parity in self.int8)
+        return all(parity.agreement >= MIN_AGREEMENT for parity in self.int8)
 
     def lines(self) -> list[str]:
         """One line for each comparison."""
@@ -110,8 +110,8 @@ def export_model(
     options: ExportOptions | None = None,
     *,
     task: str | None = None,
-    checks: Sequence[Check] = (),
-    tell: Callable[[str], None] = lambda line: None,
+    checks: Sequence[ParityCheck] = (),
+    log: Callable[[str], None] = lambda line: None,
 ) -> ExportReport:
     """Write a model as a folder that answers without this package.
 
@@ -125,7 +125,7 @@ def export_model(
         options: what is written.
         task: name of the task, which the folder states.
         checks: more inputs to compare on.
-        tell: gets a line at each step.
+        log: gets a line at each step.
 
     Raises:
         ConfigurationError: a folder that holds something else, a model of another class or dtype, a
@@ -139,53 +139,53 @@ def export_model(
     if options.file_format == "onnx":
         onnx_files.require_onnx()
     model = model.eval().to("cpu")
-    signature = signature_of(model, segments=options.segments)
+    signature = export_signature(model, segments=options.segments)
     _check_model(model, signature, processor)
     report = ExportReport(folder)
-    work = _Work(model, signature, options, [random_check(model, signature), *checks], tell)
-    with written_whole_folder(folder) as partial:
-        report.float32, report.int8 = work.write(partial / _FILES[options.file_format])
+    writer = _ModelWriter(model, signature, options, [random_check(model, signature), *checks], log)
+    with atomic_folder(folder) as partial:
+        report.float32, report.int8 = writer.write(partial / _MODEL_FILES[options.file_format])
         settings = _settings(model, signature, processor, options, task)
         write_json(partial / SETTINGS_FILE, settings)
         write_json(partial / PARITY_FILE, report.to_dict())
         if processor is not None:
-            write_texts(partial, processor)
+            write_text_files(partial, processor)
         write_readme(partial, settings, report.lines())
     return report
 
 
 @dataclass
-class _Work:
+class _ModelWriter:
     """What the writing of model files needs to know; see `export_model`."""
 
     model: PreTrainedModel
     signature: Signature
     options: ExportOptions
-    checks: Sequence[Check]
-    tell: Callable[[str], None]
+    checks: Sequence[ParityCheck]
+    log: Callable[[str], None]
 
     def write(self, file: Path) -> tuple[list[Parity], list[Parity]]:
         """Write the model file; returns the comparisons of float32 and of 8 bits."""
-        self.tell(f"exporting {type(self.model).__name__}")
+        self.log(f"exporting {type(self.model).__name__}")
         if self.options.file_format == "torch":
             write_program(self.model, self.signature, file)
-            return self._compared(ProgramFile(file), exact=True), []
+            return self._check_parity(ProgramScorer(file), exact=True), []
         if not self.options.int8:
             onnx_files.write_onnx(self.model, self.signature, file)
-            return self._compared(onnx_files.OnnxFile(file), exact=True), []
-        with TemporaryDirectory(dir=file.parent) as between:
-            exact = Path(between) / file.name
+            return self._check_parity(onnx_files.OnnxScorer(file), exact=True), []
+        with TemporaryDirectory(dir=file.parent) as temporary:
+            exact = Path(temporary) / file.name
             onnx_files.write_onnx(self.model, self.signature, exact)
-            float32 = self._compared(onnx_files.OnnxFile(exact), exact=True)
-            self.tell("quantising the weights to 8 bits")
+            float32 = self._check_parity(onnx_files.OnnxScorer(exact), exact=True)
+            self.log("quantising the weights to 8 bits")
             onnx_files.write_int8(exact, file)
-        return float32, self._compared(onnx_files.OnnxFile(file), exact=False)
+        return float32, self._check_parity(onnx_files.OnnxScorer(file), exact=False)
 
-    def _compared(self, found: Scorer, *, exact: bool) -> list[Parity]:
-        self.tell("comparing the file with the model")
+    def _check_parity(self, found: Scorer, *, exact: bool) -> list[Parity]:
+        self.log("comparing the file with the model")
         reference = ModelScorer(self.model, self.signature)
         # Not by the model's own attention, which may be one for GPUs alone.
-        with attending(self.model, CPU_ATTENTION):
+        with attention_implementation(self.model, CPU_ATTENTION):
             parities = [compare(reference, found, check, self.signature) for check in self.checks]
         for parity in parities:
             if exact and parity.beyond_tolerance:
@@ -206,9 +206,9 @@ def _check_model(model: PreTrainedModel, signature: Signature, processor: Lxmert
         raise ConfigurationError(f"models are exported from float32, got {names}; call model.float() first")
     if processor is None:
         return
-    if processor.max_text_length > signature.most_words:
+    if processor.max_text_length > signature.max_words:
         raise ConfigurationError(
-            f"the model reads {signature.most_words} word pieces, but the processor makes texts of up to "
+            f"the model reads {signature.max_words} word pieces, but the processor makes texts of up to "
             f"{processor.max_text_length}; use the processor of the model"
         )
     if len(processor.tokenizer) > model.config.vocab_size:
@@ -234,19 +234,19 @@ def _settings(
     task: str | None,
 ) -> dict[str, Any]:
     """The content of export.json."""
-    words = signature.most_words if processor is None else processor.max_text_length
+    words = signature.max_words if processor is None else processor.max_text_length
     versions = {name: version(name) for name in _PACKAGES[options.file_format]}
     return {
         "export_version": FORMAT_VERSION,
         "format": options.file_format,
-        "file": _FILES[options.file_format],
+        "file": _MODEL_FILES[options.file_format],
         "opset": onnx_files.OPSET if options.file_format == "onnx" else None,
         "int8": options.int8,
         "model_class": type(model).__name__,
         "task": task,
         "scores": signature.scores,
         "max_text_length": words,
-        "most_words": signature.most_words,
+        "most_words": signature.max_words,
         "visual_feat_dim": model.config.visual_feat_dim,
         "visual_pos_dim": model.config.visual_pos_dim,
         "inputs": [spec.to_dict() for spec in signature.inputs],

@@ -38,16 +38,18 @@ def check_folder(folder: Path, overwrite: bool) -> None:
             f"{folder} already contains an exported model; choose another folder, or overwrite it "
             "(--overwrite)"
         )
-    ours = {*_FILES, README_FILE}
-    if foreign := [path.name for path in folder.iterdir() if path.name not in ours or path.is_dir()]:
+    export_files = {*_FILE_DESCRIPTIONS, README_FILE}
+    if other_files := [
+        path.name for path in folder.iterdir() if path.name not in export_files or path.is_dir()
+    ]:
         raise ConfigurationError(
-            f"{folder} contains {min(foreign)!r} beside an exported model, and overwriting would delete "
+            f"{folder} contains {min(other_files)!r} beside an exported model, and overwriting would delete "
             "it; move it, or choose another folder"
         )
 
 
 @contextmanager
-def written_whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes the place of `folder` when all has gone well and else vanishes.
 
     Args:
@@ -56,31 +58,33 @@ def written_whole_folder(folder: Path) -> Iterator[Path]:
     folder = Path(os.path.realpath(folder))  # "." has no name to make others of; a link stays a link
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside it, so that on any file system the last step is a renaming.
-    mark = uuid.uuid4().hex[:8]
-    partial, former = (folder.with_name(f".{folder.name}.{kind}-{mark}") for kind in ("partial", "former"))
+    suffix = uuid.uuid4().hex[:8]
+    partial, previous = (
+        folder.with_name(f".{folder.name}.{kind}-{suffix}") for kind in ("partial", "former")
+    )
     partial.mkdir()
     try:
         yield partial
         if folder.exists():
-            os.replace(folder, former)
+            os.replace(folder, previous)
         os.replace(partial, folder)
     except BaseException:
-        if former.exists() and not folder.exists():
-            os.replace(former, folder)
+        if previous.exists() and not folder.exists():
+            os.replace(previous, folder)
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
 
 
-def write_texts(folder: Path, processor: LxmertProcessor) -> None:
+def write_text_files(folder: Path, processor: LxmertProcessor) -> None:
     """Write tokenizer.json, which cuts and pads by itself, and answers.json where there are answers."""
     tokenizer = processor.tokenizer
     # The processor's own tokenizer is left as it is: it cuts and pads as each call says.
-    alone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    alone.enable_truncation(processor.max_text_length)
-    alone.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
-    alone.save(str(folder / TOKENIZER_FILE))
+    standalone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    standalone.enable_truncation(processor.max_text_length)
+    standalone.enable_padding(pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    standalone.save(str(folder / TOKENIZER_FILE))
     if processor.answers is not None:
         write_answers(folder / ANSWERS_FILE, processor.answers)
 
@@ -90,7 +94,7 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-_HEAD = """\
+_README_TEMPLATE = """\
 # {title}
 {model} for {runtime}, {weights}, exported by lxmert {version}.
 It runs without that package.
@@ -123,19 +127,19 @@ Texts: `tokenizers.Tokenizer.from_file("tokenizer.json").encode_batch(texts)` tr
 {parity}
 """
 
-_ONNX = """\
+_ONNX_EXAMPLE = """\
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 [{first}, *_] = session.run(None, inputs)  # inputs: NumPy arrays by name"""
 
-_TORCH = """\
+_TORCH_EXAMPLE = """\
 import torch
 
 model = torch.export.load("{file}").module()
 {first} = model(**inputs)["{first}"]  # inputs: tensors by name"""
 
-_FILES = {
+_FILE_DESCRIPTIONS = {
     SETTINGS_FILE: "names, types and shapes of inputs and outputs; longest text; versions",
     PARITY_FILE: "how closely the file agrees with the model, and on which inputs",
     TOKENIZER_FILE: "text to ids, for the `tokenizers` library",
@@ -157,23 +161,23 @@ def write_readme(folder: Path, settings: dict[str, Any], parity: list[str]) -> N
     onnx = settings["format"] == "onnx"
     first = settings["outputs"][0]["name"]
     files = sorted(path.name for path in folder.iterdir())
-    text = _HEAD.format(
+    text = _README_TEMPLATE.format(
         title=f"{settings['model_class']}{' for ' + settings['task'] if settings['task'] else ''}",
         model=settings["model_class"],
         runtime=f"ONNX Runtime (operator set {settings['opset']})" if onnx else "PyTorch (torch.export)",
         weights="8-bit weights" if settings["int8"] else "float32",
         version=settings["versions"]["lxmert"],
-        files="\n".join(f"| `{name}` | {_FILES[name]} |" for name in files),
+        files="\n".join(f"| `{name}` | {_FILE_DESCRIPTIONS[name]} |" for name in files),
         most_words=settings["most_words"],
-        inputs=_rows(settings["inputs"]),
-        outputs=_rows(settings["outputs"]),
-        example=(_ONNX if onnx else _TORCH).format(file=settings["file"], first=first),
+        inputs=_table_rows(settings["inputs"]),
+        outputs=_table_rows(settings["outputs"]),
+        example=(_ONNX_EXAMPLE if onnx else _TORCH_EXAMPLE).format(file=settings["file"], first=first),
         parity="\n".join(f"- {line}" for line in parity),
     )
     (folder / README_FILE).write_text(text, encoding="utf-8")
 
 
-def _rows(specs: list[dict[str, Any]]) -> str:
+def _table_rows(specs: list[dict[str, Any]]) -> str:
     return "\n".join(
         f"| `{spec['name']}` | {spec['dtype']} | {', '.join(map(str, spec['shape']))} | {spec['meaning']} |"
         for spec in specs

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lxmert.errors import MissingExtraError
 from lxmert.inference.exporting.signature import Batch, Signature
-from lxmert.inference.exporting.tracing import quiet, traced
+from lxmert.inference.exporting.tracing import silence_exporters, trace_model
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 OPSET = 20
 """The first operator set with GELU, which runtimes then compute in one step."""
 
-LARGEST_SINGLE_FILE_BYTES = 256 * 2**20
+MAX_SINGLE_FILE_BYTES = 256 * 2**20
 """Weights above this lie in a file of their own, which runtimes map; protobuf would copy them, up to 2 GB."""
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 # What multiplies with weights; the word embedding, which is looked up, stays float32.
-_QUANTISED = ["MatMul", "Gemm"]
+_QUANTIZED_OPS = ["MatMul", "Gemm"]
 
 
 def require_onnx() -> None:
@@ -54,8 +54,8 @@ def write_onnx(model: PreTrainedModel, signature: Signature, path: Path) -> None
     """
     # Written out, attention needs fewer operators than SDPA with its care for rows that see nothing; the
     # masks have that care already.
-    program = traced(model, signature, attention="eager")
-    with torch.no_grad(), quiet():
+    program = trace_model(model, signature, attention="eager")
+    with torch.no_grad(), silence_exporters():
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -86,20 +86,20 @@ def write_int8(source: Path, path: Path) -> None:
     model = onnx.load(source)
     # The quantiser transposes weights, which would contradict shapes recorded before.
     del model.graph.value_info[:]
-    rough = path.with_name(f"{path.name}.rough")
+    quantized = path.with_name(f"{path.name}.rough")
     try:
-        with quiet():
+        with silence_exporters():
             quantize_dynamic(
                 model,
-                rough,
-                op_types_to_quantize=_QUANTISED,
+                quantized,
+                op_types_to_quantize=_QUANTIZED_OPS,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
                 use_external_data_format=True,
             )
-        _save(onnx_ir.external_data.load_to_model(onnx_ir.load(rough)), path)
+        _save(onnx_ir.external_data.load_to_model(onnx_ir.load(quantized)), path)
     finally:
-        for file in (rough, rough.with_name(f"{rough.name}.data")):
+        for file in (quantized, quantized.with_name(f"{quantized.name}.data")):
             file.unlink(missing_ok=True)
 
 
@@ -112,8 +112,8 @@ def _name_axes(model: "onnx_ir.Model", signature: Signature) -> None:
         names |= {
             value.shape[place].value: size for place, size in enumerate(spec.shape) if isinstance(size, str)
         }
-    made = (value for node in model.graph for value in node.outputs)
-    for value in (*model.graph.inputs, *made):
+    node_outputs = (value for node in model.graph for value in node.outputs)
+    for value in (*model.graph.inputs, *node_outputs):
         if value.shape is not None:
             value.shape = onnx_ir.Shape(
                 [names.get(getattr(size, "value", None), size) for size in value.shape]
@@ -134,11 +134,11 @@ def _save(model: "onnx_ir.Model", path: Path) -> None:
         value.metadata_props.clear()
     weights = (value.const_value for value in model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in weights if tensor is not None)
-    data = f"{path.name}.data" if size > LARGEST_SINGLE_FILE_BYTES else None
+    data = f"{path.name}.data" if size > MAX_SINGLE_FILE_BYTES else None
     onnx_ir.save(model, path, external_data=data)
 
 
-class OnnxFile:
+class OnnxScorer:
     """An ONNX file, ready to run on the CPU with ONNX Runtime.
 
     Args:
@@ -155,10 +155,12 @@ class OnnxFile:
         self.session: Any = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self._outputs = [output.name for output in self.session.get_outputs()]
+        self._output_names = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, batch: Batch) -> Batch:
         """Inputs by name -> outputs by name."""
-        given = {name: values.numpy() for name, values in batch.items()}
-        found = self.session.run(self._outputs, given)
-        return {name: torch.from_numpy(values) for name, values in zip(self._outputs, found, strict=True)}
+        inputs = {name: values.numpy() for name, values in batch.items()}
+        outputs = self.session.run(self._output_names, inputs)
+        return {
+            name: torch.from_numpy(values) for name, values in zip(self._output_names, outputs, strict=True)
+        }

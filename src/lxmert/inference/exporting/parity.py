@@ -20,18 +20,18 @@ TOLERANCE = 1e-4
 Two libraries that sum in another order differ by some 1e-6 of it; a wrong mask, epsilon or activation by 1e-3
 and more, also the approximate GELU."""
 
-LEAST_AGREEMENT = 0.99
+MIN_AGREEMENT = 0.99
 """Share of equal answers below which 8 bits deserve a warning."""
 
 # Batch, words and objects: single ones, odd ones, those of a usual batch.
-_SIZES = ((1, 1, 1), (1, 9, 1), (1, 3, 36), (2, 20, 10), (3, 5, 7), (5, 2, 3), (8, 10, 36))
+_BATCH_SIZES = ((1, 1, 1), (1, 9, 1), (1, 3, 36), (2, 20, 10), (3, 5, 7), (5, 2, 3), (8, 10, 36))
 _WORDS, _OBJECTS = "attention_mask", "visual_attention_mask"
 
 Scorer = Callable[[Batch], Batch]
 
 
 @dataclass(frozen=True)
-class Check:
+class ParityCheck:
     """Inputs that the exported file is tried on.
 
     Attributes:
@@ -68,7 +68,7 @@ class Parity:
     @property
     def difference(self) -> float:
         """The largest difference of any output; NaN if there is one."""
-        return _worst(self.differences.values())
+        return _nan_max(self.differences.values())
 
     @property
     def agreement(self) -> float:
@@ -100,7 +100,7 @@ class Parity:
             self.largest.setdefault(name, 0.0)
             return
         difference = float((expected - found).abs().max())
-        self.differences[name] = _worst((difference, self.differences.get(name, 0.0)))
+        self.differences[name] = _nan_max((difference, self.differences.get(name, 0.0)))
         self.largest[name] = max(self.largest.get(name, 0.0), float(expected.abs().max()))
 
     def summary(self) -> str:
@@ -124,7 +124,7 @@ class Parity:
         return report
 
 
-def compare(expected: Scorer, found: Scorer, check: Check, signature: Signature) -> Parity:
+def compare(expected: Scorer, found: Scorer, check: ParityCheck, signature: Signature) -> Parity:
     """Run both on the same inputs.
 
     Args:
@@ -159,16 +159,16 @@ class ModelScorer:
         return outputs
 
 
-def random_check(model: PreTrainedModel, signature: Signature) -> Check:
+def random_check(model: PreTrainedModel, signature: Signature) -> ParityCheck:
     """Random batches of several sizes: without padding, with padding, and with rows that are all padding."""
     batches = list(_random_batches(model, signature))
-    return Check(f"{len(batches)} random batches", batches)
+    return ParityCheck(f"{len(batches)} random batches", batches)
 
 
 def _random_batches(model: PreTrainedModel, signature: Signature) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(0)
-    for examples, words, objects in _SIZES:
-        sizes = (examples, min(words, signature.most_words), objects)
+    for examples, words, objects in _BATCH_SIZES:
+        sizes = (examples, min(words, signature.max_words), objects)
         yield random_batch(signature, model, sizes, generator)
         padded = random_batch(signature, model, sizes, generator)
         for name in (_WORDS, _OBJECTS):
@@ -189,7 +189,7 @@ def _random_mask(ones: Tensor, generator: torch.Generator) -> Tensor:
     return (torch.arange(places) < lengths[..., None]).to(ones.dtype)
 
 
-def _worst(values: Iterable[float]) -> float:
+def _nan_max(values: Iterable[float]) -> float:
     """The largest of the values; NaN, which `max` may pass over, if there is one."""
     found = list(values)
     return math.nan if any(map(math.isnan, found)) else max(found, default=0.0)

@@ -26,7 +26,7 @@ BATCH, WORDS, OBJECTS = "batch", "words", "objects"
 
 SEGMENTS = "token_type_ids"
 
-_HIDING = "1 for real entries, 0 for padding"
+_MASK_MEANING = "1 for real entries, 0 for padding"
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Signature:
     Attributes:
         inputs: in the order of the exported model.
         outputs: likewise.
-        most_words: the longest text, in word pieces.
+        max_words: the longest text, in word pieces.
         scores: the output that holds one score per class, None where there is none.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    most_words: int
+    max_words: int
     scores: str | None
 
     @property
@@ -77,7 +77,7 @@ class Signature:
         return [spec.name for spec in self.outputs]
 
 
-def signature_of(model: PreTrainedModel, *, segments: bool = False) -> Signature:
+def export_signature(model: PreTrainedModel, *, segments: bool = False) -> Signature:
     """What the exported `model` takes and gives.
 
     Args:
@@ -94,7 +94,7 @@ def signature_of(model: PreTrainedModel, *, segments: bool = False) -> Signature
     objects = (*images, OBJECTS)
     inputs: tuple[TensorSpec, ...] = (
         TensorSpec("input_ids", "int64", (BATCH, WORDS), "ids of word pieces, [CLS] first"),
-        TensorSpec("attention_mask", "int64", (BATCH, WORDS), _HIDING),
+        TensorSpec("attention_mask", "int64", (BATCH, WORDS), _MASK_MEANING),
         TensorSpec("visual_feats", "float32", (*objects, config.visual_feat_dim), "features of the objects"),
         TensorSpec(
             "visual_pos",
@@ -102,7 +102,7 @@ def signature_of(model: PreTrainedModel, *, segments: bool = False) -> Signature
             (*objects, config.visual_pos_dim),
             "boxes x1, y1, x2, y2 as fractions of width and height, 0..1",
         ),
-        TensorSpec("visual_attention_mask", "int64", objects, _HIDING),
+        TensorSpec("visual_attention_mask", "int64", objects, _MASK_MEANING),
     )
     if segments:
         inputs += (TensorSpec(SEGMENTS, "int64", (BATCH, WORDS), "0 for the first text, 1 for the second"),)
@@ -116,32 +116,32 @@ def _outputs(model: PreTrainedModel) -> tuple[tuple[TensorSpec, ...], str | None
     hidden = config.hidden_size
     words, objects = (BATCH, WORDS), (BATCH, OBJECTS)
 
-    def of(name: str, shape: tuple[int | str, ...], meaning: str) -> TensorSpec:
+    def float_spec(name: str, shape: tuple[int | str, ...], meaning: str) -> TensorSpec:
         return TensorSpec(name, "float32", shape, meaning)
 
-    def answers() -> TensorSpec:
-        return of(
+    def answer_spec() -> TensorSpec:
+        return float_spec(
             "question_answering_score", (BATCH, config.num_qa_labels), "one score per answer, before softmax"
         )
 
     if isinstance(model, LxmertForQuestionAnswering):
-        return (answers(),), "question_answering_score"
+        return (answer_spec(),), "question_answering_score"
     if isinstance(model, LxmertForVisualReasoning):
-        pair = of("logits", (BATCH, 2), "scores of false and true, before softmax")
+        pair = float_spec("logits", (BATCH, 2), "scores of false and true, before softmax")
         return (pair,), "logits"
     if isinstance(model, LxmertForPreTraining):
         heads = (
-            of("prediction_logits", (*words, config.vocab_size), "one score per word piece"),
-            of("cross_relationship_score", (BATCH, 2), "scores of no match and match"),
+            float_spec("prediction_logits", (*words, config.vocab_size), "one score per word piece"),
+            float_spec("cross_relationship_score", (BATCH, 2), "scores of no match and match"),
         )
         if not config.task_qa:
             return heads, None
-        return (*heads, answers()), "question_answering_score"
+        return (*heads, answer_spec()), "question_answering_score"
     if isinstance(model, LxmertModel):
         return (
-            of("language_output", (*words, hidden), "states of the words"),
-            of("vision_output", (*objects, hidden), "states of the objects"),
-            of("pooled_output", (BATCH, hidden), "state of the pair, -1..1"),
+            float_spec("language_output", (*words, hidden), "states of the words"),
+            float_spec("vision_output", (*objects, hidden), "states of the objects"),
+            float_spec("pooled_output", (BATCH, hidden), "state of the pair, -1..1"),
         ), None
     raise ConfigurationError(
         f"a {type(model).__name__} cannot be exported; expected LxmertForQuestionAnswering, "
@@ -154,7 +154,7 @@ class ScoringModule(nn.Module):
 
     Args:
         model: one of the model classes, in evaluation mode.
-        signature: what `signature_of` says of it.
+        signature: what `export_signature` says of it.
     """
 
     def __init__(self, model: PreTrainedModel, signature: Signature) -> None:
@@ -171,7 +171,7 @@ class ScoringModule(nn.Module):
         visual_attention_mask: Tensor,
         token_type_ids: Tensor | None = None,
     ) -> Batch:
-        """Outputs by name; see `signature_of`."""
+        """Outputs by name; see `export_signature`."""
         output = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -194,7 +194,7 @@ def random_batch(
     Args:
         signature: which inputs.
         model: whose vocabulary and segments.
-        sizes: B, W and O; W at most `signature.most_words`.
+        sizes: B, W and O; W at most `signature.max_words`.
         generator: of the random numbers.
     """
     axes = dict(zip((BATCH, WORDS, OBJECTS), sizes, strict=True))

@@ -28,10 +28,10 @@ from lxmert.inference.exporting.signature import (
 _EXAMPLE_SIZES = (3, 7, 5)
 
 # References to our source files, which neither a graph nor its readers need.
-_ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node")
+_SOURCE_METADATA = ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node")
 
 
-def traced(model: PreTrainedModel, signature: Signature, *, attention: str) -> ExportedProgram:
+def trace_model(model: PreTrainedModel, signature: Signature, *, attention: str) -> ExportedProgram:
     """The graph of a model for any number of examples, words and objects.
 
     Args:
@@ -40,10 +40,10 @@ def traced(model: PreTrainedModel, signature: Signature, *, attention: str) -> E
         attention: the attention function of the graph, "eager" or "sdpa".
     """
     examples, words, objects = _EXAMPLE_SIZES
-    sizes = (examples, min(words, signature.most_words), objects)
+    sizes = (examples, min(words, signature.max_words), objects)
     axes = {
         BATCH: Dim(BATCH, min=1),
-        WORDS: Dim(WORDS, min=1, max=signature.most_words),
+        WORDS: Dim(WORDS, min=1, max=signature.max_words),
         OBJECTS: Dim(OBJECTS, min=1),
     }
     shapes = {
@@ -51,12 +51,12 @@ def traced(model: PreTrainedModel, signature: Signature, *, attention: str) -> E
         for spec in signature.inputs
     }
     inputs = random_batch(signature, model, sizes, torch.Generator().manual_seed(0))
-    with torch.no_grad(), attending(model, attention), quiet():
+    with torch.no_grad(), attention_implementation(model, attention), silence_exporters():
         program = torch.export.export(
             ScoringModule(model, signature), (), kwargs=inputs, dynamic_shapes=shapes, strict=False
         )
     for node in program.graph.nodes:
-        for origin in _ORIGINS:
+        for origin in _SOURCE_METADATA:
             node.meta.pop(origin, None)
     program.example_inputs = None
     return program
@@ -70,12 +70,12 @@ def write_program(model: PreTrainedModel, signature: Signature, path: Path) -> N
         signature: its inputs and outputs.
         path: the file, *.pt2.
     """
-    program = traced(model, signature, attention="sdpa")
-    with quiet():
+    program = trace_model(model, signature, attention="sdpa")
+    with silence_exporters():
         torch.export.save(program, path)
 
 
-class ProgramFile:
+class ProgramScorer:
     """A file of `write_program`, ready to run.
 
     Args:
@@ -83,7 +83,7 @@ class ProgramFile:
     """
 
     def __init__(self, path: Path) -> None:
-        with quiet():
+        with silence_exporters():
             self._module = torch.export.load(path).module()
 
     @torch.no_grad()
@@ -94,27 +94,27 @@ class ProgramFile:
 
 
 @contextmanager
-def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
+def attention_implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
     """Have the model compute its attention by this function."""
-    before: Any = model.config._attn_implementation
+    previous: Any = model.config._attn_implementation
     model.set_attn_implementation(name)
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        model.set_attn_implementation(previous)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_exporters() -> Iterator[None]:
     """Keep what the exporters say to their own developers off the console."""
 
-    def is_ours(record: logging.LogRecord) -> bool:
+    def is_relevant(record: logging.LogRecord) -> bool:
         # The quantiser recommends a step that costs a minute and changes nothing here.
         return "pre-processing before quantization" not in record.getMessage()
 
     root, exporter = logging.getLogger(), logging.getLogger("torch.onnx")
     level = exporter.level
-    root.addFilter(is_ours)
+    root.addFilter(is_relevant)
     exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -122,4 +122,4 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
-        root.removeFilter(is_ours)
+        root.removeFilter(is_relevant)

@@ -19,7 +19,7 @@ from lxmert import (
 from lxmert.errors import ConfigurationError, InputError, TensorError, TextError
 from lxmert.explain import METHODS, Explanation, explain
 from lxmert.explain.case import Case
-from lxmert.explain.relevance import RaisingMaps, carried, relevance
+from lxmert.explain.relevance import GradientWeightedMaps, propagate_relevance, relevance
 from lxmert.inference.int8 import quantize
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import sample
@@ -99,8 +99,8 @@ def test_relevance_carries_what_of_each_map_raises_the_answer(
         return [torch.where(heads > 0, heads, 0.0).sum(dim=0) / len(heads) for heads in products]
 
     output = made.output
-    words, objects = carried(
-        RaisingMaps(
+    words, objects = propagate_relevance(
+        GradientWeightedMaps(
             words=raising(output.language_attentions),
             objects=raising(output.vision_attentions),
             words_to_objects=raising(output.cross_encoder_attentions),
@@ -132,9 +132,9 @@ def test_pieces_of_a_word_are_one_word(predictor: LxmertPredictor, regions: Regi
     case = Case(predictor, regions, "Is it purplexyz?")
     pieces = predictor.processor.tokenizer.tokenize("Is it purplexyz?")
     assert "".join(word.text for word in case.words) == "".join(pieces).replace("##", "")
-    assert sorted(place for word in case.words for place in word.places) == list(range(1, len(pieces) + 1))
+    assert sorted(place for word in case.words for place in word.positions) == list(range(1, len(pieces) + 1))
     weights = case.weights(torch.arange(len(pieces) + 2.0), torch.zeros(len(regions)))
-    assert weights.words.tolist() == [float(sum(word.places)) for word in case.words]
+    assert weights.words.tolist() == [float(sum(word.positions)) for word in case.words]
 
 
 def test_pieces_may_have_another_prefix_than_berts(predictor: LxmertPredictor, regions: Regions) -> None:
@@ -183,7 +183,7 @@ def test_a_removed_word_is_hidden_with_all_its_pieces(predictor: LxmertPredictor
     inputs = predictor.processor(text=[question], regions=[regions])
     for word, weight in zip(case.words, explanation.word_weights, strict=True):
         mask = inputs["attention_mask"].clone()
-        mask[0, list(word.places)] = 0
+        mask[0, list(word.positions)] = 0
         with torch.no_grad():
             scores = predictor.model(**{**inputs, "attention_mask": mask}).question_answering_score[0]
         chance = float(scores.softmax(dim=0)[explanation.answer.label])

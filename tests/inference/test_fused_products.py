@@ -1,4 +1,4 @@
-"""Joined and parted products give what the model's own give."""
+"""Fused and split products give what the model's own give."""
 
 from copy import deepcopy
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lxmert import LxmertForQuestionAnswering
-from lxmert.inference import joined_products
-from lxmert.inference.joined_products import join_products, part_products
+from lxmert.inference import fused_products
+from lxmert.inference.fused_products import fuse_projections, split_products
 from lxmert.model.attention import LxmertAttention
 from tests.inference.adapters import add_adapters
 from tests.model.small import inputs, small_config
@@ -21,7 +21,7 @@ def model() -> LxmertForQuestionAnswering:
 
 def joined(model: LxmertForQuestionAnswering) -> LxmertForQuestionAnswering:
     other = deepcopy(model)
-    join_products(other)
+    fuse_projections(other)
     assert other.state_dict().keys() == model.state_dict().keys()
     return other
 
@@ -74,7 +74,7 @@ def test_an_own_joint_product_is_kept(model: LxmertForQuestionAnswering) -> None
 
     attention = next(part for part in model.modules() if isinstance(part, LxmertAttention))
     attention.joint_product = own
-    join_products(model)
+    fuse_projections(model)
     assert attention.joint_product is own
 
 
@@ -88,10 +88,10 @@ def test_layers_that_are_not_plain_are_not_joined(model: LxmertForQuestionAnswer
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
 
 
-def test_parted(model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joined_products, "_PART_OUTPUTS", 7)  # Does not divide 24.
+def test_split(model: LxmertForQuestionAnswering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_products, "_OUTPUTS_PER_SPLIT", 7)  # Does not divide 24.
     other = deepcopy(model)
-    part_products(other)
+    split_products(other)
     wanted, got = (one(**inputs()).question_answering_score for one in (model, other))
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
     layers = model.config.l_layers + model.config.x_layers

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from lxmert.errors import InputError, RegionsError
-from lxmert.inference.looking import SeenObject, look
+from lxmert.inference.object_detection import DetectedObject, detect_objects
 from lxmert.vision import GivenBoxes, PooledPixels, Regions, RegularGrid
 from lxmert.vision.drawing import draw_regions
 
@@ -44,7 +44,7 @@ class Oracle:
 
 
 def test_objects_come_best_first_with_names_and_scores():
-    sight = look(PICTURE, Oracle())
+    sight = detect_objects(PICTURE, Oracle())
     assert [seen.label for seen in sight.objects] == ["red dog", "wet cup", "red cat"]
     assert [seen.score for seen in sight.objects] == [0.75, 0.5, 0.25]
     assert [seen.attribute_score for seen in sight.objects] == pytest.approx([0.3, 0.1, 0.2])
@@ -64,30 +64,30 @@ def test_objects_come_best_first_with_names_and_scores():
     ],
 )
 def test_the_best_scored_are_kept(choice, names):
-    assert [seen.name for seen in look(PICTURE, Oracle(), **choice).objects] == names
+    assert [seen.name for seen in detect_objects(PICTURE, Oracle(), **choice).objects] == names
 
 
 def test_given_boxes_keep_their_order():
-    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES).objects] == ["cup", "cat", "dog"]
-    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES, top=2).objects] == ["cup", "dog"]
-    assert [seen.name for seen in look(PICTURE, Oracle(), BOXES, min_score=0.6).objects] == ["dog"]
+    assert [seen.name for seen in detect_objects(PICTURE, Oracle(), BOXES).objects] == ["cup", "cat", "dog"]
+    assert [seen.name for seen in detect_objects(PICTURE, Oracle(), BOXES, top=2).objects] == ["cup", "dog"]
+    assert [seen.name for seen in detect_objects(PICTURE, Oracle(), BOXES, min_score=0.6).objects] == ["dog"]
 
 
 def test_extractors_without_names_and_scores_are_shown_too():
-    sight = look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
+    sight = detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, top=2)
     assert [seen.label for seen in sight.objects] == [None, None]
     assert [(seen.score, seen.attribute_score) for seen in sight.objects] == [(None, None)] * 2
-    assert len(look(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
+    assert len(detect_objects(PICTURE, RegularGrid(2, 3, PooledPixels(2))).objects) == 6
     with pytest.raises(InputError, match="gives no scores"):
-        look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
+        detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES, min_score=0.5)
     with pytest.raises(RegionsError, match="pass boxes"):
-        look(PICTURE, GivenBoxes(PooledPixels(2)))
+        detect_objects(PICTURE, GivenBoxes(PooledPixels(2)))
     with pytest.raises(RegionsError, match="places its own boxes"):
-        look(PICTURE, RegularGrid(2, 3, PooledPixels(2)), BOXES)
+        detect_objects(PICTURE, RegularGrid(2, 3, PooledPixels(2)), BOXES)
 
 
 def test_what_was_seen_is_told_in_json():
-    told = json.loads(json.dumps(look(PICTURE, Oracle(), top=1).to_dict()))
+    told = json.loads(json.dumps(detect_objects(PICTURE, Oracle(), top=1).to_dict()))
     assert told == {
         "extractor": "oracle",
         "size": {"width": 100, "height": 60},
@@ -104,21 +104,21 @@ def test_what_was_seen_is_told_in_json():
 
 
 def test_json_is_rounded_to_hundredths_of_a_pixel_and_of_a_percent():
-    told = SeenObject((1.23456, 2.0, 30.98765, 40.5), None, "red", 0.123456, None).to_dict()
+    told = DetectedObject((1.23456, 2.0, 30.98765, 40.5), None, "red", 0.123456, None).to_dict()
     assert told["box"] == [1.23, 2.0, 30.99, 40.5]
     assert (told["score"], told["attribute_score"]) == (0.1235, None)
 
 
 def test_the_drawing_shows_what_was_seen_and_no_more():
-    nothing = np.asarray(look(PICTURE, Oracle(), min_score=1.0).drawn())
+    nothing = np.asarray(detect_objects(PICTURE, Oracle(), min_score=1.0).draw())
     assert (nothing == 120).all()
-    one, three = (np.asarray(look(PICTURE, Oracle(), top=top).drawn()) for top in (1, 3))
+    one, three = (np.asarray(detect_objects(PICTURE, Oracle(), top=top).draw()) for top in (1, 3))
     best = BOXES[2:]
     assert (one == np.asarray(draw_regions(PICTURE, best, ["red dog"], [0.75]))).all()
     blue = (0, 114, 178)
     assert (one == blue).all(axis=2).sum() > 0
     assert (one != 120).any(axis=2).sum() < (three != 120).any(axis=2).sum()
-    numbered = look(PICTURE, GivenBoxes(PooledPixels(2)), BOXES).drawn()
+    numbered = detect_objects(PICTURE, GivenBoxes(PooledPixels(2)), BOXES).draw()
     assert numbered.size == (900, 540)  # enlarged for numbers, without an empty legend
     bare = np.asarray(numbered)
     assert (bare == blue).all(axis=2).sum() > 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lxmert.downloads import PublishedFile
-from lxmert.inference.naming import ObjectNames
+from lxmert.inference.object_names import ObjectNames
 from lxmert.vision import GivenBoxes, PooledPixels, Regions
 
 
@@ -33,14 +33,18 @@ def test_without_names_the_class_is_told_by_number_and_without_ids_not_at_all() 
     both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
     assert ObjectNames().describe(both) == ("class 1", "class 0", "class 1")
     assert ObjectNames(["car", "dog"]).describe(regions()) is None
-    assert ObjectNames(["car", "dog"]).object_of(regions(), 0) is None
+    assert ObjectNames(["car", "dog"]).object_name(regions(), 0) is None
 
 
 def test_an_extractor_is_asked_for_its_names() -> None:
     own = SimpleNamespace(object_names=("car",), attribute_names=None, name="unc-nlp/frcnn-vg-finetuned")
-    assert ObjectNames.of(own) == ObjectNames(("car",), None)
-    assert ObjectNames.of(GivenBoxes(PooledPixels(2))) == ObjectNames.of(None) == ObjectNames()
-    assert ObjectNames.of(SimpleNamespace(object_names=None, name="some/other")) == ObjectNames()
+    assert ObjectNames.from_extractor(own) == ObjectNames(("car",), None)
+    assert (
+        ObjectNames.from_extractor(GivenBoxes(PooledPixels(2)))
+        == ObjectNames.from_extractor(None)
+        == ObjectNames()
+    )
+    assert ObjectNames.from_extractor(SimpleNamespace(object_names=None, name="some/other")) == ObjectNames()
 
 
 def test_the_names_of_the_published_detector_are_fetched(
@@ -52,6 +56,6 @@ def test_the_names_of_the_published_detector_are_fetched(
         return path
 
     monkeypatch.setattr(PublishedFile, "fetch", fetched)
-    names = ObjectNames.of(SimpleNamespace(object_names=None, name="unc-nlp/frcnn-vg-finetuned"))
+    names = ObjectNames.from_extractor(SimpleNamespace(object_names=None, name="unc-nlp/frcnn-vg-finetuned"))
     both = regions(object_ids=OBJECTS, attribute_ids=ATTRIBUTES)
     assert names.describe(both) == ("red dog", "wet car", "old dog")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lxmert.errors import InputError
-from lxmert.inference.naming import ObjectNames
+from lxmert.inference.object_names import ObjectNames
 from lxmert.vision.drawing import draw_regions
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.gathering import regions_of_images
@@ -23,7 +23,7 @@ _SCORE_DIGITS = 4
 
 
 @dataclass(frozen=True)
-class SeenObject:
+class DetectedObject:
     """One object.
 
     Attributes:
@@ -57,18 +57,18 @@ class SeenObject:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """A picture and the objects seen in it.
+class DetectionResult:
+    """A picture and the objects detected in it.
 
     Attributes:
-        picture: upright and RGB.
+        image: upright and RGB.
         regions: the objects with their features, in the order of `objects`.
         objects: the same in words.
     """
 
-    picture: Image.Image
+    image: Image.Image
     regions: Regions
-    objects: tuple[SeenObject, ...]
+    objects: tuple[DetectedObject, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON: the extractor, the picture's size in pixels, and the objects."""
@@ -76,28 +76,28 @@ class Sight:
         return {
             "extractor": self.regions.extractor,
             "size": {"width": width, "height": height},
-            "objects": [seen.to_dict() for seen in self.objects],
+            "objects": [item.to_dict() for item in self.objects],
         }
 
-    def drawn(self) -> Image.Image:
+    def draw(self) -> Image.Image:
         """Draw the picture with boxes, names and scores."""
-        labels = [seen.label for seen in self.objects]
+        labels = [item.label for item in self.objects]
         boxes = self.regions.boxes_xyxy_px
         if not any(labels):
-            return draw_regions(self.picture, boxes, legend=True)
+            return draw_regions(self.image, boxes, legend=True)
         words = [label or "" for label in labels]
-        return draw_regions(self.picture, boxes, words, self.regions.object_scores)
+        return draw_regions(self.image, boxes, words, self.regions.object_scores)
 
 
-def look(
+def detect_objects(
     image: ImageSource,
     extractor: RegionExtractor,
     boxes_xyxy_px: Tensor | None = None,
     *,
     top: int | None = None,
     min_score: float | None = None,
-) -> Sight:
-    """Look at one picture.
+) -> DetectionResult:
+    """Detect the objects of one picture.
 
     Args:
         image: path, address, bytes, PIL image or array.
@@ -111,14 +111,16 @@ def look(
         RegionsError: boxes that do not fit the image, or that the extractor needs or does not accept.
         InputError: `min_score` for an extractor without scores.
     """
-    picture = load_image(image)
-    (regions,) = regions_of_images(extractor, picture, boxes_xyxy_px)
-    regions = regions.select(_selected(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
-    names = ObjectNames.of(extractor)
-    return Sight(picture, regions, tuple(in_words(regions, row, names) for row in range(len(regions))))
+    loaded = load_image(image)
+    (regions,) = regions_of_images(extractor, loaded, boxes_xyxy_px)
+    regions = regions.select(_select_rows(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
+    names = ObjectNames.from_extractor(extractor)
+    return DetectionResult(
+        loaded, regions, tuple(describe_object(regions, row, names) for row in range(len(regions)))
+    )
 
 
-def _selected(regions: Regions, top: int | None, min_score: float | None, *, keep_order: bool) -> Tensor:
+def _select_rows(regions: Regions, top: int | None, min_score: float | None, *, keep_order: bool) -> Tensor:
     """Return the positions of the objects to keep, best first or in their own order."""
     rows = torch.arange(len(regions))
     scores = regions.object_scores
@@ -134,13 +136,13 @@ def _selected(regions: Regions, top: int | None, min_score: float | None, *, kee
     return order[:top].sort().values if keep_order else order[:top]
 
 
-def in_words(regions: Regions, row: int, names: ObjectNames) -> SeenObject:
+def describe_object(regions: Regions, row: int, names: ObjectNames) -> DetectedObject:
     """Return one object of the regions with its names."""
     x1, y1, x2, y2 = regions.boxes_xyxy_px[row].tolist()
-    return SeenObject(
+    return DetectedObject(
         box_xyxy_px=(x1, y1, x2, y2),
-        name=names.object_of(regions, row),
-        attribute=names.attribute_of(regions, row),
+        name=names.object_name(regions, row),
+        attribute=names.attribute_name(regions, row),
         score=None if regions.object_scores is None else float(regions.object_scores[row]),
         attribute_score=None if regions.attribute_scores is None else float(regions.attribute_scores[row]),
     )

@@ -23,18 +23,18 @@ from filelock import FileLock
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from lxmert.inference.int8 import MIDDLE
+from lxmert.inference.int8 import UINT8_ZERO_POINT
 
 SUFFIX = ".so"
 
-_MOST_BYTES = 8 * 2**30
+_MAX_BYTES = 8 * 2**30
 """Limit of a folder when new code is written; the least recently used is deleted. A full-size model takes
 0.9 GB in float32 and half of that in bfloat16."""
 
-_OF_ALL_INT8_PRODUCTS = {"x_scale": (1.0,), "x_zp": (0, MIDDLE)}
+_SHARED_INT8_CONSTANTS = {"x_scale": (1.0,), "x_zp": (0, UINT8_ZERO_POINT)}
 """Constants that share one name across all 8-bit products in the code, and their values (`int8.py`)."""
 
-_OTHERS_WRITE = 0o022
+_WRITABLE_BY_OTHERS = 0o022
 """Mode bits that let the group or others write."""
 
 _PARTIAL = ".partial-"
@@ -42,13 +42,13 @@ _ABANDONED_SECONDS = 24 * 60 * 60
 
 
 @contextmanager
-def one_process_at_a_time(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder of code, waiting for it: all ranks of a run need the same code.
 
     Raises:
         OSError: the folder cannot be created or written to.
     """
-    make_own_folder(folder)
+    create_private_folder(folder)
     lock = FileLock(folder / "compiling.lock")
     with suppress(NotImplementedError):  # A file system without locks: each process compiles for itself.
         lock.acquire()
@@ -58,7 +58,7 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def make_own_folder(folder: Path) -> None:
+def create_private_folder(folder: Path) -> None:
     """Create a folder of code that no other user can write to, since its files are executed.
 
     Raises:
@@ -66,7 +66,7 @@ def make_own_folder(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not is_trusted(folder) and folder.stat().st_uid == os.getuid():
-        folder.chmod(folder.stat().st_mode & ~_OTHERS_WRITE)
+        folder.chmod(folder.stat().st_mode & ~_WRITABLE_BY_OTHERS)
     if not is_trusted(folder):  # Another user's, or on a file system whose modes cannot change.
         raise PermissionError("other users can write there")
 
@@ -76,7 +76,7 @@ def is_trusted(path: Path) -> bool:
     if not hasattr(os, "getuid"):  # Windows protects files in a home folder by itself.
         return True
     status = path.stat()
-    return status.st_uid in (0, os.getuid()) and not status.st_mode & _OTHERS_WRITE
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & _WRITABLE_BY_OTHERS
 
 
 def write_code(path: Path, program: ExportedProgram) -> None:
@@ -93,7 +93,7 @@ def write_code(path: Path, program: ExportedProgram) -> None:
     from torch._inductor.utils import fresh_cache
 
     folder = path.parent
-    _tidy(folder)
+    _evict(folder)
     partial = Path(mkdtemp(prefix=_PARTIAL, dir=folder))
     code = partial / path.name
     try:
@@ -101,20 +101,20 @@ def write_code(path: Path, program: ExportedProgram) -> None:
         parent = None if re.search(r"\s", str(partial)) else partial
         with TemporaryDirectory(
             prefix="lxmert-compiling-", dir=parent, ignore_cleanup_errors=True
-        ) as building:
-            package = Path(building) / "package.pt2"
+        ) as build_folder:
+            package = Path(build_folder) / "package.pt2"
             # The compiler's own cache is as large, and of no further use.
-            with torch.no_grad(), fresh_cache(dir=building):
+            with torch.no_grad(), fresh_cache(dir=build_folder):
                 aoti_compile_and_package(
                     program, package_path=str(package), inductor_configs={"freezing": True}
                 )
-            with ZipFile(package) as archive, code.open("wb") as whole:
+            with ZipFile(package) as archive, code.open("wb") as target:
                 (name,) = (name for name in archive.namelist() if name.endswith(SUFFIX))
                 with archive.open(name) as packed:
-                    copyfileobj(packed, whole)
-                whole.flush()
-                os.fsync(whole.fileno())
-            code.chmod(code.stat().st_mode & ~_OTHERS_WRITE)
+                    copyfileobj(packed, target)
+                target.flush()
+                os.fsync(target.fileno())
+            code.chmod(code.stat().st_mode & ~_WRITABLE_BY_OTHERS)
         os.replace(code, path)
     finally:
         rmtree(partial, ignore_errors=True)
@@ -152,27 +152,27 @@ def _aligned_weights(runner: Any) -> dict[str, Tensor] | None:
     """Return aligned copies of the weights by their names in the code; None if names are ambiguous."""
     loaded = runner.extract_constants_map(False)  # By their names in the model.
     names = runner.get_constant_names_to_original_fqns()
-    for in_model, count in Counter(names.values()).items():
-        if count > 1 and loaded[in_model].tolist() not in _OF_ALL_INT8_PRODUCTS.get(in_model, ()):
+    for model_name, count in Counter(names.values()).items():
+        if count > 1 and loaded[model_name].tolist() not in _SHARED_INT8_CONSTANTS.get(model_name, ()):
             return None
     # torch's copies start at multiples of 64 bytes.
-    copies = {in_model: weight.clone() for in_model, weight in loaded.items()}
-    for in_model, weight in loaded.items():
-        if not weight.is_mkldnn and copies[in_model].stride() != weight.stride():
+    copies = {model_name: weight.clone() for model_name, weight in loaded.items()}
+    for model_name, weight in loaded.items():
+        if not weight.is_mkldnn and copies[model_name].stride() != weight.stride():
             return None
-    return {name: copies[in_model] for name, in_model in names.items()}
+    return {name: copies[model_name] for name, model_name in names.items()}
 
 
-def _tidy(folder: Path) -> None:
+def _evict(folder: Path) -> None:
     """Make room in a folder of code, and remove what killed processes left behind."""
     for partial in folder.glob(f"{_PARTIAL}*"):
         if _age_seconds(partial) > _ABANDONED_SECONDS:
             rmtree(partial, ignore_errors=True)
-    room = _MOST_BYTES
+    free_bytes = _MAX_BYTES
     for code in sorted(folder.glob(f"*{SUFFIX}"), key=_age_seconds):
         with suppress(OSError):  # Another process may be doing the same.
-            room -= code.stat().st_size
-            if room < 0:
+            free_bytes -= code.stat().st_size
+            if free_bytes < 0:
                 code.unlink()
 
 

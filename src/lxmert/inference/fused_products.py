@@ -1,6 +1,6 @@
-"""Matrix products of a model joined and split to suit a processor, without changing their results.
+"""Matrix products of a model fused and split to suit a processor, without changing their results.
 
-This pays if the joined and the split weights are kept, as compiled code with frozen weights does.
+This pays if the fused and the split weights are kept, as compiled code with frozen weights does.
 
 Shapes: N rows, I inputs, U outputs of a layer.
 """
@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 from lxmert.model.attention import LxmertAttention, joint_product
 from lxmert.model.encoder import LxmertEncoder
 
-_PART_OUTPUTS = 256
+_OUTPUTS_PER_SPLIT = 256
 
 
-def join_products(model: PreTrainedModel) -> None:
-    """Join the projections of a model's attentions, in place.
+def fuse_projections(model: PreTrainedModel) -> None:
+    """Fuse the projections of a model's attentions, in place.
 
     An attention that has a joint product keeps it; one with layers that are not plain gets none.
     """
@@ -34,7 +34,7 @@ def is_plain(layer: nn.Module) -> bool:
 
     An adapter (LoRA), which exposes the weights of the layer that it wraps as its own, is not plain.
     """
-    return type(layer) in (nn.Linear, _PartedLinear) and not has_hooks(layer)
+    return type(layer) in (nn.Linear, _SplitLinear) and not has_hooks(layer)
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -42,7 +42,7 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def part_products(model: PreTrainedModel) -> None:
+def split_products(model: PreTrainedModel) -> None:
     """Split the output products of the words' feed-forward blocks, in place.
 
     For bfloat16 on a CPU with matrix units: oneDNN (torch 2.13) computes products of 450 to 1,300 rows, the
@@ -54,13 +54,13 @@ def part_products(model: PreTrainedModel) -> None:
     outputs += [layer.lang_output for layer in encoder.x_layers]
     for output in outputs:
         if is_plain(output.dense):
-            output.dense.__class__ = _PartedLinear
+            output.dense.__class__ = _SplitLinear
 
 
-class _PartedLinear(nn.Linear):
+class _SplitLinear(nn.Linear):
     """A linear layer that computes its outputs in parts."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, N, I) -> (…, N, U)."""
-        parts = zip(self.weight.split(_PART_OUTPUTS), self.bias.split(_PART_OUTPUTS), strict=True)
+        parts = zip(self.weight.split(_OUTPUTS_PER_SPLIT), self.bias.split(_OUTPUTS_PER_SPLIT), strict=True)
         return torch.cat([nn.functional.linear(input, *part) for part in parts], dim=-1)

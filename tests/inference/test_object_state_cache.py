@@ -16,7 +16,7 @@ from lxmert import LxmertForQuestionAnswering, LxmertPredictor
 from lxmert.inference.bulk_examples import ModelSetup
 from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.fast_model import FastModel
-from lxmert.inference.object_states import ObjectStates
+from lxmert.inference.object_state_cache import ObjectStateCache
 from lxmert.scenes import sample
 from lxmert.vision.regions import Regions
 
@@ -106,38 +106,38 @@ def test_regions_made_in_inference_mode_will_do(predictor: LxmertPredictor) -> N
 
 def test_what_was_used_longest_ago_goes_first(predictor: LxmertPredictor, looks: list[int]) -> None:
     size = 4 * (128 * 4 + 8)  # four objects: a float32 state and an int64 mask each
-    states = ObjectStates(FastModel(predictor.model), most_bytes=2 * size)
+    states = ObjectStateCache(FastModel(predictor.model), max_bytes=2 * size)
     first, second, third = (regions_of(seed) for seed in (1, 2, 3))
     for regions in (first, second, first, third, first, second):
-        states.of(regions)
-        assert states.kept_bytes in (size, 2 * size)
+        states.get(regions)
+        assert states.cached_bytes in (size, 2 * size)
     # The first stayed, because it had been asked for again; the second made room for the third.
     assert looks == [1, 1, 1, 1]
 
 
 def test_nothing_is_kept_of_regions_that_are_gone_or_when_told_so(predictor: LxmertPredictor) -> None:
-    states = ObjectStates(FastModel(predictor.model))
+    states = ObjectStateCache(FastModel(predictor.model))
     regions = regions_of(1)
-    states.of(regions)
-    assert states.kept_bytes > 0
+    states.get(regions)
+    assert states.cached_bytes > 0
     del regions
     gc.collect()
-    assert states.kept_bytes == 0
-    nothing = ObjectStates(FastModel(predictor.model), most_bytes=0)
+    assert states.cached_bytes == 0
+    nothing = ObjectStateCache(FastModel(predictor.model), max_bytes=0)
     regions = regions_of(1)
-    torch.testing.assert_close(nothing.of(regions), states.of(regions))
-    assert nothing.kept_bytes == 0
+    torch.testing.assert_close(nothing.get(regions), states.get(regions))
+    assert nothing.cached_bytes == 0
 
 
 def test_weights_made_in_inference_mode_will_do(predictor: LxmertPredictor) -> None:
     with torch.inference_mode():
         model = LxmertForQuestionAnswering(predictor.model.config).eval()
-        ObjectStates(FastModel(model)).of(regions_of(1))
+        ObjectStateCache(FastModel(model)).get(regions_of(1))
 
 
 def test_nothing_keeps_the_cache_itself(predictor: LxmertPredictor) -> None:
-    states, regions = ObjectStates(FastModel(predictor.model)), regions_of(1)
-    kept = ref(states.of(regions)["object_states"])
+    states, regions = ObjectStateCache(FastModel(predictor.model)), regions_of(1)
+    kept = ref(states.get(regions)["object_states"])
     gc.disable()
     try:
         del states
@@ -186,21 +186,21 @@ class _Blocking:
 
 def test_others_need_not_wait_while_an_image_is_looked_at(predictor: LxmertPredictor) -> None:
     blocking = _Blocking(FastModel(predictor.model))
-    states = ObjectStates(blocking)  # type: ignore[arg-type]
+    states = ObjectStateCache(blocking)  # type: ignore[arg-type]
     slow, quick = regions_of(1, objects=3), regions_of(2)
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(states.of, slow)
+        first = threads.submit(states.get, slow)
         assert blocking.waits.wait(60)
-        found = threads.submit(states.of, quick).result(60)
+        found = threads.submit(states.get, quick).result(60)
         weights = predictor.model.lxmert.encoder.r_layers[0].output.dense.weight
         with torch.no_grad():
             weights.mul_(2.0)
             weights.mul_(0.5)
-        assert states.of(quick) is not found, "the weights were changed"
-        kept = states.kept_bytes
+        assert states.get(quick) is not found, "the weights were changed"
+        kept = states.cached_bytes
         blocking.go_on.set()
         assert first.result(60)["object_states"].shape == (1, 3, 128)
-    assert states.kept_bytes == kept, "of weights that are no longer there nothing is kept"
+    assert states.cached_bytes == kept, "of weights that are no longer there nothing is kept"
 
 
 @pytest.fixture
@@ -217,19 +217,19 @@ def test_many_threads_ask_about_images_that_come_and_go(predictor: LxmertPredict
     fast = FastModel(predictor.model)
     quick = _Blocking(fast)
     quick.encode_objects = lambda visual_feats, **more: visual_feats[..., :128]  # type: ignore[method-assign]
-    states = ObjectStates(quick, most_bytes=40 * size)  # type: ignore[arg-type]
+    states = ObjectStateCache(quick, max_bytes=40 * size)  # type: ignore[arg-type]
     lasting = [regions_of(seed) for seed in range(50)]
 
     def ask(thread: int) -> None:
         for turn in range(400):
             regions = regions_of(turn) if turn % 2 else lasting[(thread * 7 + turn) % 50]
-            found = states.of(regions)["object_states"]
+            found = states.get(regions)["object_states"]
             assert torch.equal(found[0], regions.features[:, :128])
             del regions
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(ask, range(4)))
-    assert 0 < states.kept_bytes <= 40 * size
+    assert 0 < states.cached_bytes <= 40 * size
     lasting.clear()
     gc.collect()
-    assert states.kept_bytes == 0
+    assert states.cached_bytes == 0

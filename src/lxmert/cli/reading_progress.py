@@ -7,7 +7,7 @@ from lxmert.data.progress import StartProgress
 
 
 @contextmanager
-def reading_bars(*, enabled: bool = True) -> Iterator[StartProgress]:
+def reading_progress(*, enabled: bool = True) -> Iterator[StartProgress]:
     """Yield the `progress` argument of readers.
 
     Args:

@@ -36,7 +36,7 @@ _TASKS_PER_WORKER = 3
 
 
 class ImageJob(NamedTuple):
-    """An image to look at, with boxes (N, 4) float32 in its pixels if the caller knows them.
+    """An image to extract regions from, with boxes (N, 4) float32 in its pixels if the caller knows them.
 
     `annotated_hw` is the height and width of the image that the boxes were annotated on, if known.
     """
@@ -49,7 +49,7 @@ class ImageJob(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unforeseen(SkippedImage):
+class UnexpectedSkip(SkippedImage):
     """Skipped because of an error that is not known to be the image's fault."""
 
 
@@ -57,7 +57,7 @@ Outcome = EncodedImage | SkippedImage
 
 
 @dataclass(frozen=True)
-class Looker:
+class BatchExtractor:
     """Turns images into the bytes of a store.
 
     Attributes:
@@ -68,8 +68,8 @@ class Looker:
     extractor: RegionExtractor
     manifest: StoreManifest
 
-    def look(self, jobs: Sequence[ImageJob], images: Sequence[Image.Image]) -> list[Outcome]:
-        """Look at a batch; if that fails, at each image alone, to find the culprit."""
+    def extract(self, jobs: Sequence[ImageJob], images: Sequence[Image.Image]) -> list[Outcome]:
+        """Extract from a batch; if that fails, from each image alone, to find the culprit."""
         boxes = [torch.from_numpy(job.boxes_xyxy_px) for job in jobs if job.boxes_xyxy_px is not None]
         try:
             extracted = self.extractor(images, boxes or None)
@@ -82,11 +82,11 @@ class Looker:
         except Exception as error:  # One picture in a hundred thousand must not stop all the others.
             if len(jobs) > 1:
                 pairs = zip(jobs, images, strict=True)
-                return [outcome for job, image in pairs for outcome in self.look([job], [image])]
+                return [outcome for job, image in pairs for outcome in self.extract([job], [image])]
             if isinstance(error, InputError):
                 return [SkippedImage(jobs[0].name, str(jobs[0].path), str(error))]
             reason = f"unexpected {type(error).__name__}: {error}"
-            return [Unforeseen(jobs[0].name, str(jobs[0].path), reason)]
+            return [UnexpectedSkip(jobs[0].name, str(jobs[0].path), reason)]
 
 
 def load(job: ImageJob) -> Image.Image | SkippedImage:
@@ -100,45 +100,47 @@ def load(job: ImageJob) -> Image.Image | SkippedImage:
         return SkippedImage(job.name, str(job.path), str(error))
 
 
-def look_here(looker: Looker, jobs: Iterable[ImageJob], batch_size: int) -> Iterator[Outcome]:
-    """Look at images in this process: threads decode ahead, images of equal size are batched.
+def extract_in_process(
+    batch_extractor: BatchExtractor, jobs: Iterable[ImageJob], batch_size: int
+) -> Iterator[Outcome]:
+    """Extract regions in this process: threads decode ahead, images of equal size are batched.
 
     The order of outcomes depends only on the jobs and the batch size.
     """
-    waiting: dict[tuple[int, int], list[tuple[ImageJob, Image.Image]]] = {}
-    for job, loaded in _decoded_ahead(jobs, batch_size):
+    by_size: dict[tuple[int, int], list[tuple[ImageJob, Image.Image]]] = {}
+    for job, loaded in _decode_ahead(jobs, batch_size):
         if isinstance(loaded, SkippedImage):
             yield loaded
             continue
-        waiting.setdefault(loaded.size, []).append((job, loaded))
-        full = max(waiting, key=lambda size: len(waiting[size]))
-        held = sum(map(len, waiting.values()))
-        if len(waiting[full]) == batch_size or held >= _BATCHES_AHEAD * batch_size:
-            yield from looker.look(*zip(*waiting.pop(full), strict=True))
-    for batch in waiting.values():
-        yield from looker.look(*zip(*batch, strict=True))
+        by_size.setdefault(loaded.size, []).append((job, loaded))
+        fullest = max(by_size, key=lambda size: len(by_size[size]))
+        buffered = sum(map(len, by_size.values()))
+        if len(by_size[fullest]) == batch_size or buffered >= _BATCHES_AHEAD * batch_size:
+            yield from batch_extractor.extract(*zip(*by_size.pop(fullest), strict=True))
+    for batch in by_size.values():
+        yield from batch_extractor.extract(*zip(*batch, strict=True))
 
 
-def _decoded_ahead(
+def _decode_ahead(
     jobs: Iterable[ImageJob], batch_size: int
 ) -> Iterator[tuple[ImageJob, Image.Image | SkippedImage]]:
-    ahead = max(batch_size, _DECODING_THREADS)
+    queue_size = max(batch_size, _DECODING_THREADS)
     pending: deque[tuple[ImageJob, Future[Image.Image | SkippedImage]]] = deque()
     with ThreadPoolExecutor(_DECODING_THREADS) as threads:
         for job in jobs:
             pending.append((job, threads.submit(load, job)))
-            if len(pending) > ahead:
-                done, future = pending.popleft()
-                yield done, future.result()
+            if len(pending) > queue_size:
+                decoded_job, future = pending.popleft()
+                yield decoded_job, future.result()
         while pending:
-            done, future = pending.popleft()
-            yield done, future.result()
+            decoded_job, future = pending.popleft()
+            yield decoded_job, future.result()
 
 
-def look_in_pool(
+def extract_in_pool(
     description: Mapping[str, Any], manifest: StoreManifest, jobs: Sequence[ImageJob], workers: int
 ) -> Iterator[Outcome]:
-    """Look at images in `workers` processes of one torch thread each, outcomes in the order of the jobs.
+    """Extract regions in `workers` processes of one torch thread each, outcomes in the order of the jobs.
 
     Small networks gain more from processes than from torch's threads.
 
@@ -156,7 +158,7 @@ def look_in_pool(
     pending: deque[Future[list[Outcome]]] = deque()
     try:
         for start in range(0, len(jobs), _JOBS_PER_TASK):
-            pending.append(pool.submit(_look_in_worker, jobs[start : start + _JOBS_PER_TASK]))
+            pending.append(pool.submit(_extract_in_worker, jobs[start : start + _JOBS_PER_TASK]))
             if len(pending) >= workers * _TASKS_PER_WORKER:
                 yield from pending.popleft().result()
         while pending:
@@ -170,18 +172,18 @@ def look_in_pool(
         pool.shutdown(cancel_futures=True)
 
 
-_workers_looker: list[Looker] = []
-"""The looker of a worker process, made once at its start; empty in every other process."""
+_worker_extractors: list[BatchExtractor] = []
+"""The batch extractor of a worker process, made once at its start; empty in every other process."""
 
 
 def _start_worker(description: Mapping[str, Any], manifest: StoreManifest) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The main process stops its workers itself.
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _workers_looker.append(Looker(build_extractor(description), manifest))
+    _worker_extractors.append(BatchExtractor(build_extractor(description), manifest))
 
 
-def _die_with_parent() -> None:
+def _exit_with_parent() -> None:
     # A killed main process cannot tell its workers to stop.
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -189,6 +191,6 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _look_in_worker(jobs: Sequence[ImageJob]) -> list[Outcome]:
-    (looker,) = _workers_looker
-    return list(look_here(looker, jobs, batch_size=1))
+def _extract_in_worker(jobs: Sequence[ImageJob]) -> list[Outcome]:
+    (batch_extractor,) = _worker_extractors
+    return list(extract_in_process(batch_extractor, jobs, batch_size=1))

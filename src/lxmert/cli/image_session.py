@@ -49,19 +49,19 @@ AnswersOption = Annotated[
 ]
 
 
-class Opened(NamedTuple):
+class ImageSession(NamedTuple):
     """A picture and the model that is asked about it.
 
     Attributes:
         model: the model's name.
         predictor: the model.
-        picture: upright and RGB.
+        image: upright and RGB.
         regions: its objects.
     """
 
     model: str
     predictor: "LxmertPredictor"
-    picture: "Image.Image"
+    image: "Image.Image"
     regions: "Regions"
 
     def unknown_words(self, question: str) -> list[str]:
@@ -70,11 +70,11 @@ class Opened(NamedTuple):
 
         unknown = unknown_words(self.predictor.processor.tokenizer, question)
         if unknown:
-            typer.echo(_note_on_unknown_words(unknown, self.model), err=True)
+            typer.echo(_unknown_words_note(unknown, self.model), err=True)
         return unknown
 
 
-def open_picture(
+def open_session(
     image: str,
     question: str | None,
     *,
@@ -82,7 +82,7 @@ def open_picture(
     boxes: Path | None,
     detector: str | None,
     answers: str | None,
-) -> Opened:
+) -> ImageSession:
     """Load model and picture, check the question if there is one, and find the objects.
 
     If there are none, a note on standard error says so.
@@ -91,7 +91,7 @@ def open_picture(
     from lxmert.vision.images import load_image
 
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)
-    picture = load_image(image)
+    loaded_image = load_image(image)
     # Only now: a model takes seconds to load or minutes to fetch, a misspelt picture is reported at once.
     from lxmert.inference.predictor import LxmertPredictor
 
@@ -100,18 +100,18 @@ def open_picture(
         predictor.processor.require_answers()
     else:
         predictor.check([question])
-    regions = predictor.regions(picture, boxes_xyxy_px)
+    regions = predictor.regions(loaded_image, boxes_xyxy_px)
     if len(regions) == 0:
         typer.echo(f"no objects found in {image}: the answer is based on the question alone", err=True)
-    return Opened(model, predictor, picture, regions)
+    return ImageSession(model, predictor, loaded_image, regions)
 
 
-def answer_in_words(text: str, probability: float) -> str:
+def format_answer(text: str, probability: float) -> str:
     """Format an answer for printing; the published VQA table includes the empty answer."""
     return f"{one_line(text) or repr('')}  ({probability:.1%})"
 
 
-def _note_on_unknown_words(words: list[str], model: str) -> str:
+def _unknown_words_note(words: list[str], model: str) -> str:
     note = f"note: not in the model's vocabulary: {', '.join(map(repr, words))}; the answer is a guess"
     if model == "scenes":
         note += (

@@ -25,7 +25,7 @@ class ObjectNames:
     attributes: Sequence[str] | None = None
 
     @classmethod
-    def of(cls, extractor: RegionExtractor | None) -> "ObjectNames":
+    def from_extractor(cls, extractor: RegionExtractor | None) -> "ObjectNames":
         """Return the names that an extractor has, or that were published with its detector.
 
         Raises:
@@ -40,14 +40,14 @@ class ObjectNames:
             )
         return cls(objects, attributes)
 
-    def object_of(self, regions: Regions, row: int) -> str | None:
+    def object_name(self, regions: Regions, row: int) -> str | None:
         """Return the name of one object's class, "class 7" if only its id is known, None without ids."""
         if regions.object_ids is None:
             return None
         number = int(regions.object_ids[row])
         return self.objects[number] if self.objects is not None else f"class {number}"
 
-    def attribute_of(self, regions: Regions, row: int) -> str | None:
+    def attribute_name(self, regions: Regions, row: int) -> str | None:
         """Return the name of one object's attribute, or None."""
         if regions.attribute_ids is None or self.attributes is None:
             return None
@@ -58,6 +58,6 @@ class ObjectNames:
         if regions.object_ids is None:
             return None
         return tuple(
-            " ".join(filter(None, (self.attribute_of(regions, row), self.object_of(regions, row))))
+            " ".join(filter(None, (self.attribute_name(regions, row), self.object_name(regions, row))))
             for row in range(len(regions))
         )

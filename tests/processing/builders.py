@@ -37,7 +37,7 @@ def tokenizer():
     return LxmertTokenizerFast(vocab={word: index for index, word in enumerate(WORDS)})
 
 
-def make(extractor="boxes", **settings):
+def build_processor(extractor="boxes", **settings):
     extractors = {
         "boxes": GivenBoxes(PooledPixels(4)),
         "grid": RegularGrid(2, 3, PooledPixels(2)),
@@ -61,5 +61,5 @@ def some_regions(objects=3, seed=0):
     )
 
 
-def refused(error, words, call):
+def assert_refused(error, words, call):
     assert re.search(words, refusal(error, call))

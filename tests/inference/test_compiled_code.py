@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from torch import nn
 from torch.export import Dim
 
-from lxmert.inference import code_files, int8
-from lxmert.inference.code_files import is_trusted, load_code, one_process_at_a_time, write_code
+from lxmert.inference import compiled_code, int8
+from lxmert.inference.compiled_code import is_trusted, load_code, lock_folder, write_code
 from lxmert.inference.compiling import CompiledPart
 from tests.inference.test_fast_model import needs_compiler
 from tests.inference.test_int8 import needs_int8
@@ -66,7 +66,7 @@ def test_written_and_loaded(
     assert len(weights) >= 3
     places = [torch.ops.mkldnn.data_ptr(one) if one.is_mkldnn else one.data_ptr() for one in weights.values()]
     assert {place % LINE for place in places} == {0}
-    assert code_files._aligned_weights(runners[0]) is not None, "not by luck"
+    assert compiled_code._aligned_weights(runners[0]) is not None, "not by luck"
     assert load_code(path) is code, "loaded once"
 
 
@@ -104,7 +104,7 @@ def test_the_code_alone_is_kept(tmp_path: Path, compiler: None) -> None:
 def test_others_wait_while_one_process_compiles(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     other = FileLock(folder / "compiling.lock")
-    with one_process_at_a_time(folder), pytest.raises(Timeout):
+    with lock_folder(folder), pytest.raises(Timeout):
         other.acquire(timeout=0)
     other.acquire(timeout=0)
 
@@ -116,7 +116,7 @@ def test_without_locks_each_process_compiles_for_itself(
         raise NotImplementedError("no flock")
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
-    with one_process_at_a_time(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
@@ -133,7 +133,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_code_not_used_for_longest_makes_room(
     tmp_path: Path, compiler: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(code_files, "_MOST_BYTES", 25)
+    monkeypatch.setattr(compiled_code, "_MAX_BYTES", 25)
     for age, name in enumerate(("newest", "middle", "oldest")):
         path = written(tmp_path / f"{name}.so")
         os.utime(path, (0, time.time() - 100 * age))
@@ -171,14 +171,14 @@ def test_code_that_another_user_may_have_written_is_not_run(
     code.touch(mode=0o600)
     ran = []
     monkeypatch.setattr("lxmert.inference.compiling.load_code", ran.append)
-    CompiledPart._kept(code)
+    CompiledPart._load_cached(code)
     assert ran == [code]
     path = code if what == "file" else folder
     if who == "another user":
         make_anothers(path, monkeypatch)
     else:
         path.chmod(0o720 if who == "group" else 0o702)
-    assert CompiledPart._kept(code) is None
+    assert CompiledPart._load_cached(code) is None
     assert ran == [code]
     assert code.exists()
 
@@ -188,7 +188,7 @@ def test_a_folder_of_code_is_for_one_user_alone_to_write(
 ) -> None:
     before = os.umask(0)
     try:
-        with one_process_at_a_time(tmp_path / "compiled"):
+        with lock_folder(tmp_path / "compiled"):
             pass
     finally:
         os.umask(before)
@@ -196,7 +196,7 @@ def test_a_folder_of_code_is_for_one_user_alone_to_write(
     make_anothers(tmp_path / "compiled", monkeypatch)
     with (
         pytest.raises(PermissionError, match="other users can write there"),
-        one_process_at_a_time(tmp_path / "compiled"),
+        lock_folder(tmp_path / "compiled"),
     ):
         pass
 
@@ -209,6 +209,6 @@ def test_a_folder_whose_mode_stays_open_to_all_is_refused(
     monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
     with (
         pytest.raises(PermissionError, match="other users can write there"),
-        one_process_at_a_time(tmp_path),
+        lock_folder(tmp_path),
     ):
         pass

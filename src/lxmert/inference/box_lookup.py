@@ -21,7 +21,7 @@ class AnnotatedBoxes(NamedTuple):
     size_hw: tuple[int, int] | None  # None if the file does not state it
 
 
-class BoxesOfImages:
+class BoxLookup:
     """The boxes of a COCO instances file, looked up by an image's path; boxes without area are left out.
 
     Args:
@@ -37,7 +37,7 @@ class BoxesOfImages:
         self._by_path: dict[str, AnnotatedBoxes] = {}
         self._by_name: dict[str, AnnotatedBoxes | None] = {}
         for image in read_instances(path, progress=progress).values():
-            boxes, name = _annotated(image), PurePosixPath(image.file_name).name
+            boxes, name = _to_annotated_boxes(image), PurePosixPath(image.file_name).name
             self._by_path[image.file_name] = boxes
             # For images of the same name in different folders, only the path tells which is meant.
             self._by_name[name] = None if name in self._by_name else boxes
@@ -53,6 +53,6 @@ class BoxesOfImages:
         return self._by_name.get(image.path.name)
 
 
-def _annotated(image: CocoImage) -> AnnotatedBoxes:
+def _to_annotated_boxes(image: CocoImage) -> AnnotatedBoxes:
     # Converters that do not know sizes write 0.
     return AnnotatedBoxes(image.boxes_xyxy_px.numpy(), image.size_hw if min(image.size_hw) > 0 else None)
