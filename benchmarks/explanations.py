@@ -22,7 +22,7 @@ from lxmert.explain.case import Case, Weights
 from lxmert.explain.faithfulness import AnnotatedQuestion, Faithfulness, faithfulness
 from lxmert.explain.methods import Method
 from lxmert.scenes import Question, Scene, sample
-from lxmert.scenes.programs import has
+from lxmert.scenes.programs import has_values
 from lxmert.vision.geometry import iou
 
 SEED = 2019
@@ -108,7 +108,7 @@ def _single_object(question: Question, scene: Scene, regions: Regions) -> int | 
         return None
     values = question.program[0].argument
     assert isinstance(values, dict)
-    (place,) = (place for place, scene_object in enumerate(scene.objects) if has(scene_object, values))
+    (place,) = (place for place, scene_object in enumerate(scene.objects) if has_values(scene_object, values))
     overlaps = iou(scene.boxes_xyxy_px()[place : place + 1], regions.boxes_xyxy_px)[0]  # (N,)
     return int(overlaps.argmax()) if float(overlaps.max()) >= OVERLAP else None
 

@@ -73,9 +73,9 @@ def test_an_own_joint_product_is_kept(model: LxmertForQuestionAnswering) -> None
         return states
 
     attention = next(part for part in model.modules() if isinstance(part, LxmertAttention))
-    attention.joint_product = own
+    attention.fused_projection = own
     fuse_projections(model)
-    assert attention.joint_product is own
+    assert attention.fused_projection is own
 
 
 def test_layers_that_are_not_plain_are_not_joined(model: LxmertForQuestionAnswering) -> None:

@@ -18,7 +18,7 @@ from lxmert.model_keras import (  # noqa: E402
     target_checks,
 )
 from tests.model.small import inputs, small_config, targets  # noqa: E402
-from tests.model_keras.halves import as_numpy  # noqa: E402
+from tests.model_keras.paired_models import as_numpy  # noqa: E402
 
 CONFIG = small_config(
     l_layers=1, x_layers=1, r_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
@@ -89,10 +89,10 @@ def model(monkeypatch: pytest.MonkeyPatch) -> TFLxmertForQuestionAnswering:
     found = TFLxmertForQuestionAnswering(CONFIG)
     found.compile(optimizer=keras.optimizers.SGD(1e-2), run_eagerly=True)
     steps: list[int] = []  # the thread of the step that runs: pipelines run beside it
-    read = checks.values_of
+    read = checks.concrete_values
     for module in (checks, target_checks):
         monkeypatch.setattr(
-            module, "values_of", lambda tensor: None if get_ident() in steps else read(tensor)
+            module, "concrete_values", lambda tensor: None if get_ident() in steps else read(tensor)
         )
     for name in ("train_step", "test_step", "predict_step"):
 

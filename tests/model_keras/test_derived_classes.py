@@ -13,7 +13,7 @@ import lxmert  # noqa: E402
 from lxmert.errors import TensorError, WeightsError  # noqa: E402
 from lxmert.model_keras import TFLxmertPreTrainedModel  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
-from tests.model_keras.kinds import arrays_of, batch  # noqa: E402
+from tests.model_keras.model_classes import arrays_of, batch  # noqa: E402
 
 CONFIG = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 INPUTS = {name: array for name, array in batch("").items() if name != "labels"}

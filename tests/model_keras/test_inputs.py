@@ -16,7 +16,7 @@ from lxmert.model_keras import (  # noqa: E402
     TFLxmertModel,
 )
 from tests.model.small import inputs, small_config, targets  # noqa: E402
-from tests.model_keras.halves import as_numpy  # noqa: E402
+from tests.model_keras.paired_models import as_numpy  # noqa: E402
 
 CONFIG = small_config(l_layers=1, x_layers=1, r_layers=1)
 ORDER = [

@@ -12,12 +12,12 @@ keras = pytest.importorskip("keras")
 import lxmert  # noqa: E402
 from lxmert.model_keras import TFLxmertPreTrainedModel  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
-from tests.model_keras.kinds import CLASSES, arrays_of, batch, of_keras, scores  # noqa: E402
+from tests.model_keras.model_classes import CLASSES, arrays_of, batch, keras_class, scores  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_a_keras_file_gives_the_model_back(kind: str, tmp_path: Path) -> None:
-    model = of_keras(kind)(small_config(l_layers=1, x_layers=1, layer_norm_eps=1e-5), name="mine")
+    model = keras_class(kind)(small_config(l_layers=1, x_layers=1, layer_norm_eps=1e-5), name="mine")
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert type(again) is type(model)
@@ -121,7 +121,7 @@ def test_a_saved_model_serves_batches_of_any_size(kind: str, tmp_path: Path) -> 
         )
     import tensorflow as tf
 
-    model = of_keras(kind)(small_config(l_layers=1, x_layers=1))
+    model = keras_class(kind)(small_config(l_layers=1, x_layers=1))
     model.export(tmp_path / "served", verbose=False)
     served = tf.saved_model.load(str(tmp_path / "served"))
     given = {n: a.astype("int32" if a.dtype.kind == "i" else "float32") for n, a in batch(kind).items()}

@@ -19,7 +19,14 @@ import lxmert  # noqa: E402
 from lxmert.errors import ConfigurationError, IncompleteWeightsError, WeightsError  # noqa: E402
 from lxmert.weights import load_complete, load_report  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
-from tests.model_keras.kinds import CLASSES, batch, of_keras, of_torch, scores, stirred  # noqa: E402
+from tests.model_keras.model_classes import (  # noqa: E402
+    CLASSES,
+    batch,
+    keras_class,
+    scores,
+    torch_class,
+    with_random_weights,
+)
 
 
 @pytest.fixture
@@ -35,9 +42,9 @@ def warnings_seen(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 def test_a_folder_of_pytorch_gives_the_same_model_and_back(
     kind: str, tied: bool, tmp_path: Path, warnings_seen: Callable[[], list[str]]
 ) -> None:
-    original = stirred(kind, tie_word_embeddings=tied)
+    original = with_random_weights(kind, tie_word_embeddings=tied)
     original.save_pretrained(tmp_path / "torch")
-    model, info = of_keras(kind).from_pretrained(tmp_path / "torch", output_loading_info=True)
+    model, info = keras_class(kind).from_pretrained(tmp_path / "torch", output_loading_info=True)
     assert info == {
         "missing_keys": set(),
         "unexpected_keys": set(),
@@ -54,7 +61,7 @@ def test_a_folder_of_pytorch_gives_the_same_model_and_back(
 
     model.save_pretrained(tmp_path / "keras")
     assert {path.name for path in (tmp_path / "keras").iterdir()} == {"config.json", "model.safetensors"}
-    again, info = of_torch(kind).from_pretrained(tmp_path / "keras", output_loading_info=True)
+    again, info = torch_class(kind).from_pretrained(tmp_path / "keras", output_loading_info=True)
     assert not any(info.values())
     assert {n: t.tolist() for n, t in again.state_dict().items()} == {
         n: t.tolist() for n, t in original.state_dict().items()
@@ -68,7 +75,7 @@ def test_a_folder_of_pytorch_gives_the_same_model_and_back(
 
 
 def test_a_pytorch_bin_is_read(tmp_path: Path) -> None:
-    original = stirred("ForPreTraining")
+    original = with_random_weights("ForPreTraining")
     original.config.save_pretrained(tmp_path)
     assert "cls.predictions.decoder.weight" in original.state_dict()  # a second name of the word embedding
     torch.save(original.state_dict(), tmp_path / "pytorch_model.bin")
@@ -82,7 +89,7 @@ def test_a_pytorch_bin_is_read(tmp_path: Path) -> None:
 
 
 def test_weights_in_bfloat16_are_read_and_written(tmp_path: Path) -> None:
-    original = stirred("Model").to(torch.bfloat16)
+    original = with_random_weights("Model").to(torch.bfloat16)
     original.save_pretrained(tmp_path / "torch")
     model = lxmert.TFLxmertModel.from_pretrained(tmp_path / "torch", dtype="bfloat16")
     assert {variable.dtype for variable in model.variables if "seed" not in variable.path} == {"bfloat16"}
@@ -99,9 +106,9 @@ def test_heads_and_the_model_without_read_each_other(
     kind: str, tmp_path: Path, warnings_seen: Callable[[], list[str]]
 ) -> None:
     other = "ForPreTraining" if kind == "Model" else "Model"
-    original = stirred(other)
+    original = with_random_weights(other)
     original.save_pretrained(tmp_path)
-    model, info = of_keras(kind).from_pretrained(tmp_path, output_loading_info=True)
+    model, info = keras_class(kind).from_pretrained(tmp_path, output_loading_info=True)
     missing, unexpected = info["missing_keys"], info["unexpected_keys"]
     if kind == "Model":
         assert not missing
@@ -123,7 +130,7 @@ def test_heads_and_the_model_without_read_each_other(
 
 
 def test_gaps_are_reported_and_refused_as_of_pytorch(tmp_path: Path) -> None:
-    stirred("ForQuestionAnswering").save_pretrained(tmp_path)
+    with_random_weights("ForQuestionAnswering").save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["lxmert.pooler.dense.weight"]
     tensors["stray"] = torch.ones(3)
@@ -138,7 +145,7 @@ def test_gaps_are_reported_and_refused_as_of_pytorch(tmp_path: Path) -> None:
 
 
 def test_another_shape_is_an_error_unless_allowed(tmp_path: Path) -> None:
-    stirred("ForQuestionAnswering").save_pretrained(tmp_path)
+    with_random_weights("ForQuestionAnswering").save_pretrained(tmp_path)
     load = lxmert.TFLxmertForQuestionAnswering.from_pretrained
     with pytest.raises(WeightsError, match=r"checkpoint 9.*model 4.*ignore_mismatched_sizes") as caught:
         load(tmp_path, num_qa_labels=4)
@@ -152,7 +159,7 @@ def test_another_shape_is_an_error_unless_allowed(tmp_path: Path) -> None:
 
 
 def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
-    stirred("Model").save_pretrained(tmp_path / "a")
+    with_random_weights("Model").save_pretrained(tmp_path / "a")
     config = small_config(l_layers=1, x_layers=1, hidden_dropout_prob=0.4)
     config.save_pretrained(tmp_path / "b")
     load = lxmert.TFLxmertModel.from_pretrained
@@ -167,7 +174,7 @@ def test_the_configuration_may_be_given_or_overridden(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_transformers_is_taken(tmp_path: Path) -> None:
-    stirred("Model").save_pretrained(tmp_path)
+    with_random_weights("Model").save_pretrained(tmp_path)
     theirs = TheirConfig.from_pretrained(tmp_path, hidden_dropout_prob=0.4)
     model = lxmert.TFLxmertModel.from_pretrained(tmp_path, config=theirs)
     assert type(model.config) is lxmert.LxmertConfig
@@ -178,14 +185,14 @@ def test_the_configuration_of_transformers_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
 def test_precision_goes_by_both_names(argument: str, tmp_path: Path) -> None:
-    stirred("Model").to(torch.bfloat16).save_pretrained(tmp_path)
+    with_random_weights("Model").to(torch.bfloat16).save_pretrained(tmp_path)
     load = lxmert.TFLxmertModel.from_pretrained
     assert load(tmp_path, **{argument: "float16"}).dtype_policy.name == "float16"
     assert load(tmp_path, **{argument: "auto"}).dtype_policy.name == "bfloat16"
 
 
 def test_a_configuration_without_a_precision_leaves_it_to_the_weights(tmp_path: Path) -> None:
-    stirred("Model").to(torch.float16).save_pretrained(tmp_path)
+    with_random_weights("Model").to(torch.float16).save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     del settings["dtype"]
     (tmp_path / "config.json").write_text(json.dumps(settings))

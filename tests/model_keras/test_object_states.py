@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras")
 from lxmert.errors import TensorError  # noqa: E402
 from lxmert.model_keras import TFLxmertForQuestionAnswering, TFLxmertModel  # noqa: E402
 from tests.model.small import inputs, small_config  # noqa: E402
-from tests.model_keras.halves import as_numpy, assert_same_outputs, pair  # noqa: E402
+from tests.model_keras.paired_models import as_numpy, assert_same_outputs, pair  # noqa: E402
 
 OBJECTS = ("visual_feats", "visual_pos", "visual_attention_mask")
 CONFIG = small_config(l_layers=1, x_layers=2)

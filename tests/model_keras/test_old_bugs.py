@@ -9,7 +9,7 @@ keras = pytest.importorskip("keras")
 
 from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForQuestionAnswering, TFLxmertModel  # noqa: E402
 from tests.model.small import inputs, small_config, targets  # noqa: E402
-from tests.model_keras.halves import as_numpy, pair  # noqa: E402
+from tests.model_keras.paired_models import as_numpy, pair  # noqa: E402
 
 CONFIG = small_config(l_layers=1, x_layers=1, r_layers=1)
 

@@ -12,7 +12,7 @@ keras = pytest.importorskip("keras")
 from lxmert import model, model_keras  # noqa: E402
 from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForPreTrainingOutput  # noqa: E402
 from tests.model.small import inputs, small_config  # noqa: E402
-from tests.model_keras.halves import as_numpy  # noqa: E402
+from tests.model_keras.paired_models import as_numpy  # noqa: E402
 
 KINDS = ["ModelOutput", "ForPreTrainingOutput", "ForQuestionAnsweringOutput", "ForVisualReasoningOutput"]
 

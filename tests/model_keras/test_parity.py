@@ -8,7 +8,7 @@ import torch
 
 from lxmert.configuration import LxmertConfig
 from tests.model.small import BATCH, small_config
-from tests.model_keras.halves import as_numpy, assert_same_outputs, gradients, pair
+from tests.model_keras.paired_models import as_numpy, assert_same_outputs, gradients, pair
 
 ACTIVATIONS = (
     "gelu",

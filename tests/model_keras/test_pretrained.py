@@ -10,7 +10,7 @@ keras = pytest.importorskip("keras")
 import lxmert  # noqa: E402
 from lxmert.errors import ConfigurationError  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
-from tests.model_keras.kinds import CLASSES, of_keras, scores  # noqa: E402
+from tests.model_keras.model_classes import CLASSES, keras_class, scores  # noqa: E402
 
 
 def test_a_model_owns_its_configuration() -> None:
@@ -30,7 +30,7 @@ def test_what_is_no_configuration_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_dummy_inputs_are_a_batch(kind: str) -> None:
-    model = of_keras(kind)(small_config(l_layers=1, x_layers=1, vocab_size=4, max_position_embeddings=2))
+    model = keras_class(kind)(small_config(l_layers=1, x_layers=1, vocab_size=4, max_position_embeddings=2))
     pair = (2,) if kind == "ForVisualReasoning" else ()
     dummies = model.dummy_inputs
     assert dummies["visual_feats"].shape == (2, *pair, 10, 13)

@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras")
 import lxmert  # noqa: E402
 from lxmert.errors import WeightsError  # noqa: E402
 from tests.model.small import small_config  # noqa: E402
-from tests.model_keras.kinds import batch  # noqa: E402
+from tests.model_keras.model_classes import batch  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 

@@ -10,7 +10,7 @@ import pytest
 from lxmert.errors import TensorError
 from lxmert.model_keras import TFLxmertForPreTraining, TFLxmertForPreTrainingOutput, TFLxmertModel
 from tests.model.small import inputs, small_config, targets
-from tests.model_keras.halves import as_numpy, assert_same_outputs
+from tests.model_keras.paired_models import as_numpy, assert_same_outputs
 
 if keras.config.backend() != "tensorflow":
     pytest.skip("for the TensorFlow backend", allow_module_level=True)

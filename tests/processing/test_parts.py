@@ -26,7 +26,7 @@ from lxmert.tokenization import LxmertTokenizer
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels, RegularGrid
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
-from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept
+from lxmert.vision.saved_extractor import SavedExtractor, from_stored_model_paths, to_stored_model_paths
 from lxmert.weights.published import PublishedDetector
 from tests.processing.builders import (
     BOXES,
@@ -349,7 +349,7 @@ def test_what_a_saved_folder_says_of_its_detector_holds_whatever_links_led_to_bo
     # A link beside the folder is: it may lead elsewhere tomorrow.
     (tmp_path / "runs" / "linked").symlink_to(tmp_path / "bench" / "eyes")
     spec = {"kind": "faster_rcnn", "detector": str(tmp_path / "runs" / "linked")}
-    assert as_kept(spec, tmp_path / "runs" / "model")["detector"] == "../linked"
+    assert to_stored_model_paths(spec, tmp_path / "runs" / "model")["detector"] == "../linked"
 
 
 def test_a_detector_elsewhere_is_kept_by_its_whole_path(
@@ -386,11 +386,11 @@ def test_the_embedded_detector_is_kept_by_its_name_whatever_folders_there_are(
 
 def test_the_model_of_an_encoder_is_kept_from_the_folder_too(tmp_path: Path) -> None:
     spec = {"kind": "given_boxes", "encoder": {"kind": "backbone", "model": str(tmp_path)}}
-    assert as_kept(spec, tmp_path / "model") == spec
+    assert to_stored_model_paths(spec, tmp_path / "model") == spec
     beside = tmp_path.parent / "model"
-    kept = as_kept(spec, beside)
+    kept = to_stored_model_paths(spec, beside)
     assert kept["encoder"]["model"] == f"../{tmp_path.name}"
-    assert as_found(kept, beside) == spec
+    assert from_stored_model_paths(kept, beside) == spec
 
 
 def test_what_made_features_is_known_without_loading_the_extractor(tmp_path: Path) -> None:

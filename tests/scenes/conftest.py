@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from lxmert.scenes import Scene, SceneCounts, make_scene, make_scenes
-from lxmert.scenes.gqa import GqaQuestion, Picture, ask_gqa
+from lxmert.scenes.gqa import GqaQuestion, GqaScene, generate_gqa_questions
 from tests.scenes.english import Answerer
 
 SPLITS = ("train", "val", "test")
 
 
-class OnDisk:
+class DatasetOnDisk:
     """The JSON files of a made data set."""
 
     def __init__(self, folder: Path, counts: SceneCounts) -> None:
@@ -28,9 +28,9 @@ class OnDisk:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> OnDisk:
+def made(tmp_path_factory: pytest.TempPathFactory) -> DatasetOnDisk:
     folder = tmp_path_factory.mktemp("scenes") / "data"
-    return OnDisk(folder, make_scenes(folder, 60, 3, progress=False))
+    return DatasetOnDisk(folder, make_scenes(folder, 60, 3, progress=False))
 
 
 def answerer(scene: Scene, kind: type[Answerer] = Answerer) -> Answerer:
@@ -51,7 +51,7 @@ def answerer(scene: Scene, kind: type[Answerer] = Answerer) -> Answerer:
     return kind({"width": width, "height": height}, instances, dict(enumerate(shapes)))
 
 
-AskedGqa = list[tuple[Picture, list[GqaQuestion]]]
+AskedGqa = list[tuple[GqaScene, list[GqaQuestion]]]
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +60,6 @@ def asked_gqa() -> AskedGqa:
     asked = []
     for k in range(200):
         scene = make_scene(random.Random(k))
-        picture = Picture(scene, [str(700 + number) for number in range(len(scene.objects))])
-        asked.append((picture, ask_gqa(picture, random.Random(-k - 1))))
+        picture = GqaScene(scene, [str(700 + number) for number in range(len(scene.objects))])
+        asked.append((picture, generate_gqa_questions(picture, random.Random(-k - 1))))
     return asked

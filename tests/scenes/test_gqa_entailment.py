@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lxmert.scenes import Scene, make_scene
 from lxmert.scenes.gqa import GqaQuestion, execute_semantic
-from lxmert.scenes.gqa.following import follows, known_from
+from lxmert.scenes.gqa.entailment import is_entailed, knowledge_from
 from lxmert.scenes.gqa.records import question_records
 from lxmert.scenes.lexicon import VALUES
 from lxmert.scenes.programs import AmbiguousProgramError
@@ -51,11 +51,11 @@ def entailments(asked_gqa: AskedGqa) -> list[tuple[GqaQuestion, GqaQuestion]]:
     found = []
     for _, questions in asked_gqa:
         for first in questions:
-            known = known_from(first.meaning, first.answer)
+            known = knowledge_from(first.meaning, first.answer)
             found += [
                 (first, second)
                 for second in questions
-                if second is not first and follows(second.meaning, second.answer, known)
+                if second is not first and is_entailed(second.meaning, second.answer, known)
             ]
     return found
 
@@ -83,8 +83,8 @@ def test_what_is_not_entailed_is_mostly_not_a_consequence(asked_gqa: AskedGqa):
     refuted = Counter()
     for _, questions in asked_gqa:
         first, second = rng.sample(questions, 2)
-        if first.meaning == second.meaning or follows(
-            second.meaning, second.answer, known_from(first.meaning, first.answer)
+        if first.meaning == second.meaning or is_entailed(
+            second.meaning, second.answer, knowledge_from(first.meaning, first.answer)
         ):
             continue
         values = values_named(rng, first, second)

@@ -6,9 +6,9 @@ import re
 from collections import Counter, defaultdict
 
 from lxmert.scenes.gqa import execute_semantic
-from lxmert.scenes.gqa.asking import BALANCED, ENTAILED, balanced_question
-from lxmert.scenes.gqa.makers import MAKERS
+from lxmert.scenes.gqa.generation import BALANCED, ENTAILED, balanced_question
 from lxmert.scenes.gqa.records import guesses
+from lxmert.scenes.gqa.samplers import SAMPLERS
 from lxmert.scenes.gqa.templates import KINDS
 from tests.scenes.conftest import AskedGqa, answerer
 from tests.scenes.english import ADJECTIVES, NOUNS
@@ -19,7 +19,7 @@ def test_every_answer_follows_from_the_words_and_the_boxes(asked_gqa: AskedGqa):
     for picture, questions in asked_gqa:
         reader = answerer(picture.scene, GqaAnswerer)
         for question in questions:
-            assert reader.gqa_answer(question.asked.text) == question.answer, (question, picture.scene)
+            assert reader.gqa_answer(question.wording.text) == question.answer, (question, picture.scene)
 
 
 def test_every_answer_is_what_the_program_gives(asked_gqa: AskedGqa):
@@ -43,14 +43,14 @@ def test_full_answers_say_the_answer_and_only_true_things(asked_gqa: AskedGqa):
 
 def test_questions_are_short_different_and_do_not_count(asked_gqa: AskedGqa):
     for _, questions in asked_gqa:
-        texts = [question.asked.text for question in questions]
+        texts = [question.wording.text for question in questions]
         assert len(set(texts)) == len(texts) == BALANCED + ENTAILED
         assert [question.is_balanced for question in questions] == [True] * BALANCED + [False] * ENTAILED
         for question in questions:
-            assert len(re.findall(r"\w+|[^\w\s]", question.asked.text)) <= 18
-            assert question.asked.text[0].isupper()
-            assert question.asked.text.endswith("?")
-            assert "how many" not in question.asked.text.lower()
+            assert len(re.findall(r"\w+|[^\w\s]", question.wording.text)) <= 18
+            assert question.wording.text[0].isupper()
+            assert question.wording.text.endswith("?")
+            assert "how many" not in question.wording.text.lower()
             assert not question.answer.isdigit()
 
 
@@ -58,14 +58,14 @@ def test_all_kinds_occur_in_all_their_wordings(asked_gqa: AskedGqa):
     texts = defaultdict(list)
     for _, questions in asked_gqa:
         for question in questions:
-            texts[question.kind].append(question.asked.text.lower())
+            texts[question.kind].append(question.wording.text.lower())
     # Some kinds are rare.
     rng = random.Random(0)
-    for maker in MAKERS:
+    for maker in SAMPLERS:
         for _ in range(150):
             question = balanced_question(rng.choice(asked_gqa)[0], maker, rng)
             if question is not None:
-                texts[question.kind].append(question.asked.text.lower())
+                texts[question.kind].append(question.wording.text.lower())
     assert texts.keys() == KINDS.keys()
     for name, kind in KINDS.items():
         for template in kind.templates:
@@ -119,7 +119,7 @@ def test_the_wording_does_not_tell_yes_from_no(asked_gqa: AskedGqa):
     for _, questions in asked_gqa:
         for question in questions:
             if question.is_balanced and question.answer in ("yes", "no"):
-                answers[slots.sub("_ ", question.asked.text.lower())][question.answer] += 1
+                answers[slots.sub("_ ", question.wording.text.lower())][question.answer] += 1
     common = {pattern: counted for pattern, counted in answers.items() if counted.total() >= 30}
     assert len(common) >= 6
     for pattern, counted in common.items():
@@ -131,7 +131,7 @@ def test_an_offered_answer_is_as_often_the_first_as_the_second_one(asked_gqa: As
     for _, questions in asked_gqa:
         for question in questions:
             if KINDS[question.kind].structural == "choose" and question.is_balanced:
-                words = re.findall(r"\w+", question.asked.text.lower())
+                words = re.findall(r"\w+", question.wording.text.lower())
                 said = [words.index(option) for option in question.meaning.choices("")[0]]
                 first[words.index(question.answer) == min(said)] += 1
     assert first.total() > 150

@@ -8,7 +8,7 @@ from pathlib import Path
 from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
 from lxmert.scenes import Scene, SceneObject, make_scene
-from lxmert.scenes.gqa import Picture
+from lxmert.scenes.gqa import GqaScene
 from lxmert.scenes.gqa.records import choice_records, question_records, scene_graph
 from lxmert.scenes.gqa.templates import KINDS
 from lxmert.training.metrics.gqa import gqa_scores
@@ -20,7 +20,7 @@ def test_annotated_words_stand_for_an_object_that_they_fit(asked_gqa: AskedGqa):
     for picture, questions in asked_gqa:
         reader = answerer(picture.scene)
         for question in questions:
-            for text, places in (question.asked, question.full_answer):
+            for text, places in (question.wording, question.full_answer):
                 words = [word.strip("?,.").lower() for word in text.split()]
                 for place, object_id in places.items():
                     first, _, end = place.partition(":")
@@ -67,7 +67,7 @@ def test_scene_graphs_name_the_objects_and_their_clear_relations():
 
     background = make_scene(random.Random(0)).background
     scene = Scene((200, 100), (thing("star", 10, 10), thing("heart", 60, 12)), background)
-    assert scene_graph(Picture(scene, ["41", "42"])) == {
+    assert scene_graph(GqaScene(scene, ["41", "42"])) == {
         "width": 100,
         "height": 200,
         "objects": {

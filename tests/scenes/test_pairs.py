@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from lxmert.data.nlvr2 import read_nlvr2
 from lxmert.scenes import make_scene
-from lxmert.scenes.describing import View
-from lxmert.scenes.naming import earlier_of_split, image_path, split_of
+from lxmert.scenes.image_ids import earlier_images_of_split, image_path, split_of
+from lxmert.scenes.object_descriptions import SceneView
 from lxmert.scenes.pairs import Group, choose_group
-from lxmert.scenes.pairs.choosing import guessed_right
-from lxmert.scenes.pairs.records import group_of, pair_records
+from lxmert.scenes.pairs.records import build_group, pair_records
+from lxmert.scenes.pairs.selection import count_correct_guesses
 from lxmert.scenes.pairs.statements import ONE_SIDED, draw_kind, draw_statement
 from lxmert.scenes.pairs.templates import TEMPLATES
-from lxmert.scenes.randomness import stream
+from lxmert.scenes.randomness import random_stream
 from tests.scenes.conftest import SPLITS, answerer
 from tests.scenes.pairs_english import Judge
 
-VIEWS = [View(make_scene(random.Random(k))) for k in range(120)]
+VIEWS = [SceneView(make_scene(random.Random(k))) for k in range(120)]
 READERS = [answerer(view.scene) for view in VIEWS]
 
 
@@ -86,22 +86,22 @@ def test_most_groups_are_crossed_so_that_one_picture_tells_nothing(groups):
 def test_one_picture_alone_tells_little(groups):
     """The best guesser who knows each group's sentence and one picture of each pair."""
     for side in ("left", "right"):
-        right = sum(guessed_right(group.pairs, operator.attrgetter(side)) for _, group in groups)
+        right = sum(count_correct_guesses(group.pairs, operator.attrgetter(side)) for _, group in groups)
         assert right / sum(len(group.pairs) for _, group in groups) < 0.62
 
 
 def test_the_best_guess_is_counted_by_what_is_seen(groups):
     group = next(group for _, group in groups if group.statement.kind == "both")
-    assert guessed_right(group.pairs, lambda pair: None) == 2
-    assert guessed_right(group.pairs, lambda pair: (pair.left, pair.right)) == 4
-    assert guessed_right(group.pairs, lambda pair: pair.left) == 3
+    assert count_correct_guesses(group.pairs, lambda pair: None) == 2
+    assert count_correct_guesses(group.pairs, lambda pair: (pair.left, pair.right)) == 4
+    assert count_correct_guesses(group.pairs, lambda pair: pair.left) == 3
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**40), few=st.integers(2, 6))
 def test_few_pictures_still_give_balanced_labels(seed: int, few: int):
     rng = random.Random(seed)
-    views = [View(make_scene(rng)) for _ in range(few)]
+    views = [SceneView(make_scene(rng)) for _ in range(few)]
     readers = [answerer(view.scene) for view in views]
     group = choose_group(views, rng)
     # Seldom, so few pictures are alike in all that their sentences would count.
@@ -116,7 +116,7 @@ def test_few_pictures_nearly_always_have_a_group():
     found = []
     for seed in range(60):
         rng = random.Random(seed)
-        found.append(choose_group([View(make_scene(rng)) for _ in range(2 + seed % 3)], rng) is not None)
+        found.append(choose_group([SceneView(make_scene(rng)) for _ in range(2 + seed % 3)], rng) is not None)
     # Two or three pictures have none in 2 of 100 draws, as counted over 800.
     assert sum(found) >= 55
 
@@ -126,18 +126,18 @@ def test_one_picture_has_no_pair():
 
 
 def test_partners_are_earlier_images_of_the_same_split():
-    assert earlier_of_split(8, 5) == []
-    assert earlier_of_split(38, 2) == [28, 18]
-    assert earlier_of_split(12, 5) == [11, 10, 7, 6, 5]
+    assert earlier_images_of_split(8, 5) == []
+    assert earlier_images_of_split(38, 2) == [28, 18]
+    assert earlier_images_of_split(12, 5) == [11, 10, 7, 6, 5]
     for index in (3, 17, 48, 99):
-        _, indices = group_of(5, index, stream(5, index, "pairs"))
+        _, indices = build_group(5, index, random_stream(5, index, "pairs"))
         assert indices[0] == index
         assert all(earlier < index and split_of(earlier) == split_of(index) for earlier in indices[1:])
 
 
 def test_an_example_depends_on_seed_and_index_alone():
     def records(index: int) -> list[dict]:
-        group, indices = group_of(9, index, stream(9, index, "pairs"))
+        group, indices = build_group(9, index, random_stream(9, index, "pairs"))
         return pair_records(group, indices)
 
     alone = records(57)
@@ -179,7 +179,7 @@ def test_stored_labels_follow_from_the_stored_boxes(made):
     for split in SPLITS:
         for example in read_nlvr2(made.path(f"nlvr2_{split}")):
             judges = [
-                answerer(make_scene(stream(3, int(name.rsplit("_", 1)[1]) - 1, "scene")))
+                answerer(make_scene(random_stream(3, int(name.rsplit("_", 1)[1]) - 1, "scene")))
                 for name in (example.left_image, example.right_image)
             ]
             assert Judge(*judges).says_true(example.sentence) == example.label

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lxmert.scenes import Question, Scene, ask, execute, make_scene
+from lxmert.scenes import Question, Scene, execute, generate_questions, make_scene
 from lxmert.scenes.captions import TEMPLATES as CAPTION_TEMPLATES
-from lxmert.scenes.captions import caption
+from lxmert.scenes.captions import generate_captions
 from lxmert.scenes.questions import FAMILIES
 from lxmert.scenes.questions.templates import TEMPLATES
 from tests.scenes.conftest import answerer
@@ -22,7 +22,7 @@ seeds = st.integers(0, 2**40)
 @pytest.fixture(scope="module")
 def asked() -> list[tuple[Scene, list[Question]]]:
     scenes = [make_scene(random.Random(k)) for k in range(600)]
-    return [(scene, ask(scene, random.Random(-k - 1), 20)) for k, scene in enumerate(scenes)]
+    return [(scene, generate_questions(scene, random.Random(-k - 1), 20)) for k, scene in enumerate(scenes)]
 
 
 def test_every_answer_follows_from_the_words_and_the_boxes(asked):
@@ -42,7 +42,7 @@ def test_every_answer_is_what_the_program_gives(asked):
 @given(seed=seeds, n=st.integers(1, 30))
 def test_any_scene_gets_as_many_different_short_questions_as_wanted(seed: int, n: int):
     scene = make_scene(random.Random(seed))
-    questions = ask(scene, random.Random(seed), n)
+    questions = generate_questions(scene, random.Random(seed), n)
     assert len({question.text for question in questions}) == len(questions) == n
     reader = answerer(scene)
     for question in questions:
@@ -54,12 +54,14 @@ def test_any_scene_gets_as_many_different_short_questions_as_wanted(seed: int, n
 
 def test_a_picture_of_two_objects_still_has_a_hundred_questions():
     scene = next(s for k in range(99) if len((s := make_scene(random.Random(k))).objects) == 2)
-    assert len(ask(scene, random.Random(0), 100)) == 100
+    assert len(generate_questions(scene, random.Random(0), 100)) == 100
 
 
 def test_fewer_questions_are_the_first_ones_of_more():
     scene = make_scene(random.Random(5))
-    assert ask(scene, random.Random(1), 7) == ask(scene, random.Random(1), 20)[:7]
+    assert (
+        generate_questions(scene, random.Random(1), 7) == generate_questions(scene, random.Random(1), 20)[:7]
+    )
 
 
 def test_all_families_are_asked_in_all_their_wordings(asked):
@@ -155,7 +157,7 @@ def test_answers_have_the_official_answer_types(asked):
 @given(seed=seeds)
 def test_five_different_captions_are_short_and_true(seed: int):
     scene = make_scene(random.Random(seed))
-    captions = caption(scene, random.Random(seed))
+    captions = generate_captions(scene, random.Random(seed))
     assert len(set(captions)) == len(captions) == 5
     for text in captions:
         assert len(re.findall(r"\w+|[^\w\s]", text)) <= 18
@@ -163,7 +165,11 @@ def test_five_different_captions_are_short_and_true(seed: int):
 
 
 def test_all_kinds_of_captions_occur():
-    texts = [t.lower() for k in range(300) for t in caption(make_scene(random.Random(k)), random.Random(k))]
+    texts = [
+        t.lower()
+        for k in range(300)
+        for t in generate_captions(make_scene(random.Random(k)), random.Random(k))
+    ]
     for templates in CAPTION_TEMPLATES.values():
         for template in templates:
             pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(template))

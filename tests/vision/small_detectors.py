@@ -44,7 +44,7 @@ _PROCESSORS = {
 def small_detector(family="detr", seed=0):
     """A model whose queries differ clearly in class, box and score, in evaluation mode."""
     torch.manual_seed(seed)
-    model = _MAKERS[family]()
+    model = _BUILDERS[family]()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             spread = next((size for part, size in _SPREADS.items() if part in name), 0.0)
@@ -133,7 +133,7 @@ def _yolos():
     return YolosForObjectDetection(config)
 
 
-_MAKERS = {
+_BUILDERS = {
     "detr": lambda: DetrForObjectDetection(DetrConfig(**_transformer(1))),
     "conditional_detr": lambda: ConditionalDetrForObjectDetection(ConditionalDetrConfig(**_transformer(1))),
     "deformable_detr": lambda: DeformableDetrForObjectDetection(DeformableDetrConfig(**_transformer(3))),

@@ -33,7 +33,7 @@ from transformers import (
 
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision import BackboneEncoder, BackboneGrid, RegionExtractor, build_extractor
-from lxmert.vision.backbone_grid import _pooled, _token_grid
+from lxmert.vision.backbone_grid import _pool_to_grid, _token_grid
 from tests.pictures import blobs
 
 TRANSFORMER = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
@@ -167,7 +167,7 @@ def exact_mean(values, top, bottom, left, right):
 @settings(max_examples=60, deadline=None)
 def test_a_coarser_grid_takes_the_exact_mean_under_each_cell(height, width, rows, columns):
     values = torch.rand(2, height, width, generator=torch.Generator().manual_seed(1))
-    pooled = _pooled(values, rows, columns)
+    pooled = _pool_to_grid(values, rows, columns)
     assert pooled.shape == (2, rows, columns)
     high, wide = height / rows, width / columns
     for row in range(rows):

@@ -11,7 +11,7 @@ from transformers import DetrConfig, DetrImageProcessorPil, ResNetConfig, ResNet
 from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError, RegionsError, WeightsError
 from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
 from lxmert.vision.detr import _classify
-from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
+from lxmert.vision.geometry import clip_non_empty, cxcywh_to_xyxy
 from tests.pictures import blobs
 from tests.vision.small_detectors import (
     FAMILIES,
@@ -292,7 +292,7 @@ def test_centre_form_by_hand():
 @settings(max_examples=150, deadline=None)
 def test_boxes_are_never_empty_and_never_outside(height, width, rows):
     boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-    found = clip_filled(boxes, (height, width))
+    found = clip_non_empty(boxes, (height, width))
     limits = torch.tensor([width, height, width, height])
     assert ((found >= 0) & (found <= limits)).all()
     assert (found[:, 2:] - found[:, :2] >= 1 - 1e-4).all()
@@ -345,7 +345,7 @@ def test_a_picture_that_the_network_cannot_take_is_told_with_its_size():
     model = small_detector()
     model.forward = lambda pixel_values: torch.zeros(3)[pixel_values.shape[2] :].reshape(7)
     found = TransformersDetector(model, image_processor=small_processor())
-    height, width = found._pixels(IMAGES[0]).shape[2:]
+    height, width = found._preprocess(IMAGES[0]).shape[2:]
     assert height != width
     with pytest.raises(ConfigurationError, match=f"cannot take an image of {width}×{height} pixels"):
         found([IMAGES[0]])
@@ -353,7 +353,7 @@ def test_a_picture_that_the_network_cannot_take_is_told_with_its_size():
 
 def test_a_network_of_half_precision_gives_scores_and_boxes_in_full():
     found = TransformersDetector(small_detector().bfloat16(), image_processor=small_processor())
-    assert {one.dtype for one in found._run(found._pixels(IMAGES[0]))} == {torch.float32}
+    assert {one.dtype for one in found._forward(found._preprocess(IMAGES[0]))} == {torch.float32}
 
 
 def test_configuration_and_weights_are_of_the_same_revision(monkeypatch):

@@ -7,9 +7,9 @@ from PIL import Image
 
 from lxmert.errors import RegionsError
 from lxmert.vision.drawing import draw_regions, draw_weighted
-from lxmert.vision.drawing.frames import frame_of
-from lxmert.vision.drawing.places import hidden_share, overlap_share, place_tags
-from lxmert.vision.drawing.style import PALETTE, Scale, ink_on
+from lxmert.vision.drawing.frames import frame_for_box
+from lxmert.vision.drawing.style import PALETTE, Scale, text_colour_on
+from lxmert.vision.drawing.tag_placement import hidden_share, overlap_share, place_tags
 
 BLUE, VERMILION = np.array([0, 114, 178]), np.array([213, 94, 0])
 BOXES = torch.tensor([[100.0, 120.0, 300.0, 260.0], [400.0, 60.0, 560.0, 330.0]])
@@ -43,7 +43,7 @@ def test_the_given_picture_is_left_as_it_was():
 
 
 def test_a_small_picture_is_enlarged_with_its_boxes():
-    drawn = draw_regions(grey(64, 40), BOXES / 10, least_side_px=640)
+    drawn = draw_regions(grey(64, 40), BOXES / 10, min_side_px=640)
     assert drawn.size == (640, 400)
     rows, columns = painted(drawn, BLUE)
     assert np.allclose([columns.min(), rows.min()], [100, 120], atol=3)
@@ -148,8 +148,8 @@ def test_names_that_would_cover_one_another_go_into_the_legend():
 def test_the_legend_goes_where_the_sheet_gets_the_better_shape(size, beside):
     drawn = draw_regions(grey(*size), crowd(20, *size), ["name"] * 20, legend=True)
     factor = max(1.0, 900 / max(size))
-    enlarged = tuple(round(side * factor) for side in size)
-    assert (drawn.width > enlarged[0], drawn.height > enlarged[1]) == (beside, not beside)
+    enlarge = tuple(round(side * factor) for side in size)
+    assert (drawn.width > enlarge[0], drawn.height > enlarge[1]) == (beside, not beside)
 
 
 def test_a_legend_can_be_asked_for_with_one_box_or_none():
@@ -163,7 +163,7 @@ def test_a_legend_can_be_asked_for_with_one_box_or_none():
 def test_boxes_without_names_are_numbered_on_request():
     numbered = draw_regions(grey(), BOXES, legend=True)
     assert numbered.size == (900, 562)  # and no empty legend
-    plain = draw_regions(grey(), BOXES, least_side_px=900)
+    plain = draw_regions(grey(), BOXES, min_side_px=900)
     for colour in (BLUE, VERMILION):
         (rows, _), (bare_rows, _) = painted(numbered, colour), painted(plain, colour)
         assert len(rows) > 300
@@ -171,9 +171,9 @@ def test_boxes_without_names_are_numbered_on_request():
 
 
 def test_the_number_of_a_roomy_frame_lies_inside_it():
-    scale = Scale.of((640, 400), is_crowded=True)
+    scale = Scale.for_image_size((640, 400), is_crowded=True)
     boxes = [(x * 80.0, y * 80.0, x * 80.0 + 80, y * 80.0 + 80) for y in range(5) for x in range(8)]
-    cells = [frame_of(box, 1.0, (640, 400), scale) for box in boxes]
+    cells = [frame_for_box(box, 1.0, (640, 400), scale) for box in boxes]
     inside = place_tags([(20.0, 18.0)] * len(cells), cells, (640, 400), scale, prefer_inside=True)
     for (left, top, right, bottom), (x1, y1, x2, y2) in zip(inside, cells, strict=True):
         middle = ((left + right) / 2, (top + bottom) / 2)
@@ -204,7 +204,7 @@ rectangles = st.tuples(st.floats(0, 500), st.floats(0, 300), st.floats(5, 200), 
 @given(st.lists(rectangles, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_every_tag_lies_inside_the_picture_and_near_its_frame(frames):
-    scale = Scale.of((640, 400))
+    scale = Scale.for_image_size((640, 400))
     tags = [(60.0, 20.0)] * len(frames)
     places = place_tags(tags, frames, (640, 400), scale)
     assert len(places) == len(frames)
@@ -229,7 +229,7 @@ def test_hidden_part_of_frames_by_hand():
 
 
 def test_a_tag_does_not_hide_its_own_small_object():
-    scale = Scale.of((640, 400))
+    scale = Scale.for_image_size((640, 400))
     own, above = (300.0, 100.0, 340.0, 140.0), (290.0, 60.0, 360.0, 98.0)
     places = place_tags([(90.0, 20.0)] * 2, [own, above], (640, 400), scale)
     assert hidden_share(places, [own]) < 0.1
@@ -245,7 +245,7 @@ def test_names_that_would_hide_what_they_name_go_into_the_legend():
 
 
 def test_a_tag_does_not_hide_a_small_object():
-    scale = Scale.of((640, 400))
+    scale = Scale.for_image_size((640, 400))
     below = (200.0, 100.0, 400.0, 300.0)
     small = (195.0, 78.0, 262.0, 99.0)  # where the tag of the large frame usually sits
     free, _ = place_tags([(60.0, 20.0)] * 2, [below, (500.0, 10.0, 620.0, 60.0)], (640, 400), scale)
@@ -260,7 +260,7 @@ def test_letters_stand_out_from_every_ground():
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
     for ground in PALETTE:
-        lighter, darker = sorted((luminance(ground), luminance(ink_on(ground))), reverse=True)
+        lighter, darker = sorted((luminance(ground), luminance(text_colour_on(ground))), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) > 3.4  # WCAG 2 asks for 3 of large letters
 
 

@@ -27,7 +27,7 @@ from lxmert.vision import (
     build_encoder,
     build_extractor,
 )
-from lxmert.vision.vision_model import VisionModel, unit_pixels
+from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor
 from tests.pictures import noise
 
 
@@ -289,7 +289,9 @@ def test_a_masked_autoencoder_is_refused_and_its_weights_are_taken_without_masks
     ViTModel.from_pretrained(tmp_path / "masked", add_pooling_layer=False).save_pretrained(tmp_path / "plain")
     found = BackboneEncoder(tmp_path / "plain")(noise(20, 30), BOXES[:1])
     masked.config.mask_ratio = 0.0
-    pixels = VisionModel(tiny_vit()).normalisation(unit_pixels(noise(20, 30), (16, 16), BOXES[0])[None])
+    pixels = VisionModel(tiny_vit()).normalisation(
+        resize_to_unit_tensor(noise(20, 30), (16, 16), BOXES[0])[None]
+    )
     with torch.no_grad():
         tokens = masked(pixel_values=pixels, noise=torch.arange(16.0)[None]).last_hidden_state
     assert torch.allclose(found[0], tokens[0].mean(dim=0), atol=1e-5)

@@ -101,7 +101,7 @@ def test_clipped_boxes_lie_inside_and_clipping_twice_changes_nothing(boxes, righ
     ],
 )
 def test_a_narrow_box_is_widened_about_its_middle_but_inside_the_image(box, filled):
-    assert geometry.clip_filled(torch.tensor([box]), (10, 20)).tolist() == [filled]
+    assert geometry.clip_non_empty(torch.tensor([box]), (10, 20)).tolist() == [filled]
 
 
 def test_corners_lie_half_a_side_from_the_centre():

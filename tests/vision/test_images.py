@@ -14,7 +14,7 @@ from PIL import Image
 
 from lxmert.errors import ImageError
 from lxmert.vision import jpeg_scans
-from lxmert.vision.images import as_image_list, as_rgb, load_image, load_images, typed_path
+from lxmert.vision.images import as_image_list, as_rgb, expand_user_path, load_image, load_images
 from tests.pictures import png_header_only
 from tests.refusals import refusal
 from tests.sites import Sites, serving
@@ -461,11 +461,11 @@ def test_a_name_that_begins_with_a_tilde_is_no_home_unless_it_leads_into_one(tmp
         ("~nobody-of-this-name/a.png", Path("~nobody-of-this-name/a.png")),
         ("x/~/a.png", Path("x/~/a.png")),
     ):
-        assert typed_path(text) == path
+        assert expand_user_path(text) == path
     (home / "b.png").write_text("other")
-    assert typed_path("~/b.png") == Path("~/b.png")
+    assert expand_user_path("~/b.png") == Path("~/b.png")
     (here / "~" / "a.png").symlink_to("nowhere")
-    assert typed_path("~/a.png") == Path("~/a.png")
+    assert expand_user_path("~/a.png") == Path("~/a.png")
 
 
 def test_pictures_whose_names_begin_with_a_tilde_are_read(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ def check_drawing_path(path: Path | None, image: str) -> Path | None:
     Raises:
         InputError: an extension that is not a picture format, or the picture itself.
     """
-    from lxmert.vision.images import typed_path
+    from lxmert.vision.images import expand_user_path
 
     if path is None:
         return None
@@ -30,7 +30,7 @@ def check_drawing_path(path: Path | None, image: str) -> Path | None:
         raise InputError(
             f"{path}: pictures cannot be saved with the extension {path.suffix!r}; use .png or .jpg"
         )
-    source = typed_path(image)
+    source = expand_user_path(image)
     if path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path} is the picture itself; choose another file with --output")
     return path

@@ -103,14 +103,14 @@ def _table(kind: str, rows: Iterable[tuple[str, float, float]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from lxmert.vision.drawing.weighted import AGAINST, FOR
+    from lxmert.vision.drawing.weighted import OPPOSING_COLOUR, SUPPORTING_COLOUR
 
     table = Table(box=None, pad_edge=False)
     table.add_column(kind)
     table.add_column("weight", justify="right")
     table.add_column("")
     for name, weight, share in rows:
-        colour = "rgb({},{},{})".format(*(FOR if share > 0 else AGAINST))
+        colour = "rgb({},{},{})".format(*(SUPPORTING_COLOUR if share > 0 else OPPOSING_COLOUR))
         bar = Text("█" * round(abs(share) * _BAR_WIDTH), style=colour)
         table.add_row(Text(one_line(name)), f"{weight:z.3f}", bar)
     return table

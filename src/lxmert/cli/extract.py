@@ -217,7 +217,7 @@ def _build_on_device(
     """Make the extractor on its device, and return whether that is a GPU."""
     from lxmert.devices import process_device, resolve_device
     from lxmert.vision.build import build_extractor
-    from lxmert.vision.gathering import move
+    from lxmert.vision.extraction import move_extractor
 
     extractor = build_extractor(spec)
     if device is None:
@@ -227,5 +227,5 @@ def _build_on_device(
             f"--workers {workers} can only be used on the CPU; omit --workers or --device {device}"
         )
     target = resolve_device(device)
-    move(extractor, target)
+    move_extractor(extractor, target)
     return extractor, target.type != "cpu"

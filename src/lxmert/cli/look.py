@@ -87,7 +87,7 @@ def _table(result: "DetectionResult") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from lxmert.vision.drawing import colour_of
+    from lxmert.vision.drawing import palette_colour
 
     has_names = any(item.label for item in result.objects)
     has_scores = any(item.score is not None for item in result.objects)
@@ -98,7 +98,7 @@ def _table(result: "DetectionResult") -> "Table":
     for heading in ("x1", "y1", "x2", "y2"):
         table.add_column(heading, justify="right", style="dim")
     for number, item in enumerate(result.objects, start=1):
-        row = [Text(str(number), style="rgb({},{},{})".format(*colour_of(number - 1)))]
+        row = [Text(str(number), style="rgb({},{},{})".format(*palette_colour(number - 1)))]
         row += [Text(one_line(item.label or ""))] if has_names else []
         row += [Text("" if item.score is None else f"{item.score:.0%}")] if has_scores else []
         table.add_row(*row, *(f"{corner:.0f}" for corner in item.box_xyxy_px))

@@ -10,11 +10,11 @@ import torch
 from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.vision.build import build_extractor
+from lxmert.vision.extraction import move_extractor
 from lxmert.vision.extractor import RegionExtractor
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR
 from lxmert.vision.faster_rcnn.loading import PUBLISHED_CONFIG_NAME, is_published_layout
-from lxmert.vision.gathering import move
-from lxmert.vision.saved_extractor import as_found
+from lxmert.vision.saved_extractor import from_stored_model_paths
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.published import detector_spec, published_detector, published_model
 from lxmert.yaml_files import parse_yaml
@@ -41,7 +41,7 @@ def load_extractor(name: str, *, device: str | torch.device | None = None) -> Re
     """
     target = resolve_device(device)
     extractor = build_extractor(extractor_spec(name))
-    move(extractor, target)
+    move_extractor(extractor, target)
     return extractor
 
 
@@ -65,7 +65,7 @@ def extractor_spec(name: str) -> dict[str, Any]:
         else None
     )
     if isinstance(extractor, Mapping):
-        return as_found(extractor, folder)
+        return from_stored_model_paths(extractor, folder)
     if is_published_layout(lambda file: (folder / file).is_file()):
         return detector_spec(name)
     if not (folder / _CONFIG_FILE).is_file():

@@ -18,7 +18,7 @@ from lxmert.inference.fused_products import fuse_projections, split_products
 from lxmert.inference.int8 import check_int8, is_int8, quantize
 from lxmert.model import LxmertForQuestionAnswering, LxmertForVisualReasoning
 from lxmert.model.attention import CPU_ATTENTION
-from lxmert.model.checks import check_encoded, check_objects, check_words
+from lxmert.model.checks import check_encoded_states, check_objects, check_words
 from lxmert.weights.dtypes import dtype_name
 from lxmert.weights.fingerprint import digest_weights
 
@@ -176,7 +176,7 @@ class FastModel:
         """
         words_mask, objects_mask = attention_mask, visual_attention_mask
         words, objects = (word_states, words_mask), (object_states, objects_mask)
-        check_encoded(self.model.config, self.model.dtype, words, objects, _images_axis(self.model))
+        check_encoded_states(self.model.config, self.model.dtype, words, objects, _images_axis(self.model))
         if self.compiled:
             words_mask, objects_mask = (
                 _float_mask(words_mask, word_states),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lxmert.model.attention import LxmertAttention, joint_product
+from lxmert.model.attention import LxmertAttention, fused_linear
 from lxmert.model.encoder import LxmertEncoder
 
 _OUTPUTS_PER_SPLIT = 256
@@ -20,13 +20,13 @@ _OUTPUTS_PER_SPLIT = 256
 def fuse_projections(model: PreTrainedModel) -> None:
     """Fuse the projections of a model's attentions, in place.
 
-    An attention that has a joint product keeps it; one with layers that are not plain gets none.
+    An attention that has a fused projection keeps it; one with layers that are not plain gets none.
     """
     for part in model.modules():
-        if not isinstance(part, LxmertAttention) or part.joint_product is not None:
+        if not isinstance(part, LxmertAttention) or part.fused_projection is not None:
             continue
         if all(map(is_plain, (part.query, part.key, part.value))):
-            part.joint_product = joint_product
+            part.fused_projection = fused_linear
 
 
 def is_plain(layer: nn.Module) -> bool:

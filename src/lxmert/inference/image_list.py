@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from lxmert.data.image_names import image_stem
 from lxmert.errors import DataError
-from lxmert.vision.images import is_address, typed_path
+from lxmert.vision.images import expand_user_path, is_url
 
 _SNIFFED_BYTES = 1024
 # First bytes of Netpbm files, some of which are text.
@@ -125,9 +125,9 @@ def _read_list(list_file: Path) -> Iterator[tuple[str, Path]]:
         return
     for number, line in enumerate(content.decode("utf-8-sig", "surrogateescape").splitlines(), start=1):
         if text := line.strip():
-            if is_address(text):
+            if is_url(text):
                 raise DataError(f"{list_file}: line {number} is a URL, {text}; {_FETCH_FIRST}")
-            path = typed_path(text)
+            path = expand_user_path(text)
             from_list = list_file.parent / path
             try:
                 yield path.as_posix(), from_list if not path.exists() and from_list.exists() else path

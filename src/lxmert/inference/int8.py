@@ -73,7 +73,7 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
         encoder.set_submodule(name, layer)
     for name, part in list(encoder.named_modules()):
         if isinstance(part, LxmertAttention):
-            part.joint_product = joint_int8_product
+            part.fused_projection = joint_int8_product
         elif isinstance(part, LxmertIntermediate) and isinstance(part.intermediate_act_fn, GELUActivation):
             encoder.set_submodule(name, _Int8Intermediate(layers[f"{name}.dense"]))
     model.save_pretrained = _refuse_saving

@@ -13,8 +13,8 @@ from torch import Tensor
 from lxmert.errors import InputError
 from lxmert.inference.object_names import ObjectNames
 from lxmert.vision.drawing import draw_regions
+from lxmert.vision.extraction import extract_regions
 from lxmert.vision.extractor import RegionExtractor
-from lxmert.vision.gathering import regions_of_images
 from lxmert.vision.images import ImageSource, load_image
 from lxmert.vision.regions import Regions
 
@@ -112,7 +112,7 @@ def detect_objects(
         InputError: `min_score` for an extractor without scores.
     """
     loaded = load_image(image)
-    (regions,) = regions_of_images(extractor, loaded, boxes_xyxy_px)
+    (regions,) = extract_regions(extractor, loaded, boxes_xyxy_px)
     regions = regions.select(_select_rows(regions, top, min_score, keep_order=boxes_xyxy_px is not None))
     names = ObjectNames.from_extractor(extractor)
     return DetectionResult(

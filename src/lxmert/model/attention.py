@@ -26,7 +26,7 @@ CPU_ATTENTION: Final = "eager"
 inference; in bfloat16 they use the processor's matrix units."""
 
 AttentionFunction = Callable[..., tuple[Tensor, Tensor | None]]
-JointProduct = Callable[[Sequence[Any], Tensor], Tensor]
+FusedProjection = Callable[[Sequence[Any], Tensor], Tensor]
 
 
 def additive_mask(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -83,9 +83,9 @@ class LxmertAttention(nn.Module):
     """Multi-head attention from queries (words or objects) to a context (words or objects).
 
     Attributes:
-        joint_product: computes queries, keys and values of the same states, and those of both directions of a
-            cross-attention, by one matrix product; None for one each. It pays if the joined weights are kept,
-            as `torch.compile` does with frozen weights.
+        fused_projection: computes queries, keys and values of the same states, and those of both directions
+            of a cross-attention, by one matrix product; None for one each. It pays if the joined weights are
+            kept, as `torch.compile` does with frozen weights.
     """
 
     is_causal = False
@@ -99,7 +99,7 @@ class LxmertAttention(nn.Module):
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
-        self.joint_product: JointProduct | None = None
+        self.fused_projection: FusedProjection | None = None
 
     def forward(
         self,
@@ -119,7 +119,7 @@ class LxmertAttention(nn.Module):
         Returns:
             (B, Q, H), and the weights (B, A, Q, K) or None.
         """
-        query, key, value = self._projected(hidden_states, context)
+        query, key, value = self._project_qkv(hidden_states, context)
         is_self = hidden_states is context
         return self.attend(query, key, value, attention_mask, output_attentions, is_self=is_self)
 
@@ -147,46 +147,48 @@ class LxmertAttention(nn.Module):
             see `forward`.
         """
         shape = query.shape
-        query, key, value = map(self._heads, (query, key, value))
-        name = "eager" if output_attentions else _implementation(self.config, attention_mask, is_self)
-        if name == "sdpa" and attention_mask is not None and _depends_on_hidden_scores(query):
-            query, attention_mask = _spread_evenly(query, attention_mask)
+        query, key, value = map(self._split_heads, (query, key, value))
+        name = "eager" if output_attentions else _select_implementation(self.config, attention_mask, is_self)
+        if name == "sdpa" and attention_mask is not None and _is_fused_kernel_unsafe(query):
+            query, attention_mask = _zero_fully_masked(query, attention_mask)
         attend: AttentionFunction = eager_attention if name == "eager" else ALL_ATTENTION_FUNCTIONS[name]
         attended, weights = attend(
             self,
             query,
             key,
             value,
-            _mask_for(name, attention_mask, query),
+            _convert_mask(name, attention_mask, query),
             scaling=self.scaling,
             dropout=self.dropout if self.training else 0.0,
         )
         attended = attended.reshape(shape)  # (B, Q, A, d) -> (B, Q, H)
         return attended, weights if output_attentions else None
 
-    def _projected(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project_qkv(self, hidden_states: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project states to queries (B, Q, H), and context to keys and values (B, K, H)."""
-        if self.joint_product is None:
+        if self.fused_projection is None:
             return self.query(hidden_states), self.key(context), self.value(context)
         if hidden_states is context:
-            query, key, value = self.joint_product((self.query, self.key, self.value), context).chunk(3, -1)
+            query, key, value = self.fused_projection((self.query, self.key, self.value), context).chunk(
+                3, -1
+            )
             return query, key, value
-        key, value = self.joint_product((self.key, self.value), context).chunk(2, -1)
+        key, value = self.fused_projection((self.key, self.value), context).chunk(2, -1)
         return self.query(hidden_states), key, value
 
-    def _heads(self, states: Tensor) -> Tensor:
+    def _split_heads(self, states: Tensor) -> Tensor:
         """Split into heads: (B, N, H) -> (B, A, N, d)."""
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
-def joint_product(layers: Sequence[nn.Linear], states: Tensor) -> Tensor:
+def fused_linear(layers: Sequence[nn.Linear], states: Tensor) -> Tensor:
     """Apply linear layers to states (B, N, H) by one matrix product, and concatenate their outputs."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
     return nn.functional.linear(states, weight, bias)
 
 
-def _implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) -> str:
+def _select_implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) -> str:
     """Return the name of the attention function for a call that does not return weights."""
     name: str = config._attn_implementation or "eager"
     if "flash" in name and mask is not None and not is_self:
@@ -195,7 +197,7 @@ def _implementation(config: LxmertConfig, mask: Tensor | None, is_self: bool) ->
     return name
 
 
-def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMask | None:
+def _convert_mask(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMask | None:
     """Convert the additive mask (B, 1, 1, K) to the form that the attention function `name` expects."""
     if mask is None or name == "eager":
         return mask
@@ -209,7 +211,7 @@ def _mask_for(name: str, mask: Tensor | None, query: Tensor) -> Tensor | BlockMa
     return mask
 
 
-def _depends_on_hidden_scores(query: Tensor) -> bool:
+def _is_fused_kernel_unsafe(query: Tensor) -> bool:
     """Whether the fused kernels would be wrong for queries (B, A, Q, d) with no visible key.
 
     Their gradient uses the log-sum-exp of the scores, in which the number of keys is lost next to the lowest
@@ -220,10 +222,10 @@ def _depends_on_hidden_scores(query: Tensor) -> bool:
     return query.requires_grad or query.dtype == torch.float16 or is_tracing
 
 
-def _spread_evenly(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _zero_fully_masked(query: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Make all scores of queries (B, A, Q, d) with no visible key 0 rather than the lowest number."""
-    sees_nothing = (mask != 0).all(dim=-1, keepdim=True)  # (B, 1, 1, 1)
-    return query.masked_fill(sees_nothing, 0.0), mask.masked_fill(sees_nothing, 0.0)
+    is_fully_masked = (mask != 0).all(dim=-1, keepdim=True)  # (B, 1, 1, 1)
+    return query.masked_fill(is_fully_masked, 0.0), mask.masked_fill(is_fully_masked, 0.0)
 
 
 def _block_mask(mask: Tensor, queries: int) -> BlockMask:
@@ -269,18 +271,18 @@ class LxmertCrossAttentionLayer(nn.Module):
         attended, weights = self.att(input_tensor, ctx_tensor, ctx_att_mask, output_attentions)
         return self.output(attended, input_tensor), weights
 
-    def both_ways(
+    def cross_attend(
         self,
-        joint_product: JointProduct,
+        fused_projection: FusedProjection,
         words: Tensor,
         words_mask: Tensor | None,
         objects: Tensor,
         objects_mask: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Words attend to objects and objects to words, projected by one joint product.
+        """Words attend to objects and objects to words, projected by one matrix product.
 
         Args:
-            joint_product: see `LxmertAttention`.
+            fused_projection: see `LxmertAttention`.
             words: (B, W, H).
             words_mask: additive (B, 1, 1, W), or None.
             objects: (B, O, H).
@@ -291,29 +293,31 @@ class LxmertCrossAttentionLayer(nn.Module):
         """
         att = self.att
         sizes = *words.shape[:2], objects.shape[1]
-        rows = _rows(words, objects)
-        projected = joint_product((att.query, att.key, att.value), rows)
-        of_words, of_objects = _sequences(projected, *sizes)
+        rows = _flatten_and_concatenate(words, objects)
+        projected = fused_projection((att.query, att.key, att.value), rows)
+        of_words, of_objects = _split_and_unflatten(projected, *sizes)
         word_query, word_key, word_value = of_words.chunk(3, dim=-1)
         object_query, object_key, object_value = of_objects.chunk(3, dim=-1)
         attended_words, _ = att.attend(word_query, object_key, object_value, objects_mask)
         attended_objects, _ = att.attend(object_query, word_key, word_value, words_mask)
-        return _sequences(self.output(_rows(attended_words, attended_objects), rows), *sizes)
+        return _split_and_unflatten(
+            self.output(_flatten_and_concatenate(attended_words, attended_objects), rows), *sizes
+        )
 
 
-def joint_product_of(layer: nn.Module) -> JointProduct | None:
-    """Return the joint product of a cross-attention layer; None without one, or if the layer is wrapped."""
-    joint: JointProduct | None = getattr(getattr(layer, "att", None), "joint_product", None)
-    return joint
+def fused_projection_of(layer: nn.Module) -> FusedProjection | None:
+    """Return the fused projection of a cross-attention layer; None without one, or if it is wrapped."""
+    fused: FusedProjection | None = getattr(getattr(layer, "att", None), "fused_projection", None)
+    return fused
 
 
-def _rows(words: Tensor, objects: Tensor) -> Tensor:
+def _flatten_and_concatenate(words: Tensor, objects: Tensor) -> Tensor:
     """Flatten and concatenate: (B, W, H) and (B, O, H) -> (B*W + B*O, H)."""
     return torch.cat([words.flatten(0, 1), objects.flatten(0, 1)])
 
 
-def _sequences(rows: Tensor, batch: int, words: int, objects: int) -> tuple[Tensor, Tensor]:
-    """Undo `_rows`: (B*W + B*O, U) -> (B, W, U) and (B, O, U)."""
+def _split_and_unflatten(rows: Tensor, batch: int, words: int, objects: int) -> tuple[Tensor, Tensor]:
+    """Undo `_flatten_and_concatenate`: (B*W + B*O, U) -> (B, W, U) and (B, O, U)."""
     of_words, of_objects = rows.split([batch * words, batch * objects])
     return of_words.unflatten(0, (batch, words)), of_objects.unflatten(0, (batch, objects))
 

@@ -141,7 +141,7 @@ class LxmertModel(LxmertPreTrainedModel):
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
         if unknown:
-            self._refuse(unknown)
+            self._reject_unknown_arguments(unknown)
         config = self.config
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:

@@ -27,13 +27,13 @@ from lxmert.faults import (
     text_length_fault,
 )
 
-_NAMES_OF_STATES = {
+_STATE_NAMES = {
     "words": ("word_states", "attention_mask"),
     "objects": ("object_states", "visual_attention_mask"),
 }
 
 
-def values_can_be_read(tensor: Tensor) -> bool:
+def can_read_values(tensor: Tensor) -> bool:
     """Whether the values can be read without a graph break and without synchronising an accelerator."""
     return (
         tensor.device.type == "cpu"
@@ -164,7 +164,7 @@ def check_objects(
         _check_numbers(name, values, "the feature extractor")
 
 
-def check_encoded(
+def check_encoded_states(
     config: LxmertConfig,
     dtype: torch.dtype,
     words: tuple[Tensor, Tensor | None],
@@ -192,13 +192,17 @@ def check_encoded(
 
 
 def _check_states(
-    config: LxmertConfig, outer: tuple[int | None, ...], kind: str, states: Tensor, mask: Tensor | None
+    config: LxmertConfig,
+    leading_shape: tuple[int | None, ...],
+    kind: str,
+    states: Tensor,
+    mask: Tensor | None,
 ) -> None:
     """Check words or objects (`kind`) that a model encoded earlier, and their mask.
 
     Args:
         config: configuration of the model.
-        outer: sizes of the axes before words or objects: B and, if there are several, the images.
+        leading_shape: sizes of the axes before words or objects: B and, if there are several, the images.
         kind: "words" or "objects".
         states: (*outer, W or O, H).
         mask: (*outer, W or O), or None.
@@ -206,27 +210,27 @@ def _check_states(
     Raises:
         TensorError: on the first fault.
     """
-    name, mask_name = _NAMES_OF_STATES[kind]
-    meaning = f"batch, {'images, ' * (len(outer) - 1)}{kind}"
-    _check_shape(name, states, (*outer, None, config.hidden_size), f"{meaning}, hidden_size")
+    name, mask_name = _STATE_NAMES[kind]
+    meaning = f"batch, {'images, ' * (len(leading_shape) - 1)}{kind}"
+    _check_shape(name, states, (*leading_shape, None, config.hidden_size), f"{meaning}, hidden_size")
     if 0 in states.shape:
         raise TensorError(f"{name} has shape {tuple(states.shape)}: no axis may be empty")
     if mask is not None:
         _check_mask(mask_name, mask, tuple(states.shape[:-1]), meaning)
 
 
-def _check_numbers(name: str, values: Tensor, maker: str) -> None:
-    """Raise unless `values` are finite real numbers; `maker` names what to check if they are not."""
+def _check_numbers(name: str, values: Tensor, source: str) -> None:
+    """Raise unless `values` are finite real numbers; `source` names what to check if they are not."""
     if values.is_complex():
-        raise TensorError(complex_numbers_message(name, values.dtype, maker))
-    if values_can_be_read(values) and not bool(torch.isfinite(values).all()):
-        raise TensorError(not_finite_message(name, maker))
+        raise TensorError(complex_numbers_message(name, values.dtype, source))
+    if can_read_values(values) and not bool(torch.isfinite(values).all()):
+        raise TensorError(not_finite_message(name, source))
 
 
 def _check_mask(name: str, mask: Tensor, expected: tuple[int | None, ...], meaning: str) -> None:
     """Raise unless `mask` has the `expected` shape and holds nothing but 0 and 1."""
     _check_shape(name, mask, expected, meaning)
-    if mask.dtype == torch.bool or not values_can_be_read(mask):
+    if mask.dtype == torch.bool or not can_read_values(mask):
         return
     wrong = mask[(mask != 0) & (mask != 1)]
     if wrong.numel():
@@ -249,7 +253,7 @@ def check_ids(name: str, ids: Tensor, count: int, parameter: str) -> None:
     """Raise unless `ids` are integers in 0..count-1; `parameter` names where `count` comes from."""
     if ids.dtype not in (torch.int64, torch.int32):
         raise TensorError(f"{name} must be integers, got {ids.dtype}: use torch.int64 or torch.int32")
-    if not values_can_be_read(ids) or ids.numel() == 0:
+    if not can_read_values(ids) or ids.numel() == 0:
         return
     raise_fault(id_fault(name, int(ids.min()), int(ids.max()), count, parameter))
 

@@ -48,7 +48,7 @@ class LxmertEmbeddings(nn.Module):
         if inputs_embeds is None:
             words = self.word_embeddings(input_ids)  # (B, W, H)
         else:
-            words = _in_precision_of(self.position_embeddings.weight, inputs_embeds)  # (B, W, H)
+            words = _cast_like(self.position_embeddings.weight, inputs_embeds)  # (B, W, H)
         positions = torch.arange(words.shape[1], device=words.device)  # (W,)
         if token_type_ids is None:
             token_type_ids = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
@@ -80,10 +80,10 @@ def _project(layer: nn.Linear, values: Tensor) -> Tensor:
 
     A module that wraps the layer, such as a low-rank adapter, may have no `weight` to cast to.
     """
-    return layer(_in_precision_of(layer.weight, values) if hasattr(layer, "weight") else values)
+    return layer(_cast_like(layer.weight, values) if hasattr(layer, "weight") else values)
 
 
-def _in_precision_of(weight: Any, values: Tensor) -> Tensor:
+def _cast_like(weight: Any, values: Tensor) -> Tensor:
     """Cast `values` to the dtype of `weight`, unless the weight is quantised to integers."""
     if not isinstance(weight, Tensor):  # a method in torch's own quantised layers, which expect float32
         return values.float()

@@ -10,7 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lxmert.configuration import LxmertConfig
-from lxmert.model.attention import LxmertCrossAttentionLayer, LxmertSelfAttentionLayer, joint_product_of
+from lxmert.model.attention import LxmertCrossAttentionLayer, LxmertSelfAttentionLayer, fused_projection_of
 from lxmert.model.embeddings import LxmertVisualFeatureEncoder
 
 Maps = tuple[Tensor, ...]
@@ -110,8 +110,8 @@ class LxmertXLayer(GradientCheckpointingLayer):
             return self.lang_output(self.lang_inter(first), first), visual_feats
         maps_of_words = output_attentions or output_all_attentions
         words_to_objects = objects_to_words = None
-        joint_product = joint_product_of(self.visual_attention)
-        if joint_product is None or maps_of_words:
+        fused_projection = fused_projection_of(self.visual_attention)
+        if fused_projection is None or maps_of_words:
             words, words_to_objects = self.visual_attention(
                 lang_feats, visual_feats, visual_attention_mask, maps_of_words
             )
@@ -119,8 +119,8 @@ class LxmertXLayer(GradientCheckpointingLayer):
                 visual_feats, lang_feats, lang_attention_mask, output_all_attentions
             )
         else:
-            words, objects = self.visual_attention.both_ways(
-                joint_product, lang_feats, lang_attention_mask, visual_feats, visual_attention_mask
+            words, objects = self.visual_attention.cross_attend(
+                fused_projection, lang_feats, lang_attention_mask, visual_feats, visual_attention_mask
             )
         words, words_to_words = self.lang_self_att(words, lang_attention_mask, output_all_attentions)
         objects, objects_to_objects = self.visn_self_att(
@@ -262,7 +262,7 @@ class LxmertEncoder(nn.Module):
         Returns:
             The words (B, W, H), the states after each layer, and the attention maps or None.
         """
-        return _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
+        return _run_layers(self.layer, lang_feats, lang_attention_mask, output_attentions)
 
     def encode_objects(
         self,
@@ -283,10 +283,10 @@ class LxmertEncoder(nn.Module):
             The objects (B, O, H), the states after each layer, and the attention maps or None.
         """
         objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
-        return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
+        return _run_layers(self.r_layers, objects, visual_attention_mask, output_attentions)
 
 
-def _run(
+def _run_layers(
     layers: nn.ModuleList, states: Tensor, mask: Tensor | None, output_attentions: bool
 ) -> tuple[Tensor, Maps, Maps | None]:
     """Run the layers of one modality; return the final states, those after each layer, and maps or None."""

@@ -52,7 +52,7 @@ class LxmertLMPredictionHead(nn.Module):
         """(..., H) -> (..., V)."""
         return self.decoder(self.transform(hidden_states)) + self.bias
 
-    def fit_to_vocabulary(self) -> None:
+    def resize_bias(self) -> None:
         """Resize the bias to the vocabulary of the decoder; new word pieces get the bias 0.
 
         Its dtype, device and `requires_grad` do not change.
@@ -60,7 +60,7 @@ class LxmertLMPredictionHead(nn.Module):
         size = self.decoder.weight.shape[0]
         if len(self.bias) != size:
             new = torch.zeros(size, dtype=self.bias.dtype, device=self.bias.device)
-            self.bias = _resized(self.bias, new)
+            self.bias = _resize_rows(self.bias, new)
 
 
 class LxmertPreTrainingHeads(nn.Module):
@@ -132,7 +132,7 @@ class LxmertVisualObjHead(nn.Module):
         states = self.transform(hidden_states)
         return {task: decoder(states) for task, decoder in self.decoder_dict.items()}
 
-    def forward_of(self, hidden_states: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward_selected(self, hidden_states: Tensor, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Predict for selected objects only.
 
         Args:
@@ -150,7 +150,7 @@ class LxmertVisualObjHead(nn.Module):
         return {task: self.decoder_dict[task](states[mask[selected]]) for task, mask in masks.items()}
 
 
-def _resized(old: Tensor, new: Tensor) -> nn.Parameter:
+def _resize_rows(old: Tensor, new: Tensor) -> nn.Parameter:
     """Copy the rows of `old` that fit into `new`, and return it as a parameter, trained if `old` is."""
     common = min(len(old), len(new))
     with torch.no_grad():
@@ -168,7 +168,7 @@ def resize_linear(layer: nn.Linear, initialised: nn.Linear) -> None:
         layer: the layer to change.
         initialised: a new layer with the target number of outputs, with dtype and device of `layer`.
     """
-    layer.weight = _resized(layer.weight, initialised.weight.detach())
+    layer.weight = _resize_rows(layer.weight, initialised.weight.detach())
     if layer.bias is not None:
-        layer.bias = _resized(layer.bias, initialised.bias.detach())
+        layer.bias = _resize_rows(layer.bias, initialised.bias.detach())
     layer.out_features = initialised.out_features

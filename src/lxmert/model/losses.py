@@ -27,7 +27,7 @@ from lxmert.faults import (
     target_shape_message,
     weight_shape_message,
 )
-from lxmert.model.checks import check_is_tensor, raise_fault, values_can_be_read
+from lxmert.model.checks import can_read_values, check_is_tensor, raise_fault
 
 ObjectLabels = Mapping[str, tuple[Tensor, Tensor]]
 """By task of VISUAL_TASKS, a pair of target and weight."""
@@ -46,8 +46,8 @@ def class_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
         TensorError: targets of a wrong shape or dtype, or one outside 0..C-1.
     """
     shape = tuple(scores.shape[:-1])
-    scores = _precise(scores).flatten(0, -2)  # (N, C)
-    targets = _prepared_ids(targets, scores, shape, name)  # (N,)
+    scores = _at_least_float32(scores).flatten(0, -2)  # (N, C)
+    targets = _prepare_class_ids(targets, scores, shape, name)  # (N,)
     summed = F.cross_entropy(scores, targets, ignore_index=-100, reduction="sum")
     return summed / (targets != -100).sum().clamp(min=1)
 
@@ -69,9 +69,9 @@ def answer_loss(scores: Tensor, targets: Tensor, name: str) -> Tensor:
         if tuple(targets.shape) not in ((batch,), (batch, 1)):
             raise TensorError(answer_shape_message(name, tuple(targets.shape), batch, classes))
         return class_loss(scores, targets, name)
-    scores = _precise(scores)
+    scores = _at_least_float32(scores)
     targets = targets.to(scores)
-    if values_can_be_read(targets) and not bool((targets <= 1).all()):
+    if can_read_values(targets) and not bool((targets <= 1).all()):
         raise TensorError(answer_scores_message(name))
     labelled = (targets >= 0).all(dim=1)  # (B,)
     by_class = F.binary_cross_entropy_with_logits(scores, targets.clamp(min=0), reduction="none")  # (B, C)
@@ -106,7 +106,7 @@ def object_losses(
     }
 
 
-def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
+def labelled_word_mask(labels: Tensor, shape: tuple[int, int]) -> Tensor:
     """Where a word piece has a label: (B, W) bool.
 
     Args:
@@ -117,12 +117,12 @@ def labelled_words(labels: Tensor, shape: tuple[int, int]) -> Tensor:
         TensorError: labels of a wrong shape.
     """
     check_is_tensor("labels", labels)
-    if not _fits(labels, shape):
+    if not _matches_shape(labels, shape):
         raise TensorError(class_shape_message("labels", tuple(labels.shape), shape))
     return labels.reshape(shape) >= 0
 
 
-def labelled_objects(
+def labelled_object_masks(
     targets: ObjectLabels, shape: tuple[int, int], is_real: Tensor | None
 ) -> dict[str, Tensor]:
     """Where an object counts in the loss of a task: (B, O) bool by task.
@@ -140,10 +140,10 @@ def labelled_objects(
     raise_fault(object_tasks_fault(targets, VISUAL_TASKS))
     labelled = {}
     for task, pair in targets.items():
-        target, weight = _pair(task, pair, shape)
+        target, weight = _validate_target_pair(task, pair, shape)
         rows = weight.reshape(shape) != 0
         if task != "feat":
-            if not _fits(target, shape):
+            if not _matches_shape(target, shape):
                 raise TensorError(
                     f"obj_labels[{task!r}] has shape {tuple(target.shape)}, expected {shape}: one class id "
                     "for each object"
@@ -153,7 +153,7 @@ def labelled_objects(
     return labelled
 
 
-def losses_of_labelled_objects(
+def labelled_object_losses(
     scores: dict[str, Tensor],
     targets: ObjectLabels,
     rows: Mapping[str, Tensor],
@@ -165,7 +165,7 @@ def losses_of_labelled_objects(
     Args:
         scores: by task, obj and attr (L, C), feat (L, D), L in the order of `rows`.
         targets: as for `object_losses`.
-        rows: by task, (B, O), the result of `labelled_objects`.
+        rows: by task, (B, O), the result of `labelled_object_masks`.
         is_real: as for `object_losses`.
         factor: factor of every loss.
     """
@@ -175,7 +175,10 @@ def losses_of_labelled_objects(
             continue
         labelled = rows[task]
         target, weight = targets[task]
-        pair = (_of_objects(target, labelled)[None], _of_objects(weight, labelled)[None])  # (1, L, ...)
+        pair = (
+            _select_objects(target, labelled)[None],
+            _select_objects(weight, labelled)[None],
+        )  # (1, L, ...)
         mean = _object_loss(task, scores[task][None], pair, None)
         # This mean is over labelled objects; that of `object_losses` is over all real ones.
         real = labelled.numel() if is_real is None else (is_real != 0).sum().clamp(min=1)
@@ -183,29 +186,31 @@ def losses_of_labelled_objects(
     return losses
 
 
-def _of_objects(values: Tensor, mask: Tensor) -> Tensor:
+def _select_objects(values: Tensor, mask: Tensor) -> Tensor:
     """Select values (B, O, ...), or the same flattened, by a mask of objects (B, O): (L, ...)."""
     is_flat = values.shape[: mask.ndim] != mask.shape
     return values[mask.flatten()] if is_flat else values[mask]
 
 
-def _pair(task: str, pair: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _validate_target_pair(
+    task: str, pair: tuple[Tensor, Tensor], shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
     """Return target and weight of a task, after checking that they are tensors, the weight of this shape."""
     name = f"obj_labels[{task!r}]"
     raise_fault(target_pair_fault(name, pair))
     target, weight = pair
     check_is_tensor(f"{name}: the weight", weight)
     check_is_tensor(f"{name}: the target" if task == "feat" else name, target)
-    if not _fits(weight, shape):
+    if not _matches_shape(weight, shape):
         raise TensorError(weight_shape_message(name, tuple(weight.shape), shape))
     return target, weight
 
 
 def _object_loss(task: str, scores: Tensor, pair: tuple[Tensor, Tensor], is_real: Tensor | None) -> Tensor:
     name = f"obj_labels[{task!r}]"
-    scores = _precise(scores)
+    scores = _at_least_float32(scores)
     shape = tuple(scores.shape[:2])
-    target, weight = _pair(task, pair, shape)
+    target, weight = _validate_target_pair(task, pair, shape)
     weight = weight.to(scores).flatten()  # (B*O,)
     real = torch.ones_like(weight) if is_real is None else (is_real != 0).to(scores).flatten()  # (B*O,)
     rows = scores.flatten(0, 1)  # (B*O, C or D)
@@ -216,21 +221,21 @@ def _object_loss(task: str, scores: Tensor, pair: tuple[Tensor, Tensor], is_real
         target = target.to(rows).reshape(rows.shape).masked_fill(real[:, None] == 0, 0.0)
         by_object = F.smooth_l1_loss(rows, target, reduction="none").mean(dim=1)
     else:
-        ids = _prepared_ids(target, rows, shape, name, hidden=real == 0)
+        ids = _prepare_class_ids(target, rows, shape, name, hidden=real == 0)
         by_object = F.cross_entropy(rows, ids, ignore_index=-100, reduction="none")
     return (by_object * weight.masked_fill(real == 0, 0.0)).sum() / real.sum().clamp(min=1)
 
 
-def _precise(scores: Tensor) -> Tensor:
+def _at_least_float32(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def _fits(given: Tensor, shape: tuple[int, ...]) -> bool:
+def _matches_shape(given: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether `given` has this shape or is its flattening; other shapes of as many values do not fit."""
     return tuple(given.shape) == shape or tuple(given.shape) == (math.prod(shape),)
 
 
-def _prepared_ids(
+def _prepare_class_ids(
     targets: Tensor, scores: Tensor, shape: tuple[int, ...], name: str, hidden: Tensor | None = None
 ) -> Tensor:
     """Return class ids as a flat vector on the device of the scores (N, C), -100 if unlabelled or hidden.
@@ -240,14 +245,14 @@ def _prepared_ids(
     check_is_tensor(name, targets)
     classes = scores.shape[1]
     is_column = len(shape) == 1 and tuple(targets.shape) == (*shape, 1)
-    if not (_fits(targets, shape) or is_column):
+    if not (_matches_shape(targets, shape) or is_column):
         raise TensorError(class_shape_message(name, tuple(targets.shape), shape))
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise TensorError(class_dtype_message(name, targets.dtype))
     targets = targets.to(device=scores.device, dtype=torch.long).flatten()
     unlabelled = targets == -1 if hidden is None else (targets == -1) | hidden
     targets = targets.masked_fill(unlabelled, -100)
-    if values_can_be_read(targets):
+    if can_read_values(targets):
         wrong = targets[(targets != -100) & ((targets < 0) | (targets >= classes))]
         if wrong.numel():
             raise TensorError(class_id_message(name, int(wrong[0]), classes))

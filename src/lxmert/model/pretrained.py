@@ -75,7 +75,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         super().tie_weights(*args, **kwargs)
         for module in self.modules():
             if isinstance(module, LxmertLMPredictionHead):
-                module.fit_to_vocabulary()
+                module.resize_bias()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -86,7 +86,7 @@ class LxmertPreTrainedModel(PreTrainedModel):
         if isinstance(module, LxmertLMPredictionHead):
             init.zeros_(module.bias)
 
-    def _refuse(self, unknown: dict[str, Any]) -> None:
+    def _reject_unknown_arguments(self, unknown: dict[str, Any]) -> None:
         """Raise a TypeError for the `unknown` arguments of `forward`.
 
         None counts as not given: modules that wrap a model pass on every argument they know.

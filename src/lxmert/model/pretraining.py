@@ -14,9 +14,9 @@ from lxmert.model.losses import (
     ObjectLabels,
     answer_loss,
     class_loss,
-    labelled_objects,
-    labelled_words,
-    losses_of_labelled_objects,
+    labelled_object_losses,
+    labelled_object_masks,
+    labelled_word_mask,
     object_losses,
 )
 from lxmert.model.outputs import LxmertForPreTrainingOutput, states_and_attentions
@@ -58,7 +58,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the layer that scores word pieces, and resize the bias to it."""
         self.cls.predictions.decoder = new_embeddings
-        self.cls.predictions.fit_to_vocabulary()
+        self.cls.predictions.resize_bias()
 
     def forward(
         self,
@@ -111,7 +111,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
         if unknown:
-            self._refuse(unknown)
+            self._reject_unknown_arguments(unknown)
         encoded = self.lxmert(
             input_ids=input_ids,
             visual_feats=visual_feats,
@@ -126,14 +126,14 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             output_all_attentions=output_all_attentions,
         )
         config = self.config
-        word_scores, match_scores, losses = self._texts(
+        word_scores, match_scores, losses = self._predict_words(
             encoded.language_output, encoded.pooled_output, labels, return_all_logits
         )
         if matched_label is not None and config.task_matched:
             losses["matched"] = class_loss(match_scores, matched_label, "matched_label")
         object_scores = None
         if obj_labels is not None and config.task_obj_predict:
-            object_scores, object_losses_by_task = self._objects(
+            object_scores, object_losses_by_task = self._predict_objects(
                 encoded.vision_output, obj_labels, visual_attention_mask, return_all_logits
             )
             losses |= object_losses_by_task
@@ -143,7 +143,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
 
         has_targets = any(target is not None for target in (labels, obj_labels, matched_label, ans))
         output = LxmertForPreTrainingOutput(
-            loss=_total(losses, encoded.pooled_output) if has_targets else None,
+            loss=_total_loss(losses, encoded.pooled_output) if has_targets else None,
             prediction_logits=word_scores,
             cross_relationship_score=match_scores,
             question_answering_score=answer_scores,
@@ -154,7 +154,7 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
-    def _texts(
+    def _predict_words(
         self, words: Tensor, pooled: Tensor, labels: Tensor | None, return_all_logits: bool
     ) -> tuple[Tensor | None, Tensor, dict[str, Tensor]]:
         """Return scores of word pieces (B, W, V) or (L, V), scores of the match, and the words' loss."""
@@ -163,14 +163,14 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
             if labels is None:
                 return None, self.cls.seq_relationship(pooled), {}
             shape = (words.shape[0], words.shape[1])
-            rows = labelled_words(labels, shape)
+            rows = labelled_word_mask(labels, shape)
             words, labels = words[rows], labels.reshape(shape)[rows]  # (L, H), (L,)
         # Called as one module, so that what is attached to it (hooks, a sharded group) runs.
         scores, match_scores = self.cls(words, pooled)
         losses = {} if labels is None else {"masked_lm": class_loss(scores, labels, "labels")}
         return scores, match_scores, losses
 
-    def _objects(
+    def _predict_objects(
         self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return scores and losses by task for (B, O, H); scores of all objects, or of labelled ones."""
@@ -178,12 +178,12 @@ class LxmertForPreTraining(QuestionAnsweringMixin, LxmertPreTrainedModel):
         if return_all_logits:
             scores = self.obj_predict_head(states)
             return scores, object_losses(scores, targets, is_real, factor)
-        rows = labelled_objects(targets, (states.shape[0], states.shape[1]), is_real)
-        scores = self.obj_predict_head.forward_of(states, rows)
-        return scores, losses_of_labelled_objects(scores, targets, rows, is_real, factor)
+        rows = labelled_object_masks(targets, (states.shape[0], states.shape[1]), is_real)
+        scores = self.obj_predict_head.forward_selected(states, rows)
+        return scores, labelled_object_losses(scores, targets, rows, is_real, factor)
 
 
-def _total(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:
+def _total_loss(losses: dict[str, Tensor], pooled_output: Tensor) -> Tensor:
     """Sum the losses; without any, return a 0 that depends on the model, so that backward() works."""
     zero = (pooled_output.float() * 0.0).sum()
     return sum((loss.to(zero.device) for loss in losses.values()), start=zero)

@@ -71,7 +71,7 @@ class LxmertForQuestionAnswering(QuestionAnsweringMixin, LxmertPreTrainedModel):
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
         if unknown:
-            self._refuse(unknown)
+            self._reject_unknown_arguments(unknown)
         encoded = self.lxmert(
             input_ids=input_ids,
             visual_feats=visual_feats,

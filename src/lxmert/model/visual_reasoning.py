@@ -79,22 +79,22 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
             TensorError: an input is missing, or has a wrong shape, dtype or value.
         """
         if unknown:
-            self._refuse(unknown)
+            self._reject_unknown_arguments(unknown)
         encoded = self.lxmert(
-            input_ids=_for_each_image(input_ids),  # (2B, W)
-            visual_feats=_flat_pairs("visual_feats", visual_feats, 4),  # (2B, O, D)
-            visual_pos=_flat_pairs("visual_pos", visual_pos, 4),
-            attention_mask=_for_each_image(attention_mask),
-            visual_attention_mask=_flat_pairs("visual_attention_mask", visual_attention_mask, 3),
-            token_type_ids=_for_each_image(token_type_ids),
-            inputs_embeds=_for_each_image(inputs_embeds),
+            input_ids=_repeat_for_each_image(input_ids),  # (2B, W)
+            visual_feats=_flatten_pairs("visual_feats", visual_feats, 4),  # (2B, O, D)
+            visual_pos=_flatten_pairs("visual_pos", visual_pos, 4),
+            attention_mask=_repeat_for_each_image(attention_mask),
+            visual_attention_mask=_flatten_pairs("visual_attention_mask", visual_attention_mask, 3),
+            token_type_ids=_repeat_for_each_image(token_type_ids),
+            inputs_embeds=_repeat_for_each_image(inputs_embeds),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
             output_all_attentions=output_all_attentions,
             pooled_only=True,
-            object_states=_flat_pairs("object_states", object_states, 4),  # (2B, O, H)
-            word_states=_for_each_image(word_states),  # (2B, W, H)
+            object_states=_flatten_pairs("object_states", object_states, 4),  # (2B, O, H)
+            word_states=_repeat_for_each_image(word_states),  # (2B, W, H)
         )
         pairs = encoded.pooled_output.unflatten(0, (-1, IMAGES_PER_SENTENCE)).flatten(1)  # (B, 2H)
         scores = self.pair_head(pairs)  # (B, 2)
@@ -109,14 +109,14 @@ class LxmertForVisualReasoning(LxmertPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
 
-def _for_each_image(words: Tensor | None) -> Tensor | None:
+def _repeat_for_each_image(words: Tensor | None) -> Tensor | None:
     """Repeat every sentence for the two images of its pair: (B, ...) -> (2B, ...)."""
     if not isinstance(words, Tensor) or not words.dim():
         return words  # None, or refused by the model's own checks
     return words.repeat_interleave(IMAGES_PER_SENTENCE, dim=0)
 
 
-def _flat_pairs(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:
+def _flatten_pairs(name: str, objects: Tensor | None, dimensions: int) -> Tensor | None:
     """Flatten pairs: (B, 2, ...) -> (2B, ...), left image, right image, left image of the next pair."""
     if not isinstance(objects, Tensor):
         return objects  # None, or refused by the model's own checks

@@ -18,7 +18,7 @@ _LOWEST = -3.4028234663852886e38
 """The lowest finite number of float32; it serves float64 too."""
 
 
-def hidden_keys(mask: Any, dtype: str) -> Any:
+def invert_mask(mask: Any, dtype: str) -> Any:
     """Turn a mask of 1 (visible) and 0 (hidden), (B, K), into one of 1 (hidden) and 0, (B, 1, 1, K)."""
     # The lowest number itself would not pass through layers of half precision.
     return None if mask is None else 1.0 - ops.cast(mask, dtype)[:, None, None, :]
@@ -27,7 +27,7 @@ def hidden_keys(mask: Any, dtype: str) -> Any:
 class TFLxmertAttention(TFLxmertLayerBase):
     """Multi-head attention from queries (words or objects) to a context (words or objects)."""
 
-    parts = ("query", "key", "value", "dropout")
+    sublayer_names = ("query", "key", "value", "dropout")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -48,15 +48,15 @@ class TFLxmertAttention(TFLxmertLayerBase):
         Args:
             hidden_states: (B, Q, H), the queries.
             context: (B, K, H), the keys and values.
-            attention_mask: (B, 1, 1, K), see `hidden_keys`, or None.
+            attention_mask: (B, 1, 1, K), see `invert_mask`, or None.
             output_attentions: also return the weights.
 
         Returns:
             (B, Q, H), and the weights (B, A, Q, K) or None; rows of weights sum to 1 before dropout.
         """
-        query = ops.transpose(self._heads(self.query(hidden_states)), (0, 2, 1, 3))  # (B, A, Q, d)
-        key = ops.transpose(self._heads(self.key(context)), (0, 2, 3, 1))  # (B, A, d, K)
-        value = ops.transpose(self._heads(self.value(context)), (0, 2, 1, 3))  # (B, A, K, d)
+        query = ops.transpose(self._split_heads(self.query(hidden_states)), (0, 2, 1, 3))  # (B, A, Q, d)
+        key = ops.transpose(self._split_heads(self.key(context)), (0, 2, 3, 1))  # (B, A, d, K)
+        value = ops.transpose(self._split_heads(self.value(context)), (0, 2, 1, 3))  # (B, A, K, d)
         scores = ops.matmul(query * self.scaling, key)  # (B, A, Q, K)
         scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
         if attention_mask is not None:
@@ -67,7 +67,7 @@ class TFLxmertAttention(TFLxmertLayerBase):
         mixed = ops.reshape(mixed, (-1, ops.shape(mixed)[1], self.heads * self.head_dim))
         return mixed, weights if output_attentions else None
 
-    def _heads(self, states: Any) -> Any:
+    def _split_heads(self, states: Any) -> Any:
         """(B, N, H) -> (B, N, A, d)."""
         return ops.reshape(states, (-1, ops.shape(states)[1], self.heads, self.head_dim))
 
@@ -75,7 +75,7 @@ class TFLxmertAttention(TFLxmertLayerBase):
 class TFLxmertAttentionOutput(TFLxmertLayerBase):
     """Linear layer, dropout, residual connection and normalisation after an attention."""
 
-    parts = ("dense", "LayerNorm", "dropout")
+    sublayer_names = ("dense", "LayerNorm", "dropout")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -91,7 +91,7 @@ class TFLxmertAttentionOutput(TFLxmertLayerBase):
 class TFLxmertCrossAttentionLayer(TFLxmertLayerBase):
     """Residual attention to the other modality."""
 
-    parts = ("att", "output_")
+    sublayer_names = ("att", "output_")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -111,7 +111,7 @@ class TFLxmertCrossAttentionLayer(TFLxmertLayerBase):
 class TFLxmertSelfAttentionLayer(TFLxmertLayerBase):
     """Residual attention within one modality."""
 
-    parts = ("self", "output_")
+    sublayer_names = ("self", "output_")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -9,7 +9,7 @@ from typing import Any
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import TensorError
 from lxmert.faults import SKIPPED_OBJECT_STATES
-from lxmert.model_keras.attention import hidden_keys
+from lxmert.model_keras.attention import invert_mask
 from lxmert.model_keras.checks import check_inputs, check_objects
 from lxmert.model_keras.embeddings import TFLxmertEmbeddings
 from lxmert.model_keras.encoder import TFLxmertEncoder
@@ -26,7 +26,7 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
     """
 
-    parts = ("embeddings", "encoder", "pooler")
+    sublayer_names = ("embeddings", "encoder", "pooler")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -61,7 +61,7 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
             "visual_attention_mask": visual_attention_mask,
         }
         check_objects(self.config, None, {name: value for name, value in inputs.items() if value is not None})
-        mask = hidden_keys(visual_attention_mask, self.compute_dtype)
+        mask = invert_mask(visual_attention_mask, self.compute_dtype)
         return self.encoder.encode_objects(visual_feats, visual_pos, mask)[0]
 
     def call(
@@ -121,10 +121,10 @@ class TFLxmertModel(TFLxmertPreTrainedModel):
         words = self.embeddings(input_ids, token_type_ids, inputs_embeds, training=training)  # (B, W, H)
         encoded = self.encoder(
             words,
-            hidden_keys(attention_mask, self.compute_dtype),
+            invert_mask(attention_mask, self.compute_dtype),
             visual_feats,
             visual_pos,
-            hidden_keys(visual_attention_mask, self.compute_dtype),
+            invert_mask(visual_attention_mask, self.compute_dtype),
             output_attentions=output_attentions,
             output_all_attentions=output_all_attentions,
             first_word_only=pooled_only and not every_layer,

@@ -32,9 +32,9 @@ class CheckedData(DataAdapter):
             `steps_per_epoch` of `fit`.
     """
 
-    def __init__(self, check: Check, x: Any, **more: Any) -> None:
+    def __init__(self, check: Check, x: Any, **options: Any) -> None:
         self._check = check
-        self._data = get_data_adapter(x, **more)
+        self._data = get_data_adapter(x, **options)
         self._fault: TensorError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -43,15 +43,15 @@ class CheckedData(DataAdapter):
 
     def get_numpy_iterator(self) -> Iterator[Any]:
         """See `DataAdapter`."""
-        return map(self._checked, self._data.get_numpy_iterator())
+        return map(self._validate_batch, self._data.get_numpy_iterator())
 
     def get_jax_iterator(self) -> Iterator[Any]:
         """See `DataAdapter`."""
-        return map(self._checked, self._data.get_jax_iterator())
+        return map(self._validate_batch, self._data.get_jax_iterator())
 
     def get_torch_dataloader(self) -> Iterable[Any]:
         """See `DataAdapter`."""
-        return _Loader(self._data.get_torch_dataloader(), self._checked)
+        return _Loader(self._data.get_torch_dataloader(), self._validate_batch)
 
     def get_tf_dataset(self) -> Any:
         """See `DataAdapter`; the check is a step of the pipeline, which runs in parallel with the model."""
@@ -63,17 +63,17 @@ class CheckedData(DataAdapter):
 
         def check(*batch: Any) -> Any:
             flat = tf.nest.flatten(batch)
-            places = [place for place, value in enumerate(flat) if isinstance(value, tf.Tensor)]
+            tensor_indices = [index for index, value in enumerate(flat) if isinstance(value, tf.Tensor)]
 
             def check_values(*arrays: np.ndarray) -> np.bool_:
-                values = dict(enumerate(flat)) | dict(zip(places, arrays, strict=True))
-                self._checked(_one(tf.nest.pack_sequence_as(batch, list(values.values()))))
+                values = dict(enumerate(flat)) | dict(zip(tensor_indices, arrays, strict=True))
+                self._validate_batch(_repack_batch(tf.nest.pack_sequence_as(batch, list(values.values()))))
                 return np.True_
 
-            checked = tf.numpy_function(check_values, [flat[place] for place in places], tf.bool)
+            checked = tf.numpy_function(check_values, [flat[index] for index in tensor_indices], tf.bool)
             with tf.control_dependencies([checked]):
-                kept = [tf.identity(value) if isinstance(value, tf.Tensor) else value for value in flat]
-            return _one(tf.nest.pack_sequence_as(batch, kept))
+                tensors = [tf.identity(value) if isinstance(value, tf.Tensor) else value for value in flat]
+            return _repack_batch(tf.nest.pack_sequence_as(batch, tensors))
 
         return data.map(check)
 
@@ -91,7 +91,7 @@ class CheckedData(DataAdapter):
         """See `DataAdapter`."""
         self._data.on_epoch_end()
 
-    def _checked(self, batch: Any) -> Any:
+    def _validate_batch(self, batch: Any) -> Any:
         try:
             self._check(batch)
         except TensorError as fault:
@@ -100,7 +100,7 @@ class CheckedData(DataAdapter):
         return batch
 
     @contextmanager
-    def faults_as_they_are(self) -> Iterator[None]:
+    def unwrapped_errors(self) -> Iterator[None]:
         """Raise the error of the check itself where TensorFlow would wrap it in an error of its own."""
         try:
             yield
@@ -120,7 +120,7 @@ class _Loader:
         return map(self._check, self._loader)
 
 
-def _one(batch: tuple[Any, ...]) -> Any:
+def _repack_batch(batch: tuple[Any, ...]) -> Any:
     """Restore a batch from the arguments of TensorFlow's `map`, which unpacks tuples."""
     return batch if len(batch) > 1 else batch[0]
 
@@ -130,13 +130,13 @@ def are_arrays(x: Any) -> bool:
     return x is None or isinstance(x, Mapping | list | tuple) or hasattr(x, "dtype")
 
 
-class Kept:
+class RestoreOnErrorMixin:
     """Preserves the values of a model if a training loop fails; must precede `keras.Model` among the bases.
 
     On JAX Keras removes the values from the variables while a loop runs.
     """
 
-    _taken: tuple[tuple[keras.Variable, Any], ...] = ()
+    _saved_values: tuple[tuple[keras.Variable, Any], ...] = ()
     """Variables, with the values that Keras removed from them last."""
 
     def _purge_model_variables(self, *args: Any, **kwargs: Any) -> None:
@@ -144,21 +144,23 @@ class Kept:
         optimizer: Any = getattr(self, "optimizer", None)
         variables = [*self.variables, *self.metrics_variables, *(optimizer.variables if optimizer else ())]  # type: ignore[attr-defined]
         # Bypasses Keras' tracking: they are not part of the model.
-        object.__setattr__(self, "_taken", tuple((variable, variable._value) for variable in variables))
+        object.__setattr__(
+            self, "_saved_values", tuple((variable, variable._value) for variable in variables)
+        )
         super()._purge_model_variables(*args, **kwargs)  # type: ignore[misc]
 
     @contextmanager
-    def _nothing_lost(self) -> Iterator[None]:
+    def _restore_on_error(self) -> Iterator[None]:
         """Restore the values if an error is raised within the context."""
         try:
             yield
         except BaseException:
-            if self._taken:
+            if self._saved_values:
                 self.jax_state_sync()  # type: ignore[attr-defined]
-                for variable, value in self._taken:
+                for variable, value in self._saved_values:
                     if variable._value is None:
                         variable._value = value
                 self._jax_state = None
             raise
         finally:
-            object.__setattr__(self, "_taken", ())
+            object.__setattr__(self, "_saved_values", ())

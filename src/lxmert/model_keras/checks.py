@@ -34,14 +34,14 @@ from lxmert.faults import (
 
 Shape = tuple[int | None, ...]
 
-_AXES_OF_PAIRS = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
+_NUM_PAIR_AXES = {"visual_feats": 4, "visual_pos": 4, "visual_attention_mask": 3, "object_states": 4}
 """Number of axes of the inputs that describe the objects of two images."""
 
 _NOT_DENSE = ("RaggedTensor", "SparseTensor")
 """TensorFlow's tensor types that are not one dense block of numbers."""
 
 
-class _Given(NamedTuple):
+class _TensorInfo(NamedTuple):
     """The known properties of a tensor, which are checked instead of the tensor."""
 
     shape: Shape
@@ -49,9 +49,9 @@ class _Given(NamedTuple):
     values: np.ndarray | None
 
 
-def values_of(tensor: Any) -> np.ndarray | None:
+def concrete_values(tensor: Any) -> np.ndarray | None:
     """Return the values as a NumPy array if that needs neither a graph nor synchronisation, else None."""
-    if isinstance(tensor, np.ndarray | _Given):
+    if isinstance(tensor, np.ndarray | _TensorInfo):
         return tensor if isinstance(tensor, np.ndarray) else tensor.values
     backend = keras.config.backend()
     if not keras.ops.is_tensor(tensor):
@@ -83,34 +83,34 @@ def check_inputs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
     check_objects(config, batch, arguments)
 
 
-def batch_of(arguments: Mapping[str, Any]) -> int | None:
+def batch_size_of(arguments: Mapping[str, Any]) -> int | None:
     """Return B from the inputs that describe the objects; None if it is not known yet."""
     objects = arguments["object_states" if "object_states" in arguments else "visual_feats"]
     batch: int | None = shape_of("visual_feats", objects)[0]
     return batch
 
 
-def check_inputs_of_pairs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
+def check_pair_inputs(config: LxmertConfig, arguments: Mapping[str, Any]) -> None:
     """Check the inputs of TFLxmertForVisualReasoning: as `check_inputs`, objects (B, 2, O, ...).
 
     Raises:
         TensorError: on the first fault.
     """
     of_one_image = dict(arguments)
-    for name, axes in _AXES_OF_PAIRS.items():
+    for name, axes in _NUM_PAIR_AXES.items():
         if name not in arguments:
             continue
         objects = arguments[name]
         shape = shape_of(name, objects)
         if len(shape) != axes or shape[1] not in (IMAGES_PER_SENTENCE, None):
             raise TensorError(image_pair_shape_message(name, shape, axes))
-        of_one_image[name] = _Given((shape[0], *shape[2:]), objects.dtype, values_of(objects))
+        of_one_image[name] = _TensorInfo((shape[0], *shape[2:]), objects.dtype, concrete_values(objects))
     check_inputs(config, of_one_image)
 
 
 def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | None:
     ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
-    _raise(text_input_fault(ids is not None, vectors is not None))
+    _raise_fault(text_input_fault(ids is not None, vectors is not None))
     if ids is not None:
         batch, length = check_shape("input_ids", ids, (None, None), "batch, words")
         check_ids("input_ids", ids, config.vocab_size, "vocab_size")
@@ -121,7 +121,7 @@ def _check_words(config: LxmertConfig, arguments: Mapping[str, Any]) -> int | No
     if batch == 0:
         raise TensorError(EMPTY_BATCH)
     if length is not None:
-        _raise(text_length_fault(length, config.max_position_embeddings))
+        _raise_fault(text_length_fault(length, config.max_position_embeddings))
     if "attention_mask" in arguments:
         _check_mask("attention_mask", arguments["attention_mask"], (batch, length), "batch, words")
     if "token_type_ids" in arguments:
@@ -176,7 +176,7 @@ def _check_states(config: LxmertConfig, batch: int | None, arguments: Mapping[st
 def check_shape(name: str, tensor: Any, expected: Shape, meaning: str) -> Shape:
     """Return the shape of `tensor`; raise unless it is as `expected`, in which None matches any size."""
     given = shape_of(name, tensor)
-    _raise(shape_fault(name, given, expected, meaning))
+    _raise_fault(shape_fault(name, given, expected, meaning))
     return given
 
 
@@ -184,7 +184,7 @@ def _check_mask(name: str, mask: Any, expected: Shape, meaning: str) -> None:
     """Raise unless `mask` has the `expected` shape and, if values can be read, holds only 0 and 1."""
     check_shape(name, mask, expected, meaning)
     # No `:=` in these functions: AutoGraph, which converts them inside tf.function, does not support it.
-    values = values_of(mask)
+    values = concrete_values(mask)
     if values is not None:
         wrong = values[(values != 0) & (values != 1)]
         if wrong.size:
@@ -197,17 +197,17 @@ def check_ids(name: str, ids: Any, count: int, parameter: str) -> None:
     # When Keras builds a model that contains ours, as on loading, placeholders have its default dtype.
     if not is_integer(dtype) and not in_symbolic_scope():
         raise TensorError(f"{name} must be integers, got {dtype}: use int64 or int32")
-    values = values_of(ids)
+    values = concrete_values(ids)
     if values is not None and values.size:
-        _raise(id_fault(name, int(values.min()), int(values.max()), count, parameter))
+        _raise_fault(id_fault(name, int(values.min()), int(values.max()), count, parameter))
 
 
-def _raise(fault: str | None) -> None:
+def _raise_fault(fault: str | None) -> None:
     if fault is not None:
         raise TensorError(fault)
 
 
-def checked_in_graph(name: str, ids: Any, count: int) -> Any:
+def assert_ids_in_graph(name: str, ids: Any, count: int) -> Any:
     """Return the ids; symbolic ones get a check that TensorFlow's graph performs when it runs.
 
     Graphs compiled by XLA omit the check. On the other backends a graph cannot raise.
@@ -225,14 +225,14 @@ def checked_in_graph(name: str, ids: Any, count: int) -> Any:
         return tf.identity(ids)
 
 
-def _check_numbers(name: str, tensor: Any, maker: str) -> None:
-    """Raise unless `tensor` has finite real numbers; `maker` names what to check if it has not."""
+def _check_numbers(name: str, tensor: Any, source: str) -> None:
+    """Raise unless `tensor` has finite real numbers; `source` names what to check if it has not."""
     dtype = dtype_of(tensor)
     if "complex" in dtype:
-        raise TensorError(complex_numbers_message(name, dtype, maker))
-    values = values_of(tensor)
+        raise TensorError(complex_numbers_message(name, dtype, source))
+    values = concrete_values(tensor)
     if values is not None and not bool(np.isfinite(values).all()):
-        raise TensorError(not_finite_message(name, maker))
+        raise TensorError(not_finite_message(name, source))
 
 
 def shape_of(name: str, tensor: Any) -> Shape:

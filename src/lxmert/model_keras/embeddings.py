@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from lxmert.configuration import LxmertConfig
-from lxmert.model_keras.checks import checked_in_graph
+from lxmert.model_keras.checks import assert_ids_in_graph
 from lxmert.model_keras.layers import TFLxmertLayerBase, embedding, layer_norm, linear
 
 
@@ -45,7 +45,13 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
     are ordinary rows.
     """
 
-    parts = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm", "dropout")
+    sublayer_names = (
+        "word_embeddings",
+        "position_embeddings",
+        "token_type_embeddings",
+        "LayerNorm",
+        "dropout",
+    )
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -77,7 +83,7 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
         """
         if inputs_embeds is None:
             count = self.word_embeddings.input_dim
-            words = self.word_embeddings(checked_in_graph("input_ids", input_ids, count))  # (B, W, H)
+            words = self.word_embeddings(assert_ids_in_graph("input_ids", input_ids, count))  # (B, W, H)
             is_padding = ops.equal(input_ids, self.pad)[:, :, None]
             words = ops.where(is_padding, ops.stop_gradient(words), words)
         else:
@@ -87,7 +93,7 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
             token_type_ids = ops.zeros_like(positions)  # (1, W)
         else:
             count = self.token_type_embeddings.input_dim
-            token_type_ids = checked_in_graph("token_type_ids", token_type_ids, count)
+            token_type_ids = assert_ids_in_graph("token_type_ids", token_type_ids, count)
         summed = words + self.position_embeddings(positions) + self.token_type_embeddings(token_type_ids)
         return self.dropout(self.LayerNorm(summed), training=training)
 
@@ -102,7 +108,7 @@ class TFLxmertEmbeddings(TFLxmertLayerBase):
 class TFLxmertVisualFeatureEncoder(TFLxmertLayerBase):
     """Object embedding: the mean of the projected, normalised feature and projected, normalised position."""
 
-    parts = ("visn_fc", "visn_layer_norm", "box_fc", "box_layer_norm", "dropout")
+    sublayer_names = ("visn_fc", "visn_layer_norm", "box_fc", "box_layer_norm", "dropout")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -19,7 +19,7 @@ Maps = tuple[Any, ...]
 class TFLxmertIntermediate(TFLxmertLayerBase):
     """First half of the feed-forward block: linear layer and activation."""
 
-    parts = ("dense",)
+    sublayer_names = ("dense",)
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -34,7 +34,7 @@ class TFLxmertIntermediate(TFLxmertLayerBase):
 class TFLxmertOutput(TFLxmertLayerBase):
     """Second half of the feed-forward block: linear layer, dropout, residual sum, normalisation."""
 
-    parts = ("dense", "LayerNorm", "dropout")
+    sublayer_names = ("dense", "LayerNorm", "dropout")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -50,7 +50,7 @@ class TFLxmertOutput(TFLxmertLayerBase):
 class TFLxmertLayer(TFLxmertLayerBase):
     """A layer of one modality: self-attention, then feed-forward."""
 
-    parts = ("attention", "intermediate", "output_")
+    sublayer_names = ("attention", "intermediate", "output_")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,7 +73,7 @@ class TFLxmertXLayer(TFLxmertLayerBase):
     Both directions of the cross-attention share their weights, as in the authors' code.
     """
 
-    parts = (
+    sublayer_names = (
         "visual_attention",
         "lang_self_att",
         "visn_self_att",
@@ -107,9 +107,9 @@ class TFLxmertXLayer(TFLxmertLayerBase):
 
         Args:
             lang_feats: (B, W, H).
-            lang_attention_mask: (B, 1, 1, W), see `hidden_keys`, or None.
+            lang_attention_mask: (B, 1, 1, W), see `invert_mask`, or None.
             visual_feats: (B, O, H).
-            visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
+            visual_attention_mask: (B, 1, 1, O), see `invert_mask`, or None.
             output_attentions: also return the weights of words to objects.
             output_all_attentions: also return the weights of all four attentions.
             first_word_only: compute only the first word, (B, 1, H), and no weights; objects are returned
@@ -170,7 +170,7 @@ class TFLxmertEncoderOutput(NamedTuple):
 class TFLxmertEncoder(TFLxmertLayerBase):
     """Object embedding and the three encoders."""
 
-    parts = ("visn_fc", "layer", "x_layers", "r_layers")
+    sublayer_names = ("visn_fc", "layer", "x_layers", "r_layers")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -197,10 +197,10 @@ class TFLxmertEncoder(TFLxmertLayerBase):
 
         Args:
             lang_feats: (B, W, H), embedded words.
-            lang_attention_mask: (B, 1, 1, W), see `hidden_keys`, or None.
+            lang_attention_mask: (B, 1, 1, W), see `invert_mask`, or None.
             visual_feats: (B, O, visual_feat_dim), object features.
             visual_pos: (B, O, visual_pos_dim), object positions.
-            visual_attention_mask: (B, 1, 1, O), see `hidden_keys`, or None.
+            visual_attention_mask: (B, 1, 1, O), see `invert_mask`, or None.
             output_attentions: return attention maps.
             output_all_attentions: return all attention maps of the cross-modality layers.
             first_word_only: compute only the first word in the last cross-modality layer, unless maps are
@@ -210,7 +210,9 @@ class TFLxmertEncoder(TFLxmertLayerBase):
         """
         output_attentions = output_attentions or output_all_attentions
         first_word_only = first_word_only and not output_attentions
-        words, word_states, word_maps = _run(self.layer, lang_feats, lang_attention_mask, output_attentions)
+        words, word_states, word_maps = _run_layers(
+            self.layer, lang_feats, lang_attention_mask, output_attentions
+        )
         if object_states is None:
             objects, objects_by_layer, object_maps = self.encode_objects(
                 visual_feats, visual_pos, visual_attention_mask, output_attentions
@@ -266,10 +268,12 @@ class TFLxmertEncoder(TFLxmertLayerBase):
             The objects (B, O, H), the states after each layer, and the attention maps or None.
         """
         objects = self.visn_fc(visual_feats, visual_pos)  # (B, O, H)
-        return _run(self.r_layers, objects, visual_attention_mask, output_attentions)
+        return _run_layers(self.r_layers, objects, visual_attention_mask, output_attentions)
 
 
-def _run(layers: list[Any], states: Any, mask: Any, output_attentions: bool) -> tuple[Any, Maps, Maps | None]:
+def _run_layers(
+    layers: list[Any], states: Any, mask: Any, output_attentions: bool
+) -> tuple[Any, Maps, Maps | None]:
     """Run the layers of one modality; return the final states, those after each layer, and maps or None."""
     all_states: Maps = ()
     all_maps: Maps = ()

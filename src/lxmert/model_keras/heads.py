@@ -16,7 +16,7 @@ from lxmert.model_keras.layers import TFLxmertLayerBase, TorchVariable, layer_no
 class TFLxmertPooler(TFLxmertLayerBase):
     """Linear layer and tanh on the state of the first word ([CLS]): the cross-modality output."""
 
-    parts = ("dense",)
+    sublayer_names = ("dense",)
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -30,7 +30,7 @@ class TFLxmertPooler(TFLxmertLayerBase):
 class TFLxmertPredictionHeadTransform(TFLxmertLayerBase):
     """Linear layer, activation and normalisation before a prediction layer."""
 
-    parts = ("dense", "LayerNorm")
+    sublayer_names = ("dense", "LayerNorm")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -46,7 +46,7 @@ class TFLxmertPredictionHeadTransform(TFLxmertLayerBase):
 class TFLxmertLMPredictionHead(TFLxmertLayerBase):
     """Scores of all word pieces at each position; the decoder is tied to the word embedding by default."""
 
-    parts = ("transform", "decoder")
+    sublayer_names = ("transform", "decoder")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -60,7 +60,7 @@ class TFLxmertLMPredictionHead(TFLxmertLayerBase):
         self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
         super().build()
 
-    def own_variables(self) -> dict[str, TorchVariable]:
+    def direct_variables(self) -> dict[str, TorchVariable]:
         """Return the bias."""
         return {"bias": TorchVariable(self.bias, transposed=False)}
 
@@ -75,7 +75,7 @@ class TFLxmertLMPredictionHead(TFLxmertLayerBase):
 class TFLxmertPreTrainingHeads(TFLxmertLayerBase):
     """The masked-word head and the head that predicts whether text and image match."""
 
-    parts = ("predictions", "seq_relationship")
+    sublayer_names = ("predictions", "seq_relationship")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -90,7 +90,7 @@ class TFLxmertPreTrainingHeads(TFLxmertLayerBase):
 class _Classifier(TFLxmertLayerBase):
     """Linear layer, GELU, normalisation and linear layer."""
 
-    parts = ("logit_fc",)
+    sublayer_names = ("logit_fc",)
 
     def __init__(self, config: LxmertConfig, inputs: int, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -128,7 +128,7 @@ class TFLxmertPairHead(_Classifier):
 class TFLxmertVisualObjHead(TFLxmertLayerBase):
     """Predicts objects' classes (obj), attributes (attr) and feature vectors (feat), as configured."""
 
-    parts = ("transform", "decoder_dict")
+    sublayer_names = ("transform", "decoder_dict")
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)

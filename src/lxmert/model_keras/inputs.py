@@ -31,7 +31,7 @@ class FlexibleInputs:
             TensorError: an input is missing, given twice, or has a wrong shape, dtype or value.
             TypeError: an input that the model does not have.
         """
-        if not self.takes_names():
+        if not self.takes_named_inputs():
             return super().__call__(*args, **kwargs)  # type: ignore[misc]
         arguments = self.arguments_by_name(args, kwargs)
         self.check(arguments)
@@ -47,7 +47,7 @@ class FlexibleInputs:
     ) -> Any:
         """See `keras.Model.stateless_call`; takes inputs in any of the accepted forms."""
         state = (trainable_variables, non_trainable_variables)
-        if self.takes_names():
+        if self.takes_named_inputs():
             args, kwargs = (), self.arguments_by_name(args, kwargs)
             self.check(kwargs)
         return super().stateless_call(*state, *args, return_losses=return_losses, **kwargs)  # type: ignore[misc]
@@ -58,7 +58,7 @@ class FlexibleInputs:
         return [name for name in inspect.signature(cls.call).parameters if name != "self"]  # type: ignore[attr-defined]
 
     @classmethod
-    def takes_names(cls) -> bool:
+    def takes_named_inputs(cls) -> bool:
         """Whether `call` has an argument for each input; otherwise inputs are passed to it unchanged."""
         return "input_ids" in cls.argument_names()
 

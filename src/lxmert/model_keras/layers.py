@@ -1,8 +1,8 @@
 """Building blocks of the Keras layers: naming, building and mapping of sublayers.
 
-Every layer lists its `parts`, the attributes that hold its sublayers. They have the names of the PyTorch
-modules, so that weights are assigned by the path of attributes. One name is reserved by Keras (`output`): it
-has a trailing underscore here, which is ignored.
+Every layer lists its `sublayer_names`, the attributes that hold its sublayers. They have the names of the
+PyTorch modules, so that weights are assigned by the path of attributes. One name is reserved by Keras
+(`output`): it has a trailing underscore here, which is ignored.
 
 All sizes are known from the configuration, so that a model creates all variables on construction, each under
 the path of its parts, and passes its precision on; Keras does neither for sublayers made in a constructor.
@@ -58,91 +58,101 @@ def embedding(config: LxmertConfig, rows: int, initializer: Any = None) -> keras
     return layer
 
 
-class Parts:
+class SublayerMixin:
     """A layer or model with named parts; must precede the Keras class among the bases."""
 
-    parts: ClassVar[tuple[str, ...]] = ()
+    sublayer_names: ClassVar[tuple[str, ...]] = ()
     """Attributes that hold a layer, or a list or dictionary of layers; those not set are skipped."""
 
     def build(self, *_: Any, **__: Any) -> None:
         """Create the variables of all parts; shapes that Keras may pass are not needed."""
-        for path, part in Parts.named_parts(self):
+        for path, part in SublayerMixin.named_sublayers(self):
             if part.built:  # layers without variables, and models within models
                 part.dtype_policy = self.dtype_policy  # type: ignore[attr-defined]
                 continue
             part.name = path.replace(".", "_")
             part.dtype_policy = self.dtype_policy  # type: ignore[attr-defined]
-            if isinstance(part, Parts):
+            if isinstance(part, SublayerMixin):
                 part.build()
             else:
                 part.build((None, part.input_width))
 
-    def named_parts(self) -> Iterator[tuple[str, keras.layers.Layer]]:
+    def named_sublayers(self) -> Iterator[tuple[str, keras.layers.Layer]]:
         """Yield sublayers with the names of the PyTorch modules, e.g. "layer.0" for the first of a list."""
-        for attribute in self.parts:
-            yield from _each(attribute.removesuffix("_"), getattr(self, attribute, None), keras.layers.Layer)
+        for attribute in self.sublayer_names:
+            yield from _iter_named(
+                attribute.removesuffix("_"), getattr(self, attribute, None), keras.layers.Layer
+            )
 
-    def trainable_parts(self) -> dict[str, bool]:
+    def trainable_flags(self) -> dict[str, bool]:
         """Return whether parts are trainable, by path, outer parts first; only those unlike their parents."""
         found: dict[str, bool] = {}
-        self._add_trainable_parts("", True, found)
+        self._collect_trainable_flags("", True, found)
         return found
 
-    def _add_trainable_parts(self, prefix: str, holder_learns: bool, found: dict[str, bool]) -> None:
-        for path, part in self.named_parts():
-            if part.trainable != holder_learns:
+    def _collect_trainable_flags(
+        self, prefix: str, parent_is_trainable: bool, found: dict[str, bool]
+    ) -> None:
+        for path, part in self.named_sublayers():
+            if part.trainable != parent_is_trainable:
                 found[prefix + path] = part.trainable
-            if isinstance(part, Parts):
-                part._add_trainable_parts(f"{prefix}{path}.", found.get(prefix + path, holder_learns), found)
+            if isinstance(part, SublayerMixin):
+                part._collect_trainable_flags(
+                    f"{prefix}{path}.", found.get(prefix + path, parent_is_trainable), found
+                )
 
-    def set_trainable_parts(self, wanted: Mapping[str, bool], prefix: str = "") -> None:
-        """Set whether the parts at the given paths are trainable; see `trainable_parts`."""
-        for path, part in self.named_parts():
-            if prefix + path in wanted:
-                part.trainable = wanted[prefix + path]
-            if isinstance(part, Parts):
-                part.set_trainable_parts(wanted, f"{prefix}{path}.")
+    def set_trainable_flags(self, flags: Mapping[str, bool], prefix: str = "") -> None:
+        """Set whether the parts at the given paths are trainable; see `trainable_flags`."""
+        for path, part in self.named_sublayers():
+            if prefix + path in flags:
+                part.trainable = flags[prefix + path]
+            if isinstance(part, SublayerMixin):
+                part.set_trainable_flags(flags, f"{prefix}{path}.")
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> Mapping[str, Any]:
         """See Keras; adds layers in lists, which Keras does not expose to `tf.train.Checkpoint`."""
         children: Mapping[str, Any] = super()._trackable_children(save_type, **kwargs)  # type: ignore[misc]
-        return {**children, **dict(self.named_parts())} if save_type == "checkpoint" else children
+        return {**children, **dict(self.named_sublayers())} if save_type == "checkpoint" else children
 
-    def own_variables(self) -> dict[str, TorchVariable]:
+    def direct_variables(self) -> dict[str, TorchVariable]:
         """Return variables of the layer itself, not of its parts, by the name of the PyTorch parameter."""
         return {}
 
     def torch_variables(self) -> dict[str, TorchVariable]:
         """Return variables by state-dict name of the PyTorch class, without a tied decoder."""
-        return _with_variables_of(self.own_variables(), self.named_parts())
+        return _merge_variables(self.direct_variables(), self.named_sublayers())
 
 
-class OpenParts(Parts):
+class OpenSublayerMixin(SublayerMixin):
     """Parts of a class to which derived classes may add any layers and variables, under any attributes."""
 
-    def named_parts(self) -> Iterator[tuple[str, keras.layers.Layer]]:
-        """See `Parts.named_parts`; includes layers that are not declared as parts."""
-        declared = list(super().named_parts())
+    def named_sublayers(self) -> Iterator[tuple[str, keras.layers.Layer]]:
+        """See `SublayerMixin.named_sublayers`; includes layers that are not declared as parts."""
+        declared = list(super().named_sublayers())
         known = {id(part) for _, part in declared}
         yield from declared
-        yield from ((name, part) for name, part in _held(self, keras.layers.Layer) if id(part) not in known)
+        yield from (
+            (name, part) for name, part in _iter_attributes(self, keras.layers.Layer) if id(part) not in known
+        )
 
-    def own_variables(self) -> dict[str, TorchVariable]:
+    def direct_variables(self) -> dict[str, TorchVariable]:
         """Return the variables that a derived class holds itself."""
-        return {name: TorchVariable(variable, False) for name, variable in _held(self, keras.Variable)}
+        return {
+            name: TorchVariable(variable, False) for name, variable in _iter_attributes(self, keras.Variable)
+        }
 
     def torch_variables(self) -> dict[str, TorchVariable]:
-        """See `Parts.torch_variables`.
+        """See `SublayerMixin.torch_variables`.
 
         Raises:
             WeightsError: a layer is quantized, or a variable is nested too deeply to have a name.
         """
         found = super().torch_variables()
-        _refuse_unnamed(self, [part for _, part in self.named_parts()], found)
+        _refuse_unnamed(self, [part for _, part in self.named_sublayers()], found)
         return found
 
 
-def _each(name: str, held: Any, kind: type) -> Iterator[tuple[str, Any]]:
+def _iter_named(name: str, held: Any, kind: type) -> Iterator[tuple[str, Any]]:
     """Yield the objects of a kind in an attribute, or in a list or dictionary there, with their names."""
     if isinstance(held, kind):
         yield name, held
@@ -151,31 +161,31 @@ def _each(name: str, held: Any, kind: type) -> Iterator[tuple[str, Any]]:
         yield from ((f"{name}.{key}", inner) for key, inner in items if isinstance(inner, kind))
 
 
-def _held(layer: Any, kind: type) -> Iterator[tuple[str, Any]]:
+def _iter_attributes(layer: Any, kind: type) -> Iterator[tuple[str, Any]]:
     """Yield the objects of a kind that a layer of any class holds, named by its attributes."""
     if isinstance(layer, keras.Sequential | Functional):
-        yield from _each("layers", layer.layers, kind)
+        yield from _iter_named("layers", layer.layers, kind)
         return
     attributes = vars(layer)
     for name, held in (attributes | attributes.get("_modules", {})).items():  # the latter on PyTorch
         if not name.startswith(_LISTS_OF_BACKENDS):
-            yield from _each(name.strip("_"), held, kind)
+            yield from _iter_named(name.strip("_"), held, kind)
 
 
-def _with_variables_of(
-    found: dict[str, TorchVariable], named_parts: Iterator[tuple[str, keras.layers.Layer]]
+def _merge_variables(
+    found: dict[str, TorchVariable], named_sublayers: Iterator[tuple[str, keras.layers.Layer]]
 ) -> dict[str, TorchVariable]:
     """Add the variables of parts; a variable shared by several keeps its first name."""
     known = {id(entry.variable) for entry in found.values()}
-    for path, part in named_parts:
-        inner = part.torch_variables() if isinstance(part, Parts) else _variables_of(part)
+    for path, part in named_sublayers:
+        inner = part.torch_variables() if isinstance(part, SublayerMixin) else _layer_variables(part)
         new = {f"{path}.{name}": entry for name, entry in inner.items() if id(entry.variable) not in known}
         known |= {id(entry.variable) for entry in new.values()}
         found |= new
     return found
 
 
-def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
+def _layer_variables(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
     """Return the variables of a layer of Keras or of the user.
 
     They are named like the PyTorch parameters if PyTorch has an equal layer, otherwise by their attributes.
@@ -196,9 +206,9 @@ def _variables_of(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
         return {
             name: TorchVariable(variable, False) for name, variable in named.items() if variable is not None
         }
-    parts = list(_held(layer, keras.layers.Layer))
-    own = {name: TorchVariable(variable, False) for name, variable in _held(layer, keras.Variable)}
-    found = _with_variables_of(own, iter(parts))
+    parts = list(_iter_attributes(layer, keras.layers.Layer))
+    own = {name: TorchVariable(variable, False) for name, variable in _iter_attributes(layer, keras.Variable)}
+    found = _merge_variables(own, iter(parts))
     _refuse_unnamed(layer, [part for _, part in parts], found)
     return found
 
@@ -230,5 +240,5 @@ def _refuse_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[
             )
 
 
-class TFLxmertLayerBase(Parts, keras.layers.Layer):
+class TFLxmertLayerBase(SublayerMixin, keras.layers.Layer):
     """Base of all Keras layers of the package."""

@@ -61,18 +61,20 @@ def load_model(
     arguments = {key: kwargs.pop(key) for key in _MODEL_ARGUMENTS & kwargs.keys()}
     overrides = {key: value for key, value in kwargs.items() if key not in _FORMATS}
     folder = _folder(str(name_or_folder), options)
-    config = _configuration(model_class, folder, config, overrides)
+    config = _load_configuration(model_class, folder, config, overrides)
     arrays = read_folder_arrays(folder)
-    under_former_name = arguments.pop("torch_dtype", None)
-    if under_former_name is not None:
-        arguments.setdefault("dtype", under_former_name)
+    torch_dtype = arguments.pop("torch_dtype", None)
+    if torch_dtype is not None:
+        arguments.setdefault("dtype", torch_dtype)
     if arguments.get("dtype") == "auto":
-        arguments["dtype"] = _precision(config, arrays)
+        arguments["dtype"] = _checkpoint_dtype(config, arrays)
     model = model_class(config, **arguments)
-    return model, fill(model, arrays, str(name_or_folder))
+    return model, assign_arrays(model, arrays, str(name_or_folder))
 
 
-def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], source: str) -> LoadReport:
+def assign_arrays(
+    model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], source: str
+) -> LoadReport:
     """Assign arrays to the variables of a model by their PyTorch names; the others keep their values.
 
     Args:
@@ -81,7 +83,7 @@ def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], sou
         source: where they come from, for the report.
     """
     variables = model.torch_variables()
-    renamed = _renamed(arrays, variables)
+    renamed = _rename_for_model(arrays, variables)
     if model.config.tie_word_embeddings:
         renamed.pop(TIED_DECODER, None)
     report = LoadReport.compare(
@@ -96,7 +98,7 @@ def fill(model: "TFLxmertPreTrainedModel", arrays: Mapping[str, np.ndarray], sou
     return report
 
 
-def announce(report: LoadReport) -> None:
+def log_report(report: LoadReport) -> None:
     """Log, in one line, what a checkpoint left at random values and which of its tensors were not used."""
     if not report.is_complete:
         logger.warning(
@@ -126,14 +128,14 @@ def _folder(name: str, options: Mapping[str, Any]) -> Path:
     return hub_folder(name, options)
 
 
-def _precision(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:
+def _checkpoint_dtype(config: LxmertConfig, arrays: Mapping[str, np.ndarray]) -> str | None:
     """Return the Keras dtype of a checkpoint: that of the configuration, else of its first float array."""
     if config.dtype is not None:
         return str(config.dtype).removeprefix("torch.")
     return next((array.dtype.name for array in arrays.values() if array.dtype.kind == "f"), None)
 
 
-def _configuration(
+def _load_configuration(
     model_class: type[Any],
     folder: Path,
     config: PreTrainedConfig | str | PathLike[str] | None,
@@ -159,7 +161,7 @@ def _configuration(
     return built
 
 
-def _renamed(
+def _rename_for_model(
     arrays: Mapping[str, np.ndarray], variables: Mapping[str, "TorchVariable"]
 ) -> dict[str, np.ndarray]:
     """Rename arrays to the names of this model, which with and without heads differ by a prefix."""

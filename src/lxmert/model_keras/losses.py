@@ -38,7 +38,7 @@ def answer_loss(scores: Any, targets: Any) -> Any:
     """
     if not are_soft(targets, scores.shape[-1]):
         return class_loss(scores, targets)
-    scores = _precise(scores)
+    scores = _at_least_float32(scores)
     targets = ops.cast(targets, scores.dtype)
     labelled = ops.cast(ops.all(targets >= 0, axis=1), scores.dtype)  # (B,)
     targets = ops.maximum(targets, 0.0)
@@ -76,13 +76,13 @@ def object_losses(
 
 def total_loss(losses: Mapping[str, Any], pooled_output: Any) -> Any:
     """Sum the losses; without any, return a 0 that depends on the model, so that it has a gradient."""
-    zero = ops.sum(_precise(pooled_output)) * 0.0
+    zero = ops.sum(_at_least_float32(pooled_output)) * 0.0
     return sum(losses.values(), start=zero)
 
 
 def _object_loss(task: str, scores: Any, pair: tuple[Any, Any], is_real: Any) -> Any:
     target, weight = pair
-    scores = _precise(scores)
+    scores = _at_least_float32(scores)
     weight = ops.reshape(ops.cast(weight, scores.dtype), (-1,))  # (N,)
     if is_real is None:
         real = ops.ones_like(weight)
@@ -103,7 +103,7 @@ def _object_loss(task: str, scores: Any, pair: tuple[Any, Any], is_real: Any) ->
 
 def _cross_entropy(scores: Any, targets: Any) -> tuple[Any, Any]:
     """Cross-entropy of scores (..., C) and ids, 0 where not labelled; and 1 where labelled: both (N,)."""
-    rows = ops.reshape(_precise(scores), (-1, scores.shape[-1]))  # (N, C)
+    rows = ops.reshape(_at_least_float32(scores), (-1, scores.shape[-1]))  # (N, C)
     targets = ops.reshape(ops.cast(targets, "int32"), (-1,))  # (N,)
     labelled = targets >= 0
     known = ops.where(labelled, targets, 0)
@@ -117,5 +117,5 @@ def _smooth_l1(difference: Any) -> Any:
     return ops.where(size < 1.0, 0.5 * ops.square(difference), size - 0.5)
 
 
-def _precise(scores: Any) -> Any:
+def _at_least_float32(scores: Any) -> Any:
     return ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))

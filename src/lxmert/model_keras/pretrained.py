@@ -17,15 +17,15 @@ from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
-from lxmert.model_keras.layers import OpenParts, TorchVariable, refuse_quantized
-from lxmert.model_keras.loading import announce, load_model, loading_info
+from lxmert.model_keras.layers import OpenSublayerMixin, TorchVariable, refuse_quantized
+from lxmert.model_keras.loading import load_model, loading_info, log_report
 from lxmert.model_keras.saving import refuse_options, save_model, serving_signature
-from lxmert.model_keras.training import Trainable
-from lxmert.model_keras.vocabulary import WithWords
+from lxmert.model_keras.training import TrainingMixin
+from lxmert.model_keras.vocabulary import VocabularyMixin
 from lxmert.weights.report import LoadReport
 
 
-class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
+class TFLxmertPreTrainedModel(TrainingMixin, VocabularyMixin, keras.Model):
     """Base of the LXMERT models in Keras 3.
 
     A model owns a copy of the configuration it is given, so that resizing never changes the caller's.
@@ -64,11 +64,11 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         read or written; then the derived class's own `build` runs, too.
         """
         self.get_base_model().config = self.config  # one for the whole model, so that a change affects all
-        if type(self).build is OpenParts.build:
+        if type(self).build is OpenSublayerMixin.build:
             self.build()
         else:  # A user's `build` needs the shapes of inputs, and layers that do not exist yet.
             with self._open_name_scope():
-                OpenParts.build(self)
+                OpenSublayerMixin.build(self)
         self._tracker.unlock()  # Keras locks a layer that is built.
 
     def torch_variables(self) -> dict[str, TorchVariable]:
@@ -157,7 +157,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
             "config": self.config.to_dict(),
             "name": self.name,
             "trainable": self.trainable,
-            "trainable_parts": self.trainable_parts(),
+            "trainable_parts": self.trainable_flags(),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
 
@@ -171,10 +171,10 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
         arguments = dict(config)
         arguments["config"] = cls.config_class.from_dict(arguments["config"])
         arguments["dtype"] = keras.dtype_policies.deserialize(arguments["dtype"])
-        trainable_parts = arguments.pop("trainable_parts", {})
+        trainable_flags = arguments.pop("trainable_parts", {})
         model = cls(**arguments)
         model._build_all()  # Keras loads only into existing variables.
-        model.set_trainable_parts(trainable_parts)
+        model.set_trainable_flags(trainable_flags)
         return model
 
     @classmethod
@@ -218,7 +218,7 @@ class TFLxmertPreTrainedModel(Trainable, WithWords, keras.Model):
                 f"{report.summary()}. Use a configuration that fits, or ignore_mismatched_sizes=True to "
                 "leave these at random values"
             )
-        announce(report)
+        log_report(report)
         return (model, loading_info(report)) if output_loading_info else model
 
     @classmethod

@@ -26,7 +26,7 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
     """
 
-    parts = ("lxmert", "cls", "obj_predict_head", "answer_head")
+    sublayer_names = ("lxmert", "cls", "obj_predict_head", "answer_head")
     label_names = ("masked_lm_labels", "labels", "obj_labels", "matched_label", "ans")
     task_names = ("masked_lm", "matched", "obj", "attr", "feat", "qa")
     label_of_score = {  # noqa: RUF012 -- never changed
@@ -34,7 +34,7 @@ class TFLxmertForPreTraining(TFQuestionAnsweringMixin, TFLxmertPreTrainedModel):
         "cross_relationship_score": "matched_label",
         "question_answering_score": "ans",
     }
-    former_label_names = {"labels": "masked_lm_labels"}  # noqa: RUF012 -- never changed
+    legacy_label_names = {"labels": "masked_lm_labels"}  # noqa: RUF012 -- never changed
 
     def __init__(self, config: LxmertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lxmert.configuration import LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import batch_of
+from lxmert.model_keras.checks import batch_size_of
 from lxmert.model_keras.heads import TFLxmertVisualAnswerHead
 from lxmert.model_keras.losses import answer_loss
 from lxmert.model_keras.outputs import TFLxmertForQuestionAnsweringOutput, states_and_attentions
@@ -25,7 +25,7 @@ class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedM
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
     """
 
-    parts = ("lxmert", "answer_head")
+    sublayer_names = ("lxmert", "answer_head")
     label_names = ("labels",)
     label_of_score = {"question_answering_score": "labels"}  # noqa: RUF012 -- never changed
 
@@ -39,7 +39,7 @@ class TFLxmertForQuestionAnswering(TFQuestionAnsweringMixin, TFLxmertPreTrainedM
         """Check the inputs, by name; see `call` for what they must be."""
         self.lxmert.check(arguments)
         if "labels" in arguments:
-            batch = batch_of(arguments)
+            batch = batch_size_of(arguments)
             check_answers("labels", arguments["labels"], batch, self.config.num_qa_labels)
 
     def call(

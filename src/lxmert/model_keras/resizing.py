@@ -51,7 +51,7 @@ def replace_variable(model: keras.Model, old: keras.Variable, values: np.ndarray
         # There each layer is a module too, with a list of the parameters of all its sublayers.
         for part in (model, *model._flatten_layers()):
             part._track_variables()
-    _forget_compiled(model)
+    _reset_compiled(model)
     return new
 
 
@@ -62,7 +62,7 @@ def _holders(model: keras.Model, variable: keras.Variable) -> Iterable[tuple[ker
                 yield layer, attribute
 
 
-def _forget_compiled(model: keras.Model) -> None:
+def _reset_compiled(model: keras.Model) -> None:
     model.train_function = model.test_function = model.predict_function = None
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and optimizer.built:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from lxmert.model_keras.pretrained import TFLxmertPreTrainedModel
 
 
-_WITHOUT_EFFECT = frozenset({"create_pr", "max_shard_size", "token", "version"})
+_IGNORED_OPTIONS = frozenset({"create_pr", "max_shard_size", "token", "version"})
 """Options of `save_pretrained` in `transformers` that do not apply to one file in a local folder."""
-_ELSEWHERE = {
+_UNSUPPORTED_OPTIONS = {
     "push_to_hub": "upload the folder to the hub with huggingface_hub's upload_folder",
     "saved_model": "export() writes a SavedModel",
     "signatures": "export() takes a signature, and writes a SavedModel",
@@ -37,12 +37,12 @@ def refuse_options(options: Mapping[str, Any]) -> None:
         if name == "safe_serialization":
             if not value:
                 raise ConfigurationError("safe_serialization=False: only safetensors are written; omit it")
-        elif name in _ELSEWHERE:
+        elif name in _UNSUPPORTED_OPTIONS:
             if value:
                 raise ConfigurationError(
-                    f"{name}={value!r} is not supported by save_pretrained: {_ELSEWHERE[name]}"
+                    f"{name}={value!r} is not supported by save_pretrained: {_UNSUPPORTED_OPTIONS[name]}"
                 )
-        elif name not in _WITHOUT_EFFECT:
+        elif name not in _IGNORED_OPTIONS:
             raise TypeError(f"save_pretrained got an unknown argument {name!r}")
 
 
@@ -77,5 +77,5 @@ def serving_signature(model: "TFLxmertPreTrainedModel") -> list[dict[str, keras.
     }
     specs = {name: keras.InputSpec(dtype="int32", shape=shape) for name, shape in integers.items()}
     specs |= {name: keras.InputSpec(dtype="float32", shape=shape) for name, shape in numbers.items()}
-    known = model.argument_names() if model.takes_names() else list(specs)
+    known = model.argument_names() if model.takes_named_inputs() else list(specs)
     return [{name: spec for name, spec in specs.items() if name in known}]

@@ -24,7 +24,7 @@ from lxmert.faults import (
     target_shape_message,
     weight_shape_message,
 )
-from lxmert.model_keras.checks import Shape, check_shape, dtype_of, is_integer, shape_of, values_of
+from lxmert.model_keras.checks import Shape, check_shape, concrete_values, dtype_of, is_integer, shape_of
 from lxmert.model_keras.losses import are_soft
 
 
@@ -37,7 +37,7 @@ def check_class_ids(name: str, targets: Any, shape: Shape, classes: int) -> None
     dtype = dtype_of(targets)
     if not is_integer(dtype):
         raise TensorError(class_dtype_message(name, dtype))
-    values = values_of(targets)
+    values = concrete_values(targets)
     if values is None:
         return
     wrong = values[(values != -100) & (values != -1) & ((values < 0) | (values >= classes))]
@@ -54,7 +54,7 @@ def check_answers(name: str, targets: Any, batch: int | None, classes: int) -> N
         check_class_ids(name, targets, (batch,), classes)
         return
     check_shape(name, targets, (batch, classes), "batch, answers")
-    values = values_of(targets)
+    values = concrete_values(targets)
     if values is not None and not bool((values <= 1).all()):
         raise TensorError(answer_scores_message(name))
 
@@ -68,7 +68,9 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
         raise TensorError(fault)
     features = arguments["visual_feats"]
     shape: Shape = tuple(features.shape[:2])
-    is_real = values_of(arguments["visual_attention_mask"]) if "visual_attention_mask" in arguments else None
+    is_real = (
+        concrete_values(arguments["visual_attention_mask"]) if "visual_attention_mask" in arguments else None
+    )
     classes = {"obj": config.num_object_labels, "attr": config.num_attr_labels}
     for task, pair in targets.items():
         name = f"obj_labels[{task!r}]"
@@ -93,7 +95,7 @@ def check_object_labels(config: LxmertConfig, targets: Any, arguments: Mapping[s
 
 def _without_padding(targets: Any, is_real: np.ndarray | None) -> Any:
     """Set class ids of padding to -100, if ids and mask can be read: padding may hold any value."""
-    values = values_of(targets)
+    values = concrete_values(targets)
     if values is None or is_real is None or values.size != is_real.size:
         return targets
     return np.where(is_real.reshape(values.shape) != 0, values, -100)

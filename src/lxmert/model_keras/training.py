@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 
-from lxmert.model_keras.checked_data import CheckedData, Kept, are_arrays
-from lxmert.model_keras.own_loss import OwnLoss
+from lxmert.model_keras.checked_data import CheckedData, RestoreOnErrorMixin, are_arrays
+from lxmert.model_keras.internal_loss import InternalLossMixin
 
 
-class Trainable(Kept, OwnLoss):
+class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
     """The training part of a model; must precede `keras.Model` among the bases."""
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -27,15 +27,15 @@ class Trainable(Kept, OwnLoss):
         arguments = _by_name("fit", x, y, *args, **kwargs)
         self._refuse_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
         with ExitStack() as stack:
-            stack.enter_context(self._nothing_lost())
+            stack.enter_context(self._restore_on_error())
             if arguments.get("validation_data") is not None:
                 names = ("x", "y", "sample_weight")
                 parts = keras.utils.unpack_x_y_sample_weight(arguments["validation_data"])
                 self._refuse_weights(parts[2])
-                held_out = self._checked(stack, dict(zip(names, parts, strict=True)))
+                held_out = self._check_or_wrap(stack, dict(zip(names, parts, strict=True)))
                 arguments["validation_data"] = tuple(held_out[name] for name in names)
             arguments.setdefault("shuffle", True)
-            return super().fit(**self._checked(stack, arguments))  # type: ignore[misc]
+            return super().fit(**self._check_or_wrap(stack, arguments))  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.evaluate`; checks like `fit`. `return_dict=True` adds the losses of tasks."""
@@ -45,16 +45,16 @@ class Trainable(Kept, OwnLoss):
         self._refuse_weights(arguments.get("sample_weight"))
         wants_names = arguments.pop("return_dict", False)
         with ExitStack() as stack:
-            stack.enter_context(self._nothing_lost())
-            results = super().evaluate(**self._checked(stack, arguments), return_dict=True)  # type: ignore[misc]
+            stack.enter_context(self._restore_on_error())
+            results = super().evaluate(**self._check_or_wrap(stack, arguments), return_dict=True)  # type: ignore[misc]
         return self._as_requested(results, wants_names)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.predict`; checks like `fit`."""
         arguments = _by_name("predict", x, *args, **kwargs)
         with ExitStack() as stack:
-            stack.enter_context(self._nothing_lost())
-            return super().predict(**self._checked(stack, arguments, self._check_inputs))  # type: ignore[misc]
+            stack.enter_context(self._restore_on_error())
+            return super().predict(**self._check_or_wrap(stack, arguments, self._check_inputs))  # type: ignore[misc]
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
@@ -90,7 +90,7 @@ class Trainable(Kept, OwnLoss):
         values = [results[name] for name in order if name in results and name not in tasks]
         return values[0] if len(values) == 1 else values
 
-    def _checked(
+    def _check_or_wrap(
         self, stack: ExitStack, arguments: dict[str, Any], check: Callable[[Any], None] | None = None
     ) -> dict[str, Any]:
         """Check arrays at once; wrap other data to be checked batch by batch. Returns the arguments."""
@@ -113,18 +113,18 @@ class Trainable(Kept, OwnLoss):
             # Keras warns if it has no effect.
             shuffle=arguments.get("shuffle", False) and isinstance(x, keras.utils.PyDataset),
         )
-        stack.enter_context(data.faults_as_they_are())
+        stack.enter_context(data.unwrapped_errors())
         return arguments | {"x": data}
 
     def _check_batch(self, data: Any) -> None:
         """Check inputs and targets."""
-        if self.takes_names():
-            self.check(self._with_labels_among(data)[0])
+        if self.takes_named_inputs():
+            self.check(self._with_labels_as_inputs(data)[0])
 
     def _check_inputs(self, data: Any) -> None:
         """Check the inputs alone."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if self.takes_names():
+        if self.takes_named_inputs():
             self.check(self.arguments_by_name((x,), {}))
 
 

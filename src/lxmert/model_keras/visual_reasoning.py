@@ -15,7 +15,7 @@ from keras import ops
 
 from lxmert.configuration import IMAGES_PER_SENTENCE, LxmertConfig
 from lxmert.model_keras.base import TFLxmertModel
-from lxmert.model_keras.checks import batch_of, check_inputs_of_pairs
+from lxmert.model_keras.checks import batch_size_of, check_pair_inputs
 from lxmert.model_keras.heads import TFLxmertPairHead
 from lxmert.model_keras.losses import class_loss
 from lxmert.model_keras.outputs import TFLxmertForVisualReasoningOutput, states_and_attentions
@@ -31,7 +31,7 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
         **kwargs: arguments of `keras.Model`: `name`, `dtype` (a Keras dtype or policy), `trainable`.
     """
 
-    parts = ("lxmert", "pair_head")
+    sublayer_names = ("lxmert", "pair_head")
     image_axes = (IMAGES_PER_SENTENCE,)
     label_names = ("labels",)
     label_of_score = {"logits": "labels"}  # noqa: RUF012 -- never changed
@@ -44,9 +44,9 @@ class TFLxmertForVisualReasoning(TFLxmertPreTrainedModel):
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Check the inputs, by name; see `call` for what they must be."""
-        check_inputs_of_pairs(self.config, arguments)
+        check_pair_inputs(self.config, arguments)
         if "labels" in arguments:
-            batch = batch_of(arguments)
+            batch = batch_size_of(arguments)
             check_class_ids("labels", arguments["labels"], (batch,), TFLxmertPairHead.classes)
 
     def call(

@@ -10,11 +10,11 @@ import keras
 from lxmert.configuration import LxmertConfig
 from lxmert.errors import ConfigurationError
 from lxmert.faults import count_fault, pad_token_fault
-from lxmert.model_keras.layers import OpenParts
+from lxmert.model_keras.layers import OpenSublayerMixin
 from lxmert.model_keras.resizing import replace_variable, resized
 
 
-class WithWords(OpenParts):
+class VocabularyMixin(OpenSublayerMixin):
     """Access to and resizing of the layers of the vocabulary; for all models."""
 
     config: LxmertConfig

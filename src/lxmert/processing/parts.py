@@ -15,11 +15,16 @@ from lxmert.downloads import PublishedFile
 from lxmert.errors import ConfigurationError, InputError, first_line
 from lxmert.texts import validate_max_length
 from lxmert.tokenization import LxmertTokenizerFast
-from lxmert.tokenization.backend import read_settings
+from lxmert.tokenization.backend import read_json_settings
 from lxmert.vision.build import build_extractor
+from lxmert.vision.extraction import as_extractor, move_extractor
 from lxmert.vision.extractor import RegionExtractor
-from lxmert.vision.gathering import as_extractor, move
-from lxmert.vision.saved_extractor import SavedExtractor, as_found, as_kept, left_behind
+from lxmert.vision.saved_extractor import (
+    SavedExtractor,
+    from_stored_model_paths,
+    local_model_folders,
+    to_stored_model_paths,
+)
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.published import PublishedDetector, published_model
 
@@ -78,7 +83,7 @@ class ProcessorParts(ProcessorMixin):
                 stored.build() if isinstance(stored, SavedExtractor) else build_extractor(stored.to_dict())
             )
             if self._device is not None:
-                move(extractor, self._device)
+                move_extractor(extractor, self._device)
             self._extractor = extractor
             return extractor
 
@@ -107,7 +112,7 @@ class ProcessorParts(ProcessorMixin):
         """Move the extractor's network, if it has one, to `device`; returns itself."""
         self._device = device
         if not isinstance(self._extractor, _UNBUILT_TYPES):
-            move(self._extractor, device)
+            move_extractor(self._extractor, device)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +131,7 @@ class ProcessorParts(ProcessorMixin):
         """Write `to_dict`, with the extractor in its stored form; see `lxmert.vision.saved_extractor`."""
         settings = self.to_dict()
         if settings["extractor"] is not None:
-            settings["extractor"] = as_kept(settings["extractor"], Path(json_file_path).parent)
+            settings["extractor"] = to_stored_model_paths(settings["extractor"], Path(json_file_path).parent)
         text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
         Path(json_file_path).write_text(text, encoding="utf-8")
 
@@ -174,7 +179,7 @@ class ProcessorParts(ProcessorMixin):
     def _check_uploadable(self) -> None:
         """Refuse to publish a description that names a model on this machine, which others cannot access."""
         spec = self.to_dict()["extractor"]
-        if spec is not None and (names := left_behind(spec)):
+        if spec is not None and (names := local_model_folders(spec)):
             raise ConfigurationError(
                 f"the extractor's model is {names[0]}, a folder on this machine that is not uploaded with "
                 "it; move it into the folder of the processor and upload that folder (huggingface_hub's "
@@ -239,10 +244,10 @@ class ProcessorParts(ProcessorMixin):
         hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         file = cached_file(name, "processor_config.json", _raise_exceptions_for_missing_entries=False, **hub)
         if file is not None:
-            _check_known_keys(file, read_settings(file))
+            _check_known_keys(file, read_json_settings(file))
         settings, unused = super().get_processor_dict(name, **kwargs)
         if file is not None and isinstance(settings.get("extractor"), Mapping):
-            settings["extractor"] = as_found(settings["extractor"], Path(file).parent)
+            settings["extractor"] = from_stored_model_paths(settings["extractor"], Path(file).parent)
         if settings.get("answers", ANSWERS_FILE) is not None:
             path = cached_file(name, ANSWERS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
             settings["answers"] = None if path is None else read_answers(path)

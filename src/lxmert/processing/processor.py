@@ -18,8 +18,8 @@ from lxmert.answers import ANSWERS_FILE, Answer, best_answers
 from lxmert.errors import InputError, VocabularyError
 from lxmert.processing.parts import ProcessorParts
 from lxmert.texts import as_texts, check_batch_sizes, encode_texts, validate_max_length
-from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
-from lxmert.vision.gathering import Boxes, Images, checked_regions, regions_of_images
+from lxmert.tokenization.tensors import TENSORFLOW, to_tensorflow
+from lxmert.vision.extraction import Boxes, Images, as_regions_list, extract_regions
 from lxmert.vision.padding import pad_regions
 from lxmert.vision.regions import Regions
 
@@ -105,11 +105,11 @@ class LxmertProcessor(ProcessorParts):
         features = BatchFeature(batch)
         if all_regions is not None and return_tensors == "pt":
             features = features.to(all_regions[0].device)
-        return in_tensorflow(features) if return_tensors == TENSORFLOW else features
+        return to_tensorflow(features) if return_tensors == TENSORFLOW else features
 
     def regions(self, images: Images, boxes: Boxes | None = None) -> list[Regions]:
-        """The objects of each image, by this processor's extractor; see `lxmert.vision.gathering`."""
-        return regions_of_images(self.extractor, images, boxes)
+        """The objects of each image, by this processor's extractor; see `lxmert.vision.extraction`."""
+        return extract_regions(self.extractor, images, boxes)
 
     def decode_answers(self, scores: Tensor, top_k: int = 1) -> list[list[Answer]]:
         """The best answers of each item.
@@ -149,7 +149,7 @@ class LxmertProcessor(ProcessorParts):
             raise InputError(
                 "regions already contain objects; pass either regions=, or images= with boxes=, not both"
             )
-        return checked_regions(regions)
+        return as_regions_list(regions)
 
     @property
     def model_input_names(self) -> list[str]:

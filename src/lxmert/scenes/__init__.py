@@ -1,13 +1,13 @@
 """A small made world: pictures of shapes, and texts about them, written in the official file formats.
 
 A picture shows 2 to 10 objects that differ in shape, colour, size and fill. `make_scenes` writes a data set
-(layout in `writing`), `sample` makes one picture with its questions. The same seed gives the same pixels and
+(layout in `dataset`), `sample` makes one picture with its questions. The same seed gives the same pixels and
 words everywhere, and the same bytes with the same Pillow (another version may compress them
 differently); image i of a seed does not depend on the number of images or processes.
 
-The texts are COCO captions, descriptions of every object in the same format (`descriptions`), VQA questions,
-GQA questions (`gqa`: with functional programs, scene graphs, and what each answer entails), NLVR2 sentences
-about two pictures (`pairs`), and Visual Genome phrases and questions (`genome`).
+The texts are COCO captions, descriptions of every object in the same format (`scene_descriptions`), VQA
+questions, GQA questions (`gqa`: with functional programs, scene graphs, and what each answer entails), NLVR2
+sentences about two pictures (`pairs`), and Visual Genome phrases and questions (`genome`).
 
 The families of VQA questions, each with several paraphrases, and each question with a program (`programs`)
 whose result is the answer:
@@ -50,18 +50,18 @@ which the best guess by kind gets 43 % right, and eight more whose answers follo
 scene (`gqa.facts`), so that the consistency of answers can be measured.
 
 An NLVR2 sentence comes with two pairs of pictures of which it is true and two of which it is false; wherever
-its kind allows, each picture occurs with both labels (`pairs.choosing`). The words alone reveal nothing; the
+its kind allows, each picture occurs with both labels (`pairs.selection`). The words alone reveal nothing; the
 words and one picture of the pair get at most 58 % right.
 """
 
 from lxmert.scenes.counts import SceneCounts
+from lxmert.scenes.dataset import make_scenes
 from lxmert.scenes.drawing import draw_scene
 from lxmert.scenes.programs import execute
-from lxmert.scenes.questions import Question, ask
+from lxmert.scenes.questions import Question, generate_questions
 from lxmert.scenes.records import sample
 from lxmert.scenes.vocabulary import answer_list, scene_vocabulary
 from lxmert.scenes.world import Scene, SceneObject, make_scene
-from lxmert.scenes.writing import make_scenes
 
 __all__ = [
     "Question",
@@ -69,9 +69,9 @@ __all__ = [
     "SceneCounts",
     "SceneObject",
     "answer_list",
-    "ask",
     "draw_scene",
     "execute",
+    "generate_questions",
     "make_scene",
     "make_scenes",
     "sample",

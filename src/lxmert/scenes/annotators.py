@@ -13,7 +13,7 @@ ANNOTATORS: Final = 10
 DISPUTED_SHARE: Final = 0.1
 DISSENTERS_MAX: Final = 3
 
-_OTHERS: Final[dict[str, tuple[str, ...]]] = {
+_DISSENTING_ANSWERS: Final[dict[str, tuple[str, ...]]] = {
     "yes": ("no",),
     "no": ("yes",),
     "red": ("orange", "dark red"),
@@ -50,7 +50,7 @@ def annotate(answer: str, rng: random.Random) -> list[dict[str, Any]]:
     return [
         {
             "answer_id": number + 1,
-            "answer": _other(answer, rng) if number in dissenters else answer,
+            "answer": _dissenting_answer(answer, rng) if number in dissenters else answer,
             "answer_confidence": rng.choice(("maybe", "no"))
             if number in dissenters
             else rng.choice(("yes",) * 9 + ("maybe",)),
@@ -59,10 +59,10 @@ def annotate(answer: str, rng: random.Random) -> list[dict[str, Any]]:
     ]
 
 
-def _other(answer: str, rng: random.Random) -> str:
+def _dissenting_answer(answer: str, rng: random.Random) -> str:
     """A dissenter's answer in place of the true one."""
     if answer.isdigit():
         number = int(answer)
         near = [str(number + step) for step in (-1, 1) if number + step >= 0]
         return rng.choice([*near, NUMBER_WORDS[number] if number else "none"])
-    return rng.choice(_OTHERS[answer])
+    return rng.choice(_DISSENTING_ANSWERS[answer])

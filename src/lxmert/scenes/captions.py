@@ -3,11 +3,11 @@
 import random
 from typing import Final
 
-from lxmert.scenes.describing import Description, View, describe, phrase
 from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS
+from lxmert.scenes.object_descriptions import Description, SceneView, describe, phrase
 from lxmert.scenes.programs import RELATION_MARGIN, offset
-from lxmert.scenes.questions.asking import WORDS_MAX, words_of
-from lxmert.scenes.questions.family import written
+from lxmert.scenes.questions.family import fill_template
+from lxmert.scenes.questions.generation import WORDS_MAX, split_words
 from lxmert.scenes.world import Scene
 
 CAPTIONS: Final = 5
@@ -25,24 +25,24 @@ TEMPLATES: Final[dict[str, tuple[str, ...]]] = {
 }
 _PLACE_SHARE: Final = 0.35
 """An object is "at the left" if its centre is within this fraction of the picture."""
-_TRIES: Final = 40
-_FULL: Final = (
+_MAX_ATTEMPTS: Final = 40
+_FULL_ATTRIBUTES: Final = (
     ("color", "shape"),
     ("color", "shape"),
     ("size", "color", "shape"),
     ("fill", "color", "shape"),
 )
-_PART: Final = (("color",), ("shape",), ("color", "shape"), ("size", "shape"), ("fill",))
+_PARTIAL_ATTRIBUTES: Final = (("color",), ("shape",), ("color", "shape"), ("size", "shape"), ("fill",))
 
 
-def caption(scene: Scene, rng: random.Random) -> list[str]:
+def generate_captions(scene: Scene, rng: random.Random) -> list[str]:
     """Five different captions, each at most 18 words and punctuation marks."""
-    view = View(scene)
+    view = SceneView(scene)
     texts: dict[str, None] = {}
-    makers = (_pair, _group, _group, _two_groups, _side, _place)
-    for _ in range(_TRIES):
-        text = rng.choice(makers)(view, rng)
-        if text is not None and len(words_of(text)) <= WORDS_MAX:
+    generators = (_pair, _group, _group, _two_groups, _side, _place)
+    for _ in range(_MAX_ATTEMPTS):
+        text = rng.choice(generators)(view, rng)
+        if text is not None and len(split_words(text)) <= WORDS_MAX:
             texts.setdefault(text)
         if len(texts) == CAPTIONS:
             return list(texts)
@@ -52,23 +52,23 @@ def caption(scene: Scene, rng: random.Random) -> list[str]:
     return list(texts)
 
 
-def _pair(view: View, rng: random.Random) -> str:
+def _pair(view: SceneView, rng: random.Random) -> str:
     first, second = rng.sample(view.scene.objects, 2)
-    one, two = describe(first, rng.choice(_FULL)), describe(second, rng.choice(_FULL))
-    return written(rng.choice(TEMPLATES["pair"]), rng, a=one, a2=two)
+    one, two = describe(first, rng.choice(_FULL_ATTRIBUTES)), describe(second, rng.choice(_FULL_ATTRIBUTES))
+    return fill_template(rng.choice(TEMPLATES["pair"]), rng, a=one, a2=two)
 
 
-def _group(view: View, rng: random.Random) -> str:
-    names = rng.choice(((), *_PART))
-    group = view.present(rng, names)
+def _group(view: SceneView, rng: random.Random) -> str:
+    names = rng.choice(((), *_PARTIAL_ATTRIBUTES))
+    group = view.sample_present(rng, names)
     count = view.count(group)
     template = rng.choice(TEMPLATES["one" if count == 1 else "group"])
-    return written(template, rng, number=NUMBER_WORDS[count], one=group, many=group)
+    return fill_template(template, rng, number=NUMBER_WORDS[count], one=group, many=group)
 
 
-def _two_groups(view: View, rng: random.Random) -> str | None:
-    names = rng.choice(_PART)
-    first, second = view.present(rng, names), view.present(rng, names)
+def _two_groups(view: SceneView, rng: random.Random) -> str | None:
+    names = rng.choice(_PARTIAL_ATTRIBUTES)
+    first, second = view.sample_present(rng, names), view.sample_present(rng, names)
     if first == second:
         return None
     count, count2 = view.count(first), view.count(second)
@@ -76,25 +76,25 @@ def _two_groups(view: View, rng: random.Random) -> str | None:
     words: dict[str, Description | str] = {"number": NUMBER_WORDS[count], "number2": NUMBER_WORDS[count2]}
     words["many"] = phrase(first, rng, plural=count > 1)
     words["many2"] = phrase(second, rng, plural=count2 > 1)
-    return written(template, rng, **words)
+    return fill_template(template, rng, **words)
 
 
-def _side(view: View, rng: random.Random) -> str | None:
+def _side(view: SceneView, rng: random.Random) -> str | None:
     first, second = rng.sample(view.scene.objects, 2)
     direction = rng.choice(list(RELATIONS))
     if offset(view.scene, direction, first, second) < RELATION_MARGIN:
         return None
-    one, two = describe(first, rng.choice(_FULL)), describe(second, rng.choice(_FULL))
+    one, two = describe(first, rng.choice(_FULL_ATTRIBUTES)), describe(second, rng.choice(_FULL_ATTRIBUTES))
     side = rng.choice(RELATIONS[direction])
-    return written(rng.choice(TEMPLATES["side"]), rng, a=one, a2=two, side=side)
+    return fill_template(rng.choice(TEMPLATES["side"]), rng, a=one, a2=two, side=side)
 
 
-def _place(view: View, rng: random.Random) -> str | None:
-    thing = rng.choice(view.scene.objects)
+def _place(view: SceneView, rng: random.Random) -> str | None:
+    obj = rng.choice(view.scene.objects)
     place = rng.choice(PLACES)
     axis = 0 if place in ("left", "right") else 1
-    fraction = thing.center_px[axis] / view.scene.size_hw[1 - axis]
+    fraction = obj.center_px[axis] / view.scene.size_hw[1 - axis]
     if (fraction if place in ("left", "top") else 1 - fraction) > _PLACE_SHARE:
         return None
-    described = describe(thing, rng.choice(_FULL))
-    return written(rng.choice(TEMPLATES["place"]), rng, a=described, place=place)
+    described = describe(obj, rng.choice(_FULL_ATTRIBUTES))
+    return fill_template(rng.choice(TEMPLATES["place"]), rng, a=described, place=place)

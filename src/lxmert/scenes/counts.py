@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import ImageRecords
 
 NLVR2_KNOWN: Final = ("sentence", "left", "right")

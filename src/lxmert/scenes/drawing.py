@@ -22,39 +22,39 @@ _RING_MIN_PX: Final = 2.6
 _STRIPES: Final = 3.5
 """Periods of the stripes over the diameter: few enough to survive a crop shrunk to 10 by 10 pixels."""
 _STRIPE_SHARE: Final = 0.5
-_EDGE_DARKER: Final = 0.72
-_PALER: Final = 0.8
+_EDGE_BRIGHTNESS: Final = 0.72
+_PALE_SHARE: Final = 0.8
 
 
 def draw_scene(scene: Scene) -> Image.Image:
     """Draw the picture, RGB, of size `scene.size_hw`."""
     rng = random.Random(scene.background.seed)
     image = Image.fromarray(_background(scene.background, scene.size_hw, rng))
-    for thing in scene.objects:
-        draw_object(image, thing)
-    return _noisy(image, scene.background.noise, rng)
+    for obj in scene.objects:
+        draw_object(image, obj)
+    return _add_noise(image, scene.background.noise, rng)
 
 
-def draw_object(image: Image.Image, thing: SceneObject) -> None:
+def draw_object(image: Image.Image, obj: SceneObject) -> None:
     """Draw one object onto an RGB image, in place; no pixel outside its box changes."""
-    x1, y1, x2, y2 = thing.box_xyxy_px
+    x1, y1, x2, y2 = obj.box_xyxy_px
     size = ((x2 - x1) * _OVERSAMPLING, (y2 - y1) * _OVERSAMPLING)
     center_x, center_y = (size[0] - 1) / 2, (size[1] - 1) / 2
     # One oversampled pixel less, because Pillow's polygons include their border.
     corners = [
         (x + center_x, y + center_y)
-        for x, y in outline(thing.shape, thing.turn_deg, thing.diameter_px * _OVERSAMPLING - 1)
+        for x, y in outline(obj.shape, obj.turn_deg, obj.diameter_px * _OVERSAMPLING - 1)
     ]
     silhouette = Image.new("L", size)
     ImageDraw.Draw(silhouette).polygon(corners, fill=255)
-    color, dark = thing.color_rgb, _mixed(thing.color_rgb, (0, 0, 0), 1 - _EDGE_DARKER)
-    if thing.fill == "hollow":
-        ring_px = max(_RING_MIN_PX, _RING_OF_DIAMETER * thing.diameter_px)
+    color, dark = obj.color_rgb, _blend(obj.color_rgb, (0, 0, 0), 1 - _EDGE_BRIGHTNESS)
+    if obj.fill == "hollow":
+        ring_px = max(_RING_MIN_PX, _RING_OF_DIAMETER * obj.diameter_px)
         _paste(image, color, (x1, y1), _ring(silhouette, corners, ring_px))
         return
-    if thing.fill == "striped":
-        _paste(image, _mixed(color, (255, 255, 255), _PALER), (x1, y1), silhouette)
-        _paste(image, color, (x1, y1), ImageChops.darker(silhouette, _stripes(thing, size)))
+    if obj.fill == "striped":
+        _paste(image, _blend(color, (255, 255, 255), _PALE_SHARE), (x1, y1), silhouette)
+        _paste(image, color, (x1, y1), ImageChops.darker(silhouette, _stripes(obj, size)))
     else:
         _paste(image, color, (x1, y1), silhouette)
     _paste(image, dark, (x1, y1), _ring(silhouette, corners, _EDGE_PX))
@@ -74,14 +74,14 @@ def _ring(silhouette: Image.Image, corners: list[tuple[float, float]], thickness
     return ImageChops.darker(silhouette, line)
 
 
-def _stripes(thing: SceneObject, size_wh: tuple[int, int]) -> Image.Image:
+def _stripes(obj: SceneObject, size_wh: tuple[int, int]) -> Image.Image:
     mask = Image.new("L", size_wh)
     draw = ImageDraw.Draw(mask)
     width, height = size_wh
-    period = thing.diameter_px * _OVERSAMPLING / _STRIPES
+    period = obj.diameter_px * _OVERSAMPLING / _STRIPES
     thickness = max(1, round(period * _STRIPE_SHARE))
     reach = width + height
-    slant = {0.0: (1, 0), 45.0: (1, 1), 90.0: (0, 1), 135.0: (-1, 1)}[thing.stripes_deg]
+    slant = {0.0: (1, 0), 45.0: (1, 1), 90.0: (0, 1), 135.0: (-1, 1)}[obj.stripes_deg]
     if slant[0] and slant[1]:
         period *= 2**0.5
     for k in range(-int(reach / period) - 1, int(reach / period) + 2):
@@ -97,7 +97,7 @@ def _stripes(thing: SceneObject, size_wh: tuple[int, int]) -> Image.Image:
     return mask
 
 
-def _mixed(color_rgb: Rgb, other_rgb: Rgb, share: float) -> Rgb:
+def _blend(color_rgb: Rgb, other_rgb: Rgb, share: float) -> Rgb:
     """Mix a fraction `share` of another colour into a colour."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(color_rgb, other_rgb, strict=True))
     return red, green, blue
@@ -137,7 +137,7 @@ def _pattern(background: Background, size_hw: tuple[int, int], rng: random.Rando
     return np.zeros(size_hw, dtype=np.int32)
 
 
-def _noisy(image: Image.Image, amplitude: int, rng: random.Random) -> Image.Image:
+def _add_noise(image: Image.Image, amplitude: int, rng: random.Random) -> Image.Image:
     """Add noise of triangular distribution, at most `amplitude` of 255 up or down."""
     pixels = np.asarray(image).astype(np.int32)
     raw = np.frombuffer(rng.randbytes(2 * pixels.size), dtype=np.uint8).reshape(2, *pixels.shape)

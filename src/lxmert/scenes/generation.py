@@ -10,7 +10,7 @@ from typing import Final
 
 from lxmert.scenes.records import ImageRecords, image_records
 
-_CHUNK: Final = 16
+_CHUNK_SIZE: Final = 16
 """Images per task: enough to outweigh the cost of a task, few enough for a smooth progress bar."""
 
 
@@ -18,7 +18,7 @@ def generate(
     seed: int, images: int, questions_per_image: int, workers: int
 ) -> Generator[ImageRecords, None, None]:
     """Generate the records of images 0 to `images` - 1, in order."""
-    workers = min(workers, -(-images // _CHUNK))
+    workers = min(workers, -(-images // _CHUNK_SIZE))
     if workers == 1:
         for index in range(images):
             yield image_records(seed, index, questions_per_image)
@@ -26,41 +26,43 @@ def generate(
     # "spawn": a forked child of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
     # A running task cannot be cancelled: the worker checks this event after each image.
-    is_over = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(is_over,))
-    waiting: deque[Future[list[ImageRecords]]] = deque()
+    should_stop = context.Event()
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_initialise_worker, initargs=(should_stop,)
+    )
+    pending: deque[Future[list[ImageRecords]]] = deque()
     try:
-        for start in range(0, images, _CHUNK):
-            stop = min(start + _CHUNK, images)
-            waiting.append(pool.submit(_chunk, seed, start, stop, questions_per_image))
+        for start in range(0, images, _CHUNK_SIZE):
+            stop = min(start + _CHUNK_SIZE, images)
+            pending.append(pool.submit(_generate_chunk, seed, start, stop, questions_per_image))
             # Enough tasks in advance to keep every worker busy, and no more: finished pictures take memory.
-            if len(waiting) > 3 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+            if len(pending) > 3 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
     finally:
-        is_over.set()
+        should_stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _chunk(seed: int, start: int, stop: int, questions_per_image: int) -> list[ImageRecords]:
+def _generate_chunk(seed: int, start: int, stop: int, questions_per_image: int) -> list[ImageRecords]:
     return [
         image_records(seed, index, questions_per_image)
         for index in range(start, stop)
-        if not _worker.is_over.is_set()
+        if not _worker.should_stop.is_set()
     ]
 
 
 class _Worker:
     """The state of a worker process."""
 
-    is_over: Event
+    should_stop: Event
 
 
 _worker = _Worker()
 
 
-def _begin(is_over: Event) -> None:
-    _worker.is_over = is_over
+def _initialise_worker(should_stop: Event) -> None:
+    _worker.should_stop = should_stop
     # Ctrl-C reaches every process of a terminal; only the parent ends the work, without their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -8,11 +8,11 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lxmert.scenes.describing import describe, phrase
+from lxmert.scenes.image_ids import image_id_of, image_path
 from lxmert.scenes.lexicon import NUMBER_WORDS, PLACES, RELATIONS, SHAPES, with_article
-from lxmert.scenes.naming import image_id_of, image_path
+from lxmert.scenes.object_descriptions import describe, phrase
 from lxmert.scenes.programs import RELATION_MARGIN, offset
-from lxmert.scenes.questions import FAMILIES, ask
+from lxmert.scenes.questions import FAMILIES, generate_questions
 from lxmert.scenes.world import Scene, SceneObject
 
 PHRASES: Final = 12
@@ -24,9 +24,9 @@ _ID_STEP: Final = 100
 _PAIR_SHARE: Final = 0.4
 """Fraction of the phrases that are about two objects."""
 _NAMES: Final = (("shape",), ("color", "shape"), ("size", "color", "shape"), ("fill", "color", "shape"))
-_ALONE: Final = ("{a}", "{one}", "the {one}")
-_TOGETHER: Final = ("{a} {side} {a2}", "the {one} is {side} the {one2}", "{one} {side} {a2}")
-TEMPLATES: Final = (*_ALONE, *_TOGETHER)
+_SINGLE_TEMPLATES: Final = ("{a}", "{one}", "the {one}")
+_PAIR_TEMPLATES: Final = ("{a} {side} {a2}", "the {one} is {side} the {one2}", "{one} {side} {a2}")
+TEMPLATES: Final = (*_SINGLE_TEMPLATES, *_PAIR_TEMPLATES)
 
 
 def image_data(scene: Scene, index: int) -> dict[str, Any]:
@@ -48,33 +48,33 @@ def region_descriptions(scene: Scene, index: int, rng: random.Random) -> dict[st
     phrases: dict[str, Sequence[SceneObject]] = {}
     for _ in range(2 * PHRASES):
         is_pair = len(scene.objects) > 1 and rng.random() < _PAIR_SHARE
-        things = rng.sample(scene.objects, 2 if is_pair else 1)
-        text = _phrase(scene, things, rng)
+        objects = rng.sample(scene.objects, 2 if is_pair else 1)
+        text = _phrase(scene, objects, rng)
         if text is not None and len(phrases) < PHRASES:
-            phrases.setdefault(text, things)
+            phrases.setdefault(text, objects)
     regions = [
-        {"region_id": image_id * _ID_STEP + k, "image_id": image_id, "phrase": text, **_box(things)}
-        for k, (text, things) in enumerate(phrases.items())
+        {"region_id": image_id * _ID_STEP + k, "image_id": image_id, "phrase": text, **_box(objects)}
+        for k, (text, objects) in enumerate(phrases.items())
     ]
     return {"id": image_id, "regions": regions}
 
 
-def _phrase(scene: Scene, things: Sequence[SceneObject], rng: random.Random) -> str | None:
+def _phrase(scene: Scene, objects: Sequence[SceneObject], rng: random.Random) -> str | None:
     words: dict[str, str] = {}
-    for thing, number in zip(things, ("", "2"), strict=False):
-        one = phrase(describe(thing, rng.choice(_NAMES)), rng)
+    for obj, number in zip(objects, ("", "2"), strict=False):
+        one = phrase(describe(obj, rng.choice(_NAMES)), rng)
         words |= {f"one{number}": one, f"a{number}": with_article(one)}
-    if len(things) == 1:
-        return rng.choice(_ALONE).format(**words)
+    if len(objects) == 1:
+        return rng.choice(_SINGLE_TEMPLATES).format(**words)
     direction = rng.choice(list(RELATIONS))
-    if offset(scene, direction, *things) < RELATION_MARGIN:
+    if offset(scene, direction, *objects) < RELATION_MARGIN:
         return None
-    return rng.choice(_TOGETHER).format(**words, side=rng.choice(RELATIONS[direction]))
+    return rng.choice(_PAIR_TEMPLATES).format(**words, side=rng.choice(RELATIONS[direction]))
 
 
-def _box(things: Sequence[SceneObject]) -> dict[str, int]:
+def _box(objects: Sequence[SceneObject]) -> dict[str, int]:
     """The bounding box of some objects."""
-    lefts, tops, rights, bottoms = zip(*(thing.box_xyxy_px for thing in things), strict=True)
+    lefts, tops, rights, bottoms = zip(*(obj.box_xyxy_px for obj in objects), strict=True)
     x, y = min(lefts), min(tops)
     return {"x": x, "y": y, "width": max(rights) - x, "height": max(bottoms) - y}
 
@@ -91,7 +91,7 @@ def question_answers(scene: Scene, index: int, rng: random.Random) -> dict[str, 
             "a_objects": [],
             "q_objects": [],
         }
-        for k, question in enumerate(ask(scene, rng, QUESTIONS, _OPEN_FAMILIES))
+        for k, question in enumerate(generate_questions(scene, rng, QUESTIONS, _OPEN_FAMILIES))
     ]
     return {"id": image_id, "qas": pairs}
 

@@ -126,32 +126,32 @@ def _as_word(value: Any) -> str:
 Objects = list[SceneObject]
 
 
-def has(thing: SceneObject, values: dict[str, str]) -> bool:
+def has_values(obj: SceneObject, values: dict[str, str]) -> bool:
     """Whether an object has all these values."""
-    return all(thing.attribute(name) == value for name, value in values.items())
+    return all(obj.attribute(name) == value for name, value in values.items())
 
 
 def _select(scene: Scene, values: dict[str, str]) -> Objects:
-    return [thing for thing in scene.objects if has(thing, values)]
+    return [obj for obj in scene.objects if has_values(obj, values)]
 
 
-def _reject(_: Scene, values: dict[str, str], things: Objects) -> Objects:
-    return [thing for thing in things if not has(thing, values)]
+def _reject(_: Scene, values: dict[str, str], objects: Objects) -> Objects:
+    return [obj for obj in objects if not has_values(obj, values)]
 
 
 def _unite(scene: Scene, _: Argument, first: Objects, second: Objects) -> Objects:
-    return [thing for thing in scene.objects if thing in first or thing in second]
+    return [obj for obj in scene.objects if obj in first or obj in second]
 
 
-def only(things: Objects) -> SceneObject:
+def require_single(objects: Objects) -> SceneObject:
     """The one object of the list.
 
     Raises:
         AmbiguousProgramError: there are none or several.
     """
-    if len(things) != 1:
-        raise AmbiguousProgramError(f"the reference fits {len(things)} objects, expected exactly one")
-    return things[0]
+    if len(objects) != 1:
+        raise AmbiguousProgramError(f"the reference fits {len(objects)} objects, expected exactly one")
+    return objects[0]
 
 
 def _require_distinct(first: SceneObject, second: SceneObject) -> None:
@@ -159,25 +159,25 @@ def _require_distinct(first: SceneObject, second: SceneObject) -> None:
         raise AmbiguousProgramError("an object is compared with itself")
 
 
-def offset(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> float:
+def offset(scene: Scene, direction: str, obj: SceneObject, origin: SceneObject) -> float:
     """The offset of a thing from the origin in a direction, as a fraction of the picture's side."""
     axis, sign = AXES[direction]
     side = scene.size_hw[1 - axis]
-    return sign * (thing.center_px[axis] - origin.center_px[axis]) / side
+    return sign * (obj.center_px[axis] - origin.center_px[axis]) / side
 
 
-def is_beside(scene: Scene, direction: str, thing: SceneObject, origin: SceneObject) -> bool:
+def is_beside(scene: Scene, direction: str, obj: SceneObject, origin: SceneObject) -> bool:
     """Whether a thing is left or right of, above or below the origin; ambiguous if almost level."""
-    _require_distinct(thing, origin)
-    distance = offset(scene, direction, thing, origin)
+    _require_distinct(obj, origin)
+    distance = offset(scene, direction, obj, origin)
     if abs(distance) < RELATION_MARGIN:
         raise AmbiguousProgramError(f"two objects are almost level, {direction} is not clear")
     return distance > 0
 
 
-def _beside(scene: Scene, direction: str, things: Objects, origin: SceneObject) -> Objects:
-    others = [thing for thing in things if thing is not origin]
-    return [thing for thing in others if is_beside(scene, direction, thing, origin)]
+def _beside(scene: Scene, direction: str, objects: Objects, origin: SceneObject) -> Objects:
+    others = [obj for obj in objects if obj is not origin]
+    return [obj for obj in others if is_beside(scene, direction, obj, origin)]
 
 
 def same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
@@ -186,10 +186,10 @@ def same(_: Scene, name: str, first: SceneObject, second: SceneObject) -> bool:
     return first.attribute(name) == second.attribute(name)
 
 
-def half(scene: Scene, axis_name: str, thing: SceneObject) -> str:
+def half(scene: Scene, axis_name: str, obj: SceneObject) -> str:
     """The half of the picture, "left", "right", "top" or "bottom"; ambiguous near the middle."""
     axis = 0 if axis_name == "horizontal" else 1
-    offset = thing.center_px[axis] / scene.size_hw[1 - axis] - 0.5
+    offset = obj.center_px[axis] / scene.size_hw[1 - axis] - 0.5
     if abs(offset) < HALF_MARGIN:
         raise AmbiguousProgramError("the object lies on the middle line")
     return (("left", "right"), ("top", "bottom"))[axis][offset > 0]
@@ -207,13 +207,13 @@ def larger(_: Scene, __: Argument, first: SceneObject, second: SceneObject) -> b
 def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
     """The nearest (sign 1) or farthest (sign -1) other object."""
 
-    def pixels(thing: SceneObject) -> float:
-        return math.dist(thing.center_px, origin.center_px)
+    def pixels(obj: SceneObject) -> float:
+        return math.dist(obj.center_px, origin.center_px)
 
-    def unit(thing: SceneObject) -> float:
-        return math.hypot(offset(scene, "right", thing, origin), offset(scene, "below", thing, origin))
+    def unit(obj: SceneObject) -> float:
+        return math.hypot(offset(scene, "right", obj, origin), offset(scene, "below", obj, origin))
 
-    others = sorted((thing for thing in scene.objects if thing is not origin), key=lambda o: sign * pixels(o))
+    others = sorted((obj for obj in scene.objects if obj is not origin), key=lambda o: sign * pixels(o))
     if len(others) < 2:
         raise AmbiguousProgramError("nearest and farthest need at least two candidates")
     best = others[0]
@@ -224,27 +224,27 @@ def _by_distance(scene: Scene, origin: SceneObject, sign: int) -> SceneObject:
     return best
 
 
-def _outermost(scene: Scene, direction: str, things: Objects) -> SceneObject:
-    if len(things) < 2:
-        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected at least two")
+def _outermost(scene: Scene, direction: str, objects: Objects) -> SceneObject:
+    if len(objects) < 2:
+        raise AmbiguousProgramError(f"a superlative over {len(objects)} objects, expected at least two")
     axis, sign = AXES[direction]
-    first, second = sorted(things, key=lambda thing: -sign * thing.center_px[axis])[:2]
+    first, second = sorted(objects, key=lambda obj: -sign * obj.center_px[axis])[:2]
     is_beside(scene, direction, first, second)  # raises if it is not clear
     return first
 
 
-def _extreme(scene: Scene, which: str, things: Objects) -> SceneObject:
-    if len(things) < 2:
-        raise AmbiguousProgramError(f"a superlative over {len(things)} objects, expected at least two")
+def _extreme(scene: Scene, which: str, objects: Objects) -> SceneObject:
+    if len(objects) < 2:
+        raise AmbiguousProgramError(f"a superlative over {len(objects)} objects, expected at least two")
     sign = -1 if which == "largest" else 1
-    first, second = sorted(things, key=lambda thing: sign * thing.diameter_px)[:2]
+    first, second = sorted(objects, key=lambda obj: sign * obj.diameter_px)[:2]
     larger(scene, None, first, second)  # raises if it is not clear
     return first
 
 
 def most_common(scene: Scene, name: str) -> str:
     """The most frequent value of an attribute in the scene; ambiguous if there is a tie."""
-    ranked = Counter(thing.attribute(name) for thing in scene.objects).most_common(2)
+    ranked = Counter(obj.attribute(name) for obj in scene.objects).most_common(2)
     if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
         raise AmbiguousProgramError(f"no {name} is the most common one of several")
     return ranked[0][0]
@@ -254,16 +254,16 @@ _OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "select": _select,
     "reject": _reject,
     "unite": _unite,
-    "unique": lambda _, __, things: only(things),
-    "count": lambda _, __, things: len(things),
-    "exist": lambda _, __, things: bool(things),
+    "unique": lambda _, __, objects: require_single(objects),
+    "count": lambda _, __, objects: len(objects),
+    "exist": lambda _, __, objects: bool(objects),
     "not": lambda _, __, truth: not truth,
     "and": lambda _, __, first, second: first and second,
     "or": lambda _, __, first, second: first or second,
     "more": lambda _, __, first, second: first > second,
     "fewer": lambda _, __, first, second: first < second,
     "equal": lambda _, __, first, second: first == second,
-    "query": lambda _, name, thing: thing.attribute(name),
+    "query": lambda _, name, obj: obj.attribute(name),
     "same": same,
     "larger": larger,
     "smaller": lambda scene, _, first, second: not larger(scene, None, first, second),

@@ -12,13 +12,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def stream(seed: int, index: int, purpose: str) -> random.Random:
+def random_stream(seed: int, index: int, purpose: str) -> random.Random:
     """The random numbers of image `index` of data set `seed` for one purpose, such as "questions"."""
     digest = hashlib.sha256(f"{seed}/{index}/{purpose}".encode()).digest()
     return random.Random(int.from_bytes(digest, "big"))
 
 
-def weighted(rng: random.Random, weights: dict[T, float]) -> T:
+def weighted_choice(rng: random.Random, weights: dict[T, float]) -> T:
     """Draw one key with a probability proportional to its weight."""
     return rng.choices(list(weights), weights=list(weights.values()))[0]
 

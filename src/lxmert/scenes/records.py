@@ -12,14 +12,12 @@ from PIL import Image
 
 from lxmert.scenes import genome
 from lxmert.scenes.annotators import annotate
-from lxmert.scenes.captions import caption
-from lxmert.scenes.descriptions import description
+from lxmert.scenes.captions import generate_captions
 from lxmert.scenes.drawing import draw_scene
 from lxmert.scenes.gqa import records as gqa
-from lxmert.scenes.gqa.asking import ask_gqa
-from lxmert.scenes.gqa.things import Picture
-from lxmert.scenes.lexicon import SHAPES
-from lxmert.scenes.naming import (
+from lxmert.scenes.gqa.generation import generate_gqa_questions
+from lxmert.scenes.gqa.references import GqaScene
+from lxmert.scenes.image_ids import (
     OBJECT_ID_STEP,
     QUESTION_ID_STEP,
     image_id_of,
@@ -27,10 +25,12 @@ from lxmert.scenes.naming import (
     image_path,
     split_of,
 )
-from lxmert.scenes.pairs.choosing import guessed_right
-from lxmert.scenes.pairs.records import group_of, pair_records
-from lxmert.scenes.questions import Question, ask
-from lxmert.scenes.randomness import stream
+from lxmert.scenes.lexicon import SHAPES
+from lxmert.scenes.pairs.records import build_group, pair_records
+from lxmert.scenes.pairs.selection import count_correct_guesses
+from lxmert.scenes.questions import Question, generate_questions
+from lxmert.scenes.randomness import random_stream
+from lxmert.scenes.scene_descriptions import generate_descriptions
 from lxmert.scenes.shapes import area
 from lxmert.scenes.world import Scene, make_scene
 
@@ -81,16 +81,20 @@ def sample(
     Returns:
         The picture, its scene, and the questions.
     """
-    scene = make_scene(stream(seed, index, "scene"))
-    return draw_scene(scene), scene, ask(scene, stream(seed, index, "questions"), questions)
+    scene = make_scene(random_stream(seed, index, "scene"))
+    return (
+        draw_scene(scene),
+        scene,
+        generate_questions(scene, random_stream(seed, index, "questions"), questions),
+    )
 
 
 def image_records(seed: int, index: int, questions_per_image: int) -> ImageRecords:
     """Make image `index` of a data set and all its records."""
-    picture, scene, questions = sample(seed, index, questions=questions_per_image)
-    stored = io.BytesIO()
-    picture.save(stored, format="PNG", compress_type=_PNG_COMPRESSION)
-    records = ImageRecords(split_of(index), image_path(index), stored.getvalue(), {})
+    image, scene, questions = sample(seed, index, questions=questions_per_image)
+    png_buffer = io.BytesIO()
+    image.save(png_buffer, format="PNG", compress_type=_PNG_COMPRESSION)
+    records = ImageRecords(split_of(index), image_path(index), png_buffer.getvalue(), {})
     _add_coco(records, scene, seed, index)
     _add_vqa(records, questions, seed, index)
     _add_gqa(records, scene, seed, index)
@@ -107,32 +111,32 @@ def _add_coco(records: ImageRecords, scene: Scene, seed: int, index: int) -> Non
         [{"id": image_id, "file_name": file_name, "width": width, "height": height}]
     )
     records.lines["instances"] = _lines(_instances(scene, image_id))
-    for kind, write in (("captions", caption), ("descriptions", description)):
+    for kind, generate in (("captions", generate_captions), ("descriptions", generate_descriptions)):
         records.lines[kind] = _lines(
             {"id": image_id * OBJECT_ID_STEP + k, "image_id": image_id, "caption": text}
-            for k, text in enumerate(write(scene, stream(seed, index, kind)))
+            for k, text in enumerate(generate(scene, random_stream(seed, index, kind)))
         )
 
 
 def _instances(scene: Scene, image_id: int) -> list[dict[str, Any]]:
     instances = []
-    for k, thing in enumerate(scene.objects):
-        x1, y1, x2, y2 = thing.box_xyxy_px
+    for k, obj in enumerate(scene.objects):
+        x1, y1, x2, y2 = obj.box_xyxy_px
         instance = {
             "id": image_id * OBJECT_ID_STEP + k,
             "image_id": image_id,
-            "category_id": _CATEGORY_ID[thing.shape],
+            "category_id": _CATEGORY_ID[obj.shape],
             "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": round(area(thing.shape, thing.turn_deg, thing.diameter_px), 1),
+            "area": round(area(obj.shape, obj.turn_deg, obj.diameter_px), 1),
             "iscrowd": 0,
-            "attributes": {"color": thing.color, "size": thing.size, "fill": thing.fill},
+            "attributes": {"color": obj.color, "size": obj.size, "fill": obj.fill},
         }
         instances.append(instance)
     return instances
 
 
 def _add_vqa(records: ImageRecords, questions: Sequence[Question], seed: int, index: int) -> None:
-    image_id, annotators = image_id_of(index), stream(seed, index, "annotators")
+    image_id, annotators = image_id_of(index), random_stream(seed, index, "annotators")
     asked, annotated = [], []
     for k, question in enumerate(questions):
         ids = {"image_id": image_id, "question_id": image_id * QUESTION_ID_STEP + k}
@@ -154,28 +158,30 @@ def _add_vqa(records: ImageRecords, questions: Sequence[Question], seed: int, in
 def _add_gqa(records: ImageRecords, scene: Scene, seed: int, index: int) -> None:
     image_id, name = image_id_of(index), image_name(index)
     ids = [str(image_id * OBJECT_ID_STEP + k) for k in range(len(scene.objects))]
-    picture = Picture(scene, ids)
-    questions = ask_gqa(picture, stream(seed, index, "gqa"))
-    records.lines["gqa_questions"] = _keyed(gqa.question_records(questions, picture, name, image_id))
-    records.lines["gqa_choices"] = _keyed(gqa.choice_records(questions, image_id))
-    records.lines["gqa_scene_graphs"] = _keyed({name: gqa.scene_graph(picture)})
+    gqa_scene = GqaScene(scene, ids)
+    questions = generate_gqa_questions(gqa_scene, random_stream(seed, index, "gqa"))
+    records.lines["gqa_questions"] = _key_value_lines(
+        gqa.question_records(questions, gqa_scene, name, image_id)
+    )
+    records.lines["gqa_choices"] = _key_value_lines(gqa.choice_records(questions, image_id))
+    records.lines["gqa_scene_graphs"] = _key_value_lines({name: gqa.scene_graph(gqa_scene)})
     records.gqa_guesses = gqa.guesses(questions)
     records.counts["gqa_balanced"] = sum(question.is_balanced for question in questions)
 
 
 def _add_pairs(records: ImageRecords, seed: int, index: int) -> None:
-    group, indices = group_of(seed, index, stream(seed, index, "pairs"))
+    group, indices = build_group(seed, index, random_stream(seed, index, "pairs"))
     records.lines["nlvr2"] = []
     if group is not None:
         records.lines["nlvr2"] = _lines(pair_records(group, indices))
-        records.counts["nlvr2_by_sentence"] = guessed_right(group.pairs, lambda pair: None)
-        records.counts["nlvr2_by_left"] = guessed_right(group.pairs, lambda pair: pair.left)
-        records.counts["nlvr2_by_right"] = guessed_right(group.pairs, lambda pair: pair.right)
+        records.counts["nlvr2_by_sentence"] = count_correct_guesses(group.pairs, lambda pair: None)
+        records.counts["nlvr2_by_left"] = count_correct_guesses(group.pairs, lambda pair: pair.left)
+        records.counts["nlvr2_by_right"] = count_correct_guesses(group.pairs, lambda pair: pair.right)
 
 
 def _add_genome(records: ImageRecords, scene: Scene, seed: int, index: int) -> None:
-    regions = genome.region_descriptions(scene, index, stream(seed, index, "regions"))
-    questions = genome.question_answers(scene, index, stream(seed, index, "free questions"))
+    regions = genome.region_descriptions(scene, index, random_stream(seed, index, "regions"))
+    questions = genome.question_answers(scene, index, random_stream(seed, index, "free questions"))
     records.lines["vg_image_data"] = _lines([genome.image_data(scene, index)])
     records.lines["vg_region_descriptions"] = _lines([regions])
     records.lines["vg_question_answers"] = _lines([questions])
@@ -187,7 +193,7 @@ def _lines(values: Iterable[Any]) -> list[str]:
     return [to_json(value) for value in values]
 
 
-def _keyed(values: Mapping[str, Any]) -> list[str]:
+def _key_value_lines(values: Mapping[str, Any]) -> list[str]:
     return [f"{to_json(key)}:{to_json(value)}" for key, value in values.items()]
 
 

@@ -18,7 +18,7 @@ from lxmert.scenes.lexicon import (
     WORDS,
 )
 from lxmert.scenes.pairs import templates as pairs
-from lxmert.scenes.questions.asking import words_of
+from lxmert.scenes.questions.generation import split_words
 from lxmert.scenes.questions.templates import TEMPLATES
 from lxmert.scenes.world import OBJECTS_MAX
 
@@ -48,7 +48,7 @@ def _words() -> set[str]:
     sentences += [side for sides in RELATIONS.values() for side in sides]
     sentences += [*GENERIC_NOUNS, *PLURALS, *PLURALS.values(), *NUMBER_WORDS, *ATTRIBUTES, *PLACES]
     sentences += ["a an", *answer_list()]
-    return {word for sentence in sentences for word in words_of(sentence)}
+    return {word for sentence in sentences for word in split_words(sentence)}
 
 
 def _further_words() -> set[str]:
@@ -58,7 +58,7 @@ def _further_words() -> set[str]:
     # Plurals of attributes, relations of GQA, and the words of full answers.
     patterns += [f"{name}s" for name in ATTRIBUTES]
     patterns += [*DIRECTIONS.values(), "with", "but", "of the picture", "most common", "larger than"]
-    return {word for pattern in patterns for word in words_of(_PLACEHOLDER.sub(" ", pattern))}
+    return {word for pattern in patterns for word in split_words(_PLACEHOLDER.sub(" ", pattern))}
 
 
 def answer_list() -> list[str]:

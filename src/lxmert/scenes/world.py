@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lxmert.scenes.lexicon import COLORS, COLORS_RGB, FILLS, SHAPES
-from lxmert.scenes.randomness import weighted
+from lxmert.scenes.randomness import weighted_choice
 from lxmert.scenes.shapes import extent_wh
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ GAP_PX: Final = 4
 BORDER_PX: Final = 2
 COLOR_JITTER: Final = 10
 """Maximum deviation from a colour's prototype in each channel, of 255."""
-TURN_DEG: Final = 9.0
+MAX_TURN_DEG: Final = 9.0
 """Maximum turn of an object in either direction."""
 BACKGROUNDS: Final = ("plain", "gradient", "blotches", "checker", "dots", "lines")
-_PLACEMENTS = 60
+_MAX_PLACEMENT_ATTEMPTS = 60
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,20 @@ class Scene:
         """The objects' boxes, (N, 4) float32 in pixels, in the order of `objects`."""
         import torch  # here, because making scenes otherwise needs no torch
 
-        return torch.tensor([thing.box_xyxy_px for thing in self.objects], dtype=torch.float32)
+        return torch.tensor([obj.box_xyxy_px for obj in self.objects], dtype=torch.float32)
 
 
 def make_scene(rng: random.Random) -> Scene:
     """Draw a scene of 2 to 10 objects that do not touch each other."""
     while True:
-        size_hw = _picture_size(rng)
+        size_hw = _sample_image_size(rng)
         count = rng.randint(OBJECTS_MIN, OBJECTS_MAX)
-        objects = _objects(rng, count, size_hw)
+        objects = _sample_objects(rng, count, size_hw)
         if objects is not None:
-            return Scene(size_hw, objects, _background(rng))
+            return Scene(size_hw, objects, _sample_background(rng))
 
 
-def _picture_size(rng: random.Random) -> tuple[int, int]:
+def _sample_image_size(rng: random.Random) -> tuple[int, int]:
     low, high = SIDE_PX
     while True:
         height, width = rng.randint(low, high), rng.randint(low, high)
@@ -133,7 +133,9 @@ def _picture_size(rng: random.Random) -> tuple[int, int]:
             return height, width
 
 
-def _objects(rng: random.Random, count: int, size_hw: tuple[int, int]) -> tuple[SceneObject, ...] | None:
+def _sample_objects(
+    rng: random.Random, count: int, size_hw: tuple[int, int]
+) -> tuple[SceneObject, ...] | None:
     # A third of the scenes repeat few shapes or colours, so that counts exceed one or two and an object is
     # identified only by two attributes together.
     shapes = rng.sample(SHAPES, rng.choice((2, 3, 6, 6, 6)))
@@ -141,15 +143,15 @@ def _objects(rng: random.Random, count: int, size_hw: tuple[int, int]) -> tuple[
     large_share = rng.choice((0.25, 0.5, 0.5, 0.75))
     objects: list[SceneObject] = []
     for _ in range(count):
-        size = weighted(rng, {"large": large_share, "small": 1 - large_share})
-        placed = _place(rng, objects, rng.choice(shapes), rng.choice(colors), size, size_hw)
+        size = weighted_choice(rng, {"large": large_share, "small": 1 - large_share})
+        placed = _place_object(rng, objects, rng.choice(shapes), rng.choice(colors), size, size_hw)
         if placed is None:
             return None
         objects.append(placed)
     return tuple(objects)
 
 
-def _place(
+def _place_object(
     rng: random.Random,
     others: list[SceneObject],
     shape: str,
@@ -158,28 +160,28 @@ def _place(
     size_hw: tuple[int, int],
 ) -> SceneObject | None:
     """The object at a free place, or None if the picture is full."""
-    turn_deg = round(rng.uniform(-TURN_DEG, TURN_DEG), 1)
+    turn_deg = round(rng.uniform(-MAX_TURN_DEG, MAX_TURN_DEG), 1)
     diameter = rng.randint(*DIAMETER_PX[size])
     width, height = (math.ceil(side) for side in extent_wh(shape, turn_deg, diameter))
-    for _ in range(_PLACEMENTS):
+    for _ in range(_MAX_PLACEMENT_ATTEMPTS):
         x1 = rng.randint(BORDER_PX, size_hw[1] - BORDER_PX - width)
         y1 = rng.randint(BORDER_PX, size_hw[0] - BORDER_PX - height)
         box = (x1, y1, x1 + width, y1 + height)
-        if not any(_touch(box, other.box_xyxy_px) for other in others):
+        if not any(_are_too_close(box, other.box_xyxy_px) for other in others):
             return SceneObject(
                 shape=shape,
                 color=color,
                 size=size,
                 fill=rng.choice(FILLS),
                 box_xyxy_px=box,
-                color_rgb=_jittered(rng, COLORS_RGB[color]),
+                color_rgb=_jitter(rng, COLORS_RGB[color]),
                 turn_deg=turn_deg,
                 stripes_deg=float(rng.choice((0, 45, 90, 135))),
             )
     return None
 
 
-def _touch(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> bool:
+def _are_too_close(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> bool:
     return (
         first[0] < second[2] + GAP_PX
         and second[0] < first[2] + GAP_PX
@@ -188,14 +190,14 @@ def _touch(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) 
     )
 
 
-def _jittered(rng: random.Random, color_rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+def _jitter(rng: random.Random, color_rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     red, green, blue = (
         min(255, max(0, channel + rng.randint(-COLOR_JITTER, COLOR_JITTER))) for channel in color_rgb
     )
     return red, green, blue
 
 
-def _background(rng: random.Random) -> Background:
+def _sample_background(rng: random.Random) -> Background:
     # Pale and hardly saturated, in contrast with every object colour from black to yellow.
     base = rng.randint(206, 250)
     red, green, blue = (base - rng.randint(0, 26) for _ in range(3))

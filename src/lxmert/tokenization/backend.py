@@ -13,7 +13,7 @@ from lxmert.errors import ConfigurationError, VocabularyError
 from lxmert.tokenization.pipeline import TextOptions
 
 
-def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the settings of a JSON file next to the vocabulary, such as tokenizer_config.json.
 
     Raises:
@@ -44,10 +44,10 @@ def read_backend(path: str | os.PathLike[str]) -> Tokenizer:
         raise VocabularyError(
             f"{str(path)!r} cannot be read as a tokenizer.json ({error}); save it again with save_pretrained"
         ) from error
-    return _with_word_pieces(backend, str(path))
+    return _require_wordpiece(backend, str(path))
 
 
-def new_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> Tokenizer:
+def create_backend(vocabulary: dict[str, int], unk_token: object, prefix: str) -> Tokenizer:
     """Make a bare WordPiece tokenizer."""
     if unk_token is None:
         raise ConfigurationError("unk_token is None, but WordPiece needs a token for unknown words; set one")
@@ -61,7 +61,7 @@ def pop_backend(kwargs: dict[str, Any]) -> Tokenizer | None:
     if passed is None:
         return read
     # A copy, because the pipeline is reassembled on it and the caller's must not change.
-    return _with_word_pieces(copy.deepcopy(passed), "tokenizer_object")
+    return _require_wordpiece(copy.deepcopy(passed), "tokenizer_object")
 
 
 def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
@@ -84,7 +84,7 @@ def set_model(backend: Tokenizer, unk_token: str | None, prefix: str) -> None:
     )
 
 
-def options_of(backend: Tokenizer) -> dict[str, Any]:
+def backend_options(backend: Tokenizer) -> dict[str, Any]:
     """Return the options stated in a tokenizer.json, as keyword arguments of `LxmertTokenizer`."""
     options: dict[str, Any] = {"wordpieces_prefix": backend.model.continuing_subword_prefix}
     if backend.normalizer is None:
@@ -99,17 +99,17 @@ def options_of(backend: Tokenizer) -> dict[str, Any]:
     return options
 
 
-def completed(options: dict[str, Any], backend: Tokenizer) -> dict[str, Any]:
+def complete_options(options: dict[str, Any], backend: Tokenizer) -> dict[str, Any]:
     """Return `options`, with those left at their default taken from the tokenizer.json of `backend`."""
     defaults = vars(TextOptions())
-    stated = options_of(backend)
+    stated = backend_options(backend)
     return {
         name: stated[name] if name in stated and value == defaults[name] else value
         for name, value in options.items()
     }
 
 
-def _with_word_pieces(backend: Tokenizer, name: str) -> Tokenizer:
+def _require_wordpiece(backend: Tokenizer, name: str) -> Tokenizer:
     kind = type(backend.model).__name__
     if kind != "WordPiece":
         raise VocabularyError(f"{name!r} contains a {kind} tokenizer; LXMERT needs WordPiece")

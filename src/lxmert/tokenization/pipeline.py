@@ -31,13 +31,13 @@ class TextOptions:
     wordpieces_prefix: str = "##"
 
     @property
-    def known_to_transformers(self) -> bool:
+    def is_supported_by_transformers(self) -> bool:
         """Whether transformers' tokenizer of the same name yields the same ids under these options."""
         names = ("do_basic_tokenize", "never_split", "clean_text", "wordpieces_prefix")
         return all(getattr(self, name) == getattr(TextOptions(), name) for name in names)
 
 
-def never_split_words(words: Iterable[str] | None) -> tuple[str, ...]:
+def validate_never_split(words: Iterable[str] | None) -> tuple[str, ...]:
     """Return the distinct words of `never_split`, in their order.
 
     Raises:
@@ -81,7 +81,7 @@ def build_normalizer(options: TextOptions, unknown_words: Iterable[str], unknown
     # WordPiece rejects over-long words: the one sure way to [UNK] whatever the vocabulary holds.
     unknown = "x" * (unknown_length + 1)
     steps = [
-        normalizers.Replace(Regex(_WHOLE_WORD.format(_escaped(word))), unknown) for word in unknown_words
+        normalizers.Replace(Regex(_WHOLE_WORD.format(_escape_regex(word))), unknown) for word in unknown_words
     ]
     is_normal = [bert.normalize_str(word) == word for word in unknown_words]
     before = [step for step, normal in zip(steps, is_normal, strict=True) if not normal]
@@ -117,6 +117,6 @@ def build_decoder(options: TextOptions) -> decoders.WordPiece:
     return decoders.WordPiece(prefix=options.wordpieces_prefix)
 
 
-def _escaped(word: str) -> str:
+def _escape_regex(word: str) -> str:
     """Escape `word` for the library's regular expressions."""
     return "".join(char if char.isalnum() else f"\\x{{{ord(char):x}}}" for char in word)

@@ -18,7 +18,7 @@ TENSORFLOW = "tf"
 """The value of `return_tensors` that asks for TensorFlow."""
 
 
-def in_tensorflow(encoding: EncodingT) -> EncodingT:
+def to_tensorflow(encoding: EncodingT) -> EncodingT:
     """Convert every array of an encoding to a tensor of int32 or float32, as transformers 4 did.
 
     Args:
@@ -44,13 +44,13 @@ def in_tensorflow(encoding: EncodingT) -> EncodingT:
     return encoding
 
 
-def as_arrays(value: Any) -> Any:
+def to_numpy(value: Any) -> Any:
     """Convert TensorFlow tensors to NumPy arrays, also in lists and dictionaries; leave all else as it is."""
     tf = sys.modules.get("tensorflow")
     if tf is None:
         return value
     if isinstance(value, Mapping | UserDict):
-        return {name: as_arrays(inner) for name, inner in value.items()}
+        return {name: to_numpy(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple) and value and not isinstance(value[0], int):
-        return [as_arrays(inner) for inner in value]
+        return [to_numpy(inner) for inner in value]
     return value.numpy() if tf.is_tensor(value) else value

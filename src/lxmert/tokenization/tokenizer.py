@@ -21,9 +21,9 @@ from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 from lxmert.errors import VocabularyError
 from lxmert.tokenization import backend, pipeline, vocabulary
-from lxmert.tokenization.cutting import clear_truncation_errors
-from lxmert.tokenization.preparing import PreparesIds, empty_batch
-from lxmert.tokenization.tensors import TENSORFLOW, in_tensorflow
+from lxmert.tokenization.prepare_for_model import PrepareForModelMixin, empty_batch
+from lxmert.tokenization.tensors import TENSORFLOW, to_tensorflow
+from lxmert.tokenization.truncation import translate_truncation_errors
 from lxmert.tokenization.vocabulary import VocabularySource
 
 # Setting one of these on a tokenizer takes effect at once.
@@ -33,7 +33,7 @@ _MUTABLE |= {name + suffix for name in ("cls_token", "sep_token", "unk_token") f
 _FIXED = {"never_split", "wordpieces_prefix"}
 
 
-class LxmertTokenizer(PreparesIds, TokenizersBackend):
+class LxmertTokenizer(PrepareForModelMixin, TokenizersBackend):
     """WordPiece tokenizer of LXMERT: text to ids `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, and back.
 
     Args:
@@ -84,11 +84,11 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         wordpieces_prefix: str = "##",
         **kwargs: Any,
     ) -> None:
-        kept_whole = pipeline.never_split_words(never_split)
+        never_split_words = pipeline.validate_never_split(never_split)
         options: dict[str, Any] = {
             "do_lower_case": do_lower_case,
             "do_basic_tokenize": do_basic_tokenize,
-            "never_split": list(kept_whole) if kept_whole else None,
+            "never_split": list(never_split_words) if never_split_words else None,
             "tokenize_chinese_chars": tokenize_chinese_chars,
             "strip_accents": strip_accents,
             "clean_text": clean_text,
@@ -103,26 +103,26 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         tokenizer = backend.pop_backend(kwargs)
         if tokenizer is None and source is not None and (vocab is not None or tokenizer_file is None):
             words = vocabulary.read_vocabulary(source)
-            tokenizer = backend.new_backend(words, unk_token, wordpieces_prefix)
+            tokenizer = backend.create_backend(words, unk_token, wordpieces_prefix)
         elif tokenizer is None and tokenizer_file is not None:
             tokenizer = backend.read_backend(tokenizer_file)
-            options = backend.completed(options, tokenizer)
+            options = backend.complete_options(options, tokenizer)
         elif tokenizer is None:
-            raise vocabulary.missing_vocabulary(kwargs.get("name_or_path"))
+            raise vocabulary.missing_vocabulary_error(kwargs.get("name_or_path"))
         vocabulary.require_known_words(tokenizer.get_vocab(), map(str, special.values()))
         self._tokenizer = tokenizer
         self.__dict__.update(options)
         super().__init__(**options, **special, **kwargs)
         self.vocab_file = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        self._assembled = True
-        self._assemble()
+        self._is_pipeline_built = True
+        self._rebuild_pipeline()
 
-    def _assemble(self) -> None:
+    def _rebuild_pipeline(self) -> None:
         """Bring the Rust pipeline in line with the options and the special tokens of this object."""
         tokenizer = self._tokenizer
         options = self._options()
         backend.set_model(tokenizer, self.unk_token, options.wordpieces_prefix)
-        unknown = self._keep_whole(options) if options.do_basic_tokenize else []
+        unknown = self._add_never_split_tokens(options) if options.do_basic_tokenize else []
         length = tokenizer.model.max_input_chars_per_word
         tokenizer.normalizer = pipeline.build_normalizer(options, unknown, length)
         tokenizer.pre_tokenizer = pipeline.build_pre_tokenizer(options)
@@ -140,7 +140,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
             wordpieces_prefix=self.wordpieces_prefix,
         )
 
-    def _keep_whole(self, options: pipeline.TextOptions) -> list[str]:
+    def _add_never_split_tokens(self, options: pipeline.TextOptions) -> list[str]:
         """Add the never-split words that have an id as tokens; return those that have none."""
         special = set(self.all_special_tokens)  # these are never split anyway
         bert = pipeline.bert_normalizer(options)
@@ -173,25 +173,25 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         return None if token is None or index is None else (token, index)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        ready = self.__dict__.get("_assembled", False)
+        ready = self.__dict__.get("_is_pipeline_built", False)
         if ready and key in _FIXED:
             raise AttributeError(
                 f"{key} is fixed when the tokenizer is created; create another one with {key}={value!r}"
             )
         super().__setattr__(key, value)
         if ready and key in _MUTABLE:
-            self._assemble()
+            self._rebuild_pipeline()
 
     def _add_tokens(self, new_tokens: Sequence[str | AddedToken], special_tokens: bool = False) -> int:
         added: int = super()._add_tokens(new_tokens, special_tokens=special_tokens)
-        if self.__dict__.get("_assembled", False):
-            self._assemble()
+        if self.__dict__.get("_is_pipeline_built", False):
+            self._rebuild_pipeline()
         return added
 
     def _encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
         if kwargs.get("return_tensors") == TENSORFLOW:
             arrays = kwargs | {"return_tensors": "np"}
-            return in_tensorflow(self._encode_plus(text, text_pair, **arrays))
+            return to_tensorflow(self._encode_plus(text, text_pair, **arrays))
         is_split = kwargs.get("is_split_into_words", False)
         if isinstance(text, list | tuple) and not text and not text_pair and not is_split:
             return empty_batch(self.model_input_names, **kwargs)
@@ -200,7 +200,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         is_list_of_pairs = isinstance(first, tuple) and not is_split
         is_pair = bool(text_pair) or is_list_of_pairs
         special = self.num_special_tokens_to_add(pair=is_pair) if adds_special else 0
-        with clear_truncation_errors(special, **kwargs):
+        with translate_truncation_errors(special, **kwargs):
             return super()._encode_plus(text, text_pair=text_pair, **kwargs)
 
     @classmethod
@@ -209,7 +209,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         name = os.fspath(pretrained_model_name_or_path)
         config = Path(name, kwargs.get("subfolder") or "", "tokenizer_config.json")
         if config.is_file():
-            backend.read_settings(config)
+            backend.read_json_settings(config)
         try:
             return super().from_pretrained(name, *args, **kwargs)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -228,7 +228,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         file = kwargs.get("tokenizer_file")
         if file is not None and kwargs.get("vocab") is None:
             tokenizer = backend.read_backend(file)
-            kwargs = {**backend.options_of(tokenizer), **kwargs, "_backend": tokenizer}
+            kwargs = {**backend.backend_options(tokenizer), **kwargs, "_backend": tokenizer}
         return kwargs
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
@@ -253,8 +253,8 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
         filename_prefix: str | None = None,
     ) -> tuple[str, ...]:
         """Write tokenizer.json and vocab.txt; `legacy_format` False leaves out the second, True the first."""
-        if not self._options().known_to_transformers:
-            self._name_a_class_that_keeps_the_pipeline(Path(file_names[0]))
+        if not self._options().is_supported_by_transformers:
+            self._write_generic_tokenizer_class(Path(file_names[0]))
         if legacy_format:
             names: tuple[str, ...] = PreTrainedTokenizerBase._save_pretrained(
                 self, save_directory, file_names, filename_prefix=filename_prefix
@@ -265,7 +265,7 @@ class LxmertTokenizer(PreparesIds, TokenizersBackend):
             names += self.save_vocabulary(str(save_directory), filename_prefix)
         return names
 
-    def _name_a_class_that_keeps_the_pipeline(self, config_file: Path) -> None:
+    def _write_generic_tokenizer_class(self, config_file: Path) -> None:
         """Make transformers load tokenizer.json as it is: its own LXMERT class would drop some options."""
         config = json.loads(config_file.read_text(encoding="utf-8"))
         config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": self.model_input_names}

@@ -14,7 +14,7 @@ from lxmert.errors import VocabularyError
 
 VocabularySource = str | os.PathLike[str] | Mapping[str, int] | Sequence[str]  # a path, a dict or a list
 
-_WHAT_TO_DO = "pass vocab_file= (a vocab.txt), vocab= (a dict or list) or tokenizer_file= (a tokenizer.json)"
+_ADVICE = "pass vocab_file= (a vocab.txt), vocab= (a dict or list) or tokenizer_file= (a tokenizer.json)"
 
 
 def read_vocabulary(source: VocabularySource) -> dict[str, int]:
@@ -29,12 +29,12 @@ def read_vocabulary(source: VocabularySource) -> dict[str, int]:
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return _numbered(_lines(path), f"the vocabulary file {str(path)!r}")
+        return _index_words(_read_lines(path), f"the vocabulary file {str(path)!r}")
     if isinstance(source, Mapping):
-        return _checked(source)
+        return _validate_ids(source)
     if isinstance(source, list | tuple):
-        return _numbered(source, "the vocabulary list")
-    raise VocabularyError(f"a vocabulary cannot be a {type(source).__name__}; {_WHAT_TO_DO}")
+        return _index_words(source, "the vocabulary list")
+    raise VocabularyError(f"a vocabulary cannot be a {type(source).__name__}; {_ADVICE}")
 
 
 def write_vocabulary(path: Path, vocabulary: Mapping[str, int]) -> None:
@@ -50,23 +50,23 @@ def require_known_words(vocabulary: Iterable[str], special_tokens: Iterable[str]
     if not any(word not in special for word in vocabulary):
         raise VocabularyError(
             f"the vocabulary contains no word besides the special tokens {sorted(special)}, so every text "
-            f"would become the unknown token; {_WHAT_TO_DO}"
+            f"would become the unknown token; {_ADVICE}"
         )
 
 
-def missing_vocabulary(where: object) -> VocabularyError:
+def missing_vocabulary_error(where: object) -> VocabularyError:
     """Return the error about a tokenizer made without a vocabulary."""
     if where:
         return VocabularyError(
             f"no vocabulary in {str(where)!r}: expected vocab.txt or tokenizer.json there; save a "
             "tokenizer into it with save_pretrained, or choose another folder"
         )
-    return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_WHAT_TO_DO}")
+    return VocabularyError(f"a tokenizer needs a vocabulary and got none; {_ADVICE}")
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     if not path.is_file():
-        kind = "a folder; load it with from_pretrained" if path.is_dir() else f"not there; {_WHAT_TO_DO}"
+        kind = "a folder; load it with from_pretrained" if path.is_dir() else f"not there; {_ADVICE}"
         raise VocabularyError(f"the vocabulary file {str(path)!r} is {kind}")
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -83,7 +83,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _numbered(words: Iterable[Any], name: str) -> dict[str, int]:
+def _index_words(words: Iterable[Any], name: str) -> dict[str, int]:
     vocabulary: dict[str, int] = {}
     for index, word in enumerate(words):
         if not isinstance(word, str):
@@ -101,9 +101,9 @@ def _numbered(words: Iterable[Any], name: str) -> dict[str, int]:
     return vocabulary
 
 
-def _checked(vocabulary: Mapping[str, int]) -> dict[str, int]:
+def _validate_ids(vocabulary: Mapping[str, int]) -> dict[str, int]:
     if not vocabulary:
-        raise VocabularyError(f"the vocabulary dict is empty; {_WHAT_TO_DO}")
+        raise VocabularyError(f"the vocabulary dict is empty; {_ADVICE}")
     for word, index in vocabulary.items():
         if not isinstance(word, str) or not isinstance(index, int) or isinstance(index, bool):
             raise VocabularyError(

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
+from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor, validate_side
 
-_CROPS_AT_ONCE = 32
+_CROP_BATCH_SIZE = 32
 """Bounds memory: 32 crops of 224 px are 19 MB, their activations some hundreds."""
 
 
@@ -47,7 +47,7 @@ class BackboneEncoder:
         channel_order: str | None = None,
     ) -> None:
         self.vision_model = VisionModel(model, mean, std, weights_hash, channel_order)
-        self.size = checked_side(size if size is not None else self.vision_model.native_side_px)
+        self.size = validate_side(size if size is not None else self.vision_model.native_side_px)
         self._feature_dim: int | None = None
 
     @property
@@ -77,9 +77,9 @@ class BackboneEncoder:
         if len(boxes_xyxy_px) == 0:
             return torch.zeros(0, self.feature_dim)
         features = []
-        for boxes in boxes_xyxy_px.detach().cpu().split(_CROPS_AT_ONCE):
+        for boxes in boxes_xyxy_px.detach().cpu().split(_CROP_BATCH_SIZE):
             side = (self.size, self.size)
-            crops = torch.stack([unit_pixels(image, side, box) for box in boxes])  # (n, 3, S, S)
+            crops = torch.stack([resize_to_unit_tensor(image, side, box) for box in boxes])  # (n, 3, S, S)
             features.append(self._encode(crops))
         return torch.cat(features)
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.vision.encoders import cell_weights
-from lxmert.vision.grid import checked_grid, grid_tiles
+from lxmert.vision.grid import grid_tiles, validate_grid
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
-from lxmert.vision.vision_model import VisionModel, checked_side, unit_pixels
+from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor, validate_side
 
 _STRIDES = (4, 8, 16, 32, 64)
 """Picture pixels per token of models that merge patches, such as Swin."""
@@ -65,7 +65,7 @@ class BackboneGrid:
         if (rows is None) != (columns is None):
             raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; set both, or neither")
         if rows is not None and columns is not None:
-            checked_grid(rows, columns)
+            validate_grid(rows, columns)
         self.rows = rows
         self.columns = columns
         self.vision_model = VisionModel(model, mean, std, weights_hash, channel_order)
@@ -83,7 +83,7 @@ class BackboneGrid:
     def feature_dim(self) -> int:
         """Number of features D, determined on first use by encoding one black picture."""
         if self._feature_dim is None:
-            self._feature_dim = int(self._map(torch.zeros(3, *self.size_hw)).shape[0])
+            self._feature_dim = int(self._feature_map(torch.zeros(3, *self.size_hw)).shape[0])
         return self._feature_dim
 
     def __call__(
@@ -115,16 +115,16 @@ class BackboneGrid:
 
     def _encode(self, image: Image.Image) -> Regions:
         size_hw = (image.height, image.width)
-        feature_map = self._map(unit_pixels(image, self.size_hw))  # (D, h, w)
+        feature_map = self._feature_map(resize_to_unit_tensor(image, self.size_hw))  # (D, h, w)
         rows, columns = self.rows or feature_map.shape[1], self.columns or feature_map.shape[2]
         return Regions(
             boxes_xyxy_px=grid_tiles(rows, columns, size_hw),
-            features=_pooled(feature_map, rows, columns).flatten(1).T.contiguous(),  # (N, D)
+            features=_pool_to_grid(feature_map, rows, columns).flatten(1).T.contiguous(),  # (N, D)
             size_hw=size_hw,
             extractor=self.identity,
         )
 
-    def _map(self, pixels: Tensor) -> Tensor:
+    def _feature_map(self, pixels: Tensor) -> Tensor:
         """Pixels (3, H, W) in 0..1 -> the last feature map (D, h, w), float32 on the CPU."""
         # A clone, because tensors made in inference mode cannot be used in training later.
         last = self.vision_model(pixels[None])[0].float().cpu().clone()
@@ -139,11 +139,11 @@ def _checked_size(size: Any) -> tuple[int, int]:
     if isinstance(size, (list, tuple)):
         if len(size) != 2:
             raise ConfigurationError(f"picture size is {size!r}; expected one side, or height and width")
-        return checked_side(size[0]), checked_side(size[1])
-    return (checked_side(size),) * 2
+        return validate_side(size[0]), validate_side(size[1])
+    return (validate_side(size),) * 2
 
 
-def _pooled(feature_map: Tensor, rows: int, columns: int) -> Tensor:
+def _pool_to_grid(feature_map: Tensor, rows: int, columns: int) -> Tensor:
     """The mean of the map under each cell of a grid of equal cells, (D, h, w) -> (D, R, C)."""
     if feature_map.shape[1:] == (rows, columns):
         return feature_map

@@ -38,13 +38,13 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
     return extractor
 
 
-def check_description(spec: Mapping[str, Any]) -> None:
+def validate_spec(spec: Mapping[str, Any]) -> None:
     """Check a description as far as possible without making the extractor.
 
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown or missing.
     """
-    _maker(spec, _EXTRACTORS, "extractor")
+    _resolve_class(spec, _EXTRACTORS, "extractor")
 
 
 def needs_boxes(spec: Mapping[str, Any]) -> bool:
@@ -53,8 +53,8 @@ def needs_boxes(spec: Mapping[str, Any]) -> bool:
     Raises:
         ConfigurationError: unknown kind, or settings that are unknown or missing.
     """
-    maker, _ = _maker(spec, _EXTRACTORS, "extractor")
-    return bool(maker.needs_boxes)
+    component_class, _ = _resolve_class(spec, _EXTRACTORS, "extractor")
+    return bool(component_class.needs_boxes)
 
 
 def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
@@ -63,25 +63,25 @@ def build_encoder(spec: Mapping[str, Any]) -> BoxEncoder:
     return encoder
 
 
-def _build(spec: Any, makers: Mapping[str, str], what: str) -> Any:
-    maker, settings = _maker(spec, makers, what)
+def _build(spec: Any, classes: Mapping[str, str], what: str) -> Any:
+    component_class, settings = _resolve_class(spec, classes, what)
     if "encoder" in settings:
         settings["encoder"] = build_encoder(settings["encoder"])
-    return maker(**settings)
+    return component_class(**settings)
 
 
-def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Any, dict[str, Any]]:
+def _resolve_class(spec: Any, classes: Mapping[str, str], what: str) -> tuple[Any, dict[str, Any]]:
     """Return the class that a description names, and the arguments to call it with."""
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"the {what} is {spec!r}; expected a mapping with a `kind`")
     settings = dict(spec)
     kind = settings.pop("kind", None)
-    if not isinstance(kind, str) or kind not in makers:
+    if not isinstance(kind, str) or kind not in classes:
         raise ConfigurationError(
-            f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(makers))}"
+            f"unknown kind of {what} {kind!r}; expected one of {', '.join(sorted(classes))}"
         )
-    maker = resolve_name(makers[kind])
-    parameters = inspect.signature(maker).parameters
+    component_class = resolve_name(classes[kind])
+    parameters = inspect.signature(component_class).parameters
     unknown = sorted(settings.keys() - parameters.keys(), key=str)
     missing = sorted(
         name
@@ -91,4 +91,4 @@ def _maker(spec: Any, makers: Mapping[str, str], what: str) -> tuple[Any, dict[s
     if unknown or missing:
         faults = [f"unknown {name!r}" for name in unknown] + [f"missing {name!r}" for name in missing]
         raise ConfigurationError(f"{what} {kind!r}: {', '.join(faults)}; it takes {', '.join(parameters)}")
-    return maker, settings
+    return component_class, settings

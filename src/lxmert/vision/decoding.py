@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lxmert.errors import ImageError, first_line
-from lxmert.vision.jpeg_scans import MOST_PARTS, MOST_SCANS, has_too_many_scans
+from lxmert.vision.jpeg_scans import MAX_SCANS, MAX_SEGMENTS, has_too_many_scans
 from lxmert.vision.pixel_formats import to_rgb
 
 _T = TypeVar("_T")
@@ -40,7 +40,7 @@ _UPRIGHT = 1
 _PREFIX_BYTES = 16
 """Length of the beginning of a file by which Pillow's readers recognise their format."""
 
-_ONE_THREAD_AT_A_TIME = threading.Lock()
+_WARNING_FILTER_LOCK = threading.Lock()
 """Warning filters are process-wide; two threads that change them at once could leave them changed."""
 
 
@@ -58,9 +58,9 @@ def decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Imag
     """
     if size_bytes == 0:
         raise ImageError(f"{name}: the file is empty (0 bytes); expected a picture such as JPEG or PNG")
-    with _told(name, max_pixels, "broken"):
+    with _translate_errors(name, max_pixels, "broken"):
         # Pillow only warns about moderately large pictures; here the caller's limit decides instead.
-        opened = _quietly(lambda: _open(file, max_pixels))
+        opened = _ignore_warnings(lambda: _open(file, max_pixels))
     if opened is None:
         raise ImageError(
             f"{name}: not an image, or not in a supported format (JPEG, PNG, GIF, BMP, WebP, TIFF and "
@@ -69,7 +69,7 @@ def decode(file: Any, size_bytes: int, name: str, max_pixels: int) -> Image.Imag
     with opened:
         if opened.format in _JPEG_FORMATS and has_too_many_scans(file):
             raise ImageError(
-                f"{name}: too slow to decode: it has more than {MOST_SCANS} scans, or {MOST_PARTS:,} "
+                f"{name}: too slow to decode: it has more than {MAX_SCANS} scans, or {MAX_SEGMENTS:,} "
                 "parts in total; save it again"
             )
         return upright_rgb(opened, name, max_pixels)
@@ -90,11 +90,11 @@ def upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     if pixels == 0:
         raise ImageError(f"{name}: the image is {image.width}×{image.height} pixels; expected at least one")
     if pixels > max_pixels:
-        raise _too_large(name, pixels, max_pixels, f"{image.width}×{image.height}, ")
-    with _told(name, max_pixels, "truncated or broken", "; get the file again"):
+        raise _too_large_error(name, pixels, max_pixels, f"{image.width}×{image.height}, ")
+    with _translate_errors(name, max_pixels, "truncated or broken", "; get the file again"):
         image.load()
     try:
-        _quietly(image.getexif)
+        _ignore_warnings(image.getexif)
         upright = ImageOps.exif_transpose(image)
     except MemoryError:
         raise
@@ -103,12 +103,12 @@ def upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     return to_rgb(upright, name)
 
 
-def is_plain(image: Image.Image) -> bool:
+def is_upright_rgb(image: Image.Image) -> bool:
     """Whether a Pillow image is already RGB, upright and opaque."""
     if image.mode != "RGB" or "transparency" in image.info:
         return False
     try:
-        return _quietly(image.getexif).get(ExifTags.Base.Orientation, _UPRIGHT) == _UPRIGHT
+        return _ignore_warnings(image.getexif).get(ExifTags.Base.Orientation, _UPRIGHT) == _UPRIGHT
     except Exception:  # A damaged EXIF block gives no orientation.
         return True
 
@@ -122,7 +122,7 @@ def _open(file: Any, max_pixels: int) -> Image.Image | None:
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError as error:
-        if max_pixels <= MAX_IMAGE_PIXELS or _pixels_of(error) > max_pixels:
+        if max_pixels <= MAX_IMAGE_PIXELS or _pixel_count(error) > max_pixels:
             raise
     # The steps of `Image.open` without its limit.
     file.seek(0)
@@ -140,25 +140,25 @@ def _open(file: Any, max_pixels: int) -> Image.Image | None:
 
 
 @contextlib.contextmanager
-def _told(name: str, max_pixels: int, state: str, advice: str = "") -> Iterator[None]:
+def _translate_errors(name: str, max_pixels: int, state: str, advice: str = "") -> Iterator[None]:
     """Turn any error of Pillow about an image into an `ImageError`: too large, or in the given state."""
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise _too_large(name, _pixels_of(error), max_pixels) from error
+        raise _too_large_error(name, _pixel_count(error), max_pixels) from error
     except MemoryError:  # not the image's fault
         raise
     except Exception as error:  # Parsers and decoders raise errors of many types.
         raise ImageError(f"{name}: the image is {state} ({first_line(error)}){advice}") from error
 
 
-def _pixels_of(error: Image.DecompressionBombError) -> float:
+def _pixel_count(error: Image.DecompressionBombError) -> float:
     """Parse the number of pixels from the message of Pillow's error; infinite if there is none."""
     found = re.search(r"\d+", str(error))
     return int(found.group()) if found else math.inf
 
 
-def _too_large(name: str, pixels: float, max_pixels: int, size: str = "") -> ImageError:
+def _too_large_error(name: str, pixels: float, max_pixels: int, size: str = "") -> ImageError:
     """Make the error for an image over the given limit, or over Pillow's if the given one is not exceeded."""
     limit = max_pixels
     if pixels <= max_pixels and Image.MAX_IMAGE_PIXELS is not None:
@@ -169,7 +169,7 @@ def _too_large(name: str, pixels: float, max_pixels: int, size: str = "") -> Ima
     )
 
 
-def _quietly(step: Callable[[], _T]) -> _T:
-    with _ONE_THREAD_AT_A_TIME, warnings.catch_warnings():
+def _ignore_warnings(step: Callable[[], _T]) -> _T:
+    with _WARNING_FILTER_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return step()

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from lxmert.cpu import fast_linear_layers
 from lxmert.errors import ConfigurationError, ImageError, RegionsError, WeightsError, first_line
 from lxmert.faults import is_int_in_range
-from lxmert.vision.foreign_models import (
+from lxmert.vision.external_models import (
     load_config,
-    local_place,
-    one_line_loading,
-    one_line_running,
+    local_model_path,
     require_model,
     require_name,
+    translate_forward_errors,
+    translate_loading_errors,
 )
-from lxmert.vision.geometry import clip_filled, cxcywh_to_xyxy
+from lxmert.vision.geometry import clip_non_empty, cxcywh_to_xyxy
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.weights.fingerprint import check_weights_hash, hash_weights
@@ -74,17 +74,17 @@ class TransformersDetector:
         _check_selection(max_objects, min_objects, score_threshold)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
-            place: str | None = local_place(self.name, revision)
-            self.model = _load_detector(self.name, str(place), revision)
+            model_path: str | None = local_model_path(self.name, revision)
+            self.model = _load_detector(self.name, str(model_path), revision)
         else:
             self.model = require_model(model)
-            self.name = place = getattr(getattr(model, "config", None), "name_or_path", None) or None
+            self.name = model_path = getattr(getattr(model, "config", None), "name_or_path", None) or None
         self.model = self.model.eval()
         self.max_objects = max_objects
         self.min_objects = min_objects
         self.score_threshold = score_threshold
         self.revision = revision
-        self.image_processor = _image_processor(image_processor, place, revision)
+        self.image_processor = _image_processor(image_processor, model_path, revision)
         self.weights_hash = hash_weights(self.model)
         check_weights_hash(self.name, self.weights_hash, weights_hash)
 
@@ -163,16 +163,16 @@ class TransformersDetector:
     def _detect(self, image: Image.Image) -> Regions:
         size_hw = (image.height, image.width)
         # Clones, because tensors made in inference mode cannot be used in training later.
-        logits, boxes, states = (output.clone() for output in self._run(self._pixels(image)))
+        logits, boxes, states = (output.clone() for output in self._forward(self._preprocess(image)))
         scores, labels = _classify(logits, self._config)  # (Q,), (Q,)
         # Stable, so that queries of equal score keep their order on every machine.
         kept = scores.sort(descending=True, stable=True).indices[: self.max_objects]
         if self.score_threshold is not None:
-            enough = int((scores >= self.score_threshold).sum())
-            kept = kept[: max(self.min_objects, enough)]
+            num_above_threshold = int((scores >= self.score_threshold).sum())
+            kept = kept[: max(self.min_objects, num_above_threshold)]
         scale = boxes.new_tensor([size_hw[1], size_hw[0]] * 2)
         return Regions(
-            boxes_xyxy_px=clip_filled(cxcywh_to_xyxy(boxes[kept]) * scale, size_hw),
+            boxes_xyxy_px=clip_non_empty(cxcywh_to_xyxy(boxes[kept]) * scale, size_hw),
             features=states[kept],
             size_hw=size_hw,
             extractor=self.identity,
@@ -180,7 +180,7 @@ class TransformersDetector:
             object_scores=scores[kept],
         )
 
-    def _pixels(self, image: Image.Image) -> Tensor:
+    def _preprocess(self, image: Image.Image) -> Tensor:
         try:
             # A single picture needs no padding; boxes would then be relative to the padded canvas.
             processed = self.image_processor(images=image, do_pad=False, return_tensors="pt")
@@ -193,11 +193,11 @@ class TransformersDetector:
         return pixels
 
     @torch.inference_mode()
-    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pixels (1, 3, h, w) -> on the CPU, float32: logits (Q, ≥K), boxes (Q, 4) in 0..1, states (Q, D)."""
         parameter = next(self.model.parameters())
         size_hw = (pixels.shape[2], pixels.shape[3])
-        with one_line_running(self.model, size_hw), fast_linear_layers(self.model):
+        with translate_forward_errors(self.model, size_hw), fast_linear_layers(self.model):
             outputs = self.model(pixel_values=pixels.to(parameter.device, parameter.dtype))
         fields = [getattr(outputs, name, None) for name in ("logits", "pred_boxes", "last_hidden_state")]
         if any(field is None for field in fields):
@@ -242,20 +242,20 @@ def _classify(logits: Tensor, config: Any) -> tuple[Tensor, Tensor]:
     return scores, labels
 
 
-def _load_detector(name: str, place: str, revision: str | None) -> nn.Module:
+def _load_detector(name: str, model_path: str, revision: str | None) -> nn.Module:
     from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING
 
     from lxmert.weights.report import load_complete
 
-    config = load_config(name, place, "object detector", revision)
+    config = load_config(name, model_path, "object detector", revision)
     if type(config) not in MODEL_FOR_OBJECT_DETECTION_MAPPING:
         raise WeightsError(
             f"{name}: a model of type {config.model_type!r}, not an object detector of transformers"
         )
-    with one_line_loading(name, "object detector"):
+    with translate_loading_errors(name, "object detector"):
         model, _ = load_complete(
             MODEL_FOR_OBJECT_DETECTION_MAPPING[type(config)],
-            place,
+            model_path,
             config=config,
             revision=revision,
             dtype=torch.float32,
@@ -263,21 +263,21 @@ def _load_detector(name: str, place: str, revision: str | None) -> nn.Module:
     return model
 
 
-def _image_processor(given: Any, place: str | None, revision: str | None) -> Any:
+def _image_processor(given: Any, model_path: str | None, revision: str | None) -> Any:
     if isinstance(given, Mapping):
         return _processor_from_settings(given)
     if given is not None:
         return given
-    if place is None:
+    if model_path is None:
         raise ConfigurationError(
             "a detector created in memory needs image_processor=, such as transformers' "
             "DetrImageProcessorPil()"
         )
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-    with one_line_loading(place, "image processor (preprocessor_config.json)"):
+    with translate_loading_errors(model_path, "image processor (preprocessor_config.json)"):
         return AutoImageProcessor.from_pretrained(
-            place, backend="pil", revision=revision, trust_remote_code=False
+            model_path, backend="pil", revision=revision, trust_remote_code=False
         )
 
 
@@ -288,8 +288,8 @@ def _processor_from_settings(settings: Mapping[str, Any]) -> Any:
     kind = str(settings.get("image_processor_type"))
     # The stored name is that of a family; its Pillow variant is preferred.
     for name in (f"{kind}Pil", kind):
-        maker = getattr(transformers, name, None)
-        if isinstance(maker, type) and issubclass(maker, ImageProcessingMixin):
-            processor: Any = maker
+        processor_class = getattr(transformers, name, None)
+        if isinstance(processor_class, type) and issubclass(processor_class, ImageProcessingMixin):
+            processor: Any = processor_class
             return processor.from_dict(dict(settings))
     raise ConfigurationError(f"image_processor_type is {kind!r}; transformers has no such image processor")

@@ -21,7 +21,7 @@ BoxesLike = Tensor | np.ndarray | Sequence[Sequence[float]]
 _OVERSHOOT_TOLERANCE_PX = 1.0
 """Detectors and annotators round; a box may exceed the image by this much before it is an error."""
 
-_LEAST_SIDE_OF_FRACTIONS_PX = 16
+_MIN_SIDE_OF_FRACTIONS_PX = 16
 """In images with a shorter side, boxes may well lie inside the first pixel."""
 
 _EDGES = ("left", "top", "right", "bottom")
@@ -55,7 +55,7 @@ def clip(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     return torch.minimum(boxes_xyxy.clamp(min=0), limit)
 
 
-def clip_filled(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+def clip_non_empty(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """Clip boxes to an image, and widen sides below one pixel to one pixel about their centre.
 
     Detectors may return boxes without area, or beyond the edge; every object must have a position.
@@ -88,7 +88,7 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
         RegionsError: not numbers, not four per box, or not a dense tensor.
     """
     try:
-        tensor = torch.as_tensor(_in_numbers(boxes))
+        tensor = torch.as_tensor(_to_plain_numbers(boxes))
     except (TypeError, ValueError, RuntimeError) as error:
         raise RegionsError(
             f"boxes cannot be read as numbers ({error}); expected N rows of x1, y1, x2, y2 in pixels"
@@ -106,11 +106,11 @@ def as_boxes(boxes: BoxesLike) -> Tensor:
     return tensor.to(torch.float32)
 
 
-def _in_numbers(boxes: Any) -> Any:
+def _to_plain_numbers(boxes: Any) -> Any:
     """Convert lists of arrays, tensors or NumPy numbers to lists of plain numbers; leave all else alone."""
     if not _is_list(boxes):
         return boxes
-    return [item.tolist() if hasattr(item, "tolist") else _in_numbers(item) for item in boxes]
+    return [item.tolist() if hasattr(item, "tolist") else _to_plain_numbers(item) for item in boxes]
 
 
 def as_boxes_list(boxes: BoxesLike | Sequence[BoxesLike], images: int) -> list[Tensor]:
@@ -174,8 +174,8 @@ def validate_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
         row = int(outside.any(dim=1).nonzero()[0])
         edge = int(overshoot[row].argmax())
         raise RegionsError(
-            f"box {row} is {_show(checked[row])}: it lies {overshoot[row, edge].item():g} px beyond the "
-            f"{_EDGES[edge]} edge of the image, which is {width} px wide and {height} px high; "
+            f"box {row} is {_format_box(checked[row])}: it lies {overshoot[row, edge].item():g} px beyond "
+            f"the {_EDGES[edge]} edge of the image, which is {width} px wide and {height} px high; "
             f"expected x1, y1, x2, y2 in pixels of this image"
         )
     clipped = clip(checked, size_hw)
@@ -195,10 +195,10 @@ def validate_given_boxes(boxes: BoxesLike, size_hw: tuple[int, int]) -> Tensor:
     """
     checked = validate_boxes(boxes, size_hw)
     height, width = size_hw
-    if len(checked) and min(size_hw) >= _LEAST_SIDE_OF_FRACTIONS_PX and float(checked.max()) <= 1:
+    if len(checked) and min(size_hw) >= _MIN_SIDE_OF_FRACTIONS_PX and float(checked.max()) <= 1:
         raise RegionsError(
-            f"no box reaches beyond the first pixel of the image, box 0 is {_show(checked[0])}: these seem "
-            f"to be fractions of it; expected pixels, so multiply x by {width} and y by {height}"
+            f"no box reaches beyond the first pixel of the image, box 0 is {_format_box(checked[0])}: these "
+            f"seem to be fractions of it; expected pixels, so multiply x by {width} and y by {height}"
         )
     return checked
 
@@ -209,16 +209,17 @@ def _reject_swapped(boxes: Tensor) -> None:
         if wrong.any():
             row = int(wrong.nonzero()[0])
             raise RegionsError(
-                f"box {row} is {_show(boxes[row])}: {name}2 = {boxes[row, end].item():g} is not greater than "
-                f"{name}1 = {boxes[row, start].item():g}; expected x1, y1, x2, y2 (not x, y, width, height)"
+                f"box {row} is {_format_box(boxes[row])}: {name}2 = {boxes[row, end].item():g} is not "
+                f"greater than {name}1 = {boxes[row, start].item():g}; expected x1, y1, x2, y2 "
+                "(not x, y, width, height)"
             )
 
 
 def _reject_first(boxes: Tensor, faulty: Tensor, why: str) -> None:
     if faulty.any():
         row = int(faulty.nonzero()[0])
-        raise RegionsError(f"box {row} is {_show(boxes[row])}: {why}")
+        raise RegionsError(f"box {row} is {_format_box(boxes[row])}: {why}")
 
 
-def _show(box: Tensor) -> str:
+def _format_box(box: Tensor) -> str:
     return "(" + ", ".join(f"{value:g}" for value in box.tolist()) + ")"

@@ -62,14 +62,16 @@ class GivenBoxes:
                 f"{len(boxes_xyxy_px)} sets of boxes for {len(rgb_images)} images; "
                 "expected one (N, 4) set each"
             )
-        return [encode(self, image, boxes) for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)]
+        return [
+            encode_boxes(self, image, boxes) for image, boxes in zip(rgb_images, boxes_xyxy_px, strict=True)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """`{"kind": "given_boxes", "encoder": …}`."""
         return {"kind": "given_boxes", "encoder": self.encoder.to_dict()}
 
 
-def encode(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
+def encode_boxes(extractor: Any, image: Image.Image, boxes_xyxy_px: BoxesLike) -> Regions:
     """Check boxes (N, 4) against the RGB image and encode them with `extractor.encoder`."""
     size_hw = (image.height, image.width)
     boxes = validate_given_boxes(boxes_xyxy_px, size_hw)

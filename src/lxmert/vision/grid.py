@@ -15,7 +15,7 @@ from torch import Tensor
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.faults import is_int_in_range
 from lxmert.vision.extractor import BoxEncoder
-from lxmert.vision.given_boxes import encode
+from lxmert.vision.given_boxes import encode_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 
@@ -36,7 +36,7 @@ class RegularGrid:
     takes_boxes = False
 
     def __init__(self, rows: int, columns: int, encoder: BoxEncoder) -> None:
-        checked_grid(rows, columns)
+        validate_grid(rows, columns)
         self.rows = rows
         self.columns = columns
         self.encoder = encoder
@@ -62,7 +62,7 @@ class RegularGrid:
         if boxes_xyxy_px is not None:
             raise RegionsError(f"{self.identity} places its own boxes; omit boxes, or use given_boxes")
         return [
-            encode(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
+            encode_boxes(self, image, grid_tiles(self.rows, self.columns, (image.height, image.width)))
             for image in as_rgb_list(images)
         ]
 
@@ -85,7 +85,7 @@ def grid_tiles(rows: int, columns: int, size_hw: tuple[int, int]) -> Tensor:
     return torch.stack([left, top, right, bottom], dim=-1).reshape(-1, 4)  # (N, 4)
 
 
-def checked_grid(rows: Any, columns: Any) -> None:
+def validate_grid(rows: Any, columns: Any) -> None:
     """Check the size of a grid.
 
     Raises:

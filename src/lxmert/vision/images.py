@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lxmert.downloads import fetch_bytes
 from lxmert.errors import DownloadError, ImageError, first_line
-from lxmert.vision.decoding import MAX_IMAGE_PIXELS, decode, is_plain, upright_rgb
+from lxmert.vision.decoding import MAX_IMAGE_PIXELS, decode, is_upright_rgb, upright_rgb
 from lxmert.vision.pixel_formats import from_array, from_tensor
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray | Tensor
@@ -59,7 +59,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_IMAGE_PIXELS) -> Im
         data = bytes(source)
         return decode(io.BytesIO(data), len(data), f"image of {len(data)} bytes", max_pixels)
     if isinstance(source, (str, Path)):
-        return _read(source, max_pixels)
+        return _load_path_or_url(source, max_pixels)
     raise ImageError(
         f"an image cannot be a {type(source).__name__}; pass a path, bytes, a PIL image, a uint8 array "
         "(height, width, 3) or a tensor (3, height, width)"
@@ -72,7 +72,7 @@ def as_rgb(image: ImageSource) -> Image.Image:
     Raises:
         ImageError: see `load_image`.
     """
-    return image if type(image) is Image.Image and is_plain(image) else load_image(image)
+    return image if type(image) is Image.Image and is_upright_rgb(image) else load_image(image)
 
 
 def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
@@ -92,12 +92,12 @@ def load_images(sources: Sequence[ImageSource]) -> list[Image.Image]:
     return loaded
 
 
-def is_address(source: str) -> bool:
+def is_url(source: str) -> bool:
     """Whether a text is a URL, of any scheme, rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
-def typed_path(text: str | Path) -> Path:
+def expand_user_path(text: str | Path) -> Path:
     """Expand "~/…" and "~user/…" to a path in the home directory, if it exists there.
 
     A path that exists as written is not expanded: names of files and folders may begin with "~" too.
@@ -118,7 +118,7 @@ def as_image_list(images: Any) -> list[Any]:
     Raises:
         ImageError: an empty list.
     """
-    found = _listed(images)
+    found = _as_list(images)
     if not found:
         raise ImageError("the list of images is empty; pass at least one image")
     return found
@@ -130,10 +130,10 @@ def as_rgb_list(images: ImageSource | Sequence[ImageSource]) -> list[Image.Image
     Raises:
         ImageError: see `load_image`.
     """
-    return [as_rgb(image) for image in _listed(images)]
+    return [as_rgb(image) for image in _as_list(images)]
 
 
-def _listed(images: Any) -> list[Any]:
+def _as_list(images: Any) -> list[Any]:
     # The rows of an array and the letters of a path are not images.
     if isinstance(images, (np.ndarray, Tensor)):
         return list(images) if images.ndim == 4 else [images]
@@ -142,13 +142,13 @@ def _listed(images: Any) -> list[Any]:
     return [images]
 
 
-def _read(source: str | Path, max_pixels: int) -> Image.Image:
+def _load_path_or_url(source: str | Path, max_pixels: int) -> Image.Image:
     name = str(source)
     if not name.strip():
         raise ImageError("the name of the image is empty; pass the path or URL of a picture")
-    if is_address(name):
-        return _fetch(name, max_pixels)
-    path = typed_path(source)
+    if is_url(name):
+        return _load_url(name, max_pixels)
+    path = expand_user_path(source)
     try:
         if not path.exists():
             raise ImageError(f"{name}: no such image file")
@@ -164,7 +164,7 @@ def _read(source: str | Path, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name}: cannot be read ({first_line(error)})") from error
 
 
-def _fetch(url: str, max_pixels: int) -> Image.Image:
+def _load_url(url: str, max_pixels: int) -> Image.Image:
     try:
         data = fetch_bytes(url, max_bytes=MAX_IMAGE_BYTES, expected_type="image")
     except DownloadError as error:

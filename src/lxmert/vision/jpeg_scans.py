@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 """Of a progressive picture; encoders write about ten."""
 
-MOST_PARTS = 10_000
+MAX_SEGMENTS = 10_000
 """Scans, tables, comments and so on; a picture with long metadata has some hundreds."""
 
 _CHUNK_BYTES = 2**14
@@ -22,22 +22,22 @@ _END_OF_IMAGE = 0xD9
 
 
 def has_too_many_scans(file: BinaryIO) -> bool:
-    """Whether the first picture of a JPEG file has more than `MOST_SCANS` scans, or `MOST_PARTS` parts.
+    """Whether the first picture of a JPEG file has more than `MAX_SCANS` scans, or `MAX_SEGMENTS` parts.
 
     Args:
         file: open for reading; data after the picture, such as a film, is not read.
     """
     scans = 0
-    for number, kind in enumerate(_kinds_of_parts(file)):
-        if kind == _END_OF_IMAGE:
+    for number, marker_code in enumerate(_marker_codes(file)):
+        if marker_code == _END_OF_IMAGE:
             return False
-        scans += kind == _START_OF_SCAN
-        if scans > MOST_SCANS or number == MOST_PARTS:
+        scans += marker_code == _START_OF_SCAN
+        if scans > MAX_SCANS or number == MAX_SEGMENTS:
             return True
     return False
 
 
-def _kinds_of_parts(file: BinaryIO) -> Iterator[int]:
+def _marker_codes(file: BinaryIO) -> Iterator[int]:
     file.seek(0)
     before = b""  # A marker may span two chunks.
     while chunk := file.read(_CHUNK_BYTES):

@@ -50,7 +50,7 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float, *, limit: int | No
     while len(candidates) and room > 0:
         head, head_areas = sides[:, :block], areas[:block]
         overlapping = _overlapping(head, head_areas, head, head_areas, limit_float32)
-        winners = _resolve(overlapping).to(candidates.device)
+        winners = _select_greedily(overlapping).to(candidates.device)
         kept.append(candidates[:block][winners])
         room -= len(winners)
         sides, areas, candidates = sides[:, block:], areas[block:], candidates[block:]
@@ -85,7 +85,7 @@ def _overlapping(
     return intersections.div_(union) > threshold
 
 
-def _resolve(overlapping: Tensor) -> Tensor:
+def _select_greedily(overlapping: Tensor) -> Tensor:
     """Make the greedy choice within one block: (B, B) bool, best first -> (K,) int64 positions kept.
 
     Each row becomes one integer of B bits, so that "this box removes those" is a single `or`.

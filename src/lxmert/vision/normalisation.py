@@ -25,7 +25,7 @@ from lxmert.weights.report import quiet_transformers
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_BYTE = 255.0
+_MAX_UINT8 = 255.0
 _ROUNDING = 1e-6
 """Published factors are 1/255 written with six digits or more."""
 
@@ -52,8 +52,8 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         # The dataclass is frozen for its users; construction itself stores the checked values.
-        object.__setattr__(self, "mean", _three(self.mean, "mean"))
-        object.__setattr__(self, "std", _three(self.std, "std"))
+        object.__setattr__(self, "mean", _rgb_triple(self.mean, "mean"))
+        object.__setattr__(self, "std", _rgb_triple(self.std, "std"))
         if min(self.std) <= 0:
             raise ConfigurationError(f"std is {self.std}; expected three positive numbers")
         if self.channel_order not in CHANNEL_ORDERS:
@@ -69,7 +69,7 @@ class Normalisation:
             parts += (self.channel_order,)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:4]
 
-    def but(
+    def with_overrides(
         self, mean: Sequence[float] | None, std: Sequence[float] | None, channel_order: str | None
     ) -> "Normalisation":
         """Return a copy with the values that are not None replaced."""
@@ -87,25 +87,25 @@ class Normalisation:
         return {"mean": list(self.mean), "std": list(self.std), "channel_order": self.channel_order}
 
 
-def published_normalisation(place: str) -> Normalisation:
+def load_normalisation(model_path: str) -> Normalisation:
     """Read the normalisation of the image processor stored with a model; ImageNet's if there is none.
 
     Args:
-        place: the model's folder.
+        model_path: the model's folder.
 
     Raises:
         ConfigurationError: it does more than normalise, or its values are invalid.
     """
-    processor = _published_processor(place)
+    processor = _load_image_processor(model_path)
     unsupported = [step for step in _UNSUPPORTED if getattr(processor, step, False)]
     if unsupported:
         raise ConfigurationError(
-            f"{place}: its image processor changes colours in a way that is not supported here "
+            f"{model_path}: its image processor changes colours in a way that is not supported here "
             f"({', '.join(unsupported)}); pass mean, std and channel_order to do without it"
         )
-    scale, offset = _rescaling(processor, place)
-    means = _of_each_channel(processor, "image_mean", IMAGENET_MEAN)
-    deviations = _of_each_channel(processor, "image_std", IMAGENET_STD)
+    scale, offset = _rescaling(processor, model_path)
+    means = _channel_values(processor, "image_mean", IMAGENET_MEAN)
+    deviations = _channel_values(processor, "image_std", IMAGENET_STD)
     divisions = int(bool(getattr(processor, "include_top", False)))  # EfficientNet's divides once more.
     if getattr(processor, "do_normalize", True):
         divisions += 1
@@ -122,43 +122,43 @@ def published_normalisation(place: str) -> Normalisation:
     )
 
 
-def _rescaling(processor: Any, place: str) -> tuple[float, float]:
+def _rescaling(processor: Any, model_path: str) -> tuple[float, float]:
     """Return the factor of pixels in 0..1, and the offset subtracted afterwards."""
     if not getattr(processor, "do_rescale", True):
-        return _BYTE, 0.0
+        return _MAX_UINT8, 0.0
     factor = getattr(processor, "rescale_factor", None)
-    factor = 1 / _BYTE if factor is None else factor
+    factor = 1 / _MAX_UINT8 if factor is None else factor
     if faults := number_fault("rescale_factor", factor, _ROUNDING, math.inf):
-        raise ConfigurationError(f"{place}: {faults[0]}")
-    scale = _BYTE * factor
+        raise ConfigurationError(f"{model_path}: {faults[0]}")
+    scale = _MAX_UINT8 * factor
     offset = float(bool(getattr(processor, "rescale_offset", False)))
     return 1.0 if math.isclose(scale, 1.0, rel_tol=_ROUNDING) else scale, offset
 
 
-def _of_each_channel(processor: Any, name: str, default: tuple[float, ...]) -> tuple[float, float, float]:
+def _channel_values(processor: Any, name: str, default: tuple[float, ...]) -> tuple[float, float, float]:
     stated = getattr(processor, name, None)
     stated = default if stated is None else stated
-    return _three([stated] * 3 if isinstance(stated, (int, float)) else stated, name)
+    return _rgb_triple([stated] * 3 if isinstance(stated, (int, float)) else stated, name)
 
 
-def _published_processor(place: str) -> Any:
+def _load_image_processor(model_path: str) -> Any:
     """Load the image processor of a model, settings as attributes; an object without any if there is none."""
     from transformers import ImageProcessingMixin
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     try:
         with quiet_transformers():
-            return AutoImageProcessor.from_pretrained(place, backend="pil", trust_remote_code=False)
+            return AutoImageProcessor.from_pretrained(model_path, backend="pil", trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, ImportError):
         pass  # There is none, or one of an unknown kind, whose file is read directly.
     try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(place)
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(model_path)
     except (OSError, ValueError):
         settings = {}
     return SimpleNamespace(**settings)
 
 
-def _three(values: Any, name: str) -> tuple[float, float, float]:
+def _rgb_triple(values: Any, name: str) -> tuple[float, float, float]:
     try:
         red, green, blue = (float(value) for value in values)
     except (TypeError, ValueError) as error:

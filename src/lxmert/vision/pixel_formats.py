@@ -29,10 +29,10 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """
     if image.mode.startswith("I"):
         if image.mode == "I":
-            _refuse_eight_bits(np.asarray(image), name)
-        image = _from_sixteen_bit(np.asarray(image), name, image.info.get("transparency"))
+            _reject_8_bit_values(np.asarray(image), name)
+        image = _from_16_bit(np.asarray(image), name, image.info.get("transparency"))
     elif image.mode == "F":
-        image = Image.fromarray(_bytes_of_unit(np.asarray(image), name))
+        image = Image.fromarray(_unit_to_uint8(np.asarray(image), name))
     transparent = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     try:
         if not transparent:
@@ -57,7 +57,7 @@ def from_array(values: np.ndarray, name: str) -> Image.Image:
             f"{name} has shape {values.shape}; expected (height, width, 3 or 4) or (height, width)"
         )
     if values.dtype == np.uint16 and values.ndim == 2:
-        return _from_sixteen_bit(values, name)
+        return _from_16_bit(values, name)
     if values.dtype != np.uint8:
         raise ImageError(f"{name} has dtype {values.dtype}; expected uint8, red green blue, 0..255")
     return Image.fromarray(np.ascontiguousarray(values))
@@ -75,13 +75,13 @@ def from_tensor(values: Tensor) -> Image.Image:
         raise ImageError(f"image tensor has shape {tuple(values.shape)}; expected (3, height, width)")
     array = values.detach().cpu().permute(1, 2, 0)
     if array.is_floating_point():
-        return from_array(_bytes_of_unit(array.to(torch.float32).numpy(), "image tensor"), "image tensor")
+        return from_array(_unit_to_uint8(array.to(torch.float32).numpy(), "image tensor"), "image tensor")
     if array.dtype != torch.uint8:
         raise ImageError(f"image tensor has dtype {array.dtype}; expected uint8, or floats in 0..1")
     return from_array(array.numpy(), "image tensor")
 
 
-def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
+def _reject_8_bit_values(values: np.ndarray, name: str) -> None:
     # As 16 bits such a picture would be black; an array of int32 with these values has 8 bits.
     high = int(values.max())
     if 0 < high <= _LARGEST_8_BIT and int(values.min()) >= 0:
@@ -90,7 +90,7 @@ def _refuse_eight_bits(values: np.ndarray, name: str) -> None:
         )
 
 
-def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) -> Image.Image:
+def _from_16_bit(values: np.ndarray, name: str, transparent: Any = None) -> Image.Image:
     # Pillow's 32-bit mode "I" has no range of its own; it results from opening a 16-bit file.
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > _LARGEST_16_BIT:
@@ -101,7 +101,7 @@ def _from_sixteen_bit(values: np.ndarray, name: str, transparent: Any = None) ->
     return Image.fromarray(grey)
 
 
-def _bytes_of_unit(values: np.ndarray, name: str) -> np.ndarray:
+def _unit_to_uint8(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ImageError(f"{name}: pixels contain NaN or infinity; expected floats in 0..1")
     low, high = float(values.min()), float(values.max())

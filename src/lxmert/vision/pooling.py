@@ -32,7 +32,7 @@ class _Spans(NamedTuple):
     start: Tensor  # (R, P) int64 first cell, inside the map
     length: Tensor  # (R, P) int64 number of cells, 0 for a bin beyond the map
 
-    def part(self, rows: slice) -> "_Spans":
+    def select(self, rows: slice) -> "_Spans":
         return _Spans(self.start[rows], self.length[rows])
 
 
@@ -75,11 +75,11 @@ class MaxPoolTables:
             (R, C, P, P) in the feature map's dtype, channels_last in memory.
         """
         boxes = _checked_boxes(boxes_xyxy).to(self._rows.device)
-        across = _bins(boxes[:, 0], boxes[:, 2], scale, self.resolution, self.width)
-        down = _bins(boxes[:, 1], boxes[:, 3], scale, self.resolution, self.height)
-        chunk = _boxes_at_a_time(self._rows, self.resolution**2 * self.channels)
+        across = _bin_spans(boxes[:, 0], boxes[:, 2], scale, self.resolution, self.width)
+        down = _bin_spans(boxes[:, 1], boxes[:, 3], scale, self.resolution, self.height)
+        chunk = _boxes_per_chunk(self._rows, self.resolution**2 * self.channels)
         pooled = [
-            self._pool(down.part(rows), across.part(rows))
+            self._pool(down.select(rows), across.select(rows))
             for rows in (slice(first, first + chunk) for first in range(0, len(boxes), chunk))
         ]
         joined = torch.cat(pooled) if pooled else self._rows.new_empty(0, self.channels)
@@ -89,8 +89,8 @@ class MaxPoolTables:
     def _pool(self, down: _Spans, across: _Spans) -> Tensor:
         """Maximum of each bin of a few boxes: -> (R·P·P, C); 0 for a bin without cells."""
         pairs = product(
-            self._look_ups(down, self._levels * self.height * self.width, self.width),
-            self._look_ups(across, self.height * self.width, 1),
+            self._window_indices(down, self._levels * self.height * self.width, self.width),
+            self._window_indices(across, self.height * self.width, 1),
         )
         window_maxima = (
             self._rows.index_select(0, (y_row[:, :, None] + x_row[:, None, :]).flatten())  # (R·P·P, C)
@@ -100,7 +100,7 @@ class MaxPoolTables:
         empty = ((down.length == 0)[:, :, None] | (across.length == 0)[:, None, :]).flatten()
         return maxima.masked_fill(empty[:, None], 0) if bool(empty.any()) else maxima
 
-    def _look_ups(self, spans: _Spans, level_stride: int, cell_stride: int) -> list[Tensor]:
+    def _window_indices(self, spans: _Spans, level_stride: int, cell_stride: int) -> list[Tensor]:
         """Return the windows that cover each bin along one axis, as (R, P) terms of row numbers."""
         length = spans.length.clamp(min=1)
         level = torch.zeros_like(length)
@@ -169,7 +169,7 @@ def roi_align(
     down = _sample_weights(start[:, 1], end[:, 1], resolution, samples, height).to(feature_map.dtype)
 
     lines = feature_map.permute(1, 2, 0)  # (H, W, C)
-    chunk = _boxes_at_a_time(feature_map, height * resolution * channels)
+    chunk = _boxes_per_chunk(feature_map, height * resolution * channels)
     pooled = []
     for first in range(0, len(boxes), chunk):
         rows = slice(first, first + chunk)
@@ -184,17 +184,17 @@ def _window_maxima(cells: Tensor, levels: int) -> Tensor:
     """Compute maxima over windows of 2^a×2^b cells from each cell on, clipped to the map: (L, L, H, W, C)."""
     tall = [cells]
     for level in range(1, levels):
-        tall.append(_wider(tall[-1], 2 ** (level - 1), 0))
+        tall.append(_double_windows(tall[-1], 2 ** (level - 1), 0))
     tables = []
     for column_maxima in tall:
         row = [column_maxima]
         for level in range(1, levels):
-            row.append(_wider(row[-1], 2 ** (level - 1), 1))
+            row.append(_double_windows(row[-1], 2 ** (level - 1), 1))
         tables.extend(row)
     return torch.stack(tables).unflatten(0, (levels, levels))
 
 
-def _wider(maxima: Tensor, step: int, axis: int) -> Tensor:
+def _double_windows(maxima: Tensor, step: int, axis: int) -> Tensor:
     """Compute maxima over windows of twice the side, from those of side `step`."""
     size = maxima.shape[axis]
     if step >= size:
@@ -203,7 +203,7 @@ def _wider(maxima: Tensor, step: int, axis: int) -> Tensor:
     return torch.cat([both, maxima.narrow(axis, size - step, step)], dim=axis)
 
 
-def _bins(low: Tensor, high: Tensor, scale: float, resolution: int, size: int) -> _Spans:
+def _bin_spans(low: Tensor, high: Tensor, scale: float, resolution: int, size: int) -> _Spans:
     """Compute the cells of each bin along one axis of `size` cells: edges (R,) in pixels -> spans (R, P)."""
     first = _round_half_away(low * scale)
     extent = (_round_half_away(high * scale) - first + 1).clamp(min=1)
@@ -226,15 +226,15 @@ def _round_half_away(values: Tensor) -> Tensor:
 def _sample_weights(start: Tensor, end: Tensor, resolution: int, samples: int, size: int) -> Tensor:
     """Return each cell's weight in the mean of a bin's samples along one axis: (R,), (R,) -> (R, P, size)."""
     points = (torch.arange(resolution * samples, dtype=torch.float32, device=start.device) + 0.5) / samples
-    at = start[:, None] + points * ((end - start) / resolution)[:, None]  # (R, P·S) in cells
-    inside = (at >= -1) & (at <= size)
+    positions = start[:, None] + points * ((end - start) / resolution)[:, None]  # (R, P·S) in cells
+    inside = (positions >= -1) & (positions <= size)
     cells = torch.arange(size, dtype=torch.float32, device=start.device)
-    distance = (at.clamp(0, size - 1)[:, :, None] - cells).abs()  # (R, P·S, size)
+    distance = (positions.clamp(0, size - 1)[:, :, None] - cells).abs()  # (R, P·S, size)
     weights = (1 - distance).clamp(min=0) * inside[:, :, None]
     return weights.unflatten(1, (resolution, samples)).mean(dim=2)
 
 
-def _boxes_at_a_time(like: Tensor, elements_per_box: int) -> int:
+def _boxes_per_chunk(like: Tensor, elements_per_box: int) -> int:
     budget = _CPU_CHUNK_BYTES if like.device.type == "cpu" else _DEVICE_CHUNK_BYTES
     return max(budget // (elements_per_box * like.element_size()), 1)
 

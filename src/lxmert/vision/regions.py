@@ -61,17 +61,17 @@ class Regions:
     attribute_scores: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _set(self, "size_hw", _checked_size(self.size_hw))
+        _set_frozen_field(self, "size_hw", _checked_size(self.size_hw))
         if not isinstance(self.extractor, str) or not self.extractor:
             raise RegionsError(
                 f"extractor is {self.extractor!r}; expected the name of what made the features"
             )
-        _set(self, "boxes_xyxy_px", validate_boxes(self.boxes_xyxy_px, self.size_hw))
-        _set(self, "features", _checked_features(self.features, len(self.boxes_xyxy_px)))
+        _set_frozen_field(self, "boxes_xyxy_px", validate_boxes(self.boxes_xyxy_px, self.size_hw))
+        _set_frozen_field(self, "features", _checked_features(self.features, len(self.boxes_xyxy_px)))
         for name in ("object_ids", "attribute_ids"):
-            _set(self, name, _checked_ids(getattr(self, name), name, len(self)))
+            _set_frozen_field(self, name, _checked_ids(getattr(self, name), name, len(self)))
         for name in ("object_scores", "attribute_scores"):
-            _set(self, name, _checked_scores(getattr(self, name), name, len(self)))
+            _set_frozen_field(self, name, _checked_scores(getattr(self, name), name, len(self)))
         devices = {str(tensor.device) for tensor in self._tensors().values()}
         if len(devices) > 1:
             raise RegionsError(f"tensors are on {', '.join(sorted(devices))}; move all to one device")
@@ -124,11 +124,11 @@ class Regions:
             selected = {name: tensor[chosen.to(tensor.device)] for name, tensor in self._tensors().items()}
         except (IndexError, RuntimeError) as error:
             raise RegionsError(f"cannot select from {len(self)} objects: {error}") from error
-        return self._with(selected)
+        return self._replace_tensors(selected)
 
     def to(self, device: torch.device | str) -> "Regions":
         """Return a copy with all tensors on `device`."""
-        return self._with({name: tensor.to(device) for name, tensor in self._tensors().items()})
+        return self._replace_tensors({name: tensor.to(device) for name, tensor in self._tensors().items()})
 
     def equals(self, other: object, tolerance: float = 0.0) -> bool:
         """Whether `other` holds the same objects, floats within an absolute `tolerance`."""
@@ -202,11 +202,11 @@ class Regions:
             f"extractor={self.extractor!r}{extra})"
         )
 
-    def _with(self, tensors: dict[str, Tensor]) -> "Regions":
+    def _replace_tensors(self, tensors: dict[str, Tensor]) -> "Regions":
         # Selecting and moving rows keeps them valid; checking again would synchronise a GPU.
         changed = copy.copy(self)
         for name, tensor in tensors.items():
-            _set(changed, name, tensor)
+            _set_frozen_field(changed, name, tensor)
         return changed
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -214,7 +214,7 @@ class Regions:
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
-def _set(regions: Regions, name: str, value: Any) -> None:
+def _set_frozen_field(regions: Regions, name: str, value: Any) -> None:
     # The dataclass is frozen for its users; construction itself stores the checked values.
     object.__setattr__(regions, name, value)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.errors import WeightsError
-from lxmert.vision.build import build_extractor, check_description
+from lxmert.vision.build import build_extractor, validate_spec
 from lxmert.vision.extractor import RegionExtractor
 
-_NAMES = ("detector", "model")
+_MODEL_KEYS = ("detector", "model")
 """Settings of extractors and encoders that name a model."""
 
 _EMBEDDED = ("detector", "scenes")
@@ -43,7 +43,7 @@ class SavedExtractor:
     identity: str | None = None
 
     def __post_init__(self) -> None:
-        check_description(self.spec)
+        validate_spec(self.spec)
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class SavedExtractor:
             ) from error
 
 
-def as_kept(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def to_stored_model_paths(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return a description for a file in `folder`, from one relative to the working folder."""
 
     def stored(name: str) -> str:
@@ -84,21 +84,21 @@ def as_kept(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             return _INSIDE + path.relative_to(home).as_posix()
         return _SIBLING + path.name if path.parent == home.parent else str(path)
 
-    return _renamed(spec, stored)
+    return _map_model_names(spec, stored)
 
 
-def as_found(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Undo `as_kept`; a relative name that is not a folder is left as it is."""
+def from_stored_model_paths(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Undo `to_stored_model_paths`; a relative name that is not a folder is left as it is."""
 
     def resolved(name: str) -> str:
         # Relative to the real folder, whatever links lead to it.
         path = os.path.normpath(os.path.join(os.path.realpath(folder), name))
         return path if name.startswith((_INSIDE, _SIBLING)) and os.path.isdir(path) else name
 
-    return _renamed(spec, resolved)
+    return _map_model_names(spec, resolved)
 
 
-def left_behind(spec: Mapping[str, Any]) -> list[str]:
+def local_model_folders(spec: Mapping[str, Any]) -> list[str]:
     """Return the models of a description that are local folders, which do not move with it."""
     folders: list[str] = []
 
@@ -107,16 +107,16 @@ def left_behind(spec: Mapping[str, Any]) -> list[str]:
             folders.append(name)
         return name
 
-    _renamed(spec, collect)
+    _map_model_names(spec, collect)
     return folders
 
 
-def _renamed(spec: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+def _map_model_names(spec: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
     """Return a description with its models renamed, including that of an encoder."""
     renamed = dict(spec)
     for key, value in spec.items():
         if key == "encoder" and isinstance(value, Mapping):
-            renamed[key] = _renamed(value, rename)
-        elif key in _NAMES and isinstance(value, str) and (key, value) != _EMBEDDED:
+            renamed[key] = _map_model_names(value, rename)
+        elif key in _MODEL_KEYS and isinstance(value, str) and (key, value) != _EMBEDDED:
             renamed[key] = rename(value)
     return renamed

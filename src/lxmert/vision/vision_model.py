@@ -22,24 +22,24 @@ from torch import Tensor, nn
 from lxmert.cpu import fast_linear_layers
 from lxmert.errors import ConfigurationError, WeightsError, first_line
 from lxmert.faults import is_int_in_range
-from lxmert.vision.foreign_models import (
+from lxmert.vision.external_models import (
     load_config,
-    local_place,
-    one_line_loading,
-    one_line_running,
+    local_model_path,
     require_model,
     require_name,
+    translate_forward_errors,
+    translate_loading_errors,
 )
-from lxmert.vision.normalisation import Normalisation, published_normalisation
+from lxmert.vision.normalisation import Normalisation, load_normalisation
 from lxmert.weights.fingerprint import check_weights_hash, hash_weights
 from lxmert.weights.hub import hub_folder, is_hub_name
 from lxmert.weights.report import BATCH_COUNTER, load_with_report
 
 DEFAULT_SIDE_PX = 224
 
-_VISION_PART = "vision_model"
+_VISION_SUBMODULE = "vision_model"
 _POOLER = "pooler"
-_RANDOM_PATCHES = "noise"
+_RANDOM_MASKING_ARGUMENT = "noise"
 """The argument by which masked autoencoders choose their visible patches, drawn at random by default."""
 
 
@@ -72,17 +72,17 @@ class VisionModel:
         is_complete = None not in (mean, std, channel_order)
         if isinstance(model, (str, Path)):
             self.name: str | None = str(model)
-            place: str | None = local_place(self.name)
-            self.model = _load_model(self.name, str(place))
+            model_path: str | None = local_model_path(self.name)
+            self.model = _load_model(self.name, str(model_path))
         else:
             self.model = require_model(model)
             self.name = getattr(getattr(model, "config", None), "name_or_path", None) or None
-            place = None if is_complete or self.name is None else _settings_place(self.name)
+            model_path = None if is_complete or self.name is None else _processor_config_folder(self.name)
         # Of a dual encoder such as CLIP only the vision part is used.
-        self.model = getattr(self.model, _VISION_PART, self.model).eval()
-        self._refuse_random_patches()
-        published = Normalisation() if place is None or is_complete else published_normalisation(place)
-        self.normalisation = published.but(mean, std, channel_order)
+        self.model = getattr(self.model, _VISION_SUBMODULE, self.model).eval()
+        self._reject_random_masking()
+        published = Normalisation() if model_path is None or is_complete else load_normalisation(model_path)
+        self.normalisation = published.with_overrides(mean, std, channel_order)
         self.weights_hash = hash_weights(self.model)
         check_weights_hash(self.name, self.weights_hash, weights_hash)
 
@@ -132,26 +132,26 @@ class VisionModel:
         parameter = next(self.model.parameters())
         size_hw = (pixels.shape[2], pixels.shape[3])
         inputs: dict[str, Any] = {"pixel_values": normalised.to(parameter.device, parameter.dtype)}
-        if size_hw != (self.native_side_px,) * 2 and self._interpolates_positions():
+        if size_hw != (self.native_side_px,) * 2 and self._can_interpolate_positions():
             inputs["interpolate_pos_encoding"] = True
-        with one_line_running(self.model, size_hw), fast_linear_layers(self.model):
+        with translate_forward_errors(self.model, size_hw), fast_linear_layers(self.model):
             outputs = self.model(**inputs)
         maps = getattr(outputs, "feature_maps", None)
         return maps[-1] if maps else outputs.last_hidden_state
 
-    def _refuse_random_patches(self) -> None:
-        if _RANDOM_PATCHES in inspect.signature(self.model.forward).parameters:
+    def _reject_random_masking(self) -> None:
+        if _RANDOM_MASKING_ARGUMENT in inspect.signature(self.model.forward).parameters:
             raise ConfigurationError(
                 f"{type(self.model).__name__} hides patches at random, so its features differ from call "
                 "to call; save its weights as a model that sees all patches (those of a ViTMAEModel with "
                 "ViTModel.from_pretrained(…).save_pretrained(…)), and use that model"
             )
 
-    def _interpolates_positions(self) -> bool:
+    def _can_interpolate_positions(self) -> bool:
         return "interpolate_pos_encoding" in inspect.signature(self.model.forward).parameters
 
 
-def unit_pixels(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None = None) -> Tensor:
+def resize_to_unit_tensor(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None = None) -> Tensor:
     """Resize an RGB image, or the part inside a box (4,), by Pillow to (height, width): (3, H, W) in 0..1.
 
     The corners of the box, x1, y1, x2, y2, need not lie on whole pixels.
@@ -161,7 +161,7 @@ def unit_pixels(image: Image.Image, size_hw: tuple[int, int], box: Tensor | None
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).to(torch.float32).div_(255.0)
 
 
-def checked_side(size: Any) -> int:
+def validate_side(size: Any) -> int:
     """Return a side in pixels, after checking it.
 
     Raises:
@@ -172,7 +172,7 @@ def checked_side(size: Any) -> int:
     return size
 
 
-def _settings_place(name: str) -> str:
+def _processor_config_folder(name: str) -> str:
     """Return the folder with the settings of a model that was loaded before.
 
     Raises:
@@ -192,7 +192,7 @@ def _settings_place(name: str) -> str:
     )
 
 
-def _load_model(name: str, place: str) -> nn.Module:
+def _load_model(name: str, model_path: str) -> nn.Module:
     """Load the model of a folder, without the poolers that its checkpoint lacks.
 
     Raises:
@@ -201,7 +201,7 @@ def _load_model(name: str, place: str) -> nn.Module:
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING, MODEL_MAPPING
 
-    config = load_config(name, place, "vision model")
+    config = load_config(name, model_path, "vision model")
     is_backbone = any("Backbone" in architecture for architecture in config.architectures or ())
     # Not AutoBackbone: it asks the hub even about local folders, and mistakes an offline hub for timm.
     kind = (MODEL_FOR_BACKBONE_MAPPING if is_backbone else MODEL_MAPPING).get(type(config), None)
@@ -211,25 +211,29 @@ def _load_model(name: str, place: str) -> nn.Module:
             f"{name}: a model of type {config.model_type!r}, not a vision model of transformers"
         )
     model: nn.Module
-    with one_line_loading(name, "vision model"):
-        model, report = load_with_report(kind, place, config=config)
-    for gap in (*report.missing, *report.reshaped):
-        if (pooler := _pooler_of(gap)) is not None:
+    with translate_loading_errors(name, "vision model"):
+        model, report = load_with_report(kind, model_path, config=config)
+    for tensor_name in (*report.missing, *report.reshaped):
+        if (pooler := _pooler_path(tensor_name)) is not None:
             model.set_submodule(pooler, nn.Identity())
-    prefix = f"{_VISION_PART}." if hasattr(model, _VISION_PART) else ""
+    prefix = f"{_VISION_SUBMODULE}." if hasattr(model, _VISION_SUBMODULE) else ""
 
-    def counts(gap: str) -> bool:
-        return gap.startswith(prefix) and not gap.endswith(BATCH_COUNTER) and _pooler_of(gap) is None
+    def is_required(tensor_name: str) -> bool:
+        return (
+            tensor_name.startswith(prefix)
+            and not tensor_name.endswith(BATCH_COUNTER)
+            and _pooler_path(tensor_name) is None
+        )
 
     replace(
         report,
-        missing={gap: shape for gap, shape in report.missing.items() if counts(gap)},
-        reshaped={gap: shapes for gap, shapes in report.reshaped.items() if counts(gap)},
+        missing={name: shape for name, shape in report.missing.items() if is_required(name)},
+        reshaped={name: shapes for name, shapes in report.reshaped.items() if is_required(name)},
     ).require_complete()
     return model
 
 
-def _pooler_of(tensor: str) -> str | None:
+def _pooler_path(tensor: str) -> str | None:
     """Return the pooler that a tensor belongs to, "pooler" for "pooler.dense.weight"; None without one."""
     parts = tensor.split(".")
     return ".".join(parts[: parts.index(_POOLER) + 1]) if _POOLER in parts else None

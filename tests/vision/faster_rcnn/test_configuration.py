@@ -4,7 +4,7 @@ import yaml
 
 from lxmert.errors import ConfigurationError
 from lxmert.vision.faster_rcnn import FasterRcnnConfig
-from lxmert.vision.faster_rcnn.published import config_from_published
+from lxmert.vision.faster_rcnn.published_config import config_from_published
 
 
 def test_the_defaults_are_the_published_detector() -> None:

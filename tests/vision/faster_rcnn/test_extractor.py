@@ -96,7 +96,7 @@ def test_it_is_a_region_extractor(detector, extract):
 def test_an_image_has_the_same_regions_in_any_batch_and_order(extract, alone, together, order, count):
     chosen = order[:count]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(extractor._IMAGES_AT_ONCE, "cpu", together)
+        patch.setitem(extractor._BATCH_SIZES, "cpu", together)
         batch = extract([IMAGES[position] for position in chosen])
     assert len(batch) == count
     for position, regions in zip(chosen, batch, strict=True):
@@ -104,7 +104,7 @@ def test_an_image_has_the_same_regions_in_any_batch_and_order(extract, alone, to
 
 
 def test_images_are_grouped_by_size_in_network_pixels(extract, monkeypatch):
-    monkeypatch.setitem(extractor._IMAGES_AT_ONCE, "cpu", 2)
+    monkeypatch.setitem(extractor._BATCH_SIZES, "cpu", 2)
     batches = list(extract._batches([*IMAGES, IMAGES[0]]))
     assert batches == [[0, 3], [4, 5], [1], [2]]
 

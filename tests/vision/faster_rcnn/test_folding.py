@@ -10,7 +10,7 @@ from lxmert.vision.faster_rcnn.folding import (
     FoldedBackbone,
     PointwiseConvolution,
     SpatialConvolution,
-    fold,
+    fold_detector,
     folded_parameters,
 )
 from tests.vision.faster_rcnn.random_detectors import random_detector
@@ -96,7 +96,7 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_folded_detector_computes_the_same(name):
     detector = random_detector(**ARCHITECTURES[name])
-    folded = fold(copy.deepcopy(detector))
+    folded = fold_detector(copy.deepcopy(detector))
     pixels = torch.randn(3, 3, 61, 94)
     maps, folded_maps = detector.feature_map(pixels), folded.feature_map(pixels)
     torch.testing.assert_close(folded_maps, maps, rtol=1e-4, atol=1e-4)
@@ -112,7 +112,7 @@ def test_a_folded_detector_computes_the_same(name):
 
 @torch.inference_mode()
 def test_inputs_of_a_folded_detector_stay_as_they_were():
-    folded = fold(random_detector(stem_channels=16))
+    folded = fold_detector(random_detector(stem_channels=16))
     pixels = torch.randn(1, 3, 50, 70)
     before = pixels.clone()
     feature_map = folded.feature_map(pixels)[0]
@@ -124,7 +124,7 @@ def test_inputs_of_a_folded_detector_stay_as_they_were():
 
 @torch.inference_mode()
 def test_a_folded_detector_takes_no_roi_at_all():
-    folded = fold(random_detector())
+    folded = fold_detector(random_detector())
     feature_map = folded.feature_map(torch.randn(1, 3, 50, 70))[0]
     predictions = folded.predict(feature_map, (50, 70), torch.zeros(0, 4))
     assert predictions.features.shape == (0, 128)
@@ -139,14 +139,14 @@ def test_folding_takes_the_blocks_out_so_that_their_weights_are_freed():
 
 
 def test_nothing_is_left_to_normalise_or_train():
-    folded = fold(random_detector().train())
+    folded = fold_detector(random_detector().train())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert not any(parameter.requires_grad for parameter in folded.parameters())
     assert not any(module.training for module in folded.modules())
 
 
 def test_only_the_roi_stage_is_rounded_to_bfloat16():
-    folded = fold(random_detector(), torch.bfloat16)
+    folded = fold_detector(random_detector(), torch.bfloat16)
     kinds = {name: tensor.dtype for name, tensor in folded.state_dict().items() if tensor.is_floating_point()}
     rounded = {name for name, kind in kinds.items() if kind == torch.bfloat16}
     assert rounded == {name for name in kinds if name.startswith("roi_heads.res5")}
@@ -157,7 +157,7 @@ def test_only_the_roi_stage_is_rounded_to_bfloat16():
 def test_a_detector_in_half_precision_is_folded_in_float32():
     detector = random_detector()
     assert isinstance(detector.backbone, Backbone)
-    folded = fold(detector.to(torch.bfloat16))
+    folded = fold_detector(detector.to(torch.bfloat16))
     predictions = folded.predict(folded.feature_map(torch.randn(1, 3, 40, 40))[0], (40, 40))
     for part in ("proposals_xyxy", "features", "object_logits", "attribute_logits", "deltas"):
         assert getattr(predictions, part).dtype == torch.float32

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.faster_rcnn.box_coding import decode_boxes
-from lxmert.vision.faster_rcnn.folding import fold
+from lxmert.vision.faster_rcnn.folding import fold_detector
 from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
-from lxmert.vision.faster_rcnn.published import config_from_published
+from lxmert.vision.faster_rcnn.published_config import config_from_published
 
 FEATURES, LOGITS, BOXES_PX, PROBABILITIES = 4e-5, 1e-4, 0.014, 2e-5
 
@@ -54,7 +54,7 @@ def outputs(small):
 @pytest.fixture(scope="module", params=["plain", "folded"])
 def computed(request, detector, image):
     """What each stage of our detector makes of the golden image."""
-    model = detector if request.param == "plain" else fold(copy.deepcopy(detector))
+    model = detector if request.param == "plain" else fold_detector(copy.deepcopy(detector))
     pixels = to_network_pixels(image, detector.config)
     size_hw = (pixels.shape[1], pixels.shape[2])
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def test_pooled_regions(computed, stages):
 def test_res5(detector, stages):
     with torch.inference_mode():
         close(detector.roi_heads.res5(stages["roi_pooled_first8"][:2]), stages["res5_first2"], FEATURES)
-        folded = fold(copy.deepcopy(detector)).roi_heads
+        folded = fold_detector(copy.deepcopy(detector)).roi_heads
         means = folded.encode(stages["roi_pooled_first8"])
     close(means, stages["roi_features_all"][:8], FEATURES)
 

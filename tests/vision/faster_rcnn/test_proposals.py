@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lxmert.errors import ConfigurationError, TensorError
 from lxmert.vision.faster_rcnn.box_coding import encode_boxes
-from lxmert.vision.faster_rcnn.proposals import ProposalSettings, select_proposals, thin_out
+from lxmert.vision.faster_rcnn.proposals import ProposalSettings, filter_proposals, select_proposals
 from tests.vision.box_strategies import golden, scored_boxes
 from tests.vision.test_nms import nms_by_definition
 
@@ -39,7 +39,7 @@ def test_golden_proposals(shared_specs, image):
     expected, scores = arrays[f"boxes_out_{image}"], arrays[f"scores_out_{image}"]
 
     best = logits.argsort(descending=True)[: options.before_nms]
-    exact = thin_out(boxes[best], logits[best], size_hw, options)
+    exact = filter_proposals(boxes[best], logits[best], size_hw, options)
     assert torch.equal(exact[0], expected)
     assert torch.equal(exact[1], scores)
     decoded = select_proposals(logits, torch.zeros(len(boxes), 4), boxes, size_hw, options)

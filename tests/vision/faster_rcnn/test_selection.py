@@ -11,8 +11,8 @@ from lxmert.vision.faster_rcnn.box_coding import encode_boxes
 from lxmert.vision.faster_rcnn.selection import (
     RoiPredictions,
     SelectionSettings,
-    choose_across_classes,
-    describe_given,
+    label_given_boxes,
+    select_class_agnostic,
     select_detections,
 )
 from tests.vision.box_strategies import golden, scored_boxes
@@ -123,16 +123,16 @@ def test_the_first_threshold_that_leaves_enough_counts_or_else_the_last():
 
     def rows(at_least):
         options = SelectionSettings(nms_thresholds=(0.4, 0.6), min_objects=at_least, max_objects=3)
-        return choose_across_classes(boxes, scores, options).tolist()
+        return select_class_agnostic(boxes, scores, options).tolist()
 
     assert rows(1) == [0, 2]
     assert rows(2) == [0, 2]
     assert rows(3) == [0, 2]
     closer = boxes + torch.tensor([[0.0], [0], [-2]]) * torch.tensor([1.0, 0, 1, 0])  # box 2 at 7: 0.48, 0.6
-    assert choose_across_classes(
+    assert select_class_agnostic(
         closer, scores, SelectionSettings(nms_thresholds=(0.4, 0.6), min_objects=1, max_objects=3)
     ).tolist() == [0]
-    assert choose_across_classes(
+    assert select_class_agnostic(
         closer, scores, SelectionSettings(nms_thresholds=(0.4, 0.6), min_objects=2, max_objects=3)
     ).tolist() == [0, 2]
 
@@ -145,7 +145,7 @@ def test_between_minimum_and_maximum_the_score_decides():
         options = SelectionSettings(
             min_objects=at_least, max_objects=at_most, score_threshold=threshold, nms_thresholds=(0.5,)
         )
-        return choose_across_classes(boxes, scores, options).tolist()
+        return select_class_agnostic(boxes, scores, options).tolist()
 
     assert count(1, 6, 0.5) == [1, 4, 2]
     assert count(4, 6, 0.5) == [1, 4, 2, 0]
@@ -197,7 +197,7 @@ def test_too_few_proposals_give_what_there_is(preset, rois):
 def test_given_boxes_are_all_described_in_their_order_where_they_are():
     predictions = random_predictions(rois=6, seed=2)
     predictions.proposals_xyxy[4] = predictions.proposals_xyxy[1]  # a duplicate stays
-    found = describe_given(predictions)
+    found = label_given_boxes(predictions)
     assert found.roi_indices.tolist() == list(range(6))
     assert torch.equal(found.boxes_xyxy, predictions.proposals_xyxy)
     everything = SelectionSettings(nms_thresholds=(1.0,), min_objects=6, max_objects=6)
@@ -209,7 +209,10 @@ def test_given_boxes_are_all_described_in_their_order_where_they_are():
 
 def test_without_attribute_logits_there_are_no_attributes():
     predictions = dataclasses.replace(random_predictions(), attribute_logits=None)
-    for found in (describe_given(predictions), select_detections(predictions, SIZE_HW, SelectionSettings())):
+    for found in (
+        label_given_boxes(predictions),
+        select_detections(predictions, SIZE_HW, SelectionSettings()),
+    ):
         assert found.attribute_ids is None
         assert found.attribute_scores is None
 

@@ -5,11 +5,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.gqa.facts import Fact, Is, IsNot
-from lxmert.scenes.gqa.meaning import Meaning, local_name
+from lxmert.scenes.gqa.facts import Fact, HasValue, LacksValue
+from lxmert.scenes.gqa.meaning import Meaning, group_noun
 from lxmert.scenes.gqa.properties import operation
-from lxmert.scenes.gqa.things import Picture, Steps, Thing
-from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
+from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
 from lxmert.scenes.questions.family import predicate
 
 
@@ -17,7 +17,7 @@ from lxmert.scenes.questions.family import predicate
 class VerifyBoth(Meaning):
     """'Is the star red and large?'"""
 
-    thing: Thing
+    reference: ObjectReference
     first: tuple[str, str]
     second: tuple[str, str]
 
@@ -30,45 +30,47 @@ class VerifyBoth(Meaning):
         return f"05-{'_'.join(sorted((self.first[1], self.second[1])))}"
 
     @property
-    def things(self) -> tuple[Thing, ...]:
-        return (self.thing,)
+    def references(self) -> tuple[ObjectReference, ...]:
+        return (self.reference,)
 
-    def write(self, steps: Steps) -> None:
-        found = steps.thing(self.thing)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        found = program.select_reference(self.reference)
         parts = [
-            steps.add(operation("verify", name), value, found) for name, value in (self.first, self.second)
+            program.add(operation("verify", name), value, found) for name, value in (self.first, self.second)
         ]
-        steps.add("and", "", *parts)
+        program.add("and", "", *parts)
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [Is(self.thing, *pair) for pair in (self.first, self.second)] if answer == "yes" else []
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return (
+            [HasValue(self.reference, *pair) for pair in (self.first, self.second)] if answer == "yes" else []
+        )
 
-    def needs(self, answer: str) -> list[list[Fact]]:
+    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
         if answer == "yes":
-            return [self.tells(answer)]
-        return [[IsNot(self.thing, *pair)] for pair in (self.first, self.second)]
+            return [self.implied_facts(answer)]
+        return [[LacksValue(self.reference, *pair)] for pair in (self.first, self.second)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {
-            "the": wording.the(self.thing),
+            "the": wording.the(self.reference),
             "value": wording.value(*self.first),
             "value2": wording.value(*self.second),
         }
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        scene_object = picture.find(self.thing)
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        scene_object = gqa_scene.resolve(self.reference)
         first, second = (scene_object.attribute(name) for name, _ in (self.first, self.second))
-        words: dict[str, Words | str] = {"the": wording.the(self.thing, relation=False)}
+        words: dict[str, TextPieces | str] = {"the": wording.the(self.reference, relation=False)}
         words |= {"value": first, "value2": second}
-        return worded(f"{answer}, {{the}} is {{value}} and {{value2}}.", words)
+        return fill_template(f"{answer}, {{the}} is {{value}} and {{value2}}.", words)
 
 
 @dataclass(frozen=True)
 class VerifyTwo(Meaning):
     """'Are both the star and the heart red?'"""
 
-    first: Thing
-    second: Thing
+    first: ObjectReference
+    second: ObjectReference
     name: str
     value: str
 
@@ -78,43 +80,53 @@ class VerifyTwo(Meaning):
 
     @property
     def local_group(self) -> str:
-        return f"09verifyAttrAnd-{'_'.join(sorted(local_name(thing) for thing in self.things))}"
+        return f"09verifyAttrAnd-{'_'.join(sorted(group_noun(reference) for reference in self.references))}"
 
     @property
-    def things(self) -> tuple[Thing, ...]:
+    def references(self) -> tuple[ObjectReference, ...]:
         return self.first, self.second
 
-    def write(self, steps: Steps) -> None:
+    def add_steps(self, program: ProgramBuilder) -> None:
         parts = [
-            steps.add(operation("verify", self.name), self.value, steps.thing(thing)) for thing in self.things
+            program.add(operation("verify", self.name), self.value, program.select_reference(reference))
+            for reference in self.references
         ]
-        steps.add("and", "", *parts)
+        program.add("and", "", *parts)
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [Is(thing, self.name, self.value) for thing in self.things] if answer == "yes" else []
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return (
+            [HasValue(reference, self.name, self.value) for reference in self.references]
+            if answer == "yes"
+            else []
+        )
 
-    def needs(self, answer: str) -> list[list[Fact]]:
+    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
         if answer == "yes":
-            return [self.tells(answer)]
-        return [[IsNot(thing, self.name, self.value)] for thing in self.things]
+            return [self.implied_facts(answer)]
+        return [[LacksValue(reference, self.name, self.value)] for reference in self.references]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        words: dict[str, Words | str] = {"the": wording.the(self.first), "the2": wording.the(self.second)}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        words: dict[str, TextPieces | str] = {
+            "the": wording.the(self.first),
+            "the2": wording.the(self.second),
+        }
         return {**words, "value": wording.value(self.name, self.value)}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return two_values(answer, self.things, self.name, picture, wording)
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        return two_values_sentence(answer, self.references, self.name, gqa_scene, wording)
 
 
-def two_values(answer: str, things: Sequence[Thing], name: str, picture: Picture, wording: Wording) -> Worded:
+def two_values_sentence(
+    answer: str, references: Sequence[ObjectReference], name: str, gqa_scene: GqaScene, wording: Wording
+) -> AnnotatedText:
     """'Yes, both the star and the heart are red.' or 'No, the star is red and the heart is blue.'"""
-    first, second = (picture.find(thing).attribute(name) for thing in things)
-    words: dict[str, Words | str] = {
-        "the": wording.the(things[0], relation=False),
-        "the2": wording.the(things[1], relation=False),
+    first, second = (gqa_scene.resolve(reference).attribute(name) for reference in references)
+    words: dict[str, TextPieces | str] = {
+        "the": wording.the(references[0], relation=False),
+        "the2": wording.the(references[1], relation=False),
         "value": predicate(name, first, plural=first == second),
         "value2": predicate(name, second),
     }
     if first == second:
-        return worded(f"{answer}, both {{the}} and {{the2}} are {{value}}.", words)
-    return worded(f"{answer}, {{the}} is {{value}} and {{the2}} is {{value2}}.", words)
+        return fill_template(f"{answer}, both {{the}} and {{the2}} are {{value}}.", words)
+    return fill_template(f"{answer}, {{the}} is {{value}} and {{the2}} is {{value2}}.", words)

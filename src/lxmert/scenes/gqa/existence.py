@@ -5,12 +5,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.describing import Description
-from lxmert.scenes.gqa.facts import Fact, NoOther, Nothing, NothingAt, Other, Place, Some, SomeAt
+from lxmert.scenes.gqa.facts import (
+    AllHaveValue,
+    Exists,
+    ExistsAt,
+    ExistsWithOtherValue,
+    Fact,
+    NotExists,
+    NotExistsAt,
+    RelativeLocation,
+)
 from lxmert.scenes.gqa.meaning import Meaning
+from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.semantics import DIRECTIONS
-from lxmert.scenes.gqa.things import Picture, Steps, Thing
-from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.object_descriptions import Description
 
 
 def _group(description: Description) -> str:
@@ -32,19 +41,19 @@ class Exist(Meaning):
     def local_group(self) -> str:
         return f"{'03' if len(self.description) == 1 else '04'}-{_group(self.description)}"
 
-    def write(self, steps: Steps) -> None:
-        steps.add("exist", "?", steps.select(self.description))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add("exist", "?", program.select(self.description))
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [(Some if answer == "yes" else Nothing)(frozenset(self.description))]
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return [(Exists if answer == "yes" else NotExists)(frozenset(self.description))]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {"a": wording.a(self.description), "many": wording.many(self.description)}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         if answer == "yes":
-            return worded("yes, there is {a}.", {"a": wording.a(self.description)})
-        return worded("no, there is no {one}.", {"one": wording.one(self.description)})
+            return fill_template("yes, there is {a}.", {"a": wording.a(self.description)})
+        return fill_template("no, there is no {one}.", {"one": wording.one(self.description)})
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class ExistThat(Exist):
     def kinds(self) -> Sequence[str]:
         return ("existThat",)
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         (name, value), *rest = self.description
         return {**Exist(tuple(rest)).fillers(wording), "value": wording.value(name, value)}
 
@@ -76,29 +85,29 @@ class ExistNot(Meaning):
     def local_group(self) -> str:
         return f"04-{_group(self.description)}_n#{self.value}"
 
-    def write(self, steps: Steps) -> None:
-        last = steps.add(f"filter {self.name}", f"not({self.value})", steps.select(self.description))
-        steps.add("exist", "?", last)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        last = program.add(f"filter {self.name}", f"not({self.value})", program.select(self.description))
+        program.add("exist", "?", last)
 
-    def tells(self, answer: str) -> list[Fact]:
-        kind = Other if answer == "yes" else NoOther
+    def implied_facts(self, answer: str) -> list[Fact]:
+        kind = ExistsWithOtherValue if answer == "yes" else AllHaveValue
         return [kind(frozenset(self.description), self.name, self.value)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        words: dict[str, Words | str] = {
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        words: dict[str, TextPieces | str] = {
             "a": wording.a(self.description),
             "many": wording.many(self.description),
         }
         return {**words, "value": wording.value(self.name, self.value)}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         start = "yes, there is {a}" if answer == "yes" else "no, there is no {one}"
         words = {"a": wording.a(self.description), "one": wording.one(self.description)}
-        return worded(f"{start} that is not {{value}}.", {**words, "value": self.value})
+        return fill_template(f"{start} that is not {{value}}.", {**words, "value": self.value})
 
 
 @dataclass(frozen=True)
-class ExistBeside(Meaning):
+class ExistRelated(Meaning):
     """'Is there a red star to the left of the heart?'"""
 
     description: Description
@@ -114,32 +123,39 @@ class ExistBeside(Meaning):
         return f"13-{'_'.join(sorted((_group(self.description[-1:]), _group(self.origin[-1:]))))}"
 
     @property
-    def things(self) -> tuple[Thing, ...]:
-        return (Thing(self.origin),)
+    def references(self) -> tuple[ObjectReference, ...]:
+        return (ObjectReference(self.origin),)
 
-    def write(self, steps: Steps) -> None:
-        steps.add("exist", "?", steps.related(self.description, self.relation, self.origin))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add("exist", "?", program.select_related(self.description, self.relation, self.origin))
 
-    def tells(self, answer: str) -> list[Fact]:
-        values, place = frozenset(self.description), Place(self.relation, Thing(self.origin))
-        return [SomeAt(values, place), Some(values)] if answer == "yes" else [NothingAt(values, place)]
+    def implied_facts(self, answer: str) -> list[Fact]:
+        values, location = (
+            frozenset(self.description),
+            RelativeLocation(self.relation, ObjectReference(self.origin)),
+        )
+        return (
+            [ExistsAt(values, location), Exists(values)]
+            if answer == "yes"
+            else [NotExistsAt(values, location)]
+        )
 
-    def needs(self, answer: str) -> list[list[Fact]]:
-        return [self.tells(answer)[:1]]
+    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
+        return [self.implied_facts(answer)[:1]]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {
             "a": wording.a(self.description),
             "one": wording.one(self.description),
             "many": wording.many(self.description),
             "side": wording.side(self.relation),
-            "origin": wording.the(Thing(self.origin)),
+            "origin": wording.the(ObjectReference(self.origin)),
         }
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         start = "yes, there is {a}" if answer == "yes" else "no, there is no {one}"
         words = {**self.fillers(wording), "side": DIRECTIONS[self.relation]}
-        return worded(f"{start} {{side}} {{origin}}.", words)
+        return fill_template(f"{start} {{side}} {{origin}}.", words)
 
 
 @dataclass(frozen=True)
@@ -158,27 +174,28 @@ class ExistTwo(Meaning):
     def local_group(self) -> str:
         return f"09{self.kinds[0]}-{'_'.join(sorted((_group(self.first), _group(self.second))))}"
 
-    def write(self, steps: Steps) -> None:
+    def add_steps(self, program: ProgramBuilder) -> None:
         parts = [
-            steps.add("exist", "?", steps.select(description)) for description in (self.first, self.second)
+            program.add("exist", "?", program.select(description))
+            for description in (self.first, self.second)
         ]
-        steps.add(self.operation, "", *parts)
+        program.add(self.operation, "", *parts)
 
-    def tells(self, answer: str) -> list[Fact]:
-        return self._of_each(answer) if self._tells_of_both(answer) else []
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return self._facts_of_each(answer) if self._implies_both(answer) else []
 
-    def needs(self, answer: str) -> list[list[Fact]]:
-        of_each = self._of_each(answer)
-        return [of_each] if self._tells_of_both(answer) else [[fact] for fact in of_each]
+    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
+        facts = self._facts_of_each(answer)
+        return [facts] if self._implies_both(answer) else [[fact] for fact in facts]
 
-    def _tells_of_both(self, answer: str) -> bool:
+    def _implies_both(self, answer: str) -> bool:
         return answer == ("yes" if self.operation == "and" else "no")
 
-    def _of_each(self, answer: str) -> list[Fact]:
-        kind = Some if answer == "yes" else Nothing
+    def _facts_of_each(self, answer: str) -> list[Fact]:
+        kind = Exists if answer == "yes" else NotExists
         return [kind(frozenset(one)) for one in (self.first, self.second)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         return {
             "a": wording.a(self.first),
             "a2": wording.a(self.second),
@@ -186,18 +203,18 @@ class ExistTwo(Meaning):
             "many2": wording.many(self.second),
         }
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         present = [
-            description for description in (self.first, self.second) if picture.view.count(description)
+            description for description in (self.first, self.second) if gqa_scene.view.count(description)
         ]
         missing = [description for description in (self.first, self.second) if description not in present]
         if not missing:
-            return worded(
+            return fill_template(
                 f"{answer}, there is {{a}} and {{a2}}.",
                 {"a": wording.a(self.first), "a2": wording.a(self.second)},
             )
         if not present:
             words = {"one": wording.one(self.first), "one2": wording.one(self.second)}
-            return worded(f"{answer}, there is no {{one}} and no {{one2}}.", words)
+            return fill_template(f"{answer}, there is no {{one}} and no {{one2}}.", words)
         words = {"a": wording.a(present[0]), "one": wording.one(missing[0])}
-        return worded(f"{answer}, there is {{a}} but no {{one}}.", words)
+        return fill_template(f"{answer}, there is {{a}} but no {{one}}.", words)

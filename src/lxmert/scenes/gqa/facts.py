@@ -1,27 +1,27 @@
 """What follows from the answer of a question: facts, and a small logic of the made world.
 
-`Knowledge` answers only what certainly follows in every scene in which the known facts hold, and for which a
-question about it has a clear answer there.
+`KnowledgeBase` answers only what certainly follows in every scene in which the known facts hold, and for
+which a question about it has a clear answer there.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from lxmert.scenes.describing import in_order
-from lxmert.scenes.gqa.things import PROPERTY_VALUES, SCENE, Thing
+from lxmert.scenes.gqa.references import PROPERTY_VALUES, SCENE, ObjectReference
 from lxmert.scenes.lexicon import ATTRIBUTES
+from lxmert.scenes.object_descriptions import to_description
 
 Values = frozenset[tuple[str, str]]
 """Attributes and values, which an object fits that has all of them."""
 OPPOSITE: Final = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
 
-class Place(NamedTuple):
-    """A direction, "left" and so on, and the thing from which it is seen."""
+class RelativeLocation(NamedTuple):
+    """A direction, "left" and so on, and the object from which it is seen."""
 
     relation: str
-    origin: Thing
+    origin: ObjectReference
 
 
 class Fact:
@@ -30,45 +30,45 @@ class Fact:
 
 @dataclass(frozen=True)
 class Unique(Fact):
-    """Exactly one object is the thing."""
+    """The reference denotes exactly one object."""
 
-    thing: Thing
+    reference: ObjectReference
 
 
 @dataclass(frozen=True)
-class Is(Fact):
-    """The thing has this value of a property."""
+class HasValue(Fact):
+    """The object has this value of a property."""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
     value: str
 
 
 @dataclass(frozen=True)
-class IsNot(Fact):
-    """The thing has another value of a property."""
+class LacksValue(Fact):
+    """The object has another value of a property."""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
     value: str
 
 
 @dataclass(frozen=True)
-class Some(Fact):
+class Exists(Fact):
     """An object fits."""
 
     values: Values
 
 
 @dataclass(frozen=True)
-class Nothing(Fact):
+class NotExists(Fact):
     """No object fits."""
 
     values: Values
 
 
 @dataclass(frozen=True)
-class Other(Fact):
+class ExistsWithOtherValue(Fact):
     """An object that fits has another value of a property."""
 
     values: Values
@@ -77,7 +77,7 @@ class Other(Fact):
 
 
 @dataclass(frozen=True)
-class NoOther(Fact):
+class AllHaveValue(Fact):
     """No object that fits has another value of a property."""
 
     values: Values
@@ -86,7 +86,7 @@ class NoOther(Fact):
 
 
 @dataclass(frozen=True)
-class Beside(Fact):
+class Related(Fact):
     """The only object that fits the first lies there as seen from the only one that fits the second."""
 
     first: Values
@@ -95,48 +95,48 @@ class Beside(Fact):
 
 
 @dataclass(frozen=True)
-class SomeAt(Fact):
+class ExistsAt(Fact):
     """An object that fits is at the place."""
 
     values: Values
-    place: Place
+    location: RelativeLocation
 
 
 @dataclass(frozen=True)
-class NothingAt(Fact):
+class NotExistsAt(Fact):
     """No object that fits is at the place."""
 
     values: Values
-    place: Place
+    location: RelativeLocation
 
 
 @dataclass(frozen=True)
-class Alike(Fact):
+class SameValue(Fact):
     """Two things have the same value of a property, or they have not."""
 
-    things: frozenset[Thing]
+    references: frozenset[ObjectReference]
     name: str
-    so: bool
+    is_same: bool
 
 
 @dataclass(frozen=True)
-class AllAlike(Fact):
+class AllSameValue(Fact):
     """All objects that fit have the same value of a property, or they have not."""
 
     values: Values
     name: str
-    so: bool
+    is_same: bool
 
 
 @dataclass(frozen=True)
 class Larger(Fact):
-    """One thing is larger than another."""
+    """One object is larger than another."""
 
-    thing: Thing
-    other: Thing
+    reference: ObjectReference
+    other: ObjectReference
 
 
-class Knowledge:
+class KnowledgeBase:
     """Some facts and what follows from them.
 
     Args:
@@ -145,120 +145,127 @@ class Knowledge:
 
     def __init__(self, facts: Iterable[Fact]) -> None:
         self._facts: set[Fact] = set()
-        self._some: list[Values] = []
+        self._existing: list[Values] = []
         """Something fits each of them."""
-        self._nothing: list[Values] = []
+        self._absent: list[Values] = []
         """Nothing fits any of them."""
-        self._no_other: list[NoOther] = []
-        self._some_at: list[tuple[Values, Values, Place]] = []
+        self._uniform: list[AllHaveValue] = []
+        self._existing_at: list[tuple[Values, Values, RelativeLocation]] = []
         """Least and most description of what is at a place."""
-        self._nothing_at: list[NothingAt] = []
+        self._absent_at: list[NotExistsAt] = []
         for fact in facts:
-            self._learn(fact)
+            self._add(fact)
 
-    def knows(self, fact: Fact) -> bool:
+    def entails(self, fact: Fact) -> bool:
         """Whether the fact certainly follows."""
         if fact in self._facts:
             return True
         match fact:
-            case Some(values):
-                return any(values <= base for base in self._some)
-            case Nothing(values):
-                return any(base <= values for base in self._nothing)
-            case Other(values, name, value):
+            case Exists(values):
+                return any(values <= base for base in self._existing)
+            case NotExists(values):
+                return any(base <= values for base in self._absent)
+            case ExistsWithOtherValue(values, name, value):
                 return any(
                     values <= base and any(pair[0] == name and pair[1] != value for pair in base)
-                    for base in self._some
+                    for base in self._existing
                 )
-            case NoOther(values, name, value):
+            case AllHaveValue(values, name, value):
                 return any(
                     known.values <= values and (known.name, known.value) == (name, value)
-                    for known in self._no_other
+                    for known in self._uniform
                 )
-            case SomeAt(values, place):
-                return any(least <= values <= most and at == place for least, most, at in self._some_at)
-            case NothingAt(values, place):
-                return any(known.values <= values and known.place == place for known in self._nothing_at)
+            case ExistsAt(values, location):
+                return any(
+                    narrowest <= values <= widest and at_location == location
+                    for narrowest, widest, at_location in self._existing_at
+                )
+            case NotExistsAt(values, location):
+                return any(known.values <= values and known.location == location for known in self._absent_at)
         return False
 
-    def _learn(self, fact: Fact) -> None:
+    def _add(self, fact: Fact) -> None:
         if fact in self._facts:
             return
         self._facts.add(fact)
         match fact:
-            case Unique(thing):
-                self._learn_thing(thing)
-            case Is(thing, name, value):
-                self._learn_value(thing, name, value)
-            case IsNot(thing, name, value):
-                self._learn_other_value(thing, name, value)
-            case Some(values) | Other(values):
-                self._some.append(values)
-            case Nothing(values):
-                self._nothing.append(values)
-            case NoOther(values, name, value):
-                self._no_other.append(fact)
-                self._nothing.extend(values | {(name, other)} for other in _others(name, value))
-            case Beside(first, relation, second):
-                self._learn_side(first, relation, second)
-            case SomeAt(values, place):
-                self._some_at.append((values, values, place))
-            case NothingAt():
-                self._nothing_at.append(fact)
+            case Unique(reference):
+                self._add_reference(reference)
+            case HasValue(reference, name, value):
+                self._add_value(reference, name, value)
+            case LacksValue(reference, name, value):
+                self._add_excluded_value(reference, name, value)
+            case Exists(values) | ExistsWithOtherValue(values):
+                self._existing.append(values)
+            case NotExists(values):
+                self._absent.append(values)
+            case AllHaveValue(values, name, value):
+                self._uniform.append(fact)
+                self._absent.extend(values | {(name, other)} for other in _other_values(name, value))
+            case Related(first, relation, second):
+                self._add_relation(first, relation, second)
+            case ExistsAt(values, location):
+                self._existing_at.append((values, values, location))
+            case NotExistsAt():
+                self._absent_at.append(fact)
 
-    def _learn_thing(self, thing: Thing) -> None:
-        if thing == SCENE:
+    def _add_reference(self, reference: ObjectReference) -> None:
+        if reference == SCENE:
             return
-        self._some.append(thing.values)
-        if thing.relation is not None:
-            self._some.append(frozenset(thing.origin))
-            self._learn(Unique(Thing(thing.origin)))
-        if (place := _place_of(thing)) is not None:
-            self._some_at.append((thing.values, thing.values, place))
+        self._existing.append(reference.values)
+        if reference.relation is not None:
+            self._existing.append(frozenset(reference.origin))
+            self._add(Unique(ObjectReference(reference.origin)))
+        if (location := _location_of(reference)) is not None:
+            self._existing_at.append((reference.values, reference.values, location))
 
-    def _learn_value(self, thing: Thing, name: str, value: str) -> None:
-        self._facts.update(IsNot(thing, name, other) for other in _others(name, value))
-        if thing == SCENE:
-            self._some.append(frozenset({(name.removeprefix("main "), value)}))
+    def _add_value(self, reference: ObjectReference, name: str, value: str) -> None:
+        self._facts.update(LacksValue(reference, name, other) for other in _other_values(name, value))
+        if reference == SCENE:
+            self._existing.append(frozenset({(name.removeprefix("main "), value)}))
             return
         if name not in ATTRIBUTES:
             return
-        base = thing.values
-        self._some.append(base | {(name, value)})
-        if thing.relation is None:
-            self._learn(NoOther(base, name, value))
-        elif (place := _place_of(thing)) is not None:
-            self._some_at.append((base, base | {(name, value)}, place))
-            self._nothing_at.extend(
-                NothingAt(base | {(name, other)}, place) for other in _others(name, value)
+        base = reference.values
+        self._existing.append(base | {(name, value)})
+        if reference.relation is None:
+            self._add(AllHaveValue(base, name, value))
+        elif (location := _location_of(reference)) is not None:
+            self._existing_at.append((base, base | {(name, value)}, location))
+            self._absent_at.extend(
+                NotExistsAt(base | {(name, other)}, location) for other in _other_values(name, value)
             )
 
-    def _learn_other_value(self, thing: Thing, name: str, value: str) -> None:
-        others = _others(name, value)
+    def _add_excluded_value(self, reference: ObjectReference, name: str, value: str) -> None:
+        others = _other_values(name, value)
         if len(others) == 1:
-            self._learn(Is(thing, name, others[0]))
-        if thing == SCENE or name not in ATTRIBUTES:
+            self._add(HasValue(reference, name, others[0]))
+        if reference == SCENE or name not in ATTRIBUTES:
             return
-        base = thing.values
-        if thing.relation is None:
-            self._nothing.append(base | {(name, value)})
-            self._facts.add(Other(base, name, value))
-        elif (place := _place_of(thing)) is not None:
-            self._nothing_at.append(NothingAt(base | {(name, value)}, place))
+        base = reference.values
+        if reference.relation is None:
+            self._absent.append(base | {(name, value)})
+            self._facts.add(ExistsWithOtherValue(base, name, value))
+        elif (location := _location_of(reference)) is not None:
+            self._absent_at.append(NotExistsAt(base | {(name, value)}, location))
 
-    def _learn_side(self, first: Values, relation: str, second: Values) -> None:
-        self._facts.add(Beside(second, OPPOSITE[relation], first))
+    def _add_relation(self, first: Values, relation: str, second: Values) -> None:
+        self._facts.add(Related(second, OPPOSITE[relation], first))
         for near, there, far in ((first, relation, second), (second, OPPOSITE[relation], first)):
-            origin = Thing(in_order(dict(far)))
-            self._some_at.append((near, near, Place(there, origin)))
-            self._nothing_at.append(NothingAt(near, Place(OPPOSITE[there], origin)))
+            origin = ObjectReference(to_description(dict(far)))
+            self._existing_at.append((near, near, RelativeLocation(there, origin)))
+            self._absent_at.append(NotExistsAt(near, RelativeLocation(OPPOSITE[there], origin)))
 
 
-def _others(name: str, value: str) -> list[str]:
+def _other_values(name: str, value: str) -> list[str]:
     """The other values of a property."""
     return [other for other in PROPERTY_VALUES[name] if other != value]
 
 
-def _place_of(thing: Thing) -> Place | None:
-    """Where a thing is, if its description names a place."""
-    return Place(thing.relation, Thing(thing.origin)) if thing.relation in OPPOSITE else None
+def _location_of(reference: ObjectReference) -> RelativeLocation | None:
+    """Where an object is, if its reference names a location."""
+    return (
+        RelativeLocation(reference.relation, ObjectReference(reference.origin))
+        if reference.relation in OPPOSITE
+        else None
+    )

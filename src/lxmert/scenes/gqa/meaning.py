@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from lxmert.scenes.gqa.facts import Fact
-from lxmert.scenes.gqa.things import Picture, Steps, Thing
-from lxmert.scenes.gqa.wording import Worded, Wording, Words
+from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording
 
 YES_NO = ("yes", "no")
 
@@ -29,43 +29,43 @@ class Meaning(ABC):
         return None
 
     @property
-    def things(self) -> tuple[Thing, ...]:
+    def references(self) -> tuple[ObjectReference, ...]:
         """The things that must each exist exactly once for the question to have an answer."""
         return ()
 
     @abstractmethod
-    def write(self, steps: Steps) -> None:
+    def add_steps(self, program: ProgramBuilder) -> None:
         """Write the program."""
 
     @abstractmethod
-    def tells(self, answer: str) -> list[Fact]:
-        """The facts that the answer implies, besides the existence of the `things`."""
+    def implied_facts(self, answer: str) -> list[Fact]:
+        """The facts that the answer implies, besides the existence of the `references`."""
 
-    def needs(self, answer: str) -> list[list[Fact]]:
-        """Sets of facts, each sufficient to conclude the answer if the `things` exist."""
-        return [self.tells(answer)]
+    def sufficient_facts(self, answer: str) -> list[list[Fact]]:
+        """Sets of facts, each sufficient to conclude the answer if the `references` exist."""
+        return [self.implied_facts(answer)]
 
     @abstractmethod
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         """The fillers of its templates."""
 
     @abstractmethod
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         """The answer as a sentence."""
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         """The valid answers, and the plausible ones among them."""
         return YES_NO, YES_NO
 
-    def guess(self, answer: str) -> str:
+    def blind_guess(self, answer: str) -> str:
         """The correct blind guess: the answer, or which of the options."""
         return answer
 
-    def named(self, answer: str, picture: Picture) -> str | None:
+    def answer_object_id(self, answer: str, gqa_scene: GqaScene) -> str | None:
         """The id of the object that the answer names, if any."""
         return None
 
 
-def local_name(thing: Thing) -> str:
-    """The name of a thing in a group's name: its shape, or "object"."""
-    return dict(thing.description).get("shape", "object")
+def group_noun(reference: ObjectReference) -> str:
+    """The name of an object in a group's name: its shape, or "object"."""
+    return dict(reference.description).get("shape", "object")

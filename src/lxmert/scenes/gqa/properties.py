@@ -5,13 +5,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.gqa.facts import Fact, Is, IsNot
-from lxmert.scenes.gqa.meaning import YES_NO, Meaning, local_name
-from lxmert.scenes.gqa.things import PLACE_PROPERTIES, PROPERTY_VALUES, SAME, SCENE, Picture, Steps, Thing
-from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
+from lxmert.scenes.gqa.facts import Fact, HasValue, LacksValue
+from lxmert.scenes.gqa.meaning import YES_NO, Meaning, group_noun
+from lxmert.scenes.gqa.references import (
+    PLACE_PROPERTIES,
+    PROPERTY_VALUES,
+    SAME,
+    SCENE,
+    GqaScene,
+    ObjectReference,
+    ProgramBuilder,
+)
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
 from lxmert.scenes.questions.family import predicate
 
-_STATED = {
+_LOCATION_SENTENCES = {
     "hposition": "{the} is on the {value} of the picture.",
     "vposition": "{the} is at the {value} of the picture.",
 }
@@ -22,65 +30,69 @@ def operation(verb: str, name: str) -> str:
     return f"{verb} {'name' if name == 'shape' else name}"
 
 
-def _sentence(thing: Thing, name: str, value: str, wording: Wording, start: str = "") -> Worded:
-    if thing == SCENE:
-        return worded(f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": value})
-    template = start + _STATED.get(name, "{the} is {value}.")
+def _sentence(
+    reference: ObjectReference, name: str, value: str, wording: Wording, start: str = ""
+) -> AnnotatedText:
+    if reference == SCENE:
+        return fill_template(
+            f"{start}the most common {name.removeprefix('main ')} is {{value}}.", {"value": value}
+        )
+    template = start + _LOCATION_SENTENCES.get(name, "{the} is {value}.")
     shown = value if name in PLACE_PROPERTIES else predicate(name, value)
-    return worded(template, {"the": wording.the(thing, relation=False), "value": shown})
+    return fill_template(template, {"the": wording.the(reference, relation=False), "value": shown})
 
 
-class _OfOneThing(Meaning):
+class _SingleObjectMeaning(Meaning):
     """The common part of Query, Verify and Choose."""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
 
     @property
-    def things(self) -> tuple[Thing, ...]:
-        return (self.thing,)
+    def references(self) -> tuple[ObjectReference, ...]:
+        return (self.reference,)
 
-    def words(self, wording: Wording) -> dict[str, Words | str]:
+    def common_fillers(self, wording: Wording) -> dict[str, TextPieces | str]:
         """The fillers that all of them use."""
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return {"attribute": self.name.removeprefix("main ")}
-        return {"the": wording.the(self.thing), "attribute": self.name}
+        return {"the": wording.the(self.reference), "attribute": self.name}
 
-    def named(self, answer: str, picture: Picture) -> str | None:
+    def answer_object_id(self, answer: str, gqa_scene: GqaScene) -> str | None:
         is_name = self.name == "shape" and answer not in YES_NO
-        return picture.id(picture.find(self.thing)) if is_name else None
+        return gqa_scene.object_id(gqa_scene.resolve(self.reference)) if is_name else None
 
 
-class _OfOneValue(_OfOneThing):
+class _ValueMeaning(_SingleObjectMeaning):
     """The common part of Query and Choose, whose answer is a value."""
 
     def group(self, start: str, of_scene: str) -> str:
         """GQA's name of a group: a number for the kind of question, the thing, the property."""
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return f"{of_scene}-{self.name.removeprefix('main ')}"
-        return f"{start}-{local_name(self.thing)}_{self.name}"
+        return f"{start}-{group_noun(self.reference)}_{self.name}"
 
     @property
     def global_group(self) -> str | None:
         return None if self.name in PLACE_PROPERTIES else self.name.removeprefix("main ")
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [Is(self.thing, self.name, answer)]
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return [HasValue(self.reference, self.name, answer)]
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return _sentence(self.thing, self.name, answer, wording)
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        return _sentence(self.reference, self.name, answer, wording)
 
 
 @dataclass(frozen=True)
-class Query(_OfOneValue):
+class Query(_ValueMeaning):
     """'What color is the star?'"""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
 
     @property
     def kinds(self) -> Sequence[str]:
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return ("mainQuery",)
         if self.name == "hposition":
             return ("positionQuery",)
@@ -88,114 +100,116 @@ class Query(_OfOneValue):
             return ("directOf", "directWhich", f"how.{self.name}")
         if self.name != "shape":
             return ("directOf", "directWhich")
-        if self.thing.relation is None:
+        if self.reference.relation is None:
             return ("categoryThat",)
-        if self.thing.relation.startswith(SAME):
+        if self.reference.relation.startswith(SAME):
             return ("sameRelate",)
-        return ("categoryRelS",) if self.thing.description else ("relS",)
+        return ("categoryRelS",) if self.reference.description else ("relS",)
 
     @property
     def local_group(self) -> str:
-        if self.thing.relation is not None and self.name == "shape":
-            origin = dict(self.thing.origin).get("shape", "object")
-            return f"14-{origin}_{self.thing.relation},s"
+        if self.reference.relation is not None and self.name == "shape":
+            origin = dict(self.reference.origin).get("shape", "object")
+            return f"14-{origin}_{self.reference.relation},s"
         return self.group("10q", "02q")
 
-    def write(self, steps: Steps) -> None:
-        steps.add("query", "name" if self.name == "shape" else self.name, steps.thing(self.thing))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add(
+            "query", "name" if self.name == "shape" else self.name, program.select_reference(self.reference)
+        )
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        fillers = self.words(wording)
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        fillers = self.common_fillers(wording)
         if self.kinds[0] in ("relS", "sameRelate"):
-            relation = self.thing.relation or ""
-            fillers["origin"] = wording.the(Thing(self.thing.origin))
+            relation = self.reference.relation or ""
+            fillers["origin"] = wording.the(ObjectReference(self.reference.origin))
             fillers["side"] = wording.side(relation)
             fillers["attribute"] = relation.removeprefix(SAME)
         return fillers
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         values = PROPERTY_VALUES[self.name]
-        if self.name == "shape" and len(self.thing.origin) == 1:
+        if self.name == "shape" and len(self.reference.origin) == 1:
             # The only star has no relation to another star.
-            return values, [value for value in values if ("shape", value) not in self.thing.origin]
+            return values, [value for value in values if ("shape", value) not in self.reference.origin]
         return values, values
 
 
 @dataclass(frozen=True)
-class Verify(_OfOneThing):
+class Verify(_SingleObjectMeaning):
     """'Is the star red?'"""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
     value: str
 
     @property
     def kinds(self) -> Sequence[str]:
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return ("mainVerify",)
         if self.name in PLACE_PROPERTIES:
             return (f"positionVerify.{self.name}",)
         if self.name == "shape":
             return ("categoryVerify",)
-        return ("verifyAttr",) if self.thing.relation is None else ("verifyAttrK",)
+        return ("verifyAttr",) if self.reference.relation is None else ("verifyAttrK",)
 
     @property
     def local_group(self) -> str:
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return f"01-{self.name.removeprefix('main ')}_{self.value}"
-        return f"06-{local_name(self.thing)}_{self.value}"
+        return f"06-{group_noun(self.reference)}_{self.value}"
 
-    def write(self, steps: Steps) -> None:
-        steps.add(operation("verify", self.name), self.value, steps.thing(self.thing))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add(operation("verify", self.name), self.value, program.select_reference(self.reference))
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [(Is if answer == "yes" else IsNot)(self.thing, self.name, self.value)]
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return [(HasValue if answer == "yes" else LacksValue)(self.reference, self.name, self.value)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        own = self.name in PLACE_PROPERTIES or self.thing == SCENE
-        value = self.value if own else wording.value(self.name, self.value)
-        return {**self.words(wording), "value": value}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        is_literal = self.name in PLACE_PROPERTIES or self.reference == SCENE
+        value = self.value if is_literal else wording.value(self.name, self.value)
+        return {**self.common_fillers(wording), "value": value}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        truth = picture.value(self.thing, self.name)
-        return _sentence(self.thing, self.name, truth, wording, f"{answer}, ")
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        truth = gqa_scene.property_value(self.reference, self.name)
+        return _sentence(self.reference, self.name, truth, wording, f"{answer}, ")
 
 
 @dataclass(frozen=True)
-class Choose(_OfOneValue):
+class Choose(_ValueMeaning):
     """'Is the star red or blue?'"""
 
-    thing: Thing
+    reference: ObjectReference
     name: str
     value: str
     value2: str
 
     @property
     def kinds(self) -> Sequence[str]:
-        if self.thing == SCENE:
+        if self.reference == SCENE:
             return ("mainChoose",)
         if self.name in PLACE_PROPERTIES:
             return (f"positionChoose.{self.name}",)
         if self.name == "shape":
-            return ("categoryThatChoose",) if self.thing.relation is None else ("categoryRelSChoose",)
+            return ("categoryThatChoose",) if self.reference.relation is None else ("categoryRelSChoose",)
         return ("chooseAttr",)
 
     @property
     def local_group(self) -> str:
         return self.group("10c", "02c")
 
-    def write(self, steps: Steps) -> None:
-        found = steps.thing(self.thing)
-        steps.add(operation("choose", self.name), f"{self.value}|{self.value2}", found)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        found = program.select_reference(self.reference)
+        program.add(operation("choose", self.name), f"{self.value}|{self.value2}", found)
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
         def shown(value: str) -> str:
             return predicate(self.name, value)
 
-        return {**self.words(wording), "value": shown(self.value), "value2": shown(self.value2)}
+        return {**self.common_fillers(wording), "value": shown(self.value), "value2": shown(self.value2)}
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         return (self.value, self.value2), (self.value, self.value2)
 
-    def guess(self, answer: str) -> str:
+    def blind_guess(self, answer: str) -> str:
         return "first" if answer == self.value else "second"

@@ -9,19 +9,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lxmert.scenes.gqa.asking import GqaQuestion
-from lxmert.scenes.gqa.following import follows, known_from
+from lxmert.scenes.gqa.entailment import is_entailed, knowledge_from
+from lxmert.scenes.gqa.generation import GqaQuestion
+from lxmert.scenes.gqa.references import GqaScene
 from lxmert.scenes.gqa.semantics import DIRECTIONS, semantic_string
 from lxmert.scenes.gqa.templates import KINDS
-from lxmert.scenes.gqa.things import Picture
-from lxmert.scenes.naming import QUESTION_ID_STEP
+from lxmert.scenes.image_ids import QUESTION_ID_STEP
 from lxmert.scenes.programs import AmbiguousProgramError, is_beside
 
 _ID_DIGITS: Final = 10
 
 
 def question_records(
-    questions: Sequence[GqaQuestion], picture: Picture, image_name: str, image_id: int
+    questions: Sequence[GqaQuestion], gqa_scene: GqaScene, image_name: str, image_id: int
 ) -> dict[str, dict[str, Any]]:
     """The records of questions, by their ids."""
     ids = question_ids(questions, image_id)
@@ -30,20 +30,20 @@ def question_records(
     for k, question in enumerate(questions):
         same = [other for other in entailed[k] if k in entailed[other]]
         kind = KINDS[question.kind]
-        named = question.meaning.named(question.answer, picture)
+        answer_object = question.meaning.answer_object_id(question.answer, gqa_scene)
         records[ids[k]] = {
             "semantic": [step.to_dict() for step in question.semantic],
             "entailed": [ids[other] for other in entailed[k]],
             "equivalent": [ids[k], *(ids[other] for other in same)],
-            "question": question.asked.text,
+            "question": question.wording.text,
             "imageId": image_name,
             "isBalanced": question.is_balanced,
             "groups": {"global": question.meaning.global_group, "local": question.meaning.local_group},
             "answer": question.answer,
             "semanticStr": semantic_string(question.semantic),
             "annotations": {
-                "answer": {} if named is None else {"0": named},
-                "question": question.asked.places,
+                "answer": {} if answer_object is None else {"0": answer_object},
+                "question": question.wording.places,
                 "fullAnswer": question.full_answer.places,
             },
             "types": {
@@ -65,9 +65,9 @@ def _entailed(questions: Sequence[GqaQuestion]) -> list[list[int]]:
     """For each question the indices of those whose answers follow from its answer."""
     entailed = []
     for k, question in enumerate(questions):
-        facts = known_from(question.meaning, question.answer)
+        facts = knowledge_from(question.meaning, question.answer)
         others = enumerate((other.meaning, other.answer) for other in questions)
-        entailed.append([n for n, other in others if n != k and follows(*other, facts)])
+        entailed.append([n for n, other in others if n != k and is_entailed(*other, facts)])
     return entailed
 
 
@@ -80,34 +80,34 @@ def choice_records(questions: Sequence[GqaQuestion], image_id: int) -> dict[str,
     return records
 
 
-def scene_graph(picture: Picture) -> dict[str, Any]:
+def scene_graph(gqa_scene: GqaScene) -> dict[str, Any]:
     """The scene graph of a picture, with unambiguous relations only."""
-    height, width = picture.scene.size_hw
+    height, width = gqa_scene.scene.size_hw
     objects = {}
-    for object_id, thing in zip(picture.object_ids, picture.scene.objects, strict=True):
-        x1, y1, x2, y2 = thing.box_xyxy_px
+    for object_id, obj in zip(gqa_scene.object_ids, gqa_scene.scene.objects, strict=True):
+        x1, y1, x2, y2 = obj.box_xyxy_px
         relations = [
             {"object": other_id, "name": name}
-            for other_id, other in zip(picture.object_ids, picture.scene.objects, strict=True)
-            if other is not thing
+            for other_id, other in zip(gqa_scene.object_ids, gqa_scene.scene.objects, strict=True)
+            if other is not obj
             for direction, name in DIRECTIONS.items()
-            if _is_clearly_beside(picture, direction, thing, other)
+            if _is_clearly_beside(gqa_scene, direction, obj, other)
         ]
         objects[object_id] = {
-            "name": thing.shape,
+            "name": obj.shape,
             "x": x1,
             "y": y1,
             "w": x2 - x1,
             "h": y2 - y1,
-            "attributes": [thing.size, thing.fill, thing.color],
+            "attributes": [obj.size, obj.fill, obj.color],
             "relations": relations,
         }
     return {"width": width, "height": height, "objects": objects}
 
 
-def _is_clearly_beside(picture: Picture, direction: str, *things: Any) -> bool:
+def _is_clearly_beside(gqa_scene: GqaScene, direction: str, *objects: Any) -> bool:
     try:
-        return is_beside(picture.scene, direction, *things)
+        return is_beside(gqa_scene.scene, direction, *objects)
     except AmbiguousProgramError:
         return False
 
@@ -120,5 +120,5 @@ def guesses(questions: Sequence[GqaQuestion]) -> dict[str, Counter[str]]:
             # The requested attribute is part of the question, so a guess may depend on it.
             attribute = question.meaning.global_group
             kind = question.kind.partition(".")[0] + (f" {attribute}" if attribute else "")
-            counted.setdefault(kind, Counter())[question.meaning.guess(question.answer)] += 1
+            counted.setdefault(kind, Counter())[question.meaning.blind_guess(question.answer)] += 1
     return counted

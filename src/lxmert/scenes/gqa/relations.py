@@ -6,117 +6,121 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lxmert.scenes.describing import Description
 from lxmert.scenes.gqa import facts
-from lxmert.scenes.gqa.conjunctions import two_values
+from lxmert.scenes.gqa.conjunctions import two_values_sentence
 from lxmert.scenes.gqa.facts import OPPOSITE, Fact
-from lxmert.scenes.gqa.meaning import Meaning, local_name
+from lxmert.scenes.gqa.meaning import Meaning, group_noun
+from lxmert.scenes.gqa.references import GqaScene, ObjectReference, ProgramBuilder
 from lxmert.scenes.gqa.semantics import DIRECTIONS
-from lxmert.scenes.gqa.things import Picture, Steps, Thing
-from lxmert.scenes.gqa.wording import Worded, Wording, Words, worded
+from lxmert.scenes.gqa.wording import AnnotatedText, TextPieces, Wording, fill_template
+from lxmert.scenes.object_descriptions import Description
 
 
-class _OfTwo(Meaning):
+class _TwoObjectMeaning(Meaning):
     """The common part of questions about two things."""
 
-    first: Thing
-    second: Thing
+    first: ObjectReference
+    second: ObjectReference
 
     @property
-    def things(self) -> tuple[Thing, ...]:
+    def references(self) -> tuple[ObjectReference, ...]:
         return self.first, self.second
 
     @property
     def pair(self) -> str:
         """The two things in the name of a group."""
-        return "_".join(sorted((local_name(self.first), local_name(self.second))))
+        return "_".join(sorted((group_noun(self.first), group_noun(self.second))))
 
-    def words(self, wording: Wording) -> dict[str, Words | str]:
+    def common_fillers(self, wording: Wording) -> dict[str, TextPieces | str]:
         """The fillers for the two things."""
         return {"the": wording.the(self.first), "the2": wording.the(self.second)}
 
 
-class _OfSides(_OfTwo):
-    """What questions on which side one thing lies have in common."""
+class _RelationMeaning(_TwoObjectMeaning):
+    """The common part of questions on which side one object lies."""
 
     @abstractmethod
-    def side(self, answer: str) -> str:
+    def relation_for(self, answer: str) -> str:
         """Where the first thing lies as seen from the second."""
 
     @property
     def local_group(self) -> str:
         return f"13-{self.pair}"
 
-    def tells(self, answer: str) -> list[Fact]:
-        return [facts.Beside(self.first.values, self.side(answer), self.second.values)]
+    def implied_facts(self, answer: str) -> list[Fact]:
+        return [facts.Related(self.first.values, self.relation_for(answer), self.second.values)]
 
 
 @dataclass(frozen=True)
-class Beside(_OfSides):
+class VerifyRelation(_RelationMeaning):
     """'Is the star to the left of the red heart?' The first thing is named by its shape alone, as in GQA."""
 
-    first: Thing
+    first: ObjectReference
     relation: str
-    second: Thing
+    second: ObjectReference
 
     @property
     def kinds(self) -> Sequence[str]:
         return ("relVerify",)
 
-    def write(self, steps: Steps) -> None:
-        origin = steps.thing(self.second)
-        steps.add("verify rel", steps.named(self.first.description, DIRECTIONS[self.relation]), origin)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        origin = program.select_reference(self.second)
+        program.add(
+            "verify rel", program.relation_argument(self.first.description, DIRECTIONS[self.relation]), origin
+        )
 
-    def side(self, answer: str) -> str:
+    def relation_for(self, answer: str) -> str:
         return self.relation if answer == "yes" else OPPOSITE[self.relation]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        return {**self.words(wording), "side": wording.side(self.relation)}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        return {**self.common_fillers(wording), "side": wording.side(self.relation)}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        words = {**self.words(wording), "side": DIRECTIONS[self.side(answer)]}
-        return worded(f"{answer}, {{the}} is {{side}} {{the2}}.", words)
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        words = {**self.common_fillers(wording), "side": DIRECTIONS[self.relation_for(answer)]}
+        return fill_template(f"{answer}, {{the}} is {{side}} {{the2}}.", words)
 
 
 @dataclass(frozen=True)
-class ChooseSide(_OfSides):
+class ChooseRelation(_RelationMeaning):
     """'Is the star to the left or to the right of the red heart?'"""
 
-    first: Thing
-    second: Thing
+    first: ObjectReference
+    second: ObjectReference
     options: tuple[str, str]
 
     @property
     def kinds(self) -> Sequence[str]:
         return ("relChooser",)
 
-    def write(self, steps: Steps) -> None:
-        origin = steps.thing(self.second)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        origin = program.select_reference(self.second)
         relations = "|".join(DIRECTIONS[option] for option in self.options)
-        steps.add("choose rel", steps.named(self.first.description, relations), origin)
+        program.add("choose rel", program.relation_argument(self.first.description, relations), origin)
 
-    def side(self, answer: str) -> str:
+    def relation_for(self, answer: str) -> str:
         return answer
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        return {**self.words(wording), "value": self.options[0], "value2": self.options[1]}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        return {**self.common_fillers(wording), "value": self.options[0], "value2": self.options[1]}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return worded("{the} is {side} {the2}.", {**self.words(wording), "side": DIRECTIONS[answer]})
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        return fill_template(
+            "{the} is {side} {the2}.", {**self.common_fillers(wording), "side": DIRECTIONS[answer]}
+        )
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
         return self.options, self.options
 
-    def guess(self, answer: str) -> str:
+    def blind_guess(self, answer: str) -> str:
         return "first" if answer == self.options[0] else "second"
 
 
 @dataclass(frozen=True)
-class Same(_OfTwo):
+class Same(_TwoObjectMeaning):
     """'Do the star and the heart have the same color?', or different ones."""
 
-    first: Thing
-    second: Thing
+    first: ObjectReference
+    second: ObjectReference
     name: str
     different: bool = False
 
@@ -128,19 +132,19 @@ class Same(_OfTwo):
     def local_group(self) -> str:
         return f"09{'diff' if self.different else 'same'}-{self.pair}"
 
-    def write(self, steps: Steps) -> None:
-        operands = [steps.thing(thing) for thing in self.things]
-        steps.add(f"{'different' if self.different else 'same'} {self.name}", "", *operands)
+    def add_steps(self, program: ProgramBuilder) -> None:
+        operands = [program.select_reference(reference) for reference in self.references]
+        program.add(f"{'different' if self.different else 'same'} {self.name}", "", *operands)
 
-    def tells(self, answer: str) -> list[Fact]:
+    def implied_facts(self, answer: str) -> list[Fact]:
         same = (answer == "yes") != self.different
-        return [facts.Alike(frozenset(self.things), self.name, same)]
+        return [facts.SameValue(frozenset(self.references), self.name, same)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        return {**self.words(wording), "attribute": self.name, "attributes": f"{self.name}s"}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        return {**self.common_fillers(wording), "attribute": self.name, "attributes": f"{self.name}s"}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
-        return two_values(answer, self.things, self.name, picture, wording)
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
+        return two_values_sentence(answer, self.references, self.name, gqa_scene, wording)
 
 
 @dataclass(frozen=True)
@@ -163,29 +167,29 @@ class AllSame(Meaning):
     def _kind(self) -> str:
         return dict(self.description).get("shape", "object")
 
-    def write(self, steps: Steps) -> None:
-        steps.add("different" if self.different else "same", self.name, steps.select(self.description))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add("different" if self.different else "same", self.name, program.select(self.description))
 
-    def tells(self, answer: str) -> list[Fact]:
+    def implied_facts(self, answer: str) -> list[Fact]:
         same = (answer == "yes") != self.different
-        return [facts.AllAlike(frozenset(self.description), self.name, same)]
+        return [facts.AllSameValue(frozenset(self.description), self.name, same)]
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        words: dict[str, Words | str] = {"many": wording.many(self.description)}
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        words: dict[str, TextPieces | str] = {"many": wording.many(self.description)}
         return {**words, "attribute": self.name, "attributes": f"{self.name}s"}
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         same = (answer == "yes") != self.different
         predicate = "the same {attribute}" if same else "different {attributes}"
-        return worded(f"{answer}, the {{many}} have {predicate}.", dict(self.fillers(wording)))
+        return fill_template(f"{answer}, the {{many}} have {predicate}.", dict(self.fillers(wording)))
 
 
 @dataclass(frozen=True)
-class Larger(_OfTwo):
+class Larger(_TwoObjectMeaning):
     """'Which is larger, the star or the heart?'"""
 
-    first: Thing
-    second: Thing
+    first: ObjectReference
+    second: ObjectReference
 
     @property
     def kinds(self) -> Sequence[str]:
@@ -199,31 +203,33 @@ class Larger(_OfTwo):
     def global_group(self) -> str | None:
         return "shape"
 
-    def write(self, steps: Steps) -> None:
-        steps.add("choose larger", "", *(steps.thing(thing) for thing in self.things))
+    def add_steps(self, program: ProgramBuilder) -> None:
+        program.add(
+            "choose larger", "", *(program.select_reference(reference) for reference in self.references)
+        )
 
-    def tells(self, answer: str) -> list[Fact]:
+    def implied_facts(self, answer: str) -> list[Fact]:
         return [facts.Larger(*self._in_order(answer))]
 
-    def _in_order(self, answer: str) -> tuple[Thing, Thing]:
+    def _in_order(self, answer: str) -> tuple[ObjectReference, ObjectReference]:
         """The larger and the smaller thing, which differ in shape."""
         first_is_larger = ("shape", answer) in self.first.description
         return (self.first, self.second) if first_is_larger else (self.second, self.first)
 
-    def fillers(self, wording: Wording) -> Mapping[str, Words | str]:
-        return self.words(wording)
+    def fillers(self, wording: Wording) -> Mapping[str, TextPieces | str]:
+        return self.common_fillers(wording)
 
-    def full_answer(self, answer: str, picture: Picture, wording: Wording) -> Worded:
+    def full_answer(self, answer: str, gqa_scene: GqaScene, wording: Wording) -> AnnotatedText:
         large, small = self._in_order(answer)
         words = {"the": wording.the(large), "the2": wording.the(small)}
-        return worded("{the} is larger than {the2}.", words)
+        return fill_template("{the} is larger than {the2}.", words)
 
     def choices(self, answer: str) -> tuple[Sequence[str], Sequence[str]]:
-        names = [local_name(thing) for thing in self.things]
+        names = [group_noun(reference) for reference in self.references]
         return names, names
 
-    def guess(self, answer: str) -> str:
+    def blind_guess(self, answer: str) -> str:
         return "first" if ("shape", answer) in self.first.description else "second"
 
-    def named(self, answer: str, picture: Picture) -> str | None:
-        return picture.id(picture.find(self._in_order(answer)[0]))
+    def answer_object_id(self, answer: str, gqa_scene: GqaScene) -> str | None:
+        return gqa_scene.object_id(gqa_scene.resolve(self._in_order(answer)[0]))

@@ -31,13 +31,13 @@ from typing import Any, Final, NamedTuple
 
 from lxmert.errors import InputError
 from lxmert.scenes import programs
-from lxmert.scenes.programs import AmbiguousProgramError, only
+from lxmert.scenes.programs import AmbiguousProgramError, require_single
 from lxmert.scenes.world import Scene, SceneObject
 
 DIRECTIONS: Final = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 """Directions of `programs` and GQA's names of these relations."""
 ANY_NAME: Final = ("object", "_")
-NOBODY: Final = "-"
+NO_IDS: Final = "-"
 """Stands for the ids of objects if there is no object."""
 _DIRECTION_OF: Final = {name: direction for direction, name in DIRECTIONS.items()}
 _IDS: Final = re.compile(r" \([\d,-]+\)$")
@@ -111,51 +111,51 @@ Objects = list[SceneObject]
 
 
 def _named(scene: Scene, name: str) -> Objects:
-    return [thing for thing in scene.objects if name in ANY_NAME or thing.shape == name]
+    return [obj for obj in scene.objects if name in ANY_NAME or obj.shape == name]
 
 
 def _select(scene: Scene, _: str, name: str) -> Scene | Objects:
     return scene if name == "scene" else _named(scene, name)
 
 
-def _filter(_: Scene, name: str, value: str, things: Objects) -> Objects:
+def _filter(_: Scene, name: str, value: str, objects: Objects) -> Objects:
     negated = _NOT.fullmatch(value)
     if negated:
-        return [thing for thing in things if thing.attribute(name) != negated[1]]
-    return [thing for thing in things if thing.attribute(name) == value]
+        return [obj for obj in objects if obj.attribute(name) != negated[1]]
+    return [obj for obj in objects if obj.attribute(name) == value]
 
 
 def _relate(scene: Scene, _: str, argument: str, origins: Objects) -> Objects:
     name, relation, _side = argument.split(",")
-    origin = only(origins)
-    others = [thing for thing in _named(scene, name) if thing is not origin]
+    origin = require_single(origins)
+    others = [obj for obj in _named(scene, name) if obj is not origin]
     if relation.startswith("same "):
         attribute = relation.removeprefix("same ")
-        return [thing for thing in others if thing.attribute(attribute) == origin.attribute(attribute)]
+        return [obj for obj in others if obj.attribute(attribute) == origin.attribute(attribute)]
     direction = _DIRECTION_OF[relation]
-    return [thing for thing in others if programs.is_beside(scene, direction, thing, origin)]
+    return [obj for obj in others if programs.is_beside(scene, direction, obj, origin)]
 
 
 def _property(scene: Scene, name: str, subject: Scene | Objects) -> str:
     if isinstance(subject, Scene):
         return programs.most_common(scene, name.removeprefix("main "))
-    thing = only(subject)
+    obj = require_single(subject)
     if name in ("hposition", "vposition"):
-        return programs.half(scene, "horizontal" if name == "hposition" else "vertical", thing)
-    return thing.attribute("shape" if name == "name" else name)
+        return programs.half(scene, "horizontal" if name == "hposition" else "vertical", obj)
+    return obj.attribute("shape" if name == "name" else name)
 
 
 def _verify(scene: Scene, name: str, argument: str, subject: Any) -> bool:
     if name != "rel":
         return _property(scene, name, subject) == argument
     named, relation, _side = argument.split(",")
-    thing = only(_named(scene, named))
-    return programs.is_beside(scene, _DIRECTION_OF[relation], thing, only(subject))
+    obj = require_single(_named(scene, named))
+    return programs.is_beside(scene, _DIRECTION_OF[relation], obj, require_single(subject))
 
 
 def _choose(scene: Scene, name: str, argument: str, *subjects: Any) -> str:
     if name == "larger":
-        first, second = (only(things) for things in subjects)
+        first, second = (require_single(objects) for objects in subjects)
         larger = first if programs.larger(scene, None, first, second) else second
         if first.shape == second.shape:
             raise AmbiguousProgramError("two objects of one shape, the answer would name both")
@@ -173,11 +173,11 @@ def _choose(scene: Scene, name: str, argument: str, *subjects: Any) -> str:
 
 def _same(scene: Scene, name: str, argument: str, *subjects: Objects) -> bool:
     if name:
-        first, second = (only(things) for things in subjects)
+        first, second = (require_single(objects) for objects in subjects)
         return programs.same(scene, name, first, second)
     if len(subjects[0]) < 2:
         raise AmbiguousProgramError("all of fewer than two objects")
-    return len({thing.attribute(argument) for thing in subjects[0]}) == 1
+    return len({obj.attribute(argument) for obj in subjects[0]}) == 1
 
 
 _OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -187,7 +187,7 @@ _OPERATIONS: Final[dict[str, Callable[..., Any]]] = {
     "query": lambda scene, _, name, subject: _property(scene, name, subject),
     "verify": _verify,
     "choose": _choose,
-    "exist": lambda _, __, ___, things: bool(things),
+    "exist": lambda _, __, ___, objects: bool(objects),
     "and": lambda _, __, ___, first, second: first and second,
     "or": lambda _, __, ___, first, second: first or second,
     "same": _same,

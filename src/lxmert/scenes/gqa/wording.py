@@ -9,24 +9,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from lxmert.scenes.describing import Description, phrase
-from lxmert.scenes.gqa.things import SAME, Picture, Thing
+from lxmert.scenes.gqa.references import SAME, GqaScene, ObjectReference
 from lxmert.scenes.lexicon import RELATIONS, WORDS, with_article
+from lxmert.scenes.object_descriptions import Description, phrase
 from lxmert.scenes.questions.family import predicate
 
-Words = Sequence[tuple[str, str | None]]
+TextPieces = Sequence[tuple[str, str | None]]
 """Pieces of text, each with the id of the object it stands for, if any."""
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 
 
-class Worded(NamedTuple):
+class AnnotatedText(NamedTuple):
     """A sentence, and the ids of objects by the places of their words."""
 
     text: str
     places: dict[str, str]
 
 
-def worded(template: str, fillers: Mapping[str, Words | str]) -> Worded:
+def fill_template(template: str, fillers: Mapping[str, TextPieces | str]) -> AnnotatedText:
     """Fill a template with words; the first letter of the sentence is capitalised."""
     parts = _PLACEHOLDER.split(template)
     pieces: list[tuple[str, str | None]] = []
@@ -44,41 +44,41 @@ def worded(template: str, fillers: Mapping[str, Words | str]) -> Worded:
             length = len(piece.split())
             places[f"{first}:{first + length}" if length > 1 else str(first)] = object_id
         text += piece
-    return Worded(text[0].upper() + text[1:], places)
+    return AnnotatedText(text[0].upper() + text[1:], places)
 
 
 class Wording:
     """Chooses words for things of one picture.
 
     Args:
-        picture: The picture of the things.
+        gqa_scene: The picture of the things.
         rng: Source of randomness for synonyms, generic nouns and names of relations.
     """
 
-    def __init__(self, picture: Picture, rng: random.Random) -> None:
-        self._picture = picture
+    def __init__(self, gqa_scene: GqaScene, rng: random.Random) -> None:
+        self._gqa_scene = gqa_scene
         self._rng = rng
 
-    def the(self, thing: Thing, *, relation: bool = True) -> Words:
+    def the(self, reference: ObjectReference, *, relation: bool = True) -> TextPieces:
         """'the red star', or 'the red star to the left of the heart'."""
-        object_id = self._picture.id(self._picture.find(thing))
-        words = [("the", None), (phrase(thing.description, self._rng), object_id)]
-        if relation and thing.relation is not None:
-            words += [(self.side(thing.relation), None), *self.the(Thing(thing.origin))]
+        object_id = self._gqa_scene.object_id(self._gqa_scene.resolve(reference))
+        words = [("the", None), (phrase(reference.description, self._rng), object_id)]
+        if relation and reference.relation is not None:
+            words += [(self.side(reference.relation), None), *self.the(ObjectReference(reference.origin))]
         return words
 
-    def one(self, description: Description) -> Words:
+    def one(self, description: Description) -> TextPieces:
         """'red star'; the words stand for the first such object, if there is one."""
-        return [(phrase(description, self._rng), self._picture.first_id(description))]
+        return [(phrase(description, self._rng), self._gqa_scene.first_object_id(description))]
 
-    def a(self, description: Description) -> Words:
+    def a(self, description: Description) -> TextPieces:
         """'a red star'."""
         ((words, object_id),) = self.one(description)
         return [(with_article(words).split(" ")[0], None), (words, object_id)]
 
-    def many(self, description: Description) -> Words:
+    def many(self, description: Description) -> TextPieces:
         """'red stars'."""
-        return [(phrase(description, self._rng, plural=True), self._picture.first_id(description))]
+        return [(phrase(description, self._rng, plural=True), self._gqa_scene.first_object_id(description))]
 
     def side(self, relation: str) -> str:
         """'left of', 'higher than', 'with the same color as'."""

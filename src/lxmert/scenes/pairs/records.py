@@ -10,10 +10,10 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lxmert.scenes.describing import View
-from lxmert.scenes.naming import earlier_of_split, image_id_of, image_path, split_of
-from lxmert.scenes.pairs.choosing import Group, choose_group
-from lxmert.scenes.randomness import stream
+from lxmert.scenes.image_ids import earlier_images_of_split, image_id_of, image_path, split_of
+from lxmert.scenes.object_descriptions import SceneView
+from lxmert.scenes.pairs.selection import Group, choose_group
+from lxmert.scenes.randomness import random_stream
 from lxmert.scenes.world import make_scene
 
 PARTNERS: Final = 20
@@ -22,15 +22,15 @@ _DIRECTORIES: Final = 100
 """Number of folders of NLVR2's training images; parts of the training split consist of whole folders."""
 
 
-def group_of(seed: int, index: int, rng: random.Random) -> tuple[Group | None, Sequence[int]]:
+def build_group(seed: int, index: int, rng: random.Random) -> tuple[Group | None, Sequence[int]]:
     """The sentence of an image with its pairs, and the images' indices to which the pairs refer."""
-    indices = [index, *earlier_of_split(index, PARTNERS)]
+    indices = [index, *earlier_images_of_split(index, PARTNERS)]
     return choose_group([_view(seed, one) for one in indices], rng), indices
 
 
 @functools.lru_cache(maxsize=512)
-def _view(seed: int, index: int) -> View:
-    return View(make_scene(stream(seed, index, "scene")))
+def _view(seed: int, index: int) -> SceneView:
+    return SceneView(make_scene(random_stream(seed, index, "scene")))
 
 
 def pair_records(group: Group, indices: Sequence[int]) -> list[dict[str, Any]]:

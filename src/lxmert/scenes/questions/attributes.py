@@ -4,24 +4,26 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.describing import View
-from lxmert.scenes.questions.family import Draft, Family, Form, program, select, written
+from lxmert.scenes.object_descriptions import SceneView
+from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
 
 
-def _query(name: str, view: View, form: Form, rng: random.Random) -> Draft | None:
-    reference = view.reference(rng, without=(name,))
+def _query(name: str, view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    reference = view.sample_reference(rng, exclude=(name,))
     if reference is None:
         return None
-    text = written(form.template, rng, the=reference[1])
-    return Draft(text, program(select(reference[1]), ("unique", (0,)), ("query", (1,), name)))
+    text = fill_template(form.template, rng, the=reference[1])
+    return Draft(text, build_program(select_step(reference[1]), ("unique", (0,)), ("query", (1,), name)))
 
 
-def _position(view: View, form: Form, rng: random.Random) -> Draft | None:
-    reference = view.reference(rng)
+def _position(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    reference = view.sample_reference(rng)
     if reference is None:
         return None
-    text = written(form.template, rng, the=reference[1])
-    return Draft(text, program(select(reference[1]), ("unique", (0,)), ("half", (1,), form.variant)))
+    text = fill_template(form.template, rng, the=reference[1])
+    return Draft(
+        text, build_program(select_step(reference[1]), ("unique", (0,)), ("half", (1,), form.variant))
+    )
 
 
 FAMILIES: Final = (

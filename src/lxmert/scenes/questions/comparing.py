@@ -3,45 +3,51 @@
 import random
 from typing import Final
 
-from lxmert.scenes.describing import View
 from lxmert.scenes.lexicon import ATTRIBUTES
-from lxmert.scenes.questions.family import Draft, Family, Form, program, select, written
+from lxmert.scenes.object_descriptions import SceneView
+from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
 
 
-def _compare_count(view: View, form: Form, rng: random.Random) -> Draft | None:
-    first, second = view.present(rng, form.names), view.present(rng, form.names2)
+def _compare_count(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    first, second = view.sample_present(rng, form.names), view.sample_present(rng, form.names2)
     if set(first) <= set(second) or set(second) <= set(first):
         return None
-    text = written(form.template, rng, many=first, many2=second)
-    steps = (select(first), ("count", (0,)), select(second), ("count", (2,)), (form.variant, (1, 3)))
-    return Draft(text, program(*steps))
+    text = fill_template(form.template, rng, many=first, many2=second)
+    steps = (
+        select_step(first),
+        ("count", (0,)),
+        select_step(second),
+        ("count", (2,)),
+        (form.variant, (1, 3)),
+    )
+    return Draft(text, build_program(*steps))
 
 
-def _compare_attribute(view: View, form: Form, rng: random.Random) -> Draft | None:
+def _compare_attribute(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     (name,) = form.names
-    return _two_objects(view, form, rng, "same", name, without=name)
+    return _two_objects(view, form, rng, "same", name, exclude=name)
 
 
-def _compare_size(view: View, form: Form, rng: random.Random) -> Draft | None:
-    return _two_objects(view, form, rng, form.variant, None, without="size")
+def _compare_size(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    return _two_objects(view, form, rng, form.variant, None, exclude="size")
 
 
 def _two_objects(
-    view: View, form: Form, rng: random.Random, operation: str, argument: str | None, without: str
+    view: SceneView, form: Form, rng: random.Random, operation: str, argument: str | None, exclude: str
 ) -> Draft | None:
-    first = view.reference(rng, without=(without,))
-    second = view.reference(rng, without=(without,), other_than=first[0]) if first else None
+    first = view.sample_reference(rng, exclude=(exclude,))
+    second = view.sample_reference(rng, exclude=(exclude,), exclude_object=first[0]) if first else None
     if first is None or second is None:
         return None
-    text = written(form.template, rng, the=first[1], the2=second[1], attribute=argument or "")
+    text = fill_template(form.template, rng, the=first[1], the2=second[1], attribute=argument or "")
     steps = (
-        select(first[1]),
+        select_step(first[1]),
         ("unique", (0,)),
-        select(second[1]),
+        select_step(second[1]),
         ("unique", (2,)),
         (operation, (1, 3), argument),
     )
-    return Draft(text, program(*steps))
+    return Draft(text, build_program(*steps))
 
 
 _ONE: Final = (("color",), ("shape",))

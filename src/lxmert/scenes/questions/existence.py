@@ -4,8 +4,16 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.describing import Description, View, describe
-from lxmert.scenes.questions.family import Draft, Family, Form, predicate, program, select, written
+from lxmert.scenes.object_descriptions import Description, SceneView, describe
+from lxmert.scenes.questions.family import (
+    Draft,
+    Family,
+    Form,
+    build_program,
+    fill_template,
+    predicate,
+    select_step,
+)
 
 _DESCRIPTIONS: Final = (
     ("color",),
@@ -21,47 +29,47 @@ _DESCRIPTIONS: Final = (
 _SHORT: Final = (("color",), ("shape",), ("color", "shape"))
 
 
-def _exist(view: View, form: Form, rng: random.Random) -> Draft | None:
-    described = view.maybe(rng, form.names)
+def _exist(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    described = view.sample_either(rng, form.names)
     if described is None:
         return None
-    text = written(form.template, rng, a=described, many=described)
-    return Draft(text, program(select(described), ("exist", (0,))))
+    text = fill_template(form.template, rng, a=described, many=described)
+    return Draft(text, build_program(select_step(described), ("exist", (0,))))
 
 
-def _two_exist(operation: str, view: View, form: Form, rng: random.Random) -> Draft | None:
-    first, second = view.maybe(rng, form.names), view.maybe(rng, form.names2)
+def _two_exist(operation: str, view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    first, second = view.sample_either(rng, form.names), view.sample_either(rng, form.names2)
     if first is None or second is None or set(first) <= set(second) or set(second) <= set(first):
         return None
     # If one part decides alone, the question is of little use: both absent for "and", both present for "or".
     if bool(view.count(first)) == bool(view.count(second)) == (operation == "or"):
         return None
-    text = written(form.template, rng, a=first, a2=second, many=first, many2=second)
-    steps = (select(first), ("exist", (0,)), select(second), ("exist", (2,)), (operation, (1, 3)))
-    return Draft(text, program(*steps))
+    text = fill_template(form.template, rng, a=first, a2=second, many=first, many2=second)
+    steps = (select_step(first), ("exist", (0,)), select_step(second), ("exist", (2,)), (operation, (1, 3)))
+    return Draft(text, build_program(*steps))
 
 
-def _base_and_value(view: View, form: Form, rng: random.Random) -> tuple[Description, tuple[str, str]]:
+def _base_and_value(view: SceneView, form: Form, rng: random.Random) -> tuple[Description, tuple[str, str]]:
     """A description and a value of one of its objects; the form lists the description's attributes first."""
     *names, valued = form.names
-    thing = rng.choice(view.scene.objects)
-    return describe(thing, names), (valued, thing.attribute(valued))
+    obj = rng.choice(view.scene.objects)
+    return describe(obj, names), (valued, obj.attribute(valued))
 
 
-def _exist_not(view: View, form: Form, rng: random.Random) -> Draft | None:
+def _exist_not(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     base, (name, value) = _base_and_value(view, form, rng)
-    text = written(form.template, rng, a=base, value=predicate(name, value))
-    steps = (select(base), ("reject", (0,), {name: value}), ("exist", (1,)))
-    return Draft(text, program(*steps))
+    text = fill_template(form.template, rng, a=base, value=predicate(name, value))
+    steps = (select_step(base), ("reject", (0,), {name: value}), ("exist", (1,)))
+    return Draft(text, build_program(*steps))
 
 
-def _universal(view: View, form: Form, rng: random.Random) -> Draft | None:
+def _universal(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     base, (name, value) = _base_and_value(view, form, rng)
     if view.count(base) < 2:
         return None
-    text = written(form.template, rng, one=base, value=predicate(name, value))
-    steps = (select(base), ("reject", (0,), {name: value}), ("exist", (1,)), ("not", (2,)))
-    return Draft(text, program(*steps))
+    text = fill_template(form.template, rng, one=base, value=predicate(name, value))
+    steps = (select_step(base), ("reject", (0,), {name: value}), ("exist", (1,)), ("not", (2,)))
+    return Draft(text, build_program(*steps))
 
 
 _BASE_AND_VALUE: Final = (

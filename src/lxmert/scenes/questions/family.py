@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lxmert.scenes.describing import Description, View, phrase
 from lxmert.scenes.lexicon import PLURALS, with_article
+from lxmert.scenes.object_descriptions import Description, SceneView, phrase
 from lxmert.scenes.programs import Program, Step
 from lxmert.scenes.questions.templates import TEMPLATES
 
@@ -73,7 +73,7 @@ class Family:
     name: str
     answer_type: AnswerType
     weight: float
-    fill: Callable[[View, Form, random.Random], Draft | None]
+    fill: Callable[[SceneView, Form, random.Random], Draft | None]
     choices: Sequence[tuple[str, ...]] = ((),)
     choices2: Sequence[tuple[str, ...]] = ((),)
 
@@ -86,7 +86,7 @@ class Family:
         )
 
 
-def written(template: str, rng: random.Random, **fillers: Description | str) -> str:
+def fill_template(template: str, rng: random.Random, **fillers: Description | str) -> str:
     """Fill the placeholders of a template.
 
     The placeholder's name determines the form of a description: {a} has an article, {the} has "the", {many}
@@ -112,11 +112,11 @@ def predicate(name: str, value: str, *, plural: bool = False) -> str:
     return PLURALS[value] if plural else with_article(value)
 
 
-def select(description: Description) -> Step:
+def select_step(description: Description) -> Step:
     """The step that selects the objects that a description fits."""
     return Step("select", (), dict(description))
 
 
-def program(*steps: tuple[Any, ...] | Step) -> Program:
+def build_program(*steps: tuple[Any, ...] | Step) -> Program:
     """Make steps from (operation, inputs, argument), of which the last two are optional."""
     return tuple(step if isinstance(step, Step) else Step(*step) for step in steps)

@@ -4,77 +4,77 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.describing import View
 from lxmert.scenes.lexicon import RELATIONS
-from lxmert.scenes.questions.family import Draft, Family, Form, program, select, written
+from lxmert.scenes.object_descriptions import SceneView
+from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
 
 
-def _relation(view: View, form: Form, rng: random.Random) -> Draft | None:
-    first = view.reference(rng)
-    second = view.reference(rng, other_than=first[0]) if first else None
+def _relation(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    first = view.sample_reference(rng)
+    second = view.sample_reference(rng, exclude_object=first[0]) if first else None
     if first is None or second is None:
         return None
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = written(form.template, rng, the=first[1], the2=second[1], side=side)
+    text = fill_template(form.template, rng, the=first[1], the2=second[1], side=side)
     steps = (
-        select(first[1]),
+        select_step(first[1]),
         ("unique", (0,)),
-        select(second[1]),
+        select_step(second[1]),
         ("unique", (2,)),
         ("is_beside", (1, 3), direction),
     )
-    return Draft(text, program(*steps))
+    return Draft(text, build_program(*steps))
 
 
-def _relation_query(view: View, form: Form, rng: random.Random) -> Draft | None:
+def _relation_query(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     asked, *names = form.names
-    origin = view.reference(rng)
+    origin = view.sample_reference(rng)
     if origin is None:
         return None
-    described = view.present(rng, names)
+    described = view.sample_present(rng, names)
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = written(form.template, rng, attribute=asked, one=described, side=side, the=origin[1])
+    text = fill_template(form.template, rng, attribute=asked, one=described, side=side, the=origin[1])
     steps = (
-        select(origin[1]),
+        select_step(origin[1]),
         ("unique", (0,)),
-        select(described),
+        select_step(described),
         ("beside", (2, 1), direction),
         ("unique", (3,)),
         ("query", (4,), asked),
     )
-    return Draft(text, program(*steps))
+    return Draft(text, build_program(*steps))
 
 
-def _relation_count(view: View, form: Form, rng: random.Random) -> Draft | None:
-    origin = view.reference(rng)
+def _relation_count(view: SceneView, form: Form, rng: random.Random) -> Draft | None:
+    origin = view.sample_reference(rng)
     if origin is None:
         return None
-    described = view.present(rng, form.names)
+    described = view.sample_present(rng, form.names)
     if view.count(described) < 2:  # the answer would be 0 or 1, and mostly 0
         return None
     direction = rng.choice(list(RELATIONS))
     side = rng.choice(RELATIONS[direction])
-    text = written(form.template, rng, many=described, side=side, the=origin[1])
+    text = fill_template(form.template, rng, many=described, side=side, the=origin[1])
     steps = (
-        select(origin[1]),
+        select_step(origin[1]),
         ("unique", (0,)),
-        select(described),
+        select_step(described),
         ("beside", (2, 1), direction),
         ("count", (3,)),
     )
-    return Draft(text, program(*steps))
+    return Draft(text, build_program(*steps))
 
 
-def _by_distance(operation: str, view: View, form: Form, rng: random.Random) -> Draft | None:
+def _by_distance(operation: str, view: SceneView, form: Form, rng: random.Random) -> Draft | None:
     (asked,) = form.names
-    origin = view.reference(rng)
+    origin = view.sample_reference(rng)
     if origin is None:
         return None
-    text = written(form.template, rng, attribute=asked, one=(), the=origin[1])
-    steps = (select(origin[1]), ("unique", (0,)), (operation, (1,)), ("query", (2,), asked))
-    return Draft(text, program(*steps))
+    text = fill_template(form.template, rng, attribute=asked, one=(), the=origin[1])
+    steps = (select_step(origin[1]), ("unique", (0,)), (operation, (1,)), ("query", (2,), asked))
+    return Draft(text, build_program(*steps))
 
 
 _ASKED: Final = (("color",), ("shape",))

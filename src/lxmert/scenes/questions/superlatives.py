@@ -4,20 +4,22 @@ import functools
 import random
 from typing import Final
 
-from lxmert.scenes.describing import View
-from lxmert.scenes.questions.family import Draft, Family, Form, program, select, written
+from lxmert.scenes.object_descriptions import SceneView
+from lxmert.scenes.questions.family import Draft, Family, Form, build_program, fill_template, select_step
 
 
-def _superlative(operation: str, view: View, form: Form, rng: random.Random) -> Draft:
+def _superlative(operation: str, view: SceneView, form: Form, rng: random.Random) -> Draft:
     asked, *names = form.names
-    among = view.present(rng, names)
-    text = written(form.template, rng, attribute=asked, one=among)
-    return Draft(text, program(select(among), (operation, (0,), form.variant), ("query", (1,), asked)))
+    among = view.sample_present(rng, names)
+    text = fill_template(form.template, rng, attribute=asked, one=among)
+    return Draft(
+        text, build_program(select_step(among), (operation, (0,), form.variant), ("query", (1,), asked))
+    )
 
 
-def _most_common(_: View, form: Form, rng: random.Random) -> Draft | None:
+def _most_common(_: SceneView, form: Form, rng: random.Random) -> Draft | None:
     (name,) = form.names
-    return Draft(written(form.template, rng, attribute=name), program(("most_common", (), name)))
+    return Draft(fill_template(form.template, rng, attribute=name), build_program(("most_common", (), name)))
 
 
 _ASKED: Final = (("color",), ("shape",), ("fill",), ("color", "shape"), ("shape", "color"))

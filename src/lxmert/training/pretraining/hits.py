@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lxmert.model import LxmertForPreTrainingOutput
-from lxmert.model.losses import labelled_objects
+from lxmert.model.losses import labelled_object_masks
 from lxmert.training.pretraining.target_counts import (
     CLASS_TARGETS,
     CLASS_TASKS,
@@ -54,7 +54,7 @@ def count_hits(output: LxmertForPreTrainingOutput, batch: Mapping[str, Any]) -> 
     targets, predicted = batch.get("obj_labels"), output.object_scores or {}
     if targets:
         mask = batch.get("visual_attention_mask")
-        rows = labelled_objects(targets, tuple(batch["visual_pos"].shape[:2]), mask)
+        rows = labelled_object_masks(targets, tuple(batch["visual_pos"].shape[:2]), mask)
         for task in CLASS_TASKS:
             name = OBJECT_TASKS[task]
             if name in predicted:

@@ -10,7 +10,7 @@ _SUPERSAMPLED_PIXELS = 24_000_000
 """Lines are drawn at three times the size and downscaled (antialiasing), up to this many pixels."""
 
 
-def frame_of(box: Sequence[float], factor: float, size: tuple[int, int], scale: Scale) -> Rectangle:
+def frame_for_box(box: Sequence[float], factor: float, size: tuple[int, int], scale: Scale) -> Rectangle:
     """Return a box on the enlarged image, moved inwards where the border would cut off its line."""
     inset = scale.line / 2 + scale.edge
     x1, y1 = (max(inset, corner * factor) for corner in box[:2])
@@ -18,12 +18,10 @@ def frame_of(box: Sequence[float], factor: float, size: tuple[int, int], scale: 
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
-def draw_frames(
-    picture: Image.Image, frames: Sequence[tuple[Rectangle, Colour]], scale: Scale
-) -> Image.Image:
+def draw_frames(image: Image.Image, frames: Sequence[tuple[Rectangle, Colour]], scale: Scale) -> Image.Image:
     """Return a copy of an RGB image with the frames drawn on it, the last one on top."""
-    finer = 3 if picture.width * picture.height * 9 <= _SUPERSAMPLED_PIXELS else 1
-    layer = Image.new("RGBA", (picture.width * finer, picture.height * finer))
+    finer = 3 if image.width * image.height * 9 <= _SUPERSAMPLED_PIXELS else 1
+    layer = Image.new("RGBA", (image.width * finer, image.height * finer))
     draw = ImageDraw.Draw(layer)
     half = scale.line / 2
     for (x1, y1, x2, y2), colour in frames:
@@ -36,5 +34,5 @@ def draw_frames(
                 corners, radius=(scale.radius + grown) * finer, outline=ink, width=width * finer
             )
     if finer > 1:
-        layer = layer.resize(picture.size, Image.Resampling.BOX)
-    return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+        layer = layer.resize(image.size, Image.Resampling.BOX)
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, font_of, paint_tag
-from lxmert.vision.drawing.words import shortened
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Scale, load_font, paint_tag
+from lxmert.vision.drawing.text import truncate_text
 
 _LEADING = 1.75
 """Line height, in font sizes."""
@@ -38,8 +38,8 @@ class _Column:
     line: float
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], scale: Scale) -> "_Column":
-        font = font_of(scale.font)
+    def for_entries(cls, entries: Sequence[Entry], scale: Scale) -> "_Column":
+        font = load_font(scale.font)
         names = max(font.getlength(entry.name) for entry in entries)
         return cls(
             badge=max(font.getlength(entry.number) for entry in entries) + 2 * scale.padding,
@@ -55,22 +55,22 @@ class _Column:
         return self.badge + self.name + self.score + 4 * self.gap
 
 
-def with_legend(picture: Image.Image, entries: Sequence[Entry], scale: Scale) -> Image.Image:
+def add_legend(image: Image.Image, entries: Sequence[Entry], scale: Scale) -> Image.Image:
     """Return an image extended by a legend to the right or below, whichever gives the better aspect ratio.
 
     Args:
-        picture: RGB image.
+        image: RGB image.
         entries: at least one.
         scale: font size and padding.
     """
-    column = _Column.of(entries, scale)
+    column = _Column.for_entries(entries, scale)
     places = (
-        _beside(picture.size, len(entries), column, scale),
-        _below(picture.size, len(entries), column, scale),
+        _beside(image.size, len(entries), column, scale),
+        _below(image.size, len(entries), column, scale),
     )
     size, start, rows = min(places, key=lambda place: abs(math.log(place[0][0] / place[0][1] / _GOOD_ASPECT)))
     sheet = Image.new("RGB", size, PAPER)
-    sheet.paste(picture)
+    sheet.paste(image)
     for index, entry in enumerate(entries):
         x, y = start[0] + index // rows * column.width, start[1] + index % rows * column.line
         _write(sheet, entry, (x, y), column, scale)
@@ -103,10 +103,10 @@ def _below(size: tuple[int, int], entries: int, column: _Column, scale: Scale) -
 def _write(
     sheet: Image.Image, entry: Entry, start: tuple[float, float], column: _Column, scale: Scale
 ) -> None:
-    (x, y), font, draw = start, font_of(scale.font), ImageDraw.Draw(sheet)
+    (x, y), font, draw = start, load_font(scale.font), ImageDraw.Draw(sheet)
     badge = (x, y + 0.1 * column.line, x + column.badge, y + 0.9 * column.line)
     paint_tag(sheet, entry.number, badge, entry.colour, scale, is_centred=True)
     middle, after = y + column.line / 2, badge[2] + column.gap
-    draw.text((after, middle), shortened(entry.name, font, column.name), fill=INK, font=font, anchor="lm")
+    draw.text((after, middle), truncate_text(entry.name, font, column.name), fill=INK, font=font, anchor="lm")
     end = after + column.name + column.gap + column.score
     draw.text((end, middle), entry.score, fill=SOFT_INK, font=font, anchor="rm")

@@ -49,7 +49,7 @@ class Scale:
     radius: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], *, is_crowded: bool = False) -> "Scale":
+    def for_image_size(cls, size: tuple[int, int], *, is_crowded: bool = False) -> "Scale":
         """Return the sizes for an image of (width, height); lines and font are smaller if it is crowded."""
         unit = (size[0] * size[1]) ** 0.5 / 100
         line = max(2, round(unit * (0.3 if is_crowded else 0.6)))
@@ -58,23 +58,23 @@ class Scale:
         return cls(line=line, edge=max(1, line // 3), font=font, padding=padding, radius=line * 2)
 
 
-def colour_of(index: int) -> Colour:
+def palette_colour(index: int) -> Colour:
     """Return the colour of box number `index`, cycling through the palette."""
     return PALETTE[index % len(PALETTE)]
 
 
-def font_of(size: int) -> Font:
+def load_font(size: int) -> Font:
     """Return Pillow's default font at this size in pixels."""
     return ImageFont.load_default(size)
 
 
-def ink_on(ground: Colour) -> Colour:
+def text_colour_on(ground: Colour) -> Colour:
     """Return the text colour, dark or white, that is more legible on a background."""
     return INK if _luminance(ground) > _DARK_LETTERS_FROM else WHITE
 
 
 def paint_tag(
-    picture: Image.Image,
+    image: Image.Image,
     words: str,
     place: Rectangle,
     colour: Colour,
@@ -85,7 +85,7 @@ def paint_tag(
     """Paint a rounded tag with text, in place.
 
     Args:
-        picture: RGB image, which is modified.
+        image: RGB image, which is modified.
         words: one line of text; any part that does not fit is cut off.
         place: x1, y1, x2, y2 in pixels.
         colour: background colour.
@@ -104,8 +104,10 @@ def paint_tag(
     layer = layer.resize(size, Image.Resampling.BOX)
     start = (size[0] / 2, size[1] / 2) if is_centred else (scale.padding, size[1] / 2)
     anchor = "mm" if is_centred else "lm"
-    ImageDraw.Draw(layer).text(start, words, fill=ink_on(colour), font=font_of(scale.font), anchor=anchor)
-    picture.paste(layer, (round(place[0]), round(place[1])), layer)
+    ImageDraw.Draw(layer).text(
+        start, words, fill=text_colour_on(colour), font=load_font(scale.font), anchor=anchor
+    )
+    image.paste(layer, (round(place[0]), round(place[1])), layer)
 
 
 def _luminance(colour: Colour) -> float:

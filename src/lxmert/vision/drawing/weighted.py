@@ -9,24 +9,24 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lxmert.errors import RegionsError
-from lxmert.vision.drawing.regions import check_one_for_each, draw_regions, enlarged
-from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, font_of, ink_on
-from lxmert.vision.drawing.words import with_bar
+from lxmert.vision.drawing.regions import check_one_per_box, draw_regions, enlarge
+from lxmert.vision.drawing.style import PALETTE, PAPER, Colour, Scale, load_font, text_colour_on
+from lxmert.vision.drawing.text import add_text_bar
 from lxmert.vision.geometry import validate_boxes
 from lxmert.vision.images import ImageSource, load_image
 
-FOR: Colour = PALETTE[1]
+SUPPORTING_COLOUR: Colour = PALETTE[1]
 """Background of words that support the answer."""
-AGAINST: Colour = PALETTE[0]
+OPPOSING_COLOUR: Colour = PALETTE[0]
 """Background of words that count against it."""
 
-_DARKEST = 0.25
+_MIN_BRIGHTNESS = 0.25
 """Brightness of areas without weight, as a fraction of the image's own."""
-_MOST_FRAMES = 5
+_MAX_FRAMES = 5
 """Maximum number of boxes that are framed and named; more would add nothing."""
-_LEAST_SHARE = 0.1
+_MIN_FRAMED_WEIGHT = 0.1
 """Weight below which a box is not framed."""
-_LEAST_SIDE_PX = 560
+_MIN_SIDE_PX = 560
 
 
 def draw_weighted(
@@ -58,58 +58,60 @@ def draw_weighted(
     """
     picture = load_image(image)
     boxes = validate_boxes(boxes_xyxy_px, (picture.height, picture.width))
-    check_one_for_each(len(boxes), weights=weights, labels=labels)
+    check_one_per_box(len(boxes), weights=weights, labels=labels)
     for weight in (*weights, *(weight for _, weight in words)):
         if not -1 <= weight <= 1:
             raise RegionsError(f"a weight is {weight:g}; expected -1..1, such as fractions of the largest")
-    picture, factor = enlarged(picture, _LEAST_SIDE_PX)
+    picture, factor = enlarge(picture, _MIN_SIDE_PX)
     light = [max(0.0, weight) for weight in weights]
-    lit = _lit(picture, (boxes * factor).tolist(), light)
-    order = sorted(range(len(light)), key=lambda row: -light[row])[:_MOST_FRAMES]
-    framed = [row for row in order if light[row] >= _LEAST_SHARE]
+    lit = _dim_by_weight(picture, (boxes * factor).tolist(), light)
+    order = sorted(range(len(light)), key=lambda row: -light[row])[:_MAX_FRAMES]
+    framed = [row for row in order if light[row] >= _MIN_FRAMED_WEIGHT]
     names = [labels[row] if labels is not None else "" for row in framed]
     drawn = draw_regions(lit, boxes[framed] * factor, names, [light[row] for row in framed])
-    return with_bar(_with_words(drawn, words), None, caption, Scale.of(drawn.size).font)
+    return add_text_bar(_add_words(drawn, words), None, caption, Scale.for_image_size(drawn.size).font)
 
 
-def _lit(picture: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
+def _dim_by_weight(image: Image.Image, boxes: list[list[float]], light: list[float]) -> Image.Image:
     """Darken an image so that each pixel has the brightness of the highest-weighted box that contains it."""
-    brightness = Image.new("L", picture.size, round(255 * _DARKEST))
+    brightness = Image.new("L", image.size, round(255 * _MIN_BRIGHTNESS))
     for row in sorted(range(len(boxes)), key=lambda row: light[row]):
         x1, y1, x2, y2 = (round(corner) for corner in boxes[row])
-        brightness.paste(round(255 * (_DARKEST + (1 - _DARKEST) * light[row])), (x1, y1, x2, y2))
-    return Image.composite(picture, Image.new("RGB", picture.size), brightness)
+        brightness.paste(
+            round(255 * (_MIN_BRIGHTNESS + (1 - _MIN_BRIGHTNESS) * light[row])), (x1, y1, x2, y2)
+        )
+    return Image.composite(image, Image.new("RGB", image.size), brightness)
 
 
-def _with_words(picture: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
+def _add_words(image: Image.Image, words: Sequence[tuple[str, float]]) -> Image.Image:
     """Return an image extended by words on backgrounds coloured by weight; the image itself without words."""
     if not words:
-        return picture
-    scale = Scale.of(picture.size)
+        return image
+    scale = Scale.for_image_size(image.size)
     size = round(scale.font * 1.25)
-    font, margin, gap, line = font_of(size), round(scale.font * 1.1), 0.3 * size, 1.7 * size
+    font, margin, gap, line = load_font(size), round(scale.font * 1.1), 0.3 * size, 1.7 * size
     widths = [font.getlength(word) + 2 * gap for word, _ in words]
-    sheet_width = max(picture.width, round(max(widths)) + 2 * margin)
+    sheet_width = max(image.width, round(max(widths)) + 2 * margin)
     places, x, y = [], float(margin), 0.0
     for width in widths:
         if x > margin and x + width > sheet_width - margin:
             x, y = float(margin), y + line
         places.append((x, y, width))
         x += width + gap
-    top = picture.height + 0.85 * margin
+    top = image.height + 0.85 * margin
     sheet = Image.new("RGB", (sheet_width, round(top + y + line)), PAPER)
-    sheet.paste(picture)
+    sheet.paste(image)
     draw = ImageDraw.Draw(sheet)
     for (word, weight), (x, y, width) in zip(words, places, strict=True):
-        ground = _ground(weight)
+        ground = _word_background(weight)
         place = (x, top + y, x + width, top + y + 1.4 * size)
         draw.rounded_rectangle(place, radius=scale.radius, fill=ground)
-        draw.text((x + gap, top + y + 0.7 * size), word, fill=ink_on(ground), font=font, anchor="lm")
+        draw.text((x + gap, top + y + 0.7 * size), word, fill=text_colour_on(ground), font=font, anchor="lm")
     return sheet
 
 
-def _ground(weight: float) -> Colour:
+def _word_background(weight: float) -> Colour:
     """Return the background of a word: from paper at 0 to full colour at 1 and -1."""
-    colour, part = (FOR, weight) if weight > 0 else (AGAINST, -weight)
+    colour, part = (SUPPORTING_COLOUR, weight) if weight > 0 else (OPPOSING_COLOUR, -weight)
     red, green, blue = (round(paper + (ink - paper) * part) for paper, ink in zip(PAPER, colour, strict=True))
     return red, green, blue

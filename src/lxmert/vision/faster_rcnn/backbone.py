@@ -105,7 +105,7 @@ class Bottleneck(nn.Module):
         return F.relu_(hidden + residual)
 
 
-def make_stage(config: FasterRcnnConfig, stage: int, *, stride: int, dilation: int = 1) -> nn.Sequential:
+def build_stage(config: FasterRcnnConfig, stage: int, *, stride: int, dilation: int = 1) -> nn.Sequential:
     """Make the bottleneck blocks of one stage.
 
     Args:
@@ -131,9 +131,9 @@ class Backbone(nn.Module):
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
         self.stem = Stem(config)
-        self.res2 = make_stage(config, 2, stride=1)
-        self.res3 = make_stage(config, 3, stride=2)
-        self.res4 = make_stage(config, 4, stride=2) if config.feature_stage == "res4" else nn.Identity()
+        self.res2 = build_stage(config, 2, stride=1)
+        self.res3 = build_stage(config, 3, stride=2)
+        self.res4 = build_stage(config, 4, stride=2) if config.feature_stage == "res4" else nn.Identity()
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, h, w)."""
@@ -151,7 +151,7 @@ class Backbone(nn.Module):
                     module.freeze_norm = True
 
 
-def map_channels(config: FasterRcnnConfig) -> int:
+def feature_map_channels(config: FasterRcnnConfig) -> int:
     """Return the number of channels C of the feature map."""
     return config.res2_channels * (4 if config.feature_stage == "res4" else 2)
 
@@ -160,5 +160,5 @@ def _input_channels(config: FasterRcnnConfig, stage: int) -> int:
     if stage == 2:
         return config.stem_channels
     if stage == 5:
-        return map_channels(config)
+        return feature_map_channels(config)
     return config.res2_channels * int(2 ** (stage - 3))

@@ -72,7 +72,7 @@ class ExtractionSettings:
         config = copy.deepcopy(config)
         if preset == "butd" and (config.min_size_px, config.max_size_px) == _PUBLISHED_SIZES_PX:
             config.min_size_px, config.max_size_px = _BUTD_SIZES_PX
-        least, most = _how_many(config, *objects)
+        least, most = _object_limits(config, *objects)
         if score_threshold is not None and least == most:
             raise ConfigurationError(
                 f"score_threshold is {score_threshold!r}, but {least} objects are kept in every image, "
@@ -98,7 +98,7 @@ class ExtractionSettings:
         return hashlib.sha256(described.encode()).hexdigest()[:4]
 
 
-def _how_many(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
+def _object_limits(config: FasterRcnnConfig, least: int | None, most: int | None) -> tuple[int, int]:
     """Return the least and greatest number of objects; a given one takes precedence over the configuration's.
 
     Raises:

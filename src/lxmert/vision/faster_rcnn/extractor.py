@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision.faster_rcnn.extraction_settings import DTYPES, ExtractionSettings
-from lxmert.vision.faster_rcnn.folding import fold
+from lxmert.vision.faster_rcnn.folding import fold_detector
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 from lxmert.vision.faster_rcnn.preprocessing import (
     network_size,
@@ -26,7 +26,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_image_boxes,
     to_network_pixels,
 )
-from lxmert.vision.faster_rcnn.selection import Detections, describe_given, select_detections
+from lxmert.vision.faster_rcnn.selection import Detections, label_given_boxes, select_detections
 from lxmert.vision.geometry import BoxesLike, validate_given_boxes
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
@@ -39,7 +39,7 @@ EMBEDDED_DETECTOR = "scenes"
 ARITHMETIC_VERSION = 1
 """Part of every identity; incremented whenever regions change for the same weights and pixels."""
 
-_IMAGES_AT_ONCE = {"cpu": 1, "cuda": 8}
+_BATCH_SIZES = {"cpu": 1, "cuda": 8}
 """On a CPU larger batches are no faster than single images, and need more memory."""
 
 
@@ -84,7 +84,7 @@ class FasterRcnnExtractor:
         dtype: str = "float32",
         weights_hash: str | None = None,
     ) -> None:
-        loaded, self.name = _find(detector)
+        loaded, self.name = _load(detector)
         self.settings = ExtractionSettings.resolve(
             loaded.config,
             preset=preset,
@@ -93,7 +93,7 @@ class FasterRcnnExtractor:
             objects=(min_objects, max_objects),
             score_threshold=score_threshold,
         )
-        self._asked = {
+        self._requested_settings = {
             "preset": preset,
             "channel_order": channel_order,
             "min_objects": min_objects,
@@ -103,8 +103,8 @@ class FasterRcnnExtractor:
         }
         self.weights_hash = hash_weights(loaded)
         check_weights_hash(self.name or type(loaded).__name__, self.weights_hash, weights_hash)
-        own = copy.deepcopy(loaded) if loaded is detector else loaded
-        self._detector = fold(own, DTYPES[dtype])
+        detector_copy = copy.deepcopy(loaded) if loaded is detector else loaded
+        self._detector = fold_detector(detector_copy, DTYPES[dtype])
 
     @property
     def identity(self) -> str:
@@ -161,7 +161,7 @@ class FasterRcnnExtractor:
             given = [validate_given_boxes(boxes, (image.height, image.width)) for boxes, image in pairs]
         found: dict[int, Regions] = {}
         for positions in self._batches(upright):
-            batch = self._look([upright[i] for i in positions], [given[i] for i in positions])
+            batch = self._extract_batch([upright[i] for i in positions], [given[i] for i in positions])
             found.update(zip(positions, batch, strict=True))
         return [found[position] for position in range(len(upright))]
 
@@ -184,20 +184,22 @@ class FasterRcnnExtractor:
         return {
             "kind": "faster_rcnn",
             "detector": self.name,
-            **self._asked,
+            **self._requested_settings,
             "weights_hash": self.weights_hash,
         }
 
     def _batches(self, images: Sequence[Image.Image]) -> Iterator[list[int]]:
         """Group the positions of images of equal network size into batches, so that none is padded."""
-        most = _IMAGES_AT_ONCE.get(self._detector.device.type, 1)
+        batch_size = _BATCH_SIZES.get(self._detector.device.type, 1)
         by_size: dict[tuple[int, int], list[int]] = {}
         for position, image in enumerate(images):
             by_size.setdefault(self._network_size(image), []).append(position)
         for positions in by_size.values():
-            yield from (positions[start : start + most] for start in range(0, len(positions), most))
+            yield from (
+                positions[start : start + batch_size] for start in range(0, len(positions), batch_size)
+            )
 
-    def _look(self, images: Sequence[Image.Image], given: Sequence[Tensor | None]) -> list[Regions]:
+    def _extract_batch(self, images: Sequence[Image.Image], given: Sequence[Tensor | None]) -> list[Regions]:
         """Compute the regions of images of equal network size; `given` has (N, 4) in image pixels or None."""
         config, order = self.settings.config, self.settings.channel_order
         network_hw = self._network_size(images[0])
@@ -219,13 +221,13 @@ class FasterRcnnExtractor:
     ) -> Regions:
         return Regions(
             boxes_xyxy_px=boxes_xyxy_px,
-            features=_settled(features),
+            features=_cpu_clone(features),
             size_hw=size_hw,
             extractor=self.identity,
-            object_ids=_settled(found.object_ids),
-            object_scores=_settled(found.object_scores),
-            attribute_ids=None if found.attribute_ids is None else _settled(found.attribute_ids),
-            attribute_scores=None if found.attribute_scores is None else _settled(found.attribute_scores),
+            object_ids=_cpu_clone(found.object_ids),
+            object_scores=_cpu_clone(found.object_scores),
+            attribute_ids=None if found.attribute_ids is None else _cpu_clone(found.attribute_ids),
+            attribute_scores=None if found.attribute_scores is None else _cpu_clone(found.attribute_scores),
         )
 
     @torch.inference_mode()
@@ -241,7 +243,7 @@ class FasterRcnnExtractor:
             if boxes is None:
                 detections = select_detections(predictions, network_hw, self.settings.selection)
             else:
-                detections = describe_given(predictions)
+                detections = label_given_boxes(predictions)
             results.append((predictions.features[detections.roi_indices], detections))
         return results
 
@@ -271,7 +273,7 @@ def detector_folder(name: str | Path) -> str:
     return str(hub_folder(str(name)))
 
 
-def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
+def _load(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
     """Return the detector, and its name, by which it can be loaded again."""
     if isinstance(detector, FasterRcnn):
         return detector, detector.config.name_or_path or None
@@ -283,6 +285,6 @@ def _find(detector: FasterRcnn | str | Path) -> tuple[FasterRcnn, str | None]:
     return FasterRcnn.from_pretrained(detector_folder(detector)), str(detector)
 
 
-def _settled(values: Tensor) -> Tensor:
+def _cpu_clone(values: Tensor) -> Tensor:
     """Clone to the CPU, because tensors made in inference mode cannot be used in training later."""
     return values.cpu().clone()

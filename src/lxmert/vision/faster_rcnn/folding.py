@@ -19,7 +19,7 @@ from lxmert.vision.faster_rcnn.heads import BoxPredictor, RoiHeads
 from lxmert.vision.faster_rcnn.modeling import FasterRcnn
 
 
-def fold(detector: FasterRcnn, roi_dtype: torch.dtype = torch.float32) -> FasterRcnn:
+def fold_detector(detector: FasterRcnn, roi_dtype: torch.dtype = torch.float32) -> FasterRcnn:
     """Fold a detector for inference, in place.
 
     Residual blocks are replaced one by one, so that the weights of at most one block exist twice.

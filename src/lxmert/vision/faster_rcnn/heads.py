@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lxmert.vision.faster_rcnn.anchors import cell_anchors
-from lxmert.vision.faster_rcnn.backbone import make_stage, map_channels
+from lxmert.vision.faster_rcnn.backbone import build_stage, feature_map_channels
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 
 
@@ -36,7 +36,7 @@ class ProposalHead(nn.Module):
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
         width, anchors = config.proposal_channels, config.anchors_per_cell
-        self.conv = nn.Conv2d(map_channels(config), width, 3, padding=1)
+        self.conv = nn.Conv2d(feature_map_channels(config), width, 3, padding=1)
         self.objectness_logits = nn.Conv2d(width, anchors, 1)
         self.anchor_deltas = nn.Conv2d(width, 4 * anchors, 1)
 
@@ -100,7 +100,7 @@ class RoiHeads(nn.Module):
 
     def __init__(self, config: FasterRcnnConfig) -> None:
         super().__init__()
-        self.res5 = make_stage(config, 5, stride=1, dilation=config.roi_dilation)
+        self.res5 = build_stage(config, 5, stride=1, dilation=config.roi_dilation)
         self.box_predictor = BoxPredictor(config)
 
     def encode(self, pooled: Tensor) -> Tensor:

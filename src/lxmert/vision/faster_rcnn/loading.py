@@ -18,7 +18,7 @@ from transformers.utils import cached_file, logging
 from lxmert.errors import LxmertError, WeightsError, first_line
 from lxmert.vision.faster_rcnn.anchors import cell_anchors
 from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
-from lxmert.vision.faster_rcnn.published import config_from_published
+from lxmert.vision.faster_rcnn.published_config import config_from_published
 from lxmert.weights.files import CONFIG_NAME, PYTORCH_NAME, SAFETENSORS_NAME, read_folder
 from lxmert.weights.hub import HUB_ARGUMENTS, hub_folder, is_hub_name
 from lxmert.weights.report import BATCH_COUNTER, LoadReport, quiet_transformers
@@ -40,7 +40,7 @@ _ANCHOR_TOLERANCE_PX = 1e-3
 
 def load_detector(
     detector_class: type[DetectorT],
-    load_own: Callable[..., Any],
+    load_pretrained: Callable[..., Any],
     name_or_folder: str | os.PathLike[str],
     *args: Any,
     **kwargs: Any,
@@ -49,11 +49,11 @@ def load_detector(
 
     Args:
         detector_class: class of the detector.
-        load_own: `PreTrainedModel.from_pretrained`, bound to the class.
+        load_pretrained: `PreTrainedModel.from_pretrained`, bound to the class.
         name_or_folder: a folder or a hub name.
-        *args: arguments of `load_own`.
-        **kwargs: keyword arguments of `load_own`; the published layout uses `dtype`, `config` and those of
-            the hub, and ignores the others.
+        *args: arguments of `load_pretrained`.
+        **kwargs: keyword arguments of `load_pretrained`; the published layout uses `dtype`, `config` and
+            those of the hub, and ignores the others.
 
     Raises:
         WeightsError: no detector there, or weights that are missing, unexpected or of another shape.
@@ -63,20 +63,20 @@ def load_detector(
     if not hub and not Path(name).is_dir() and is_hub_name(name):
         name = str(hub_folder(name))
     if kwargs.get("state_dict") is None and (folder := _published_folder(name, hub)) is not None:
-        return _load_published(detector_class, folder, kwargs.get("config"), kwargs.get("dtype"))
-    return _load_own(detector_class, load_own, name, *args, **kwargs)
+        return _load_published_layout(detector_class, folder, kwargs.get("config"), kwargs.get("dtype"))
+    return _load_pretrained_layout(detector_class, load_pretrained, name, *args, **kwargs)
 
 
-def is_published_layout(is_there: Callable[[str], bool]) -> bool:
+def is_published_layout(has_file: Callable[[str], bool]) -> bool:
     """Whether files are in the layout of the published detector rather than in that of `save_pretrained`.
 
     Args:
-        is_there: returns whether a file of a given name exists.
+        has_file: returns whether a file of a given name exists.
     """
-    if not is_there(PUBLISHED_CONFIG_NAME):
+    if not has_file(PUBLISHED_CONFIG_NAME):
         return False
     # A stray config.json may exist, but `save_pretrained` writes no pytorch_model.bin.
-    return not is_there(CONFIG_NAME) or (is_there(PYTORCH_NAME) and not is_there(SAFETENSORS_NAME))
+    return not has_file(CONFIG_NAME) or (has_file(PYTORCH_NAME) and not has_file(SAFETENSORS_NAME))
 
 
 def _published_folder(name: str, hub: Mapping[str, Any]) -> Path | None:
@@ -90,7 +90,7 @@ def _published_folder(name: str, hub: Mapping[str, Any]) -> Path | None:
         if weights is not None:
             return Path(weights).parent
     elif (config := _file(name, CONFIG_NAME, hub)) is not None:
-        _refuse_another_model(name, Path(config))
+        _reject_other_model_type(name, Path(config))
         return None
     raise WeightsError(
         f"{name}: no detector here; expected {CONFIG_NAME} with {SAFETENSORS_NAME}, or the published "
@@ -98,7 +98,7 @@ def _published_folder(name: str, hub: Mapping[str, Any]) -> Path | None:
     )
 
 
-def _refuse_another_model(name: str, config: Path) -> None:
+def _reject_other_model_type(name: str, config: Path) -> None:
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -123,13 +123,13 @@ def check_tensors(model: "FasterRcnn", tensors: Mapping[str, Tensor], source: st
         raise WeightsError(f"{report.summary()}; these are not the weights of this configuration")
 
 
-def _load_own(
-    detector_class: type[DetectorT], load_own: Callable[..., Any], name: str, *args: Any, **kwargs: Any
+def _load_pretrained_layout(
+    detector_class: type[DetectorT], load_pretrained: Callable[..., Any], name: str, *args: Any, **kwargs: Any
 ) -> DetectorT:
     want_info = kwargs.pop("output_loading_info", False)
     try:
         with quiet_transformers():
-            model, info = load_own(
+            model, info = load_pretrained(
                 name, *args, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
             )
     except (LxmertError, TypeError, ValueError, ImportError):
@@ -152,7 +152,9 @@ def _load_own(
     return (model, info) if want_info else model  # type: ignore[return-value]
 
 
-def _load_published(detector_class: type[DetectorT], folder: Path, config: Any, dtype: Any) -> DetectorT:
+def _load_published_layout(
+    detector_class: type[DetectorT], folder: Path, config: Any, dtype: Any
+) -> DetectorT:
     if config is None:
         config = config_from_published(_read_yaml(folder / PUBLISHED_CONFIG_NAME))
     tensors = read_folder(folder)

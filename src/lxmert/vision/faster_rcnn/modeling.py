@@ -24,7 +24,7 @@ from lxmert.vision.faster_rcnn.proposals import ProposalSettings, select_proposa
 from lxmert.vision.faster_rcnn.selection import RoiPredictions
 from lxmert.vision.pooling import MaxPoolTables, roi_align
 
-ROIS_AT_ONCE = 16
+ROI_BATCH_SIZE = 16
 """RoIs per batch of res5 without gradients: all 300 at once would need 2 GB, and more time."""
 
 
@@ -123,8 +123,8 @@ class FasterRcnn(PreTrainedModel):
         if torch.is_grad_enabled():
             return self.roi_heads.encode(pool(boxes_xyxy))
         features = feature_map.new_empty(len(boxes_xyxy), self.config.feature_dim)
-        for start in range(0, len(boxes_xyxy), ROIS_AT_ONCE):
-            part = slice(start, start + ROIS_AT_ONCE)
+        for start in range(0, len(boxes_xyxy), ROI_BATCH_SIZE):
+            part = slice(start, start + ROI_BATCH_SIZE)
             features[part] = self.roi_heads.encode(pool(boxes_xyxy[part]))
         return features
 

@@ -22,7 +22,7 @@ from lxmert.vision.pixel_formats import CHANNEL_ORDERS
 MIN_NETWORK_SIDE_PX = 3
 """With fewer pixels the output of the stem's pooling is empty; the published code crashes there."""
 
-_LEAST_SIDE_PX = 0.01
+_MIN_SIDE_PX = 0.01
 """Least side of a box: clipping may empty a refined box at the image border, and `Regions` has none."""
 
 
@@ -92,7 +92,7 @@ def to_image_boxes(boxes_xyxy: Tensor, network_hw: tuple[int, int], size_hw: tup
     boxes = clip(boxes_xyxy * scale_xyxy(size_hw, network_hw), size_hw)
     limits = boxes.new_tensor([size_hw[1], size_hw[0]])
     # Float32 has 24 bits: a fixed least side would round to 0 at the far end of a very long image.
-    sides = (limits * 2.0**-20).clamp(min=_LEAST_SIDE_PX)
+    sides = (limits * 2.0**-20).clamp(min=_MIN_SIDE_PX)
     low, high = boxes[:, :2], boxes[:, 2:]
     empty = high <= low
     low = torch.where(empty, torch.minimum(low, limits - sides), low)

@@ -81,11 +81,11 @@ def select_proposals(
         )
     best = torch.argsort(logits, descending=True, stable=True)[: settings.before_nms]
     boxes = decode_boxes(deltas[best].float(), anchors_xyxy[best].float(), settings.delta_weights)
-    return thin_out(boxes, logits[best].float(), size_hw, settings)
+    return filter_proposals(boxes, logits[best].float(), size_hw, settings)
 
 
 @torch.no_grad()
-def thin_out(
+def filter_proposals(
     boxes_xyxy: Tensor, logits: Tensor, size_hw: tuple[int, int], settings: ProposalSettings
 ) -> tuple[Tensor, Tensor]:
     """Clip decoded boxes (K, 4), and remove small ones and near duplicates; see `select_proposals`."""

@@ -145,19 +145,19 @@ def select_detections(
         TensorError: inconsistent shapes, or scores or boxes that are not finite.
     """
     _check(predictions)
-    labels = _label(predictions)
+    labels = _best_labels(predictions)
     if settings.preset == "butd":
         _require_finite("proposals", predictions.proposals_xyxy)
         boxes = clip(predictions.proposals_xyxy.float(), size_hw)
-        rows = _choose_within_classes(boxes, _object_probabilities(predictions), settings)
+        rows = _select_within_classes(boxes, _object_probabilities(predictions), settings)
     else:
         boxes = _refined_boxes(predictions, labels.object_ids, size_hw, settings.delta_weights)
-        rows = choose_across_classes(boxes, labels.object_scores, settings)
+        rows = select_class_agnostic(boxes, labels.object_scores, settings)
     return _gather(rows, boxes, labels)
 
 
 @torch.no_grad()
-def describe_given(predictions: RoiPredictions) -> Detections:
+def label_given_boxes(predictions: RoiPredictions) -> Detections:
     """Label given boxes: all of them, unrefined and in the same order.
 
     Raises:
@@ -165,10 +165,10 @@ def describe_given(predictions: RoiPredictions) -> Detections:
     """
     _check(predictions)
     rows = torch.arange(len(predictions), device=predictions.object_logits.device)
-    return _gather(rows, predictions.proposals_xyxy.float(), _label(predictions))
+    return _gather(rows, predictions.proposals_xyxy.float(), _best_labels(predictions))
 
 
-def choose_across_classes(boxes_xyxy: Tensor, scores: Tensor, settings: SelectionSettings) -> Tensor:
+def select_class_agnostic(boxes_xyxy: Tensor, scores: Tensor, settings: SelectionSettings) -> Tensor:
     """Select rows by class-agnostic suppression: boxes (R, 4), scores (R,) -> rows (N,) int64, best first.
 
     The first threshold that keeps at least `min_objects` is used, otherwise the last.
@@ -178,10 +178,10 @@ def choose_across_classes(boxes_xyxy: Tensor, scores: Tensor, settings: Selectio
         kept = nms(boxes_xyxy, scores, threshold, limit=settings.max_objects)
         if len(kept) >= settings.min_objects:
             break
-    return kept[: _how_many(scores[kept], settings)]
+    return kept[: _count_to_select(scores[kept], settings)]
 
 
-def _choose_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: SelectionSettings) -> Tensor:
+def _select_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: SelectionSettings) -> Tensor:
     """Select rows by suppression within each class: boxes (R, 4), probabilities (R, K) -> (N,), best first.
 
     Proposals are ranked by their highest probability among the classes in which they survive, or 0 if they
@@ -189,7 +189,7 @@ def _choose_within_classes(boxes_xyxy: Tensor, probabilities: Tensor, settings: 
     """
     confidence = _surviving_confidence(boxes_xyxy, probabilities)
     ranked = torch.argsort(confidence, descending=True, stable=True)[: settings.max_objects]
-    return ranked[: _how_many(confidence[ranked], settings)]
+    return ranked[: _count_to_select(confidence[ranked], settings)]
 
 
 def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
@@ -210,15 +210,15 @@ def _surviving_confidence(boxes_xyxy: Tensor, probabilities: Tensor) -> Tensor:
     return confidence
 
 
-def _how_many(scores: Tensor, settings: SelectionSettings) -> int:
+def _count_to_select(scores: Tensor, settings: SelectionSettings) -> int:
     """Return how many of the leading `scores` to take, which are descending and at most `max_objects`."""
     if settings.score_threshold is None:
         return len(scores)
-    good = int((scores >= settings.score_threshold).sum())
-    return max(good, settings.min_objects)
+    num_above_threshold = int((scores >= settings.score_threshold).sum())
+    return max(num_above_threshold, settings.min_objects)
 
 
-def _label(predictions: RoiPredictions) -> _Labels:
+def _best_labels(predictions: RoiPredictions) -> _Labels:
     """Return the most probable class and attribute of every proposal.
 
     As in the published pipeline, the softmax over classes includes background, that over attributes does not.

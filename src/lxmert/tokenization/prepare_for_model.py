@@ -10,10 +10,10 @@ import numpy as np
 from transformers.tokenization_utils_base import BatchEncoding, TruncationStrategy
 
 from lxmert.errors import InputError
-from lxmert.tokenization.tensors import TENSORFLOW, as_arrays, in_tensorflow
+from lxmert.tokenization.tensors import TENSORFLOW, to_numpy, to_tensorflow
 
 
-class PreparesIds:
+class PrepareForModelMixin:
     """Special tokens around ids, `prepare_for_model` and the older names of calling the tokenizer."""
 
     truncation_side: str
@@ -101,7 +101,7 @@ class PreparesIds:
         overflow: list[int] = []
         if strategy is not TruncationStrategy.DO_NOT_TRUNCATE and excess > 0:
             ids, pair_ids, overflow = self.truncate_sequences(ids, pair_ids, excess, strategy, stride)
-        features = self._with_special_tokens(ids, pair_ids, add_special_tokens)
+        features = self._build_features(ids, pair_ids, add_special_tokens)
         if not _is_returned(return_token_type_ids, "token_type_ids", self.model_input_names):
             del features["token_type_ids"]
         if not return_special_tokens_mask:
@@ -124,7 +124,7 @@ class PreparesIds:
         wants_tensorflow = return_tensors == TENSORFLOW
         tensor_type = "np" if wants_tensorflow else return_tensors
         encoding = BatchEncoding(dict(padded), tensor_type=tensor_type, prepend_batch_axis=prepend_batch_axis)
-        return in_tensorflow(encoding) if wants_tensorflow else encoding
+        return to_tensorflow(encoding) if wants_tensorflow else encoding
 
     def pad(
         self,
@@ -155,7 +155,7 @@ class PreparesIds:
         """
         wants_tensorflow = return_tensors == TENSORFLOW
         padded: BatchEncoding = super().pad(  # type: ignore[misc]
-            as_arrays(encoded_inputs),
+            to_numpy(encoded_inputs),
             padding=padding,
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
@@ -164,11 +164,11 @@ class PreparesIds:
             return_tensors="np" if wants_tensorflow else return_tensors,
             verbose=verbose,
         )
-        return in_tensorflow(padded) if wants_tensorflow else padded
+        return to_tensorflow(padded) if wants_tensorflow else padded
 
     def decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the text of ids, as every transformers tokenizer; TensorFlow tensors are accepted too."""
-        return super().decode(as_arrays(token_ids), *args, **kwargs)  # type: ignore[misc]
+        return super().decode(to_numpy(token_ids), *args, **kwargs)  # type: ignore[misc]
 
     def truncate_sequences(
         self,
@@ -192,7 +192,7 @@ class PreparesIds:
             return ids, pair_ids, []
         if strategy is TruncationStrategy.LONGEST_FIRST and pair_ids is not None:
             first, second = _truncated_lengths(len(ids), len(pair_ids), num_tokens_to_remove)
-            return self._truncated(ids, first), self._truncated(pair_ids, second), []
+            return self._truncate(ids, first), self._truncate(pair_ids, second), []
         truncates_second = strategy is TruncationStrategy.ONLY_SECOND
         sequence = pair_ids if truncates_second else ids
         if sequence is None or len(sequence) < num_tokens_to_remove:
@@ -202,7 +202,7 @@ class PreparesIds:
             )
         window = min(len(sequence), stride + num_tokens_to_remove)
         removed = sequence[:window] if self.truncation_side == "left" else sequence[len(sequence) - window :]
-        truncated = self._truncated(sequence, len(sequence) - num_tokens_to_remove)
+        truncated = self._truncate(sequence, len(sequence) - num_tokens_to_remove)
         return (ids, truncated, removed) if truncates_second else (truncated, pair_ids, removed)
 
     def build_inputs_with_special_tokens(
@@ -247,12 +247,10 @@ class PreparesIds:
         cls, sep = tokenizer._token_and_id("cls"), tokenizer._token_and_id("sep")
         return [cls[1]] if cls else [], [sep[1]] if sep else []
 
-    def _truncated(self, ids: list[int], length: int) -> list[int]:
+    def _truncate(self, ids: list[int], length: int) -> list[int]:
         return ids[len(ids) - length :] if self.truncation_side == "left" else ids[:length]
 
-    def _with_special_tokens(
-        self, ids: list[int], pair_ids: list[int] | None, special: bool
-    ) -> dict[str, Any]:
+    def _build_features(self, ids: list[int], pair_ids: list[int] | None, special: bool) -> dict[str, Any]:
         tokenizer: Any = self
         if special:
             return {

@@ -13,10 +13,10 @@ from lxmert.errors import ConfigurationError, WeightsError
 from lxmert.weights.hub import hub_folder, is_hub_name
 
 _TIMM_KINDS = {"timm_backbone", "timm_wrapper"}
-_REASON_LETTERS = 200
+_MAX_REASON_CHARACTERS = 200
 
 
-def local_place(name: str, revision: str | None = None) -> str:
+def local_model_path(name: str, revision: str | None = None) -> str:
     """Return the place for `transformers` to load a model from: a folder, downloaded from the hub if need be.
 
     Args:
@@ -30,13 +30,13 @@ def local_place(name: str, revision: str | None = None) -> str:
     return name if is_local else str(hub_folder(name))
 
 
-def load_config(name: str, place: str, what: str, revision: str | None = None) -> Any:
+def load_config(name: str, model_path: str, model_kind: str, revision: str | None = None) -> Any:
     """Load the configuration of a model.
 
     Args:
         name: the folder or hub name, for the error.
-        place: the result of `local_place` for it.
-        what: the kind of model, for the error: "vision model" or "object detector".
+        model_path: the result of `local_model_path` for it.
+        model_kind: the kind of model, for the error: "vision model" or "object detector".
         revision: branch, tag or commit of the hub.
 
     Raises:
@@ -44,8 +44,8 @@ def load_config(name: str, place: str, what: str, revision: str | None = None) -
     """
     from transformers import AutoConfig
 
-    with one_line_loading(name, what):
-        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+    with translate_loading_errors(name, model_kind):
+        config = AutoConfig.from_pretrained(model_path, revision=revision, trust_remote_code=False)
     backbone = getattr(config, "backbone_config", None)
     kinds = {getattr(part, "model_type", None) for part in (config, backbone)}
     if kinds & _TIMM_KINDS and not is_timm_available():
@@ -58,18 +58,20 @@ def load_config(name: str, place: str, what: str, revision: str | None = None) -
 
 
 @contextmanager
-def one_line_loading(name: str, what: str) -> Iterator[None]:
+def translate_loading_errors(name: str, model_kind: str) -> Iterator[None]:
     """Turn any error of `transformers` while loading into a `WeightsError` of one line."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{name}: no {what} can be loaded from here ({_one_line(error)})") from error
+        raise WeightsError(
+            f"{name}: no {model_kind} can be loaded from here ({_summarise_error(error)})"
+        ) from error
 
 
 @contextmanager
-def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[None]:
+def translate_forward_errors(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[None]:
     """Turn a model's error about the size of its input into a `ConfigurationError` of one line.
 
     Args:
@@ -83,7 +85,7 @@ def one_line_running(model: nn.Module, size_hw: tuple[int, int]) -> Iterator[Non
     except (RuntimeError, ValueError) as error:
         raise ConfigurationError(
             f"{type(model).__name__} cannot take an image of {size_hw[1]}×{size_hw[0]} pixels "
-            f"(width×height); choose another size ({_one_line(error)})"
+            f"(width×height); choose another size ({_summarise_error(error)})"
         ) from error
 
 
@@ -114,5 +116,5 @@ def require_name(name: str | None, model: nn.Module) -> str:
     return name
 
 
-def _one_line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:_REASON_LETTERS]
+def _summarise_error(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:_MAX_REASON_CHARACTERS]

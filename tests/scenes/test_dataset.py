@@ -15,10 +15,19 @@ from PIL import Image
 from lxmert.data.coco import read_instances
 from lxmert.data.vqa import read_vqa
 from lxmert.errors import InputError
-from lxmert.scenes import SceneCounts, ask, execute, generation, make_scene, make_scenes, sample, writing
-from lxmert.scenes.captions import caption
+from lxmert.scenes import (
+    SceneCounts,
+    dataset,
+    execute,
+    generate_questions,
+    generation,
+    make_scene,
+    make_scenes,
+    sample,
+)
+from lxmert.scenes.captions import generate_captions
 from lxmert.scenes.programs import program_from_json
-from lxmert.scenes.randomness import stream
+from lxmert.scenes.randomness import random_stream
 from tests.scenes.conftest import SPLITS
 from tests.scenes.english import Answerer
 
@@ -125,7 +134,7 @@ def test_stored_answers_follow_from_words_boxes_and_programs(made):
             )
             for image in instances["images"]
         }
-        scenes = {number: make_scene(stream(3, number - 1, "scene")) for number in answerers}
+        scenes = {number: make_scene(random_stream(3, number - 1, "scene")) for number in answerers}
         annotations = made.read(f"vqa_{split}_annotations")["annotations"]
         for question, annotation in zip(
             made.read(f"vqa_{split}_questions")["questions"], annotations, strict=True
@@ -256,11 +265,11 @@ def test_the_words_of_a_seed_do_not_change_between_versions():
     """The embedded model's card names a seed: raise GENERATOR_VERSION where this digest must change."""
     digest = hashlib.sha256()
     for index in range(60):
-        scene = make_scene(stream(1, index, "scene"))
-        questions = ask(scene, stream(1, index, "questions"), 20)
-        captions = caption(scene, stream(1, index, "captions"))
+        scene = make_scene(random_stream(1, index, "scene"))
+        questions = generate_questions(scene, random_stream(1, index, "questions"), 20)
+        captions = generate_captions(scene, random_stream(1, index, "captions"))
         digest.update(repr((scene, questions, captions)).encode())
-    assert (writing.GENERATOR_VERSION, digest.hexdigest()[:16]) == GOLDEN
+    assert (dataset.GENERATOR_VERSION, digest.hexdigest()[:16]) == GOLDEN
 
 
 GOLDEN = (1, "6aa37042bdd89e9f")
@@ -288,25 +297,25 @@ def test_workers_end_with_the_image_they_are_at_when_no_more_are_wanted(monkeypa
     made = generation.generate(3, 10**6, 1, 2)
     next(made)
     (is_over,) = told
-    monkeypatch.setattr(generation._worker, "is_over", is_over, raising=False)
-    assert len(generation._chunk(3, 0, 4, 1)) == 4
+    monkeypatch.setattr(generation._worker, "should_stop", is_over, raising=False)
+    assert len(generation._generate_chunk(3, 0, 4, 1)) == 4
     made.close()
-    assert generation._chunk(3, 0, 4, 1) == []
+    assert generation._generate_chunk(3, 0, 4, 1) == []
 
 
 def test_an_interrupted_run_leaves_no_valid_data_set_and_a_second_run_mends_it(
     made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupted(*arguments: object):
-        made_so_far = writing_generate(*arguments)
+        made_so_far = dataset_generate(*arguments)
         for _ in range(7):
             yield next(made_so_far)
         raise KeyboardInterrupt
 
-    writing_generate = writing.generate
+    dataset_generate = dataset.generate
     make_scenes(tmp_path, 60, 9, progress=False)
     with monkeypatch.context() as patched:
-        patched.setattr(writing, "generate", interrupted)
+        patched.setattr(dataset, "generate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             make_scenes(tmp_path, 60, 3, progress=False)
     assert not (tmp_path / "scenes.json").exists()

@@ -10,15 +10,15 @@ together from their positions alone, and sooner if these are constant.
 import random
 from typing import Final
 
-from lxmert.scenes.describing import describe, phrase
 from lxmert.scenes.lexicon import ATTRIBUTES, with_article
+from lxmert.scenes.object_descriptions import describe, phrase
 from lxmert.scenes.randomness import shuffled
 from lxmert.scenes.world import Scene, SceneObject
 
 DESCRIPTIONS: Final = 3
 """Descriptions of an image."""
 OPENINGS: Final = ("There is", "You see", "Look at", "Picture with")
-JOINTS: Final = ((", ", ", "), (", ", " and "), (" and ", " and "), ("; ", "; "))
+SEPARATORS: Final = ((", ", ", "), (", ", " and "), (" and ", " and "), ("; ", "; "))
 """Text between the objects, and before the last one."""
 COLUMNS: Final = ("left", "", "right")
 ROWS: Final = ("top", "", "bottom")
@@ -27,7 +27,7 @@ MIDDLE: Final = ("away from every side", "away from each side")
 """The place of an object at no side; the made world's older models have no word for the middle."""
 
 
-def description(scene: Scene, rng: random.Random) -> list[str]:
+def generate_descriptions(scene: Scene, rng: random.Random) -> list[str]:
     """Different sentences about all objects of a scene, of 10 words and marks for each object and 2 more."""
     sentences: dict[str, None] = {}
     # Two objects can be ordered and worded in hundreds of ways, so this terminates.
@@ -38,19 +38,19 @@ def description(scene: Scene, rng: random.Random) -> list[str]:
 
 def _sentence(scene: Scene, rng: random.Random) -> str:
     opening = rng.choice(OPENINGS)
-    between, before_last = rng.choice(JOINTS)
+    separator, last_separator = rng.choice(SEPARATORS)
     preposition = rng.choice(PREPOSITIONS)
     parts = [
-        f"{with_article(phrase(describe(thing, ATTRIBUTES), rng))} {_place(scene, thing, preposition, rng)}"
-        for thing in shuffled(rng, scene.objects)
+        f"{with_article(phrase(describe(obj, ATTRIBUTES), rng))} {_place(scene, obj, preposition, rng)}"
+        for obj in shuffled(rng, scene.objects)
     ]
-    return f"{opening} {between.join(parts[:-1])}{before_last}{parts[-1]}."
+    return f"{opening} {separator.join(parts[:-1])}{last_separator}{parts[-1]}."
 
 
-def _place(scene: Scene, thing: SceneObject, preposition: str, rng: random.Random) -> str:
+def _place(scene: Scene, obj: SceneObject, preposition: str, rng: random.Random) -> str:
     """The words for the one of nine fields of the picture that contains an object's centre."""
     height, width = scene.size_hw
-    x, y = thing.center_px
+    x, y = obj.center_px
     sides = [side for side in (ROWS[_third(y / height)], COLUMNS[_third(x / width)]) if side]
     if not sides:
         return rng.choice(MIDDLE)

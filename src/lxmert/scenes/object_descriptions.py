@@ -19,60 +19,60 @@ _LENGTH_WEIGHTS: Final = {0: 1, 1: 4, 2: 4, 3: 1}
 _SUBSETS: Final = tuple(
     names for length in range(len(ATTRIBUTES) + 1) for names in itertools.combinations(ATTRIBUTES, length)
 )
-_NEAR_MISSES: Final = 8
+_MAX_NEAR_MISS_ATTEMPTS: Final = 8
 
 
-class View:
+class SceneView:
     """A scene with the counts of all descriptions that fit something in it."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.counts: Counter[Description] = Counter()
-        self._of_object: list[list[Description]] = []
-        for thing in scene.objects:
-            fitting = [describe(thing, names) for names in _SUBSETS]
+        self._descriptions_by_object: list[list[Description]] = []
+        for obj in scene.objects:
+            fitting = [describe(obj, names) for names in _SUBSETS]
             self.counts.update(fitting)
-            self._of_object.append(fitting)
+            self._descriptions_by_object.append(fitting)
 
     def count(self, description: Description) -> int:
         """Number of objects that a description fits."""
         return self.counts.get(description, 0)
 
-    def reference(
-        self, rng: random.Random, without: Collection[str] = (), other_than: SceneObject | None = None
+    def sample_reference(
+        self, rng: random.Random, exclude: Collection[str] = (), exclude_object: SceneObject | None = None
     ) -> tuple[SceneObject, Description] | None:
         """A random object with a description that fits only it; None if there is none.
 
         Args:
             rng: source of randomness.
-            without: attributes that the description must not mention.
-            other_than: an object that must not be chosen.
+            exclude: attributes that the description must not mention.
+            exclude_object: an object that must not be chosen.
         """
         order = rng.sample(range(len(self.scene.objects)), len(self.scene.objects))
         for index in order:
-            thing = self.scene.objects[index]
-            if thing is other_than:
+            obj = self.scene.objects[index]
+            if obj is exclude_object:
                 continue
             fitting = [
                 description
-                for description in self._of_object[index]
+                for description in self._descriptions_by_object[index]
                 if len(description) in _LENGTH_WEIGHTS
                 and self.counts[description] == 1
-                and not any(name in without for name, _ in description)
+                and not any(name in exclude for name, _ in description)
             ]
             if fitting:
                 weights = [_LENGTH_WEIGHTS[len(description)] for description in fitting]
-                return thing, rng.choices(fitting, weights=weights)[0]
+                return obj, rng.choices(fitting, weights=weights)[0]
         return None
 
-    def present(self, rng: random.Random, names: Sequence[str]) -> Description:
+    def sample_present(self, rng: random.Random, names: Sequence[str]) -> Description:
         """The description of a random object by these attributes."""
         return describe(rng.choice(self.scene.objects), names)
 
-    def absent(self, rng: random.Random, names: Sequence[str]) -> Description | None:
+    def sample_absent(self, rng: random.Random, names: Sequence[str]) -> Description | None:
         """A description that fits nothing but nearly fits an object; None if none was found."""
-        for _ in range(_NEAR_MISSES):
-            values = dict(self.present(rng, names))
+        for _ in range(_MAX_NEAR_MISS_ATTEMPTS):
+            values = dict(self.sample_present(rng, names))
             changed = rng.choice(names)
             values[changed] = rng.choice(VALUES[changed])
             description = tuple(values.items())
@@ -80,23 +80,23 @@ class View:
                 return description
         return None
 
-    def maybe(self, rng: random.Random, names: Sequence[str]) -> Description | None:
-        """`present` or `absent` by a fair coin."""
-        return self.present(rng, names) if rng.random() < 0.5 else self.absent(rng, names)
+    def sample_either(self, rng: random.Random, names: Sequence[str]) -> Description | None:
+        """`sample_present` or `sample_absent` by a fair coin."""
+        return self.sample_present(rng, names) if rng.random() < 0.5 else self.sample_absent(rng, names)
 
-    def at_random(self, rng: random.Random, names: Sequence[str]) -> Description:
+    def sample_any(self, rng: random.Random, names: Sequence[str]) -> Description:
         """A description by these attributes that may fit any number of objects."""
         if rng.random() < 0.7:
-            return self.present(rng, names)
+            return self.sample_present(rng, names)
         return tuple((name, rng.choice(VALUES[name])) for name in names)
 
 
-def describe(thing: SceneObject, names: Sequence[str]) -> Description:
+def describe(obj: SceneObject, names: Sequence[str]) -> Description:
     """Describe an object by these attributes, given in the order of `ATTRIBUTES`."""
-    return tuple((name, thing.attribute(name)) for name in names)
+    return tuple((name, obj.attribute(name)) for name in names)
 
 
-def in_order(values: Mapping[str, str]) -> Description:
+def to_description(values: Mapping[str, str]) -> Description:
     """Make a description of these values, in the order of `ATTRIBUTES`."""
     return tuple((name, values[name]) for name in ATTRIBUTES if name in values)
 

@@ -53,7 +53,7 @@ def overlap_share(places: Sequence[Rectangle]) -> float:
     """Return the overlap of all pairs of tags as a fraction of the tags' total area; 0 without tags."""
     total = sum(area(place) for place in places)
     pairs = ((first, second) for row, first in enumerate(places) for second in places[:row])
-    return sum(_shared(first, second) for first, second in pairs) / total if total else 0.0
+    return sum(_intersection_area(first, second) for first, second in pairs) / total if total else 0.0
 
 
 def hidden_share(places: Sequence[Rectangle], frames: Sequence[Rectangle]) -> float:
@@ -61,7 +61,7 @@ def hidden_share(places: Sequence[Rectangle], frames: Sequence[Rectangle]) -> fl
 
     Area that two tags cover counts twice.
     """
-    covered = [sum(_shared(frame, place) for place in places) / area(frame) for frame in frames]
+    covered = [sum(_intersection_area(frame, place) for place in places) / area(frame) for frame in frames]
     return max(covered, default=0.0)
 
 
@@ -79,12 +79,12 @@ def _best_place(
     width, height = tag
     costs: list[tuple[float, int, Rectangle]] = []
     for rank, (x, y) in enumerate(candidates):
-        held_x = min(max(x, 0.0), max(0.0, size[0] - width - 1))
-        held_y = min(max(y, 0.0), max(0.0, size[1] - height - 1))
-        place = (held_x, held_y, held_x + width, held_y + height)
-        moved = abs(held_x - x) * 0.1 + abs(held_y - y)
-        cost = sum(_shared(place, other) for other in taken) + moved * width * 0.5
-        cost += 0.5 * sum(_shared(place, other) for other in small)
+        clamped_x = min(max(x, 0.0), max(0.0, size[0] - width - 1))
+        clamped_y = min(max(y, 0.0), max(0.0, size[1] - height - 1))
+        place = (clamped_x, clamped_y, clamped_x + width, clamped_y + height)
+        moved = abs(clamped_x - x) * 0.1 + abs(clamped_y - y)
+        cost = sum(_intersection_area(place, other) for other in taken) + moved * width * 0.5
+        cost += 0.5 * sum(_intersection_area(place, other) for other in small)
         costs.append((cost, rank, place))
     return min(costs)[2]
 
@@ -93,10 +93,10 @@ def _candidates(frame: Rectangle, tag: Size, scale: Scale) -> list[tuple[float, 
     """Return top left corners for a tag: outside the frame's corners, inside them, then centred."""
     x1, y1, x2, y2 = frame
     width, height = tag
-    reach = scale.line / 2 + scale.edge
-    left, right = x1 - reach, x2 + reach - width
+    overhang = scale.line / 2 + scale.edge
+    left, right = x1 - overhang, x2 + overhang - width
     middle = (left + right) / 2
-    rows = (y1 - height + reach / 2, y2 - reach / 2, y1 - reach, y2 + reach - height)
+    rows = (y1 - height + overhang / 2, y2 - overhang / 2, y1 - overhang, y2 + overhang - height)
     corners = [(x, y) for y in rows for x in (left, right)]
     return corners + [(middle, y) for y in rows]
 
@@ -111,7 +111,7 @@ def area(rectangle: Rectangle) -> float:
     return (rectangle[2] - rectangle[0]) * (rectangle[3] - rectangle[1])
 
 
-def _shared(first: Rectangle, second: Rectangle) -> float:
+def _intersection_area(first: Rectangle, second: Rectangle) -> float:
     across = min(first[2], second[2]) - max(first[0], second[0])
     down = min(first[3], second[3]) - max(first[1], second[1])
     return max(0.0, across) * max(0.0, down)

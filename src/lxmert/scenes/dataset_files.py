@@ -10,37 +10,37 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 from lxmert.atomic_files import write_atomic
-from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import CATEGORIES, ImageRecords, to_json
 
 _LICENSE: Final = {"name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _FileLayout:
     """The text around and between the records of an annotation file."""
 
     head: str
     separator: str
     tail: str
-    first: str = "\n"
+    before_first: str = "\n"
     with_images: bool = False
     """Whether the images' records, few and short, follow as a separate list."""
 
 
-_LIST: Final = _Layout("[", ",\n", "\n]\n")
-_OBJECT: Final = _Layout("{", ",\n", "\n}\n")
-_LINES: Final = _Layout("", "\n", "\n", first="")
+_JSON_LIST: Final = _FileLayout("[", ",\n", "\n]\n")
+_JSON_OBJECT: Final = _FileLayout("{", ",\n", "\n}\n")
+_JSON_LINES: Final = _FileLayout("", "\n", "\n", before_first="")
 
 
-def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
+def _layouts(info: dict[str, str], split: str) -> dict[str, _FileLayout]:
     """The layouts of a split's annotation files, by the kind of their records."""
     coco = {"info": info, "licenses": [{"id": 1, **_LICENSE}]}
     vqa = {"data_type": "scenes", "data_subtype": split, "license": _LICENSE}
 
-    def listed(head: dict[str, Any], name: str, *, with_images: bool = False) -> _Layout:
+    def listed(head: dict[str, Any], name: str, *, with_images: bool = False) -> _FileLayout:
         tail = "\n]" if with_images else "\n]}\n"
-        return _Layout(to_json(head)[:-1] + f',"{name}":[', ",\n", tail, with_images=with_images)
+        return _FileLayout(to_json(head)[:-1] + f',"{name}":[', ",\n", tail, with_images=with_images)
 
     return {
         "instances": listed({**coco, "categories": CATEGORIES}, "annotations", with_images=True),
@@ -48,17 +48,17 @@ def _layouts(info: dict[str, str], split: str) -> dict[str, _Layout]:
         "descriptions": listed(coco, "annotations", with_images=True),
         "vqa_questions": listed({"info": info, "task_type": "Open-Ended", **vqa}, "questions"),
         "vqa_annotations": listed({"info": info, **vqa}, "annotations"),
-        "gqa_questions": _OBJECT,
-        "gqa_choices": _OBJECT,
-        "gqa_scene_graphs": _OBJECT,
-        "nlvr2": _LINES,
-        "vg_image_data": _LIST,
-        "vg_region_descriptions": _LIST,
-        "vg_question_answers": _LIST,
+        "gqa_questions": _JSON_OBJECT,
+        "gqa_choices": _JSON_OBJECT,
+        "gqa_scene_graphs": _JSON_OBJECT,
+        "nlvr2": _JSON_LINES,
+        "vg_image_data": _JSON_LIST,
+        "vg_region_descriptions": _JSON_LIST,
+        "vg_question_answers": _JSON_LIST,
     }
 
 
-class DataSetFiles:
+class DatasetWriter:
     """The files of all splits; annotations have temporary names until all are complete.
 
     Args:
@@ -75,7 +75,7 @@ class DataSetFiles:
         }
         self._streams: dict[tuple[str, str], IO[str]] = {}
         self._images: dict[str, list[str]] = {split: [] for split in SPLITS}
-        self._empty = set(self._layouts)
+        self._empty_files = set(self._layouts)
 
     def _path(self, kind: str, split: str) -> Path:
         first, _, rest = kind.partition("_")
@@ -100,15 +100,15 @@ class DataSetFiles:
     def _append(self, kind: str, split: str, lines: Sequence[str]) -> None:
         if lines:
             layout = self._layouts[kind, split]
-            start = layout.first if (kind, split) in self._empty else layout.separator
-            self._empty.discard((kind, split))
+            start = layout.before_first if (kind, split) in self._empty_files else layout.separator
+            self._empty_files.discard((kind, split))
             self._streams[kind, split].write(start + layout.separator.join(lines))
 
     def finish(self) -> None:
         """Complete all files and rename them to their final names."""
         for (kind, split), stream in self._streams.items():
             layout = self._layouts[kind, split]
-            if layout is not _LINES or (kind, split) not in self._empty:
+            if layout is not _JSON_LINES or (kind, split) not in self._empty_files:
                 stream.write(layout.tail)
             if layout.with_images:
                 images = ",\n".join(self._images[split])

@@ -2,10 +2,10 @@
 
 from PIL import Image, ImageDraw
 
-from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Font, font_of
+from lxmert.vision.drawing.style import INK, PAPER, SOFT_INK, Colour, Font, load_font
 
 
-def with_bar(picture: Image.Image, title: str | None, caption: str | None, font_px: int) -> Image.Image:
+def add_text_bar(image: Image.Image, title: str | None, caption: str | None, font_px: int) -> Image.Image:
     """Return an image extended by a title and a caption below; the image itself without either."""
     margin = round(font_px * 1.1)
     lines: list[tuple[str, int, Colour]] = []
@@ -15,23 +15,23 @@ def with_bar(picture: Image.Image, title: str | None, caption: str | None, font_
     ):
         if words:
             lines += [
-                (line, size, colour) for line in wrapped(words, font_of(size), picture.width - 2 * margin)
+                (line, size, colour) for line in wrap_text(words, load_font(size), image.width - 2 * margin)
             ]
     if not lines:
-        return picture
+        return image
     leading = 1.35
     height = round(sum(size * leading for _, size, _ in lines) + 1.7 * margin)
-    sheet = Image.new("RGB", (picture.width, picture.height + height), PAPER)
-    sheet.paste(picture)
+    sheet = Image.new("RGB", (image.width, image.height + height), PAPER)
+    sheet.paste(image)
     draw = ImageDraw.Draw(sheet)
-    y = picture.height + 0.85 * margin
+    y = image.height + 0.85 * margin
     for line, size, colour in lines:
-        draw.text((margin, y + size * leading / 2), line, fill=colour, font=font_of(size), anchor="lm")
+        draw.text((margin, y + size * leading / 2), line, fill=colour, font=load_font(size), anchor="lm")
         y += size * leading
     return sheet
 
 
-def wrapped(words: str, font: Font, width: float) -> list[str]:
+def wrap_text(words: str, font: Font, width: float) -> list[str]:
     """Wrap text to lines of at most `width` pixels, breaking words that are wider."""
     lines: list[str] = []
     for paragraph in words.splitlines():
@@ -52,7 +52,7 @@ def wrapped(words: str, font: Font, width: float) -> list[str]:
     return lines
 
 
-def shortened(words: str, font: Font, width: float) -> str:
+def truncate_text(words: str, font: Font, width: float) -> str:
     """Truncate text to `width` pixels, with an ellipsis where it was cut."""
     if font.getlength(words) <= width:
         return words

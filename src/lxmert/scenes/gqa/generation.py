@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lxmert.scenes.gqa.following import following
-from lxmert.scenes.gqa.makers import MAKERS, Maker
+from lxmert.scenes.gqa.entailment import entailed_meanings
 from lxmert.scenes.gqa.meaning import YES_NO, Meaning
+from lxmert.scenes.gqa.references import GqaScene, ProgramBuilder
+from lxmert.scenes.gqa.samplers import SAMPLERS, MeaningSampler
 from lxmert.scenes.gqa.semantics import Semantic, execute_semantic
 from lxmert.scenes.gqa.templates import KINDS
-from lxmert.scenes.gqa.things import Picture, Steps
-from lxmert.scenes.gqa.wording import Worded, Wording, worded
+from lxmert.scenes.gqa.wording import AnnotatedText, Wording, fill_template
 from lxmert.scenes.programs import AmbiguousProgramError
-from lxmert.scenes.questions.asking import WORDS_MAX, words_of
+from lxmert.scenes.questions.generation import WORDS_MAX, split_words
 
 BALANCED: Final = 10
 """Balanced questions of an image."""
 ENTAILED: Final = 8
 """Further, unbalanced questions of an image."""
-_FILLS: Final = 20
-_TRIES_PER_QUESTION: Final = 40
+_MAX_FILLS: Final = 20
+_MAX_ATTEMPTS_PER_QUESTION: Final = 40
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class GqaQuestion:
     """A GQA-style question about one picture with its true answer.
 
     Attributes:
-        asked: The question, such as "What color is the large star?", and the places of objects in it.
+        wording: The question, such as "What color is the large star?", and the places of objects in it.
         kind: Key of `templates.KINDS`.
         meaning: Its meaning.
         semantic: The question as executable steps.
@@ -38,12 +38,12 @@ class GqaQuestion:
         is_balanced: Whether it belongs to the balanced set, in which words reveal nothing about the answers.
     """
 
-    asked: Worded
+    wording: AnnotatedText
     kind: str
     meaning: Meaning
     semantic: Semantic
     answer: str
-    full_answer: Worded
+    full_answer: AnnotatedText
     is_balanced: bool
 
     @property
@@ -53,49 +53,49 @@ class GqaQuestion:
         return name + KINDS[self.kind].negative if self.answer == "no" else name
 
 
-def ask_gqa(picture: Picture, rng: random.Random) -> list[GqaQuestion]:
+def generate_gqa_questions(gqa_scene: GqaScene, rng: random.Random) -> list[GqaQuestion]:
     """Generate different questions about a picture, the balanced ones first.
 
     There are fewer only if a picture of few objects does not allow more.
     """
-    asked: dict[str, GqaQuestion] = {}
+    generated: dict[str, GqaQuestion] = {}
     meanings: set[Meaning] = set()
-    weights = [maker.weight for maker in MAKERS]
-    for _ in range(_TRIES_PER_QUESTION * BALANCED):
-        if len(asked) == BALANCED:
+    weights = [sampler.weight for sampler in SAMPLERS]
+    for _ in range(_MAX_ATTEMPTS_PER_QUESTION * BALANCED):
+        if len(generated) == BALANCED:
             break
-        question = balanced_question(picture, rng.choices(MAKERS, weights=weights)[0], rng)
+        question = balanced_question(gqa_scene, rng.choices(SAMPLERS, weights=weights)[0], rng)
         if question is not None and question.meaning not in meanings:
             meanings.add(question.meaning)
-            asked.setdefault(question.asked.text, question)
-    for meaning in _in_turn(
-        [following(question.meaning, question.answer, rng) for question in asked.values()]
+            generated.setdefault(question.wording.text, question)
+    for meaning in _interleave(
+        [entailed_meanings(question.meaning, question.answer, rng) for question in generated.values()]
     ):
-        if len(asked) == BALANCED + ENTAILED:
+        if len(generated) == BALANCED + ENTAILED:
             break
-        question = realise(meaning, picture, rng, is_balanced=False)
+        question = realise(meaning, gqa_scene, rng, is_balanced=False)
         if question is not None:
-            asked.setdefault(question.asked.text, question)
-    return list(asked.values())
+            generated.setdefault(question.wording.text, question)
+    return list(generated.values())
 
 
-def _in_turn(lists: Sequence[Sequence[Meaning]]) -> Iterator[Meaning]:
+def _interleave(lists: Sequence[Sequence[Meaning]]) -> Iterator[Meaning]:
     """Interleave lists: the first of each, then the second of each, and so on."""
     for round_ in itertools.zip_longest(*lists):
         yield from (meaning for meaning in round_ if meaning is not None)
 
 
-def balanced_question(picture: Picture, maker: Maker, rng: random.Random) -> GqaQuestion | None:
+def balanced_question(gqa_scene: GqaScene, sampler: MeaningSampler, rng: random.Random) -> GqaQuestion | None:
     """A question whose pattern could have another answer with other fillers; None if there is none."""
-    form = rng.choice(maker.forms)
+    form = rng.choice(sampler.forms)
     choice = rng.random(), rng.random()
     by_answer: dict[str, GqaQuestion] = {}
-    for _ in range(_FILLS):
+    for _ in range(_MAX_FILLS):
         try:
-            meaning = maker.make(picture, rng, form)
+            meaning = sampler.sample(gqa_scene, rng, form)
         except AmbiguousProgramError:
             continue
-        question = realise(meaning, picture, rng, choice) if meaning is not None else None
+        question = realise(meaning, gqa_scene, rng, choice) if meaning is not None else None
         if question is None:
             continue
         if question.answer not in YES_NO:
@@ -108,7 +108,7 @@ def balanced_question(picture: Picture, maker: Maker, rng: random.Random) -> Gqa
 
 def realise(
     meaning: Meaning,
-    picture: Picture,
+    gqa_scene: GqaScene,
     rng: random.Random,
     choice: tuple[float, float] | None = None,
     *,
@@ -118,23 +118,23 @@ def realise(
 
     Args:
         meaning: The meaning.
-        picture: The picture.
+        gqa_scene: The picture.
         rng: Source of randomness.
         choice: Which of its kinds and which of their templates, each in 0..1; at random by default.
         is_balanced: As in `GqaQuestion`.
     """
-    steps = Steps(picture)
+    program = ProgramBuilder(gqa_scene)
     try:
-        meaning.write(steps)
-        answer = execute_semantic(steps.done(), picture.scene)
+        meaning.add_steps(program)
+        answer = execute_semantic(program.build(), gqa_scene.scene)
     except AmbiguousProgramError:
         return None
     kind_choice, template_choice = choice or (rng.random(), rng.random())
     kind = meaning.kinds[int(kind_choice * len(meaning.kinds))]
     templates = KINDS[kind].templates
-    wording = Wording(picture, rng)
-    asked = worded(templates[int(template_choice * len(templates))], meaning.fillers(wording))
-    if len(words_of(asked.text)) > WORDS_MAX:
+    wording = Wording(gqa_scene, rng)
+    question_text = fill_template(templates[int(template_choice * len(templates))], meaning.fillers(wording))
+    if len(split_words(question_text.text)) > WORDS_MAX:
         return None
-    full_answer = meaning.full_answer(answer, picture, wording)
-    return GqaQuestion(asked, kind, meaning, steps.done(), answer, full_answer, is_balanced)
+    full_answer = meaning.full_answer(answer, gqa_scene, wording)
+    return GqaQuestion(question_text, kind, meaning, program.build(), answer, full_answer, is_balanced)

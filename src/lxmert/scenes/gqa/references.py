@@ -1,6 +1,6 @@
-"""The subjects of GQA-style questions: things, the picture they are in, and steps that find them.
+"""The subjects of GQA-style questions: references to objects, their scene, and programs that find them.
 
-A `Thing` is described by attributes and, optionally, by its relation to another thing: "the star to the
+An `ObjectReference` consists of attributes and, optionally, a relation to another object: "the star to the
 left of the red heart".
 """
 
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lxmert.scenes.describing import Description, View
 from lxmert.scenes.gqa.semantics import (
     DIRECTIONS,
-    NOBODY,
+    NO_IDS,
     Semantic,
     SemanticStep,
     evaluate,
     execute_semantic,
 )
 from lxmert.scenes.lexicon import VALUES
-from lxmert.scenes.programs import has, only
+from lxmert.scenes.object_descriptions import Description, SceneView
+from lxmert.scenes.programs import has_values, require_single
 from lxmert.scenes.world import Scene, SceneObject
 
 PLACE_PROPERTIES: Final = ("hposition", "vposition")
@@ -43,7 +43,7 @@ SAME: Final = "same "
 
 
 @dataclass(frozen=True)
-class Thing:
+class ObjectReference:
     """One object as a question refers to it.
 
     Attributes:
@@ -62,11 +62,11 @@ class Thing:
         return frozenset(self.description)
 
 
-SCENE: Final = Thing((), "scene")
-"""The whole picture in place of a thing."""
+SCENE: Final = ObjectReference((), "scene")
+"""The whole picture in place of an object."""
 
 
-class Picture:
+class GqaScene:
     """A scene with ids of its objects.
 
     Args:
@@ -76,64 +76,67 @@ class Picture:
 
     def __init__(self, scene: Scene, object_ids: Sequence[str]) -> None:
         self.scene = scene
-        self.view = View(scene)
+        self.view = SceneView(scene)
         self.object_ids = tuple(object_ids)
-        self._found: dict[Thing, SceneObject] = {}
+        self._resolved: dict[ObjectReference, SceneObject] = {}
 
-    def fitting(self, description: Description) -> list[SceneObject]:
+    def matching(self, description: Description) -> list[SceneObject]:
         """The objects that a description fits."""
         values = dict(description)
-        return [thing for thing in self.scene.objects if has(thing, values)]
+        return [obj for obj in self.scene.objects if has_values(obj, values)]
 
-    def find(self, thing: Thing) -> SceneObject:
-        """The one object that a thing refers to.
+    def resolve(self, reference: ObjectReference) -> SceneObject:
+        """The one object that a reference denotes.
 
         Raises:
             AmbiguousProgramError: There are none or several.
         """
-        if thing not in self._found:
-            if thing.relation is None:
-                self._found[thing] = only(self.fitting(thing.description))
+        if reference not in self._resolved:
+            if reference.relation is None:
+                objects = self.matching(reference.description)
             else:
-                self._found[thing] = only(self.related(thing.description, thing.relation, thing.origin))
-        return self._found[thing]
+                objects = self.related(reference.description, reference.relation, reference.origin)
+            self._resolved[reference] = require_single(objects)
+        return self._resolved[reference]
 
     def related(self, description: Description, relation: str, origin: Description) -> list[SceneObject]:
-        """The objects that a description fits and that have a relation, as in `Thing`, to the one origin.
+        """The objects that a description fits and that have a relation to the one origin.
+
+        Relations are those of `ObjectReference`.
 
         Raises:
             AmbiguousProgramError: One of them is almost level with the origin, or there is not one origin.
         """
-        steps = Steps(self, with_ids=False)
-        steps.related(description, relation, origin)
-        found: list[SceneObject] = evaluate(steps.done(), self.scene)
+        program = ProgramBuilder(self, with_ids=False)
+        program.select_related(description, relation, origin)
+        found: list[SceneObject] = evaluate(program.build(), self.scene)
         return found
 
-    def value(self, thing: Thing, name: str) -> str:
-        """A property of a thing, or of `SCENE`.
+    def property_value(self, reference: ObjectReference, name: str) -> str:
+        """A property of a referenced object, or of `SCENE`.
 
         Raises:
             AmbiguousProgramError: It is ambiguous.
         """
-        steps = Steps(self, with_ids=False)
-        steps.add("query", name, steps.thing(thing))
-        return execute_semantic(steps.done(), self.scene)
+        program = ProgramBuilder(self, with_ids=False)
+        program.add("query", name, program.select_reference(reference))
+        return execute_semantic(program.build(), self.scene)
 
-    def id(self, thing: SceneObject) -> str:
+    def object_id(self, obj: SceneObject) -> str:
         """The id of an object."""
-        return self.object_ids[self.scene.objects.index(thing)]
+        return self.object_ids[self.scene.objects.index(obj)]
 
-    def first_id(self, description: Description) -> str | None:
+    def first_object_id(self, description: Description) -> str | None:
         """The id of the first object that fits."""
-        fitting = self.fitting(description)
-        return self.id(fitting[0]) if fitting else None
+        matching = self.matching(description)
+        return self.object_id(matching[0]) if matching else None
 
 
-class Steps:
+class ProgramBuilder:
     """A program being written."""
 
-    def __init__(self, picture: Picture, *, with_ids: bool = True) -> None:
-        self._picture = picture
+    def __init__(self, gqa_scene: GqaScene, *, with_ids: bool = True) -> None:
+        self._gqa_scene = gqa_scene
         self._with_ids = with_ids
         self._steps: list[SemanticStep] = []
 
@@ -148,32 +151,33 @@ class Steps:
         name = values.pop("shape", None)
         # If nothing fits, the ids are those of all objects of the shape.
         shape_only = (("shape", name),) if name else ()
-        things = self._picture.fitting(description) or self._picture.fitting(shape_only)
-        last = self.add("select", f"{name or 'object'}{self._ids(things)}")
+        objects = self._gqa_scene.matching(description) or self._gqa_scene.matching(shape_only)
+        last = self.add("select", f"{name or 'object'}{self._format_ids(objects)}")
         return self._filter(values, last)
 
-    def thing(self, thing: Thing) -> int:
-        """Add the steps that find a thing."""
-        if thing == SCENE:
+    def select_reference(self, reference: ObjectReference) -> int:
+        """Add the steps that find a referenced object."""
+        if reference == SCENE:
             return self.add("select", "scene")
-        if thing.relation is None:
-            return self.select(thing.description)
-        return self.related(thing.description, thing.relation, thing.origin)
+        if reference.relation is None:
+            return self.select(reference.description)
+        return self.select_related(reference.description, reference.relation, reference.origin)
 
-    def related(self, description: Description, relation: str, origin: Description) -> int:
+    def select_related(self, description: Description, relation: str, origin: Description) -> int:
         """Add the steps that find the objects that a description fits and that have a relation to another."""
         values = dict(description)
         name = values.pop("shape", "_")
         side = "_" if relation.startswith(SAME) else "s"
-        found = self._picture.related(description, relation, origin) if self._with_ids else ()
-        argument = f"{name},{DIRECTIONS.get(relation, relation)},{side}{self._ids(found)}"
+        objects = self._gqa_scene.related(description, relation, origin) if self._with_ids else ()
+        argument = f"{name},{DIRECTIONS.get(relation, relation)},{side}{self._format_ids(objects)}"
         return self._filter(values, self.add("relate", argument, self.select(origin)))
 
-    def named(self, description: Description, relation: str) -> str:
-        """The argument that identifies a thing by its shape and its relation to another thing."""
-        return f"{dict(description)['shape']},{relation},s{self._ids(self._picture.fitting(description))}"
+    def relation_argument(self, description: Description, relation: str) -> str:
+        """The argument that identifies an object by its shape and its relation to another one."""
+        matching = self._gqa_scene.matching(description)
+        return f"{dict(description)['shape']},{relation},s{self._format_ids(matching)}"
 
-    def done(self) -> Semantic:
+    def build(self) -> Semantic:
         """The program."""
         return tuple(self._steps)
 
@@ -182,7 +186,7 @@ class Steps:
             last = self.add(f"filter {name}", value, last)
         return last
 
-    def _ids(self, things: Sequence[SceneObject]) -> str:
+    def _format_ids(self, objects: Sequence[SceneObject]) -> str:
         if not self._with_ids:
             return ""
-        return f" ({','.join(self._picture.id(thing) for thing in things) or NOBODY})"
+        return f" ({','.join(self._gqa_scene.object_id(obj) for obj in objects) or NO_IDS})"

@@ -14,7 +14,7 @@ from lxmert.vision.faster_rcnn.configuration import FasterRcnnConfig
 _BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 # Configuration field -> key in the published file.
-_PLACES = {
+_PUBLISHED_KEYS = {
     "stem_channels": "resnets.stem_out_channels",
     "res2_channels": "resnets.res2_out_channels",
     "width_per_group": "resnets.width_per_group",
@@ -40,11 +40,11 @@ _PLACES = {
     "min_objects": "min_detections",
     "max_objects": "max_detections",
 }
-_ONE_LEVEL = ("anchor_sizes_px", "anchor_ratios")
+_SINGLE_LEVEL_FIELDS = ("anchor_sizes_px", "anchor_ratios")
 """Fields stored as lists of lists, one for each feature map; this detector has one."""
 
 # Options that affect the results, with the only values that this detector supports.
-_FIXED: dict[str, tuple[Any, ...]] = {
+_SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {
     "input.format": ("BGR",),
     "model.max_pool": (True,),
     "backbone.out_features": (["res4"],),
@@ -70,15 +70,19 @@ def config_from_published(published: Mapping[str, Any]) -> FasterRcnnConfig:
     Raises:
         ConfigurationError: naming all values that this detector does not support.
     """
-    known = _lower(published)
-    values = {name: found for name, place in _PLACES.items() if (found := _at(known, place)) is not None}
-    faults = list(_faults(known, values))
+    settings = _lowercase_keys(published)
+    values = {
+        name: found
+        for name, dotted_key in _PUBLISHED_KEYS.items()
+        if (found := _lookup(settings, dotted_key)) is not None
+    }
+    faults = list(_faults(settings, values))
     if faults:
         raise ConfigurationError(f"published detector configuration: {'; '.join(faults)}")
-    for name in _ONE_LEVEL:
+    for name in _SINGLE_LEVEL_FIELDS:
         if name in values:
             values[name] = values[name][0]
-    depth = _at(known, "resnets.depth")
+    depth = _lookup(settings, "resnets.depth")
     if depth is not None:
         values["stage_blocks"] = _BLOCKS_OF_DEPTH[depth]
     if not isinstance(thresholds := values.get("detection_nms_thresholds", []), list):
@@ -86,30 +90,30 @@ def config_from_published(published: Mapping[str, Any]) -> FasterRcnnConfig:
     return FasterRcnnConfig(**values)
 
 
-def _faults(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
-    for place, allowed in _FIXED.items():
-        found = _at(known, place)
+def _faults(settings: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    for dotted_key, allowed in _SUPPORTED_VALUES.items():
+        found = _lookup(settings, dotted_key)
         if found is not None and found not in allowed:
-            yield f"{place} is {found!r}, expected {' or '.join(map(repr, allowed))}"
-    depth = _at(known, "resnets.depth")
+            yield f"{dotted_key} is {found!r}, expected {' or '.join(map(repr, allowed))}"
+    depth = _lookup(settings, "resnets.depth")
     if depth is not None and depth not in list(_BLOCKS_OF_DEPTH):  # It may be unhashable, such as a list.
         yield f"resnets.depth is {depth!r}, expected one of {', '.join(map(str, _BLOCKS_OF_DEPTH))}"
-    for name in _ONE_LEVEL:
+    for name in _SINGLE_LEVEL_FIELDS:
         levels = values.get(name, [[1]])
         if not (isinstance(levels, list) and len(levels) == 1 and isinstance(levels[0], list)):
-            yield f"{_PLACES[name]} is {levels!r}, expected one list inside a list"
+            yield f"{_PUBLISHED_KEYS[name]} is {levels!r}, expected one list inside a list"
 
 
-def _lower(value: Any) -> Any:
+def _lowercase_keys(value: Any) -> Any:
     """Convert the keys to lower case, at all levels."""
     if isinstance(value, Mapping):
-        return {str(key).lower(): _lower(inner) for key, inner in value.items()}
+        return {str(key).lower(): _lowercase_keys(inner) for key, inner in value.items()}
     return value
 
 
-def _at(known: Mapping[str, Any], place: str) -> Any:
+def _lookup(settings: Mapping[str, Any], dotted_key: str) -> Any:
     """Return the value at a dotted path; None if it is missing."""
-    value: Any = known
-    for key in place.split("."):
+    value: Any = settings
+    for key in dotted_key.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value

@@ -27,9 +27,9 @@ from lxmert.atomic_files import write_atomic
 from lxmert.errors import InputError
 from lxmert.faults import is_int_in_range
 from lxmert.scenes.counts import SceneCounts
-from lxmert.scenes.files import DataSetFiles
+from lxmert.scenes.dataset_files import DatasetWriter
 from lxmert.scenes.generation import generate
-from lxmert.scenes.naming import SPLITS
+from lxmert.scenes.image_ids import SPLITS
 from lxmert.scenes.records import QUESTIONS_PER_IMAGE, ImageRecords
 
 FORMAT: Final = "lxmert-scenes"
@@ -71,17 +71,17 @@ def make_scenes(
     _check_range("questions_per_image", questions_per_image, 1, QUESTIONS_PER_IMAGE_MAX)
     _check_range("workers", workers, 1, 1024)
     arguments = {"seed": seed, "images": images, "questions_per_image": questions_per_image}
-    _claim(folder, arguments)
+    _prepare_directory(folder, arguments)
     counts = SceneCounts()
     with (
-        closing(generate(seed, images, questions_per_image, workers)) as made,
-        DataSetFiles(folder, seed, GENERATOR_VERSION) as files,
+        closing(generate(seed, images, questions_per_image, workers)) as generated,
+        DatasetWriter(folder, seed, GENERATOR_VERSION) as files,
     ):
-        for records in _shown(made, images, progress):
+        for records in _with_progress(generated, images, progress):
             files.write(records)
             counts.add(records)
         files.finish()
-    _remove_left_over(folder, images)
+    _remove_stale_images(folder, images)
     _write_json(folder / SUMMARY_FILE, _summary(arguments, counts))
     (folder / UNFINISHED_FILE).unlink()
     return counts
@@ -92,12 +92,12 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise InputError(f"{name} is {value!r}, expected a whole number from {low} to {high}")
 
 
-def _claim(folder: Path, arguments: dict[str, int]) -> None:
+def _prepare_directory(folder: Path, arguments: dict[str, int]) -> None:
     """Take over the directory and mark it unfinished."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder for the scenes; choose another name")
     present = sorted(os.listdir(folder)) if folder.exists() else []
-    if present and not any(_is_ours(folder / name) for name in (SUMMARY_FILE, UNFINISHED_FILE)):
+    if present and not any(_is_scenes_file(folder / name) for name in (SUMMARY_FILE, UNFINISHED_FILE)):
         raise InputError(
             f"{folder} is not empty and contains no generated scenes (it has {present[0]!r}); choose a "
             "new or empty folder"
@@ -109,7 +109,7 @@ def _claim(folder: Path, arguments: dict[str, int]) -> None:
     (folder / SUMMARY_FILE).unlink(missing_ok=True)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_scenes_file(path: Path) -> bool:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -141,7 +141,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
-def _remove_left_over(folder: Path, images: int) -> None:
+def _remove_stale_images(folder: Path, images: int) -> None:
     """Remove pictures of an earlier, larger data set in the same directory."""
     for split in SPLITS:
         for path in (folder / "images" / split).glob(f"scenes_{split}_*.png*"):
@@ -150,10 +150,10 @@ def _remove_left_over(folder: Path, images: int) -> None:
                 path.unlink()
 
 
-def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterator[ImageRecords]:
+def _with_progress(generated: Iterable[ImageRecords], images: int, progress: bool) -> Iterator[ImageRecords]:
     """Pass the records through, under a progress bar."""
     if not progress:
-        yield from made
+        yield from generated
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -161,6 +161,6 @@ def _shown(made: Iterable[ImageRecords], images: int, progress: bool) -> Iterato
     columns = (TextColumn("generating scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=images)
-        for records in made:
+        for records in generated:
             yield records
             bar.advance(task)

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from lxmert.scenes.describing import View
+from lxmert.scenes.object_descriptions import SceneView
 from lxmert.scenes.pairs.statements import LEFT, ONE_SIDED, RIGHT, Statement, draw_kind, draw_statement
-from lxmert.scenes.questions.asking import WORDS_MAX, words_of
+from lxmert.scenes.questions.generation import WORDS_MAX, split_words
 
 _KINDS: Final = 6
 """Number of kinds of sentences that are tried."""
-_TRIES: Final = 8
+_MAX_ATTEMPTS: Final = 8
 """Number of sentences of a kind that are tried."""
 
 
@@ -35,7 +35,7 @@ class Group(NamedTuple):
     pairs: tuple[Pair, ...]
 
 
-def choose_group(views: Sequence[View], rng: random.Random) -> Group | None:
+def choose_group(views: Sequence[SceneView], rng: random.Random) -> Group | None:
     """Choose a sentence about the first picture and others, with as many true as false pairs.
 
     Args:
@@ -47,9 +47,9 @@ def choose_group(views: Sequence[View], rng: random.Random) -> Group | None:
     """
     if len(views) < 2:
         return None
-    for choose, kinds in ((_as_good_as_possible, _KINDS), (_fixed, _KINDS), (_swapped, 3 * _KINDS)):
+    for choose_pairs, kinds in ((_pair_best, _KINDS), (_pair_fixed, _KINDS), (_pair_swapped, 3 * _KINDS)):
         for _ in range(kinds):
-            group = _group_of_kind(draw_kind(rng), choose, views, rng)
+            group = _group_of_kind(draw_kind(rng), choose_pairs, views, rng)
             if group is not None:
                 return group
     return None
@@ -57,61 +57,65 @@ def choose_group(views: Sequence[View], rng: random.Random) -> Group | None:
 
 def _group_of_kind(
     kind: str,
-    choose: Callable[["_Truth", random.Random], list[Pair]],
-    views: Sequence[View],
+    choose_pairs: Callable[["_TruthTable", random.Random], list[Pair]],
+    views: Sequence[SceneView],
     rng: random.Random,
 ) -> Group | None:
     # Some kinds rarely succeed; without more tries of the same kind they would hardly occur.
-    for _ in range(_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         statement = draw_statement(kind, views[0], rng.choice(views[1:]), rng)
-        if statement is None or len(words_of(statement.text)) > WORDS_MAX:
+        if statement is None or len(split_words(statement.text)) > WORDS_MAX:
             continue
-        pairs = choose(_Truth(statement, views), rng)
+        pairs = choose_pairs(_TruthTable(statement, views), rng)
         if pairs:
             return Group(statement, tuple(rng.sample(pairs, len(pairs))))
     return None
 
 
-class _Truth:
+class _TruthTable:
     """The truth of a sentence about each pair."""
 
-    def __init__(self, statement: Statement, views: Sequence[View]) -> None:
+    def __init__(self, statement: Statement, views: Sequence[SceneView]) -> None:
         self.statement = statement
         self._values = [[statement.value(view, side) for view in views] for side in (LEFT, RIGHT)]
         self.usable = [
             [number for number, value in enumerate(values) if value is not None] for values in self._values
         ]
 
-    def of(self, number: int, other: int, side: int) -> bool:
+    def is_true(self, number: int, other: int, side: int) -> bool:
         """Whether the sentence is true with picture `number` on this side and `other` on the other one."""
         left, right = (number, other) if side == LEFT else (other, number)
-        return self.statement.holds(self._values[LEFT][left], self._values[RIGHT][right])
+        return self.statement.is_true(self._values[LEFT][left], self._values[RIGHT][right])
 
-    def others(self, number: int, side: int, label: bool) -> list[int]:
+    def partners(self, number: int, side: int, label: bool) -> list[int]:
         """The pictures with which, on the other side, the sentence has this label."""
         candidates = (other for other in self.usable[1 - side] if other != number)
-        return [other for other in candidates if self.of(number, other, side) == label]
+        return [other for other in candidates if self.is_true(number, other, side) == label]
 
 
 def _pair(number: int, other: int, side: int, label: bool) -> Pair:
     return Pair(number, other, label) if side == LEFT else Pair(other, number, label)
 
 
-def _as_good_as_possible(truth: _Truth, rng: random.Random) -> list[Pair]:
-    return (_fixed if truth.statement.kind in ONE_SIDED else _crossed)(truth, rng)
+def _pair_best(truth_table: _TruthTable, rng: random.Random) -> list[Pair]:
+    return (_pair_fixed if truth_table.statement.kind in ONE_SIDED else _pair_crossed)(truth_table, rng)
 
 
-def _crossed(truth: _Truth, rng: random.Random) -> list[Pair]:
+def _pair_crossed(truth_table: _TruthTable, rng: random.Random) -> list[Pair]:
     """Two pictures on one side, two on the other, each with both labels."""
     side = rng.choice((LEFT, RIGHT))
-    if 0 not in truth.usable[side]:
+    if 0 not in truth_table.usable[side]:
         return []
-    trues, falses = truth.others(0, side, True), truth.others(0, side, False)
-    for second in rng.sample(truth.usable[side], len(truth.usable[side])):
+    trues, falses = truth_table.partners(0, side, True), truth_table.partners(0, side, False)
+    for second in rng.sample(truth_table.usable[side], len(truth_table.usable[side])):
         if second == 0:
             continue
-        false_candidates = [other for other in falses if other != second and truth.of(second, other, side)]
-        true_candidates = [other for other in trues if other != second and not truth.of(second, other, side)]
+        false_candidates = [
+            other for other in falses if other != second and truth_table.is_true(second, other, side)
+        ]
+        true_candidates = [
+            other for other in trues if other != second and not truth_table.is_true(second, other, side)
+        ]
         if false_candidates and true_candidates:
             false, true = rng.choice(false_candidates), rng.choice(true_candidates)
             return [
@@ -123,45 +127,45 @@ def _crossed(truth: _Truth, rng: random.Random) -> list[Pair]:
     return []
 
 
-def _fixed(truth: _Truth, rng: random.Random) -> list[Pair]:
+def _pair_fixed(truth_table: _TruthTable, rng: random.Random) -> list[Pair]:
     """One picture on the left with both labels, and one on the right."""
     side = rng.choice((LEFT, RIGHT))
-    if 0 not in truth.usable[side]:
+    if 0 not in truth_table.usable[side]:
         return []
-    first = _both_labels(truth, 0, side, rng)
+    first = _both_labels(truth_table, 0, side, rng)
     if not first:
         return []
-    candidates = [number for number in truth.usable[1 - side] if number != 0]
+    candidates = [number for number in truth_table.usable[1 - side] if number != 0]
     for number in rng.sample(candidates, len(candidates)):
-        second = [pair for pair in _both_labels(truth, number, 1 - side, rng) if pair not in first]
+        second = [pair for pair in _both_labels(truth_table, number, 1 - side, rng) if pair not in first]
         if len(second) == 2:
             return [*first, *second]
     return []
 
 
-def _both_labels(truth: _Truth, number: int, side: int, rng: random.Random) -> list[Pair]:
+def _both_labels(truth_table: _TruthTable, number: int, side: int, rng: random.Random) -> list[Pair]:
     pairs = []
     for label in (True, False):
-        others = truth.others(number, side, label)
+        others = truth_table.partners(number, side, label)
         if not others:
             return []
         pairs.append(_pair(number, rng.choice(others), side, label))
     return pairs
 
 
-def _swapped(truth: _Truth, _: random.Random) -> list[Pair]:
+def _pair_swapped(truth_table: _TruthTable, _: random.Random) -> list[Pair]:
     """A pair and its mirror image, with left and right exchanged: all that two pictures allow."""
-    for other in truth.usable[RIGHT][1:]:
-        if {0, other} <= {*truth.usable[LEFT]} & {*truth.usable[RIGHT]}:
-            forward, backward = truth.of(0, other, LEFT), truth.of(other, 0, LEFT)
+    for other in truth_table.usable[RIGHT][1:]:
+        if {0, other} <= {*truth_table.usable[LEFT]} & {*truth_table.usable[RIGHT]}:
+            forward, backward = truth_table.is_true(0, other, LEFT), truth_table.is_true(other, 0, LEFT)
             if forward != backward:
                 return [Pair(0, other, forward), Pair(other, 0, backward)]
     return []
 
 
-def guessed_right(pairs: Iterable[Pair], seen: Callable[[Pair], int | None]) -> int:
-    """Count the labels that the best guess gets right, knowing only what `seen` returns of each pair."""
+def count_correct_guesses(pairs: Iterable[Pair], get_known: Callable[[Pair], int | None]) -> int:
+    """Count the labels that the best guess gets right, knowing only what `get_known` returns of each pair."""
     labels: dict[int | None, Counter[bool]] = {}
     for pair in pairs:
-        labels.setdefault(seen(pair), Counter())[pair.label] += 1
+        labels.setdefault(get_known(pair), Counter())[pair.label] += 1
     return sum(max(counted.values()) for counted in labels.values())

@@ -10,9 +10,9 @@ import yaml
 
 from lxmert.data.captions import read_captions
 from lxmert.scenes import Scene, make_scene
-from lxmert.scenes.descriptions import DESCRIPTIONS, description
-from lxmert.scenes.questions.asking import words_of
-from tests.scenes.conftest import SPLITS, OnDisk, answerer
+from lxmert.scenes.questions.generation import split_words
+from lxmert.scenes.scene_descriptions import DESCRIPTIONS, generate_descriptions
+from tests.scenes.conftest import SPLITS, DatasetOnDisk, answerer
 from tests.scenes.english import NP, Answerer, constraints
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_every_object_is_told_once_with_all_that_it_is_and_its_place() -> None:
     for number in range(200):
         scene = make_scene(random.Random(number))
         truth = in_order(seen(answerer(scene)))
-        for text in description(scene, random.Random(-number)):
+        for text in generate_descriptions(scene, random.Random(-number)):
             assert in_order(told(text)) == truth, text
         places.update((row, column) for _, row, column in truth)
     assert len(places) == 9
@@ -72,8 +72,8 @@ def test_each_object_takes_ten_words_and_the_longest_fit_the_recipe() -> None:
     lengths: Counter[int] = Counter()
     for number in range(200):
         scene = make_scene(random.Random(number))
-        for text in description(scene, random.Random(number)):
-            words = words_of(text)
+        for text in generate_descriptions(scene, random.Random(number)):
+            words = split_words(text)
             assert len(words) == 2 + 10 * len(scene.objects)
             lengths[len(words)] += 1
             assert set(words[2::10]) <= {"a", "an"}
@@ -85,7 +85,7 @@ def test_each_object_takes_ten_words_and_the_longest_fit_the_recipe() -> None:
 
 def test_order_and_words_differ() -> None:
     scene = scenes_of_ten()[0]
-    texts = [text for number in range(30) for text in description(scene, random.Random(number))]
+    texts = [text for number in range(30) for text in generate_descriptions(scene, random.Random(number))]
     assert len(set(texts)) == 30 * DESCRIPTIONS
     first = Counter(repr(told(text)[0]) for text in texts)
     assert len(first) == 10
@@ -94,7 +94,7 @@ def test_order_and_words_differ() -> None:
     assert all(text[0].isupper() for text in texts)
 
 
-def test_they_stand_in_a_file_of_captions(made: OnDisk) -> None:
+def test_they_stand_in_a_file_of_captions(made: DatasetOnDisk) -> None:
     ids = []
     for split in SPLITS:
         data = made.read(f"descriptions_{split}")
@@ -106,6 +106,6 @@ def test_they_stand_in_a_file_of_captions(made: OnDisk) -> None:
     assert len(set(ids)) == len(ids) == 60 * DESCRIPTIONS
 
 
-def test_they_do_not_change_between_versions(made: OnDisk) -> None:
+def test_they_do_not_change_between_versions(made: DatasetOnDisk) -> None:
     content = b"".join(made.path(f"descriptions_{split}").read_bytes() for split in SPLITS)
     assert hashlib.sha256(content).hexdigest()[:16] == "acbad1c0776af62e"

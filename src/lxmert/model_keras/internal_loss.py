@@ -19,14 +19,14 @@ from lxmert.errors import TensorError
 from lxmert.model_keras.inputs import FlexibleInputs
 
 
-class OwnLoss(FlexibleInputs):
+class InternalLossMixin(FlexibleInputs):
     """Loss, metrics and steps of a model with labels; must precede `keras.Model` among the bases."""
 
     label_names: ClassVar[tuple[str, ...]] = ()
     """Inputs that are targets of the internal loss."""
     label_of_score: ClassVar[Mapping[str, str]] = {}
     """Score among the outputs -> its label among the inputs."""
-    former_label_names: ClassVar[Mapping[str, str]] = {}
+    legacy_label_names: ClassVar[Mapping[str, str]] = {}
     """Label among the inputs -> its other name, if it has two."""
     task_names: ClassVar[tuple[str, ...]] = ()
     """The tasks, if there are several: besides their sum, the loss of each is logged under its name."""
@@ -54,7 +54,7 @@ class OwnLoss(FlexibleInputs):
         Keras skips this, with a warning, if a class overrides its `compile`; here it is skipped if a derived
         class overrides ours.
         """
-        if type(self).compile is not OwnLoss.compile:
+        if type(self).compile is not InternalLossMixin.compile:
             super().compile_from_config(config)  # type: ignore[misc]
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -80,17 +80,17 @@ class OwnLoss(FlexibleInputs):
             TensorError: no labels, or sample weights with the model's own loss.
         """
         if self._compile_loss is not None:
-            y = self._labels_among(x, by_score=isinstance(self.loss, Mapping)) if y is None else y
+            y = self._labels_from_inputs(x, by_score=isinstance(self.loss, Mapping)) if y is None else y
             if y is None or (isinstance(y, Mapping) and not y):
                 raise TensorError("there is nothing to learn: pass targets for the loss of compile()")
             scores = self._scores(y_pred, y)
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
         self._refuse_weights(sample_weight)
         loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
-        if loss is None and not self.takes_names():  # its `call` may have added losses
+        if loss is None and not self.takes_named_inputs():  # its `call` may have added losses
             return super().compute_loss(x, y, y_pred, sample_weight, training)  # type: ignore[misc]
         if loss is None:
-            raise TensorError(f"there is nothing to learn: {self._what_to_give()}")
+            raise TensorError(f"there is nothing to learn: {self._missing_loss_hint()}")
         # Replicas of `tf.distribute` sum their gradients; Keras scales all losses but this one.
         mean = scale_loss_for_distribution(loss)
         return sum((self._aggregate_additional_loss(more) for more in self.losses), start=mean)  # type: ignore[attr-defined]
@@ -103,7 +103,7 @@ class OwnLoss(FlexibleInputs):
                 "to compile(), or exclude the examples with the label -100"
             )
 
-    def _what_to_give(self) -> str:
+    def _missing_loss_hint(self) -> str:
         if not self.label_names:
             return f"{type(self).__name__} has no loss of its own, pass one to compile()"
         names = ", ".join(self.label_names)
@@ -117,7 +117,7 @@ class OwnLoss(FlexibleInputs):
         losses = (y_pred.get("losses") if isinstance(y_pred, Mapping) else None) or {}
         for tracker in self._task_losses:
             if tracker.name in losses:  # weighted as Keras weights the total
-                tracker.update_state(losses[tracker.name], sample_weight=_rows_of(x))
+                tracker.update_state(losses[tracker.name], sample_weight=_batch_size(x))
         without_targets = {tracker.name for tracker in self._task_losses} - set(losses)
         found = self._compiled_metrics_of(x, y, y_pred, sample_weight)
         return {name: value for name, value in found.items() if name not in without_targets}
@@ -126,18 +126,27 @@ class OwnLoss(FlexibleInputs):
         if self._compile_metrics is None:
             return self.get_metrics_result()  # type: ignore[attr-defined]
         if y is None:
-            y = self._labels_among(x, by_score=isinstance(self._compile_metrics._user_metrics, Mapping))
+            y = self._labels_from_inputs(x, by_score=isinstance(self._compile_metrics._user_metrics, Mapping))
         return super().compute_metrics(x, y, self._scores(y_pred, y), sample_weight)  # type: ignore[misc]
 
-    def _labels_among(self, x: Any, by_score: bool) -> Any:
+    def _labels_from_inputs(self, x: Any, by_score: bool) -> Any:
         """Return the labels among the inputs, by score; a single one as it is, unless `by_score`."""
         inputs = (
-            self.arguments_by_name((x,), {}) if self.takes_names() else x if isinstance(x, Mapping) else {}
+            self.arguments_by_name((x,), {})
+            if self.takes_named_inputs()
+            else x
+            if isinstance(x, Mapping)
+            else {}
         )
         names = {
-            score: (name, self.former_label_names.get(name)) for score, name in self.label_of_score.items()
+            score: (name, self.legacy_label_names.get(name)) for score, name in self.label_of_score.items()
         }
-        y = {score: inputs[name] for score, both in names.items() for name in both if name and name in inputs}
+        y = {
+            score: inputs[name]
+            for score, candidates in names.items()
+            for name in candidates
+            if name and name in inputs
+        }
         return y if by_score or len(self.label_of_score) != 1 else next(iter(y.values()), None)
 
     def _scores(self, y_pred: Any, y: Any) -> Any:
@@ -168,15 +177,15 @@ class OwnLoss(FlexibleInputs):
 
     def train_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels given separately are added to the inputs."""
-        return super().train_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
+        return super().train_step(*self._prepare_step_data(*state_and_data))  # type: ignore[misc]
 
     def test_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; labels given separately are added to the inputs."""
-        return super().test_step(*self._with_labels(*state_and_data))  # type: ignore[misc]
+        return super().test_step(*self._prepare_step_data(*state_and_data))  # type: ignore[misc]
 
     def predict_step(self, *state_and_data: Any) -> Any:
         """See `keras.Model`; ignores labels, because losses cannot be concatenated over batches."""
-        if not self.takes_names():
+        if not self.takes_named_inputs():
             return super().predict_step(*state_and_data)  # type: ignore[misc]
         *state, data = state_and_data
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -184,18 +193,18 @@ class OwnLoss(FlexibleInputs):
         inputs = {name: value for name, value in inputs.items() if name not in self.label_names}
         return super().predict_step(*state, (inputs,))  # type: ignore[misc]
 
-    def _with_labels(self, *state_and_data: Any) -> tuple[Any, ...]:
+    def _prepare_step_data(self, *state_and_data: Any) -> tuple[Any, ...]:
         *state, data = state_and_data
-        inputs, y, sample_weight = self._with_labels_among(data)
+        inputs, y, sample_weight = self._with_labels_as_inputs(data)
         if "return_dict" in self.argument_names():
             # Losses and scores are looked up by name, whatever `return_dict` is in the configuration.
             inputs |= {"return_dict": True}
         return (*state, (inputs, y, sample_weight))
 
-    def _with_labels_among(self, data: Any) -> tuple[Any, Any, Any]:
+    def _with_labels_as_inputs(self, data: Any) -> tuple[Any, Any, Any]:
         """Return inputs by name, targets and sample weights; targets of the internal loss become inputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.takes_names():
+        if not self.takes_named_inputs():
             return x, y, sample_weight
         inputs = self.arguments_by_name((x,), {})
         if y is not None and self._compile_loss is None:
@@ -217,6 +226,6 @@ class OwnLoss(FlexibleInputs):
         return {self.label_names[0]: y}
 
 
-def _rows_of(inputs: Any) -> Any:
+def _batch_size(inputs: Any) -> Any:
     """Return the number of rows of a batch."""
     return keras.ops.shape(next(value for value in keras.tree.flatten(inputs) if value is not None))[0]

@@ -33,7 +33,7 @@ def as_extractor(extractor: RegionExtractor | Mapping[str, Any] | None) -> Regio
     return built
 
 
-def move(extractor: RegionExtractor | None, device: torch.device | str) -> None:
+def move_extractor(extractor: RegionExtractor | None, device: torch.device | str) -> None:
     """Move the network of an extractor, or that of its encoder, to `device`; do nothing without one."""
     for part in (extractor, getattr(extractor, "encoder", None)):
         to = getattr(part, "to", None)
@@ -41,7 +41,7 @@ def move(extractor: RegionExtractor | None, device: torch.device | str) -> None:
             to(device)
 
 
-def regions_of_images(
+def extract_regions(
     extractor: RegionExtractor | None, images: Images, boxes: Boxes | None = None
 ) -> list[Regions]:
     """Extract the objects of each image.
@@ -72,7 +72,7 @@ def regions_of_images(
     return extractor(load_images(sources), boxes_xyxy_px)
 
 
-def checked_regions(regions: Regions | Sequence[Regions]) -> list[Regions]:
+def as_regions_list(regions: Regions | Sequence[Regions]) -> list[Regions]:
     """Return one `Regions` or several as a list.
 
     Raises:

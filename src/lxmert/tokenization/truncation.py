@@ -9,8 +9,8 @@ from lxmert.errors import InputError, first_line
 
 
 @contextmanager
-def clear_truncation_errors(
-    special: int,
+def translate_truncation_errors(
+    num_special: int,
     truncation_strategy: TruncationStrategy = TruncationStrategy.DO_NOT_TRUNCATE,
     max_length: int | None = None,
     stride: int = 0,
@@ -19,7 +19,7 @@ def clear_truncation_errors(
     """Turn errors of the Rust tokenizer about impossible truncation into one that says what to do.
 
     Args:
-        special: number of special tokens in a window.
+        num_special: number of special tokens in a window.
         truncation_strategy: which sequence is truncated.
         max_length: word pieces of a window, special tokens included.
         stride: word pieces shared by successive windows.
@@ -29,14 +29,14 @@ def clear_truncation_errors(
             sequence too short for the strategy.
     """
     truncates = truncation_strategy is not TruncationStrategy.DO_NOT_TRUNCATE
-    if truncates and max_length is not None and max_length < special:
+    if truncates and max_length is not None and max_length < num_special:
         raise InputError(
-            f"max_length is {max_length}, expected at least {special}: truncated texts keep their special "
-            "tokens"
+            f"max_length is {max_length}, expected at least {num_special}: truncated texts keep their "
+            "special tokens"
         )
-    if truncates and stride and max_length is not None and stride >= max_length - special:
+    if truncates and stride and max_length is not None and stride >= max_length - num_special:
         raise InputError(
-            f"stride is {stride}, but max_length={max_length} leaves {max(max_length - special, 0)} word "
+            f"stride is {stride}, but max_length={max_length} leaves {max(max_length - num_special, 0)} word "
             "pieces of text per part; use a smaller stride or a larger max_length"
         )
     try:

@@ -18,12 +18,12 @@ def split_of(index: int) -> str:
     return _SPLIT_OF_LAST_DIGIT.get(index % 10, "train")
 
 
-def earlier_of_split(index: int, most: int) -> list[int]:
-    """The images of the same split before an image, the nearest first, at most `most` of them."""
+def earlier_images_of_split(index: int, limit: int) -> list[int]:
+    """The images of the same split before an image, the nearest first, at most `limit` of them."""
     split = split_of(index)
     found: list[int] = []
     for earlier in range(index - 1, -1, -1):
-        if len(found) == most:
+        if len(found) == limit:
             break
         if split_of(earlier) == split:
             found.append(earlier)

@@ -12,17 +12,17 @@ from tests.model.small import inputs, small_config
 CLASSES = ["Model", "ForPreTraining", "ForQuestionAnswering", "ForVisualReasoning"]
 
 
-def of_torch(kind: str) -> Any:
+def torch_class(kind: str) -> Any:
     return getattr(lxmert, f"Lxmert{kind}")
 
 
-def of_keras(kind: str) -> Any:
+def keras_class(kind: str) -> Any:
     return getattr(lxmert, f"TFLxmert{kind}")
 
 
-def stirred(kind: str, **changes: Any) -> Any:
+def with_random_weights(kind: str, **changes: Any) -> Any:
     """A PyTorch model of whose tensors no two are alike: fresh biases are all 0."""
-    model = of_torch(kind)(small_config(l_layers=1, x_layers=1, **changes)).eval()
+    model = torch_class(kind)(small_config(l_layers=1, x_layers=1, **changes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.3)
