@@ -52,7 +52,7 @@ def convert(
     from lxmert.weights.convert import export_original, read_config
 
     if to is Target.ORIGINAL:
-        _refuse_for_export(heads=heads, encoder_only=encoder_only, answers=answers, vocab=vocab)
+        _reject_for_export(heads=heads, encoder_only=encoder_only, answers=answers, vocab=vocab)
         report = export_original(source, destination, data_parallel=data_parallel, overwrite=overwrite)
     else:
         if data_parallel is not None:
@@ -68,7 +68,7 @@ def convert(
         typer.echo(f"to convert it back to a folder, use --heads {read_config(source).num_attention_heads}")
 
 
-def _refuse_for_export(**options: object) -> None:
+def _reject_for_export(**options: object) -> None:
     given = [name.replace("_", "-") for name, value in options.items() if value]
     if given:
         raise typer.BadParameter(f"--{given[0]} can only be used with --to folder.")

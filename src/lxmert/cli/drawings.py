@@ -15,7 +15,7 @@ def default_drawing_path(image: str, kind: str) -> Path:
     return Path(f"{Path(image).stem[:_MAX_STEM_LENGTH] or 'picture'}.{kind}.png")
 
 
-def check_drawing_path(path: Path | None, image: str) -> Path | None:
+def validate_drawing_path(path: Path | None, image: str) -> Path | None:
     """Return the drawing's path, after checking before any work that it can be written.
 
     Raises:

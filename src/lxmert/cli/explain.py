@@ -48,9 +48,9 @@ def explain(
     ] = False,
 ) -> None:
     """Show which words and objects an answer rests on, as tables and a drawing."""
-    from lxmert.cli.drawings import check_drawing_path, default_drawing_path, save_drawing
+    from lxmert.cli.drawings import default_drawing_path, save_drawing, validate_drawing_path
 
-    drawing = check_drawing_path(
+    drawing = validate_drawing_path(
         output or (None if as_json else default_drawing_path(image, "explained")), image
     )
     session = image_session.open_session(

@@ -91,7 +91,7 @@ def export(
     if int8 and file_format != "onnx":
         raise typer.BadParameter("--int8 can only be used with --format onnx.")
     if check is None:
-        _refuse_without_check({"--split": split, "--limit": limit, "--features": features, "--files": files})
+        _reject_without_check({"--split": split, "--limit": limit, "--features": features, "--files": files})
     # Before the model is loaded, which takes longer.
     check_folder(output, overwrite)
     if file_format == "onnx":
@@ -162,7 +162,7 @@ def _architectures(folder: Path) -> list[str]:
         return []
 
 
-def _refuse_without_check(options: dict[str, Any]) -> None:
+def _reject_without_check(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
             raise typer.BadParameter(f"{name} can only be used with --check.")

@@ -47,11 +47,11 @@ def look(
     ] = False,
 ) -> None:
     """Show the objects in a picture, with boxes, names and scores, as a table and a drawing."""
-    from lxmert.cli.drawings import check_drawing_path, default_drawing_path, save_drawing
+    from lxmert.cli.drawings import default_drawing_path, save_drawing, validate_drawing_path
     from lxmert.inference.boxes_file import read_boxes
     from lxmert.vision.images import load_image
 
-    drawing = check_drawing_path(
+    drawing = validate_drawing_path(
         output or (None if as_json else default_drawing_path(image, "objects")), image
     )
     boxes_xyxy_px = None if boxes is None else read_boxes(boxes)

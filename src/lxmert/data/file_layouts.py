@@ -151,7 +151,7 @@ class GqaFiles(TaskFiles):
     )
 
     @model_validator(mode="after")
-    def _refuse_jsonl(self) -> Self:
+    def _reject_jsonl(self) -> Self:
         if is_jsonl_path(self.questions):
             raise ValueError(f"questions is {self.questions}: {NO_JSONL_FOR_GQA}")
         return self
@@ -225,7 +225,7 @@ class VisualGenomeFiles(FileNames):
         return self.image_name.format(split=split, image_id=image_id)
 
 
-def check_directory(directory: Path) -> Path:
+def validate_directory(directory: Path) -> Path:
     """Return the directory.
 
     Raises:

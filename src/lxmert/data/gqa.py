@@ -102,7 +102,7 @@ def read_gqa(
     return GqaData(
         tuple(
             _example(record, intern, details)
-            for record in refuse_duplicates(keyed_records(path, progress), "question")
+            for record in reject_duplicates(keyed_records(path, progress), "question")
             if not balanced_only or record.optional("isBalanced", bool) is not False
         )
     )
@@ -124,7 +124,7 @@ def keyed_records(path: str | Path, progress: StartProgress) -> Iterator[JsonRec
         yield from stream_records(part, keyed=True, progress=progress)
 
 
-def refuse_duplicates(records: Iterable[JsonRecord], kind: str) -> Iterator[JsonRecord]:
+def reject_duplicates(records: Iterable[JsonRecord], kind: str) -> Iterator[JsonRecord]:
     """Pass records through, refusing duplicate keys; `kind` names the records in the error.
 
     Raises:

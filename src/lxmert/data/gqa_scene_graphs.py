@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxmert.data.gqa import keyed_records, refuse_duplicates
+from lxmert.data.gqa import keyed_records, reject_duplicates
 from lxmert.data.interning import StringInterner, gc_disabled
 from lxmert.data.json_files import JsonRecord
 from lxmert.data.json_stream import stream_records
@@ -72,7 +72,7 @@ def read_gqa_choices(path: str | Path, *, progress: StartProgress = no_progress)
         record.location: GqaChoices(
             intern.tuple(record.strings("valid")), intern.tuple(record.strings("plausible"))
         )
-        for record in refuse_duplicates(keyed_records(path, progress), "question")
+        for record in reject_duplicates(keyed_records(path, progress), "question")
     }
 
 
@@ -85,7 +85,7 @@ def read_scene_graphs(path: str | Path, *, progress: StartProgress = no_progress
     """
     intern = StringInterner()
     graphs: dict[str, GqaSceneGraph] = {}
-    for record in refuse_duplicates(stream_records(path, keyed=True, progress=progress), "image"):
+    for record in reject_duplicates(stream_records(path, keyed=True, progress=progress), "image"):
         objects = record.record("objects")
         graphs[record.location] = GqaSceneGraph(
             (record.integer("height", minimum=1), record.integer("width", minimum=1)),

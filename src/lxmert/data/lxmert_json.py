@@ -47,7 +47,7 @@ def read_lxmert_pretraining(path: str | Path, *, progress: StartProgress = no_pr
                 known,
             )
         if scores is not None:
-            _refuse_labels_without_sentences(sentences, scores)
+            _reject_labels_without_sentences(sentences, scores)
     return texts
 
 
@@ -121,7 +121,7 @@ def _labels(scores: JsonRecord, source: str, sentences: int, labels: LabelIntern
     return [labels.parse(record) for record in scores.records(source)]
 
 
-def _refuse_labels_without_sentences(sentences: JsonRecord, scores: JsonRecord) -> None:
+def _reject_labels_without_sentences(sentences: JsonRecord, scores: JsonRecord) -> None:
     for source in scores.value:
         if source not in sentences.value:
             raise DataError(f"{sentences.path}: {scores.at(source)} has no sentences in {sentences.location}")

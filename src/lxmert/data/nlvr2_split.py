@@ -10,7 +10,7 @@ from lxmert.data.lxmert_json import read_lxmert_nlvr2
 from lxmert.data.nlvr2 import Nlvr2Example, local_path, read_nlvr2
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
-from lxmert.data.task_split import SplitReader, refuse_shared_names
+from lxmert.data.task_split import SplitReader, reject_shared_names
 
 TRUTH_VALUES = ("False", "True")
 """The two classes in order, spelled as in the data set."""
@@ -28,7 +28,7 @@ class Nlvr2Reader(SplitReader):
         path = self.files.sentences_path(self.directory, split)
         read = read_lxmert_nlvr2 if self.files.format == "lxmert" else read_nlvr2
         pairs = read(path, progress=progress)
-        refuse_shared_names(
+        reject_shared_names(
             path,
             (
                 (name, local_path(url) or name)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.coco import CocoImage, read_instances
-from lxmert.data.file_layouts import TaskFiles, check_directory
+from lxmert.data.file_layouts import TaskFiles, validate_directory
 from lxmert.data.image_files import ImageFile
 from lxmert.data.object_labels import ObjectLabels
 from lxmert.data.progress import StartProgress, no_progress
@@ -94,7 +94,7 @@ class SplitReader(ABC):
         if path is None:
             return None
         instances = self.read_once(read_instances, path)
-        refuse_shared_names(
+        reject_shared_names(
             path, ((Path(image.file_name).stem, image.file_name) for image in instances.values())
         )
         return {Path(image.file_name).stem: image for image in instances.values()}
@@ -141,14 +141,14 @@ class TaskSplit:
             DataError: A file is missing or malformed, a split or an example occurs twice, no example
                 is of a requested kind, or two different images have the same name.
         """
-        check_directory(self.reader.directory)
+        validate_directory(self.reader.directory)
         large_file_progress = _only_large_files(progress)
         by_split = {name: self.reader.read(name, self.purpose, large_file_progress) for name in self.names}
         joined = [example for examples in by_split.values() for example in examples]
         origin = f"{self.reader.directory}: no {self.name} question"
         selected = self.subset.select(joined, origin)
         if len(by_split) > 1:
-            _refuse_duplicates(selected, f"{self.reader.directory}: {self.name}")
+            _reject_duplicates(selected, f"{self.reader.directory}: {self.name}")
         chosen = {example.identifier for example in selected}
         image_uses: dict[str, ImageUse] = {}
         for name, examples in by_split.items():
@@ -157,11 +157,11 @@ class TaskSplit:
                 if example.identifier in chosen:
                     for image_index, image in enumerate(example.images):
                         split_uses.setdefault(image, (name, example, image_index))
-            self._refuse_conflicting_images(image_uses, split_uses)
+            self._reject_conflicting_images(image_uses, split_uses)
             image_uses |= {image: use for image, use in split_uses.items() if image not in image_uses}
         return SplitExamples(self, selected, image_uses)
 
-    def _refuse_conflicting_images(
+    def _reject_conflicting_images(
         self, image_uses: Mapping[str, ImageUse], other_uses: Mapping[str, ImageUse]
     ) -> None:
         """Refuse a name that an earlier split gives to a different image; copies of the image are allowed."""
@@ -171,7 +171,7 @@ class TaskSplit:
             )
             is_read = first_path != second_path and first_path.is_file() and second_path.is_file()
             if is_read and not filecmp.cmp(first_path, second_path, shallow=False):
-                refuse_shared_names(self.reader.directory, ((image, first_path), (image, second_path)))
+                reject_shared_names(self.reader.directory, ((image, first_path), (image, second_path)))
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class SplitExamples:
         return by_image
 
 
-def refuse_shared_names(origin: Path | None, images: Iterable[tuple[str, str | PurePath]]) -> None:
+def reject_shared_names(origin: Path | None, images: Iterable[tuple[str, str | PurePath]]) -> None:
     """Refuse two image files of the same name: one would be mistaken for the other.
 
     Args:
@@ -278,7 +278,7 @@ def _only_large_files(progress: StartProgress) -> StartProgress:
     )
 
 
-def _refuse_duplicates(examples: Sequence[TaskExample], origin: str) -> None:
+def _reject_duplicates(examples: Sequence[TaskExample], origin: str) -> None:
     seen: set[int | str] = set()
     for example in examples:
         if example.identifier in seen:

@@ -9,7 +9,7 @@ from lxmert.data.file_layouts import VqaFiles
 from lxmert.data.image_files import resolve_extension
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.task_examples import IGNORED_LABEL, Purpose, Target, TaskExample
-from lxmert.data.task_split import SplitReader, refuse_shared_names
+from lxmert.data.task_split import SplitReader, reject_shared_names
 from lxmert.data.vqa import VqaExample, read_vqa
 from lxmert.errors import DataError
 
@@ -72,7 +72,7 @@ class VqaReader(SplitReader):
                     f"starting with {unknown[0]}"
                 )
             files = (instances[image_id].file_name for image_id in image_ids)
-            refuse_shared_names(path, ((Path(file).stem, file) for file in files))
+            reject_shared_names(path, ((Path(file).stem, file) for file in files))
         names = {}
         for image_id in image_ids:
             name = None if instances is None else instances[image_id].file_name

@@ -76,7 +76,7 @@ def quantize(model: PreTrainedModel, dtype: torch.dtype) -> None:
             part.fused_projection = joint_int8_product
         elif isinstance(part, LxmertIntermediate) and isinstance(part.intermediate_act_fn, GELUActivation):
             encoder.set_submodule(name, _Int8Intermediate(layers[f"{name}.dense"]))
-    model.save_pretrained = _refuse_saving
+    model.save_pretrained = _reject_saving
 
 
 def _check_plain(encoder: LxmertEncoder) -> None:
@@ -92,7 +92,7 @@ def _check_plain(encoder: LxmertEncoder) -> None:
                 )
 
 
-def _refuse_saving(*_: Any, **__: Any) -> NoReturn:
+def _reject_saving(*_: Any, **__: Any) -> NoReturn:
     """Replace `save_pretrained`: readers of model folders would mistake the rounded integers for weights."""
     raise ConfigurationError(
         "a model in 8 bits cannot be saved, because its weights are rounded; save it before it is "

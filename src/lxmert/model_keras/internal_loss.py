@@ -85,7 +85,7 @@ class InternalLossMixin(FlexibleInputs):
                 raise TensorError("there is nothing to learn: pass targets for the loss of compile()")
             scores = self._scores(y_pred, y)
             return super().compute_loss(x, y, scores, sample_weight, training)  # type: ignore[misc]
-        self._refuse_weights(sample_weight)
+        self._reject_weights(sample_weight)
         loss = y_pred.get("loss") if isinstance(y_pred, Mapping) else None
         if loss is None and not self.takes_named_inputs():  # its `call` may have added losses
             return super().compute_loss(x, y, y_pred, sample_weight, training)  # type: ignore[misc]
@@ -95,7 +95,7 @@ class InternalLossMixin(FlexibleInputs):
         mean = scale_loss_for_distribution(loss)
         return sum((self._aggregate_additional_loss(more) for more in self.losses), start=mean)  # type: ignore[attr-defined]
 
-    def _refuse_weights(self, *weights: Any) -> None:
+    def _reject_weights(self, *weights: Any) -> None:
         """Raise a TensorError for sample or class weights with the model's own loss."""
         if self._compile_loss is None and any(weight is not None for weight in weights):
             raise TensorError(

@@ -148,7 +148,7 @@ class OpenSublayerMixin(SublayerMixin):
             WeightsError: a layer is quantized, or a variable is nested too deeply to have a name.
         """
         found = super().torch_variables()
-        _refuse_unnamed(self, [part for _, part in self.named_sublayers()], found)
+        _reject_unnamed(self, [part for _, part in self.named_sublayers()], found)
         return found
 
 
@@ -193,7 +193,7 @@ def _layer_variables(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
     Raises:
         WeightsError: the layer is quantized, or a variable is nested too deeply to have a name.
     """
-    refuse_quantized(layer)  # Its integers would be taken for weights.
+    reject_quantized(layer)  # Its integers would be taken for weights.
     if not layer.built:
         return {}
     if type(layer) is keras.layers.Dense:
@@ -209,11 +209,11 @@ def _layer_variables(layer: keras.layers.Layer) -> dict[str, TorchVariable]:
     parts = list(_iter_attributes(layer, keras.layers.Layer))
     own = {name: TorchVariable(variable, False) for name, variable in _iter_attributes(layer, keras.Variable)}
     found = _merge_variables(own, iter(parts))
-    _refuse_unnamed(layer, [part for _, part in parts], found)
+    _reject_unnamed(layer, [part for _, part in parts], found)
     return found
 
 
-def refuse_quantized(layer: keras.layers.Layer) -> None:
+def reject_quantized(layer: keras.layers.Layer) -> None:
     """Raise a `WeightsError` if a layer is quantized."""
     if getattr(layer, "quantization_mode", None) is not None:
         raise WeightsError(
@@ -222,7 +222,7 @@ def refuse_quantized(layer: keras.layers.Layer) -> None:
         )
 
 
-def _refuse_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[str, TorchVariable]) -> None:
+def _reject_unnamed(layer: Any, parts: list[keras.layers.Layer], found: Mapping[str, TorchVariable]) -> None:
     """Raise a `WeightsError` for variables nested more deeply than in one list or dictionary."""
     known = {id(entry.variable) for entry in found.values()}
     own = [*layer._trainable_variables, *layer._non_trainable_variables]

@@ -17,9 +17,9 @@ from transformers import PreTrainedConfig
 
 from lxmert.configuration import LxmertConfig, as_lxmert_config
 from lxmert.errors import WeightsError
-from lxmert.model_keras.layers import OpenSublayerMixin, TorchVariable, refuse_quantized
+from lxmert.model_keras.layers import OpenSublayerMixin, TorchVariable, reject_quantized
 from lxmert.model_keras.loading import load_model, loading_info, log_report
-from lxmert.model_keras.saving import refuse_options, save_model, serving_signature
+from lxmert.model_keras.saving import reject_options, save_model, serving_signature
 from lxmert.model_keras.training import TrainingMixin
 from lxmert.model_keras.vocabulary import VocabularyMixin
 from lxmert.weights.report import LoadReport
@@ -134,7 +134,7 @@ class TFLxmertPreTrainedModel(TrainingMixin, VocabularyMixin, keras.Model):
         """
         self._build_all()  # Otherwise the error would be raised only when the file is read.
         for layer in self._flatten_layers():
-            refuse_quantized(layer)
+            reject_quantized(layer)
         super().save(filepath, *args, **kwargs)
 
     def save_weights(self, *args: Any, **kwargs: Any) -> None:
@@ -243,5 +243,5 @@ class TFLxmertPreTrainedModel(TrainingMixin, VocabularyMixin, keras.Model):
             ConfigurationError: an option of `transformers` for what is done by other means here.
             TypeError: an unknown argument.
         """
-        refuse_options(kwargs)
+        reject_options(kwargs)
         save_model(self, save_directory)

@@ -26,7 +26,7 @@ _UNSUPPORTED_OPTIONS = {
 """Options of `transformers` for what is done by other means here."""
 
 
-def refuse_options(options: Mapping[str, Any]) -> None:
+def reject_options(options: Mapping[str, Any]) -> None:
     """Refuse options of `save_pretrained` in `transformers`, except for those that have no effect here.
 
     Raises:

@@ -25,13 +25,13 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
                 or classes with the model's own loss.
         """
         arguments = _by_name("fit", x, y, *args, **kwargs)
-        self._refuse_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
+        self._reject_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
         with ExitStack() as stack:
             stack.enter_context(self._restore_on_error())
             if arguments.get("validation_data") is not None:
                 names = ("x", "y", "sample_weight")
                 parts = keras.utils.unpack_x_y_sample_weight(arguments["validation_data"])
-                self._refuse_weights(parts[2])
+                self._reject_weights(parts[2])
                 held_out = self._check_or_wrap(stack, dict(zip(names, parts, strict=True)))
                 arguments["validation_data"] = tuple(held_out[name] for name in names)
             arguments.setdefault("shuffle", True)
@@ -42,7 +42,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
         if "_use_cached_eval_dataset" in kwargs:  # the validation data of `fit`, which are already checked
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
         arguments = _by_name("evaluate", x, y, *args, **kwargs)
-        self._refuse_weights(arguments.get("sample_weight"))
+        self._reject_weights(arguments.get("sample_weight"))
         wants_names = arguments.pop("return_dict", False)
         with ExitStack() as stack:
             stack.enter_context(self._restore_on_error())
@@ -60,7 +60,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
         """See `keras.Model.train_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
         arguments = _by_name("train_on_batch", x, y, *args, **kwargs)
-        self._refuse_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
+        self._reject_weights(arguments.get("sample_weight"), arguments.get("class_weight"))
         wants_names = arguments.pop("return_dict", False)
         results = super().train_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
         return self._as_requested(results, wants_names)
@@ -69,7 +69,7 @@ class TrainingMixin(RestoreOnErrorMixin, InternalLossMixin):
         """See `keras.Model.test_on_batch`; checks before anything is compiled."""
         self._check_batch((x, y, None))
         arguments = _by_name("test_on_batch", x, y, *args, **kwargs)
-        self._refuse_weights(arguments.get("sample_weight"))
+        self._reject_weights(arguments.get("sample_weight"))
         wants_names = arguments.pop("return_dict", False)
         results = super().test_on_batch(**arguments, return_dict=True)  # type: ignore[misc]
         return self._as_requested(results, wants_names)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lxmert.errors import ConfigurationError, RegionsError
 from lxmert.vision.encoders import cell_weights
-from lxmert.vision.grid import grid_tiles, validate_grid
+from lxmert.vision.grid import check_grid, grid_tiles
 from lxmert.vision.images import ImageSource, as_rgb_list
 from lxmert.vision.regions import Regions
 from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor, validate_side
@@ -65,11 +65,11 @@ class BackboneGrid:
         if (rows is None) != (columns is None):
             raise ConfigurationError(f"a grid of {rows} rows and {columns} columns; set both, or neither")
         if rows is not None and columns is not None:
-            validate_grid(rows, columns)
+            check_grid(rows, columns)
         self.rows = rows
         self.columns = columns
         self.vision_model = VisionModel(model, mean, std, weights_hash, channel_order)
-        self.size_hw = _checked_size(self.vision_model.native_side_px if size is None else size)
+        self.size_hw = _validate_size(self.vision_model.native_side_px if size is None else size)
         self._feature_dim: int | None = None
 
     @property
@@ -135,7 +135,7 @@ class BackboneGrid:
         return last[skipped:].T.reshape(-1, height, width)
 
 
-def _checked_size(size: Any) -> tuple[int, int]:
+def _validate_size(size: Any) -> tuple[int, int]:
     if isinstance(size, (list, tuple)):
         if len(size) != 2:
             raise ConfigurationError(f"picture size is {size!r}; expected one side, or height and width")

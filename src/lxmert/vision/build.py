@@ -38,7 +38,7 @@ def build_extractor(spec: Mapping[str, Any]) -> RegionExtractor:
     return extractor
 
 
-def validate_spec(spec: Mapping[str, Any]) -> None:
+def check_spec(spec: Mapping[str, Any]) -> None:
     """Check a description as far as possible without making the extractor.
 
     Raises:

@@ -36,7 +36,7 @@ class RegularGrid:
     takes_boxes = False
 
     def __init__(self, rows: int, columns: int, encoder: BoxEncoder) -> None:
-        validate_grid(rows, columns)
+        check_grid(rows, columns)
         self.rows = rows
         self.columns = columns
         self.encoder = encoder
@@ -85,7 +85,7 @@ def grid_tiles(rows: int, columns: int, size_hw: tuple[int, int]) -> Tensor:
     return torch.stack([left, top, right, bottom], dim=-1).reshape(-1, 4)  # (N, 4)
 
 
-def validate_grid(rows: Any, columns: Any) -> None:
+def check_grid(rows: Any, columns: Any) -> None:
     """Check the size of a grid.
 
     Raises:

@@ -74,7 +74,7 @@ class MaxPoolTables:
         Returns:
             (R, C, P, P) in the feature map's dtype, channels_last in memory.
         """
-        boxes = _checked_boxes(boxes_xyxy).to(self._rows.device)
+        boxes = _validate_boxes(boxes_xyxy).to(self._rows.device)
         across = _bin_spans(boxes[:, 0], boxes[:, 2], scale, self.resolution, self.width)
         down = _bin_spans(boxes[:, 1], boxes[:, 3], scale, self.resolution, self.height)
         chunk = _boxes_per_chunk(self._rows, self.resolution**2 * self.channels)
@@ -163,7 +163,7 @@ def roi_align(
     if samples < 1:
         raise TensorError(f"samples is {samples}; expected at least 1 sample point along each side of a bin")
     channels, height, width = feature_map.shape
-    boxes = _checked_boxes(boxes_xyxy).to(feature_map.device)
+    boxes = _validate_boxes(boxes_xyxy).to(feature_map.device)
     start, end = boxes[:, :2] * scale - 0.5, boxes[:, 2:] * scale - 0.5
     across = _sample_weights(start[:, 0], end[:, 0], resolution, samples, width).to(feature_map.dtype)
     down = _sample_weights(start[:, 1], end[:, 1], resolution, samples, height).to(feature_map.dtype)
@@ -239,7 +239,7 @@ def _boxes_per_chunk(like: Tensor, elements_per_box: int) -> int:
     return max(budget // (elements_per_box * like.element_size()), 1)
 
 
-def _checked_boxes(boxes_xyxy: Tensor) -> Tensor:
+def _validate_boxes(boxes_xyxy: Tensor) -> Tensor:
     """Return boxes (R, 4) as float32 without gradient, after checking them.
 
     Raises:

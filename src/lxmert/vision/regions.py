@@ -61,17 +61,17 @@ class Regions:
     attribute_scores: Tensor | None = None
 
     def __post_init__(self) -> None:
-        _set_frozen_field(self, "size_hw", _checked_size(self.size_hw))
+        _set_frozen_field(self, "size_hw", _validate_size(self.size_hw))
         if not isinstance(self.extractor, str) or not self.extractor:
             raise RegionsError(
                 f"extractor is {self.extractor!r}; expected the name of what made the features"
             )
         _set_frozen_field(self, "boxes_xyxy_px", validate_boxes(self.boxes_xyxy_px, self.size_hw))
-        _set_frozen_field(self, "features", _checked_features(self.features, len(self.boxes_xyxy_px)))
+        _set_frozen_field(self, "features", _validate_features(self.features, len(self.boxes_xyxy_px)))
         for name in ("object_ids", "attribute_ids"):
-            _set_frozen_field(self, name, _checked_ids(getattr(self, name), name, len(self)))
+            _set_frozen_field(self, name, _validate_ids(getattr(self, name), name, len(self)))
         for name in ("object_scores", "attribute_scores"):
-            _set_frozen_field(self, name, _checked_scores(getattr(self, name), name, len(self)))
+            _set_frozen_field(self, name, _validate_scores(getattr(self, name), name, len(self)))
         devices = {str(tensor.device) for tensor in self._tensors().values()}
         if len(devices) > 1:
             raise RegionsError(f"tensors are on {', '.join(sorted(devices))}; move all to one device")
@@ -219,7 +219,7 @@ def _set_frozen_field(regions: Regions, name: str, value: Any) -> None:
     object.__setattr__(regions, name, value)
 
 
-def _checked_size(size_hw: Any) -> tuple[int, int]:
+def _validate_size(size_hw: Any) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in size_hw)
     except (TypeError, ValueError, OverflowError) as error:
@@ -231,7 +231,7 @@ def _checked_size(size_hw: Any) -> tuple[int, int]:
     return height, width
 
 
-def _checked_features(features: Any, objects: int) -> Tensor:
+def _validate_features(features: Any, objects: int) -> Tensor:
     if not isinstance(features, Tensor) or not features.is_floating_point():
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
         raise RegionsError(f"features are {kind}; expected a float32 tensor of shape (N, D)")
@@ -251,7 +251,7 @@ def _checked_features(features: Any, objects: int) -> Tensor:
     return converted
 
 
-def _checked_ids(ids: Any, name: str, objects: int) -> Tensor | None:
+def _validate_ids(ids: Any, name: str, objects: int) -> Tensor | None:
     if ids is None:
         return None
     if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.dtype == torch.bool or ids.is_complex():
@@ -262,7 +262,7 @@ def _checked_ids(ids: Any, name: str, objects: int) -> Tensor | None:
     return ids.to(torch.int64)
 
 
-def _checked_scores(scores: Any, name: str, objects: int) -> Tensor | None:
+def _validate_scores(scores: Any, name: str, objects: int) -> Tensor | None:
     if scores is None:
         return None
     if not isinstance(scores, Tensor) or not scores.is_floating_point():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lxmert.errors import WeightsError
-from lxmert.vision.build import build_extractor, validate_spec
+from lxmert.vision.build import build_extractor, check_spec
 from lxmert.vision.extractor import RegionExtractor
 
 _MODEL_KEYS = ("detector", "model")
@@ -43,7 +43,7 @@ class SavedExtractor:
     identity: str | None = None
 
     def __post_init__(self) -> None:
-        validate_spec(self.spec)
+        check_spec(self.spec)
 
     @property
     def name(self) -> str:

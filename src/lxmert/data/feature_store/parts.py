@@ -82,7 +82,7 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
     # In this order, the reverse of a writer's: what it adds meanwhile is beyond what is looked for.
     synced = files.synced_count()
     sizes = {kind: _size(files.path(kind)) for kind in ("index", "data", "names")}
-    _refuse_missing(files, sizes)
+    _reject_missing(files, sizes)
     entries = sizes["index"] // ENTRY_BYTES
     if synced > entries:
         raise DataError(
@@ -102,7 +102,7 @@ def measure_extent(files: PartFiles, manifest: StoreManifest) -> Extent:
     return extent
 
 
-def _refuse_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
+def _reject_missing(files: PartFiles, sizes: Mapping[str, int]) -> None:
     """A writer makes all files of a part before it writes to one; killed meanwhile it leaves empty ones."""
     missing = [kind for kind in sizes if not files.path(kind).exists()]
     if missing and (any(sizes.values()) or len(missing) == len(sizes)):

@@ -41,9 +41,6 @@ class Statement:
     is_true: Callable[[Value, Value], bool]
 
 
-Make = Callable[[SceneView, SceneView, random.Random], Statement | None]
-
-
 def draw_kind(rng: random.Random) -> str:
     """A random kind of sentences."""
     return weighted_choice(rng, {kind: weight for kind, (weight, _) in _GENERATORS.items()})

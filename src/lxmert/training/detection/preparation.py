@@ -14,7 +14,7 @@ from lxmert.data.box_annotations import (
     encode_names,
     read_coco_boxes,
 )
-from lxmert.data.file_layouts import check_directory
+from lxmert.data.file_layouts import validate_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.data.visual_genome import read_image_ids, read_visual_genome_boxes
 from lxmert.errors import DataError
@@ -120,7 +120,7 @@ def read_split(
     Raises:
         DataError: a file is missing or malformed.
     """
-    directory = check_directory(data.directory)
+    directory = validate_directory(data.directory)
     if data.format == "coco":
         path = boxes_file(data, split)
         return read_coco_boxes(path, data.attributes, data.attribute_keys, progress=progress)

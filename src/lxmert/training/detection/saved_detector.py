@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from lxmert.data.box_annotations import BoxVocabulary, NameList
-from lxmert.data.file_layouts import check_directory
+from lxmert.data.file_layouts import validate_directory
 from lxmert.data.progress import StartProgress, no_progress
 from lxmert.devices import resolve_device
 from lxmert.errors import ConfigurationError
@@ -83,7 +83,7 @@ def evaluate_detector(
     folder = detector_folder(name)
     model = FasterRcnn.from_pretrained(folder)
     model.to(target_device)
-    data, evaluation = _load_sections(folder, check_directory(Path(data_dir)), split, recipe)
+    data, evaluation = _load_sections(folder, validate_directory(Path(data_dir)), split, recipe)
     vocabulary = _build_vocabulary(model, name, data)
     images = load_split(data, split, vocabulary, limit, progress)
     advance = progress(f"Detecting objects in {split}", len(images))
