@@ -112,9 +112,8 @@ def answer_questions(
     if isinstance(questions, Question) or not isinstance(questions, Iterable):
         raise InputError(f"questions is a {type(questions).__name__}, expected a list of `Question` objects")
     decode_scores = partial(processor.decode_answers, top_k=top_k)
-    decode_scores(
-        torch.zeros(1, len(processor.require_answers()))
-    )  # A wrong top_k is reported before any work.
+    # A wrong top_k is reported before any work.
+    decode_scores(torch.zeros(1, len(processor.require_answers())))
     images = _QuestionImages(processor, features)
     limits = EXTRACTION_WINDOW if features is None else WindowLimits()
     settings = BulkSettings(windows=limits, cache_bytes=_CACHE_BYTES)

@@ -36,9 +36,8 @@ class FingerprintCache:
         path = folder / f"rank-{rank:05d}.seen"
         # Unbuffered: a record survives the death of this process.
         self._file: IO[bytes] = path.open("ab", buffering=0)
-        self._file.truncate(
-            path.stat().st_size // _RECORD_BYTES * _RECORD_BYTES
-        )  # A killed run may have left half a record.
+        # A killed run may have left half a record.
+        self._file.truncate(path.stat().st_size // _RECORD_BYTES * _RECORD_BYTES)
 
     def __enter__(self) -> Self:
         return self
