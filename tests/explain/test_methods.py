@@ -79,7 +79,7 @@ def test_every_method_weighs_each_word_and_object(
     assert len(explanation.word_weights) == len(explanation.words)
     assert len(explanation.object_weights) == len(regions)
     assert any(explanation.object_weights)
-    assert explanation.full == (1.0 if method == "removal" else None)
+    assert explanation.full_weight == (1.0 if method == "removal" else None)
     [[best]] = predictor.answer(regions, [QUESTION])
     assert explanation.answer.text == best.text
     assert explanation.answer.probability == pytest.approx(best.probability, abs=1e-5)
@@ -246,7 +246,7 @@ def test_an_image_without_objects_leaves_the_words(
     assert explanation.object_weights == ()
     assert explanation.ranked_objects() == []
     assert any(explanation.word_weights)
-    explanation.drawn(Image.new("RGB", (91, 60)))
+    explanation.draw(Image.new("RGB", (91, 60)))
 
 
 def test_another_answer_than_the_models_can_be_explained(
@@ -265,7 +265,7 @@ def test_shares_are_of_the_full_weight_or_of_the_largest(
 ) -> None:
     answer = explain(predictor, regions, QUESTION).answer
     three = regions.select(torch.arange(3))
-    known = Explanation("q", answer, "m", ("a", "b"), (0.25, -0.5), (0.1, 0.2, 0.0), three, full=1.0)
+    known = Explanation("q", answer, "m", ("a", "b"), (0.25, -0.5), (0.1, 0.2, 0.0), three, full_weight=1.0)
     assert known.word_shares() == [0.25, -0.5]
     assert known.object_shares() == [0.1, 0.2, 0.0]
     unknown = Explanation("q", answer, "m", ("a", "b"), (1.0, -4.0), (0.0, 0.0, 0.0), three)

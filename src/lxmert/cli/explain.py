@@ -65,7 +65,7 @@ def explain(
     # Objects without names are numbered, in the table and in the drawing alike.
     labels = names.describe(regions) or tuple(f"object {row + 1}" for row in range(len(regions)))
     if drawing is not None:
-        save_drawing(explanation.drawn(session.image, labels), drawing)
+        save_drawing(explanation.draw(session.image, labels), drawing)
     if as_json:
         from lxmert.inference.object_detection import describe_object
 

@@ -1,7 +1,7 @@
 """Why a model answered as it did: which words and which objects its answer rests on.
 
     explanation = explain(predictor, predictor.regions(picture), "What color is the big circle?")
-    explanation.drawn(picture).save("why.png")
+    explanation.draw(picture).save("why.png")
 
 One file per method; `METHODS` names them. `faithfulness` measures what an explanation is worth.
 """

@@ -26,13 +26,13 @@ class Weights(NamedTuple):
     Attributes:
         words: (G,) float32.
         objects: (N,) float32.
-        full: the weight of a sole cause of the answer; None if the method has no such scale, so that weights
-            can only be compared with one another.
+        full_weight: the weight of a sole cause of the answer; None if the method has no such scale, so that
+            weights can only be compared with one another.
     """
 
     words: Tensor
     objects: Tensor
-    full: float | None = None
+    full_weight: float | None = None
 
 
 @dataclass(frozen=True)

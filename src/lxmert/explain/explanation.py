@@ -29,7 +29,7 @@ class Explanation:
         word_weights: G numbers, the larger the more the answer rests on the word.
         object_weights: N numbers likewise, in the order of `regions`.
         regions: the objects.
-        full: the weight of a sole cause of the answer; None if the method has no such scale.
+        full_weight: the weight of a sole cause of the answer; None if the method has no such scale.
     """
 
     question: str
@@ -39,7 +39,7 @@ class Explanation:
     word_weights: tuple[float, ...]
     object_weights: tuple[float, ...]
     regions: Regions
-    full: float | None = None
+    full_weight: float | None = None
 
     def ranked_objects(self) -> list[int]:
         """Return the positions of the objects in `regions`, greatest weight first."""
@@ -47,11 +47,11 @@ class Explanation:
 
     def word_shares(self) -> list[float]:
         """Return the words' weights in -1..1, as shares of the full weight, or of the largest without one."""
-        return _shares(self.word_weights, self.full)
+        return _shares(self.word_weights, self.full_weight)
 
     def object_shares(self) -> list[float]:
         """Return the objects' weights in -1..1 likewise."""
-        return _shares(self.object_weights, self.full)
+        return _shares(self.object_weights, self.full_weight)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON: question, answer, method, and the weights of words and objects."""
@@ -66,7 +66,7 @@ class Explanation:
             "objects": [round(weight, _DIGITS) for weight in self.object_weights],
         }
 
-    def drawn(self, image: ImageSource, labels: Sequence[str] | None = None) -> Image.Image:
+    def draw(self, image: ImageSource, labels: Sequence[str] | None = None) -> Image.Image:
         """Draw the picture with its objects lit by weight and the words below.
 
         Args:
@@ -86,6 +86,6 @@ class Explanation:
         )
 
 
-def _shares(weights: Sequence[float], full: float | None) -> list[float]:
-    largest = full or max(map(abs, weights), default=0.0) or 1.0
+def _shares(weights: Sequence[float], full_weight: float | None) -> list[float]:
+    largest = full_weight or max(map(abs, weights), default=0.0) or 1.0
     return [min(1.0, max(-1.0, weight / largest)) for weight in weights]

@@ -64,5 +64,5 @@ def explain(
         word_weights=tuple(weights.words.tolist()),
         object_weights=tuple(weights.objects.tolist()),
         regions=regions,
-        full=weights.full,
+        full_weight=weights.full_weight,
     )

@@ -21,4 +21,4 @@ def removal(case: Case) -> Weights:
     variants = torch.eye(words + objects, dtype=torch.bool)
     probabilities = case.probabilities_without(variants[:, :words], variants[:, words:])  # (G + N, C)
     decreases = case.answer.probability - probabilities[:, case.answer.label]
-    return Weights(decreases[:words], decreases[words:], full=1.0)
+    return Weights(decreases[:words], decreases[words:], full_weight=1.0)

@@ -77,13 +77,13 @@ class Regions:
             raise RegionsError(f"tensors are on {', '.join(sorted(devices))}; move all to one device")
 
     @classmethod
-    def trusted(cls, **checked: Any) -> Self:
-        """Make regions of fields that were checked before, without checking every number again.
+    def from_validated(cls, **fields: Any) -> Self:
+        """Create regions from fields that were validated before, without checking every number again.
 
-        For readers of files that only ever held checked regions. New values must go through the constructor.
+        For readers of files that only ever held validated regions. New values go through the constructor.
         """
         regions = cls.__new__(cls)
-        regions.__dict__.update(checked)
+        regions.__dict__.update(fields)
         return regions
 
     def __len__(self) -> int:

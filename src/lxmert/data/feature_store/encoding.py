@@ -152,7 +152,7 @@ def read_regions(data: memoryview, entry: Entry, manifest: StoreManifest) -> Reg
         for name, offset, shape, dtype in layout.arrays[1:]
     }
     # Every number was checked before it was written; only boxes stored unclamped must still be clamped.
-    construct = Regions if entry.flags & HAS_UNCLAMPED_BOXES else Regions.trusted
+    construct = Regions if entry.flags & HAS_UNCLAMPED_BOXES else Regions.from_validated
     return construct(
         features=features,
         size_hw=(entry.height, entry.width),
