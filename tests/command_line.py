@@ -1,30 +1,30 @@
-"""Runs `lxmert` in the process of the tests."""
+"""Runs `lxmert` commands in the test process."""
 
 import pytest
 
 from lxmert.cli.main import main
 
 
-def status_of(*words: object) -> int:
+def exit_status(*arguments: object) -> int:
     """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    return int(ended.value.code or 0)
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
 
 
 class CommandLine:
-    """Runs commands and keeps what they printed."""
+    """Runs commands and captures their output."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
         self.capture = capture
 
-    def run(self, *words: object) -> tuple[int, str, str]:
+    def run(self, *arguments: object) -> tuple[int, str, str]:
         """Exit status, standard output and standard error."""
-        return status_of(*words), *self.capture.readouterr()
+        return exit_status(*arguments), *self.capture.readouterr()
 
-    def error(self, *words: object) -> str:
-        """The one line a failing command prints."""
-        status, out, err = self.run(*words)
+    def error(self, *arguments: object) -> str:
+        """The single error line of a command that fails with status 1."""
+        status, out, err = self.run(*arguments)
         assert status == 1, err
         assert out == ""
         assert err.startswith("lxmert: error: ")

@@ -1,4 +1,4 @@
-"""Shared by all tests: where real data lies, a stand-in for the hub, reproducible random numbers."""
+"""Fixtures of all tests: folders of public data, a small local checkpoint, a fixed random seed."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ from hypothesis import settings
 from lxmert import LxmertConfig, LxmertForPreTraining, LxmertTokenizer
 from tests.command_line import CommandLine
 
-# How long an example takes says something about the machine's load, nothing about the code.
-settings.register_profile("without a clock", deadline=None)
-settings.load_profile("without a clock")
+# The duration of an example depends on the load of the machine: no deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Processes that share the tests begin with files of slow ones: none waits for another at the end."""
+    """Under pytest-xdist, files with slow tests run first, so that no worker idles at the end."""
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
@@ -41,7 +41,7 @@ def shared_specs(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hub_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder_with_small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which "unc-nlp/lxmert-base-uncased" is a small local checkpoint."""
     folder = tmp_path_factory.mktemp("hub") / "unc-nlp" / "lxmert-base-uncased"
     folder.mkdir(parents=True)
@@ -84,5 +84,5 @@ def lxmert(capsys: pytest.CaptureFixture[str]) -> CommandLine:
 
 
 @pytest.fixture(autouse=True)
-def _same_random_numbers() -> None:
+def _fixed_random_seed() -> None:
     torch.manual_seed(0)

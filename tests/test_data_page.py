@@ -11,7 +11,7 @@ import yaml
 
 from lxmert.data.corpus_sections import CorpusSection
 from lxmert.data.file_layouts import GqaFiles, Nlvr2Files, VqaFiles
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_commands_run(
 ) -> None:
     monkeypatch.chdir(place)
     for command in COMMANDS:
-        status = status_of(*shlex.split(command)[1:])
+        status = exit_status(*shlex.split(command)[1:])
         told = capsys.readouterr()
         assert status == 0, told.err
         assert "1 of 1 questions (100.0 %)" in told.out

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lxmert.vision import FasterRcnnExtractor
-from tests.stand_ins import DETECTOR, write_published_detector
-from tests.vision.faster_rcnn.test_extractor import noise
+from tests.small_checkpoints import DETECTOR_NAME, write_small_published_detector
+from tests.synthetic_images import noise_image
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "detector.md").read_text(encoding="utf-8")
@@ -24,8 +24,8 @@ NAMED_TESTS = [
 
 
 def test_python_runs_as_written_from_top_to_bottom(tmp_path: Path) -> None:
-    write_published_detector(tmp_path / DETECTOR)
-    noise(120, 160).save(tmp_path / "photo.jpg")
+    write_small_published_detector(tmp_path / DETECTOR_NAME)
+    noise_image(120, 160).save(tmp_path / "photo.jpg")
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lxmert.explain import METHODS
 from lxmert.model.outputs import LxmertModelOutput
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_commands_run_as_written(
     assert len(COMMANDS) == 2
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        assert status_of(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
+        assert exit_status(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
     first = re.search(r"^object +weight *\n(.*)\n(.*)$", capsys.readouterr().out, re.MULTILINE)
     # The page says what the model looked at most.
     assert first is not None

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lxmert import LxmertPredictor
 from lxmert.inference.exporting import onnx_files
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a made picture, and a data set to compare on."""
     pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("page")
-    status_of("scenes", "make", str(folder / "scenes-data"), "--images", "10", "--seed", "3")
+    exit_status("scenes", "make", str(folder / "scenes-data"), "--images", "10", "--seed", "3")
     Image.open(next((folder / "scenes-data" / "images").rglob("*.*g"))).save(folder / "photo.png")
     return folder
 
@@ -56,7 +56,7 @@ def test_commands_example_and_python_run_as_written(
     )
     for command in COMMANDS:
         capsys.readouterr()
-        status = status_of(*shlex.split(command)[1:])
+        status = exit_status(*shlex.split(command)[1:])
         told = capsys.readouterr()
         assert status == 0, f"{command}: {told.err}"
         if "--check" in command:
@@ -94,7 +94,7 @@ def test_the_files_of_the_table_are_those_of_a_folder(place: Path) -> None:
 
 @pytest.mark.parametrize("option", sorted(set(re.findall(r"`(--[a-z][\w-]+)", TEXT))))
 def test_options_exist(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status_of("export", "--help")
+    exit_status("export", "--help")
     assert option in capsys.readouterr().out
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
 from lxmert.vision import build_extractor
-from tests.command_line import status_of
-from tests.stand_ins import DETECTOR, write_published_detector
+from tests.command_line import exit_status
+from tests.small_checkpoints import DETECTOR_NAME, write_small_published_detector
 from tests.vision.small_detectors import save_detector
 
 PAGE = Path(__file__).parents[1] / "docs" / "extractors.md"
@@ -39,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=1, image_size=56, patch_size=14
     )
     Dinov2Model(dinov2).save_pretrained(folder / "facebook/dinov2-small")
-    write_published_detector(folder / DETECTOR)
+    write_small_published_detector(folder / DETECTOR_NAME)
     return folder
 
 
@@ -65,7 +65,7 @@ def test_commands_run(
     words = shlex.split(command)[1:]
     if "--detector" not in words:
         words += ["--detector", "PekingU/rtdetr_r50vd"]  # whether the embedded one is there is not the point
-    status = status_of(*words)
+    status = exit_status(*words)
     told = capsys.readouterr()
     assert status == 0, told.err
     assert "object" in told.out

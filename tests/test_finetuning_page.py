@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel
 
 from lxmert.training.recipe import GqaRecipe, Nlvr2Recipe, VqaRecipe
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_commands_recipes_and_python_run_as_written(
             publish_as_gqa(tmp_path / "scenes-data" / "annotations", tmp_path / "gqa")
         if "extract own" in command:
             write_own(tmp_path / "scenes-data", tmp_path / "own")
-        status = status_of(*shlex.split(command)[1:])
+        status = exit_status(*shlex.split(command)[1:])
         out, errors = capsys.readouterr()
         assert status == 0, f"{command}: {errors}"
         told[command] = out

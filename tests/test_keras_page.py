@@ -14,10 +14,10 @@ TEXT = (ROOT / "docs" / "keras.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_python_runs_as_written(hub_stand_in: Path, tmp_path: Path) -> None:
+def test_the_python_runs_as_written(folder_with_small_checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     assert len(SNIPPETS) == 4
-    shutil.copytree(hub_stand_in, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(folder_with_small_checkpoint, tmp_path, dirs_exist_ok=True)
     command = [sys.executable, "-c", "\n".join(SNIPPETS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

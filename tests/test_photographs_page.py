@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.command_line import status_of
-from tests.sites import Sites, serving
-from tests.stand_ins import DETECTOR, write_published_detector, write_published_model
+from tests.command_line import exit_status
+from tests.local_server import LocalServer, serving
+from tests.small_checkpoints import DETECTOR_NAME, write_small_published_detector, write_small_published_model
 
 PAGE = Path(__file__).parents[1] / "docs" / "photographs.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -23,20 +23,20 @@ GENOME = "airsplay/py-bottom-up-attention/master/demo/data/genome/1600-400-20"
 
 
 @pytest.fixture(scope="module")
-def sites(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
-    folder = tmp_path_factory.mktemp("sites")
-    repositories = {DETECTOR: folder / "detector"}
-    write_published_detector(folder / "detector")
+def server(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    folder = tmp_path_factory.mktemp("page")
+    repositories = {DETECTOR_NAME: folder / "detector"}
+    write_small_published_detector(folder / "detector")
     raw = {
         f"{GENOME}/{name}_vocab.txt": (shared_data / "vg" / f"{name}_vocab.txt").read_bytes()
         for name in ("objects", "attributes")
     }
     for task, count in (("vqa", 3129), ("gqa", 1842)):
         repositories[f"unc-nlp/lxmert-{task}-uncased"] = folder / task
-        write_published_model(folder / task, answers=count)
+        write_small_published_model(folder / task, answers=count)
         table = shared_data / "answers" / f"{task}_trainval_label2ans.json"
         raw[f"airsplay/lxmert/master/data/{task}/trainval_label2ans.json"] = table.read_bytes()
-    with serving(Sites(repositories, raw)) as running:
+    with serving(LocalServer(repositories, raw)) as running:
         yield running
 
 
@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC).save(folder / "photo.jpg")
     (folder / "boxes.json").write_text("[[10, 20, 120, 90], [60, 5, 150, 110]]")
-    write_published_model(folder / "FOLDER", answers=3129)
+    write_small_published_model(folder / "FOLDER", answers=3129)
     return folder
 
 
@@ -56,11 +56,11 @@ def test_there_is_something_to_run() -> None:
     assert len(COMMANDS) == 7
 
 
-def test_python_runs_as_written_from_top_to_bottom(sites: Sites, place: Path) -> None:
+def test_python_runs_as_written_from_top_to_bottom(server: LocalServer, place: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(SNIPPETS)],
         cwd=place,
-        env=sites.environment(place),
+        env=server.environment(place),
         capture_output=True,
         text=True,
         check=False,
@@ -75,14 +75,14 @@ def test_python_runs_as_written_from_top_to_bottom(sites: Sites, place: Path) ->
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(
     command: str,
-    sites: Sites,
+    server: LocalServer,
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sites.replace_the_net(monkeypatch, place)
+    server.redirect_downloads(monkeypatch, place)
     monkeypatch.chdir(place)
-    status = status_of(*shlex.split(command)[1:])
+    status = exit_status(*shlex.split(command)[1:])
     told = capsys.readouterr()
     assert status == 0, told.err
     assert told.out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "prediction.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_commands_and_python_run_as_written(
             done = subprocess.run(launched, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             continue
-        assert status_of(*words[1:]) == 0, f"{command}: {capsys.readouterr().err}"
+        assert exit_status(*words[1:]) == 0, f"{command}: {capsys.readouterr().err}"
     told = capsys.readouterr().out
     assert "accuracy" in told
     assert "from-pixels.json: " in told
@@ -49,7 +49,7 @@ def test_every_file_that_the_page_names_exists(path: str) -> None:
 
 
 def test_every_option_that_the_page_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    status_of("predict", "--help")
+    exit_status("predict", "--help")
     known = capsys.readouterr().out
     named = set(re.findall(r"`(--[a-z-]+)`", TEXT))
     assert len(named) >= 5

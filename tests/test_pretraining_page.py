@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from lxmert.model import LxmertForPreTraining
 from lxmert.training.pretraining.recipe import PretrainRecipe
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "pretraining.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_commands_and_recipes_run_as_written(
     # The number of threads is the whole process's, so other tests would have it too.
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     for command in COMMANDS:
-        assert status_of(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
+        assert exit_status(*shlex.split(command)[1:]) == 0, f"{command}: {capsys.readouterr().err}"
     told = capsys.readouterr().out
     for folder in ("words", "first", "mine", "only-words", "further"):
         assert f"{folder}: validation loss" in told

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -23,9 +23,11 @@ def test_there_is_something_to_run() -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_python_runs_as_written(snippet: str, hub_stand_in: Path) -> None:
+def test_python_runs_as_written(snippet: str, folder_with_small_checkpoint: Path) -> None:
     command = [sys.executable, "-c", snippet]
-    done = subprocess.run(command, cwd=hub_stand_in, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder_with_small_checkpoint, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -34,7 +36,7 @@ def test_python_runs_as_written(snippet: str, hub_stand_in: Path) -> None:
 def test_the_command_and_its_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = command.split()[1:]
     verb = words[:2] if words[0] in _GROUPS else words[:1]
-    assert status_of(*verb, "--help") == 0
+    assert exit_status(*verb, "--help") == 0
     told = capsys.readouterr().out
     for option in (word for word in words if word.startswith("--")):
         assert option in told

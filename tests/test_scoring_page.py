@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 PAGE = Path(__file__).parents[1] / "docs" / "scoring.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def test_commands_run(
     command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(place)
-    status = status_of(*shlex.split(command)[1:])
+    status = exit_status(*shlex.split(command)[1:])
     told = capsys.readouterr()
     assert status == 0, told.err
     assert told.out
@@ -103,7 +103,7 @@ def test_every_option_named_on_the_page_exists(capsys: pytest.CaptureFixture[str
         ["answers", "cover"],
     )
     for words in verbs:
-        status_of(*words, "--help")
+        exit_status(*words, "--help")
         told += capsys.readouterr().out
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT)):
         assert option in told, option
@@ -114,7 +114,7 @@ def test_the_lines_of_faults_look_as_shown(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(json.dumps([{"question_id": "262148000", "answer": "down"}]))
-    status = status_of(
+    status = exit_status(
         "validate-submission",
         "vqa",
         "p.json",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.command_line import status_of
+from tests.command_line import exit_status
 from tests.training.detection.genome import visual_genome_from
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def test_commands_recipes_and_python_run_as_written(
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     for command in COMMANDS:
         words = shlex.split(command)[1:]
-        assert status_of(*words) == 0, f"{command}: {capsys.readouterr().err}"
+        assert exit_status(*words) == 0, f"{command}: {capsys.readouterr().err}"
         if words[:2] == ["scenes", "make"]:
             visual_genome_from(tmp_path / "scenes-data", tmp_path / "genome", ending="jpg")
     told = capsys.readouterr().out

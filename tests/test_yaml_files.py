@@ -4,11 +4,11 @@ import pytest
 
 from lxmert.errors import ConfigurationError
 from lxmert.yaml_files import parse_yaml
-from tests.refusals import refusal
+from tests.error_assertions import error_message
 
 
 def refused(text: str, words: str) -> None:
-    assert words in refusal(ConfigurationError, lambda: parse_yaml(text))
+    assert words in error_message(ConfigurationError, lambda: parse_yaml(text))
 
 
 def test_anchors_and_merged_sections_are_read() -> None:

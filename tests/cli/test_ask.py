@@ -19,9 +19,9 @@ from lxmert.inference.models import embedded_model_folder
 from lxmert.inference.predictor import LxmertPredictor
 from lxmert.scenes import sample
 from tests.command_line import CommandLine
-from tests.pictures import png_header_only
-from tests.sites import Sites, serving
-from tests.stand_ins import write_detecting_model, write_published_model
+from tests.local_server import LocalServer, serving
+from tests.small_checkpoints import write_small_model_with_detector, write_small_published_model
+from tests.synthetic_images import png_header_only
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_ask_prints_json(lxmert: CommandLine, picture: tuple[Path, Path]) -> Non
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small model folders: one that must be told the boxes, one that finds objects, one that finds none."""
     folder = tmp_path_factory.mktemp("models")
-    write_published_model(folder / "told", answers=36, features=48)
+    write_small_published_model(folder / "told", answers=36, features=48)
     (folder / "told" / "answers.json").write_bytes((embedded_model_folder() / "answers.json").read_bytes())
     extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
     (folder / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
-    write_detecting_model(folder / "finding")
-    write_detecting_model(folder / "blind", min_objects=0, score_threshold=1.0)
+    write_small_model_with_detector(folder / "finding")
+    write_small_model_with_detector(folder / "blind", min_objects=0, score_threshold=1.0)
     return {name: folder / name for name in ("told", "finding", "blind")}
 
 
@@ -127,7 +127,7 @@ def test_detector_and_answers_can_be_chosen(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_published_model(tmp_path / "bare", answers=2)
+    write_small_published_model(tmp_path / "bare", answers=2)
     (tmp_path / "two.json").write_text('["", "no"]')
     words = ["ask", picture[0], QUESTION, "--top-k", 2, "--model", tmp_path / "bare"]
     words += ["--detector", models["finding"] / "detector"]
@@ -144,8 +144,8 @@ def test_detector_and_answers_can_be_chosen(
 def test_a_picture_can_be_an_address(
     lxmert: CommandLine, picture: tuple[Path, Path], models: dict[str, Path]
 ) -> None:
-    with serving(Sites(raw={"scene.png": picture[0].read_bytes()})) as sites:
-        address = f"{sites.address}/raw/scene.png"
+    with serving(LocalServer(raw_files={"scene.png": picture[0].read_bytes()})) as server:
+        address = f"{server.url}/raw/scene.png"
         status, out, _ = lxmert.run("ask", address, QUESTION, "--model", models["finding"])
     assert status == 0
     assert out == lxmert.run("ask", picture[0], QUESTION, "--model", models["finding"])[1]

@@ -10,7 +10,7 @@ from PIL import Image
 from lxmert.explain import Explanation
 from lxmert.scenes import sample
 from tests.command_line import CommandLine
-from tests.stand_ins import write_published_model
+from tests.small_checkpoints import write_small_published_model
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_wrong_input_is_one_line(lxmert: CommandLine, options: list[str], told: 
 def test_objects_without_names_are_called_alike_in_table_and_drawing(
     lxmert: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_published_model(tmp_path / "told", answers=2, features=48)
+    write_small_published_model(tmp_path / "told", answers=2, features=48)
     extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
     (tmp_path / "told" / "processor_config.json").write_text(json.dumps({"extractor": extractor}))
     (tmp_path / "told" / "answers.json").write_text('["no", "yes"]')

@@ -69,9 +69,9 @@ def test_an_encoder_comes_without_a_processor_but_not_with_a_damaged_one(
 
 
 def test_a_pre_trained_model_of_no_task(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, hub_stand_in: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder_with_small_checkpoint: Path
 ) -> None:
-    model = str(hub_stand_in / "unc-nlp" / "lxmert-base-uncased")
+    model = str(folder_with_small_checkpoint / "unc-nlp" / "lxmert-base-uncased")
     code, told = run(capsys, model, "-o", str(tmp_path / "deep" / "out"), "--format", "torch")
     assert code == 0, told
     assert "answers equal (100.0%)" in told

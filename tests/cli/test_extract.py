@@ -18,7 +18,7 @@ from lxmert.data.feature_store.encoding import EncodedImage
 from lxmert.vision.build import build_extractor
 from lxmert.vision.images import load_image
 from tests.command_line import CommandLine
-from tests.pictures import png_header_only
+from tests.synthetic_images import png_header_only
 from tests.vision.small_detectors import save_detector
 
 GRID = {"kind": "regular_grid", "rows": 2, "columns": 3, "encoder": {"kind": "pooled_pixels", "size": 2}}

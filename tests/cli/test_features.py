@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import CommandLine, status_of
+from tests.command_line import CommandLine, exit_status
 from tests.data.stores import random_regions, write_store
 
 IMAGES = {f"{number}.jpg": random_regions(number, number + 1) for number in range(3)}
@@ -143,7 +143,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "features.md").read_text(encodi
 def test_documented_commands_and_options_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = command.split()[1:]
     verb = words[:2] if words[0] == "features" else words[:1]
-    assert status_of(*verb, "--help") == 0
+    assert exit_status(*verb, "--help") == 0
     told = capsys.readouterr().out
     assert all(option in told for option in words if option.startswith("-"))
 

@@ -22,7 +22,7 @@ from lxmert.cli import main
 from lxmert.cli.training_options import training_run
 from lxmert.inference.ranks import leave_group
 from lxmert.training.pretraining import running
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
@@ -33,7 +33,7 @@ def test_signs_that_the_output_cannot_show_do_not_end_the_work(
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(out, encoding=encoding))
     monkeypatch.setattr(sys, "stderr", TextIOWrapper(err, encoding=encoding))
     words = ["--seed", "3", "--scenes", "1", "--questions", "2", "--output", str(tmp_path / "demo")]
-    status = status_of("demo", *words)
+    status = exit_status("demo", *words)
     sys.stdout.flush()
     sys.stderr.flush()
     assert status == 0, err.getvalue()
@@ -52,14 +52,14 @@ def test_json_is_json_whatever_the_encoding_of_the_output(
     picture = tmp_path / "größe-\udce4.png"  # Not UTF-8, as on old disks.
     Image.new("RGB", (64, 48), "red").save(tmp_path / "plain.png")
     (tmp_path / "plain.png").rename(picture)
-    assert status_of("ask", picture, question, "--json") == 0
+    assert exit_status("ask", picture, question, "--json") == 0
     sys.stdout.flush()
     told = json.loads(out.getvalue().decode("utf-8"))
     assert (told["question"], told["image"]) == (question, str(picture))
 
 
 def test_an_evaluator_of_another_task_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert status_of("eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03") == 2
+    assert exit_status("eval", "scenes", str(tmp_path), "--task", "gqa", "--evaluator", "before-2021-03") == 2
     assert "--evaluator can only be used with the task vqa, not with gqa" in capsys.readouterr().err
 
 
@@ -67,7 +67,7 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     words = ["--files", "format=lxmert", "--evaluator", "before-2021-03"]
-    assert status_of("eval", "scenes", str(tmp_path), *words) == 2
+    assert exit_status("eval", "scenes", str(tmp_path), *words) == 2
     assert (
         "--evaluator can only be used with the official files; others are scored" in capsys.readouterr().err
     )
@@ -83,7 +83,7 @@ def test_an_evaluator_that_cannot_score_the_files_is_refused(
 def test_a_file_name_that_cannot_be_is_told_of_the_option(
     task: str, change: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert status_of("eval", "scenes", str(tmp_path), "--task", task, "--files", change) == 1
+    assert exit_status("eval", "scenes", str(tmp_path), "--task", task, "--files", change) == 1
     assert told in capsys.readouterr().err
 
 
@@ -102,7 +102,7 @@ def test_no_line_of_a_list_of_verbs_is_cut_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: list[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    status_of(*group, "--help")
+    exit_status(*group, "--help")
     _, verbs = capsys.readouterr().out.split("Commands:")
     assert verbs.strip()
     assert "..." not in verbs
@@ -113,7 +113,7 @@ def test_an_error_of_the_system_names_the_file_and_what_is_wrong(
 ) -> None:
     taken = tmp_path / "taken"
     taken.write_text("")
-    assert status_of("demo", "--output", str(taken)) == 1
+    assert exit_status("demo", "--output", str(taken)) == 1
     assert capsys.readouterr().err == f"lxmert: error: {taken}: File exists\n"
 
 
@@ -176,7 +176,7 @@ def test_a_schedulers_sigterm_ends_a_training_with_the_words_of_ctrl_c_and_its_o
     monkeypatch.setattr(running, "pretrain", train)
     monkeypatch.setattr("lxmert.training.running.is_main_process", told_again)
     recipe = Path(__file__).parents[2] / "configs" / "scenes_pretrain.yaml"
-    assert status_of("pretrain", "--config", recipe, "-o", tmp_path) == 143
+    assert exit_status("pretrain", "--config", recipe, "-o", tmp_path) == 143
     told = f"lxmert: interrupted; a checkpoint is kept in {tmp_path}"
     told += ": run the same command with --resume to continue"
     assert capsys.readouterr().err.strip() == told
@@ -204,7 +204,7 @@ def test_other_threads_and_programs_with_a_handler_of_their_own_may_call_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ThreadPoolExecutor() as threads:
-        assert threads.submit(status_of, "score", "--help").result() == 0
+        assert threads.submit(exit_status, "score", "--help").result() == 0
 
     def own(number: int, frame: object) -> None: ...
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from lxmert.errors import DownloadError
-from tests.refusals import refusal
+from tests.error_assertions import error_message
 
 CONTENT = b'["yes", "no"]\n'
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -51,7 +51,7 @@ class Server:
 
 def not_fetched(call: Callable[[], object], *words: str) -> str:
     """The message of a download's error, which holds these words."""
-    message = refusal(DownloadError, call)
+    message = error_message(DownloadError, call)
     for word in words:
         assert word in message
     return message

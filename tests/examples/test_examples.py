@@ -13,10 +13,12 @@ EXAMPLES = sorted(
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs_as_written(example: Path, hub_stand_in: Path) -> None:
+def test_example_runs_as_written(example: Path, folder_with_small_checkpoint: Path) -> None:
     if example.stem.startswith("keras_"):
         pytest.importorskip("tensorflow")
     command = [sys.executable, str(example)]
-    done = subprocess.run(command, cwd=hub_stand_in, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder_with_small_checkpoint, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -10,19 +10,19 @@ from lxmert import LxmertPredictor
 from lxmert.inference.demonstration import demonstrate
 from lxmert.inference.models import embedded_model_folder
 from lxmert.scenes import sample
-from tests.stand_ins import write_detecting_model, write_published_model
+from tests.small_checkpoints import write_small_model_with_detector, write_small_published_model
 
 
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory: pytest.TempPathFactory) -> LxmertPredictor:
     folder = tmp_path_factory.mktemp("demonstration") / "finding"
-    write_detecting_model(folder)
+    write_small_model_with_detector(folder)
     return LxmertPredictor.from_pretrained(folder, device="cpu")
 
 
 def test_told_objects_carry_their_true_names(tmp_path: Path) -> None:
     folder = tmp_path / "told"
-    write_published_model(folder, answers=36, features=48)
+    write_small_published_model(folder, answers=36, features=48)
     (folder / "answers.json").write_bytes((embedded_model_folder() / "answers.json").read_bytes())
     extractor = {"kind": "given_boxes", "encoder": {"kind": "pooled_pixels", "size": 4}}
     (folder / "processor_config.json").write_text(json.dumps({"extractor": extractor}))

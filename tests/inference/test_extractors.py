@@ -17,7 +17,7 @@ from lxmert.vision import (
     TransformersDetector,
     build_extractor,
 )
-from tests.sites import Sites, serving
+from tests.local_server import LocalServer, serving
 from tests.vision.faster_rcnn.random_detectors import random_detector
 from tests.vision.small_detectors import save_detector
 
@@ -80,8 +80,8 @@ def test_a_repository_of_the_published_layout_is_recognised_without_its_weights(
     for name in ("config.yaml", "pytorch_model.bin"):
         (files / name).write_bytes(b"model: {}")
     (files / "config.json").write_text("{}")
-    with serving(Sites({"someone/detector": files})) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "home")
+    with serving(LocalServer({"someone/detector": files})) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "home")
         spec = extractor_spec("someone/detector")
     assert spec == {"kind": "faster_rcnn", "detector": "someone/detector"}
 
@@ -134,8 +134,8 @@ def test_detectors_and_backbones_come_from_the_hub_and_later_without_the_net(tmp
     small_vit.save_pretrained(tmp_path / "backbone")
     repositories = {"someone/detector": tmp_path / "detector", "someone/backbone": tmp_path / "backbone"}
     picture = Image.new("RGB", (40, 30), (200, 40, 40))
-    with serving(Sites(repositories)) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "home")
+    with serving(LocalServer(repositories)) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "home")
         extractor = load_extractor("someone/detector", device="cpu")
         grid = BackboneGrid("someone/backbone")
         with pytest.raises(WeightsError, match="someone/else") as caught:

@@ -13,10 +13,16 @@ from lxmert.inference.extractors import load_extractor
 from lxmert.inference.models import embedded_model_folder
 from lxmert.vision import FasterRcnnExtractor
 from lxmert.vision.faster_rcnn.extractor import detector_folder
-from tests.command_line import status_of
+from tests.command_line import exit_status
 from tests.inference.test_predictor import picture
-from tests.sites import COMMIT, Sites, serving
-from tests.stand_ins import DETECTOR, FEATURES, MODEL, write_published_detector, write_published_model
+from tests.local_server import COMMIT, LocalServer, serving
+from tests.small_checkpoints import (
+    DETECTOR_NAME,
+    FEATURE_DIM,
+    MODEL_NAME,
+    write_small_published_detector,
+    write_small_published_model,
+)
 
 RAW = {
     "airsplay/lxmert/master/data/vqa/trainval_label2ans.json": "answers/vqa_trainval_label2ans.json",
@@ -33,9 +39,9 @@ RAW = {
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small stand-ins for the published model and detector."""
     folder = tmp_path_factory.mktemp("repositories")
-    write_published_model(folder / "model", answers=3129)
-    write_published_detector(folder / "detector")
-    return {MODEL: folder / "model", DETECTOR: folder / "detector"}
+    write_small_published_model(folder / "model", answers=3129)
+    write_small_published_detector(folder / "detector")
+    return {MODEL_NAME: folder / "model", DETECTOR_NAME: folder / "detector"}
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +55,10 @@ def test_the_client_takes_address_and_cache_from_the_environment(tmp_path: Path)
         "one = LxmertPredictor.from_pretrained('someone/scenes-model', device='cpu')\n"
         "print(one.model.config.num_qa_labels, len(one.processor.answers), one.processor.max_text_length)\n"
     )
-    with serving(Sites({"someone/scenes-model": embedded_model_folder()})) as sites:
+    with serving(LocalServer({"someone/scenes-model": embedded_model_folder()})) as server:
         done = subprocess.run(
             [sys.executable, "-c", program],
-            env=sites.environment(tmp_path),
+            env=server.environment(tmp_path),
             capture_output=True,
             text=True,
             check=False,
@@ -69,17 +75,17 @@ def test_a_published_model_answers_from_pixels_and_later_without_the_net(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with serving(Sites(repositories, raw)) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path)
-        predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    with serving(LocalServer(repositories, raw)) as server:
+        server.redirect_downloads(monkeypatch, tmp_path)
+        predictor = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
         assert len(predictor.processor.answers or ()) == 3129
-        assert not any(DETECTOR in path for path in sites.asked)
+        assert not any(DETECTOR_NAME in path for path in server.requests)
         regions = predictor.regions(picture())
-        assert (len(regions), regions.feature_dim) == (36, FEATURES)
+        assert (len(regions), regions.feature_dim) == (36, FEATURE_DIM)
         described = predictor.names().describe(regions)
         answered = predictor.answer(regions, ["what is left of the star?"], top_k=3)
-        assert not any("tf_model" in path for path in sites.asked)
-    fetched = [path.partition("/raw/")[2] for path in sites.asked if "/raw/" in path]
+        assert not any("tf_model" in path for path in server.requests)
+    fetched = [path.partition("/raw/")[2] for path in server.requests if "/raw/" in path]
     assert sorted(fetched) == sorted(RAW)  # Each once.
     assert described is not None
     objects = raw[list(RAW)[1]].decode().splitlines()
@@ -90,7 +96,7 @@ def test_a_published_model_answers_from_pixels_and_later_without_the_net(
         assert name == f"{attributes[look].split(',')[0]} {objects[kind].split(',')[0]}"
 
     # The server is gone now.
-    again = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    again = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
     assert again.regions(picture()).equals(regions, tolerance=1e-5)
     assert again.names().describe(regions) == described
     assert [a.text for a in again.answer(regions, ["what is left of the star?"], top_k=3)[0]] == [
@@ -104,31 +110,31 @@ def test_the_processor_alone_is_complete_and_needs_no_detector_for_words(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with serving(Sites(repositories, raw)) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path)
-        processor = LxmertProcessor.from_pretrained(MODEL)
+    with serving(LocalServer(repositories, raw)) as server:
+        server.redirect_downloads(monkeypatch, tmp_path)
+        processor = LxmertProcessor.from_pretrained(MODEL_NAME)
         assert set(processor(text="what is this?")) == {"input_ids", "attention_mask", "token_type_ids"}
-        assert not any(DETECTOR in path or "/raw/" in path or "bin" in path for path in sites.asked)
+        assert not any(DETECTOR_NAME in path or "/raw/" in path or "bin" in path for path in server.requests)
         batch = processor(images=picture(), text="what is this?")
-        assert batch["visual_feats"].shape == (1, 36, FEATURES)
+        assert batch["visual_feats"].shape == (1, 36, FEATURE_DIM)
         assert len(processor.answers or ()) == 3129
-        assert LxmertProcessor.from_pretrained(MODEL, extractor=None, answers=None).extractor is None
+        assert LxmertProcessor.from_pretrained(MODEL_NAME, extractor=None, answers=None).extractor is None
 
 
 def test_what_the_repository_holds_goes_before_the_table(
     repositories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own"
-    write_published_model(own, answers=2)
+    write_small_published_model(own, answers=2)
     (own / "answers.json").write_text('["yes", "no"]')
-    with serving(Sites({MODEL: own, DETECTOR: repositories[DETECTOR]})) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "home")
-        predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    with serving(LocalServer({MODEL_NAME: own, DETECTOR_NAME: repositories[DETECTOR_NAME]})) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "home")
+        predictor = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
         assert predictor.processor.answers == ["yes", "no"]
-        assert not any("/raw/" in path for path in sites.asked)
-        sites.asked.clear()
-        LxmertPredictor.from_pretrained(MODEL, device="cpu")
-        assert [path for path in sites.asked if MODEL in path] == [f"GET /api/models/{MODEL}"]
+        assert not any("/raw/" in path for path in server.requests)
+        server.requests.clear()
+        LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
+        assert [path for path in server.requests if MODEL_NAME in path] == [f"GET /api/models/{MODEL_NAME}"]
 
 
 def test_a_detector_in_a_folder_of_the_models_repository_is_found(
@@ -141,8 +147,8 @@ def test_a_detector_in_a_folder_of_the_models_repository_is_found(
         own
     )
     by_name = tmp_path / "home"
-    with serving(Sites({"someone/model": own})) as sites:
-        sites.replace_the_net(monkeypatch, by_name)
+    with serving(LocalServer({"someone/model": own})) as server:
+        server.redirect_downloads(monkeypatch, by_name)
         regions = LxmertPredictor.from_pretrained("someone/model", device="cpu").regions(picture())
         assert regions.equals(LxmertPredictor.from_pretrained(own, device="cpu").regions(picture()))
         tagged = LxmertProcessor.from_pretrained("someone/model", revision=COMMIT, cache_dir=tmp_path / "c")
@@ -156,20 +162,20 @@ def test_a_detector_in_a_folder_of_the_models_repository_is_found(
 def test_a_folder_of_the_published_name_is_the_users_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(Sites()) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "home")
-    write_published_model(tmp_path / MODEL, answers=2)
+    with serving(LocalServer()) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "home")
+    write_small_published_model(tmp_path / MODEL_NAME, answers=2)
     monkeypatch.chdir(tmp_path)
-    predictor = LxmertPredictor.from_pretrained(MODEL, device="cpu")
+    predictor = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu")
     assert (predictor.processor.answers, predictor.processor.extractor) == (None, None)
     with pytest.raises(InputError, match="--detector"):
         predictor.regions(picture())
-    chosen = LxmertPredictor.from_pretrained(MODEL, device="cpu", answers=["yes", "no"])
+    chosen = LxmertPredictor.from_pretrained(MODEL_NAME, device="cpu", answers=["yes", "no"])
     assert chosen.processor.answers == ["yes", "no"]
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    status = status_of(*words)
+    status = exit_status(*words)
     out, err = capsys.readouterr()
     assert (status, out) == (1, "")
     # Bars of files that were fetched before may stand above.
@@ -188,18 +194,18 @@ def test_without_the_net_ask_says_in_one_line_what_is_missing(
 ) -> None:
     image = tmp_path / "picture.png"
     picture().save(image)
-    ask = ["ask", str(image), "what is this?", "--model", MODEL]
-    with serving(Sites()) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "nothing")
+    ask = ["ask", str(image), "what is this?", "--model", MODEL_NAME]
+    with serving(LocalServer()) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "nothing")
         assert "no such repository" in error_of(capsys, *ask)
     told = error_of(capsys, *ask)
-    assert MODEL in told
+    assert MODEL_NAME in told
     assert "cannot be reached" in told
-    with serving(Sites({MODEL: repositories[MODEL]}, raw)) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "model")
-        assert DETECTOR in error_of(capsys, *ask)
-    with serving(Sites(repositories)) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path / "hub alone")
+    with serving(LocalServer({MODEL_NAME: repositories[MODEL_NAME]}, raw)) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "model")
+        assert DETECTOR_NAME in error_of(capsys, *ask)
+    with serving(LocalServer(repositories)) as server:
+        server.redirect_downloads(monkeypatch, tmp_path / "hub alone")
         assert "trainval_label2ans.json" in error_of(capsys, *ask)
 
 
@@ -207,8 +213,8 @@ def test_without_the_net_ask_says_in_one_line_what_is_missing(
 def test_an_unknown_detector_is_an_error_of_ours(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(Sites()) as sites:
-        sites.replace_the_net(monkeypatch, tmp_path)
+    with serving(LocalServer()) as server:
+        server.redirect_downloads(monkeypatch, tmp_path)
         with pytest.raises(WeightsError, match=name):
             LxmertPredictor.from_pretrained("scenes", detector=name)
         with pytest.raises(LxmertError, match=name):

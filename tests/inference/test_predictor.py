@@ -24,7 +24,7 @@ from lxmert.inference.compiling import CompiledPart
 from lxmert.inference.models import answer_table, embedded_model_folder
 from lxmert.scenes import sample
 from lxmert.vision import BackboneEncoder, GivenBoxes, PooledPixels
-from tests.stand_ins import write_detecting_model, write_published_model
+from tests.small_checkpoints import write_small_model_with_detector, write_small_published_model
 
 
 def picture(seed: int = 0) -> Image.Image:
@@ -118,7 +118,7 @@ def test_what_does_not_belong_together_is_refused(changes: dict[str, object], to
 def test_features_that_exist_are_answered_from_without_the_extractor(
     predictor: LxmertPredictor, tmp_path: Path
 ) -> None:
-    write_detecting_model(tmp_path / "model")
+    write_small_model_with_detector(tmp_path / "model")
     found = LxmertProcessor.from_pretrained(tmp_path / "model").regions(picture())[0]
     manifest = StoreManifest(found.feature_dim, "float32", found.extractor)
     with FeatureStoreWriter(tmp_path / "features", manifest) as writer:
@@ -175,7 +175,7 @@ def test_models_of_other_classes_are_refused(predictor: LxmertPredictor) -> None
 def detecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder whose processor finds objects."""
     folder = tmp_path_factory.mktemp("detecting") / "model"
-    write_detecting_model(folder)
+    write_small_model_with_detector(folder)
     return folder
 
 
@@ -206,7 +206,7 @@ def test_a_detector_looks_at_given_boxes_too(detecting: Path) -> None:
 def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
     detecting: Path, tmp_path: Path
 ) -> None:
-    write_published_model(tmp_path / "bare", answers=3)
+    write_small_published_model(tmp_path / "bare", answers=3)
     (tmp_path / "answers.json").write_text('[{"ans": "yes"}, {"ans": "no"}, {"ans": ""}]')
     predictor = LxmertPredictor.from_pretrained(
         tmp_path / "bare", device="cpu", detector=detecting / "detector", answers=tmp_path / "answers.json"
@@ -215,7 +215,7 @@ def test_another_detector_and_other_answers_take_the_place_of_the_models_own(
     assert len(predictor.regions(picture())) == 10
     with pytest.raises(InputError, match="scores 3 answers, the table has 2"):
         LxmertPredictor.from_pretrained(tmp_path / "bare", answers=["yes", "no"])
-    write_published_model(tmp_path / "narrow", answers=3, features=48)
+    write_small_published_model(tmp_path / "narrow", answers=3, features=48)
     with pytest.raises(InputError, match="reads 48 features per object, the extractor makes 128"):
         LxmertPredictor.from_pretrained(tmp_path / "narrow", detector=detecting / "detector")
 

@@ -10,7 +10,7 @@ from lxmert.data.gqa import read_gqa
 from lxmert.data.gqa_scene_graphs import read_gqa_choices, read_scene_graphs
 from lxmert.errors import DataError
 from lxmert.training.metrics.gqa import gqa_scores
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_command_gives_the_same(
             words += ["--attentions", "attentions.json", "--scene-graphs", "scenes.json"]
         words += ["--consistency", "require", "--json"]
         words = [str(folder / word) if word.endswith(".json") else word for word in words]
-        status = status_of(*words)
+        status = exit_status(*words)
         told = capsys.readouterr()
         if "error" in case["expected"]:
             assert status == 1

@@ -8,7 +8,7 @@ import pytest
 
 from lxmert.data.nlvr2 import read_nlvr2
 from lxmert.training.metrics.nlvr2 import nlvr2_scores
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_every_case_scores_as_by_the_official_script(
     assert len(vectors["cases"]) >= 7
     for case in vectors["cases"]:
         predictions.write_text("".join(f"{one},{said}\n" for one, said in case["predictions"]))
-        status = status_of("score", "nlvr2", "-p", str(predictions), "-a", str(labels), "--json")
+        status = exit_status("score", "nlvr2", "-p", str(predictions), "-a", str(labels), "--json")
         told, expected = capsys.readouterr(), case["expected"]
         if "accuracy" not in expected:
             assert status == 1

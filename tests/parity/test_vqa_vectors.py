@@ -15,7 +15,7 @@ from lxmert.data.answers import AnswerVocabulary
 from lxmert.data.labels import annotator_score
 from lxmert.data.vqa import VqaExample
 from lxmert.training.metrics.vqa import VqaEvaluator, vqa_accuracy
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_command_gives_the_same_for_each_question(
         "--per-question",
         each,
     ]
-    assert status_of(*list(map(str, words))) == 0
+    assert exit_status(*list(map(str, words))) == 0
     found = json.loads(each.read_text())
     assert found == {str(case["question_id"]): case[key] for case in cases}
 

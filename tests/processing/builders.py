@@ -7,8 +7,8 @@ import torch
 from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision import GivenBoxes, PooledPixels, Regions, RegularGrid
-from tests.pictures import noise
-from tests.refusals import refusal
+from tests.error_assertions import error_message
+from tests.synthetic_images import noise_image
 
 WORDS = [
     "[PAD]",
@@ -47,7 +47,7 @@ def build_processor(extractor="boxes", **settings):
 
 
 def picture(width=30, height=20, seed=0):
-    return noise(height, width, seed)
+    return noise_image(height, width, seed)
 
 
 def some_regions(objects=3, seed=0):
@@ -62,4 +62,4 @@ def some_regions(objects=3, seed=0):
 
 
 def assert_refused(error, words, call):
-    assert re.search(words, refusal(error, call))
+    assert re.search(words, error_message(error, call))

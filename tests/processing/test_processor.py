@@ -26,6 +26,7 @@ from lxmert.processing import LxmertProcessor
 from lxmert.tokenization import LxmertTokenizerFast
 from lxmert.vision import GivenBoxes, PooledPixels
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
+from tests.local_server import LocalServer, serving
 from tests.processing.builders import (
     ASK,
     BOXES,
@@ -50,7 +51,6 @@ from tests.processing.builders import (
     some_regions,
     tokenizer,
 )
-from tests.sites import Sites, serving
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
@@ -434,8 +434,8 @@ def test_a_detector_finds_the_objects_in_one_call_whatever_the_source(detecting,
     assert bool(((boxes >= 0) & (boxes <= 1)).all())
     array = np.asarray(image)
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    with serving(Sites(raw={"picture.png": path.read_bytes()})) as sites:
-        address = f"{sites.address}/raw/picture.png"
+    with serving(LocalServer(raw_files={"picture.png": path.read_bytes()})) as server:
+        address = f"{server.url}/raw/picture.png"
         for source in (path, str(path), path.read_bytes(), array, tensor, address):
             batch = detecting(images=source, text="the cat")
             for name in VISUAL:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lxmert.training.recipe import FinetuneRecipe
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 def test_train_then_evaluate(
@@ -29,15 +29,15 @@ def test_train_then_evaluate(
         "-o",
         out,
     ]
-    assert status_of(*words, "--set", "optimisation.epochs=1") == 0
+    assert exit_status(*words, "--set", "optimisation.epochs=1") == 0
     captured = capsys.readouterr()
     assert "test accuracy" in captured.out
     assert "epoch 1: validation accuracy" in captured.err
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())["test"]
 
-    assert status_of("eval", out, str(scenes_folder), "--json") == 0
+    assert exit_status("eval", out, str(scenes_folder), "--json") == 0
     assert json.loads(capsys.readouterr().out) == stored | {"dtype": "float32"}
-    assert status_of("eval", out, str(scenes_folder), "--limit", "30") == 0
+    assert exit_status("eval", out, str(scenes_folder), "--limit", "30") == 0
     table = capsys.readouterr().out
     assert "yes/no" in table
     assert "question type" in table
@@ -45,16 +45,17 @@ def test_train_then_evaluate(
     # What is predicted for a leaderboard scores what eval says.
     annotated = [f"{scenes_folder}/annotations/vqa_test_{kind}.json" for kind in ("questions", "annotations")]
     predictions = str(tmp_path / "vqa.json")
-    assert status_of("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0
-    assert status_of("validate-submission", "vqa", predictions, "--questions", annotated[0]) == 0
+    assert exit_status("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0
+    assert exit_status("validate-submission", "vqa", predictions, "--questions", annotated[0]) == 0
     capsys.readouterr()
     assert (
-        status_of("score", "vqa", "--predictions", predictions, "--annotations", annotated[1], "--json") == 0
+        exit_status("score", "vqa", "--predictions", predictions, "--annotations", annotated[1], "--json")
+        == 0
     )
     assert json.loads(capsys.readouterr().out)["overall"] == stored["overall"]
 
     # Once more into the same folder: refused in one line, nothing lost.
-    assert status_of(*words) == 1
+    assert exit_status(*words) == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("lxmert: error:")
     assert "--resume" in error
@@ -66,7 +67,7 @@ def test_bad_recipe_is_one_line_with_all_faults(tmp_path: Path, capsys: pytest.C
     (tmp_path / "bad.yaml").write_text(
         "model: {vocabulary: scenes}\ndata: {dir: x}\noptimisation: {epochs: 0}\n"
     )
-    assert status_of("finetune", "vqa", "-c", str(tmp_path / "bad.yaml")) == 1
+    assert exit_status("finetune", "vqa", "-c", str(tmp_path / "bad.yaml")) == 1
     error = capsys.readouterr().err.strip()
     assert "3 faults" in error
     assert "\n" not in error

@@ -17,7 +17,7 @@ from lxmert.errors import DataError
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_registry import get_task
-from tests.command_line import status_of
+from tests.command_line import exit_status
 from tests.data.write_files import write_lines
 
 ROWS = [
@@ -101,7 +101,7 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
         (data / f"{split}_a.json").write_text(json.dumps(rows[:half]))
         (data / f"{split}_b.json").write_text(json.dumps(rows[half:]))
         images, store = str(scenes_folder / "images" / split), str(tmp_path / f"store_{split}")
-        assert status_of("extract", images, "-o", store, "--extractor", json.dumps(GRID), "-q") == 0
+        assert exit_status("extract", images, "-o", store, "--extractor", json.dumps(GRID), "-q") == 0
     stores = [str(tmp_path / "store_train"), str(tmp_path / "store_val")]
     values = tiny_values | {
         "data": {
@@ -123,9 +123,9 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
     capsys.readouterr()
     words = ["eval", str(tmp_path / "out"), str(data), "--split", "val_b"]
     # The layout is the recipe's; the features are said anew.
-    assert status_of(*words, "--features", stores[1], "--json") == 0
+    assert exit_status(*words, "--features", stores[1], "--json") == 0
     assert json.loads(capsys.readouterr().out) == result.metrics["test"] | {"dtype": "float32"}
-    assert status_of(*words) == 1
+    assert exit_status(*words) == 1
     assert "no extractor" in capsys.readouterr().err
 
 
@@ -167,7 +167,7 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
         "extractor": GRID,
     }
     Path("own.yaml").write_text(yaml.safe_dump(tiny_values | {"task": "vqa", "data": data}))
-    assert status_of("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
+    assert exit_status("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
     told = " ".join(capsys.readouterr().err.split())
     [left_out] = re.findall(
         r"note: (\d+) of 60 training questions have no answer among the (\d+) answers", told
@@ -181,13 +181,13 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
     assert "note: 67 % of the word pieces in the validation sentences are [UNK]" in told  # but for "?"
     assert "of the word pieces in the training" not in told
 
-    assert status_of("eval", "out", "data", "--json") == 0
+    assert exit_status("eval", "out", "data", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
-    assert status_of("predict", "out", "data", "-o", "said.json", "-q") == 0
+    assert exit_status("predict", "out", "data", "-o", "said.json", "-q") == 0
     said = json.loads(Path("said.json").read_text())
     assert [row["question_id"] for row in said[:4]] == ["own_test-1", "q/1", "own_test-3", "q/3"]
     capsys.readouterr()
-    assert status_of("score", "vqa", "-p", "said.json", "-a", "data/own_test.jsonl", "--json") == 0
+    assert exit_status("score", "vqa", "-p", "said.json", "-a", "data/own_test.jsonl", "--json") == 0
     assert json.loads(capsys.readouterr().out)["overall"] == figures["score"]
 
 
@@ -220,15 +220,15 @@ def test_own_pairs_train_predict_and_score(
     optimisation = {name: value for name, value in tiny_values["optimisation"].items() if name != "loss"}
     values = tiny_values | {"task": "nlvr2", "data": data, "optimisation": optimisation}
     Path("own.yaml").write_text(yaml.safe_dump(values))
-    assert status_of("finetune", "nlvr2", "--config", "own.yaml", "-o", "out") == 0
+    assert exit_status("finetune", "nlvr2", "--config", "own.yaml", "-o", "out") == 0
     told = " ".join(capsys.readouterr().err.split())
     assert "note: 4 of 16 training questions have no answer among the 2 answers" in told
-    assert status_of("eval", "out", "data", "--split", "val", "--json") == 0
+    assert exit_status("eval", "out", "data", "--split", "val", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
-    assert status_of("predict", "out", "data", "--split", "val", "-o", "said.csv", "-q") == 0
+    assert exit_status("predict", "out", "data", "--split", "val", "-o", "said.csv", "-q") == 0
     assert Path("said.csv").read_text().splitlines()[15].startswith("own_val-16,")
     capsys.readouterr()
-    assert status_of("score", "nlvr2", "-p", "said.csv", "-a", "data/own_val.jsonl", "--json") == 0
+    assert exit_status("score", "nlvr2", "-p", "said.csv", "-a", "data/own_val.jsonl", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["accuracy"] == figures["accuracy"]
     assert (told["examples"], told["groups"]) == (16, 1)

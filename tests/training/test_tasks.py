@@ -25,7 +25,7 @@ from lxmert.training.object_prediction import PairsWithObjectPrediction
 from lxmert.training.preparation import prepare_task
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_registry import get_task, task_of_model
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -100,9 +100,9 @@ def test_predictions_scored_by_the_official_metric_are_what_eval_says(
         )
 
     output = tmp_path / "predictions"
-    assert status_of("predict", str(folder), str(elsewhere), "-o", str(output), "-q") == 0
+    assert exit_status("predict", str(folder), str(elsewhere), "-o", str(output), "-q") == 0
     assert f"{output}: " in capsys.readouterr().out
-    assert status_of("eval", str(folder), str(scenes_folder), "--json") == 0
+    assert exit_status("eval", str(folder), str(scenes_folder), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((folder / "metrics.json").read_text())["test"] | {"dtype": "float32"}
 
@@ -117,12 +117,12 @@ def test_predictions_scored_by_the_official_metric_are_what_eval_says(
         assert (told["accuracy"], told["consistency"]) == (figures.accuracy, figures.consistency)
         choices = []
     words = ["score", task, "--predictions", str(output), "--annotations", str(annotations / name)]
-    assert status_of(*words, *choices, "--json") == 0
+    assert exit_status(*words, *choices, "--json") == 0
     scored = json.loads(capsys.readouterr().out)
     assert {key: value for key, value in scored.items() if key in told} == {
         key: value for key, value in told.items() if key in scored
     }
-    assert status_of("validate-submission", task, str(output), "--questions", str(annotations / name)) == 0
+    assert exit_status("validate-submission", task, str(output), "--questions", str(annotations / name)) == 0
 
 
 def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, Any]) -> None:
@@ -262,15 +262,15 @@ def test_the_commands_tell_what_does_not_fit(
     other = {"gqa": "nlvr2", "nlvr2": "gqa"}[task]
     recipe = FinetuneRecipe.from_dict(values_for(task, tiny_values))
     (tmp_path / "my.yaml").write_text(recipe.to_yaml())
-    assert status_of("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
+    assert exit_status("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
     assert f"is a recipe for {task}, not for {other}" in capsys.readouterr().err
     # The other task's head is not there.
-    assert status_of("eval", str(folder), str(scenes_folder), "--task", other) == 1
+    assert exit_status("eval", str(folder), str(scenes_folder), "--task", other) == 1
     assert "partly random" in capsys.readouterr().err
-    assert status_of("predict", str(folder), str(scenes_folder), "-o", str(tmp_path / "no" / "file")) == 1
+    assert exit_status("predict", str(folder), str(scenes_folder), "-o", str(tmp_path / "no" / "file")) == 1
     assert "cannot be written" in capsys.readouterr().err
     layout = {"gqa": "choices={split}_{part}.json", "nlvr2": "choices=null"}[task]
-    assert status_of("eval", str(folder), str(scenes_folder), "--files", layout) == 1
+    assert exit_status("eval", str(folder), str(scenes_folder), "--files", layout) == 1
     assert re.search(r"--files: .*choices", capsys.readouterr().err)
 
 
@@ -288,11 +288,11 @@ def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
     files = recipe["data"]["files"]
     files |= {key: name.replace("annotations/", "moved/") for key, name in files.items() if name}
     (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
-    assert status_of("eval", str(folder), str(data), "--json") == 0
+    assert exit_status("eval", str(folder), str(data), "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "test"
     files["instances"] = "{part}.json"
     (folder / "recipe.resolved.yaml").write_text(yaml.safe_dump(recipe))
-    assert status_of("eval", str(folder), str(data)) == 1
+    assert exit_status("eval", str(folder), str(data)) == 1
     assert re.search(r"resolved\.yaml: data\.files: .*instances contains \{part\}", capsys.readouterr().err)
 
 

@@ -34,7 +34,7 @@ from transformers import (
 from lxmert.errors import ConfigurationError, RegionsError, WeightsError
 from lxmert.vision import BackboneEncoder, BackboneGrid, RegionExtractor, build_extractor
 from lxmert.vision.backbone_grid import _pool_to_grid, _token_grid
-from tests.pictures import blobs
+from tests.synthetic_images import smooth_image
 
 TRANSFORMER = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 DINO = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_ratio": 1}
@@ -98,7 +98,7 @@ def model(name):
     return made
 
 
-IMAGES = [blobs(37, 61), blobs(80, 50, 1), blobs(64, 64, 2)]
+IMAGES = [smooth_image(37, 61), smooth_image(80, 50, 1), smooth_image(64, 64, 2)]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -12,7 +12,7 @@ from lxmert.errors import ConfigurationError, ImageError, IncompleteWeightsError
 from lxmert.vision import RegionExtractor, TransformersDetector, build_extractor
 from lxmert.vision.detr import _classify
 from lxmert.vision.geometry import clip_non_empty, cxcywh_to_xyxy
-from tests.pictures import blobs
+from tests.synthetic_images import smooth_image
 from tests.vision.small_detectors import (
     FAMILIES,
     NAMES,
@@ -25,7 +25,7 @@ from tests.vision.small_detectors import (
 SIZES_HW = ((37, 61), (80, 50), (64, 64))
 
 
-IMAGES = [blobs(*size_hw, seed=index) for index, size_hw in enumerate(SIZES_HW)]
+IMAGES = [smooth_image(*size_hw, seed=index) for index, size_hw in enumerate(SIZES_HW)]
 
 
 def detector(family="detr", **settings):

@@ -28,7 +28,7 @@ from lxmert.vision import (
     build_extractor,
 )
 from lxmert.vision.vision_model import VisionModel, resize_to_unit_tensor
-from tests.pictures import noise
+from tests.synthetic_images import noise_image
 
 
 def mean_under(values, left, top, right, bottom):
@@ -56,7 +56,7 @@ def pooled_one_by_one(image, box, size):
 
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_pooled_pixels_equal_the_mean_under_each_cell(size):
-    image = noise(13, 29)
+    image = noise_image(13, 29)
     boxes = torch.tensor(
         [
             [0.0, 0.0, 29.0, 13.0],
@@ -87,13 +87,13 @@ def test_pooled_pixels_of_any_box_equal_the_mean_under_each_cell(size, corners):
     box = torch.minimum(box, torch.tensor([width, height, width, height], dtype=torch.float32))
     if box[0, 2] - box[0, 0] < 0.005 or box[0, 3] - box[0, 1] < 0.005:
         return
-    image = noise(height, width, seed=1)
+    image = noise_image(height, width, seed=1)
     expected = pooled_one_by_one(image, box[0].double().tolist(), size)
     assert np.allclose(PooledPixels(size)(image, box)[0].numpy(), expected, atol=1e-5)
 
 
 def test_a_crop_of_exactly_the_size_is_the_crop_itself():
-    image = noise(20, 30)
+    image = noise_image(20, 30)
     found = PooledPixels(5)(image, torch.tensor([[7.0, 3.0, 12.0, 8.0]]))
     crop = np.asarray(image)[3:8, 7:12].transpose(2, 0, 1).reshape(-1) / 127.5 - 1
     assert np.allclose(found[0].numpy(), crop, atol=1e-6)
@@ -112,7 +112,7 @@ def test_a_size_that_is_none_is_refused(size):
 
 def test_given_boxes_sign_their_regions():
     extractor = GivenBoxes(PooledPixels(4))
-    image = noise(20, 30)
+    image = noise_image(20, 30)
     boxes = [[1.0, 2.0, 5.0, 9.0], [0.0, 0.0, 30.5, 20.0]]
     (regions,) = extractor([image], [boxes])
     assert regions.extractor == extractor.identity == "given-boxes/pooled-pixels-4"
@@ -123,7 +123,7 @@ def test_given_boxes_sign_their_regions():
 
 
 def test_each_image_is_computed_as_if_alone():
-    images = [noise(20, 30), noise(50, 10, 1), noise(33, 33, 2)]
+    images = [noise_image(20, 30), noise_image(50, 10, 1), noise_image(33, 33, 2)]
     boxes = [
         torch.tensor([[1.0, 1.0, 9.0, 9.0]]),
         torch.tensor([[0.0, 5.0, 9.5, 9.0]] * 3),
@@ -140,11 +140,11 @@ def test_each_image_is_computed_as_if_alone():
 def test_given_boxes_demand_boxes_for_every_image():
     extractor = GivenBoxes(PooledPixels(3))
     with pytest.raises(RegionsError, match="pass boxes"):
-        extractor([noise(5, 5)])
+        extractor([noise_image(5, 5)])
     with pytest.raises(RegionsError, match="1 sets of boxes for 2 images"):
-        extractor([noise(5, 5)] * 2, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])])
+        extractor([noise_image(5, 5)] * 2, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])])
     with pytest.raises(RegionsError, match="box 0 "):
-        extractor([noise(5, 5)], [torch.tensor([[0.0, 0.0, 20.0, 2.0]])])
+        extractor([noise_image(5, 5)], [torch.tensor([[0.0, 0.0, 20.0, 2.0]])])
 
 
 def test_images_of_other_modes_are_taken_as_rgb():
@@ -179,7 +179,7 @@ def test_tiles_of_any_grid_have_the_area_of_the_image(rows, columns, height, wid
 
 def test_a_grid_refuses_boxes_and_impossible_sizes():
     with pytest.raises(RegionsError, match="places its own boxes"):
-        RegularGrid(2, 2, PooledPixels(1))([noise(5, 5)], [torch.zeros(0, 4)])
+        RegularGrid(2, 2, PooledPixels(1))([noise_image(5, 5)], [torch.zeros(0, 4)])
     for rows, columns in ((0, 2), (2, -1), (1.5, 2)):
         with pytest.raises(ConfigurationError, match="whole number"):
             RegularGrid(rows, columns, PooledPixels(1))
@@ -256,14 +256,14 @@ def test_a_backbone_encodes_boxes(model, size, width):
     encoder = BackboneEncoder(model.train(), size=size)
     assert encoder.size == (size or 16)
     assert encoder.feature_dim == width
-    found = encoder(noise(20, 30), BOXES)
+    found = encoder(noise_image(20, 30), BOXES)
     assert found.shape == (3, width)
     assert torch.isfinite(found).all()
     assert not found.requires_grad
     for index in range(3):
-        alone = encoder(noise(20, 30), BOXES[index : index + 1])
+        alone = encoder(noise_image(20, 30), BOXES[index : index + 1])
         assert torch.allclose(alone[0], found[index], atol=1e-5)
-    assert encoder(noise(20, 30), BOXES[:0]).shape == (0, width)
+    assert encoder(noise_image(20, 30), BOXES[:0]).shape == (0, width)
 
 
 def test_a_backbone_sees_the_normalised_crop_and_its_tokens_are_averaged():
@@ -287,10 +287,10 @@ def test_a_masked_autoencoder_is_refused_and_its_weights_are_taken_without_masks
     masked.save_pretrained(tmp_path / "masked")
     # What the error advises.
     ViTModel.from_pretrained(tmp_path / "masked", add_pooling_layer=False).save_pretrained(tmp_path / "plain")
-    found = BackboneEncoder(tmp_path / "plain")(noise(20, 30), BOXES[:1])
+    found = BackboneEncoder(tmp_path / "plain")(noise_image(20, 30), BOXES[:1])
     masked.config.mask_ratio = 0.0
     pixels = VisionModel(tiny_vit()).normalisation(
-        resize_to_unit_tensor(noise(20, 30), (16, 16), BOXES[0])[None]
+        resize_to_unit_tensor(noise_image(20, 30), (16, 16), BOXES[0])[None]
     )
     with torch.no_grad():
         tokens = masked(pixel_values=pixels, noise=torch.arange(16.0)[None]).last_hidden_state
@@ -323,7 +323,7 @@ def test_a_backbone_of_a_folder_is_rebuilt_from_its_description(tmp_path):
     assert "tiny-vit" in encoder.identity
     rebuilt = build_encoder(json.loads(json.dumps(encoder.to_dict())))
     assert rebuilt.identity == encoder.identity
-    assert torch.equal(rebuilt(noise(20, 30), BOXES), encoder(noise(20, 30), BOXES))
+    assert torch.equal(rebuilt(noise_image(20, 30), BOXES), encoder(noise_image(20, 30), BOXES))
     spec = encoder.to_dict()
     tiny_resnet(ResNetBackbone).save_pretrained(tmp_path / "backbone")
     assert BackboneEncoder(tmp_path / "backbone", size=32).feature_dim == 6

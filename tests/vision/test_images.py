@@ -15,9 +15,9 @@ from PIL import Image
 from lxmert.errors import ImageError
 from lxmert.vision import jpeg_scans
 from lxmert.vision.images import as_image_list, as_rgb, expand_user_path, load_image, load_images
-from tests.pictures import png_header_only
-from tests.refusals import refusal
-from tests.sites import Sites, serving
+from tests.error_assertions import error_message
+from tests.local_server import LocalServer, serving
+from tests.synthetic_images import png_header_only
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -189,7 +189,7 @@ def test_the_first_frame_of_an_animation_is_taken():
 
 
 def one_clear_line(source, words, **options):
-    message = refusal(ImageError, lambda: load_image(source, **options))
+    message = error_message(ImageError, lambda: load_image(source, **options))
     assert re.search(words, message)
     return message
 
@@ -288,23 +288,23 @@ def test_scans_are_counted_in_pieces_and_a_film_behind_them_is_not_read(chunk_by
 
 
 def test_an_address_is_fetched_and_read_like_a_file():
-    with serving(Sites(raw={"a/cat.png": encoded(two_colours())})) as sites:
-        assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png"))
-        assert_two_colours(load_image(f"{sites.address}/raw/a/cat.png?size=large".replace("http", "HTTP")))
-        one_clear_line(f"{sites.address}/raw/a/cat.png", "too large", max_pixels=23)
+    with serving(LocalServer(raw_files={"a/cat.png": encoded(two_colours())})) as server:
+        assert_two_colours(load_image(f"{server.url}/raw/a/cat.png"))
+        assert_two_colours(load_image(f"{server.url}/raw/a/cat.png?size=large".replace("http", "HTTP")))
+        one_clear_line(f"{server.url}/raw/a/cat.png", "too large", max_pixels=23)
 
 
 def test_an_address_without_a_picture_is_refused():
     files = {"notes.txt": b"these are words", "bomb.png": png_header_only(60_000, 60_000), "empty.png": b""}
-    with serving(Sites(raw=files)) as sites:
+    with serving(LocalServer(raw_files=files)) as server:
         for name, words in (
             ("notes.txt", "not an image"),
             ("bomb.png", "too large to decode"),
             ("empty.png", "the file is empty"),
             ("absent.png", "404"),
         ):
-            assert f"/raw/{name}" in one_clear_line(f"{sites.address}/raw/{name}", words)
-    one_clear_line(f"{sites.address}/raw/notes.txt", "cannot be downloaded")
+            assert f"/raw/{name}" in one_clear_line(f"{server.url}/raw/{name}", words)
+    one_clear_line(f"{server.url}/raw/notes.txt", "cannot be downloaded")
 
 
 @pytest.mark.parametrize(

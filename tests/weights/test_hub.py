@@ -12,8 +12,8 @@ import pytest
 from lxmert.errors import WeightsError
 from lxmert.weights import hub
 from lxmert.weights.hub import hub_folder, is_hub_name
-from tests.refusals import refusal
-from tests.sites import COMMIT, Sites, serving
+from tests.error_assertions import error_message
+from tests.local_server import COMMIT, LocalServer, serving
 
 NAME = "someone/model"
 FILES = {
@@ -35,9 +35,9 @@ def repository(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sites(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
-    with serving(Sites({NAME: repository})) as running:
-        running.replace_the_net(monkeypatch, tmp_path / "home")
+def server(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    with serving(LocalServer({NAME: repository})) as running:
+        running.redirect_downloads(monkeypatch, tmp_path / "home")
         yield running
 
 
@@ -47,43 +47,43 @@ def names(folder: Path) -> set[str]:
 
 def not_fetched(call: Callable[[], object], *words: str) -> None:
     start = time.perf_counter()
-    message = refusal(WeightsError, call)
+    message = error_message(WeightsError, call)
     assert time.perf_counter() - start < 8
     for word in words:
         assert word in message
 
 
-def test_what_a_model_is_made_of_is_fetched_and_nothing_else(sites: Sites) -> None:
+def test_what_a_model_is_made_of_is_fetched_and_nothing_else(server: LocalServer) -> None:
     folder = hub_folder(NAME)
     assert names(folder) == {"config.json", "vocab.txt", "pytorch_model.bin"}
     assert (folder / "pytorch_model.bin").read_bytes() == b"weights"
-    assert not any("h5" in path or "README" in path for path in sites.asked)
+    assert not any("h5" in path or "README" in path for path in server.requests)
 
 
-def test_safetensors_go_before_pytorch_files(sites: Sites, repository: Path) -> None:
+def test_safetensors_go_before_pytorch_files(server: LocalServer, repository: Path) -> None:
     (repository / "model.safetensors").write_bytes(b"safe")
     assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "model.safetensors"}
 
 
-def test_words_alone_are_fetched_without_weights_which_follow_when_wanted(sites: Sites) -> None:
+def test_words_alone_are_fetched_without_weights_which_follow_when_wanted(server: LocalServer) -> None:
     assert names(hub_folder(NAME, weights=False)) == {"config.json", "vocab.txt"}
     assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
 
 
-def test_once_fetched_one_question_is_enough(sites: Sites) -> None:
+def test_once_fetched_one_question_is_enough(server: LocalServer) -> None:
     folder = hub_folder(NAME)
-    sites.asked.clear()
+    server.requests.clear()
     assert hub_folder(NAME) == folder
-    assert [path for path in sites.asked if NAME in path] == [f"GET /api/models/{NAME}"]
+    assert [path for path in server.requests if NAME in path] == [f"GET /api/models/{NAME}"]
 
 
-def test_files_of_a_lower_folder_are_left_where_they_are(sites: Sites, repository: Path) -> None:
+def test_files_of_a_lower_folder_are_left_where_they_are(server: LocalServer, repository: Path) -> None:
     (repository / "onnx").mkdir()
     (repository / "onnx" / "config.json").write_bytes(b"{}")
     assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "pytorch_model.bin"}
 
 
-def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, repository: Path) -> None:
+def test_the_folder_of_a_processors_detector_comes_with_it(server: LocalServer, repository: Path) -> None:
     for folder in ("onnx", "eyes/left", "eyes/left/old", "inner", "inner/eyes"):
         (repository / folder).mkdir(parents=True)
         for name in FILES:
@@ -94,9 +94,9 @@ def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, reposit
     folder = hub_folder(NAME, weights=False)
     assert names(folder) == {"config.json", "vocab.txt", "processor_config.json", "eyes"}
     assert names(folder / "eyes" / "left") == {"config.json", "vocab.txt", "pytorch_model.bin"}
-    sites.asked.clear()
+    server.requests.clear()
     assert hub_folder(NAME, weights=False) == folder
-    assert [path for path in sites.asked if NAME in path] == [f"GET /api/models/{NAME}"]
+    assert [path for path in server.requests if NAME in path] == [f"GET /api/models/{NAME}"]
     inner = hub_folder(NAME, {"subfolder": "inner/"})
     assert names(inner / "eyes") == {"config.json", "vocab.txt", "pytorch_model.bin"}
     (repository / "processor_config.json").write_bytes(b"no JSON")  # The reader of it says so.
@@ -105,7 +105,7 @@ def test_the_folder_of_a_processors_detector_comes_with_it(sites: Sites, reposit
 
 @pytest.mark.parametrize("inner", ["", "inner/"])
 def test_a_detector_in_the_processors_own_folder_comes_with_it(
-    sites: Sites, repository: Path, inner: str
+    server: LocalServer, repository: Path, inner: str
 ) -> None:
     (repository / inner).mkdir(exist_ok=True)
     named = b'{"extractor": {"detector": "./."}}'  # As it is written there.
@@ -116,7 +116,7 @@ def test_a_detector_in_the_processors_own_folder_comes_with_it(
 
 
 def test_settings_without_the_weights_are_no_copy_of_a_model(
-    sites: Sites, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = hub_folder(NAME, weights=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -125,7 +125,7 @@ def test_settings_without_the_weights_are_no_copy_of_a_model(
 
 
 def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
-    sites: Sites, repository: Path, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2):
         (repository / f"model-0000{number}-of-00002.safetensors").write_bytes(b"part")
@@ -137,7 +137,7 @@ def test_some_of_the_files_of_weights_are_no_copy_of_a_model(
 
 
 def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
-    sites: Sites, repository: Path, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repository / "config.json").rename(repository / "processor_config.json")
     folder = hub_folder(NAME, weights=False)
@@ -147,7 +147,9 @@ def test_a_processor_that_was_published_alone_serves_out_of_reach_too(
     not_fetched(lambda: hub_folder(NAME), NAME, "no complete copy")
 
 
-def test_a_repository_whose_model_is_elsewhere_in_it_says_where(sites: Sites, repository: Path) -> None:
+def test_a_repository_whose_model_is_elsewhere_in_it_says_where(
+    server: LocalServer, repository: Path
+) -> None:
     (repository / "inner").mkdir()
     (repository / "config.json").rename(repository / "inner" / "config.json")
     not_fetched(lambda: hub_folder(NAME), f"{NAME} on the hub has no config.json", "found inner/config.json")
@@ -163,8 +165,8 @@ def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
     (repository / "inner").mkdir()
     for file in ("config.json", "model.safetensors"):
         (repository / "inner" / file).write_bytes(b"{}")
-    with serving(Sites({NAME: repository})) as running:
-        running.replace_the_net(monkeypatch, tmp_path / "home")
+    with serving(LocalServer({NAME: repository})) as running:
+        running.redirect_downloads(monkeypatch, tmp_path / "home")
         folder = hub_folder(NAME, options)
     assert hub_folder(NAME, options) == folder
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -174,8 +176,8 @@ def test_out_of_reach_the_cached_copy_serves_under_hub_arguments_too(
 def test_out_of_reach_the_cached_copy_serves(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(Sites({NAME: repository})) as running:
-        running.replace_the_net(monkeypatch, tmp_path / "home")
+    with serving(LocalServer({NAME: repository})) as running:
+        running.redirect_downloads(monkeypatch, tmp_path / "home")
         folder = hub_folder(NAME)
     assert hub_folder(NAME) == hub_folder(NAME, weights=False) == folder
     assert hub_folder(NAME, {"local_files_only": True}) == folder
@@ -183,16 +185,16 @@ def test_out_of_reach_the_cached_copy_serves(
     not_fetched(lambda: hub_folder("someone/other", {"local_files_only": True}), "switched off")
 
 
-def test_switched_off_the_hub_is_not_asked(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switched_off_the_hub_is_not_asked(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = hub_folder(NAME)
-    sites.asked.clear()
+    server.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert hub_folder(NAME) == folder
     not_fetched(lambda: hub_folder("someone/other"), "someone/other", "HF_HUB_OFFLINE")
-    assert sites.asked == []
+    assert server.requests == []
 
 
-def test_an_unknown_repository_is_told(sites: Sites) -> None:
+def test_an_unknown_repository_is_told(server: LocalServer) -> None:
     not_fetched(
         lambda: hub_folder("someone/absent"), "someone/absent", "no such repository", "no such folder"
     )
@@ -202,8 +204,8 @@ def test_a_hub_that_is_silent_is_given_up_soon(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.3)
-    with serving(Sites({NAME: repository})) as running:
-        running.replace_the_net(monkeypatch, tmp_path / "home")
+    with serving(LocalServer({NAME: repository})) as running:
+        running.redirect_downloads(monkeypatch, tmp_path / "home")
         folder = hub_folder(NAME)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # Takes connections and never says a word.
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -214,15 +216,17 @@ def test_a_hub_that_is_silent_is_given_up_soon(
         not_fetched(lambda: hub_folder("someone/other"), "someone/other", "cannot be reached")
 
 
-def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(sites: Sites, repository: Path) -> None:
-    whole = sites.reply
+def test_a_download_that_breaks_off_is_one_line_and_goes_on_later(
+    server: LocalServer, repository: Path
+) -> None:
+    whole = server.reply
 
     def broken(path: str) -> tuple[int, bytes]:
         return (500, b"") if path.endswith("pytorch_model.bin") else whole(path)
 
-    sites.reply = broken  # type: ignore[method-assign]
+    server.reply = broken  # type: ignore[method-assign]
     not_fetched(lambda: hub_folder(NAME), NAME, "cannot be downloaded")
-    sites.reply = whole  # type: ignore[method-assign]
+    server.reply = whole  # type: ignore[method-assign]
     assert (hub_folder(NAME) / "pytorch_model.bin").read_bytes() == b"weights"
 
 
@@ -238,17 +242,19 @@ def test_paths_are_no_names_of_the_hub(name: str) -> None:
     assert not is_hub_name(name)
 
 
-def test_the_folder_is_that_of_one_commit(sites: Sites) -> None:
+def test_the_folder_is_that_of_one_commit(server: LocalServer) -> None:
     assert hub_folder(NAME).name == COMMIT
     assert os.path.realpath(hub_folder(NAME) / "vocab.txt").startswith(huggingface_hub.constants.HF_HUB_CACHE)
 
 
-def test_a_repository_of_tensorflow_alone_gives_its_weights(sites: Sites, repository: Path) -> None:
+def test_a_repository_of_tensorflow_alone_gives_its_weights(server: LocalServer, repository: Path) -> None:
     (repository / "pytorch_model.bin").unlink()
     assert names(hub_folder(NAME)) == {"config.json", "vocab.txt", "tf_model.h5"}
 
 
-def test_hub_arguments_of_from_pretrained_are_heeded(sites: Sites, repository: Path, tmp_path: Path) -> None:
+def test_hub_arguments_of_from_pretrained_are_heeded(
+    server: LocalServer, repository: Path, tmp_path: Path
+) -> None:
     (repository / "inner").mkdir()
     for name in ("config.json", "model.safetensors", "README.md"):
         (repository / "inner" / name).write_bytes(b"{}")
@@ -256,7 +262,7 @@ def test_hub_arguments_of_from_pretrained_are_heeded(sites: Sites, repository: P
     folder = hub_folder(NAME, {"subfolder": "inner", "revision": COMMIT, "cache_dir": str(tmp_path / "c")})
     assert names(folder) == {"config.json", "model.safetensors"}
     assert tmp_path / "c" in folder.parents
-    assert not any("inner/README" in path for path in sites.asked)
+    assert not any("inner/README" in path for path in server.requests)
     offline = hub_folder(
         NAME,
         {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lxmert.training.detection.recipe import DetectorRecipe
-from tests.command_line import status_of
+from tests.command_line import exit_status
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_train_once_and_not_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("train-detector", "--config", str(recipe_file), "--data", str(scenes_folder))
-    assert status_of(*words, "--set", "optimisation.batch_size=4") == 0
+    assert exit_status(*words, "--set", "optimisation.batch_size=4") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("runs/mine: validation mAP@0.5 ")
     assert ", test mAP@0.5 " in captured.out
@@ -35,24 +35,24 @@ def test_train_once_and_not_again(
     assert metrics["finished"] is True
     assert metrics["training"]["steps"] == 1
 
-    assert status_of(*words, "--quiet") == 1
+    assert exit_status(*words, "--quiet") == 1
     error = capsys.readouterr().err.strip()
     assert error.startswith("lxmert: error: runs/mine is not empty")
     assert "\n" not in error
-    assert status_of(*words, "--set", "optimisation.batch_size=4", "--resume", "-q") == 0
+    assert exit_status(*words, "--set", "optimisation.batch_size=4", "--resume", "-q") == 0
     assert capsys.readouterr().err == ""
 
 
 def test_errors_are_one_line(recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
-    assert status_of("train-detector", "-c", str(recipe_file), "-o", out) == 1
+    assert exit_status("train-detector", "-c", str(recipe_file), "-o", out) == 1
     assert "nowhere: no such data directory" in capsys.readouterr().err
 
-    assert status_of("train-detector", "-c", str(tmp_path / "none.yaml")) == 1
+    assert exit_status("train-detector", "-c", str(tmp_path / "none.yaml")) == 1
     assert "the recipe cannot be read" in capsys.readouterr().err
 
     (tmp_path / "bad.yaml").write_text("model: {config: {stem: 3}}\ndata: {format: voc}\n")
-    assert status_of("train-detector", "-c", str(tmp_path / "bad.yaml")) == 1
+    assert exit_status("train-detector", "-c", str(tmp_path / "bad.yaml")) == 1
     error = capsys.readouterr().err.strip()
     assert "3 faults" in error
     assert "\n" not in error

@@ -14,8 +14,8 @@ from lxmert.training.detection.running import train_detector
 from lxmert.training.detection.saved_detector import evaluate_detector
 from lxmert.vision.faster_rcnn.extractor import detector_folder
 from lxmert.weights import published
-from tests.command_line import status_of
-from tests.stand_ins import DETECTOR, write_published_detector
+from tests.command_line import exit_status
+from tests.small_checkpoints import DETECTOR_NAME, write_small_published_detector
 from tests.training.detection.genome import visual_genome_from
 
 Make = Callable[..., DetectorRecipe]
@@ -61,12 +61,12 @@ def test_a_runs_own_figures_come_out_again_by_function_and_by_command(
     annotations = json.loads((scenes_folder / "annotations/instances_test.json").read_text())
     assert sum(found.boxes.values()) == len(annotations["annotations"])
 
-    assert status_of("eval-detector", str(trained), str(scenes_folder), "--json") == 0
+    assert exit_status("eval-detector", str(trained), str(scenes_folder), "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == told
     assert captured.err == ""
 
-    assert status_of("eval-detector", str(trained), str(scenes_folder), "--limit", "2") == 0
+    assert exit_status("eval-detector", str(trained), str(scenes_folder), "--limit", "2") == 0
     captured = capsys.readouterr()
     assert "split test: 2 images" in captured.out
     assert "AP@0.5 circle" in captured.out
@@ -98,15 +98,15 @@ def test_boxes_may_come_in_the_other_format(trained: Path, scenes_folder: Path, 
 def test_a_published_detector_is_scored_by_its_published_vocabularies(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / DETECTOR
-    write_published_detector(folder)
+    folder = tmp_path / DETECTOR_NAME
+    write_small_published_detector(folder)
     names = ["circle,disc", "heart", *(f"thing {number}" for number in range(1598))]
     words = [f"attribute {number}" for number in range(400)]
     for path, listed in (("objects.txt", names), ("attributes.txt", words)):
         (tmp_path / path).write_text("\n".join(listed) + "\n")
     monkeypatch.setattr(published.PublishedFile, "fetch", lambda file: tmp_path / _name_of(file))
     monkeypatch.setattr("lxmert.training.detection.saved_detector.detector_folder", lambda name: str(folder))
-    found = evaluate_detector(DETECTOR, scenes_folder, limit=2).to_dict()
+    found = evaluate_detector(DETECTOR_NAME, scenes_folder, limit=2).to_dict()
     assert found["average_precision_50"].keys() <= {"circle", "heart"}
     assert found["average_precision_50"]
 
@@ -153,6 +153,6 @@ def test_wrong_inputs_are_one_clear_line(
     directory = data or str(scenes_folder)
     with pytest.raises(error, match=message):
         evaluate_detector(detector, directory, split)
-    assert status_of("eval-detector", detector, directory, "--split", split) == 1
+    assert exit_status("eval-detector", detector, directory, "--split", split) == 1
     told = capsys.readouterr().err.strip()
     assert told.splitlines()[-1].startswith("lxmert: error: ")

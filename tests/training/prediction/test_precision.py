@@ -23,7 +23,7 @@ from lxmert.inference.ranks import Ranks
 from lxmert.training.evaluation import run_model
 from lxmert.training.prediction import predict_to_file
 from lxmert.training.task_registry import get_task
-from tests.command_line import status_of
+from tests.command_line import exit_status
 from tests.inference.test_int8 import needs_int8
 from tests.training.prediction.predicting import Predict
 
@@ -219,7 +219,7 @@ def test_of_a_small_work_8_bits_are_not_compared(
 def test_scored_answers_in_8_bits_are_called_so(
     model_of: Callable[[str], Path], scenes_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = status_of(
+    status = exit_status(
         "eval", str(model_of("vqa")), str(scenes_folder), "--dtype", "int8", "--compile", "--json"
     )
     assert status == 0

@@ -14,7 +14,7 @@ from lxmert.vision.faster_rcnn.extraction_settings import ExtractionSettings
 from lxmert.vision.faster_rcnn.preprocessing import to_network_pixels
 from lxmert.vision.faster_rcnn.selection import SelectionSettings, select_detections
 from lxmert.weights.fingerprint import hash_weights
-from tests.pictures import noise
+from tests.synthetic_images import noise_image
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
@@ -42,7 +42,7 @@ def alone(extract):
 
 
 SIZES = [(60, 80), (31, 90), (200, 40), (60, 80), (120, 160)]
-IMAGES = [noise(*size, seed=index) for index, size in enumerate(SIZES)]
+IMAGES = [noise_image(*size, seed=index) for index, size in enumerate(SIZES)]
 
 
 @torch.no_grad()
@@ -177,7 +177,7 @@ def test_wrong_boxes_are_errors(extract):
 
 @pytest.mark.parametrize("size_hw", [(1, 5000), (5000, 1), (1, 1), (2, 2), (1, 3), (3, 700)])
 def test_strips_and_dots_give_regions(extract, size_hw):
-    regions = extract([noise(*size_hw)])[0]
+    regions = extract([noise_image(*size_hw)])[0]
     assert 1 <= len(regions) <= 10
     assert regions.size_hw == size_hw
 

@@ -13,7 +13,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
     to_image_boxes,
     to_network_pixels,
 )
-from tests.pictures import noise
+from tests.synthetic_images import noise_image
 
 
 def plain(min_size, max_size):
@@ -73,7 +73,7 @@ def test_golden_normalised_image(shared_specs):
     ("size_hw", "limits"), [((13, 17), (31, 50)), ((40, 23), (11, 99)), ((7, 90), (20, 64))]
 )
 def test_resampling_by_hand(size_hw, limits):
-    image = noise(*size_hw)
+    image = noise_image(*size_hw)
     pixels = to_network_pixels(image, plain(*limits), channel_order="rgb")
     expected = bilinear_by_hand(np.asarray(image).astype(float), *network_size(size_hw, *limits))
     np.testing.assert_allclose(pixels.numpy(), expected, atol=1e-3)
@@ -103,7 +103,7 @@ def test_other_modes_become_rgb():
 
 
 def test_the_picture_is_left_as_it_was():
-    image = noise(5, 7)
+    image = noise_image(5, 7)
     before = np.array(image)
     to_network_pixels(image, plain(20, 40))
     assert (np.array(image) == before).all()
@@ -141,7 +141,7 @@ def test_an_image_without_pixels_is_an_error():
 
 def test_an_unknown_channel_order_is_an_error():
     with pytest.raises(ConfigurationError, match="'gbr'; expected rgb or bgr"):
-        to_network_pixels(noise(4, 4), plain(4, 4), channel_order="gbr")
+        to_network_pixels(noise_image(4, 4), plain(4, 4), channel_order="gbr")
 
 
 def test_boxes_go_back_by_the_scale_of_each_axis():

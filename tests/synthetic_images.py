@@ -1,4 +1,4 @@
-"""Pictures made for the tests, and files that only seem to be some."""
+"""Generated images, and image files with misleading headers."""
 
 import struct
 import zlib
@@ -7,20 +7,20 @@ import numpy as np
 from PIL import Image
 
 
-def noise(height: int, width: int, seed: int = 0) -> Image.Image:
-    """Every pixel of another colour."""
+def noise_image(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Independent random pixels."""
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
 
-def blobs(height: int, width: int, seed: int = 0) -> Image.Image:
-    """Smooth rather than noise, so that pictures differ in what a network sees of them."""
+def smooth_image(height: int, width: int, seed: int = 0) -> Image.Image:
+    """Smooth random colours: unlike noise images, they differ in the features of a network."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def png_header_only(width: int, height: int) -> bytes:
-    """A PNG whose header promises a size and whose pixels are a few bytes."""
+    """A PNG whose header declares a size and whose pixel data are a few bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

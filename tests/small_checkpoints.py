@@ -13,15 +13,15 @@ from lxmert.vision.faster_rcnn import FasterRcnn
 from lxmert.vision.faster_rcnn.extractor import FasterRcnnExtractor
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
-MODEL = "unc-nlp/lxmert-vqa-uncased"
-DETECTOR = "unc-nlp/frcnn-vg-finetuned"
+MODEL_NAME = "unc-nlp/lxmert-vqa-uncased"
+DETECTOR_NAME = "unc-nlp/frcnn-vg-finetuned"
 
-FEATURES = 128
+FEATURE_DIM = 128
 """Features per object of the small detector: eight times the channels of its first residual stage."""
 
 
-def write_published_detector(folder: Path) -> FasterRcnn:
-    """A detector of 1,600 classes and 400 attributes as config.yaml and pytorch_model.bin."""
+def write_small_published_detector(folder: Path) -> FasterRcnn:
+    """A small detector of 1,600 classes and 400 attributes as config.yaml and pytorch_model.bin."""
     detector = random_detector(
         num_object_labels=1600, num_attr_labels=400, stage_blocks=(3, 4, 6, 3), max_proposals=60
     )
@@ -53,8 +53,8 @@ def write_published_detector(folder: Path) -> FasterRcnn:
     return detector
 
 
-def write_published_model(folder: Path, *, answers: int, features: int = FEATURES) -> None:
-    """A question-answering model with its words, and without answers and extractor, as on the hub."""
+def write_small_published_model(folder: Path, *, answers: int, features: int = FEATURE_DIM) -> None:
+    """A small question-answering model with its vocabulary, without answers and extractor, as on the hub."""
     folder.mkdir(parents=True)
     words = embedded_model_folder() / "vocab.txt"
     (folder / "vocab.txt").write_bytes(words.read_bytes())
@@ -76,14 +76,14 @@ def write_published_model(folder: Path, *, answers: int, features: int = FEATURE
     (folder / "tf_model.h5").write_bytes(b"weights for another library")
 
 
-def write_detecting_model(folder: Path, **settings: Any) -> None:
-    """A model folder whose processor finds objects with a small detector of named classes beside it.
+def write_small_model_with_detector(folder: Path, **settings: Any) -> None:
+    """A model folder whose processor detects objects with a small detector of named classes in the folder.
 
     Args:
         folder: the folder to make.
         **settings: of the `FasterRcnnExtractor`.
     """
-    write_published_model(folder, answers=36)
+    write_small_published_model(folder, answers=36)
     shapes = ["circle", "square", "triangle", "star", "heart", "cross", "ring"]
     looks = ["small red solid", "large blue hollow", "small green striped", "large red solid", "small cyan"]
     detector = random_detector(object_names=shapes, attribute_names=looks)

@@ -1,4 +1,4 @@
-"""A small local server in place of the hub and of the site of raw files; tests never reach for the net."""
+"""A local HTTP server that replaces the hub and the raw-file site; no test uses the network."""
 
 import hashlib
 import json
@@ -18,62 +18,64 @@ COMMIT = "0" * 40
 
 
 @dataclass
-class Sites:
-    """What the server serves, and what was asked of it.
+class LocalServer:
+    """What the server serves, and the requests it received.
 
     Attributes:
         repositories: hub name -> folder with the repository's files.
-        raw: path below the site of raw files -> content.
-        asked: "METHOD path" of each request, in order.
+        raw_files: path on the raw-file site -> content.
+        requests: "METHOD path" of each request, in order.
     """
 
     repositories: dict[str, Path] = field(default_factory=dict)
-    raw: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    address: str = ""
+    raw_files: dict[str, bytes] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables for a process that shall take this server for the net, with caches under `home`.
+        """Environment variables that send a process's downloads to this server, with caches under `home`.
 
         The hub client reads its address and cache once, when it is imported: so in a process of its own.
         """
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LXMERT_"))}
-        return kept | {
-            "HF_ENDPOINT": self.address,
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HF_", "LXMERT_"))
+        }
+        return inherited | {
+            "HF_ENDPOINT": self.url,
             "HF_HOME": str(home / "hub"),
             "HF_HUB_DISABLE_XET": "1",
-            # transformers would ask a service on the real net to convert the stand-ins' weights.
+            # transformers would ask a service on the internet to convert the checkpoints' weights.
             "DISABLE_SAFETENSORS_CONVERSION": "1",
             "LXMERT_HOME": str(home / "lxmert"),
-            "LXMERT_MIRROR": f"{self.address}/raw",
+            "LXMERT_MIRROR": f"{self.url}/raw",
             "NO_PROXY": "127.0.0.1",
             "OMP_NUM_THREADS": "1",
         }
 
-    def replace_the_net(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        """Have this process take the server for the net, with caches under `home`."""
+    def redirect_downloads(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+        """Send this process's downloads to the server, with caches under `home`."""
         for name, value in self.environment(home).items():
             if name.startswith(("LXMERT_", "NO_PROXY", "DISABLE_")):
                 monkeypatch.setenv(name, value)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        changed = {
+        constants = {
             "HF_HUB_OFFLINE": False,
-            "ENDPOINT": self.address,
-            "HUGGINGFACE_CO_URL_TEMPLATE": self.address + "/{repo_id}/resolve/{revision}/{filename}",
+            "ENDPOINT": self.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": self.url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_CACHE": str(home / "hub"),
             "HF_HUB_DISABLE_XET": True,
         }
-        for name, value in changed.items():
+        for name, value in constants.items():
             monkeypatch.setattr(huggingface_hub.constants, name, value)
 
     def reply(self, path: str) -> tuple[int, bytes]:
-        """Status and content of a path."""
+        """HTTP status and content for a path."""
         if path.startswith("/raw/"):
-            content = self.raw.get(path.removeprefix("/raw/"))
+            content = self.raw_files.get(path.removeprefix("/raw/"))
             return (404, b"") if content is None else (200, content)
         for name, folder in self.repositories.items():
-            found = (file for file in folder.rglob("*") if file.is_file())
-            files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}
+            paths = (file for file in folder.rglob("*") if file.is_file())
+            files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in paths}
             revisions = [f"/api/models/{name}/revision/{revision}" for revision in ("main", COMMIT)]
             if path in (f"/api/models/{name}", *revisions):
                 siblings = [{"rfilename": file} for file in sorted(files)]
@@ -93,14 +95,14 @@ class Sites:
 
 
 @contextmanager
-def serving(sites: Sites) -> Iterator[Sites]:
-    """Serve until the end of the block; afterwards the address is out of reach."""
+def serving(server: LocalServer) -> Iterator[LocalServer]:
+    """Serve until the end of the block; afterwards connections are refused."""
 
     class Handler(BaseHTTPRequestHandler):
-        def _answer(self, *, body: bool) -> None:
+        def _respond(self, *, body: bool) -> None:
             path = self.path.partition("?")[0]
-            sites.asked.append(f"{self.command} {path}")
-            status, content = sites.reply(path)
+            server.requests.append(f"{self.command} {path}")
+            status, content = server.reply(path)
             self.send_response(status)
             if status == 200:
                 self.send_header("ETag", f'"{_hash(content)}"')
@@ -113,22 +115,22 @@ def serving(sites: Sites) -> Iterator[Sites]:
                 self.wfile.write(content)
 
         def do_HEAD(self) -> None:
-            self._answer(body=False)
+            self._respond(body=False)
 
         def do_GET(self) -> None:
-            self._answer(body=True)
+            self._respond(body=True)
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    sites.address = f"http://127.0.0.1:{server.server_port}"
+    http_server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http_server.serve_forever, args=(0.01,), daemon=True).start()
+    server.url = f"http://127.0.0.1:{http_server.server_port}"
     try:
-        yield sites
+        yield server
     finally:
-        server.shutdown()
-        server.server_close()
+        http_server.shutdown()
+        http_server.server_close()
 
 
 def _json(value: Any) -> tuple[int, bytes]:
