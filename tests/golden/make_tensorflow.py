@@ -53,16 +53,16 @@ def main() -> None:
     config = LxmertConfig(**SIZES)
     pretraining = TFLxmertForPreTraining(config)
     pretraining(inputs)
-    _stir(pretraining, random)
+    _randomise_variables(pretraining, random)
     pretraining.save_pretrained(FOLDER / "pretraining_h5", safe_serialization=False)
     pretraining.save_pretrained(FOLDER / "pretraining_safetensors", safe_serialization=True)
     np.savez_compressed(FOLDER / "pretraining.npz", **_pretraining_results(pretraining, inputs, random))
     model = TFLxmertModel(config)
     model(inputs)
-    _stir(model, random)
+    _randomise_variables(model, random)
     model.save_pretrained(FOLDER / "model_h5", safe_serialization=False)
     outputs = model(inputs, output_attentions=True, output_hidden_states=True)
-    np.savez_compressed(FOLDER / "model.npz", **_named("input", inputs), **_named("output", outputs))
+    np.savez_compressed(FOLDER / "model.npz", **_flattened("input", inputs), **_flattened("output", outputs))
     for path in FOLDER.glob("*/tf_model.h5"):
         path.with_name("tf_model.h5.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
         path.unlink()
@@ -82,7 +82,7 @@ def _inputs(random: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _stir(model: tf.keras.Model, random: np.random.Generator) -> None:
+def _randomise_variables(model: tf.keras.Model, random: np.random.Generator) -> None:
     """Give every variable values of its own: fresh biases are all 0 and would hide a wrong name."""
     for variable in model.variables:
         wide = 1.0 if "LayerNorm" in variable.name or "layer_norm" in variable.name else 0.0
@@ -110,15 +110,15 @@ def _pretraining_results(model, inputs, random) -> dict[str, np.ndarray]:
     words = next(variable for variable in model.trainable_variables if "word_embeddings" in variable.name)
     gradient = tape.gradient(losses["total"], words)
     return {
-        **_named("input", inputs),
-        **_named("output", outputs),
-        **_named("label", {**labels, "obj": objects, "attr": attributes, "feat": features}),
+        **_flattened("input", inputs),
+        **_flattened("output", outputs),
+        **_flattened("label", {**labels, "obj": objects, "attr": attributes, "feat": features}),
         **{f"loss.{name}": np.asarray(value).reshape(()) for name, value in losses.items()},
         "gradient.word_embeddings": tf.convert_to_tensor(gradient).numpy(),
     }
 
 
-def _named(prefix: str, values) -> dict[str, np.ndarray]:
+def _flattened(prefix: str, values) -> dict[str, np.ndarray]:
     """Flat names: "output.pooled_output", "output.language_hidden_states.0", …"""
     flat = {}
     for name, value in values.items():

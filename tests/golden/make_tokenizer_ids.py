@@ -37,7 +37,7 @@ def _encoded(vocabulary: str) -> list[dict[str, Any]]:
     return cases
 
 
-def _encoded_by_the_slow_one(vocabulary: str, texts: list[str], **options: Any) -> dict[str, Any]:
+def _encoded_by_slow_tokenizer(vocabulary: str, texts: list[str], **options: Any) -> dict[str, Any]:
     tokenizer = LxmertTokenizer(vocabulary, **options)
     ids = [tokenizer(text)["input_ids"] for text in texts]
     return {"options": options, "texts": texts, "ids": ids}
@@ -82,20 +82,20 @@ def main() -> None:
     golden = {
         "transformers": transformers.__version__,
         "encoded": _encoded(vocabulary),
-        "white_space_only": _encoded_by_the_slow_one(
+        "white_space_only": _encoded_by_slow_tokenizer(
             vocabulary, fuzzed_texts(100, seed=11), do_basic_tokenize=False
         ),
-        "never_split": _encoded_by_the_slow_one(
+        "never_split": _encoded_by_slow_tokenizer(
             vocabulary, _spaced_texts(), do_lower_case=False, never_split=NEVER_SPLIT
         ),
         "prepared": _prepared(vocabulary),
     }
     target = Path(__file__).with_name("tokenizer_4_57.json")
-    lines = [f"{json.dumps(name)}: {_value(value)}" for name, value in golden.items()]
+    lines = [f"{json.dumps(name)}: {_json_value(value)}" for name, value in golden.items()]
     target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _value(value: Any) -> str:
+def _json_value(value: Any) -> str:
     if isinstance(value, list):
         return "[\n" + ",\n".join(json.dumps(item) for item in value) + "\n]"
     return json.dumps(value)

@@ -1,4 +1,4 @@
-"""One small made data set, read back from disk with nothing but json, and readers of English for scenes."""
+"""Fixtures: a small generated dataset on disk, read with json alone, and GQA-style questions about scenes."""
 
 import json
 import random
@@ -14,7 +14,7 @@ SPLITS = ("train", "val", "test")
 
 
 class DatasetOnDisk:
-    """The JSON files of a made data set."""
+    """The JSON files of a generated dataset."""
 
     def __init__(self, folder: Path, counts: SceneCounts) -> None:
         self.folder = folder
@@ -28,13 +28,13 @@ class DatasetOnDisk:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> DatasetOnDisk:
+def dataset_on_disk(tmp_path_factory: pytest.TempPathFactory) -> DatasetOnDisk:
     folder = tmp_path_factory.mktemp("scenes") / "data"
     return DatasetOnDisk(folder, make_scenes(folder, 60, 3, progress=False))
 
 
 def answerer(scene: Scene, kind: type[Answerer] = Answerer) -> Answerer:
-    """A reader of English that sees what the COCO records of a scene tell."""
+    """An `Answerer` of English questions about a scene, made from its COCO records."""
     shapes = ("circle", "square", "triangle", "star", "heart", "cross")
     height, width = scene.size_hw
     instances = []

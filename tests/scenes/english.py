@@ -1,4 +1,4 @@
-"""An answerer of the made world's questions that reads the English text and the COCO records, nothing else.
+"""An answerer of questions about scenes that reads the English text and the COCO records, nothing else.
 
 It shares no code with the package: own words, own geometry, no programs. So it checks words, program,
 answer and written boxes against each other.
@@ -66,13 +66,13 @@ class Answerer:
         wanted = constraints(phrase)
         return [t for t in self.things if all(t[k] == v for k, v in wanted.items())]
 
-    def the(self, phrase: str) -> dict:
+    def unique(self, phrase: str) -> dict:
         found = self.fitting(phrase)
         if len(found) != 1:
             raise UnclearError(f"{phrase!r} fits {len(found)}")
         return found[0]
 
-    def lies(self, thing: dict, side: str, origin: dict) -> bool:
+    def lies_on_side(self, thing: dict, side: str, origin: dict) -> bool:
         axis = 0 if "left" in side or "right" in side else 1
         difference = (thing["xy"][axis] - origin["xy"][axis]) / self.side[axis]
         if thing is origin or abs(difference) < 0.08:
@@ -80,7 +80,7 @@ class Answerer:
         return difference < 0 if any(word in side for word in ("left", "above", "higher")) else difference > 0
 
     def beside(self, phrase: str, side: str, origin: dict) -> list[dict]:
-        return [t for t in self.fitting(phrase) if t is not origin and self.lies(t, side, origin)]
+        return [t for t in self.fitting(phrase) if t is not origin and self.lies_on_side(t, side, origin)]
 
     def answer(self, question: str) -> str:
         text = question.lower().rstrip("?.").strip()
@@ -92,7 +92,7 @@ class Answerer:
         raise AssertionError(f"not understood: {question}")
 
     def distance_extreme(self, attribute: str, phrase: str, which: str, reference: str) -> str:
-        origin = self.the(reference)
+        origin = self.unique(reference)
         others = [t for t in self.fitting(phrase) if t is not origin]
         ranked = sorted((math.dist(t["xy"], origin["xy"]), k) for k, t in enumerate(others))
         if "far" in which or "fur" in which:
@@ -128,30 +128,30 @@ class Answerer:
         }[how]
 
     def compare_size(self, first: str, how: str, second: str) -> bool:
-        a, b = self.the(first), self.the(second)
+        a, b = self.unique(first), self.unique(second)
         if a is b or max(a["long"], b["long"]) / min(a["long"], b["long"]) < 1.2:
             raise UnclearError("about the same size")
         return a["long"] < b["long"] if how == "smaller" else a["long"] > b["long"]
 
-    def same(self, attribute: str, first: str, second: str) -> bool:
-        a, b = self.the(first), self.the(second)
+    def same_attribute(self, attribute: str, first: str, second: str) -> bool:
+        a, b = self.unique(first), self.unique(second)
         if a is b:
             raise UnclearError("the same object")
         return a[attribute] == b[attribute]
 
-    def place(self, phrase: str, axis: int) -> str:
-        share = self.the(phrase)["xy"][axis] / self.side[axis]
+    def half_of_image(self, phrase: str, axis: int) -> str:
+        share = self.unique(phrase)["xy"][axis] / self.side[axis]
         if abs(share - 0.5) < 0.06:
             raise UnclearError("in the middle")
         return (("left", "right"), ("top", "bottom"))[axis][share > 0.5]
 
     def only_beside(self, attribute: str, phrase: str, side: str, reference: str) -> str:
-        found = self.beside(phrase, side, self.the(reference))
+        found = self.beside(phrase, side, self.unique(reference))
         if len(found) != 1:
             raise UnclearError(f"{len(found)} lie there")
         return found[0][attribute]
 
-    def every(self, phrase: str, value: str) -> bool:
+    def every_has_value(self, phrase: str, value: str) -> bool:
         name, wanted = value_of(value)
         found = self.fitting(phrase)
         if len(found) < 2:
@@ -162,7 +162,7 @@ class Answerer:
         name, wanted = value_of(value)
         return [t for t in self.fitting(phrase) if t[name] != wanted]
 
-    def either(self, phrase: str, value: str, value2: str) -> int:
+    def count_with_either_value(self, phrase: str, value: str, value2: str) -> int:
         values = [value_of(value), value_of(value2)]
         return sum(any(t[name] == wanted for name, wanted in values) for t in self.fitting(phrase))
 
@@ -211,16 +211,16 @@ PATTERNS = [
         rf"is the number of {NP} (greater than|smaller than|the same as) the number of {NP}",
         lambda s, a, how, b: s.compare_count(len(s.fitting(a)), how, len(s.fitting(b))),
     ),
-    (rf"do the {NP} and the {NP} have the same {ATTRIBUTE}", lambda s, a, b, n: s.same(n, a, b)),
-    (rf"does the {NP} have the same {ATTRIBUTE} as the {NP}", lambda s, a, n, b: s.same(n, a, b)),
-    (rf"are the {NP} and the {NP} the same {ATTRIBUTE}", lambda s, a, b, n: s.same(n, a, b)),
-    (rf"is the {ATTRIBUTE} of the {NP} the same as that of the {NP}", Answerer.same),
+    (rf"do the {NP} and the {NP} have the same {ATTRIBUTE}", lambda s, a, b, n: s.same_attribute(n, a, b)),
+    (rf"does the {NP} have the same {ATTRIBUTE} as the {NP}", lambda s, a, n, b: s.same_attribute(n, a, b)),
+    (rf"are the {NP} and the {NP} the same {ATTRIBUTE}", lambda s, a, b, n: s.same_attribute(n, a, b)),
+    (rf"is the {ATTRIBUTE} of the {NP} the same as that of the {NP}", Answerer.same_attribute),
     (rf"{_IS} {NP} (?:is |look )?(larger|bigger|smaller) than the {NP}", Answerer.compare_size),
     (
         rf"{_IS} {NP} (?:is |lie )?{SIDE} the {NP}",
-        lambda s, a, side, b: s.lies(s.the(a), side, s.the(b)),
+        lambda s, a, side, b: s.lies_on_side(s.unique(a), side, s.unique(b)),
     ),
-    (rf"(?:is|is it true that) (?:every|each) {NP} (?:is )?{VALUE}", Answerer.every),
+    (rf"(?:is|is it true that) (?:every|each) {NP} (?:is )?{VALUE}", Answerer.every_has_value),
     (rf"{SEE} {A}{NP} (?:that|which) is not {VALUE}", lambda s, p, v: bool(s.without(p, v))),
     (
         rf"{SEE} (?:both )?{A}{NP} and (?:also )?{A}{NP}",
@@ -228,27 +228,27 @@ PATTERNS = [
     ),
     (rf"{SEE} (?:either )?{A}{NP} or {A}{NP}", lambda s, a, b: bool(s.fitting(a)) or bool(s.fitting(b))),
     (rf"{SEE} {A}{NP}", lambda s, p: bool(s.fitting(p))),
-    (rf"{_HOW_MANY} (?:are |that are )(?:either )?{VALUE} or {VALUE}", Answerer.either),
+    (rf"{_HOW_MANY} (?:are |that are )(?:either )?{VALUE} or {VALUE}", Answerer.count_with_either_value),
     (rf"{_HOW_MANY} (?:are |that are )not {VALUE}(?: are there)?", lambda s, p, v: len(s.without(p, v))),
-    (rf"{_HOW_MANY} (?:are )?{SIDE} the {NP}", lambda s, p, side, o: len(s.beside(p, side, s.the(o)))),
+    (rf"{_HOW_MANY} (?:are )?{SIDE} the {NP}", lambda s, p, side, o: len(s.beside(p, side, s.unique(o)))),
     (rf"{_HOW_MANY}(?: are there| can you see| does the picture show)?", lambda s, p: len(s.fitting(p))),
-    (rf"(?:how is the {NP} filled)", lambda s, p: s.the(p)["fill"]),
-    (rf"what kind of fill does the {NP} have", lambda s, p: s.the(p)["fill"]),
-    (rf"is the {NP} solid, hollow or striped", lambda s, p: s.the(p)["fill"]),
-    (rf"is the {NP} small or large", lambda s, p: s.the(p)["size"]),
-    (rf"how big is the {NP}", lambda s, p: s.the(p)["size"]),
-    *((what % NP, lambda s, n, p: s.the(p)[n]) for what in _WHAT),
-    (rf"tell me the {ATTRIBUTE} of the {NP}", lambda s, n, p: s.the(p)[n]),
+    (rf"(?:how is the {NP} filled)", lambda s, p: s.unique(p)["fill"]),
+    (rf"what kind of fill does the {NP} have", lambda s, p: s.unique(p)["fill"]),
+    (rf"is the {NP} solid, hollow or striped", lambda s, p: s.unique(p)["fill"]),
+    (rf"is the {NP} small or large", lambda s, p: s.unique(p)["size"]),
+    (rf"how big is the {NP}", lambda s, p: s.unique(p)["size"]),
+    *((what % NP, lambda s, n, p: s.unique(p)[n]) for what in _WHAT),
+    (rf"tell me the {ATTRIBUTE} of the {NP}", lambda s, n, p: s.unique(p)[n]),
     (
         rf"is the {NP} (?:on|in) the left or (?:on )?the right(?: half of the picture)?",
-        lambda s, p: s.place(p, 0),
+        lambda s, p: s.half_of_image(p, 0),
     ),
-    (rf"on which side is the {NP}, left or right", lambda s, p: s.place(p, 0)),
+    (rf"on which side is the {NP}, left or right", lambda s, p: s.half_of_image(p, 0)),
     (
         rf"is the {NP} (?:at|in) the top or (?:at )?the bottom(?: half of the picture)?",
-        lambda s, p: s.place(p, 1),
+        lambda s, p: s.half_of_image(p, 1),
     ),
-    (rf"in which half is the {NP}, top or bottom", lambda s, p: s.place(p, 1)),
+    (rf"in which half is the {NP}, top or bottom", lambda s, p: s.half_of_image(p, 1)),
     (rf"which {ATTRIBUTE} (?:is the most common|appears most often)", Answerer.most_common),
     (rf"what is the most common {ATTRIBUTE}", Answerer.most_common),
 ]

@@ -17,11 +17,11 @@ OR = r"(?:,)? "
 class GqaAnswerer(Answerer):
     """Answers about one image, in GQA's words."""
 
-    def thing(self, words: str) -> dict:
+    def resolve(self, words: str) -> dict:
         found = re.fullmatch(rf"{NP}(?: {SIDE} the {NP})?", words)
         if found:
             phrase, side, origin = found.groups()
-            fitting = self.beside(phrase, side, self.the(origin)) if side else self.fitting(phrase)
+            fitting = self.beside(phrase, side, self.unique(origin)) if side else self.fitting(phrase)
         else:
             phrase, name, origin = re.fullmatch(
                 rf"{NP} with the same {ATTRIBUTE} as the {NP}", words
@@ -32,15 +32,15 @@ class GqaAnswerer(Answerer):
         return fitting[0]
 
     def sharing(self, name: str, origin: str, phrase: str = "thing") -> list[dict]:
-        one = self.the(origin)
+        one = self.unique(origin)
         return [t for t in self.fitting(phrase) if t is not one and t[name] == one[name]]
 
-    def only_sharing(self, name: str, origin: str) -> str:
+    def shape_sharing(self, name: str, origin: str) -> str:
         (found,) = self.sharing(name, origin)
         return found["shape"]
 
     def place_of(self, words: str, axis: int) -> str:
-        share = self.thing(words)["xy"][axis] / self.side[axis]
+        share = self.resolve(words)["xy"][axis] / self.side[axis]
         if abs(share - 0.5) < 0.06:
             raise UnclearError("in the middle")
         return (("left", "right"), ("top", "bottom"))[axis][share > 0.5]
@@ -48,32 +48,32 @@ class GqaAnswerer(Answerer):
     def is_at(self, words: str, place: str) -> bool:
         return self.place_of(words, 0 if place in ("left", "right") else 1) == place
 
-    def is_so(self, words: str, value: str) -> bool:
+    def has_value(self, words: str, value: str) -> bool:
         name, wanted = value_of(value)
-        return self.thing(words)[name] == wanted
+        return self.resolve(words)[name] == wanted
 
-    def which(self, words: str, first: str, second: str) -> str:
+    def which_value(self, words: str, first: str, second: str) -> str:
         (name, value), (name2, value2) = value_of(first), value_of(second)
         assert name == name2
-        found = self.thing(words)[name]
+        found = self.resolve(words)[name]
         assert found in (value, value2)
         return found
 
-    def which_place(self, words: str, first: str, second: str) -> str:
+    def which_half(self, words: str, first: str, second: str) -> str:
         found = self.place_of(words, 0 if first in ("left", "right") else 1)
         assert {first, second} in ({"left", "right"}, {"top", "bottom"})
         return found
 
     def which_side(self, words: str, first: str, second: str, origin: str) -> str:
         assert {first, second} == {"left", "right"}
-        return "left" if self.lies(self.thing(words), "left of", self.thing(origin)) else "right"
+        return "left" if self.lies_on_side(self.resolve(words), "left of", self.resolve(origin)) else "right"
 
-    def only_there(self, side: str, origin: str) -> str:
-        (found,) = self.beside("thing", side, self.the(origin))
+    def shape_beside(self, side: str, origin: str) -> str:
+        (found,) = self.beside("thing", side, self.unique(origin))
         return found["shape"]
 
-    def differ(self, first: str, second: str, name: str, same: bool) -> bool:
-        one, other = self.thing(first), self.thing(second)
+    def compare_attribute(self, first: str, second: str, name: str, same: bool) -> bool:
+        one, other = self.resolve(first), self.resolve(second)
         assert one is not other
         return (one[name] == other[name]) == same
 
@@ -83,21 +83,21 @@ class GqaAnswerer(Answerer):
         return (len(set(values)) == 1) == same
 
     def larger(self, first: str, second: str) -> str:
-        one, other = self.thing(first), self.thing(second)
+        one, other = self.resolve(first), self.resolve(second)
         assert max(one["long"], other["long"]) >= 1.2 * min(one["long"], other["long"])
         assert one["shape"] != other["shape"]
         return max(one, other, key=lambda t: t["long"])["shape"]
 
-    def some_is(self, phrase: str, *values: str) -> bool:
+    def some_has_values(self, phrase: str, *values: str) -> bool:
         """Whether one of these objects, of which a full answer means one, has all the values."""
         wanted = [value_of(value) for value in values]
         return any(all(t[name] == value for name, value in wanted) for t in self.fitting(phrase))
 
-    def some_is_at(self, phrase: str, place: str) -> bool:
+    def some_is_at_place(self, phrase: str, place: str) -> bool:
         axis, high = {"left": (0, False), "right": (0, True), "top": (1, False), "bottom": (1, True)}[place]
         return any((t["xy"][axis] / self.side[axis] > 0.5) == high for t in self.fitting(phrase))
 
-    def says_true(self, full_answer: str) -> bool:
+    def is_true(self, full_answer: str) -> bool:
         text = full_answer.lower().removeprefix("yes, ").removeprefix("no, ").rstrip(".")
         for pattern, check in FULL_ANSWERS:
             found = re.fullmatch(pattern, text)
@@ -134,12 +134,27 @@ PATTERNS = [
     (rf"is the most common {ATTRIBUTE} {_V}", lambda s, n, v: s.most_common(n) == value_of(v)[1]),
     # two things
     (rf"which (?:is larger|one is bigger), {THING} or {THING}", GqaAnswerer.larger),
-    (rf"do {THING} and {THING} have the same {ATTRIBUTE}", lambda s, a, b, n: s.differ(a, b, n, True)),
-    (rf"does {THING} have the same {ATTRIBUTE} as {THING}", lambda s, a, n, b: s.differ(a, b, n, True)),
-    (rf"are both {THING} and {THING} the same {ATTRIBUTE}", lambda s, a, b, n: s.differ(a, b, n, True)),
-    (rf"do {THING} and {THING} have different {ATTRIBUTE}s", lambda s, a, b, n: s.differ(a, b, n, False)),
-    (rf"does {THING} have a different {ATTRIBUTE} than {THING}", lambda s, a, n, b: s.differ(a, b, n, False)),
-    (rf"are both {THING} and {THING} {_V}", lambda s, a, b, v: s.is_so(a, v) and s.is_so(b, v)),
+    (
+        rf"do {THING} and {THING} have the same {ATTRIBUTE}",
+        lambda s, a, b, n: s.compare_attribute(a, b, n, True),
+    ),
+    (
+        rf"does {THING} have the same {ATTRIBUTE} as {THING}",
+        lambda s, a, n, b: s.compare_attribute(a, b, n, True),
+    ),
+    (
+        rf"are both {THING} and {THING} the same {ATTRIBUTE}",
+        lambda s, a, b, n: s.compare_attribute(a, b, n, True),
+    ),
+    (
+        rf"do {THING} and {THING} have different {ATTRIBUTE}s",
+        lambda s, a, b, n: s.compare_attribute(a, b, n, False),
+    ),
+    (
+        rf"does {THING} have a different {ATTRIBUTE} than {THING}",
+        lambda s, a, n, b: s.compare_attribute(a, b, n, False),
+    ),
+    (rf"are both {THING} and {THING} {_V}", lambda s, a, b, v: s.has_value(a, v) and s.has_value(b, v)),
     (rf"is {THING} to the {PLACE} or to the {PLACE} of {THING}", GqaAnswerer.which_side),
     (
         rf"on which side of {THING} is {THING}, {PLACE} or {PLACE}",
@@ -155,34 +170,34 @@ PATTERNS = [
     (rf"is {THING} (?:on|in|at) the {PLACE}(?: side| half)? of the picture", GqaAnswerer.is_at),
     (
         rf"is {THING} (?:on|at) the {PLACE} or (?:on|at) the {PLACE}(?: of the picture)?",
-        GqaAnswerer.which_place,
+        GqaAnswerer.which_half,
     ),
     (
         rf"(?:on|in) which (?:side|half) of the picture is {THING}, the {PLACE} or the {PLACE}",
-        GqaAnswerer.which_place,
+        GqaAnswerer.which_half,
     ),
     # one thing
-    (rf"(?:is|what is|what {_without(ATTRIBUTE)} is) {THING}{OR}{_V} or {_V}", GqaAnswerer.which),
+    (rf"(?:is|what is|what {_without(ATTRIBUTE)} is) {THING}{OR}{_V} or {_V}", GqaAnswerer.which_value),
     (
         rf"(?:is|does) {THING} (?:both |look )?{_V} and {_V}",
-        lambda s, t, v, w: s.is_so(t, v) and s.is_so(t, w),
+        lambda s, t, v, w: s.has_value(t, v) and s.has_value(t, w),
     ),
-    (rf"(?:is|does|is it true that) {THING} (?:look |is )?{_V}", GqaAnswerer.is_so),
+    (rf"(?:is|does|is it true that) {THING} (?:look |is )?{_V}", GqaAnswerer.has_value),
     (
         rf"(?:is|is it true that) {THING} (?:is )?{SIDE} {THING}",
-        lambda s, a, side, b: s.lies(s.thing(a), side, s.thing(b)),
+        lambda s, a, side, b: s.lies_on_side(s.resolve(a), side, s.resolve(b)),
     ),
-    (rf"how (?:big|large) is {THING}", lambda s, t: s.thing(t)["size"]),
-    (rf"how is {THING} filled", lambda s, t: s.thing(t)["fill"]),
-    (rf"(?:what|which) {ATTRIBUTE} is {THING}", lambda s, n, t: s.thing(t)[n]),
-    (rf"what is the {ATTRIBUTE} of {THING}", lambda s, n, t: s.thing(t)[n]),
-    (rf"which {ATTRIBUTE} does {THING} have", lambda s, n, t: s.thing(t)[n]),
+    (rf"how (?:big|large) is {THING}", lambda s, t: s.resolve(t)["size"]),
+    (rf"how is {THING} filled", lambda s, t: s.resolve(t)["fill"]),
+    (rf"(?:what|which) {ATTRIBUTE} is {THING}", lambda s, n, t: s.resolve(t)[n]),
+    (rf"what is the {ATTRIBUTE} of {THING}", lambda s, n, t: s.resolve(t)[n]),
+    (rf"which {ATTRIBUTE} does {THING} have", lambda s, n, t: s.resolve(t)[n]),
     (
         rf"(?:what has|which object has|what is) the same {ATTRIBUTE} as the {NP}",
-        GqaAnswerer.only_sharing,
+        GqaAnswerer.shape_sharing,
     ),
-    (rf"what (?:is|kind of object is|shape is) {THING}(?: called)?", lambda s, t: s.thing(t)["shape"]),
-    (rf"(?:what|which object) is {SIDE} the {NP}", GqaAnswerer.only_there),
+    (rf"what (?:is|kind of object is|shape is) {THING}(?: called)?", lambda s, t: s.resolve(t)["shape"]),
+    (rf"(?:what|which object) is {SIDE} the {NP}", GqaAnswerer.shape_beside),
     # existence
     (rf"{THERE} {A}{NP} (?:that|which) (?:is|are) not {_V}", lambda s, p, v: bool(s.without(p, v))),
     (
@@ -191,7 +206,7 @@ PATTERNS = [
     ),
     (
         rf"{THERE} {A}{NP} {SIDE} the {NP}",
-        lambda s, p, side, o: bool(s.beside(p, side, s.the(o))),
+        lambda s, p, side, o: bool(s.beside(p, side, s.unique(o))),
     ),
     (
         rf"{THERE} (?:both )?{A}{NP} and (?:also )?{A}{NP}",
@@ -203,24 +218,26 @@ PATTERNS = [
 
 FULL_ANSWERS = [
     (rf"the most common {ATTRIBUTE} is ([a-z]+)", lambda s, n, v: s.most_common(n) == v),
-    (rf"the {NP} is (?:on|at) the {PLACE} of the picture", GqaAnswerer.some_is_at),
-    (rf"the {NP} is {SIDE} {THING}", lambda s, p, side, o: bool(s.beside(p, side, s.thing(o)))),
-    (rf"{THING} is larger than {THING}", lambda s, a, b: s.thing(a)["long"] > 1.2 * s.thing(b)["long"]),
+    (rf"the {NP} is (?:on|at) the {PLACE} of the picture", GqaAnswerer.some_is_at_place),
+    (rf"the {NP} is {SIDE} {THING}", lambda s, p, side, o: bool(s.beside(p, side, s.resolve(o)))),
+    (rf"{THING} is larger than {THING}", lambda s, a, b: s.resolve(a)["long"] > 1.2 * s.resolve(b)["long"]),
     (
         rf"both the {NP} and the {NP} are {_V}",
-        lambda s, a, b, v: s.some_is(a, v) and s.some_is(b, v),
+        lambda s, a, b, v: s.some_has_values(a, v) and s.some_has_values(b, v),
     ),
     (
         rf"the {NP} is {_V} and the {NP} is {_V}",
-        lambda s, a, v, b, w: s.some_is(a, v) and s.some_is(b, w) and value_of(v) != value_of(w),
+        lambda s, a, v, b, w: (
+            s.some_has_values(a, v) and s.some_has_values(b, w) and value_of(v) != value_of(w)
+        ),
     ),
-    (rf"the {NP} is {_V}(?: and {_V})?", lambda s, p, v, w: s.some_is(p, *filter(None, (v, w)))),
+    (rf"the {NP} is {_V}(?: and {_V})?", lambda s, p, v, w: s.some_has_values(p, *filter(None, (v, w)))),
     (rf"the {NP} have the same {ATTRIBUTE}", lambda s, p, n: s.all_same(p, n, True)),
     (rf"the {NP} have different {ATTRIBUTE}s", lambda s, p, n: s.all_same(p, n, False)),
     (rf"there is no {NP} that is not {_V}", lambda s, p, v: not s.without(p, v)),
     (rf"there is an? {NP} that is not {_V}", lambda s, p, v: bool(s.without(p, v))),
-    (rf"there is no {NP} {SIDE} the {NP}", lambda s, p, side, o: not s.beside(p, side, s.the(o))),
-    (rf"there is an? {NP} {SIDE} the {NP}", lambda s, p, side, o: bool(s.beside(p, side, s.the(o)))),
+    (rf"there is no {NP} {SIDE} the {NP}", lambda s, p, side, o: not s.beside(p, side, s.unique(o))),
+    (rf"there is an? {NP} {SIDE} the {NP}", lambda s, p, side, o: bool(s.beside(p, side, s.unique(o)))),
     (rf"there is no {NP} and no {NP}", lambda s, a, b: not s.fitting(a) and not s.fitting(b)),
     (rf"there is an? {NP} but no {NP}", lambda s, a, b: bool(s.fitting(a)) and not s.fitting(b)),
     (rf"there is an? {NP} and an? {NP}", lambda s, a, b: bool(s.fitting(a)) and bool(s.fitting(b))),

@@ -22,34 +22,34 @@ class Judge:
     def counts(self, phrase: str) -> tuple[int, int]:
         return tuple(len(picture.fitting(phrase)) for picture in self.pictures.values())
 
-    def in_side(self, side: str, phrase: str) -> int:
+    def count_in_image(self, side: str, phrase: str) -> int:
         return len(self.pictures[side].fitting(phrase))
 
-    def has(self, phrase: str) -> list[bool]:
+    def contains(self, phrase: str) -> list[bool]:
         return [count > 0 for count in self.counts(phrase)]
 
-    def more(self, side: str, phrase: str, other: str, least: int = 1, most: int = 99) -> bool:
+    def has_more(self, side: str, phrase: str, other: str, least: int = 1, most: int = 99) -> bool:
         assert {side, other} == {"left", "right"}
-        return least <= self.in_side(side, phrase) - self.in_side(other, phrase) <= most
+        return least <= self.count_in_image(side, phrase) - self.count_in_image(other, phrase) <= most
 
-    def twice(self, side: str, phrase: str, other: str) -> bool:
+    def has_twice(self, side: str, phrase: str, other: str) -> bool:
         assert {side, other} == {"left", "right"}
-        few = self.in_side(other, phrase)
-        return few > 0 and self.in_side(side, phrase) / few == 2
+        few = self.count_in_image(other, phrase)
+        return few > 0 and self.count_in_image(side, phrase) / few == 2
 
-    def shared(self, name: str, first: str, second: str) -> bool:
-        return self.pictures["left"].the(first)[name] == self.pictures["right"].the(second)[name]
+    def same_attribute(self, name: str, first: str, second: str) -> bool:
+        return self.pictures["left"].unique(first)[name] == self.pictures["right"].unique(second)[name]
 
     def all_are(self, phrase: str, value: str) -> bool:
         name, wanted = value_of(value)
-        assert all(self.has(phrase))
+        assert all(self.contains(phrase))
         return all(t[name] == wanted for picture in self.pictures.values() for t in picture.fitting(phrase))
 
-    def same_main(self, name: str) -> bool:
+    def same_most_common(self, name: str) -> bool:
         left, right = (picture.most_common(name) for picture in self.pictures.values())
         return left == right
 
-    def says_true(self, sentence: str) -> bool:
+    def is_true(self, sentence: str) -> bool:
         text = sentence.lower()
         assert text.endswith(".")
         for pattern, method in PATTERNS:
@@ -84,67 +84,67 @@ PATTERNS = [
         rf"there are at least {NUMBER} {NP} in the two images together",
         lambda s, n, p: sum(s.counts(p)) >= _number(n),
     ),
-    (rf"the {THIS} image contains twice as many {NP} as the {THIS} image", Judge.twice),
+    (rf"the {THIS} image contains twice as many {NP} as the {THIS} image", Judge.has_twice),
     (
         rf"there are twice as many {NP} in the {THIS} image as in the {THIS} image",
-        lambda s, p, a, b: s.twice(a, p, b),
+        lambda s, p, a, b: s.has_twice(a, p, b),
     ),
     (
         rf"the {THIS} image contains exactly {NUMBER} more {NP} than the {THIS} image",
-        lambda s, a, n, p, b: s.more(a, p, b, _number(n), _number(n)),
+        lambda s, a, n, p, b: s.has_more(a, p, b, _number(n), _number(n)),
     ),
     (
         rf"there is exactly one {NP} more in the {THIS} image than in the {THIS} image",
-        lambda s, p, a, b: s.more(a, p, b, 1, 1),
+        lambda s, p, a, b: s.has_more(a, p, b, 1, 1),
     ),
     (
         rf"there are exactly {NUMBER} more {NP} in the {THIS} image than in the {THIS} image",
-        lambda s, n, p, a, b: s.more(a, p, b, _number(n), _number(n)),
+        lambda s, n, p, a, b: s.has_more(a, p, b, _number(n), _number(n)),
     ),
     (
         rf"the {THIS} image contains (more|fewer) {NP} than the {THIS} image",
-        lambda s, a, how, p, b: s.more(a, p, b) if how == "more" else s.more(b, p, a),
+        lambda s, a, how, p, b: s.has_more(a, p, b) if how == "more" else s.has_more(b, p, a),
     ),
     (
         rf"there are (more|fewer) {NP} in the {THIS} image than in the {THIS} image",
-        lambda s, how, p, a, b: s.more(a, p, b) if how == "more" else s.more(b, p, a),
+        lambda s, how, p, a, b: s.has_more(a, p, b) if how == "more" else s.has_more(b, p, a),
     ),
     (
         rf"(?:exactly|only) one of the (?:two )?images contains {ANY}{NP}",
-        lambda s, p: sum(s.has(p)) == 1,
+        lambda s, p: sum(s.contains(p)) == 1,
     ),
-    (rf"one image contains {ANY}{NP} and the other does not", lambda s, p: sum(s.has(p)) == 1),
+    (rf"one image contains {ANY}{NP} and the other does not", lambda s, p: sum(s.contains(p)) == 1),
     (
         rf"either both images contain {ANY}{NP} or neither of them does",
-        lambda s, p: sum(s.has(p)) in (0, 2),
+        lambda s, p: sum(s.contains(p)) in (0, 2),
     ),
-    (rf"both images or neither of them contain {ANY}{NP}", lambda s, p: sum(s.has(p)) in (0, 2)),
+    (rf"both images or neither of them contain {ANY}{NP}", lambda s, p: sum(s.contains(p)) in (0, 2)),
     (
         rf"the {NP} in the left image has the same {ATTRIBUTE} as the {NP} in the right image",
-        lambda s, a, n, b: s.shared(n, a, b),
+        lambda s, a, n, b: s.same_attribute(n, a, b),
     ),
     (
         rf"the {NP} in the left image and the {NP} in the right image have the same {ATTRIBUTE}",
-        lambda s, a, b, n: s.shared(n, a, b),
+        lambda s, a, b, n: s.same_attribute(n, a, b),
     ),
     (
         rf"the {NP} in the left image has a different {ATTRIBUTE} than the {NP} in the right image",
-        lambda s, a, n, b: not s.shared(n, a, b),
+        lambda s, a, n, b: not s.same_attribute(n, a, b),
     ),
     (
         rf"the {NP} in the left image and the {NP} in the right image have different {ATTRIBUTE}s",
-        lambda s, a, b, n: not s.shared(n, a, b),
+        lambda s, a, b, n: not s.same_attribute(n, a, b),
     ),
-    (rf"the most common {ATTRIBUTE} is the same in both images", Judge.same_main),
-    (rf"both images have the same most common {ATTRIBUTE}", Judge.same_main),
-    (rf"both images contain {ANY}{NP}", lambda s, p: all(s.has(p))),
-    (rf"there is {ANY}{NP} in each image", lambda s, p: all(s.has(p))),
-    (rf"each of the two images shows {ANY}{NP}", lambda s, p: all(s.has(p))),
-    (rf"neither image contains {ANY}{NP}", lambda s, p: not any(s.has(p))),
-    (rf"there is no {NP} in either image", lambda s, p: not any(s.has(p))),
-    (rf"neither of the images shows {ANY}{NP}", lambda s, p: not any(s.has(p))),
-    (rf"at least one of the images contains {ANY}{NP}", lambda s, p: any(s.has(p))),
-    (rf"there is {ANY}{NP} in at least one of the images", lambda s, p: any(s.has(p))),
+    (rf"the most common {ATTRIBUTE} is the same in both images", Judge.same_most_common),
+    (rf"both images have the same most common {ATTRIBUTE}", Judge.same_most_common),
+    (rf"both images contain {ANY}{NP}", lambda s, p: all(s.contains(p))),
+    (rf"there is {ANY}{NP} in each image", lambda s, p: all(s.contains(p))),
+    (rf"each of the two images shows {ANY}{NP}", lambda s, p: all(s.contains(p))),
+    (rf"neither image contains {ANY}{NP}", lambda s, p: not any(s.contains(p))),
+    (rf"there is no {NP} in either image", lambda s, p: not any(s.contains(p))),
+    (rf"neither of the images shows {ANY}{NP}", lambda s, p: not any(s.contains(p))),
+    (rf"at least one of the images contains {ANY}{NP}", lambda s, p: any(s.contains(p))),
+    (rf"there is {ANY}{NP} in at least one of the images", lambda s, p: any(s.contains(p))),
     (
         rf"each image contains exactly {NUMBER} {NP}",
         lambda s, n, p: s.counts(p) == (_number(n), _number(n)),

@@ -10,7 +10,7 @@ from lxmert.cli.main import app
 from lxmert.errors import InputError
 
 
-def test_it_makes_a_data_set_and_prints_what_it_holds(tmp_path: Path):
+def test_scenes_make_writes_dataset_and_prints_its_counts(tmp_path: Path):
     folder = tmp_path / "data [/of] brackets"
     command = ["scenes", "make", str(folder), "--images", "10", "--seed", "4", "--questions-per-image", "6"]
     result = CliRunner().invoke(app, [*command, "--workers", "1"])

@@ -1,4 +1,4 @@
-"""A made data set on disk: official formats, disjoint splits, same seed same bytes, never half valid."""
+"""A generated dataset on disk: official formats, disjoint splits, same bytes for a seed, never partial."""
 
 import hashlib
 import json
@@ -32,14 +32,14 @@ from tests.scenes.conftest import SPLITS
 from tests.scenes.english import Answerer
 
 
-def contents(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
     """Relative path to digest of every file."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_files_are_those_of_the_layout(made):
-    names = contents(made.folder).keys()
+def test_dataset_contains_exactly_the_expected_files(dataset_on_disk):
+    names = file_digests(dataset_on_disk.folder).keys()
     annotations = {
         f"annotations/{kind}_{split}.json"
         for kind in ("instances", "captions", "descriptions")
@@ -64,16 +64,16 @@ def test_files_are_those_of_the_layout(made):
     assert len(pictures) == 60
 
 
-def test_instances_are_coco(made):
+def test_instances_are_in_coco_format(dataset_on_disk):
     ids = []
     for split in SPLITS:
-        data = made.read(f"instances_{split}")
+        data = dataset_on_disk.read(f"instances_{split}")
         names = {category["id"]: category["name"] for category in data["categories"]}
         assert sorted(names.values()) == ["circle", "cross", "heart", "square", "star", "triangle"]
         images = {image["id"]: image for image in data["images"]}
         for image in images.values():
             assert image["file_name"] == f"scenes_{split}_{image['id']:012d}.png"
-            with Image.open(made.folder / "images" / split / image["file_name"]) as picture:
+            with Image.open(dataset_on_disk.folder / "images" / split / image["file_name"]) as picture:
                 assert picture.format == "PNG"
                 assert picture.mode == "RGB"
                 assert picture.size == (image["width"], image["height"])
@@ -91,11 +91,11 @@ def test_instances_are_coco(made):
     assert len(set(ids)) == len(ids)
 
 
-def test_captions_are_coco_with_five_for_each_image(made):
+def test_captions_are_in_coco_format_with_five_for_each_image(dataset_on_disk):
     ids = []
     for split in SPLITS:
-        data = made.read(f"captions_{split}")
-        assert data["images"] == made.read(f"instances_{split}")["images"]
+        data = dataset_on_disk.read(f"captions_{split}")
+        assert data["images"] == dataset_on_disk.read(f"instances_{split}")["images"]
         times = Counter(one["image_id"] for one in data["annotations"])
         assert times == dict.fromkeys((image["id"] for image in data["images"]), 5)
         assert all(isinstance(one["caption"], str) for one in data["annotations"])
@@ -103,10 +103,10 @@ def test_captions_are_coco_with_five_for_each_image(made):
     assert len(set(ids)) == len(ids) == 300
 
 
-def test_questions_and_annotations_are_vqa_v2(made):
+def test_questions_and_annotations_are_in_vqa_v2_format(dataset_on_disk):
     for split in SPLITS:
-        questions = made.read(f"vqa_{split}_questions")
-        annotations = made.read(f"vqa_{split}_annotations")
+        questions = dataset_on_disk.read(f"vqa_{split}_questions")
+        annotations = dataset_on_disk.read(f"vqa_{split}_annotations")
         for data in (questions, annotations):
             assert data["data_type"] == "scenes"
             assert data["data_subtype"] == split
@@ -121,12 +121,14 @@ def test_questions_and_annotations_are_vqa_v2(made):
             assert [answer["answer_id"] for answer in annotation["answers"]] == list(range(1, 11))
             assert all(a["answer_confidence"] in ("yes", "maybe", "no") for a in annotation["answers"])
         times = Counter(question["image_id"] for question in questions["questions"])
-        assert times == dict.fromkeys((i["id"] for i in made.read(f"instances_{split}")["images"]), 20)
+        assert times == dict.fromkeys(
+            (i["id"] for i in dataset_on_disk.read(f"instances_{split}")["images"]), 20
+        )
 
 
-def test_stored_answers_follow_from_words_boxes_and_programs(made):
+def test_stored_answers_follow_from_words_boxes_and_programs(dataset_on_disk):
     for split in SPLITS:
-        instances = made.read(f"instances_{split}")
+        instances = dataset_on_disk.read(f"instances_{split}")
         shapes = {category["id"]: category["name"] for category in instances["categories"]}
         answerers = {
             image["id"]: Answerer(
@@ -135,9 +137,9 @@ def test_stored_answers_follow_from_words_boxes_and_programs(made):
             for image in instances["images"]
         }
         scenes = {number: make_scene(random_stream(3, number - 1, "scene")) for number in answerers}
-        annotations = made.read(f"vqa_{split}_annotations")["annotations"]
+        annotations = dataset_on_disk.read(f"vqa_{split}_annotations")["annotations"]
         for question, annotation in zip(
-            made.read(f"vqa_{split}_questions")["questions"], annotations, strict=True
+            dataset_on_disk.read(f"vqa_{split}_questions")["questions"], annotations, strict=True
         ):
             truth = annotation["multiple_choice_answer"]
             assert answerers[question["image_id"]].answer(question["question"]) == truth
@@ -145,9 +147,9 @@ def test_stored_answers_follow_from_words_boxes_and_programs(made):
             assert execute(program, scenes[question["image_id"]]) == truth
 
 
-def test_annotators_sometimes_disagree_but_the_truth_scores_one(made):
+def test_annotators_sometimes_disagree_but_the_truth_scores_one(dataset_on_disk):
     agreeing = Counter()
-    for annotation in made.read("vqa_train_annotations")["annotations"]:
+    for annotation in dataset_on_disk.read("vqa_train_annotations")["annotations"]:
         answers = [answer["answer"] for answer in annotation["answers"]]
         agreeing[answers.count(annotation["multiple_choice_answer"])] += 1
         assert not any(answer.startswith("-") for answer in answers)
@@ -155,16 +157,20 @@ def test_annotators_sometimes_disagree_but_the_truth_scores_one(made):
     assert 0.06 < 1 - agreeing[10] / agreeing.total() < 0.14
 
 
-def test_splits_share_no_image_and_are_80_10_10(made):
-    ids = [{image["id"] for image in made.read(f"instances_{split}")["images"]} for split in SPLITS]
+def test_splits_share_no_image_and_are_80_10_10(dataset_on_disk):
+    ids = [
+        {image["id"] for image in dataset_on_disk.read(f"instances_{split}")["images"]} for split in SPLITS
+    ]
     assert [len(split) for split in ids] == [48, 6, 6]
     assert len(set.union(*ids)) == 60
-    pictures = [digest for name, digest in contents(made.folder).items() if name.endswith(".png")]
+    pictures = [
+        digest for name, digest in file_digests(dataset_on_disk.folder).items() if name.endswith(".png")
+    ]
     assert len(set(pictures)) == 60
 
 
-def test_the_readers_of_the_real_data_sets_read_it(made):
-    folder = made.folder / "annotations"
+def test_coco_and_vqa_readers_read_generated_files(dataset_on_disk):
+    folder = dataset_on_disk.folder / "annotations"
     images = read_instances(folder / "instances_val.json")
     examples = read_vqa(folder / "vqa_val_questions.json", folder / "vqa_val_annotations.json")
     assert len(images) == 6
@@ -173,38 +179,38 @@ def test_the_readers_of_the_real_data_sets_read_it(made):
     assert all(len(example.answers) == 10 for example in examples)
 
 
-def test_counts_are_those_of_the_files(made):
-    assert made.counts.images == 60
-    assert made.counts.questions == 1200
-    stored = json.loads((made.folder / "scenes.json").read_text())
+def test_stored_counts_equal_counts_in_files(dataset_on_disk):
+    assert dataset_on_disk.counts.images == 60
+    assert dataset_on_disk.counts.questions == 1200
+    stored = json.loads((dataset_on_disk.folder / "scenes.json").read_text())
     assert stored["format"] == "lxmert-scenes"
     assert (stored["seed"], stored["images"], stored["questions_per_image"]) == (3, 60, 20)
     families = Counter()
     right = 0
     for split in SPLITS:
         split_counts = stored["splits"][split]
-        assert split_counts["images"] == len(made.read(f"instances_{split}")["images"])
-        assert split_counts["objects"] == len(made.read(f"instances_{split}")["annotations"])
-        assert split_counts["captions"] == len(made.read(f"captions_{split}")["annotations"])
-        annotations = made.read(f"vqa_{split}_annotations")["annotations"]
+        assert split_counts["images"] == len(dataset_on_disk.read(f"instances_{split}")["images"])
+        assert split_counts["objects"] == len(dataset_on_disk.read(f"instances_{split}")["annotations"])
+        assert split_counts["captions"] == len(dataset_on_disk.read(f"captions_{split}")["annotations"])
+        annotations = dataset_on_disk.read(f"vqa_{split}_annotations")["annotations"]
         assert split_counts["questions"] == len(annotations)
-        gqa = made.read(f"gqa_{split}_questions").values()
+        gqa = dataset_on_disk.read(f"gqa_{split}_questions").values()
         assert split_counts["gqa_questions"] == len(gqa)
         assert split_counts["gqa_balanced"] == sum(record["isBalanced"] for record in gqa)
-        labels = [json.loads(line)["label"] for line in made.path(f"nlvr2_{split}").open()]
+        labels = [json.loads(line)["label"] for line in dataset_on_disk.path(f"nlvr2_{split}").open()]
         assert split_counts["nlvr2_examples"] == len(labels)
         assert labels.count("True") == labels.count("False")
-        regions = made.read(f"vg_{split}_region_descriptions")
+        regions = dataset_on_disk.read(f"vg_{split}_region_descriptions")
         assert split_counts["vg_regions"] == sum(len(image["regions"]) for image in regions)
-        asked = made.read(f"vg_{split}_question_answers")
+        asked = dataset_on_disk.read(f"vg_{split}_question_answers")
         assert split_counts["vg_questions"] == sum(len(image["qas"]) for image in asked)
         families.update((a["question_type"], a["multiple_choice_answer"]) for a in annotations)
     assert {(f, a): n for f, answers in stored["families"].items() for a, n in answers.items()} == families
     for family in stored["families"]:
         right += max(n for (name, _), n in families.items() if name == family)
-    assert made.counts.blind_accuracy == pytest.approx(right / 1200)
-    assert made.counts.blind_accuracy < 0.45
-    assert stored["gqa_blind_accuracy"] == round(made.counts.gqa_blind_accuracy, 4)
+    assert dataset_on_disk.counts.blind_accuracy == pytest.approx(right / 1200)
+    assert dataset_on_disk.counts.blind_accuracy < 0.45
+    assert stored["gqa_blind_accuracy"] == round(dataset_on_disk.counts.gqa_blind_accuracy, 4)
     assert 0.35 < stored["gqa_blind_accuracy"] < 0.55
     assert stored["nlvr2_blind_accuracy"]["sentence"] == 0.5
     assert 0.5 < stored["nlvr2_blind_accuracy"]["left"] < 0.7
@@ -212,7 +218,9 @@ def test_counts_are_those_of_the_files(made):
     assert guesses == sum(split["gqa_balanced"] for split in stored["splits"].values())
 
 
-def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(made, tmp_path: Path):
+def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(
+    dataset_on_disk, tmp_path: Path
+):
     script = (
         "from lxmert.scenes import make_scenes\n"
         "import sys\n"
@@ -224,18 +232,18 @@ def test_same_seed_gives_same_bytes_in_any_process_with_any_number_of_workers(ma
     subprocess.run(
         [sys.executable, str(tmp_path / "make.py"), str(tmp_path / "data")], check=True, env=environment
     )
-    assert contents(tmp_path / "data") == contents(made.folder)
+    assert file_digests(tmp_path / "data") == file_digests(dataset_on_disk.folder)
 
 
-def test_another_seed_gives_other_pictures(made, tmp_path: Path):
+def test_another_seed_gives_other_pictures(dataset_on_disk, tmp_path: Path):
     make_scenes(tmp_path, 3, 4, progress=False)
-    same = contents(tmp_path).items() & contents(made.folder).items()
+    same = file_digests(tmp_path).items() & file_digests(dataset_on_disk.folder).items()
     assert not [name for name, _ in same if name.endswith(".png")]
 
 
-def test_more_images_extend_a_smaller_data_set(made, tmp_path: Path):
+def test_more_images_extend_a_smaller_data_set(dataset_on_disk, tmp_path: Path):
     make_scenes(tmp_path, 11, 3, progress=False)
-    small, large = contents(tmp_path), contents(made.folder)
+    small, large = file_digests(tmp_path), file_digests(dataset_on_disk.folder)
     pictures = {name for name in small if name.endswith(".png")}
     assert len(pictures) == 11
     assert all(small[name] == large[name] for name in pictures)
@@ -243,25 +251,25 @@ def test_more_images_extend_a_smaller_data_set(made, tmp_path: Path):
         key = "questions" if name.endswith("questions") else "annotations"
         records = json.loads((tmp_path / "annotations" / f"{name}.json").read_text())[key]
         assert records
-        assert records == made.read(name)[key][: len(records)]
+        assert records == dataset_on_disk.read(name)[key][: len(records)]
     for name in ("nlvr2_train", "gqa_test_questions", "vg_val_region_descriptions"):
         small_lines = (tmp_path / "annotations" / f"{name}.json").read_text().splitlines()
-        large_lines = made.path(name).read_text().splitlines()
+        large_lines = dataset_on_disk.path(name).read_text().splitlines()
         records = [line.rstrip(",") for line in small_lines if len(line) > 1]
         assert records
         assert records == [line.rstrip(",") for line in large_lines if len(line) > 1][: len(records)]
 
 
-def test_a_sample_is_the_image_of_the_data_set(made):
+def test_sample_equals_stored_image_and_questions(dataset_on_disk):
     picture, scene, questions = sample(3, 8)
-    with Image.open(made.folder / "images/val/scenes_val_000000000009.png") as stored:
+    with Image.open(dataset_on_disk.folder / "images/val/scenes_val_000000000009.png") as stored:
         assert stored.tobytes() == picture.tobytes()
     assert picture.size == (scene.size_hw[1], scene.size_hw[0])
-    stored_questions = made.read("vqa_val_questions")["questions"]
+    stored_questions = dataset_on_disk.read("vqa_val_questions")["questions"]
     assert [q["question"] for q in stored_questions if q["image_id"] == 9] == [q.text for q in questions]
 
 
-def test_the_words_of_a_seed_do_not_change_between_versions():
+def test_scenes_questions_and_captions_of_a_seed_do_not_change_between_versions():
     """The embedded model's card names a seed: raise GENERATOR_VERSION where this digest must change."""
     digest = hashlib.sha256()
     for index in range(60):
@@ -275,36 +283,36 @@ def test_the_words_of_a_seed_do_not_change_between_versions():
 GOLDEN = (1, "6aa37042bdd89e9f")
 
 
-def test_the_files_of_a_seed_do_not_change_between_versions(made):
+def test_the_files_of_a_seed_do_not_change_between_versions(dataset_on_disk):
     """All but the descriptions, which came later and have a digest of their own."""
     digests = {
         name: digest
-        for name, digest in contents(made.folder).items()
+        for name, digest in file_digests(dataset_on_disk.folder).items()
         if name.endswith(".json") and not name.startswith("annotations/descriptions_")
     }
     assert len(digests) == 34
     assert hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] == "ae4dabcdc18ef354"
 
 
-def test_workers_end_with_the_image_they_are_at_when_no_more_are_wanted(monkeypatch: pytest.MonkeyPatch):
-    told = []
+def test_workers_stop_after_current_image_once_generator_is_closed(monkeypatch: pytest.MonkeyPatch):
+    pool_initargs = []
 
     def pool(*arguments, initargs, **options):
-        told.extend(initargs)
+        pool_initargs.extend(initargs)
         return ProcessPoolExecutor(*arguments, initargs=initargs, **options)
 
     monkeypatch.setattr(generation, "ProcessPoolExecutor", pool)
-    made = generation.generate(3, 10**6, 1, 2)
-    next(made)
-    (is_over,) = told
-    monkeypatch.setattr(generation._worker, "should_stop", is_over, raising=False)
+    generated = generation.generate(3, 10**6, 1, 2)
+    next(generated)
+    (should_stop,) = pool_initargs
+    monkeypatch.setattr(generation._worker, "should_stop", should_stop, raising=False)
     assert len(generation._generate_chunk(3, 0, 4, 1)) == 4
-    made.close()
+    generated.close()
     assert generation._generate_chunk(3, 0, 4, 1) == []
 
 
-def test_an_interrupted_run_leaves_no_valid_data_set_and_a_second_run_mends_it(
-    made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_interrupted_run_leaves_no_valid_dataset_and_second_run_completes_it(
+    dataset_on_disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupted(*arguments: object):
         made_so_far = dataset_generate(*arguments)
@@ -321,7 +329,7 @@ def test_an_interrupted_run_leaves_no_valid_data_set_and_a_second_run_mends_it(
     assert not (tmp_path / "scenes.json").exists()
     assert not list(tmp_path.rglob("*.partial"))
     make_scenes(tmp_path, 60, 3, progress=False)
-    assert contents(tmp_path) == contents(made.folder)
+    assert file_digests(tmp_path) == file_digests(dataset_on_disk.folder)
 
 
 def test_a_smaller_data_set_replaces_a_larger_one_completely(tmp_path: Path):
@@ -329,13 +337,13 @@ def test_a_smaller_data_set_replaces_a_larger_one_completely(tmp_path: Path):
     (tmp_path / "a" / "notes.txt").write_text("mine")
     make_scenes(tmp_path / "a", 12, 4, progress=False, questions_per_image=3)
     make_scenes(tmp_path / "b", 12, 4, progress=False, questions_per_image=3)
-    replaced = contents(tmp_path / "a")
+    replaced = file_digests(tmp_path / "a")
     assert replaced.pop("notes.txt")
-    assert replaced == contents(tmp_path / "b")
+    assert replaced == file_digests(tmp_path / "b")
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "scenes.json"])
-def test_a_directory_of_something_else_is_refused_untouched(tmp_path: Path, name: str):
+def test_non_empty_foreign_directory_is_rejected_and_left_untouched(tmp_path: Path, name: str):
     (tmp_path / name).write_text("[]")
     with pytest.raises(InputError, match=r"not empty .*choose a new or empty folder"):
         make_scenes(tmp_path, 3, 0, progress=False)
@@ -364,6 +372,6 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, changed: dict, message
     assert not (tmp_path / "data").exists()
 
 
-def test_nothing_made_nothing_guessed():
+def test_blind_accuracies_of_empty_counts_are_zero():
     assert SceneCounts().blind_accuracy == SceneCounts().gqa_blind_accuracy == 0.0
     assert SceneCounts().nlvr2_blind_accuracy == {"sentence": 0.0, "left": 0.0, "right": 0.0}

@@ -1,4 +1,4 @@
-"""Drawing: what the boxes, colours, fills and noise promise is in the pixels."""
+"""Scene drawing: boxes, colours, fills and noise, checked in the pixels."""
 
 import dataclasses
 import random
@@ -106,7 +106,7 @@ def test_stripes_run_in_their_direction(degrees: float):
     assert along < 0.35 * across
 
 
-def test_noise_lies_over_everything_and_within_its_bound():
+def test_noise_covers_objects_and_background_within_its_bound():
     scene = make_scene(random.Random(4))
     for noise in (2, 8):
         calm, noisy = (
@@ -131,7 +131,7 @@ def test_backgrounds_are_patterned_and_pale():
         assert np.asarray(draw_scene(bare)).min() > 140
 
 
-def test_the_same_scene_is_the_same_picture_and_another_seed_is_not():
+def test_same_scene_gives_same_pixels_and_other_background_seed_does_not():
     scene = make_scene(random.Random(1))
     assert draw_scene(scene).tobytes() == draw_scene(scene).tobytes()
     other = _with_background(scene, seed=scene.background.seed + 1)

@@ -1,4 +1,4 @@
-"""Visual Genome's formats: true phrases with their boxes, questions with free answers."""
+"""Visual Genome's formats: region phrases true of their boxes, questions with free-form answers."""
 
 import random
 import re
@@ -13,7 +13,7 @@ from tests.scenes.conftest import SPLITS, answerer
 from tests.scenes.english import NP, SIDE
 
 
-def boxes(scene, phrase: str) -> list[tuple[int, int, int, int]]:
+def boxes_fitting(scene, phrase: str) -> list[tuple[int, int, int, int]]:
     reader = answerer(scene)
     fitting = reader.fitting(phrase)
     return [
@@ -21,7 +21,7 @@ def boxes(scene, phrase: str) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def test_phrases_are_true_of_what_their_boxes_hold():
+def test_region_phrases_are_true_of_their_boxes():
     kinds = set()
     for k in range(150):
         scene = make_scene(random.Random(k))
@@ -35,15 +35,15 @@ def test_phrases_are_true_of_what_their_boxes_hold():
             first, side, second = found.groups()
             kinds.add(side)
             if side is None:
-                assert box in boxes(scene, first)
+                assert box in boxes_fitting(scene, first)
                 continue
             axis = 0 if "left" in side or "right" in side else 1
             sign = -1 if any(word in side for word in ("left", "above", "higher")) else 1
             assert any(
                 box == (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
                 and sign * (a[axis] + a[axis + 2] - b[axis] - b[axis + 2]) > 0
-                for a in boxes(scene, first)
-                for b in boxes(scene, second)
+                for a in boxes_fitting(scene, first)
+                for b in boxes_fitting(scene, second)
             ), region
     assert kinds == {
         None,
@@ -58,7 +58,7 @@ def test_phrases_are_true_of_what_their_boxes_hold():
     }
 
 
-def test_free_answers_become_answers_of_the_world_again():
+def test_free_answers_normalise_to_true_answers_of_answer_list():
     for k in range(80):
         scene = make_scene(random.Random(k))
         reader = answerer(scene)
@@ -78,18 +78,18 @@ def test_free_answers_are_phrases(answer: str, free: str):
     assert free_answer(answer) == free
 
 
-def test_the_readers_of_visual_genome_read_it(made):
+def test_visual_genome_readers_read_generated_files(dataset_on_disk):
     for split in SPLITS:
-        images = {image["id"] for image in made.read(f"instances_{split}")["images"]}
-        phrases = read_region_phrases(made.path(f"vg_{split}_region_descriptions"))
-        questions = read_question_answers(made.path(f"vg_{split}_question_answers"))
+        images = {image["id"] for image in dataset_on_disk.read(f"instances_{split}")["images"]}
+        phrases = read_region_phrases(dataset_on_disk.path(f"vg_{split}_region_descriptions"))
+        questions = read_question_answers(dataset_on_disk.path(f"vg_{split}_question_answers"))
         assert {one.image_id for one in phrases} == {one.image_id for one in questions} == images
-        assert read_coco_ids(made.path(f"vg_{split}_image_data")) == dict.fromkeys(images)
-        data = made.read(f"vg_{split}_image_data")
-        assert all((made.folder / image["url"]).is_file() for image in data)
+        assert read_coco_ids(dataset_on_disk.path(f"vg_{split}_image_data")) == dict.fromkeys(images)
+        data = dataset_on_disk.read(f"vg_{split}_image_data")
+        assert all((dataset_on_disk.folder / image["url"]).is_file() for image in data)
         ids = [
             region["region_id"]
-            for image in made.read(f"vg_{split}_region_descriptions")
+            for image in dataset_on_disk.read(f"vg_{split}_region_descriptions")
             for region in image["regions"]
         ]
         assert len(set(ids)) == len(ids)

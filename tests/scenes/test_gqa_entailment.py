@@ -1,4 +1,4 @@
-"""Answers that are said to follow really follow: tried out on many scenes made for each pair of questions."""
+"""GQA entailment, checked on many scenes for each pair: entailed answers hold, others are mostly refuted."""
 
 import random
 import re
@@ -77,8 +77,8 @@ def test_entailed_answers_hold_in_every_scene_in_which_the_first_answer_holds(as
     assert all(tested[first] > 0 for first, _ in kinds)
 
 
-def test_what_is_not_entailed_is_mostly_not_a_consequence(asked_gqa: AskedGqa):
-    """The logic is not blind: nearly all pairs that it leaves out are refuted by some scene."""
+def test_most_pairs_that_are_not_entailed_are_refuted_by_some_scene(asked_gqa: AskedGqa):
+    """Most pairs that `is_entailed` denies have a scene in which the second answer is wrong."""
     rng = random.Random(1)
     refuted = Counter()
     for _, questions in asked_gqa:
@@ -98,7 +98,7 @@ def test_what_is_not_entailed_is_mostly_not_a_consequence(asked_gqa: AskedGqa):
     assert refuted[True] / refuted.total() > 0.75
 
 
-def test_most_balanced_questions_entail_something_and_something_else_is_left_open(asked_gqa: AskedGqa):
+def test_most_but_not_all_balanced_questions_entail_other_questions(asked_gqa: AskedGqa):
     entailing = Counter()
     for picture, questions in asked_gqa[:150]:
         records = question_records(questions, picture, "image", 1)

@@ -1,4 +1,4 @@
-"""What follows from an answer, worked out by hand."""
+"""Entailment between answers of GQA questions, in cases worked out by hand."""
 
 import pytest
 
@@ -18,7 +18,7 @@ BIG_RED_S = (("size", "large"), ("color", "red"), ("shape", "star"))
 STAR, HEART = ObjectReference(S), ObjectReference(H)
 LEFT_ONE = ObjectReference(S, "left", H)
 
-FOLLOWS = [
+ENTAILED = [
     (Query(STAR, "color"), "red", Verify(STAR, "color", "red"), "yes"),
     (Query(STAR, "color"), "red", Verify(STAR, "color", "blue"), "no"),
     (Query(STAR, "color"), "red", Choose(STAR, "color", "blue", "red"), "red"),
@@ -69,7 +69,7 @@ FOLLOWS = [
     (AllSame(S, "color"), "no", AllSame(S, "color", True), "yes"),
     (Larger(STAR, HEART), "heart", Larger(HEART, STAR), "heart"),
 ]
-OPEN = [
+NOT_ENTAILED = [
     (Query(STAR, "color"), "red", Query(STAR, "size"), "large"),
     (Query(STAR, "color"), "red", Query(HEART, "color"), "red"),
     (Query(STAR, "color"), "red", Exist(BIG_RED_S), "yes"),
@@ -94,18 +94,18 @@ OPEN = [
 ]
 
 
-@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), FOLLOWS)
-def test_it_follows(meaning, answer, other, other_answer):
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), ENTAILED)
+def test_answer_is_entailed_by_other_answer(meaning, answer, other, other_answer):
     assert is_entailed(other, other_answer, knowledge_from(meaning, answer))
 
 
-@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), OPEN)
-def test_it_is_left_open(meaning, answer, other, other_answer):
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), NOT_ENTAILED)
+def test_answer_is_not_entailed_by_other_answer(meaning, answer, other, other_answer):
     assert not is_entailed(other, other_answer, knowledge_from(meaning, answer))
 
 
-@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), FOLLOWS)
-def test_the_opposite_does_not_follow(meaning, answer, other, other_answer):
+@pytest.mark.parametrize(("meaning", "answer", "other", "other_answer"), ENTAILED)
+def test_opposite_of_entailed_answer_is_not_entailed(meaning, answer, other, other_answer):
     opposite = {"yes": "no", "no": "yes", "left": "right", "right": "left"}.get(other_answer)
     if opposite is not None:
         assert not is_entailed(other, opposite, knowledge_from(meaning, answer))

@@ -1,4 +1,4 @@
-"""GQA-style questions: true, clear, short, in many words, and not to be guessed."""
+"""GQA-style questions: correct answers, short and varied wording, not predictable from the text alone."""
 
 import json
 import random
@@ -28,7 +28,7 @@ def test_every_answer_is_what_the_program_gives(asked_gqa: AskedGqa):
             assert execute_semantic(question.semantic, picture.scene) == question.answer
 
 
-def test_full_answers_say_the_answer_and_only_true_things(asked_gqa: AskedGqa):
+def test_full_answers_contain_the_answer_and_are_true(asked_gqa: AskedGqa):
     for picture, questions in asked_gqa:
         reader = answerer(picture.scene, GqaAnswerer)
         for question in questions:
@@ -38,10 +38,10 @@ def test_full_answers_say_the_answer_and_only_true_things(asked_gqa: AskedGqa):
                 assert text.startswith(f"{question.answer}, ")
             else:
                 assert question.answer in re.findall(r"\w+", text)
-            assert reader.says_true(text), (text, question)
+            assert reader.is_true(text), (text, question)
 
 
-def test_questions_are_short_different_and_do_not_count(asked_gqa: AskedGqa):
+def test_questions_are_short_distinct_and_never_about_counts(asked_gqa: AskedGqa):
     for _, questions in asked_gqa:
         texts = [question.wording.text for question in questions]
         assert len(set(texts)) == len(texts) == BALANCED + ENTAILED
@@ -54,7 +54,7 @@ def test_questions_are_short_different_and_do_not_count(asked_gqa: AskedGqa):
             assert not question.answer.isdigit()
 
 
-def test_all_kinds_occur_in_all_their_wordings(asked_gqa: AskedGqa):
+def test_all_question_kinds_occur_in_all_their_templates(asked_gqa: AskedGqa):
     texts = defaultdict(list)
     for _, questions in asked_gqa:
         for question in questions:
@@ -73,7 +73,7 @@ def test_all_kinds_occur_in_all_their_wordings(asked_gqa: AskedGqa):
             assert any(re.fullmatch(pattern, text) for text in texts[name]), template
 
 
-def test_types_are_those_of_the_real_file(asked_gqa: AskedGqa, shared_data):
+def test_question_types_and_operations_are_those_of_real_gqa(asked_gqa: AskedGqa, shared_data):
     real = json.loads((shared_data / "gqa" / "testdev_balanced_questions.json").read_text())
     known = {name: {record["types"][name] for record in real.values()} for name in ("structural", "semantic")}
     operations = {step["operation"] for record in real.values() for step in record["semantic"]}
@@ -96,7 +96,7 @@ def test_types_are_those_of_the_real_file(asked_gqa: AskedGqa, shared_data):
 # Language alone
 
 
-def test_who_does_not_look_is_right_about_half_of_the_time(asked_gqa: AskedGqa):
+def test_blind_guesses_are_right_at_most_half_of_the_time(asked_gqa: AskedGqa):
     counted = defaultdict(Counter)
     for _, questions in asked_gqa:
         for name, guessed in guesses(questions).items():
@@ -111,7 +111,7 @@ def test_who_does_not_look_is_right_about_half_of_the_time(asked_gqa: AskedGqa):
             assert max(guessed.values()) < 0.5 * guessed.total() + 1.75 * guessed.total() ** 0.5 + 1, name
 
 
-def test_the_wording_does_not_tell_yes_from_no(asked_gqa: AskedGqa):
+def test_wording_does_not_predict_yes_or_no(asked_gqa: AskedGqa):
     """Within each sentence pattern of balanced questions both answers are about equally frequent."""
     words = "|".join([*ADJECTIVES, *NOUNS])
     slots = re.compile(rf"\b(?:an? |the )?(?:(?:{words})\b ?)+")
@@ -126,7 +126,7 @@ def test_the_wording_does_not_tell_yes_from_no(asked_gqa: AskedGqa):
         assert abs(counted["yes"] / counted.total() - 0.5) < 2 / counted.total() ** 0.5, (pattern, counted)
 
 
-def test_an_offered_answer_is_as_often_the_first_as_the_second_one(asked_gqa: AskedGqa):
+def test_answer_of_choose_question_is_first_or_second_option_equally_often(asked_gqa: AskedGqa):
     first = Counter()
     for _, questions in asked_gqa:
         for question in questions:

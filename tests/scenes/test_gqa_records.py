@@ -1,4 +1,4 @@
-"""GQA's files: records like the real ones, annotations, choices, scene graphs, all read and scored."""
+"""GQA's files: records, annotations, choices and scene graphs in the real format, readable and scored."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from lxmert.training.metrics.gqa import gqa_scores
 from tests.scenes.conftest import SPLITS, AskedGqa, answerer
 
 
-def test_annotated_words_stand_for_an_object_that_they_fit(asked_gqa: AskedGqa):
+def test_annotated_words_describe_their_annotated_object(asked_gqa: AskedGqa):
     marked = 0
     for picture, questions in asked_gqa:
         reader = answerer(picture.scene)
@@ -31,7 +31,7 @@ def test_annotated_words_stand_for_an_object_that_they_fit(asked_gqa: AskedGqa):
     assert marked > 3000
 
 
-def test_choices_hold_the_answer_and_fit_the_question(asked_gqa: AskedGqa):
+def test_choices_contain_answer_and_have_length_of_question_kind(asked_gqa: AskedGqa):
     lengths = Counter()
     for _, questions in asked_gqa:
         records = choice_records(questions, 3)
@@ -61,12 +61,14 @@ def test_records_have_the_keys_of_the_real_file(asked_gqa: AskedGqa, shared_data
             assert record["imageId"] == "scenes_train_000000000012"
 
 
-def test_scene_graphs_name_the_objects_and_their_clear_relations():
-    def thing(shape: str, x: int, y: int) -> SceneObject:
+def test_scene_graph_lists_objects_and_unambiguous_relations():
+    def small_red_object(shape: str, x: int, y: int) -> SceneObject:
         return SceneObject(shape, "red", "small", "solid", (x, y, x + 20, y + 24))
 
     background = make_scene(random.Random(0)).background
-    scene = Scene((200, 100), (thing("star", 10, 10), thing("heart", 60, 12)), background)
+    scene = Scene(
+        (200, 100), (small_red_object("star", 10, 10), small_red_object("heart", 60, 12)), background
+    )
     assert scene_graph(GqaScene(scene, ["41", "42"])) == {
         "width": 100,
         "height": 200,
@@ -93,13 +95,13 @@ def test_scene_graphs_name_the_objects_and_their_clear_relations():
     }
 
 
-def test_gqa_files_are_read_and_belong_together(made):
+def test_gqa_files_are_readable_and_refer_to_same_images_and_objects(dataset_on_disk):
     ids = []
     for split in SPLITS:
-        questions = read_gqa(made.path(f"gqa_{split}_questions"))
-        choices = read_gqa_choices(made.path(f"gqa_{split}_choices"))
-        graphs = read_scene_graphs(made.path(f"gqa_{split}_scene_graphs"))
-        instances = made.read(f"instances_{split}")
+        questions = read_gqa(dataset_on_disk.path(f"gqa_{split}_questions"))
+        choices = read_gqa_choices(dataset_on_disk.path(f"gqa_{split}_choices"))
+        graphs = read_scene_graphs(dataset_on_disk.path(f"gqa_{split}_scene_graphs"))
+        instances = dataset_on_disk.read(f"instances_{split}")
         names = {image["id"]: Path(image["file_name"]).stem for image in instances["images"]}
         assert set(graphs) == {example.image_id for example in questions} == set(names.values())
         assert set(choices) == set(questions.by_id)
@@ -117,10 +119,10 @@ def test_gqa_files_are_read_and_belong_together(made):
     assert len(set(ids)) == len(ids)
 
 
-def test_the_official_gqa_score_of_the_truth_is_complete(made):
+def test_official_gqa_scores_of_true_answers_are_100(dataset_on_disk):
     """Accuracy, consistency, validity and plausibility need entailed questions and choices that fit."""
-    questions = read_gqa(made.path("gqa_val_questions"))
-    choices = read_gqa_choices(made.path("gqa_val_choices"))
+    questions = read_gqa(dataset_on_disk.path("gqa_val_questions"))
+    choices = read_gqa_choices(dataset_on_disk.path("gqa_val_choices"))
     truth = {example.question_id: example.answer for example in questions}
     scores = gqa_scores(truth, questions, choices=choices)
     assert (scores.accuracy, scores.consistency, scores.validity, scores.plausibility) == (100,) * 4

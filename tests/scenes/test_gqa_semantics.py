@@ -10,7 +10,7 @@ from lxmert.scenes.programs import AmbiguousProgramError
 from tests.scenes.test_programs import SCENE
 
 
-def program(text: str) -> list[SemanticStep]:
+def steps_from_text(text: str) -> list[SemanticStep]:
     """Steps from a semanticStr."""
     steps = []
     for part in text.split("->"):
@@ -79,29 +79,31 @@ CASES = [
 
 
 @pytest.mark.parametrize(("text", "answer"), CASES)
-def test_answer_worked_out_by_hand(text: str, answer: str | None):
+def test_execute_semantic_gives_answer_by_hand_or_raises_ambiguous_program_error(
+    text: str, answer: str | None
+):
     if answer is None:
         with pytest.raises(AmbiguousProgramError):
-            execute_semantic(program(text), SCENE)
+            execute_semantic(steps_from_text(text), SCENE)
     else:
-        assert execute_semantic(program(text), SCENE) == answer
+        assert execute_semantic(steps_from_text(text), SCENE) == answer
 
 
 @pytest.mark.parametrize(
     "text", ["guess: star", "exist: ? [0]", "select: star->exist: ? [2]", "select: star"]
 )
-def test_a_malformed_program_is_one_clear_error(text: str):
+def test_malformed_program_raises_input_error(text: str):
     with pytest.raises(InputError) as caught:
-        execute_semantic(program(text), SCENE)
+        execute_semantic(steps_from_text(text), SCENE)
     assert not isinstance(caught.value, AmbiguousProgramError)
 
 
-def test_no_step_is_one_clear_error():
+def test_program_without_steps_raises_input_error():
     with pytest.raises(InputError, match="no step"):
         execute_semantic([], SCENE)
 
 
-def test_the_string_is_written_as_in_the_real_file(shared_data):
+def test_semantic_string_equals_semantic_str_of_real_gqa(shared_data):
     real = json.loads((shared_data / "gqa" / "testdev_balanced_questions.json").read_text())
     for record in real.values():
         steps = [

@@ -1,4 +1,4 @@
-"""Sentences about two pictures: true or false as said, and not to be guessed from words or one picture."""
+"""NLVR2-style sentences about image pairs: correct labels, not predictable from text or one image alone."""
 
 import json
 import operator
@@ -42,10 +42,10 @@ def test_every_label_follows_from_the_words_and_the_boxes(groups):
     for numbers, group in groups:
         for pair in group.pairs:
             judge = Judge(READERS[numbers[pair.left]], READERS[numbers[pair.right]])
-            assert judge.says_true(group.statement.text) == pair.label, (group, numbers)
+            assert judge.is_true(group.statement.text) == pair.label, (group, numbers)
 
 
-def test_all_kinds_occur_in_all_their_wordings():
+def test_all_statement_kinds_occur_in_all_their_templates():
     rng = random.Random(0)
     texts = defaultdict(list)
     for _ in range(4000):
@@ -70,7 +70,7 @@ def test_sentences_are_short_and_have_two_true_and_two_false_pairs(groups):
         assert any(0 in (pair.left, pair.right) for pair in group.pairs)
 
 
-def test_most_groups_are_crossed_so_that_one_picture_tells_nothing(groups):
+def test_most_groups_are_crossed_so_that_one_image_does_not_predict_label(groups):
     crossed = 0
     for _, group in groups:
         by_left, by_right = defaultdict(set), defaultdict(set)
@@ -83,14 +83,14 @@ def test_most_groups_are_crossed_so_that_one_picture_tells_nothing(groups):
     assert crossed / len(groups) > 0.6
 
 
-def test_one_picture_alone_tells_little(groups):
+def test_best_guess_from_one_image_is_right_less_than_62_percent(groups):
     """The best guesser who knows each group's sentence and one picture of each pair."""
     for side in ("left", "right"):
         right = sum(count_correct_guesses(group.pairs, operator.attrgetter(side)) for _, group in groups)
         assert right / sum(len(group.pairs) for _, group in groups) < 0.62
 
 
-def test_the_best_guess_is_counted_by_what_is_seen(groups):
+def test_count_correct_guesses_depends_on_visible_images(groups):
     group = next(group for _, group in groups if group.statement.kind == "both")
     assert count_correct_guesses(group.pairs, lambda pair: None) == 2
     assert count_correct_guesses(group.pairs, lambda pair: (pair.left, pair.right)) == 4
@@ -109,7 +109,7 @@ def test_few_pictures_still_give_balanced_labels(seed: int, few: int):
     labels = Counter(pair.label for pair in group.pairs)
     assert labels[True] == labels[False] > 0
     for pair in group.pairs:
-        assert Judge(readers[pair.left], readers[pair.right]).says_true(group.statement.text) == pair.label
+        assert Judge(readers[pair.left], readers[pair.right]).is_true(group.statement.text) == pair.label
 
 
 def test_few_pictures_nearly_always_have_a_group():
@@ -121,7 +121,7 @@ def test_few_pictures_nearly_always_have_a_group():
     assert sum(found) >= 55
 
 
-def test_one_picture_has_no_pair():
+def test_choose_group_of_one_image_returns_none():
     assert choose_group(VIEWS[:1], random.Random(0)) is None
 
 
@@ -146,23 +146,25 @@ def test_an_example_depends_on_seed_and_index_alone():
     assert records(57) == alone
 
 
-def test_records_are_those_of_nlvr2(made, shared_data: Path):
+def test_records_have_keys_and_types_of_real_nlvr2(dataset_on_disk, shared_data: Path):
     with (shared_data / "nlvr2" / "dev.json").open() as lines:
         real = json.loads(next(lines))
     for split in SPLITS:
-        records = [json.loads(line) for line in made.path(f"nlvr2_{split}").read_text().splitlines()]
+        records = [
+            json.loads(line) for line in dataset_on_disk.path(f"nlvr2_{split}").read_text().splitlines()
+        ]
         for record in records:
             extra = {"directory"} if split == "train" else {"extra_validations"}
             assert record.keys() == (real.keys() - {"extra_validations"}) | extra
             assert all(isinstance(record[key], type(real[key])) for key in record.keys() & real.keys())
             assert record["label"] in ("True", "False")
             for side in ("left_url", "right_url"):
-                assert (made.folder / record[side]).is_file()
+                assert (dataset_on_disk.folder / record[side]).is_file()
 
 
-def test_the_reader_of_nlvr2_finds_sentences_pictures_and_groups(made):
+def test_read_nlvr2_reads_generated_sentences_images_and_balanced_groups(dataset_on_disk):
     for split, images in (("train", 48), ("val", 6), ("test", 6)):
-        examples = read_nlvr2(made.path(f"nlvr2_{split}"))
+        examples = read_nlvr2(dataset_on_disk.path(f"nlvr2_{split}"))
         assert len(examples) >= 2 * (images - 2)
         labels = defaultdict(Counter)
         for example in examples:
@@ -175,15 +177,15 @@ def test_the_reader_of_nlvr2_finds_sentences_pictures_and_groups(made):
         assert len({group for group, _ in labels}) == len(labels)
 
 
-def test_stored_labels_follow_from_the_stored_boxes(made):
+def test_stored_labels_follow_from_the_stored_boxes(dataset_on_disk):
     for split in SPLITS:
-        for example in read_nlvr2(made.path(f"nlvr2_{split}")):
+        for example in read_nlvr2(dataset_on_disk.path(f"nlvr2_{split}")):
             judges = [
                 answerer(make_scene(random_stream(3, int(name.rsplit("_", 1)[1]) - 1, "scene")))
                 for name in (example.left_image, example.right_image)
             ]
-            assert Judge(*judges).says_true(example.sentence) == example.label
+            assert Judge(*judges).is_true(example.sentence) == example.label
 
 
-def test_pictures_are_named_by_their_paths():
+def test_image_path_contains_split_and_padded_number():
     assert image_path(8) == "images/val/scenes_val_000000000009.png"

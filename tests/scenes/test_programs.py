@@ -12,26 +12,28 @@ from lxmert.scenes.world import Background
 PLAIN = Background("plain", (240, 240, 240), (230, 230, 230), 10, 0.0, 3, 0)
 
 
-def thing(shape: str, color: str, size: str, fill: str, center_xy: tuple[int, int], side: int) -> SceneObject:
+def scene_object(
+    shape: str, color: str, size: str, fill: str, center_xy: tuple[int, int], side: int
+) -> SceneObject:
     x, y = center_xy
     half = side // 2
     return SceneObject(shape, color, size, fill, (x - half, y - half, x + half, y + half))
 
 
-STAR = thing("star", "red", "large", "solid", (40, 30), 40)
-HEART = thing("heart", "red", "small", "hollow", (160, 40), 24)
-CIRCLE = thing("circle", "blue", "large", "striped", (150, 120), 50)
-SQUARE = thing("square", "blue", "small", "solid", (30, 80), 20)
+STAR = scene_object("star", "red", "large", "solid", (40, 30), 40)
+HEART = scene_object("heart", "red", "small", "hollow", (160, 40), 24)
+CIRCLE = scene_object("circle", "blue", "large", "striped", (150, 120), 50)
+SQUARE = scene_object("square", "blue", "small", "solid", (30, 80), 20)
 SCENE = Scene((150, 200), (STAR, HEART, CIRCLE, SQUARE), PLAIN)
 """Distances from the star: square 51, heart 120, circle 142."""
 
 
-def one(shape: str) -> list[Step]:
+def select_unique(shape: str) -> list[Step]:
     return [Step("select", (), {"shape": shape}), Step("unique", (0,))]
 
 
-def two(first: str, second: str) -> list[Step]:
-    return [*one(first), Step("select", (), {"shape": second}), Step("unique", (2,))]
+def select_two_unique(first: str, second: str) -> list[Step]:
+    return [*select_unique(first), Step("select", (), {"shape": second}), Step("unique", (2,))]
 
 
 EVERYTHING = Step("select", (), {})
@@ -50,28 +52,28 @@ CASES = [
     ([EVERYTHING, Step("count", (0,)), RED, Step("count", (2,)), Step("more", (1, 3))], "yes"),
     ([EVERYTHING, Step("count", (0,)), RED, Step("count", (2,)), Step("fewer", (1, 3))], "no"),
     ([BLUE, Step("count", (0,)), RED, Step("count", (2,)), Step("equal", (1, 3))], "yes"),
-    ([*one("heart"), Step("query", (1,), "fill")], "hollow"),
-    ([*two("star", "heart"), Step("same", (1, 3), "color")], "yes"),
-    ([*two("star", "heart"), Step("same", (1, 3), "size")], "no"),
-    ([*two("circle", "star"), Step("larger", (1, 3))], "yes"),
-    ([*two("circle", "star"), Step("smaller", (1, 3))], "no"),
-    ([*one("star"), EVERYTHING, Step("beside", (2, 1), "below"), Step("count", (3,))], None),
-    ([*one("star"), BLUE, Step("beside", (2, 1), "below"), Step("count", (3,))], "2"),
-    ([*one("square"), EVERYTHING, Step("beside", (2, 1), "above"), Step("count", (3,))], "2"),
-    ([*one("circle"), RED, Step("beside", (2, 1), "left"), Step("count", (3,))], None),
-    ([*two("star", "circle"), Step("is_beside", (1, 3), "left")], "yes"),
-    ([*two("star", "circle"), Step("is_beside", (1, 3), "right")], "no"),
-    ([*two("star", "circle"), Step("is_beside", (1, 3), "above")], "yes"),
-    ([*two("star", "heart"), Step("is_beside", (1, 3), "above")], None),
-    ([*two("star", "square"), Step("is_beside", (1, 3), "right")], None),
-    ([*one("star"), Step("half", (1,), "horizontal")], "left"),
-    ([*one("circle"), Step("half", (1,), "horizontal")], "right"),
-    ([*one("circle"), Step("half", (1,), "vertical")], "bottom"),
-    ([*one("heart"), Step("half", (1,), "vertical")], "top"),
-    ([*one("square"), Step("half", (1,), "vertical")], None),
-    ([*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")], "square"),
-    ([*one("star"), Step("farthest", (1,)), Step("query", (2,), "shape")], "circle"),
-    ([*one("heart"), Step("farthest", (1,)), Step("query", (2,), "shape")], None),
+    ([*select_unique("heart"), Step("query", (1,), "fill")], "hollow"),
+    ([*select_two_unique("star", "heart"), Step("same", (1, 3), "color")], "yes"),
+    ([*select_two_unique("star", "heart"), Step("same", (1, 3), "size")], "no"),
+    ([*select_two_unique("circle", "star"), Step("larger", (1, 3))], "yes"),
+    ([*select_two_unique("circle", "star"), Step("smaller", (1, 3))], "no"),
+    ([*select_unique("star"), EVERYTHING, Step("beside", (2, 1), "below"), Step("count", (3,))], None),
+    ([*select_unique("star"), BLUE, Step("beside", (2, 1), "below"), Step("count", (3,))], "2"),
+    ([*select_unique("square"), EVERYTHING, Step("beside", (2, 1), "above"), Step("count", (3,))], "2"),
+    ([*select_unique("circle"), RED, Step("beside", (2, 1), "left"), Step("count", (3,))], None),
+    ([*select_two_unique("star", "circle"), Step("is_beside", (1, 3), "left")], "yes"),
+    ([*select_two_unique("star", "circle"), Step("is_beside", (1, 3), "right")], "no"),
+    ([*select_two_unique("star", "circle"), Step("is_beside", (1, 3), "above")], "yes"),
+    ([*select_two_unique("star", "heart"), Step("is_beside", (1, 3), "above")], None),
+    ([*select_two_unique("star", "square"), Step("is_beside", (1, 3), "right")], None),
+    ([*select_unique("star"), Step("half", (1,), "horizontal")], "left"),
+    ([*select_unique("circle"), Step("half", (1,), "horizontal")], "right"),
+    ([*select_unique("circle"), Step("half", (1,), "vertical")], "bottom"),
+    ([*select_unique("heart"), Step("half", (1,), "vertical")], "top"),
+    ([*select_unique("square"), Step("half", (1,), "vertical")], None),
+    ([*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")], "square"),
+    ([*select_unique("star"), Step("farthest", (1,)), Step("query", (2,), "shape")], "circle"),
+    ([*select_unique("heart"), Step("farthest", (1,)), Step("query", (2,), "shape")], None),
     ([EVERYTHING, Step("outermost", (0,), "below"), Step("query", (1,), "shape")], "circle"),
     ([EVERYTHING, Step("outermost", (0,), "right"), Step("query", (1,), "shape")], None),
     ([RED, Step("outermost", (0,), "right"), Step("query", (1,), "shape")], "heart"),
@@ -79,18 +81,20 @@ CASES = [
     ([BLUE, Step("outermost", (0,), "left"), Step("query", (1,), "shape")], "square"),
     ([EVERYTHING, Step("extreme", (0,), "largest"), Step("query", (1,), "shape")], "circle"),
     ([EVERYTHING, Step("extreme", (0,), "smallest"), Step("query", (1,), "shape")], "square"),
-    ([*one("star"), Step("extreme", (0,), "largest"), Step("query", (2,), "shape")], None),
+    ([*select_unique("star"), Step("extreme", (0,), "largest"), Step("query", (2,), "shape")], None),
     ([Step("most_common", (), "fill")], "solid"),
     ([Step("most_common", (), "color")], None),
     ([RED, Step("unique", (0,)), Step("query", (1,), "shape")], None),
     ([Step("select", (), {"color": "green"}), Step("unique", (0,)), Step("query", (1,), "shape")], None),
-    ([*one("star"), Step("same", (1, 1), "color")], None),
-    ([*one("star"), Step("larger", (1, 1))], None),
+    ([*select_unique("star"), Step("same", (1, 1), "color")], None),
+    ([*select_unique("star"), Step("larger", (1, 1))], None),
 ]
 
 
 @pytest.mark.parametrize(("steps", "answer"), CASES)
-def test_answer_worked_out_by_hand(steps: list[Step], answer: str | None):
+def test_execute_gives_answer_by_hand_or_raises_ambiguous_program_error(
+    steps: list[Step], answer: str | None
+):
     if answer is None:
         with pytest.raises(AmbiguousProgramError):
             execute(steps, SCENE)
@@ -98,36 +102,36 @@ def test_answer_worked_out_by_hand(steps: list[Step], answer: str | None):
         assert execute(steps, SCENE) == answer
 
 
-def test_the_cases_use_every_operation():
+def test_cases_by_hand_use_every_operation():
     assert {step.operation for steps, _ in CASES for step in steps} == set(OPERATIONS)
 
 
-def test_distance_ratio_decides_what_is_too_close():
+def test_nearest_object_is_ambiguous_below_minimum_distance_ratio():
     def scene(near: int, far: int) -> Scene:
         things = (
-            thing("star", "red", "small", "solid", (100, 100), 20),
-            thing("heart", "red", "small", "solid", (100 + near, 100), 20),
-            thing("cross", "red", "small", "solid", (100 - far, 100), 20),
+            scene_object("star", "red", "small", "solid", (100, 100), 20),
+            scene_object("heart", "red", "small", "solid", (100 + near, 100), 20),
+            scene_object("cross", "red", "small", "solid", (100 - far, 100), 20),
         )
         return Scene((200, 200), things, PLAIN)
 
-    program = [*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")]
+    program = [*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")]
     assert execute(program, scene(40, 46)) == "heart"
     assert execute(program, scene(46, 40)) == "cross"
     with pytest.raises(AmbiguousProgramError, match="equally far"):
         execute(program, scene(40, 45))
 
 
-def test_a_nearest_object_that_the_stretched_picture_would_change_is_not_asked():
+def test_nearest_object_that_changes_with_aspect_ratio_is_ambiguous():
     # 48 px down of 110 against 60 px right of 220: nearer in pixels, farther in shares of the sides.
     things = (
-        thing("star", "red", "small", "solid", (100, 30), 20),
-        thing("heart", "red", "small", "solid", (100, 78), 20),
-        thing("cross", "red", "small", "solid", (160, 30), 20),
+        scene_object("star", "red", "small", "solid", (100, 30), 20),
+        scene_object("heart", "red", "small", "solid", (100, 78), 20),
+        scene_object("cross", "red", "small", "solid", (160, 30), 20),
     )
     with pytest.raises(AmbiguousProgramError, match="equally far"):
         execute(
-            [*one("star"), Step("nearest", (1,)), Step("query", (2,), "shape")],
+            [*select_unique("star"), Step("nearest", (1,)), Step("query", (2,), "shape")],
             Scene((110, 220), things, PLAIN),
         )
 
@@ -149,12 +153,12 @@ def test_programs_survive_json():
         [RED],
     ],
 )
-def test_a_malformed_program_is_one_clear_error(steps: list[Step]):
+def test_malformed_program_raises_input_error(steps: list[Step]):
     with pytest.raises(InputError) as caught:
         execute(steps, SCENE)
     assert not isinstance(caught.value, AmbiguousProgramError)
 
 
-def test_malformed_stored_steps_are_one_clear_error():
+def test_malformed_stored_steps_raise_input_error():
     with pytest.raises(InputError, match="malformed program"):
         program_from_json([{"operation": "count"}])

@@ -1,4 +1,4 @@
-"""Questions: true, clear, short, balanced, in many words."""
+"""Questions and captions of scenes: correct, unambiguous, short, balanced, in varied wordings."""
 
 import random
 import re
@@ -40,7 +40,7 @@ def test_every_answer_is_what_the_program_gives(asked):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=seeds, n=st.integers(1, 30))
-def test_any_scene_gets_as_many_different_short_questions_as_wanted(seed: int, n: int):
+def test_any_scene_gives_requested_number_of_distinct_short_questions(seed: int, n: int):
     scene = make_scene(random.Random(seed))
     questions = generate_questions(scene, random.Random(seed), n)
     assert len({question.text for question in questions}) == len(questions) == n
@@ -57,14 +57,14 @@ def test_a_picture_of_two_objects_still_has_a_hundred_questions():
     assert len(generate_questions(scene, random.Random(0), 100)) == 100
 
 
-def test_fewer_questions_are_the_first_ones_of_more():
+def test_fewer_questions_of_a_seed_are_a_prefix_of_more():
     scene = make_scene(random.Random(5))
     assert (
         generate_questions(scene, random.Random(1), 7) == generate_questions(scene, random.Random(1), 20)[:7]
     )
 
 
-def test_all_families_are_asked_in_all_their_wordings(asked):
+def test_all_question_families_occur_in_all_their_templates(asked):
     texts = defaultdict(list)
     for _, questions in asked:
         for question in questions:
@@ -97,7 +97,7 @@ def test_a_blind_guess_of_each_familys_most_frequent_answer_stays_under_45_perce
             assert share < 0.58
 
 
-def test_the_wording_does_not_tell_yes_from_no(asked):
+def test_wording_does_not_predict_yes_or_no(asked):
     """Within each sentence pattern, descriptions blanked, both answers are about equally frequent."""
     words = ["small", "little", "tiny", "large", "big", "solid", "filled", "hollow", "empty", "striped"]
     words += [

@@ -1,4 +1,4 @@
-"""Descriptions of whole pictures: every object once, with all that it is and the ninth in which it lies."""
+"""Scene descriptions: every object once, with all its attributes and its cell of a 3×3 grid."""
 
 import hashlib
 import random
@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 OPENING = re.compile(r"(?:there is|you see|look at|picture with) ")
 PLACE = r"(?:(?:at|on) the (?:very )?(?:(top|bottom)\b ?)?(left|right)?|away from (?:every|each) side)"
 
-Told = tuple[dict[str, str], str, str]
+DescribedObject = tuple[dict[str, str], str, str]
 
 
-def told(text: str) -> list[Told]:
+def parse_description(text: str) -> list[DescribedObject]:
     """Attributes, row and column of each object; AssertionError where a sentence is not understood."""
     sentence = text.lower().removesuffix(".")
     assert sentence != text.lower()
@@ -36,39 +36,39 @@ def told(text: str) -> list[Told]:
     return objects
 
 
-def seen(reader: Answerer) -> list[Told]:
-    """The same from the boxes of the instances."""
+def objects_from_boxes(reader: Answerer) -> list[DescribedObject]:
+    """Attributes, row and column of each object, from the boxes of the instances."""
     rows, columns = ("top", "", "bottom"), ("left", "", "right")
     found = []
     for thing in reader.things:
         x, y = (place / side for place, side in zip(thing["xy"], reader.side, strict=True))
-        what = {name: thing[name] for name in ("size", "fill", "color", "shape")}
+        attributes = {name: thing[name] for name in ("size", "fill", "color", "shape")}
         row = rows[(y >= 1 / 3) + (y >= 2 / 3)]
-        found.append((what, row, columns[(x >= 1 / 3) + (x >= 2 / 3)]))
+        found.append((attributes, row, columns[(x >= 1 / 3) + (x >= 2 / 3)]))
     return found
 
 
-def in_order(objects: list[Told]) -> list[tuple[object, ...]]:
-    return sorted((sorted(what.items()), row, column) for what, row, column in objects)
+def sorted_objects(objects: list[DescribedObject]) -> list[tuple[object, ...]]:
+    return sorted((sorted(attributes.items()), row, column) for attributes, row, column in objects)
 
 
-def test_every_object_is_told_once_with_all_that_it_is_and_its_place() -> None:
+def test_description_names_each_object_once_with_attributes_and_place() -> None:
     places: Counter[tuple[str, str]] = Counter()
     for number in range(200):
         scene = make_scene(random.Random(number))
-        truth = in_order(seen(answerer(scene)))
+        truth = sorted_objects(objects_from_boxes(answerer(scene)))
         for text in generate_descriptions(scene, random.Random(-number)):
-            assert in_order(told(text)) == truth, text
+            assert sorted_objects(parse_description(text)) == truth, text
         places.update((row, column) for _, row, column in truth)
     assert len(places) == 9
 
 
-def scenes_of_ten() -> list[Scene]:
+def scenes_with_ten_objects() -> list[Scene]:
     scenes = (make_scene(random.Random(number)) for number in range(400))
     return [scene for scene in scenes if len(scene.objects) == 10]
 
 
-def test_each_object_takes_ten_words_and_the_longest_fit_the_recipe() -> None:
+def test_descriptions_have_ten_words_per_object_and_fit_recipe_max_length() -> None:
     lengths: Counter[int] = Counter()
     for number in range(200):
         scene = make_scene(random.Random(number))
@@ -83,29 +83,29 @@ def test_each_object_takes_ten_words_and_the_longest_fit_the_recipe() -> None:
     assert recipe["model"]["config"]["max_position_embeddings"] == 104
 
 
-def test_order_and_words_differ() -> None:
-    scene = scenes_of_ten()[0]
+def test_descriptions_differ_in_object_order_and_opening_words() -> None:
+    scene = scenes_with_ten_objects()[0]
     texts = [text for number in range(30) for text in generate_descriptions(scene, random.Random(number))]
     assert len(set(texts)) == 30 * DESCRIPTIONS
-    first = Counter(repr(told(text)[0]) for text in texts)
+    first = Counter(repr(parse_description(text)[0]) for text in texts)
     assert len(first) == 10
     openings = {OPENING.match(text.lower()).group() for text in texts}  # type: ignore[union-attr]
     assert len(openings) == 4
     assert all(text[0].isupper() for text in texts)
 
 
-def test_they_stand_in_a_file_of_captions(made: DatasetOnDisk) -> None:
+def test_descriptions_are_stored_as_caption_files(dataset_on_disk: DatasetOnDisk) -> None:
     ids = []
     for split in SPLITS:
-        data = made.read(f"descriptions_{split}")
-        assert data["images"] == made.read(f"captions_{split}")["images"]
-        captions = read_captions(made.path(f"descriptions_{split}"))
+        data = dataset_on_disk.read(f"descriptions_{split}")
+        assert data["images"] == dataset_on_disk.read(f"captions_{split}")["images"]
+        captions = read_captions(dataset_on_disk.path(f"descriptions_{split}"))
         times = Counter(caption.image_id for caption in captions)
         assert times == dict.fromkeys((image["id"] for image in data["images"]), DESCRIPTIONS)
         ids += [one["id"] for one in data["annotations"]]
     assert len(set(ids)) == len(ids) == 60 * DESCRIPTIONS
 
 
-def test_they_do_not_change_between_versions(made: DatasetOnDisk) -> None:
-    content = b"".join(made.path(f"descriptions_{split}").read_bytes() for split in SPLITS)
+def test_descriptions_of_a_seed_do_not_change_between_versions(dataset_on_disk: DatasetOnDisk) -> None:
+    content = b"".join(dataset_on_disk.path(f"descriptions_{split}").read_bytes() for split in SPLITS)
     assert hashlib.sha256(content).hexdigest()[:16] == "acbad1c0776af62e"

@@ -1,4 +1,4 @@
-"""The vocabulary covers the world, and answers are what the official normalisation leaves alone."""
+"""The vocabulary covers all generated texts, and the official normalisation leaves answers unchanged."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def test_special_tokens_come_first_and_no_piece_twice():
     assert further == sorted(further)
 
 
-def test_new_words_stand_behind_the_words_of_earlier_versions():
+def test_new_words_come_after_words_of_earlier_versions():
     """Models keep their numbers of words: position = id, so that nothing may move."""
     vocabulary = scene_vocabulary()
     digest = hashlib.sha256("\n".join(vocabulary[:EARLIER]).encode()).hexdigest()[:16]
@@ -38,19 +38,21 @@ def test_any_ascii_word_can_be_spelled_out():
         assert {character, f"##{character}"} <= vocabulary
 
 
-def test_every_word_of_questions_captions_and_answers_is_a_piece_of_its_own(made):
+def test_every_generated_word_is_a_single_vocabulary_piece(dataset_on_disk):
     vocabulary = set(scene_vocabulary())
     texts = answer_list()
     for split in ("train", "val", "test"):
-        texts += [record["question"] for record in made.read(f"vqa_{split}_questions")["questions"]]
+        texts += [
+            record["question"] for record in dataset_on_disk.read(f"vqa_{split}_questions")["questions"]
+        ]
         for kind in ("captions", "descriptions"):
-            texts += [record["caption"] for record in made.read(f"{kind}_{split}")["annotations"]]
-        for record in made.read(f"gqa_{split}_questions").values():
+            texts += [record["caption"] for record in dataset_on_disk.read(f"{kind}_{split}")["annotations"]]
+        for record in dataset_on_disk.read(f"gqa_{split}_questions").values():
             texts += [record["question"], record["fullAnswer"]]
-        texts += [json.loads(line)["sentence"] for line in made.path(f"nlvr2_{split}").open()]
-        for image in made.read(f"vg_{split}_region_descriptions"):
+        texts += [json.loads(line)["sentence"] for line in dataset_on_disk.path(f"nlvr2_{split}").open()]
+        for image in dataset_on_disk.read(f"vg_{split}_region_descriptions"):
             texts += [region["phrase"] for region in image["regions"]]
-        for image in made.read(f"vg_{split}_question_answers"):
+        for image in dataset_on_disk.read(f"vg_{split}_question_answers"):
             texts += [text for pair in image["qas"] for text in (pair["question"], pair["answer"])]
     assert {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())} <= vocabulary
 
@@ -61,10 +63,10 @@ def test_answers_are_unique_and_fixed_points_of_the_official_normalisation():
     assert [normalise_answer(answer) for answer in answers] == answers
 
 
-def test_every_true_answer_is_in_the_list(made):
-    annotations = made.read("vqa_train_annotations")["annotations"]
+def test_every_true_answer_is_in_answer_list(dataset_on_disk):
+    annotations = dataset_on_disk.read("vqa_train_annotations")["annotations"]
     given = {annotation["multiple_choice_answer"] for annotation in annotations}
     assert given <= set(answer_list())
     assert len(given) >= 30
-    asked = made.read("gqa_train_questions").values()
+    asked = dataset_on_disk.read("gqa_train_questions").values()
     assert {record["answer"] for record in asked} <= set(answer_list())

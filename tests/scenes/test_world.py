@@ -1,4 +1,4 @@
-"""Scenes: objects apart, inside the picture, clearly large or small, clearly of one colour."""
+"""Scenes: objects are apart, inside the image, clearly large or small, clearly of one colour."""
 
 import random
 from collections import Counter
@@ -56,13 +56,13 @@ def test_attributes_and_numbers_of_objects_are_spread_evenly():
     assert 0.4 < large < 0.6
 
 
-def test_pictures_are_upright_and_wide():
+def test_some_images_are_portrait_and_some_landscape():
     sizes = [make_scene(random.Random(k)).size_hw for k in range(50)]
     assert any(height > width for height, width in sizes)
     assert any(height < width for height, width in sizes)
 
 
-def test_boxes_as_a_tensor():
+def test_boxes_xyxy_px_is_float_tensor_of_object_boxes():
     scene = make_scene(random.Random(0))
     boxes = scene.boxes_xyxy_px()
     assert boxes.dtype.is_floating_point

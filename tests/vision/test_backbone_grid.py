@@ -44,7 +44,7 @@ SWIN = {"embed_dim": 4, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2,
 CONVNEXT = {"hidden_sizes": [4, 6], "depths": [1, 1], "num_stages": 2}
 
 
-def clip():
+def clip_model():
     text = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(
         text_config=text | {"intermediate_size": 8}, vision_config=TRANSFORMER | PATCHES, projection_dim=8
@@ -57,7 +57,7 @@ MODELS = {
     "vit": (lambda: ViTModel(ViTConfig(**TRANSFORMER, **PATCHES)), None, (4, 4), 12),
     "vit, wide": (lambda: ViTModel(ViTConfig(**TRANSFORMER, **PATCHES)), (24, 56), (3, 7), 12),
     "deit": (lambda: DeiTModel(DeiTConfig(**TRANSFORMER, **PATCHES)), None, (4, 4), 12),
-    "clip": (clip, None, (4, 4), 12),
+    "clip": (clip_model, None, (4, 4), 12),
     "dinov2": (lambda: Dinov2Model(Dinov2Config(**DINO, **PATCHES)), None, (4, 4), 12),
     "dinov2, wide": (lambda: Dinov2Model(Dinov2Config(**DINO, **PATCHES)), (16, 48), (2, 6), 12),
     "registers": (
@@ -86,7 +86,7 @@ MODELS = {
 }
 
 
-def model(name):
+def random_model(name):
     torch.manual_seed(5)
     made = MODELS[name][0]()
     with torch.no_grad():
@@ -102,9 +102,9 @@ IMAGES = [smooth_image(37, 61), smooth_image(80, 50, 1), smooth_image(64, 64, 2)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_cell_of_the_last_map_is_an_object_in_its_place(name):
+def test_each_cell_of_last_feature_map_becomes_one_region(name):
     _, size, (rows, columns), width = MODELS[name]
-    extractor = BackboneGrid(model(name).train(), size=size)
+    extractor = BackboneGrid(random_model(name).train(), size=size)
     assert isinstance(extractor, RegionExtractor)
     assert (extractor.needs_boxes, extractor.takes_boxes) == (False, False)
     assert extractor.feature_dim == width
@@ -119,7 +119,7 @@ def test_every_cell_of_the_last_map_is_an_object_in_its_place(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_cell_sees_its_own_part_of_the_picture_most(name):
+def test_painting_one_cell_changes_features_of_that_cell_most(name):
     """Red painted over one cell moves the features of that cell most.
 
     A map transposed, a class token taken for a patch, or tokens in another order would all fail here. The
@@ -127,7 +127,7 @@ def test_a_cell_sees_its_own_part_of_the_picture_most(name):
     """
     reach = 2 if name.startswith("resnet") else 0
     _, size, (rows, columns), _ = MODELS[name]
-    extractor = BackboneGrid(model(name), size=size)
+    extractor = BackboneGrid(random_model(name), size=size)
     height, width = extractor.size_hw
     plain = Image.new("RGB", (width, height), (90, 120, 100))
     (before,) = extractor([plain])
@@ -144,11 +144,11 @@ def test_a_cell_sees_its_own_part_of_the_picture_most(name):
 
 
 def test_pixels_are_resized_normalised_and_ordered_red_green_blue():
-    extractor = BackboneGrid(model("vit"), mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
+    extractor = BackboneGrid(random_model("vit"), mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
     (regions,) = extractor([Image.new("RGB", (70, 30), (255, 0, 51))])
     pixels = torch.tensor([(1 - 0.1) / 0.5, (0 - 0.2) / 0.25, (0.2 - 0.3) / 2.0])[None, :, None, None]
     with torch.no_grad():
-        tokens = model("vit").eval()(pixel_values=pixels.expand(1, 3, 32, 32)).last_hidden_state[0, 1:]
+        tokens = random_model("vit").eval()(pixel_values=pixels.expand(1, 3, 32, 32)).last_hidden_state[0, 1:]
     assert torch.allclose(regions.features, tokens, atol=1e-5)
 
 
@@ -179,17 +179,17 @@ def test_a_coarser_grid_takes_the_exact_mean_under_each_cell(height, width, rows
                 assert float(pooled[channel, row, column]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_coarser_grid_pools_the_map_of_the_model():
-    fine = BackboneGrid(model("resnet backbone"), size=64)([IMAGES[0]])[0].features.reshape(8, 8, 6)
-    (coarse,) = BackboneGrid(model("resnet backbone"), rows=2, columns=4, size=64)([IMAGES[0]])
+def test_coarser_grid_features_are_means_of_last_feature_map():
+    fine = BackboneGrid(random_model("resnet backbone"), size=64)([IMAGES[0]])[0].features.reshape(8, 8, 6)
+    (coarse,) = BackboneGrid(random_model("resnet backbone"), rows=2, columns=4, size=64)([IMAGES[0]])
     expected = fine.reshape(2, 4, 4, 2, 6).mean(dim=(1, 3)).reshape(8, 6)
     assert torch.allclose(coarse.features, expected, atol=1e-5)
     assert coarse.boxes_xyxy_px[5].tolist() == pytest.approx([15.25, 18.5, 30.5, 37.0])
 
 
 @pytest.mark.parametrize("name", ["vit", "swin", "convnext"])
-def test_an_image_is_the_same_alone_and_in_any_batch(name):
-    extractor = BackboneGrid(model(name), size=MODELS[name][1])
+def test_regions_of_image_are_same_alone_and_in_any_batch(name):
+    extractor = BackboneGrid(random_model(name), size=MODELS[name][1])
     together = extractor(IMAGES)
     for order in ((0,), (2, 1), (1, 0, 2)):
         for index, regions in zip(order, extractor([IMAGES[index] for index in order]), strict=True):
@@ -197,9 +197,9 @@ def test_an_image_is_the_same_alone_and_in_any_batch(name):
     assert not torch.allclose(together[0].features, together[1].features, atol=1e-3)
 
 
-def test_a_grid_of_a_folder_is_rebuilt_from_its_description(tmp_path):
+def test_grid_loaded_from_folder_is_rebuilt_from_its_description(tmp_path):
     folder = tmp_path / "tiny-vit"
-    model("vit").save_pretrained(folder)
+    random_model("vit").save_pretrained(folder)
     normalisation = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "image_processor_type": "X"}
     (folder / "preprocessor_config.json").write_text(json.dumps(normalisation))
     extractor = BackboneGrid(folder, rows=3, columns=2)
@@ -214,24 +214,27 @@ def test_a_grid_of_a_folder_is_rebuilt_from_its_description(tmp_path):
     with pytest.raises(WeightsError, match="not those that the features were made with"):
         build_extractor(spec | {"weights_hash": "0" * 12})
     with pytest.raises(ConfigurationError, match="created in memory"):
-        BackboneGrid(model("vit")).to_dict()
+        BackboneGrid(random_model("vit")).to_dict()
 
 
-def test_the_identity_changes_with_whatever_the_features_depend_on():
+def test_identity_changes_with_model_and_every_setting():
     identities = {
-        BackboneGrid(model("vit")).identity,
-        BackboneGrid(model("vit"), rows=2, columns=2).identity,
-        BackboneGrid(model("vit"), size=48).identity,
-        BackboneGrid(model("vit"), size=(32, 48)).identity,
-        BackboneGrid(model("vit"), mean=(0.5, 0.5, 0.5)).identity,
-        BackboneGrid(model("deit")).identity,
+        BackboneGrid(random_model("vit")).identity,
+        BackboneGrid(random_model("vit"), rows=2, columns=2).identity,
+        BackboneGrid(random_model("vit"), size=48).identity,
+        BackboneGrid(random_model("vit"), size=(32, 48)).identity,
+        BackboneGrid(random_model("vit"), mean=(0.5, 0.5, 0.5)).identity,
+        BackboneGrid(random_model("deit")).identity,
     }
     assert len(identities) == 6
-    assert BackboneGrid(model("vit")).identity == BackboneGrid(model("vit"), size=(32, 32)).identity
+    assert (
+        BackboneGrid(random_model("vit")).identity
+        == BackboneGrid(random_model("vit"), size=(32, 32)).identity
+    )
 
 
-def test_crops_of_another_size_than_the_models_own_are_taken_too():
-    encoder = BackboneEncoder(model("vit"), size=48)
+def test_encoder_accepts_crop_size_other_than_model_image_size():
+    encoder = BackboneEncoder(random_model("vit"), size=48)
     assert encoder(IMAGES[0], torch.tensor([[1.0, 2.0, 30.0, 20.0]])).shape == (1, 12)
 
 
@@ -248,27 +251,27 @@ def test_crops_of_another_size_than_the_models_own_are_taken_too():
         ({"mean": (1, 1)}, "three numbers"),
     ],
 )
-def test_settings_that_are_none_are_refused(wrong, words):
+def test_invalid_grid_settings_are_rejected(wrong, words):
     with pytest.raises(ConfigurationError, match=words):
-        BackboneGrid(model("vit"), **wrong)
+        BackboneGrid(random_model("vit"), **wrong)
 
 
-def test_what_gives_no_grid_is_told_in_one_line():
+def test_model_without_token_grid_or_unusable_size_raises_one_line_error():
     detector = YolosModel(
         YolosConfig(**TRANSFORMER, **PATCHES | {"image_size": [32, 32]}, num_detection_tokens=5)
     )
     for extractor, words in (
         (BackboneGrid(detector, size=32), "22 tokens for a picture of 32×32"),
-        (BackboneGrid(model("dinov2"), size=4), "cannot take an image of 4×4"),
+        (BackboneGrid(random_model("dinov2"), size=4), "cannot take an image of 4×4"),
     ):
         with pytest.raises(ConfigurationError, match=words) as caught:
             extractor([IMAGES[0]])
         assert "\n" not in str(caught.value)
 
 
-def test_boxes_are_refused():
+def test_backbone_grid_rejects_given_boxes():
     with pytest.raises(RegionsError, match="places its own boxes"):
-        BackboneGrid(model("vit"))([IMAGES[0]], [torch.zeros(0, 4)])
+        BackboneGrid(random_model("vit"))([IMAGES[0]], [torch.zeros(0, 4)])
 
 
 def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
@@ -279,23 +282,23 @@ def test_a_timm_backbone_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_pictures_of_other_modes_are_seen_as_their_colours():
-    extractor = BackboneGrid(model("vit"), 2, 2)
+def test_grey_and_transparent_images_are_converted_to_rgb():
+    extractor = BackboneGrid(random_model("vit"), 2, 2)
     grey, shown = IMAGES[0].convert("L"), IMAGES[0].convert("L").convert("RGB")
     assert extractor([grey])[0].equals(extractor([shown])[0])
     transparent = Image.new("RGBA", (40, 30), (200, 10, 10, 0))  # nothing but white shows
     assert extractor([transparent])[0].equals(extractor([Image.new("RGB", (40, 30), "white")])[0])
 
 
-def test_the_network_moves_where_it_is_told_to():
-    made = BackboneGrid(model("vit"))
+def test_to_moves_model_to_device():
+    made = BackboneGrid(random_model("vit"))
     assert made.identity.startswith("backbone-grid-as-is/")
     assert made.to("meta") is made
     assert {parameter.device.type for parameter in made.vision_model.model.parameters()} == {"meta"}
 
 
-def test_what_was_found_can_take_part_in_training():
-    regions = BackboneGrid(model("vit"), 2, 3)([IMAGES[0]])[0]
+def test_features_can_be_used_in_backward_pass():
+    regions = BackboneGrid(random_model("vit"), 2, 3)([IMAGES[0]])[0]
     assert not regions.features.is_inference()
     layer = torch.nn.Linear(regions.feature_dim, 2)
     layer(regions.features).sum().backward()
@@ -316,7 +319,7 @@ def test_what_was_found_can_take_part_in_training():
         (6, (65, 190), {"patch_size": 0}, (2, 3, 0)),  # 64
     ],
 )
-def test_the_grid_behind_a_sequence_of_tokens(tokens, size_hw, settings, expected):
+def test_token_grid_gives_rows_columns_and_number_of_prefix_tokens(tokens, size_hw, settings, expected):
     assert _token_grid(tokens, size_hw, SimpleNamespace(**settings)) == expected
 
 
@@ -324,6 +327,6 @@ def test_the_grid_behind_a_sequence_of_tokens(tokens, size_hw, settings, expecte
     ("tokens", "settings"),
     [(15, {"patch_size": 6}), (11, {"patch_size": 6}), (19, {"num_register_tokens": 5})],
 )
-def test_tokens_that_are_no_grid_are_refused(tokens, settings):
+def test_number_of_tokens_that_fits_no_grid_is_rejected(tokens, settings):
     with pytest.raises(ConfigurationError, match=f"{tokens} tokens for a picture of 24×18 pixels"):
         _token_grid(tokens, (18, 24), SimpleNamespace(**settings))

@@ -32,19 +32,19 @@ def detector(family="detr", **settings):
     return TransformersDetector(small_detector(family), image_processor=small_processor(family), **settings)
 
 
-def found_by_transformers(family, image):
+def transformers_detections(family, image):
     """Scores, labels and boxes in pixels, the best class of each query, by transformers alone."""
     processor = small_processor(family)
     with torch.no_grad():
         outputs = small_detector(family)(**processor(images=[image], return_tensors="pt"))
-    (told,) = processor.post_process_object_detection(
+    (detections,) = processor.post_process_object_detection(
         outputs, threshold=0.0, target_sizes=[(image.height, image.width)]
     )
     best = {}  # Some families list a query once for each class; the first is its best.
-    for index in told["scores"].argsort(descending=True, stable=True).tolist():
-        best.setdefault(tuple(told["boxes"][index].tolist()), index)
+    for index in detections["scores"].argsort(descending=True, stable=True).tolist():
+        best.setdefault(tuple(detections["boxes"][index].tolist()), index)
     rows = list(best.values())
-    return told["scores"][rows], told["labels"][rows], told["boxes"][rows]
+    return detections["scores"][rows], detections["labels"][rows], detections["boxes"][rows]
 
 
 def class_head(family, model):
@@ -54,7 +54,7 @@ def class_head(family, model):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_features_are_the_final_states_of_the_queries_they_are_reported_with(family):
+def test_features_are_final_hidden_states_of_reported_queries(family):
     extractor = detector(family, max_objects=QUERIES)
     assert isinstance(extractor, RegionExtractor)
     head = class_head(family, extractor.model)
@@ -73,9 +73,9 @@ def test_features_are_the_final_states_of_the_queries_they_are_reported_with(fam
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_boxes_and_scores_equal_what_transformers_makes_of_the_picture(family):
+def test_boxes_and_scores_equal_transformers_post_processing(family):
     for image, regions in zip(IMAGES, detector(family, max_objects=QUERIES)(IMAGES), strict=True):
-        scores, labels, boxes = found_by_transformers(family, image)
+        scores, labels, boxes = transformers_detections(family, image)
         assert len(scores) >= 4  # families that list queries by class do not come to the weakest
         mine = regions.select(slice(len(scores)))
         assert torch.allclose(scores, mine.object_scores, atol=1e-5)
@@ -87,7 +87,7 @@ def test_boxes_and_scores_equal_what_transformers_makes_of_the_picture(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_image_is_the_same_alone_and_in_any_batch(family):
+def test_regions_of_image_are_same_alone_and_in_any_batch(family):
     extractor = detector(family, max_objects=7)
     together = extractor(IMAGES)
     for order in ((0,), (2, 1), (1, 0, 2)):
@@ -97,7 +97,7 @@ def test_an_image_is_the_same_alone_and_in_any_batch(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_folder_is_loaded_described_and_rebuilt(family, tmp_path):
+def test_extractor_loaded_from_folder_is_rebuilt_from_its_description(family, tmp_path):
     folder = save_detector(tmp_path / "small", family)
     extractor = TransformersDetector(folder, max_objects=5)
     in_memory = detector(family, max_objects=5)(IMAGES)
@@ -116,7 +116,7 @@ def test_a_folder_is_loaded_described_and_rebuilt(family, tmp_path):
     assert (extractor.needs_boxes, extractor.takes_boxes) == (False, False)
 
 
-def test_the_number_of_objects_is_fixed_or_follows_the_scores():
+def test_object_count_follows_min_max_and_score_threshold():
     scores = detector(max_objects=QUERIES)([IMAGES[0]])[0].object_scores
     cut = float((scores[4] + scores[5]) / 2)
     counts = {
@@ -136,7 +136,7 @@ def test_the_number_of_objects_is_fixed_or_follows_the_scores():
         assert torch.equal(found.object_scores, scores[:count])
 
 
-def test_the_identity_changes_with_whatever_the_objects_depend_on():
+def test_identity_changes_with_model_image_processor_and_every_setting():
     other_size = small_processor()
     other_size.size = {"shortest_edge": 64, "longest_edge": 96}
     identities = {
@@ -158,7 +158,7 @@ def test_a_model_left_in_training_mode_is_put_into_evaluation_mode():
     assert found.equals(detector()([IMAGES[0]])[0])
 
 
-def test_pictures_of_other_modes_and_sizes_are_taken():
+def test_grey_and_tiny_images_are_accepted():
     (grey,) = detector("rt_detr")([Image.new("L", (9, 7), 80)])
     (rgb,) = detector("rt_detr")([Image.new("RGB", (9, 7), (80, 80, 80))])
     assert grey.equals(rgb)
@@ -167,13 +167,13 @@ def test_pictures_of_other_modes_and_sizes_are_taken():
 
 
 @pytest.mark.parametrize("family", ["detr", "yolos"])
-def test_a_strip_too_narrow_to_resize_is_one_clear_line(family):
+def test_strip_too_narrow_to_resize_raises_one_line_error(family):
     with pytest.raises(ImageError, match="5000×1 pixels") as caught:
         detector(family)([Image.new("RGB", (5000, 1))])
     assert "\n" not in str(caught.value)
 
 
-def test_boxes_are_refused():
+def test_transformers_detector_rejects_given_boxes():
     with pytest.raises(RegionsError, match="finds its own boxes"):
         detector()([IMAGES[0]], [torch.zeros(0, 4)])
 
@@ -191,7 +191,7 @@ def test_boxes_are_refused():
         ({"max_objects": -1, "score_threshold": -1}, "max_objects is -1.*score_threshold is -1"),
     ],
 )
-def test_settings_out_of_range_are_named(wrong, words):
+def test_settings_out_of_range_are_rejected_by_name(wrong, words):
     with pytest.raises(ConfigurationError, match=words):
         detector(**wrong)
 
@@ -243,7 +243,7 @@ def test_a_changed_image_processor_does_not_change_a_described_extractor(tmp_pat
     assert build_extractor(spec)(IMAGES[:1])[0].equals(extractor(IMAGES[:1])[0])
 
 
-def test_models_of_memory_need_an_image_processor_and_have_no_description():
+def test_model_created_in_memory_needs_image_processor_and_has_no_description():
     with pytest.raises(ConfigurationError, match="image_processor="):
         TransformersDetector(small_detector())
     with pytest.raises(ConfigurationError, match="created in memory"):
@@ -252,7 +252,7 @@ def test_models_of_memory_need_an_image_processor_and_have_no_description():
         TransformersDetector(small_detector(), image_processor={"image_processor_type": "AutoModel"})
 
 
-def test_a_model_that_is_no_detector_is_told_at_the_first_picture():
+def test_model_without_detection_head_raises_configuration_error_at_first_image():
     model = ResNetModel(ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1]))
     extractor = TransformersDetector(model, image_processor=small_processor())
     with pytest.raises(ConfigurationError, match="DETR-like"):
@@ -267,7 +267,7 @@ class _Config:
         vars(self).update(flags)
 
 
-def test_no_object_competes_in_the_softmax_and_is_never_the_answer():
+def test_no_object_class_counts_in_softmax_but_is_never_predicted():
     # By hand: softmax of (0, ln 3, ln 4) is (1, 3, 4) / 8; the last, no object, is passed over.
     logits = torch.tensor([[0.0, 3.0, 4.0]]).clamp(min=1).log()
     scores, labels = _classify(logits, _Config(2))
@@ -280,7 +280,7 @@ def test_no_object_competes_in_the_softmax_and_is_never_the_answer():
         _classify(logits, _Config(5))
 
 
-def test_centre_form_by_hand():
+def test_cxcywh_to_xyxy_by_hand():
     assert cxcywh_to_xyxy(torch.tensor([[5.0, 4.0, 6.0, 2.0]])).tolist() == [[2, 3, 8, 5]]
 
 
@@ -290,7 +290,7 @@ def test_centre_form_by_hand():
     st.lists(st.tuples(*[st.floats(-80, 140, width=32)] * 4), max_size=5),
 )
 @settings(max_examples=150, deadline=None)
-def test_boxes_are_never_empty_and_never_outside(height, width, rows):
+def test_clip_non_empty_boxes_are_at_least_one_pixel_wide_and_inside_image(height, width, rows):
     boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
     found = clip_non_empty(boxes, (height, width))
     limits = torch.tensor([width, height, width, height])
@@ -301,7 +301,7 @@ def test_boxes_are_never_empty_and_never_outside(height, width, rows):
     assert torch.equal(found[wide], clipped[wide])
 
 
-def test_pictures_of_other_modes_are_seen_as_their_colours():
+def test_grey_and_transparent_images_are_converted_to_rgb():
     extractor = detector(max_objects=3)
     grey, shown = IMAGES[0].convert("L"), IMAGES[0].convert("L").convert("RGB")
     assert extractor([grey])[0].equals(extractor([shown])[0])
@@ -309,18 +309,18 @@ def test_pictures_of_other_modes_are_seen_as_their_colours():
     assert extractor([transparent])[0].equals(extractor([Image.new("RGB", (40, 30), "white")])[0])
 
 
-def test_as_many_objects_as_lxmert_was_trained_with_unless_said_otherwise():
+def test_default_is_up_to_36_objects_without_score_threshold():
     made = detector()
     assert (made.max_objects, made.min_objects, made.score_threshold) == (36, 1, None)
 
 
-def test_the_network_moves_where_it_is_told_to():
+def test_to_moves_model_to_device():
     made = detector()
     assert made.to("meta") is made
     assert {parameter.device.type for parameter in made.model.parameters()} == {"meta"}
 
 
-def test_what_was_found_can_take_part_in_training():
+def test_regions_can_be_used_in_backward_pass():
     regions = detector(max_objects=4)([IMAGES[0]])[0]
     for name in ("boxes_xyxy_px", "features", "object_ids", "object_scores"):
         assert not getattr(regions, name).is_inference(), name
@@ -329,7 +329,7 @@ def test_what_was_found_can_take_part_in_training():
     assert layer.weight.grad.abs().sum() > 0
 
 
-def test_a_canvas_around_the_picture_is_left_out():
+def test_pad_size_of_image_processor_does_not_change_regions():
     sizes = {"size": {"shortest_edge": 40, "longest_edge": 60}}
     canvas = {"do_pad": True, "pad_size": {"height": 96, "width": 96}}
     plain, padded = (
@@ -341,7 +341,7 @@ def test_a_canvas_around_the_picture_is_left_out():
     assert torch.equal(one.features, other.features)
 
 
-def test_a_picture_that_the_network_cannot_take_is_told_with_its_size():
+def test_error_for_image_that_model_cannot_process_names_its_size():
     model = small_detector()
     model.forward = lambda pixel_values: torch.zeros(3)[pixel_values.shape[2] :].reshape(7)
     found = TransformersDetector(model, image_processor=small_processor())
@@ -351,7 +351,7 @@ def test_a_picture_that_the_network_cannot_take_is_told_with_its_size():
         found([IMAGES[0]])
 
 
-def test_a_network_of_half_precision_gives_scores_and_boxes_in_full():
+def test_bfloat16_model_gives_float32_outputs():
     found = TransformersDetector(small_detector().bfloat16(), image_processor=small_processor())
     assert {one.dtype for one in found._forward(found._preprocess(IMAGES[0]))} == {torch.float32}
 
@@ -373,9 +373,7 @@ def test_configuration_and_weights_are_of_the_same_revision(monkeypatch):
     assert asked == ["no_timm", "no_timm"]
 
 
-def test_the_image_processor_is_found_where_transformers_keeps_its_automatic_one_for_torchvision(
-    tmp_path, monkeypatch
-):
+def test_image_processor_loads_even_if_auto_image_processor_needs_torchvision(tmp_path, monkeypatch):
     class NeedsTorchvision:  # what transformers 5.16 and older put in its place
         @classmethod
         def from_pretrained(cls, *args, **settings):

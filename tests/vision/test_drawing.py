@@ -15,64 +15,66 @@ BLUE, VERMILION = np.array([0, 114, 178]), np.array([213, 94, 0])
 BOXES = torch.tensor([[100.0, 120.0, 300.0, 260.0], [400.0, 60.0, 560.0, 330.0]])
 
 
-def grey(width=640, height=400):
+def grey_image(width=640, height=400):
     return Image.new("RGB", (width, height), (120, 120, 120))
 
 
-def painted(picture, colour):
+def pixels_of_colour(picture, colour):
     """Rows and columns where the picture has exactly this colour."""
     rows, columns = np.where((np.asarray(picture) == colour).all(axis=2))
     return rows, columns
 
 
 def test_each_box_is_outlined_in_its_colour_where_it_lies():
-    drawn = draw_regions(grey(), BOXES)
+    drawn = draw_regions(grey_image(), BOXES)
     assert drawn.size == (640, 400)
     for box, colour in zip(BOXES.tolist(), (BLUE, VERMILION), strict=True):
-        rows, columns = painted(drawn, colour)
+        rows, columns = pixels_of_colour(drawn, colour)
         found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         assert np.allclose(found, box, atol=3)
     assert (np.asarray(drawn)[200, 200] == 120).all()
     assert (np.asarray(drawn)[10, 10] == 120).all()
 
 
-def test_the_given_picture_is_left_as_it_was():
-    picture = grey()
+def test_draw_regions_does_not_modify_input_image():
+    picture = grey_image()
     draw_regions(picture, BOXES, ["a", "b"], title="q")
     assert (np.asarray(picture) == 120).all()
 
 
 def test_a_small_picture_is_enlarged_with_its_boxes():
-    drawn = draw_regions(grey(64, 40), BOXES / 10, min_side_px=640)
+    drawn = draw_regions(grey_image(64, 40), BOXES / 10, min_side_px=640)
     assert drawn.size == (640, 400)
-    rows, columns = painted(drawn, BLUE)
+    rows, columns = pixels_of_colour(drawn, BLUE)
     assert np.allclose([columns.min(), rows.min()], [100, 120], atol=3)
 
 
 def test_tags_add_colour_and_letters_and_stay_inside_the_picture():
-    plain = (np.asarray(draw_regions(grey(), BOXES)) != 120).sum()
-    tagged = (np.asarray(draw_regions(grey(), BOXES, ["cat", "dog"])) != 120).sum()
-    scored = (np.asarray(draw_regions(grey(), BOXES, ["cat", "dog"], torch.tensor([0.5, 0.25]))) != 120).sum()
+    plain = (np.asarray(draw_regions(grey_image(), BOXES)) != 120).sum()
+    tagged = (np.asarray(draw_regions(grey_image(), BOXES, ["cat", "dog"])) != 120).sum()
+    scored = (
+        np.asarray(draw_regions(grey_image(), BOXES, ["cat", "dog"], torch.tensor([0.5, 0.25]))) != 120
+    ).sum()
     assert plain < tagged < scored
     whole = torch.tensor([[0.0, 0.0, 640.0, 400.0]])
-    assert len(painted(draw_regions(grey(), whole, ["everything there is"]), BLUE)[0]) > 2000
+    assert len(pixels_of_colour(draw_regions(grey_image(), whole, ["everything there is"]), BLUE)[0]) > 2000
 
 
 def test_tags_of_equal_boxes_do_not_cover_one_another():
     boxes = torch.tensor([[200.0, 150.0, 400.0, 300.0]] * 2)
-    drawn = draw_regions(grey(), boxes, ["first name", "second name"])
+    drawn = draw_regions(grey_image(), boxes, ["first name", "second name"])
     for colour in (BLUE, VERMILION):
-        assert len(painted(drawn, colour)[0]) > 500
+        assert len(pixels_of_colour(drawn, colour)[0]) > 500
 
 
-def test_words_below_are_wrapped_to_the_width():
-    one = draw_regions(grey(), BOXES, title="What is it?")
-    more = draw_regions(grey(), BOXES, title="What is it? " * 12)
-    both = draw_regions(grey(), BOXES, title="What is it?", caption="a cat (98 %)")
+def test_title_and_caption_are_wrapped_to_image_width():
+    one = draw_regions(grey_image(), BOXES, title="What is it?")
+    more = draw_regions(grey_image(), BOXES, title="What is it? " * 12)
+    both = draw_regions(grey_image(), BOXES, title="What is it?", caption="a cat (98 %)")
     assert one.width == more.width == both.width == 640
     assert 400 < one.height < both.height
     assert one.height < more.height
-    bar = np.asarray(draw_regions(grey(), BOXES, title="W" * 300))[400:]
+    bar = np.asarray(draw_regions(grey_image(), BOXES, title="W" * 300))[400:]
     assert (bar[:, -6:] == bar[0, 0]).all()  # nothing runs out of the sheet
 
 
@@ -84,20 +86,20 @@ def test_words_below_are_wrapped_to_the_width():
         ({"boxes_xyxy_px": BOXES * 10}, "beyond the"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, words):
+def test_wrong_label_or_score_counts_and_boxes_outside_image_are_rejected(changes, words):
     with pytest.raises(RegionsError, match=words):
-        draw_regions(**({"image": grey(), "boxes_xyxy_px": BOXES} | changes))
+        draw_regions(**({"image": grey_image(), "boxes_xyxy_px": BOXES} | changes))
 
 
-def test_a_picture_without_boxes_and_a_strip_can_be_drawn():
-    assert draw_regions(grey(), torch.zeros(0, 4), [], title="nothing").width == 640
+def test_image_without_boxes_and_one_pixel_high_image_can_be_drawn():
+    assert draw_regions(grey_image(), torch.zeros(0, 4), [], title="nothing").width == 640
     strip = torch.tensor([[5.0, 0.0, 90.0, 1.0]])
-    assert draw_regions(grey(2000, 1), strip, ["strip"], legend=False).size == (2000, 1)
-    width, height = draw_regions(grey(2000, 1), strip, ["strip"]).size
+    assert draw_regions(grey_image(2000, 1), strip, ["strip"], legend=False).size == (2000, 1)
+    width, height = draw_regions(grey_image(2000, 1), strip, ["strip"]).size
     assert (width, height > 20) == (2000, True)  # the name would hide the picture, so it stands below
 
 
-def crowd(count, width=640, height=400, seed=3):
+def crowded_boxes(count, width=640, height=400, seed=3):
     """Boxes that overlap as those of a detector do."""
     corners = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(seed)).sort(dim=1).values
     boxes = corners * torch.tensor([width - 40.0, height - 40.0])
@@ -105,72 +107,74 @@ def crowd(count, width=640, height=400, seed=3):
     return boxes.flatten(1)
 
 
-def legend_of(drawn, size):
+def legend_pixels(drawn, size):
     """Pixels of a sheet that lie beside or below its picture of (width, height)."""
     pixels = np.asarray(drawn).astype(int)
     return np.concatenate([pixels[: size[1], size[0] :].reshape(-1, 3), pixels[size[1] :].reshape(-1, 3)])
 
 
-def test_many_boxes_carry_numbers_and_their_names_stand_outside_the_picture():
+def test_many_boxes_are_numbered_and_listed_in_legend():
     names = [f"object number {index}" for index in range(36)]
-    drawn = draw_regions(grey(), crowd(36), names, torch.linspace(0.9, 0.1, 36))
+    drawn = draw_regions(grey_image(), crowded_boxes(36), names, torch.linspace(0.9, 0.1, 36))
     size = (900, 562)  # enlarged for the crowd
-    legend = legend_of(drawn, size)
+    legend = legend_pixels(drawn, size)
     assert len(legend) > 36 * 100 * 14
     for colour in PALETTE:  # 36 badges in seven colours
         assert (legend == colour).all(axis=1).sum() > 36 / 7 * 100
-    bare = legend_of(draw_regions(grey(), crowd(36), ["."] * 36, legend=True), size)
+    bare = legend_pixels(draw_regions(grey_image(), crowded_boxes(36), ["."] * 36, legend=True), size)
     assert (legend.sum(axis=1) < 200).sum() > 3 * (bare.sum(axis=1) < 200).sum()
 
 
-def test_more_names_than_a_picture_can_carry_go_into_the_legend_even_where_they_find_room():
+def test_more_than_16_labels_go_into_legend_even_if_they_fit():
     cells = [
         [x * 100.0 + 30, y * 60.0 + 30, x * 100.0 + 60, y * 60.0 + 45] for y in range(6) for x in range(6)
     ]
     for count, size in ((16, (640, 400)), (17, (900, 562))):
-        drawn = draw_regions(grey(), torch.tensor(cells[:count]), ["a"] * count)
+        drawn = draw_regions(grey_image(), torch.tensor(cells[:count]), ["a"] * count)
         assert (drawn.width >= size[0], drawn.height >= size[1]) == (True, True)
         assert (drawn.size == (640, 400)) == (count == 16)
 
 
-def test_few_boxes_carry_their_names_and_the_picture_keeps_its_size():
-    assert draw_regions(grey(), BOXES, ["cat", "dog"]).size == (640, 400)
+def test_few_labels_are_drawn_at_boxes_and_image_keeps_its_size():
+    assert draw_regions(grey_image(), BOXES, ["cat", "dog"]).size == (640, 400)
 
 
-def test_names_that_would_cover_one_another_go_into_the_legend():
+def test_overlapping_labels_go_into_legend():
     stacked = torch.tensor([[300.0, 190.0, 330.0, 200.0]]).repeat(14, 1)
     long_names = [f"a rather long name {index}" for index in range(14)]
-    assert draw_regions(grey(), stacked, long_names).size != (640, 400)
-    assert draw_regions(grey(), stacked, long_names, legend=False).size == (640, 400)
+    assert draw_regions(grey_image(), stacked, long_names).size != (640, 400)
+    assert draw_regions(grey_image(), stacked, long_names, legend=False).size == (640, 400)
 
 
 @pytest.mark.parametrize(("size", "beside"), [((640, 400), True), ((300, 900), True), ((1200, 150), False)])
-def test_the_legend_goes_where_the_sheet_gets_the_better_shape(size, beside):
-    drawn = draw_regions(grey(*size), crowd(20, *size), ["name"] * 20, legend=True)
+def test_legend_side_depends_on_image_aspect_ratio(size, beside):
+    drawn = draw_regions(grey_image(*size), crowded_boxes(20, *size), ["name"] * 20, legend=True)
     factor = max(1.0, 900 / max(size))
     enlarge = tuple(round(side * factor) for side in size)
     assert (drawn.width > enlarge[0], drawn.height > enlarge[1]) == (beside, not beside)
 
 
-def test_a_legend_can_be_asked_for_with_one_box_or_none():
-    one = draw_regions(grey(), BOXES[:1], ["a cat"], [0.5], legend=True)
-    assert (legend_of(one, (900, 562)) == BLUE).all(axis=1).sum() > 100
-    assert draw_regions(grey(), torch.zeros(0, 4), [], legend=True).size == (900, 562)
-    long = draw_regions(grey(60, 400), BOXES[:0].new_tensor([[5, 5, 50, 90.0]]), ["W" * 200], legend=True)
+def test_legend_can_be_forced_for_one_box_or_none():
+    one = draw_regions(grey_image(), BOXES[:1], ["a cat"], [0.5], legend=True)
+    assert (legend_pixels(one, (900, 562)) == BLUE).all(axis=1).sum() > 100
+    assert draw_regions(grey_image(), torch.zeros(0, 4), [], legend=True).size == (900, 562)
+    long = draw_regions(
+        grey_image(60, 400), BOXES[:0].new_tensor([[5, 5, 50, 90.0]]), ["W" * 200], legend=True
+    )
     assert long.width < 2000
 
 
-def test_boxes_without_names_are_numbered_on_request():
-    numbered = draw_regions(grey(), BOXES, legend=True)
+def test_unlabelled_boxes_are_numbered_if_legend_is_forced():
+    numbered = draw_regions(grey_image(), BOXES, legend=True)
     assert numbered.size == (900, 562)  # and no empty legend
-    plain = draw_regions(grey(), BOXES, min_side_px=900)
+    plain = draw_regions(grey_image(), BOXES, min_side_px=900)
     for colour in (BLUE, VERMILION):
-        (rows, _), (bare_rows, _) = painted(numbered, colour), painted(plain, colour)
+        (rows, _), (bare_rows, _) = pixels_of_colour(numbered, colour), pixels_of_colour(plain, colour)
         assert len(rows) > 300
         assert len(bare_rows) > 300
 
 
-def test_the_number_of_a_roomy_frame_lies_inside_it():
+def test_prefer_inside_places_tags_inside_frames_with_room():
     scale = Scale.for_image_size((640, 400), is_crowded=True)
     boxes = [(x * 80.0, y * 80.0, x * 80.0 + 80, y * 80.0 + 80) for y in range(5) for x in range(8)]
     cells = [frame_for_box(box, 1.0, (640, 400), scale) for box in boxes]
@@ -184,13 +188,13 @@ def test_the_number_of_a_roomy_frame_lies_inside_it():
 
 
 def test_the_number_of_a_large_box_lies_inside_it():
-    drawn = np.asarray(draw_regions(grey(900, 562), BOXES[:1], legend=True))
+    drawn = np.asarray(draw_regions(grey_image(900, 562), BOXES[:1], legend=True))
     blue = (drawn == BLUE).all(axis=2)
     assert blue[124:136, 104:112].sum() > 30  # behind the digit, below the line at 120
     assert blue[100:116, 96:130].sum() == 0  # where a name would stand
 
 
-def test_shared_area_of_tags_by_hand():
+def test_overlap_share_of_tags_by_hand():
     assert overlap_share([]) == 0
     assert overlap_share([(0, 0, 10, 10), (10, 0, 20, 10)]) == 0
     assert overlap_share([(0, 0, 10, 10), (5, 5, 15, 15)]) == pytest.approx(25 / 200)
@@ -219,7 +223,7 @@ def test_every_tag_lies_inside_the_picture_and_near_its_frame(frames):
         assert bottom >= y1 - 20 - reach
 
 
-def test_hidden_part_of_frames_by_hand():
+def test_hidden_share_of_frames_by_hand():
     assert hidden_share([], []) == hidden_share([(0, 0, 9, 9)], []) == 0
     frames = [(0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 40.0, 10.0)]
     tags = [(5.0, 5.0, 25.0, 15.0), (30.0, 8.0, 50.0, 18.0)]
@@ -235,16 +239,16 @@ def test_a_tag_does_not_hide_its_own_small_object():
     assert hidden_share(places, [own]) < 0.1
 
 
-def test_names_that_would_hide_what_they_name_go_into_the_legend():
+def test_labels_that_would_hide_their_objects_go_into_legend():
     # Side by side in a row, each between two others above and below: every place for a long name is taken.
     boxes = [[x, y, x + 46.0, y + 46.0] for y in (100.0, 150.0, 200.0) for x in (300.0, 350.0, 400.0)]
     names = ["a name for it"] * 9
-    drawn = draw_regions(grey(), torch.tensor(boxes), names)
+    drawn = draw_regions(grey_image(), torch.tensor(boxes), names)
     assert drawn.size != (640, 400)
-    assert draw_regions(grey(), torch.tensor(boxes[4:5]), names[:1]).size == (640, 400)
+    assert draw_regions(grey_image(), torch.tensor(boxes[4:5]), names[:1]).size == (640, 400)
 
 
-def test_a_tag_does_not_hide_a_small_object():
+def test_tag_does_not_hide_small_object_of_another_frame():
     scale = Scale.for_image_size((640, 400))
     below = (200.0, 100.0, 400.0, 300.0)
     small = (195.0, 78.0, 262.0, 99.0)  # where the tag of the large frame usually sits
@@ -254,7 +258,7 @@ def test_a_tag_does_not_hide_a_small_object():
     assert overlap_share([held, small]) < 0.02
 
 
-def test_letters_stand_out_from_every_ground():
+def test_text_colour_contrasts_with_every_palette_colour():
     def luminance(colour):
         parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
@@ -264,7 +268,7 @@ def test_letters_stand_out_from_every_ground():
         assert (lighter + 0.05) / (darker + 0.05) > 3.4  # WCAG 2 asks for 3 of large letters
 
 
-def test_light_falls_on_boxes_by_weight():
+def test_draw_weighted_brightens_boxes_by_weight():
     picture = Image.new("RGB", (1000, 600), (200, 200, 200))
     boxes = torch.tensor(
         [[100.0, 100.0, 300.0, 300.0], [500.0, 100.0, 700.0, 300.0], [100.0, 400.0, 300.0, 550.0]]
@@ -277,7 +281,7 @@ def test_light_falls_on_boxes_by_weight():
     assert outside.tolist() == against.tolist() == [50] * 3
 
 
-def test_where_boxes_overlap_the_weightier_one_gives_the_light():
+def test_draw_weighted_overlap_takes_brightness_of_higher_weight():
     picture = Image.new("RGB", (1000, 600), (200, 200, 200))
     boxes = torch.tensor([[400.0, 200.0, 600.0, 400.0], [100.0, 50.0, 900.0, 550.0]])
     drawn = np.asarray(draw_weighted(picture, boxes, [1.0, 0.2]))
@@ -285,14 +289,14 @@ def test_where_boxes_overlap_the_weightier_one_gives_the_light():
     assert drawn[300, 800].tolist() == [80] * 3
 
 
-def test_no_weight_frames_nothing_and_no_box_is_fine():
+def test_draw_weighted_frames_no_box_of_low_weight_and_accepts_no_boxes():
     picture = Image.new("RGB", (600, 400), (200, 200, 200))
     dark = np.asarray(draw_weighted(picture, BOXES, [0.0, 0.05]))
-    assert not painted(Image.fromarray(dark), BLUE)[0].size
+    assert not pixels_of_colour(Image.fromarray(dark), BLUE)[0].size
     assert (np.asarray(draw_weighted(picture, torch.zeros(0, 4), [])) == 50).all()
 
 
-def test_weighted_words_stand_below_on_grounds_of_their_colour():
+def test_weighted_words_are_drawn_below_image_on_coloured_backgrounds():
     picture = Image.new("RGB", (600, 400), (200, 200, 200))
     plain = draw_weighted(picture, torch.zeros(0, 4), [])
     drawn = draw_weighted(
@@ -301,20 +305,20 @@ def test_weighted_words_stand_below_on_grounds_of_their_colour():
     assert drawn.width == plain.width
     assert drawn.height > plain.height
     below = Image.fromarray(np.asarray(drawn)[plain.height :])
-    assert painted(below, (213, 94, 0))[0].size > 300
-    assert painted(below, BLUE)[0].size > 300
+    assert pixels_of_colour(below, (213, 94, 0))[0].size > 300
+    assert pixels_of_colour(below, BLUE)[0].size > 300
     longer = draw_weighted(picture, torch.zeros(0, 4), [], words=[("word", 0.5)] * 40, caption="answer")
     assert longer.width == plain.width
     assert longer.height > drawn.height + 60
 
 
-def test_each_box_needs_a_weight():
+def test_wrong_number_of_weights_is_rejected():
     with pytest.raises(RegionsError, match="1 weights for 2 boxes"):
-        draw_weighted(grey(), BOXES, [1.0])
+        draw_weighted(grey_image(), BOXES, [1.0])
 
 
-def test_pictures_of_every_kind_are_lit_alike(tmp_path):
-    coloured = grey(1000, 600)
+def test_draw_weighted_accepts_images_of_any_mode_and_paths(tmp_path):
+    coloured = grey_image(1000, 600)
     coloured.save(tmp_path / "saved.png")
     expected = np.asarray(draw_weighted(coloured, BOXES, [1.0, 0.5]))
     for image in (coloured.convert("L"), coloured.convert("RGBA"), tmp_path / "saved.png"):
@@ -322,24 +326,24 @@ def test_pictures_of_every_kind_are_lit_alike(tmp_path):
 
 
 @pytest.mark.parametrize("weight", [1.5, -2.0, float("nan")])
-def test_weights_that_are_no_shares_are_refused(weight):
+def test_weights_outside_minus_one_to_one_are_rejected(weight):
     with pytest.raises(RegionsError, match=f"a weight is {weight:g}; expected -1..1"):
-        draw_weighted(grey(), BOXES, [weight, 0.5])
+        draw_weighted(grey_image(), BOXES, [weight, 0.5])
     with pytest.raises(RegionsError, match=r"expected -1\.\.1"):
-        draw_weighted(grey(), BOXES, [0.5, 0.5], words=[("word", weight)])
+        draw_weighted(grey_image(), BOXES, [0.5, 0.5], words=[("word", weight)])
 
 
-def test_words_of_a_narrow_picture_are_whole():
+def test_word_wider_than_narrow_image_is_not_cut_off():
     picture = Image.new("RGB", (40, 600), (200, 200, 200))
     drawn = np.asarray(draw_weighted(picture, torch.zeros(0, 4), [], words=[("counterrevolution", 1.0)]))
-    ground = painted(Image.fromarray(drawn), VERMILION)[1]
+    ground = pixels_of_colour(Image.fromarray(drawn), VERMILION)[1]
     # The word's ground ends before the sheet does, as it begins.
     assert 0 < ground.min() < ground.max() < drawn.shape[1] - 1
 
 
-def test_names_of_weighted_boxes_that_have_no_room_stand_beside_the_picture():
+def test_labels_of_crowded_weighted_boxes_go_into_legend():
     boxes = torch.tensor([[10.0, 10.0, 60.0, 30.0]] * 4)
-    alone = draw_weighted(grey(), boxes[:1], [1.0], ["a name of some length"])
-    crowded = draw_weighted(grey(), boxes, [1.0, 0.9, 0.8, 0.7], ["a name of some length"] * 4)
+    alone = draw_weighted(grey_image(), boxes[:1], [1.0], ["a name of some length"])
+    crowded = draw_weighted(grey_image(), boxes, [1.0, 0.9, 0.8, 0.7], ["a name of some length"] * 4)
     assert alone.size == (640, 400)
     assert crowded.width >= 900

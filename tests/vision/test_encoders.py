@@ -92,25 +92,25 @@ def test_pooled_pixels_of_any_box_equal_the_mean_under_each_cell(size, corners):
     assert np.allclose(PooledPixels(size)(image, box)[0].numpy(), expected, atol=1e-5)
 
 
-def test_a_crop_of_exactly_the_size_is_the_crop_itself():
+def test_box_of_exact_pooling_size_gives_its_own_pixels():
     image = noise_image(20, 30)
     found = PooledPixels(5)(image, torch.tensor([[7.0, 3.0, 12.0, 8.0]]))
     crop = np.asarray(image)[3:8, 7:12].transpose(2, 0, 1).reshape(-1) / 127.5 - 1
     assert np.allclose(found[0].numpy(), crop, atol=1e-6)
 
 
-def test_red_green_and_blue_stay_in_this_order():
+def test_pooled_pixels_keep_rgb_channel_order():
     found = PooledPixels(2)(Image.new("RGB", (9, 9), (255, 51, 0)), torch.tensor([[1.5, 1.0, 8.0, 8.0]]))
     assert torch.allclose(found, torch.tensor([[1.0] * 4 + [-0.6] * 4 + [-1.0] * 4]))
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, "8"])
-def test_a_size_that_is_none_is_refused(size):
+def test_invalid_pooling_size_is_rejected(size):
     with pytest.raises(ConfigurationError, match="whole number"):
         PooledPixels(size)
 
 
-def test_given_boxes_sign_their_regions():
+def test_given_boxes_regions_carry_identity_image_size_and_clamped_boxes():
     extractor = GivenBoxes(PooledPixels(4))
     image = noise_image(20, 30)
     boxes = [[1.0, 2.0, 5.0, 9.0], [0.0, 0.0, 30.5, 20.0]]
@@ -168,7 +168,7 @@ def test_a_grid_covers_the_image_row_by_row():
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 700), st.integers(1, 700))
 @settings(max_examples=40, deadline=None)
-def test_tiles_of_any_grid_have_the_area_of_the_image(rows, columns, height, width):
+def test_grid_tiles_each_have_equal_share_of_image_area(rows, columns, height, width):
     (regions,) = RegularGrid(rows, columns, PooledPixels(1))([Image.new("RGB", (width, height))])
     boxes = regions.boxes_xyxy_unit()
     assert len(boxes) == rows * columns
@@ -252,7 +252,7 @@ BOXES = torch.tensor([[0.0, 0.0, 30.0, 20.0], [3.3, 4.4, 8.8, 9.9], [11.2, 7.1, 
     [(tiny_vit(), None, 12), (tiny_resnet(), 32, 6), (tiny_resnet(ResNetBackbone), 32, 6)],
     ids=["vit", "resnet", "backbone"],
 )
-def test_a_backbone_encodes_boxes(model, size, width):
+def test_backbone_encodes_each_box_independently_of_the_others(model, size, width):
     encoder = BackboneEncoder(model.train(), size=size)
     assert encoder.size == (size or 16)
     assert encoder.feature_dim == width
@@ -266,7 +266,7 @@ def test_a_backbone_encodes_boxes(model, size, width):
     assert encoder(noise_image(20, 30), BOXES[:0]).shape == (0, width)
 
 
-def test_a_backbone_sees_the_normalised_crop_and_its_tokens_are_averaged():
+def test_backbone_feature_is_mean_of_tokens_of_normalised_crop():
     model = tiny_vit()
     encoder = BackboneEncoder(model, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 2.0])
     image = Image.new("RGB", (40, 40), (255, 0, 0))
@@ -278,7 +278,7 @@ def test_a_backbone_sees_the_normalised_crop_and_its_tokens_are_averaged():
     assert torch.allclose(found[0], tokens[0].mean(dim=0), atol=1e-5)
 
 
-def test_a_masked_autoencoder_is_refused_and_its_weights_are_taken_without_masks(tmp_path):
+def test_masked_autoencoder_is_rejected_but_its_weights_load_as_plain_vit(tmp_path):
     torch.manual_seed(1)
     sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
     masked = ViTMAEModel(ViTMAEConfig(**sizes, image_size=16, patch_size=4, mask_ratio=0.75)).eval()
@@ -312,7 +312,7 @@ def test_the_identity_changes_with_weights_size_and_normalisation():
     assert BackboneEncoder(tiny_vit()).identity == BackboneEncoder(tiny_vit()).identity
 
 
-def test_a_backbone_of_a_folder_is_rebuilt_from_its_description(tmp_path):
+def test_backbone_loaded_from_folder_is_rebuilt_from_its_description(tmp_path):
     folder = tmp_path / "tiny-vit"
     tiny_vit().save_pretrained(folder)
     normalisation = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.4], "image_processor_type": "X"}
@@ -331,7 +331,7 @@ def test_a_backbone_of_a_folder_is_rebuilt_from_its_description(tmp_path):
         build_encoder(spec | {"weights_hash": "0" * 12})
 
 
-def test_a_backbone_of_memory_cannot_be_described():
+def test_backbone_created_in_memory_has_no_description():
     with pytest.raises(ConfigurationError, match="created in memory"):
         BackboneEncoder(tiny_vit()).to_dict()
 
@@ -345,6 +345,6 @@ def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     "settings", [{"size": 0}, {"mean": (0.5, 0.5)}, {"std": (0.5, 0.0, 0.5)}, {"mean": "no"}]
 )
-def test_settings_of_a_backbone_that_are_none_are_refused(settings):
+def test_invalid_backbone_settings_are_rejected(settings):
     with pytest.raises(ConfigurationError):
         BackboneEncoder(tiny_vit(), **settings)

@@ -104,7 +104,7 @@ def test_a_narrow_box_is_widened_about_its_middle_but_inside_the_image(box, fill
     assert geometry.clip_non_empty(torch.tensor([box]), (10, 20)).tolist() == [filled]
 
 
-def test_corners_lie_half_a_side_from_the_centre():
+def test_cxcywh_to_xyxy_by_hand():
     assert geometry.cxcywh_to_xyxy(torch.tensor([[5.0, 6.0, 4.0, 2.0]])).tolist() == [[3, 5, 7, 7]]
 
 
@@ -120,7 +120,7 @@ def test_given_boxes_that_are_fractions_of_the_image_are_refused():
 
 
 @given(boxes_inside())
-def test_boxes_inside_pass_unchanged(boxes):
+def test_validate_boxes_keeps_boxes_inside_image_unchanged(boxes):
     before = boxes.clone()
     assert torch.equal(geometry.validate_boxes(boxes, SIZE_HW), before)
     assert torch.equal(boxes, before)
@@ -172,12 +172,12 @@ def test_a_malformed_box_is_refused_with_its_row(box, words):
 @pytest.mark.parametrize(
     "boxes", [torch.zeros(4), torch.zeros(2, 5), "no", [[1, 2, 3]], torch.ones(1, 4) > 0]
 )
-def test_what_is_not_a_set_of_boxes_is_refused(boxes):
+def test_boxes_of_wrong_shape_or_type_are_rejected(boxes):
     with pytest.raises(RegionsError):
         geometry.validate_boxes(boxes, SIZE_HW)
 
 
-def test_no_boxes_are_a_valid_set():
+def test_validate_boxes_accepts_no_boxes():
     assert geometry.validate_boxes([], SIZE_HW).shape == (0, 4)
 
 
@@ -201,14 +201,14 @@ def test_no_boxes_are_a_valid_set():
         (torch.tensor([0, 0, 3, 4]),),
     ],
 )
-def test_boxes_of_one_image_may_come_alone_or_in_a_list(boxes):
+def test_as_boxes_list_accepts_boxes_of_one_image_bare_or_in_a_list(boxes):
     (found,) = geometry.as_boxes_list(boxes, 1)
     assert torch.equal(found, torch.tensor([[0.0, 0.0, 3.0, 4.0]]))
 
 
 @pytest.mark.parametrize("rows", [list, lambda boxes: [tuple(row) for row in boxes]])
 @pytest.mark.parametrize("kind", [np.int64, np.uint16, np.float32, "tensor"])
-def test_rows_of_any_kind_are_one_set_for_one_image_and_several_for_several(rows, kind):
+def test_as_boxes_list_accepts_rows_of_any_type_for_one_or_several_images(rows, kind):
     numbers = np.array([[0, 0, 3, 4], [1, 2, 5, 7], [2, 2, 3, 3]])
     boxes = torch.tensor(numbers) if kind == "tensor" else numbers.astype(kind)
     (found,) = geometry.as_boxes_list(rows(boxes), 1)
@@ -219,7 +219,7 @@ def test_rows_of_any_kind_are_one_set_for_one_image_and_several_for_several(rows
 
 
 @pytest.mark.parametrize("nothing", [[], (), [[]], torch.zeros(0), torch.zeros(0, 4), np.zeros((1, 0, 4))])
-def test_no_boxes_at_all_are_the_empty_set_of_one_image(nothing):
+def test_as_boxes_list_takes_empty_input_as_empty_boxes_of_one_image(nothing):
     assert [one.shape for one in geometry.as_boxes_list(nothing, 1)] == [(0, 4)]
 
 
@@ -237,13 +237,13 @@ def test_no_boxes_at_all_are_the_empty_set_of_one_image(nothing):
         ([torch.zeros(4), torch.zeros(3)], 1, "cannot be read as numbers"),
     ],
 )
-def test_what_is_no_set_of_boxes_for_each_image_is_refused(boxes, images, words):
+def test_as_boxes_list_rejects_wrong_counts_and_unreadable_boxes(boxes, images, words):
     with pytest.raises(RegionsError, match=words) as caught:
         geometry.as_boxes_list(boxes, images)
     assert "\n" not in str(caught.value)
 
 
-def test_as_many_sets_of_boxes_as_images_are_demanded():
+def test_as_boxes_list_requires_one_set_of_boxes_per_image():
     with pytest.raises(RegionsError, match="1 sets of boxes for 2 images"):
         geometry.as_boxes_list([[[0, 0, 3, 4]]], 2)
     assert [len(one) for one in geometry.as_boxes_list([[], [[0, 0, 3, 4]], np.zeros((0, 4))], 3)] == [

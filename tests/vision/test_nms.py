@@ -44,14 +44,14 @@ def random_boxes(count, seed, spread=60.0, size=30.0):
 
 @pytest.mark.parametrize("case", range(5))
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.6, 0.7])
-def test_golden_indices(shared_specs, case, threshold):
+def test_nms_equals_golden_indices(shared_specs, case, threshold):
     arrays = golden(shared_specs, "nms")
     kept = nms(arrays[f"boxes_{case}"], arrays[f"scores_{case}"], threshold)
     assert kept.dtype == torch.int64
     assert torch.equal(kept, arrays[f"keep_{case}_{threshold}"])
 
 
-def test_boxes_computed_by_hand():
+def test_nms_of_boxes_computed_by_hand():
     boxes = torch.tensor([[0.0, 0, 4, 4], [10, 0, 14, 4], [0, 0, 4, 3], [1, 0, 5, 4]])
     scores = torch.tensor([0.5, 0.9, 0.7, 0.6])
     # Box 2 overlaps box 0 by 12/16 and box 3 by 9/19.
@@ -60,20 +60,20 @@ def test_boxes_computed_by_hand():
     assert nms(boxes, scores, 0.8).tolist() == [1, 2, 3, 0]
 
 
-def test_a_removed_box_removes_nothing():
+def test_suppressed_box_suppresses_no_other_box():
     boxes = torch.tensor([[0.0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]])  # neighbours overlap by 6/14
     assert nms(boxes, torch.tensor([3.0, 2.0, 1.0]), 0.4).tolist() == [0, 2]
 
 
 @given(scored_boxes(), THRESHOLDS)
 @settings(max_examples=150, deadline=None)
-def test_equals_the_definition(scored, threshold):
+def test_nms_equals_the_definition(scored, threshold):
     assert nms(*scored, threshold).tolist() == nms_by_definition(*scored, threshold)
 
 
 @pytest.mark.parametrize(("count", "threshold"), [(129, 0.3), (300, 0.5), (517, 0.7)])
 @pytest.mark.parametrize("block", [7, 128])
-def test_equals_the_definition_across_blocks(monkeypatch, count, threshold, block):
+def test_nms_equals_the_definition_across_blocks(monkeypatch, count, threshold, block):
     monkeypatch.setattr(nms_module, "_CPU_BLOCK", block)
     boxes, scores = random_boxes(count, seed=count)
     scores[::3] = 0.5
@@ -108,7 +108,7 @@ def test_the_order_of_the_boxes_does_not_matter(seed, count, threshold):
 
 @given(st.integers(0, 2**31), st.integers(-6, 6), THRESHOLDS)
 @settings(max_examples=40, deadline=None)
-def test_the_unit_does_not_matter(seed, exponent, threshold):
+def test_scaling_all_boxes_does_not_change_kept_indices(seed, exponent, threshold):
     boxes, scores = random_boxes(50, seed)
     assert torch.equal(nms(boxes * 2.0**exponent, scores, threshold), nms(boxes, scores, threshold))
 
@@ -119,13 +119,13 @@ def test_a_limit_gives_the_beginning_of_the_full_result(scored, threshold, limit
     assert torch.equal(nms(*scored, threshold, limit=limit), nms(*scored, threshold)[:limit])
 
 
-def test_a_limit_reached_within_a_later_block():
+def test_limit_reached_in_later_block_keeps_best_boxes():
     boxes = torch.arange(300.0)[:, None] * 10 + torch.tensor([0.0, 0, 5, 5])
     scores = torch.arange(300.0)
     assert nms(boxes, scores, 0.5, limit=150).tolist() == list(range(299, 149, -1))
 
 
-def test_no_boxes_give_no_indices():
+def test_nms_of_no_boxes_gives_no_indices():
     kept = nms(torch.empty(0, 4), torch.empty(0), 0.5)
     assert kept.shape == (0,)
     assert kept.dtype == torch.int64
@@ -162,7 +162,7 @@ def test_the_float32_overlap_is_compared_as_a_double(side, shift, threshold, kep
     assert overlaps_above(boxes, threshold)[0, 1].item() == (kept == [0])
 
 
-def test_inputs_of_other_types_and_inputs_with_a_gradient_are_left_alone():
+def test_other_dtypes_and_gradients_are_accepted_and_inputs_not_modified():
     boxes, scores = random_boxes(40, seed=3)
     before = boxes.clone()
     expected = nms(boxes, scores, 0.3)

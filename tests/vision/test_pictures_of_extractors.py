@@ -1,4 +1,4 @@
-"""Whatever extractor looks: pictures are turned upright and laid on white first, and may be paths."""
+"""Image inputs of every extractor: EXIF orientation, transparency on white, paths, and a single image."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from tests.vision.faster_rcnn.random_detectors import random_detector
 from tests.vision.small_detectors import small_detector, small_processor
 
 WIDTH, HEIGHT = 60, 40
-CLEAR = (0, 200, 0)
+TRANSPARENT_COLOUR = (0, 200, 0)
 BOXES = torch.tensor([[1.0, 2.0, 50.0, 35.0], [40.0, 0.0, 60.0, 40.0]])
 
 
@@ -47,61 +47,61 @@ EXTRACTORS = {
 }
 
 
-def picture(ground="white"):
-    """Red, with a blue corner and a spot of the ground."""
+def make_image(patch_colour="white"):
+    """Red, with a blue corner and a patch of a colour."""
     made = Image.new("RGB", (WIDTH, HEIGHT), "red")
     made.paste("blue", (0, 0, 20, 15))
-    made.paste(ground, (30, 20, 50, 35))
+    made.paste(patch_colour, (30, 20, 50, 35))
     return made
 
 
 @pytest.fixture
-def sources(tmp_path):
-    """The picture, all RGB, as files that show it only where their tags are heeded, and opened ones."""
+def tagged_images(tmp_path):
+    """The image as opened and unopened RGB files whose EXIF orientation or transparency must be applied."""
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
-    picture().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
-    picture(CLEAR).save(tmp_path / "clear.png", transparency=CLEAR)
+    make_image().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
+    make_image(TRANSPARENT_COLOUR).save(tmp_path / "clear.png", transparency=TRANSPARENT_COLOUR)
     opened = [Image.open(tmp_path / name) for name in ("lying.png", "clear.png")]
     assert [one.mode for one in opened] == ["RGB", "RGB"]
     return [*opened, tmp_path / "lying.png", str(tmp_path / "clear.png")]
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
-def test_pictures_are_seen_as_they_are_shown(kind, sources, tmp_path):
+def test_exif_orientation_and_transparency_are_applied_to_images_and_paths(kind, tagged_images, tmp_path):
     extractor = EXTRACTORS[kind]()
 
-    def look(*images):
+    def extract(*images):
         return extractor(images, [BOXES] * len(images)) if extractor.needs_boxes else extractor(images)
 
-    (expected,) = look(picture())
+    (expected,) = extract(make_image())
     assert expected.size_hw == (HEIGHT, WIDTH)
-    for regions in look(*sources):
+    for regions in extract(*tagged_images):
         assert regions.equals(expected)
     with pytest.raises(ImageError, match=r"absent\.png: no such image file"):
-        look(tmp_path / "absent.png")
+        extract(tmp_path / "absent.png")
 
 
 @pytest.mark.parametrize("kind", EXTRACTORS)
-def test_a_picture_may_come_alone(kind, tmp_path):
+def test_single_image_of_any_source_type_is_accepted(kind, tmp_path):
     extractor = EXTRACTORS[kind]()
 
-    def look(images):
+    def extract(images):
         return extractor(images, [BOXES]) if extractor.needs_boxes else extractor(images)
 
-    (expected,) = look([picture()])
-    picture().save(tmp_path / "one.png")
-    pixels = np.asarray(picture())
-    alone = (picture(), pixels, torch.from_numpy(pixels.copy()).permute(2, 0, 1), tmp_path / "one.png")
+    (expected,) = extract([make_image()])
+    make_image().save(tmp_path / "one.png")
+    pixels = np.asarray(make_image())
+    alone = (make_image(), pixels, torch.from_numpy(pixels.copy()).permute(2, 0, 1), tmp_path / "one.png")
     for source in (*alone, str(tmp_path / "one.png"), pixels[None]):
-        (regions,) = look(source)
+        (regions,) = extract(source)
         assert regions.equals(expected)
     assert extractor([], [] if extractor.needs_boxes else None) == []
 
 
-def test_network_pixels_are_those_of_the_picture_as_it_is_shown(sources):
+def test_network_pixels_respect_exif_orientation_and_transparency(tagged_images):
     config = FasterRcnnConfig(min_size_px=30, max_size_px=50)
-    expected = to_network_pixels(picture(), config)
+    expected = to_network_pixels(make_image(), config)
     assert expected.shape == (3, 30, 45)
-    for source in sources[:2]:
+    for source in tagged_images[:2]:
         assert torch.equal(to_network_pixels(source, config), expected)

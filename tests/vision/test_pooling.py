@@ -108,7 +108,7 @@ def test_tables_stay_within_their_memory_limit(monkeypatch):
     assert rows == [1, 4, 9, 9]  # windows of 1, 2 and 4 cells suffice for 14 bins over 67 cells
 
 
-def test_one_set_of_tables_serves_any_split_of_the_boxes():
+def test_max_pool_tables_give_same_result_for_any_split_of_boxes():
     feature_map = torch.randn(6, 13, 17)
     corners = torch.rand(40, 2) * 150
     boxes = torch.cat([corners, corners + torch.rand(40, 2) * 120], dim=1)
@@ -122,7 +122,7 @@ def test_one_set_of_tables_serves_any_split_of_the_boxes():
 
 @given(maps_and_boxes(), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
-def test_values_come_from_the_map_and_grow_with_it(case, resolution):
+def test_max_pooled_values_come_from_map_and_scale_with_it(case, resolution):
     feature_map, boxes = case
     feature_map = feature_map.abs() + 1
     found = roi_max_pool(feature_map, boxes, scale=SCALE, resolution=resolution)
@@ -192,7 +192,7 @@ def test_equal_cells_share_a_gradient_of_one():
 
 @given(maps_and_boxes(), st.integers(1, 4), st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
-def test_alignment_equals_the_definition(case, resolution, samples):
+def test_roi_align_equals_the_definition(case, resolution, samples):
     feature_map, boxes = case
     found = roi_align(feature_map, boxes, scale=SCALE, resolution=resolution, samples=samples)
     expected = align_by_definition(feature_map, boxes, SCALE, resolution, samples)
@@ -200,21 +200,21 @@ def test_alignment_equals_the_definition(case, resolution, samples):
     assert torch.allclose(found.double(), expected, atol=1e-5)
 
 
-def test_alignment_of_a_slope_gives_the_middle_of_each_bin():
+def test_roi_align_of_linear_ramp_gives_value_at_bin_centres():
     slope = torch.arange(12.0).expand(1, 9, 12)
     found = roi_align(slope, torch.tensor([[16.0, 16, 64, 48]]), scale=SCALE, resolution=3)
     # The box spans 2..8 cells, its bins' middles lie at 3, 5 and 7; cell n has its middle at n + 0.5.
     assert torch.allclose(found[0, 0], torch.tensor([2.5, 4.5, 6.5]).expand(3, 3))
 
 
-def test_gradient_of_alignment():
+def test_gradient_of_roi_align():
     feature_map = torch.randn(2, 5, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
         lambda values: roi_align(values, GRADIENT_BOXES, scale=SCALE, resolution=3), (feature_map,)
     )
 
 
-def test_alignment_does_not_depend_on_the_other_boxes():
+def test_roi_align_does_not_depend_on_other_boxes():
     feature_map = torch.randn(6, 13, 17)
     corners = torch.rand(20, 2) * 150
     boxes = torch.cat([corners, corners + torch.rand(20, 2) * 120], dim=1)
@@ -225,7 +225,7 @@ def test_alignment_does_not_depend_on_the_other_boxes():
 
 
 @pytest.mark.parametrize("pool", [roi_max_pool, roi_align])
-def test_no_boxes_give_an_empty_result(pool):
+def test_pooling_of_no_boxes_gives_empty_result(pool):
     feature_map = torch.randn(3, 5, 7, requires_grad=True)
     found = pool(feature_map, torch.empty(0, 4), scale=1, resolution=2)
     assert found.shape == (0, 3, 2, 2)
@@ -244,11 +244,11 @@ def test_no_boxes_give_an_empty_result(pool):
         (torch.zeros(3, 5, 7), torch.zeros(1, 4), 0, "resolution is 0"),
     ],
 )
-def test_what_cannot_be_pooled_is_refused(pool, feature_map, boxes, resolution, words):
+def test_invalid_pooling_inputs_are_rejected(pool, feature_map, boxes, resolution, words):
     with pytest.raises(TensorError, match=words):
         pool(feature_map, boxes, scale=1, resolution=resolution)
 
 
-def test_no_samples_are_refused():
+def test_roi_align_rejects_zero_samples():
     with pytest.raises(TensorError, match="samples is 0"):
         roi_align(torch.zeros(1, 2, 2), torch.zeros(1, 4), scale=1, resolution=1, samples=0)

@@ -1,4 +1,4 @@
-"""The names of `lxmert.vision`: locked, imported when used, and none of them dearer than it need be."""
+"""Public names of `lxmert.vision`: their list, imports on first use, none that imports more than it needs."""
 
 import importlib
 import subprocess
@@ -28,7 +28,7 @@ PUBLIC_NAMES = {
     "pad_regions",
 }
 
-LIGHT = """
+LIGHT_IMPORTS = """
 import sys
 import lxmert.vision
 print(sorted({"torch", "transformers", "numpy", "PIL"} & sys.modules.keys()))
@@ -46,7 +46,7 @@ def test_public_names_are_locked() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
-def test_every_name_is_that_of_its_home(name: str) -> None:
+def test_every_public_name_is_object_of_its_defining_module(name: str) -> None:
     value = getattr(lxmert.vision, name)
     home = getattr(value, "__module__", None)
     if home is not None and home.startswith("lxmert."):
@@ -59,6 +59,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         lxmert.vision.FastRcnn  # noqa: B018
 
 
-def test_who_only_reads_features_does_not_wait_for_transformers() -> None:
-    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+def test_reading_features_does_not_import_transformers() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT_IMPORTS], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]"] * 3

@@ -20,7 +20,7 @@ def make_regions(objects=3, width=5, size_hw=(40, 80), **changes):
     return Regions(**(settings | changes))
 
 
-def labelled(objects=3):
+def labelled_regions(objects=3):
     return make_regions(
         objects,
         object_ids=torch.arange(objects) + 7,
@@ -41,7 +41,7 @@ def test_overshooting_boxes_are_clamped_so_that_unit_boxes_stay_in_the_unit_squa
     assert regions.boxes_xyxy_unit().max().item() == 1.0
 
 
-def test_length_and_feature_width():
+def test_len_and_feature_dim_equal_shape_of_features():
     regions = make_regions(3, 5)
     assert (len(regions), regions.feature_dim) == (3, 5)
     assert "3 objects" in repr(regions)
@@ -56,7 +56,7 @@ def test_regions_are_frozen():
         make_regions().extractor = "other"
 
 
-def test_half_precision_features_become_float32_and_whole_pixels_float_boxes():
+def test_float16_features_and_integer_boxes_become_float32():
     regions = make_regions(
         2,
         features=torch.ones(2, 3, dtype=torch.float16),
@@ -103,8 +103,8 @@ def test_malformed_regions_are_refused(changes, words):
         make_regions(**changes)
 
 
-def test_select_takes_rows_of_everything_in_the_given_order():
-    regions = labelled()
+def test_select_takes_rows_of_all_tensors_in_given_order():
+    regions = labelled_regions()
     chosen = regions.select([2, 0])
     assert chosen.features.tolist() == [regions.features[2].tolist(), regions.features[0].tolist()]
     assert chosen.boxes_xyxy_px[0].tolist() == [2.0, 4.0, 12.0, 8.0]
@@ -113,21 +113,21 @@ def test_select_takes_rows_of_everything_in_the_given_order():
     assert chosen.size_hw == regions.size_hw
 
 
-def test_select_by_mask_by_slice_and_of_nothing():
-    regions = labelled()
+def test_select_accepts_mask_slice_and_empty_list():
+    regions = labelled_regions()
     assert regions.select(torch.tensor([True, False, True])).object_ids.tolist() == [7, 9]
     assert regions.select(slice(1, None)).object_ids.tolist() == [8, 9]
     assert len(regions.select([])) == 0
 
 
 @pytest.mark.parametrize("indices", [[3], torch.tensor([True, False])])
-def test_select_refuses_what_is_not_there(indices):
+def test_select_rejects_index_or_mask_out_of_range(indices):
     with pytest.raises(RegionsError, match="cannot select from 3 objects"):
-        labelled().select(indices)
+        labelled_regions().select(indices)
 
 
 def test_saved_regions_come_back_equal(tmp_path):
-    for index, regions in enumerate((labelled(), make_regions(), make_regions(0))):
+    for index, regions in enumerate((labelled_regions(), make_regions(), make_regions(0))):
         regions.save(tmp_path / f"{index}.safetensors")
         loaded = Regions.load(tmp_path / f"{index}.safetensors")
         assert loaded.equals(regions)
@@ -135,20 +135,20 @@ def test_saved_regions_come_back_equal(tmp_path):
         assert (loaded.object_ids is None) == (regions.object_ids is None)
 
 
-def test_regions_whose_tensors_share_their_memory_are_saved(tmp_path):
+def test_regions_with_shared_memory_survive_save_and_load(tmp_path):
     scores, table = torch.linspace(0.5, 1.0, 3), torch.rand(1, 9)
     table[:, :4] = torch.tensor([0.0, 0.0, 5.0, 5.0])
     for regions in (
         make_regions(3, object_scores=scores, attribute_scores=scores),
         make_regions(1, boxes_xyxy_px=table[:, :4], features=table[:, 4:], object_scores=table[:, 5]),
-        labelled().select([1, 1, 0]),
+        labelled_regions().select([1, 1, 0]),
         make_regions(3, features=torch.rand(5, 3).T),
     ):
         regions.save(tmp_path / "regions.safetensors")
         assert Regions.load(tmp_path / "regions.safetensors").equals(regions)
 
 
-def test_loading_what_holds_no_regions_is_refused(tmp_path):
+def test_load_rejects_files_without_regions(tmp_path):
     (tmp_path / "text").write_text("no tensors here")
     (tmp_path / "pickle").write_bytes(pickle.dumps({"features": 1}))
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
@@ -158,7 +158,7 @@ def test_loading_what_holds_no_regions_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("absent", ["size_hw", "extractor"])
-def test_a_file_that_lacks_what_save_states_is_refused(absent, tmp_path):
+def test_load_rejects_file_without_required_metadata(absent, tmp_path):
     metadata = {"format": "lxmert-regions-1", "size_hw": "[40, 80]", "extractor": "by-hand"}
     del metadata[absent]
     tensors = {"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "features": torch.ones(1, 2)}
@@ -168,7 +168,7 @@ def test_a_file_that_lacks_what_save_states_is_refused(absent, tmp_path):
 
 
 @pytest.mark.parametrize("size_hw", ["[40", "40", "null", "[40]"])
-def test_a_file_with_a_malformed_size_is_refused(size_hw, tmp_path):
+def test_load_rejects_malformed_size_hw(size_hw, tmp_path):
     metadata = {"format": "lxmert-regions-1", "size_hw": size_hw, "extractor": "by-hand"}
     tensors = {"boxes_xyxy_px": torch.tensor([[0.0, 0.0, 5.0, 5.0]]), "features": torch.ones(1, 2)}
     save_file(tensors, tmp_path / "regions", metadata=metadata)
@@ -176,9 +176,9 @@ def test_a_file_with_a_malformed_size_is_refused(size_hw, tmp_path):
         Regions.load(tmp_path / "regions")
 
 
-def test_equality_sees_every_difference():
-    regions = labelled()
-    assert regions.equals(labelled())
+def test_equals_detects_every_difference():
+    regions = labelled_regions()
+    assert regions.equals(labelled_regions())
     assert not regions.equals(make_regions())
     assert not regions.equals(regions.select([0, 1]))
     assert not regions.equals(dataclasses.replace(regions, extractor="other"))
@@ -189,8 +189,8 @@ def test_equality_sees_every_difference():
 
 
 def test_moving_to_a_device_keeps_the_values():
-    assert labelled().to("cpu").equals(labelled())
-    assert labelled().to("meta").device.type == "meta"
+    assert labelled_regions().to("cpu").equals(labelled_regions())
+    assert labelled_regions().to("meta").device.type == "meta"
 
 
 def test_tensors_of_two_devices_are_refused():
@@ -198,7 +198,7 @@ def test_tensors_of_two_devices_are_refused():
         make_regions(object_ids=torch.zeros(3, dtype=torch.int64, device="meta"))
 
 
-def test_padding_fills_with_zeros_and_marks_what_is_real():
+def test_pad_regions_fills_with_zeros_and_masks_padding():
     first, second, third = make_regions(1), make_regions(3, size_hw=(50, 100)), make_regions(2)
     batch = pad_regions([first, second, third])
     assert batch["visual_feats"].shape == (3, 3, 5)
@@ -210,7 +210,7 @@ def test_padding_fills_with_zeros_and_marks_what_is_real():
     assert batch["visual_pos"][2, 2:].abs().sum() == 0
 
 
-def test_a_batch_without_any_object_still_has_one_masked_place():
+def test_pad_regions_without_objects_gives_one_masked_row():
     batch = pad_regions([make_regions(0), make_regions(0)])
     assert batch["visual_feats"].shape == (2, 1, 5)
     assert batch["visual_attention_mask"].sum() == 0
@@ -233,7 +233,7 @@ def test_padding_refuses_regions_of_different_extractors():
 @pytest.mark.parametrize(
     "size", ["[" * 100_000, "[1e999, 5]", f"[{10**400}, 5]", "[NaN, 1]", "[4294967296, 1]"]
 )
-def test_a_file_of_an_impossible_size_is_refused(tmp_path, size):
+def test_load_rejects_impossible_size_hw(tmp_path, size):
     metadata = {"format": "lxmert-regions-1", "size_hw": size, "extractor": "x"}
     tensors = {"boxes_xyxy_px": torch.zeros(0, 4), "features": torch.zeros(0, 4)}
     save_file(tensors, tmp_path / "regions", metadata)

@@ -1,4 +1,4 @@
-"""Vision models: what their checkpoints lack, and what their image processors do to colours."""
+"""`VisionModel`: checkpoints with missing weights, and normalisation as its image processor does it."""
 
 import json
 import math
@@ -45,7 +45,7 @@ VIT = {
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
 
 
-def save(model, folder):
+def save_random_model(model, folder):
     torch.manual_seed(6)
     model(ViTConfig(**VIT)).save_pretrained(folder)
     return folder
@@ -60,12 +60,12 @@ def change_weights(folder, change):
     )
 
 
-def without(part):
+def drop_tensors(part):
     return lambda name, tensor: None if part in name else tensor
 
 
-def test_a_classifier_without_a_pooler_is_the_same_at_every_load(tmp_path):
-    folder = save(ViTForImageClassification, tmp_path / "classifier")
+def test_classifier_without_pooler_has_same_identity_at_every_load(tmp_path):
+    folder = save_random_model(ViTForImageClassification, tmp_path / "classifier")
     assert not [name for name in load_file(folder / "model.safetensors") if "pooler" in name]
     grid, encoder = BackboneGrid(folder), BackboneEncoder(folder)
     assert BackboneGrid(folder).identity == grid.identity
@@ -79,38 +79,38 @@ def test_a_classifier_without_a_pooler_is_the_same_at_every_load(tmp_path):
     assert torch.allclose(grid.vision_model(pixels), expected, atol=1e-5)
 
 
-def test_half_a_pooler_is_left_out_too(tmp_path):
-    folder = save(ViTModel, tmp_path)
-    change_weights(folder, without("pooler.dense.weight"))
+def test_incomplete_pooler_is_left_out_of_identity(tmp_path):
+    folder = save_random_model(ViTModel, tmp_path)
+    change_weights(folder, drop_tensors("pooler.dense.weight"))
     assert BackboneGrid(folder).identity == BackboneGrid(folder).identity
 
 
-def test_a_pooler_that_the_checkpoint_has_counts_for_the_identity(tmp_path):
-    folder = save(ViTModel, tmp_path)
+def test_pooler_of_checkpoint_changes_weights_hash(tmp_path):
+    folder = save_random_model(ViTModel, tmp_path)
     assert VisionModel(folder).weights_hash == hash_weights(ViTModel.from_pretrained(folder))
     before = VisionModel(folder).weights_hash
     change_weights(folder, lambda name, tensor: tensor + 1 if "pooler" in name else tensor)
     assert VisionModel(folder).weights_hash != before
 
 
-def shortened(name, tensor):
+def shorten_layernorm_weight(name, tensor):
     return tensor[:-1].contiguous() if name.endswith("layernorm.weight") else tensor
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without("patch_embeddings.projection.bias"), r"1 missing \(embeddings.patch_embeddings"),
-        (without("layernorm"), "missing"),
-        (shortened, r"with another shape \(layernorm.weight: checkpoint 11, model 12\)"),
+        (drop_tensors("patch_embeddings.projection.bias"), r"1 missing \(embeddings.patch_embeddings"),
+        (drop_tensors("layernorm"), "missing"),
+        (shorten_layernorm_weight, r"with another shape \(layernorm.weight: checkpoint 11, model 12\)"),
     ],
 )
 @pytest.mark.parametrize("has_pooler", [True, False])
-def test_weights_that_lack_more_than_a_pooler_are_refused(has_pooler, change, words, tmp_path):
-    folder = save(ViTModel, tmp_path)
+def test_missing_or_misshapen_weights_besides_pooler_are_rejected(has_pooler, change, words, tmp_path):
+    folder = save_random_model(ViTModel, tmp_path)
     change_weights(folder, change)
     if not has_pooler:
-        change_weights(folder, without("pooler"))
+        change_weights(folder, drop_tensors("pooler"))
     for maker in (BackboneGrid, BackboneEncoder):
         with pytest.raises(IncompleteWeightsError, match=words) as caught:
             maker(folder)
@@ -118,24 +118,24 @@ def test_weights_that_lack_more_than_a_pooler_are_refused(has_pooler, change, wo
         assert "\n" not in str(caught.value)
 
 
-def test_what_no_feature_depends_on_may_be_missing(tmp_path):
+def test_missing_weights_that_no_feature_uses_do_not_change_weights_hash(tmp_path):
     text = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(text_config=text | {"intermediate_size": 8}, vision_config=VIT, projection_dim=8)
     CLIPModel(config).save_pretrained(tmp_path / "clip")
     whole = VisionModel(tmp_path / "clip").weights_hash
-    change_weights(tmp_path / "clip", without("text_model"))
+    change_weights(tmp_path / "clip", drop_tensors("text_model"))
     assert VisionModel(tmp_path / "clip").weights_hash == whole
-    change_weights(tmp_path / "clip", without("layers.1"))
+    change_weights(tmp_path / "clip", drop_tensors("layers.1"))
     with pytest.raises(IncompleteWeightsError, match=r"missing \(vision_model"):
         VisionModel(tmp_path / "clip")
     resnet = ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
     ResNetModel(resnet).save_pretrained(tmp_path / "resnet")
     whole = VisionModel(tmp_path / "resnet").weights_hash
-    change_weights(tmp_path / "resnet", without("num_batches_tracked"))
+    change_weights(tmp_path / "resnet", drop_tensors("num_batches_tracked"))
     assert VisionModel(tmp_path / "resnet").weights_hash == whole
 
 
-def test_models_that_see_nothing_are_refused(tmp_path):
+def test_text_models_and_objects_that_are_no_model_are_rejected(tmp_path):
     FunnelModel(FunnelConfig(vocab_size=9, block_sizes=[1], d_model=4, n_head=1, d_head=4)).save_pretrained(
         tmp_path
     )
@@ -151,7 +151,7 @@ def test_models_that_see_nothing_are_refused(tmp_path):
             maker(5)
 
 
-def seen_by(extractor, call):
+def captured_pixel_values(extractor, call):
     """The pixels that the model of an extractor is given during a call."""
     seen = []
     hook = extractor.vision_model.model.register_forward_pre_hook(
@@ -163,46 +163,46 @@ def seen_by(extractor, call):
 
 
 PROCESSORS = {
-    "as usual": ViTImageProcessorPil(image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]),
+    "rescaled and normalised": ViTImageProcessorPil(image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]),
     "not normalised": ViTImageProcessorPil(do_normalize=False),
     "not rescaled": ViTImageProcessorPil(
         do_rescale=False, image_mean=[120.0, 110.0, 100.0], image_std=[60.0, 50.0, 40.0]
     ),
-    "neither": ViTImageProcessorPil(do_rescale=False, do_normalize=False),
-    "another factor": ViTImageProcessorPil(rescale_factor=1 / 127.5, image_mean=[1.0, 0.9, 0.8]),
-    "one number": ViTImageProcessorPil(image_mean=0.3, image_std=0.7),
-    "blue first": MobileViTImageProcessorPil(),
-    "blue first, not rescaled": MobileViTImageProcessorPil(do_rescale=False),
-    "red first": MobileViTImageProcessorPil(do_flip_channel_order=False),
-    "divided twice": EfficientNetImageProcessorPil(image_std=[0.4, 0.5, 0.6]),
-    "divided once": EfficientNetImageProcessorPil(include_top=False),
-    "with an offset": EfficientNetImageProcessorPil(
+    "neither rescaled nor normalised": ViTImageProcessorPil(do_rescale=False, do_normalize=False),
+    "rescale factor of 1/127.5": ViTImageProcessorPil(rescale_factor=1 / 127.5, image_mean=[1.0, 0.9, 0.8]),
+    "one mean and std for all channels": ViTImageProcessorPil(image_mean=0.3, image_std=0.7),
+    "bgr": MobileViTImageProcessorPil(),
+    "bgr, not rescaled": MobileViTImageProcessorPil(do_rescale=False),
+    "rgb": MobileViTImageProcessorPil(do_flip_channel_order=False),
+    "divided by std twice": EfficientNetImageProcessorPil(image_std=[0.4, 0.5, 0.6]),
+    "divided by std once": EfficientNetImageProcessorPil(include_top=False),
+    "rescale offset": EfficientNetImageProcessorPil(
         rescale_factor=1 / 100, rescale_offset=True, do_normalize=False, include_top=False
     ),
 }
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
-def test_the_model_sees_the_colours_that_its_image_processor_makes(kind, tmp_path):
-    folder = save(ViTModel, tmp_path / "model")
+def test_model_receives_pixel_values_of_its_image_processor(kind, tmp_path):
+    folder = save_random_model(ViTModel, tmp_path / "model")
     PROCESSORS[kind].save_pretrained(folder)
     expected = PROCESSORS[kind](
         images=PICTURE, do_resize=False, do_center_crop=False, return_tensors="pt"
     ).pixel_values
     whole = torch.tensor([[0.0, 0.0, SIDE, SIDE]])
     grid, encoder = BackboneGrid(folder), BackboneEncoder(folder)
-    PROCESSORS["as usual"].save_pretrained(folder)  # which must not matter to what is rebuilt
+    PROCESSORS["rescaled and normalised"].save_pretrained(folder)  # which must not matter to what is rebuilt
     for extractor, call in (
         (grid, lambda one: one([PICTURE])),
         (build_extractor(json.loads(json.dumps(grid.to_dict()))), lambda one: one([PICTURE])),
         (encoder, lambda one: one(PICTURE, whole)),
         (build_encoder(json.loads(json.dumps(encoder.to_dict()))), lambda one: one(PICTURE, whole)),
     ):
-        seen = seen_by(extractor, call)
+        seen = captured_pixel_values(extractor, call)
         assert torch.allclose(seen, expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_model_that_sees_blue_first_gives_the_features_that_transformers_computes(tmp_path):
+def test_bgr_model_features_equal_those_of_transformers(tmp_path):
     torch.manual_seed(1)
     config = MobileViTConfig(
         hidden_sizes=[16, 16, 16],
@@ -242,8 +242,11 @@ def normalisation_of(folder, **given):
     return made.mean, made.std, made.channel_order
 
 
-def test_what_is_left_out_of_the_file_is_as_its_image_processor_has_it(tmp_path):
-    folder, settings = save(ViTModel, tmp_path / "model"), tmp_path / "model" / "preprocessor_config.json"
+def test_missing_preprocessor_settings_default_to_those_of_image_processor_class(tmp_path):
+    folder, settings = (
+        save_random_model(ViTModel, tmp_path / "model"),
+        tmp_path / "model" / "preprocessor_config.json",
+    )
     for content, expected in (
         (None, (IMAGENET_MEAN, IMAGENET_STD, "rgb")),
         ({"image_processor_type": "ViTImageProcessor"}, ((0.5,) * 3, (0.5,) * 3, "rgb")),
@@ -264,8 +267,8 @@ def test_what_is_left_out_of_the_file_is_as_its_image_processor_has_it(tmp_path)
     assert normalisation_of(folder, **given) == tuple(given.values())
 
 
-def test_a_model_that_was_loaded_before_sees_the_colours_of_its_folder(tmp_path):
-    folder = save(ViTModel, tmp_path / "vit")
+def test_loaded_model_takes_normalisation_from_its_folder(tmp_path):
+    folder = save_random_model(ViTModel, tmp_path / "vit")
     ViTImageProcessorPil(image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(folder)
     loaded = ViTModel.from_pretrained(folder)
     assert VisionModel(loaded).normalisation.mean == (0.5, 0.5, 0.5)
@@ -290,8 +293,8 @@ def test_a_model_that_was_loaded_before_sees_the_colours_of_its_folder(tmp_path)
         ({"image_processor_type": "Unheard", "image_mean": [1, 2]}, "image_mean is .* three numbers"),
     ],
 )
-def test_image_processors_that_cannot_be_followed_are_refused(content, words, tmp_path):
-    save(ViTModel, tmp_path)
+def test_unsupported_image_processor_settings_are_rejected(content, words, tmp_path):
+    save_random_model(ViTModel, tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
     with pytest.raises(ConfigurationError, match=words) as caught:
         BackboneGrid(tmp_path)
@@ -299,8 +302,8 @@ def test_image_processors_that_cannot_be_followed_are_refused(content, words, tm
     BackboneGrid(tmp_path, mean=(0.5,) * 3, std=(0.5,) * 3, channel_order="rgb")
 
 
-def test_the_channel_order_counts_for_the_identity_only_where_it_is_not_the_usual(tmp_path):
-    folder = save(ViTModel, tmp_path)
+def test_channel_order_changes_identity_only_if_bgr(tmp_path):
+    folder = save_random_model(ViTModel, tmp_path)
     plain = BackboneGrid(folder)
     assert BackboneGrid(folder, channel_order="rgb").identity == plain.identity
     assert BackboneGrid(folder, channel_order="bgr").identity != plain.identity

@@ -50,18 +50,18 @@ def random_detector(seed=0, **changes):
         feature_map = detector.feature_map(pixels)
         hidden = torch.relu(head.conv(feature_map)).flatten(2)[0].T  # (cells, channels)
         for layer, std in ((head.objectness_logits, 2.0), (head.anchor_deltas, 0.3)):
-            centre(layer, hidden, std)
+            standardise_outputs(layer, hidden, std)
         proposals, _ = detector.propose(feature_map[0], (height, width))
         features = detector.roi_features(feature_map[0], proposals)
-        centre(predictor.cls_score, features, 2.0)
-        centre(predictor.bbox_pred, features, 1.0)
+        standardise_outputs(predictor.cls_score, features, 2.0)
+        standardise_outputs(predictor.bbox_pred, features, 1.0)
         if config.num_attr_labels:
             draw(predictor.fc_attr.weight, 0.1)
             draw(predictor.attr_score.weight, 0.3)
     return detector
 
 
-def centre(layer, inputs, std):
+def standardise_outputs(layer, inputs, std):
     """Shift and scale a layer so that over these inputs its outputs vary around 0 by `std`."""
     outputs = inputs @ layer.weight.flatten(1).T
     layer.weight.mul_(std / outputs.std())

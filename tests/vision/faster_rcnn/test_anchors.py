@@ -36,7 +36,7 @@ def test_anchors_have_the_area_and_ratio_asked_for_in_the_order_asked_for(sizes,
         assert math.isclose((y2 - y1) / (x2 - x1), ratio, rel_tol=1e-5)
 
 
-def test_the_grid_runs_along_rows_and_starts_at_the_corner_of_a_cell():
+def test_grid_anchors_are_row_major_and_start_at_cell_corner():
     cell = torch.tensor([[-1.0, -2.0, 1.0, 2.0], [-3.0, -1.0, 3.0, 1.0]])
     found = grid_anchors(cell, height=3, width=5, stride=8)
     assert found.shape == (3 * 5 * 2, 4)

@@ -23,7 +23,7 @@ def decode_by_definition(delta, box, weights):
 @pytest.mark.parametrize(
     ("name", "weights", "factor"), [("rpn", (1, 1, 1, 1), 1), ("head", (10, 10, 5, 5), 5)]
 )
-def test_golden_boxes_are_met_but_for_the_last_bit(shared_specs, name, weights, factor):
+def test_decoded_boxes_equal_golden_boxes_up_to_last_bit(shared_specs, name, weights, factor):
     arrays = golden(shared_specs, "box_decode")
     deltas = (arrays["deltas"] * factor).view(64, 2, 4)
     found = decode_boxes(deltas, arrays["boxes"][:, None], weights)
@@ -31,7 +31,7 @@ def test_golden_boxes_are_met_but_for_the_last_bit(shared_specs, name, weights, 
     torch.testing.assert_close(found.view(64, 8), arrays[f"out_{name}"], rtol=5e-7, atol=5e-7)
 
 
-def test_a_box_computed_by_hand():
+def test_decoding_and_encoding_of_a_box_computed_by_hand():
     box = torch.tensor([[10.0, 20, 30, 60]])  # middle (20, 40), 20 wide, 40 high
     delta = torch.tensor([[1.0, -2.5, 5 * math.log(2), 0]])
     found = decode_boxes(delta, box, (10, 10, 5, 5))
@@ -59,7 +59,7 @@ def test_encoding_undoes_decoding(boxes, seed):
     assert not encode_boxes(boxes, boxes, weights).any()
 
 
-def test_sides_grow_at_most_62_fold_and_a_half_but_may_shrink_to_nothing():
+def test_decoded_sides_grow_at_most_62_5_fold_but_may_shrink_to_zero():
     boxes = torch.tensor([[0.0, 0, 2, 4], [0, 0, 2, 4]])
     found = decode_boxes(torch.tensor([[0, 0, 1e4, 50.0], [0, 0, -1e4, 0]]), boxes, (1, 1, 1, 1))
     sides = found[:, 2:] - found[:, :2]
@@ -75,7 +75,7 @@ def test_leading_dimensions_broadcast():
     assert encode_boxes(torch.empty(0, 4), torch.empty(0, 4), (1, 1, 1, 1)).shape == (0, 4)
 
 
-def test_gradients_reach_the_corrections():
+def test_gradients_reach_the_deltas():
     deltas = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     boxes = torch.tensor([[0.0, 0, 8, 6], [1, 1, 3, 9], [2, 0, 4, 4]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda values: decode_boxes(values, boxes, (2, 2, 1, 1)), (deltas,))

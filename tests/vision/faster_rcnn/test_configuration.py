@@ -27,7 +27,7 @@ def test_features_from_res3_have_half_the_stride() -> None:
     assert (config.stride, config.feature_dim) == (8, 256)
 
 
-def test_it_survives_its_file(tmp_path) -> None:
+def test_config_survives_save_and_load(tmp_path) -> None:
     config = FasterRcnnConfig(num_object_labels=2, object_names=["cat", "dog"], score_threshold=0.4)
     config.save_pretrained(tmp_path)
     assert FasterRcnnConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
@@ -59,12 +59,12 @@ def test_all_faults_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("blocks", [(3, 4, 5, 3), (0, 4, 0, 3), (3, 4, 0), (3, 4, -1, 3)])
-def test_stages_that_cannot_be_are_refused(blocks) -> None:
+def test_invalid_stage_blocks_are_rejected(blocks) -> None:
     with pytest.raises(ConfigurationError, match="stage_blocks"):
         FasterRcnnConfig(stage_blocks=blocks, feature_stage="res3")
 
 
-def test_one_value_where_several_are_expected_is_a_fault_like_others() -> None:
+def test_scalar_in_place_of_list_is_reported_with_other_faults() -> None:
     with pytest.raises(ConfigurationError) as caught:
         FasterRcnnConfig(pixel_mean_bgr=103, stage_blocks=3, anchor_sizes_px=None, object_names="sky")  # type: ignore[arg-type]
     for fault in (
@@ -103,7 +103,7 @@ max_detections: 12
 """
 
 
-def test_the_published_file_is_understood_in_either_case() -> None:
+def test_published_config_keys_are_read_in_upper_or_lower_case() -> None:
     config = config_from_published(yaml.safe_load(PUBLISHED))
     assert config.stage_blocks == [3, 4, 6, 3]
     assert (config.stem_channels, config.res2_channels, config.width_per_group) == (8, 32, 8)
@@ -120,7 +120,7 @@ def test_an_empty_published_file_gives_the_published_detector() -> None:
 
 
 @pytest.mark.parametrize("depth", [18, [101]])
-def test_what_the_detector_cannot_be_is_refused_all_at_once(depth) -> None:
+def test_unsupported_published_settings_are_reported_together(depth) -> None:
     values = yaml.safe_load(PUBLISHED)
     values["roi_box_head"]["res5halve"] = True
     values["resnets"]["depth"] = depth
@@ -131,7 +131,7 @@ def test_what_the_detector_cannot_be_is_refused_all_at_once(depth) -> None:
         assert place in str(caught.value)
 
 
-def with_value(place: str, value: object) -> dict[str, object]:
+def published_config_with(place: str, value: object) -> dict[str, object]:
     """A published file that says nothing but this, its sections parted by dots."""
     for key in reversed(place.split(".")):
         value = {key: value}
@@ -153,8 +153,8 @@ def with_value(place: str, value: object) -> dict[str, object]:
         ("roi_box_head.pooler_resolution", 7, "pooling_resolution"),
     ],
 )
-def test_what_the_published_file_says_counts(place: str, value: object, field: str) -> None:
-    assert getattr(config_from_published(with_value(place, value)), field) == value
+def test_published_setting_sets_config_field(place: str, value: object, field: str) -> None:
+    assert getattr(config_from_published(published_config_with(place, value)), field) == value
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,6 @@ def test_what_the_published_file_says_counts(place: str, value: object, field: s
         ("pad_value", 1.0),
     ],
 )
-def test_a_switch_that_this_detector_lacks_is_refused(place: str, value: object) -> None:
+def test_unsupported_published_switch_is_rejected(place: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"{place} is .*, expected"):
-        config_from_published(with_value(place, value))
+        config_from_published(published_config_with(place, value))

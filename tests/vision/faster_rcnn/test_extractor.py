@@ -36,7 +36,7 @@ def folder(detector, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(extract):
+def single_image_regions(extract):
     """The regions of each image, looked at by itself."""
     return [extract([image])[0] for image in IMAGES]
 
@@ -46,7 +46,7 @@ IMAGES = [noise_image(*size, seed=index) for index, size in enumerate(SIZES)]
 
 
 @torch.no_grad()
-def by_hand(detector, image, **changes):
+def reference_regions(detector, image, **changes):
     """Proposals of the plain detector, chosen and scaled as the published pipeline does; features last."""
     pixels = to_network_pixels(image, detector.config)
     height, width = pixels.shape[1:]
@@ -60,10 +60,10 @@ def by_hand(detector, image, **changes):
 
 
 @pytest.mark.parametrize("position", range(len(IMAGES)))
-def test_regions_are_those_of_the_plain_detector(detector, extract, position):
+def test_regions_equal_those_of_unfolded_detector(detector, extract, position):
     image = IMAGES[position]
     regions = extract([image])[0]
-    boxes, detections, features = by_hand(detector, image)
+    boxes, detections, features = reference_regions(detector, image)
     assert regions.size_hw == (image.height, image.width)
     assert regions.object_ids.tolist() == detections.object_ids.tolist()
     assert regions.attribute_ids.tolist() == detections.attribute_ids.tolist()
@@ -73,13 +73,13 @@ def test_regions_are_those_of_the_plain_detector(detector, extract, position):
     torch.testing.assert_close(regions.features, features, rtol=0, atol=1e-3)
 
 
-def test_the_random_detector_is_worth_testing_with(alone):
-    assert all(len(regions) == 10 for regions in alone)
-    assert len({label for regions in alone for label in regions.object_ids.tolist()}) >= 3
-    assert all(regions.features.std(dim=0).mean() > 0.1 for regions in alone)
+def test_random_detector_gives_varied_labels_and_features(single_image_regions):
+    assert all(len(regions) == 10 for regions in single_image_regions)
+    assert len({label for regions in single_image_regions for label in regions.object_ids.tolist()}) >= 3
+    assert all(regions.features.std(dim=0).mean() > 0.1 for regions in single_image_regions)
 
 
-def test_it_is_a_region_extractor(detector, extract):
+def test_faster_rcnn_extractor_is_a_region_extractor(detector, extract):
     assert isinstance(extract, RegionExtractor)
     assert not extract.needs_boxes
     assert extract.feature_dim == 128
@@ -90,17 +90,19 @@ def test_it_is_a_region_extractor(detector, extract):
     assert extract([]) == []
 
 
-@pytest.mark.parametrize("together", [1, 3], ids=["one by one", "grouped as on a GPU"])
+@pytest.mark.parametrize("batch_size", [1, 3], ids=["one by one", "grouped as on a GPU"])
 @settings(max_examples=8, deadline=None)
 @given(order=st.permutations(range(len(IMAGES))), count=st.integers(1, len(IMAGES)))
-def test_an_image_has_the_same_regions_in_any_batch_and_order(extract, alone, together, order, count):
+def test_an_image_has_the_same_regions_in_any_batch_and_order(
+    extract, single_image_regions, batch_size, order, count
+):
     chosen = order[:count]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(extractor._BATCH_SIZES, "cpu", together)
+        patch.setitem(extractor._BATCH_SIZES, "cpu", batch_size)
         batch = extract([IMAGES[position] for position in chosen])
     assert len(batch) == count
     for position, regions in zip(chosen, batch, strict=True):
-        assert regions.equals(alone[position], tolerance=1e-4)
+        assert regions.equals(single_image_regions[position], tolerance=1e-4)
 
 
 def test_images_are_grouped_by_size_in_network_pixels(extract, monkeypatch):
@@ -109,7 +111,7 @@ def test_images_are_grouped_by_size_in_network_pixels(extract, monkeypatch):
     assert batches == [[0, 3], [4, 5], [1], [2]]
 
 
-def test_the_callers_detector_stays_as_it_is():
+def test_extractor_does_not_modify_callers_detector():
     detector = random_detector()
     detector.train()
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
@@ -124,7 +126,7 @@ def test_the_callers_detector_stays_as_it_is():
     assert detector.training
 
 
-def test_a_detector_trained_on_does_not_change_the_extractor():
+def test_later_training_of_detector_does_not_change_extractor():
     detector = random_detector()
     extract = FasterRcnnExtractor(detector)
     before = extract(IMAGES[:1])[0]
@@ -134,7 +136,7 @@ def test_a_detector_trained_on_does_not_change_the_extractor():
     assert extract(IMAGES[:1])[0].equals(before)
 
 
-def test_features_can_take_part_in_training(extract):
+def test_features_can_be_used_in_backward_pass(extract):
     features = extract(IMAGES[:1])[0].features
     (features.clone().requires_grad_() * features).sum().backward()
 
@@ -144,7 +146,7 @@ BOXES = torch.tensor([[10.1, 5.3, 40.7, 30.9], [0, 0, 90, 31], [70.123, 20.321, 
 
 
 @torch.no_grad()
-def test_given_boxes_are_described_where_they_are(detector, extract):
+def test_given_boxes_keep_coordinates_and_get_features_labels_and_scores(detector, extract):
     image = IMAGES[1]
     regions = extract([image], [BOXES])[0]
     assert torch.equal(regions.boxes_xyxy_px, BOXES)
@@ -160,7 +162,7 @@ def test_given_boxes_are_described_where_they_are(detector, extract):
     assert regions.attribute_ids.tolist() == attribute_logits[:, :-1].argmax(dim=1).tolist()
 
 
-def test_given_boxes_of_several_images_none_of_them_included(extract):
+def test_given_boxes_of_several_images_may_be_empty_for_some(extract):
     sets = [BOXES[:1], torch.zeros(0, 4), [[0, 0, 20, 100]]]
     found = extract([IMAGES[1], IMAGES[0], IMAGES[2]], sets)
     assert [len(regions) for regions in found] == [1, 0, 1]
@@ -168,7 +170,7 @@ def test_given_boxes_of_several_images_none_of_them_included(extract):
     assert found[0].equals(extract([IMAGES[1]], [BOXES[:1]])[0], tolerance=1e-4)
 
 
-def test_wrong_boxes_are_errors(extract):
+def test_wrong_number_of_box_sets_and_box_outside_image_are_rejected(extract):
     with pytest.raises(RegionsError, match="1 sets of boxes for 2 images"):
         extract(IMAGES[:2], [BOXES])
     with pytest.raises(RegionsError, match="beyond the right edge"):
@@ -176,23 +178,23 @@ def test_wrong_boxes_are_errors(extract):
 
 
 @pytest.mark.parametrize("size_hw", [(1, 5000), (5000, 1), (1, 1), (2, 2), (1, 3), (3, 700)])
-def test_strips_and_dots_give_regions(extract, size_hw):
+def test_thin_and_tiny_images_give_regions(extract, size_hw):
     regions = extract([noise_image(*size_hw)])[0]
     assert 1 <= len(regions) <= 10
     assert regions.size_hw == size_hw
 
 
-def test_flat_pictures_give_regions(extract):
+def test_uniform_images_give_finite_features(extract):
     for colour in ("black", "white"):
         assert extract([Image.new("RGB", (50, 40), colour)])[0].features.isfinite().all()
 
 
-def test_other_modes_are_taken(extract):
+def test_grey_image_gives_same_regions_as_its_rgb_conversion(extract):
     grey = IMAGES[0].convert("L")
     assert extract([grey])[0].equals(extract([grey.convert("RGB")])[0])
 
 
-def test_a_picture_that_lies_on_its_side_is_set_upright_with_its_mode():
+def test_exif_orientation_of_grey_image_is_applied():
     grey = IMAGES[1].convert("L")
     lying = grey.transpose(Image.Transpose.ROTATE_90)
     lying.getexif()[0x0112] = 6  # to be turned clockwise by a quarter
@@ -205,31 +207,31 @@ def test_an_image_without_pixels_is_an_error(extract):
         extract([Image.new("RGB", (0, 5))])
 
 
-def test_too_few_boxes_are_all_that_there_are():
+def test_fewer_proposals_than_min_objects_give_fewer_regions():
     detector = random_detector(max_proposals=4)
     regions = FasterRcnnExtractor(detector)(IMAGES)
     assert all(1 <= len(one) <= 4 for one in regions)
 
 
-def test_a_detector_without_attributes():
+def test_detector_without_attributes_gives_no_attribute_ids():
     regions = FasterRcnnExtractor(random_detector(num_attr_labels=0))(IMAGES[:1])[0]
     assert regions.object_ids is not None
     assert regions.attribute_ids is None
     assert regions.attribute_scores is None
 
 
-def test_a_fixed_number_of_objects(detector):
+def test_equal_min_and_max_objects_give_fixed_number_of_regions(detector):
     for count in (1, 7, 13):
         found = FasterRcnnExtractor(detector, max_objects=count, min_objects=count)(IMAGES[:2])
         assert [len(regions) for regions in found] == [count, count]
 
 
-def test_an_adaptive_number_of_objects(detector):
+def test_score_threshold_gives_adaptive_number_of_regions(detector):
     threshold = 0.25
     settings = {"min_objects": 2, "max_objects": 9, "score_threshold": threshold}
     found = FasterRcnnExtractor(detector, **settings)(IMAGES)
     for image, regions in zip(IMAGES, found, strict=True):
-        _, detections, _ = by_hand(detector, image, min_objects=2, max_objects=9)
+        _, detections, _ = reference_regions(detector, image, min_objects=2, max_objects=9)
         good = int((detections.object_scores >= threshold).sum())
         assert len(regions) == min(max(good, 2), 9)
     assert len({len(regions) for regions in found}) > 1
@@ -239,7 +241,7 @@ def test_an_adaptive_number_of_objects(detector):
     ("asked", "expected"),
     [((None, None), (36, 36)), ((None, 20), (20, 20)), ((10, None), (10, 36)), ((50, None), (50, 50))],
 )
-def test_the_configuration_gives_way_to_what_is_asked_for(asked, expected):
+def test_requested_object_counts_override_configuration(asked, expected):
     resolved = resolve(FasterRcnnConfig(), objects=asked)
     assert (resolved.selection.min_objects, resolved.selection.max_objects) == expected
 
@@ -255,15 +257,15 @@ def resolve(config, **changes):
     return ExtractionSettings.resolve(config, **(asked | changes))
 
 
-def test_butd_reports_proposals_where_they_are(detector):
+def test_butd_preset_reports_unrefined_proposal_boxes(detector):
     image = IMAGES[4]
     regions = FasterRcnnExtractor(detector, preset="butd")([image])[0]
-    boxes, _, features = by_hand(detector, image, preset="butd")
+    boxes, _, features = reference_regions(detector, image, preset="butd")
     torch.testing.assert_close(regions.boxes_xyxy_px, boxes, rtol=0, atol=1e-2)
     torch.testing.assert_close(regions.features, features, rtol=0, atol=1e-3)
 
 
-def test_butd_looks_at_smaller_images_where_the_sizes_are_the_published_ones():
+def test_butd_preset_lowers_image_sizes_only_if_they_are_the_published_ones():
     published = FasterRcnnConfig()
     butd = resolve(published, preset="butd").config
     assert (butd.min_size_px, butd.max_size_px) == (600, 1000)
@@ -318,21 +320,21 @@ def test_a_description_makes_an_equal_extractor(folder, settings):
     assert again(IMAGES[:2])[1].equals(extract(IMAGES[:2])[1])
 
 
-def test_loaded_and_made_in_memory_are_the_same(folder, extract):
+def test_extractor_loaded_from_folder_equals_extractor_made_in_memory(folder, extract):
     loaded = FasterRcnnExtractor(folder)
     assert loaded.identity == extract.identity
     assert loaded(IMAGES[:1])[0].equals(extract(IMAGES[:1])[0])
     assert loaded.object_names == extract.object_names
 
 
-def test_a_description_of_other_types_is_refused(folder):
+def test_description_with_wrong_value_types_is_rejected(folder):
     spec = FasterRcnnExtractor(folder).to_dict()
     for wrong in ({"max_objects": 36.0}, {"max_objects": "36"}, {"min_objects": 1, "score_threshold": "0.2"}):
         with pytest.raises(ConfigurationError, match="must be"):
             build_extractor(spec | wrong)
 
 
-def test_a_description_of_other_weights_is_refused(folder):
+def test_description_with_other_weights_hash_is_rejected(folder):
     spec = FasterRcnnExtractor(folder).to_dict()
     with pytest.raises(WeightsError, match="000000000000"):
         build_extractor(spec | {"weights_hash": "0" * 12})
@@ -368,7 +370,7 @@ def test_impossible_settings_are_errors(detector, settings, message):
         FasterRcnnExtractor(detector, **settings)
 
 
-def test_no_detector_there_is_an_error(tmp_path):
+def test_folder_without_detector_and_wrong_argument_type_are_rejected(tmp_path):
     with pytest.raises(WeightsError, match="no detector here"):
         FasterRcnnExtractor(tmp_path)
     with pytest.raises(ConfigurationError, match="detector is a int"):
@@ -377,7 +379,7 @@ def test_no_detector_there_is_an_error(tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_boxes_are_described_on_a_gpu_as_on_the_cpu(detector, extract):
+def test_features_of_given_boxes_on_gpu_equal_those_on_cpu(detector, extract):
     images, sets = [IMAGES[1], IMAGES[0], IMAGES[1]], [BOXES, BOXES[:1], BOXES]
     found = FasterRcnnExtractor(detector).to("cuda")(images, sets)
     for regions, expected in zip(found, extract(images, sets), strict=True):

@@ -16,7 +16,7 @@ from lxmert.vision.faster_rcnn.folding import (
 from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
-def normed(inputs, outputs, size, **geometry):
+def random_normed_convolution(inputs, outputs, size, **geometry):
     convolution = NormedConvolution(inputs, outputs, size, freeze_norm=True, **geometry).eval()
     norm = convolution.norm
     for tensor in (norm.weight, norm.bias, norm.running_mean):
@@ -47,8 +47,8 @@ def by_definition(convolution, images):
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size_hw", [(7, 5), (6, 8), (1, 1), (1, 3)])
-def test_pointwise_convolutions(stride, size_hw):
-    convolution = normed(6, 9, 1, stride=stride)
+def test_pointwise_convolution_equals_definition(stride, size_hw):
+    convolution = random_normed_convolution(6, 9, 1, stride=stride)
     images = torch.randn(3, 6, *size_hw)
     cells = PointwiseConvolution(convolution)(images.permute(0, 2, 3, 1))
     expected = by_definition(convolution, images)
@@ -65,8 +65,8 @@ def test_pointwise_convolutions(stride, size_hw):
         {"padding": 1, "stride": 2},
     ],
 )
-def test_spatial_convolutions(geometry):
-    convolution = normed(6, 9, 3, **geometry)
+def test_spatial_convolution_equals_definition(geometry):
+    convolution = random_normed_convolution(6, 9, 3, **geometry)
     images = torch.randn(3, 6, 7, 5)
     cells = SpatialConvolution(convolution)(images.permute(0, 2, 3, 1))
     expected = by_definition(convolution, images)
@@ -76,7 +76,7 @@ def test_spatial_convolutions(geometry):
 
 @torch.no_grad()
 def test_folded_parameters_are_as_exact_as_float32_can_be():
-    convolution = normed(4, 5, 3)
+    convolution = random_normed_convolution(4, 5, 3)
     weight, bias = folded_parameters(convolution)
     images = torch.randn(2, 4, 6, 6).double()
     found = F.conv2d(images, weight.double(), bias.double())
@@ -94,7 +94,7 @@ ARCHITECTURES = {
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_folded_detector_computes_the_same(name):
+def test_folded_detector_equals_unfolded_detector(name):
     detector = random_detector(**ARCHITECTURES[name])
     folded = fold_detector(copy.deepcopy(detector))
     pixels = torch.randn(3, 3, 61, 94)
@@ -111,7 +111,7 @@ def test_a_folded_detector_computes_the_same(name):
 
 
 @torch.inference_mode()
-def test_inputs_of_a_folded_detector_stay_as_they_were():
+def test_folded_detector_does_not_modify_its_inputs():
     folded = fold_detector(random_detector(stem_channels=16))
     pixels = torch.randn(1, 3, 50, 70)
     before = pixels.clone()
@@ -123,14 +123,14 @@ def test_inputs_of_a_folded_detector_stay_as_they_were():
 
 
 @torch.inference_mode()
-def test_a_folded_detector_takes_no_roi_at_all():
+def test_folded_detector_accepts_zero_rois():
     folded = fold_detector(random_detector())
     feature_map = folded.feature_map(torch.randn(1, 3, 50, 70))[0]
     predictions = folded.predict(feature_map, (50, 70), torch.zeros(0, 4))
     assert predictions.features.shape == (0, 128)
 
 
-def test_folding_takes_the_blocks_out_so_that_their_weights_are_freed():
+def test_folding_empties_backbone_stages_to_free_their_weights():
     backbone = random_detector().backbone
     stages = (backbone.res2, backbone.res3, backbone.res4)
     assert [len(stage) for stage in stages] == [1, 2, 2]
@@ -138,7 +138,7 @@ def test_folding_takes_the_blocks_out_so_that_their_weights_are_freed():
     assert [len(stage) for stage in stages] == [0, 0, 0]
 
 
-def test_nothing_is_left_to_normalise_or_train():
+def test_folded_detector_has_no_batch_norm_and_no_trainable_parameter():
     folded = fold_detector(random_detector().train())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert not any(parameter.requires_grad for parameter in folded.parameters())

@@ -16,20 +16,20 @@ COUNTER = "num_batches_tracked"
 
 
 @pytest.fixture
-def small(shared_specs) -> Path:
+def golden_folder(shared_specs) -> Path:
     return shared_specs / "faster_rcnn" / "small"
 
 
 @pytest.fixture
-def published(small, tmp_path) -> Path:
-    """The small model in the published layout."""
-    values = json.loads((small / "config.json").read_text())
+def published(golden_folder, tmp_path) -> Path:
+    """The small golden model in the published layout."""
+    values = json.loads((golden_folder / "config.json").read_text())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    torch.save(load_file(small / "state_dict.safetensors"), tmp_path / "pytorch_model.bin")
+    torch.save(load_file(golden_folder / "state_dict.safetensors"), tmp_path / "pytorch_model.bin")
     return tmp_path
 
 
-def change(folder: Path, **changes) -> None:
+def change_weights(folder: Path, **changes) -> None:
     path = folder / "pytorch_model.bin"
     tensors = torch.load(path, weights_only=True)
     for name, value in changes.items():
@@ -51,16 +51,16 @@ def test_the_full_configuration_has_exactly_the_published_tensors(shared_specs) 
     assert found == expected
 
 
-def test_the_published_layout_loads(published, small) -> None:
+def test_the_published_layout_loads(published, golden_folder) -> None:
     model = FasterRcnn.from_pretrained(published)
     assert not model.training
     state = model.state_dict()
-    for name, tensor in load_file(small / "state_dict.safetensors").items():
+    for name, tensor in load_file(golden_folder / "state_dict.safetensors").items():
         assert name.endswith(COUNTER) or torch.equal(state[name], tensor), name
 
 
 @pytest.mark.parametrize("stray", ["{}", '{"model_type": "lxmert_faster_rcnn"}', "no json"])
-def test_a_config_json_that_strayed_into_the_published_layout_is_passed_over(published, stray) -> None:
+def test_config_json_in_published_layout_is_ignored(published, stray) -> None:
     expected = FasterRcnn.from_pretrained(published)
     (published / "config.json").write_text(stray)
     found = FasterRcnn.from_pretrained(published)
@@ -68,26 +68,26 @@ def test_a_config_json_that_strayed_into_the_published_layout_is_passed_over(pub
     assert torch.equal(found.state_dict()[ANCHORS], expected.state_dict()[ANCHORS])
 
 
-def test_a_config_yaml_that_strayed_into_our_own_layout_is_passed_over(published, tmp_path) -> None:
+def test_config_yaml_in_own_layout_is_ignored(published, tmp_path) -> None:
     model = FasterRcnn.from_pretrained(published)
     model.save_pretrained(tmp_path / "own")
     (tmp_path / "own" / "config.yaml").write_text("model: {no: sense}")
     assert FasterRcnn.from_pretrained(tmp_path / "own").config.stage_blocks == model.config.stage_blocks
 
 
-def test_the_published_layout_may_have_its_weights_as_safetensors(published, small) -> None:
+def test_the_published_layout_may_have_its_weights_as_safetensors(published, golden_folder) -> None:
     expected = FasterRcnn.from_pretrained(published)
     (published / "pytorch_model.bin").unlink()
     with pytest.raises(WeightsError, match="no detector here"):
         FasterRcnn.from_pretrained(published)
-    (published / "model.safetensors").write_bytes((small / "state_dict.safetensors").read_bytes())
+    (published / "model.safetensors").write_bytes((golden_folder / "state_dict.safetensors").read_bytes())
     found = FasterRcnn.from_pretrained(published)
     assert found.config.to_dict() == expected.config.to_dict()
     for name, tensor in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
 
 
-def test_our_own_layout_gives_the_same_model(published, tmp_path) -> None:
+def test_own_layout_round_trips_config_and_weights(published, tmp_path) -> None:
     model = FasterRcnn.from_pretrained(published)
     model.save_pretrained(tmp_path / "own")
     again = FasterRcnn.from_pretrained(tmp_path / "own")
@@ -98,11 +98,11 @@ def test_our_own_layout_gives_the_same_model(published, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("shape", [None, (1,)])
-def test_counters_may_be_absent_or_have_a_dimension(published, shape) -> None:
+def test_batch_norm_counters_may_be_missing_or_one_dimensional(published, shape) -> None:
     state = torch.load(published / "pytorch_model.bin", weights_only=True)
     counters = [name for name in state if name.endswith(COUNTER)]
     assert counters
-    change(
+    change_weights(
         published, **{n: None if shape is None else torch.zeros(shape, dtype=torch.int64) for n in counters}
     )
     model = FasterRcnn.from_pretrained(published)
@@ -118,15 +118,17 @@ def test_counters_may_be_absent_or_have_a_dimension(published, shape) -> None:
         ("roi_heads.box_predictor.attr_score.bias", torch.zeros(7), "checkpoint 7, model 13"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(published, name, value, message) -> None:
-    change(published, **{name: value})
+def test_published_layout_rejects_missing_unused_or_misshapen_weights(
+    published, name, value, message
+) -> None:
+    change_weights(published, **{name: value})
     with pytest.raises(WeightsError, match=message):
         FasterRcnn.from_pretrained(published)
 
 
 def test_stored_anchors_win_over_the_configuration_with_a_warning(published, caplog) -> None:
     anchors = torch.load(published / "pytorch_model.bin", weights_only=True)[ANCHORS] + 0.5
-    change(published, **{ANCHORS: anchors})
+    change_weights(published, **{ANCHORS: anchors})
     logger = logging.getLogger("lxmert.vision.faster_rcnn.loading")
     logger.addHandler(caplog.handler)
     try:
@@ -138,7 +140,7 @@ def test_stored_anchors_win_over_the_configuration_with_a_warning(published, cap
 
 
 @pytest.mark.parametrize("fault", ["missing", "extra", "reshaped"])
-def test_our_own_layout_is_as_strict(published, tmp_path, fault) -> None:
+def test_own_layout_rejects_missing_unused_or_misshapen_weights(published, tmp_path, fault) -> None:
     from safetensors.torch import save_file
 
     folder = tmp_path / "own"
@@ -161,7 +163,7 @@ def test_a_folder_without_detector_is_refused(tmp_path) -> None:
         FasterRcnn.from_pretrained(tmp_path)
 
 
-def test_another_kind_of_model_is_told_by_its_type(tmp_path) -> None:
+def test_folder_of_other_model_type_is_rejected_naming_the_type(tmp_path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "lxmert"}')
     with pytest.raises(WeightsError, match="a model of type 'lxmert', not a Faster R-CNN"):
         FasterRcnn.from_pretrained(tmp_path)

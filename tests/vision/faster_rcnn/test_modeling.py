@@ -1,4 +1,4 @@
-"""The detector's new weights."""
+"""Initialisation of the detector's weights."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnConfig
 
 
 @pytest.fixture(scope="module")
-def new() -> dict[str, torch.Tensor]:
-    """Weights of a detector that nobody trained; its layers are wide enough for their spread to show."""
+def initial_weights() -> dict[str, torch.Tensor]:
+    """Weights of an untrained detector whose layers are wide enough to measure their standard deviation."""
     torch.manual_seed(0)
     return dict(FasterRcnn(FasterRcnnConfig(stage_blocks=(1, 1, 1, 1))).named_parameters())
 
@@ -23,14 +23,18 @@ def new() -> dict[str, torch.Tensor]:
         ("roi_heads.box_predictor.bbox_pred", 0.001),
     ],
 )
-def test_new_heads_begin_near_zero(new: dict[str, torch.Tensor], layer: str, std: float) -> None:
+def test_head_weights_are_initialised_near_zero(
+    initial_weights: dict[str, torch.Tensor], layer: str, std: float
+) -> None:
     """Ren et al. 2015, section 3.1.3; Girshick 2015, section 2.3."""
-    assert new[f"{layer}.weight"].std().item() == pytest.approx(std, rel=0.05)
-    assert abs(new[f"{layer}.weight"].mean().item()) < 0.1 * std
-    assert (new[f"{layer}.bias"] == 0).all()
+    assert initial_weights[f"{layer}.weight"].std().item() == pytest.approx(std, rel=0.05)
+    assert abs(initial_weights[f"{layer}.weight"].mean().item()) < 0.1 * std
+    assert (initial_weights[f"{layer}.bias"] == 0).all()
 
 
-def test_new_convolutions_keep_the_size_of_gradients(new: dict[str, torch.Tensor]) -> None:
+def test_convolutions_are_initialised_with_he_fan_out_variance(
+    initial_weights: dict[str, torch.Tensor],
+) -> None:
     """He et al. 2015, equation 14: a variance of two by the outputs that an input has a part in."""
-    weight = new["backbone.stem.conv1.weight"]  # (outputs, inputs, 7, 7)
+    weight = initial_weights["backbone.stem.conv1.weight"]  # (outputs, inputs, 7, 7)
     assert weight.var().item() == pytest.approx(2 / (weight.shape[0] * 7 * 7), rel=0.05)

@@ -16,7 +16,7 @@ from lxmert.vision.faster_rcnn.preprocessing import (
 from tests.synthetic_images import noise_image
 
 
-def plain(min_size, max_size):
+def config_without_normalisation(min_size, max_size):
     """A configuration whose normalisation changes nothing."""
     return FasterRcnnConfig(min_size_px=min_size, max_size_px=max_size, pixel_mean_bgr=[0.0, 0.0, 0.0])
 
@@ -38,31 +38,31 @@ def bilinear_by_hand(values, height, width):
     return result
 
 
-def test_golden_sizes(shared_specs):
+def test_network_size_equals_golden_sizes(shared_specs):
     table = np.load(shared_specs / "faster_rcnn" / "units" / "resize.npz")["table_min_max_h_w_newh_neww"]
     assert len(table) == 40
     for low, high, height, width, new_height, new_width in table.tolist():
         assert network_size((height, width), low, high) == (new_height, new_width)
 
 
-def test_half_a_pixel_is_rounded_up():
+def test_network_size_rounds_half_a_pixel_up():
     assert network_size((4, 3), 6, 100) == (8, 6)
     # 1.5 times 3 is 4.5, which Python's round would make 4.
     assert network_size((2, 3), 3, 100) == (3, 5)
     assert network_size((3, 2), 3, 100) == (5, 3)
 
 
-def test_golden_pixels(shared_specs):
+def test_network_pixels_equal_golden_pixels(shared_specs):
     golden = np.load(shared_specs / "faster_rcnn" / "units" / "resize.npz")
     for case in range(5):
         bgr = golden[f"in_{case}"]
         image = Image.fromarray(np.ascontiguousarray(bgr[:, :, ::-1].astype(np.uint8)))
         low, high = golden[f"minmax_{case}"].tolist()
-        pixels = to_network_pixels(image, plain(low, high))
+        pixels = to_network_pixels(image, config_without_normalisation(low, high))
         torch.testing.assert_close(pixels, torch.from_numpy(golden[f"out_{case}"]), rtol=0, atol=1e-4)
 
 
-def test_golden_normalised_image(shared_specs):
+def test_normalised_network_pixels_equal_golden_pixels(shared_specs):
     golden = np.load(shared_specs / "faster_rcnn" / "small" / "inputs_A.npz")
     image = Image.fromarray(np.ascontiguousarray(golden["raw_A"][:, :, ::-1]))
     pixels = to_network_pixels(image, FasterRcnnConfig(min_size_px=200, max_size_px=333))
@@ -72,9 +72,9 @@ def test_golden_normalised_image(shared_specs):
 @pytest.mark.parametrize(
     ("size_hw", "limits"), [((13, 17), (31, 50)), ((40, 23), (11, 99)), ((7, 90), (20, 64))]
 )
-def test_resampling_by_hand(size_hw, limits):
+def test_resampling_equals_bilinear_interpolation_by_hand(size_hw, limits):
     image = noise_image(*size_hw)
-    pixels = to_network_pixels(image, plain(*limits), channel_order="rgb")
+    pixels = to_network_pixels(image, config_without_normalisation(*limits), channel_order="rgb")
     expected = bilinear_by_hand(np.asarray(image).astype(float), *network_size(size_hw, *limits))
     np.testing.assert_allclose(pixels.numpy(), expected, atol=1e-3)
 
@@ -96,21 +96,21 @@ def test_rgb_order_exchanges_red_and_blue_and_keeps_the_means_in_place():
     assert pixels[:, 0, 0].tolist() == [190.0, 80.0, 20.0]
 
 
-def test_other_modes_become_rgb():
+def test_grey_image_is_converted_to_rgb():
     grey = Image.new("L", (6, 5), 77)
-    pixels = to_network_pixels(grey, plain(5, 9))
+    pixels = to_network_pixels(grey, config_without_normalisation(5, 9))
     assert pixels.unique().tolist() == [77.0]
 
 
-def test_the_picture_is_left_as_it_was():
+def test_to_network_pixels_does_not_modify_image():
     image = noise_image(5, 7)
     before = np.array(image)
-    to_network_pixels(image, plain(20, 40))
+    to_network_pixels(image, config_without_normalisation(20, 40))
     assert (np.array(image) == before).all()
 
 
 @pytest.mark.parametrize("size_hw", [(1, 5000), (5000, 1), (2, 3000), (1, 1), (1, 2)])
-def test_strips_and_dots_keep_enough_pixels_for_the_network(size_hw):
+def test_network_size_of_thin_or_tiny_image_keeps_minimum_side(size_hw):
     height, width = network_size(size_hw, 800, 1333)
     assert min(height, width) >= MIN_NETWORK_SIDE_PX
     assert max(height, width) <= 1333
@@ -122,7 +122,7 @@ def test_strips_and_dots_keep_enough_pixels_for_the_network(size_hw):
     low=st.integers(16, 900),
     room=st.integers(0, 900),
 )
-def test_sizes_stay_in_bounds_and_in_proportion(height, width, low, room):
+def test_network_size_stays_in_bounds_and_keeps_aspect_ratio(height, width, low, room):
     high = low + room
     new_height, new_width = network_size((height, width), low, high)
     assert network_size((width, height), low, high) == (new_width, new_height)
@@ -141,10 +141,10 @@ def test_an_image_without_pixels_is_an_error():
 
 def test_an_unknown_channel_order_is_an_error():
     with pytest.raises(ConfigurationError, match="'gbr'; expected rgb or bgr"):
-        to_network_pixels(noise_image(4, 4), plain(4, 4), channel_order="gbr")
+        to_network_pixels(noise_image(4, 4), config_without_normalisation(4, 4), channel_order="gbr")
 
 
-def test_boxes_go_back_by_the_scale_of_each_axis():
+def test_to_image_boxes_scales_each_axis_separately():
     boxes = torch.tensor([[0.0, 0, 267, 200], [26.7, 20, 133.5, 50], [-3, -4, 300, 210]])
     found = to_image_boxes(boxes, (200, 267), (120, 160))
     expected = torch.tensor([[0.0, 0, 160, 120], [16, 12, 80, 30], [0, 0, 160, 120]])
@@ -152,7 +152,7 @@ def test_boxes_go_back_by_the_scale_of_each_axis():
 
 
 @pytest.mark.parametrize("size_hw", [(120, 160), (1, 5000), (5000, 1), (1, 1), (3, 80_000_000)])
-def test_boxes_that_lost_their_width_or_height_keep_a_sliver_inside_the_image(size_hw):
+def test_empty_boxes_are_widened_to_a_sliver_inside_image(size_hw):
     network_hw = network_size(size_hw, 800, 1333)
     height, width = network_hw
     empty = torch.tensor(
@@ -171,6 +171,6 @@ def test_boxes_that_lost_their_width_or_height_keep_a_sliver_inside_the_image(si
     assert (boxes[:, 2:] - boxes[:, :2])[0, 0] <= max(0.02, size_hw[1] * 2e-6)
 
 
-def test_boxes_with_an_inside_are_not_widened():
+def test_non_empty_boxes_are_not_widened():
     thin = torch.tensor([[5.0, 5, 5.001, 9]])
     assert torch.equal(to_image_boxes(thin, (20, 20), (20, 20)), thin)

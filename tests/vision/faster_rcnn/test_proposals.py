@@ -31,7 +31,7 @@ def select_by_definition(logits, boxes, size_hw, options):
 
 
 @pytest.mark.parametrize("image", [0, 1])
-def test_golden_proposals(shared_specs, image):
+def test_proposals_equal_golden_proposals(shared_specs, image):
     arrays = golden(shared_specs, "rpn_select")
     options = ProposalSettings(int(arrays["pre"]), int(arrays["post"]), float(arrays["thr"]))
     boxes, logits = arrays["boxes"][image], arrays["logits"][image]
@@ -55,7 +55,7 @@ def test_golden_proposals(shared_specs, image):
     st.sampled_from([0.0, 1.0, 2.5]),
 )
 @settings(max_examples=120, deadline=None)
-def test_equals_the_definition(scored, before, after, threshold, min_size):
+def test_select_proposals_equals_the_definition(scored, before, after, threshold, min_size):
     boxes, logits = scored
     options = ProposalSettings(before, after, threshold, min_size)
     size_hw = (5, 7)  # smaller than the lattice: clipping leaves boxes without area
@@ -65,7 +65,7 @@ def test_equals_the_definition(scored, before, after, threshold, min_size):
     assert torch.equal(found[1], expected[1])
 
 
-def test_corrections_are_applied_with_their_weights():
+def test_deltas_are_applied_with_their_weights():
     anchors = torch.tensor([[0.0, 0, 8, 8], [16, 16, 32, 24], [8, 0, 24, 30]])
     wanted = torch.tensor([[2.0, 1, 9, 8], [20, 12, 44, 30], [1, 1, 5, 38]])
     weights = (4.0, 3.0, 2.0, 1.0)
@@ -107,7 +107,7 @@ def test_no_anchors_and_only_empty_boxes_give_no_proposals():
         assert logits.shape == (0,)
 
 
-def test_no_gradient_flows_and_half_precision_is_computed_in_full():
+def test_bfloat16_inputs_give_float32_proposals_without_gradient():
     anchors = torch.tensor([[0.0, 0, 8, 8], [16, 16, 33, 25]])
     deltas = torch.zeros(2, 4, dtype=torch.bfloat16, requires_grad=True)
     logits = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
@@ -120,7 +120,7 @@ def test_no_gradient_flows_and_half_precision_is_computed_in_full():
 
 @pytest.mark.parametrize("place", ["deltas", "logits"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_refused(place, value):
+def test_non_finite_logits_or_deltas_are_rejected(place, value):
     tensors = {"logits": torch.zeros(3), "deltas": torch.zeros(3, 4)}
     tensors[place].view(3, -1)[1, 0] = value
     anchors = torch.tensor([[0.0, 0, 8, 8]]).repeat(3, 1)
@@ -132,7 +132,7 @@ def test_what_is_not_finite_is_refused(place, value):
     "shapes",
     [((2,), (3, 4), (3, 4)), ((3,), (3, 5), (3, 4)), ((3,), (3, 4), (3, 5)), ((3, 1), (3, 4), (3, 4))],
 )
-def test_shapes_that_do_not_belong_together_are_refused(shapes):
+def test_mismatched_input_shapes_are_rejected(shapes):
     logits, deltas, anchors = (torch.zeros(shape) for shape in shapes)
     with pytest.raises(TensorError, match="do not belong together"):
         select_proposals(logits, deltas, anchors, SIZE_HW, ProposalSettings())

@@ -36,7 +36,7 @@ def random_predictions(rois=12, classes=5, seed=0):
 
 
 @pytest.mark.parametrize(("case", "threshold"), [(0, 0.5), (1, 0.5), (2, 0.5), (3, 0.6), (4, 0.7)])
-def test_golden_selection(shared_specs, case, threshold):
+def test_published_selection_equals_golden_selection(shared_specs, case, threshold):
     arrays = golden(shared_specs, "final_select")
     count = int(arrays[f"n_{case}"])
     boxes = arrays[f"boxes_{case}"].view(70, 5, 4)
@@ -108,7 +108,7 @@ def test_butd_selection_equals_the_definition(seed, rois, classes, counts, score
 
 @given(scored_boxes(at_most=16))
 @settings(max_examples=60, deadline=None)
-def test_butd_selection_of_boxes_with_equal_scores_and_without_area(scored):
+def test_butd_selection_with_ties_and_empty_boxes_equals_the_definition(scored):
     boxes, scores = scored
     logits = torch.stack([scores, scores.flip(0), torch.zeros(len(boxes))], dim=1)
     predictions = RoiPredictions(boxes, torch.zeros(len(boxes), 1), logits, None, torch.zeros(len(boxes), 8))
@@ -117,7 +117,7 @@ def test_butd_selection_of_boxes_with_equal_scores_and_without_area(scored):
     assert found.roi_indices.tolist() == caffe_by_definition(predictions, SIZE_HW, options)[0]
 
 
-def test_the_first_threshold_that_leaves_enough_counts_or_else_the_last():
+def test_first_nms_threshold_that_leaves_min_objects_is_used_or_else_the_last():
     boxes = torch.tensor([[0.0, 0, 20, 1], [2, 0, 22, 1], [9, 0, 29, 1]])  # overlaps 0.82, 0.48, 0.38
     scores = torch.tensor([0.9, 0.8, 0.7])
 
@@ -137,7 +137,7 @@ def test_the_first_threshold_that_leaves_enough_counts_or_else_the_last():
     ).tolist() == [0, 2]
 
 
-def test_between_minimum_and_maximum_the_score_decides():
+def test_score_threshold_decides_count_between_min_and_max_objects():
     boxes = torch.arange(6.0)[:, None] * 10 + torch.tensor([0.0, 0, 5, 5])
     scores = torch.tensor([0.3, 0.9, 0.5, 0.1, 0.7, 0.2])
 
@@ -185,7 +185,7 @@ def test_the_order_of_the_proposals_does_not_matter(preset):
 
 @pytest.mark.parametrize("preset", ["published", "butd"])
 @pytest.mark.parametrize("rois", [0, 1, 3])
-def test_too_few_proposals_give_what_there_is(preset, rois):
+def test_fewer_proposals_than_min_objects_give_fewer_detections(preset, rois):
     predictions = random_predictions(rois=rois)
     found = select_detections(predictions, SIZE_HW, SelectionSettings(preset=preset))
     assert len(found) == rois if preset == "butd" or rois < 2 else len(found) <= rois
@@ -194,7 +194,7 @@ def test_too_few_proposals_give_what_there_is(preset, rois):
     assert found.attribute_ids.shape == (len(found),)
 
 
-def test_given_boxes_are_all_described_in_their_order_where_they_are():
+def test_label_given_boxes_keeps_all_boxes_and_their_order():
     predictions = random_predictions(rois=6, seed=2)
     predictions.proposals_xyxy[4] = predictions.proposals_xyxy[1]  # a duplicate stays
     found = label_given_boxes(predictions)
@@ -217,7 +217,7 @@ def test_without_attribute_logits_there_are_no_attributes():
         assert found.attribute_scores is None
 
 
-def test_no_gradient_flows_and_half_precision_is_computed_in_full():
+def test_bfloat16_predictions_are_selected_in_float32_without_gradient():
     predictions = random_predictions()
     halves = RoiPredictions(
         *(getattr(predictions, f.name).bfloat16().requires_grad_() for f in dataclasses.fields(predictions))
@@ -239,14 +239,14 @@ def test_no_gradient_flows_and_half_precision_is_computed_in_full():
         ("attribute_logits", (12, 1)),
     ],
 )
-def test_shapes_that_do_not_belong_together_are_refused(name, shape):
+def test_mismatched_prediction_shapes_are_rejected(name, shape):
     predictions = dataclasses.replace(random_predictions(), **{name: torch.zeros(shape)})
     with pytest.raises(TensorError, match=r"has shape .* expected"):
         select_detections(predictions, SIZE_HW, SelectionSettings())
 
 
 @pytest.mark.parametrize("name", ["object_logits", "attribute_logits", "deltas", "proposals_xyxy"])
-def test_what_is_not_finite_is_refused(name):
+def test_non_finite_predictions_are_rejected(name):
     predictions = random_predictions()
     getattr(predictions, name)[:] = math.nan
     with pytest.raises(TensorError, match="not finite"):
@@ -277,6 +277,6 @@ def test_all_faults_of_the_settings_are_reported_together():
         ({"delta_weights": (10.0, 10.0, 5.0, math.inf)}, "expected four numbers above 0"),
     ],
 )
-def test_settings_of_other_types_are_refused(settings, words):
+def test_settings_of_wrong_type_or_out_of_range_are_rejected(settings, words):
     with pytest.raises(ConfigurationError, match=words):
         SelectionSettings(**settings)
