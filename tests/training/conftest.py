@@ -1,4 +1,4 @@
-"""A small made data set and the recipe of a tiny model, for tests that really train."""
+"""A small data set of made scenes and the recipe of a tiny model, for tests that really train."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.training.interruption import interrupting
 
 @pytest.fixture
 def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the runs that follow break off at a step; -1 for none."""
+    """Interrupts the runs that follow before a step; -1 for none."""
     return interrupting(monkeypatch)
 
 

@@ -1,4 +1,4 @@
-"""GQA's figures once more, in exact fractions and straight from their definitions, and random data."""
+"""GQA's metrics computed from their definitions in exact fractions, and random data for tests."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,17 @@ def mean(values: Sequence[Fraction | bool]) -> Fraction:
     return Fraction(sum(map(Fraction, values)), len(values)) if values else Fraction(0)
 
 
-def figures(
+def gqa_metrics(
     predictions: Mapping[str, str], questions: Sequence[GqaExample], choices: Mapping[str, GqaChoices]
 ) -> dict[str, Fraction | None]:
-    """Shares 0..1, and the distribution."""
+    """Every metric as a share 0..1, and the distribution."""
     by_id = {question.question_id: question for question in questions}
     balanced = [question for question in questions if question.is_balanced]
 
-    def right(question: GqaExample) -> bool:
+    def is_correct(question: GqaExample) -> bool:
         return predictions[question.question_id] == question.answer
 
-    def allowed(question: GqaExample, kind: str) -> bool:
+    def is_allowed(question: GqaExample, kind: str) -> bool:
         common = "Common" in (question.detailed or "")
         words = (
             {"color", "material", "shape"} if common else set(getattr(choices[question.question_id], kind))
@@ -44,9 +44,9 @@ def figures(
 
     shares = []
     for question in balanced:
-        others = [by_id[one] for one in question.entailed if one != question.question_id]
-        if right(question) and others:
-            shares.append(mean([right(one) for one in others]))
+        others = [by_id[entailed] for entailed in question.entailed if entailed != question.question_id]
+        if is_correct(question) and others:
+            shares.append(mean([is_correct(entailed) for entailed in others]))
     groups: dict[str, list[GqaExample]] = {}
     for question in balanced:
         if question.groups_global is not None:
@@ -59,11 +59,11 @@ def figures(
         surprise += chi * len(members)
     grouped = sum(map(len, groups.values()))
     return {
-        "accuracy": mean([right(question) for question in balanced]),
-        "binary": mean([right(question) for question in balanced if question.structural != "query"]),
-        "open": mean([right(question) for question in balanced if question.structural == "query"]),
-        "validity": mean([allowed(question, "valid") for question in balanced]),
-        "plausibility": mean([allowed(question, "plausible") for question in balanced]),
+        "accuracy": mean([is_correct(question) for question in balanced]),
+        "binary": mean([is_correct(question) for question in balanced if question.structural != "query"]),
+        "open": mean([is_correct(question) for question in balanced if question.structural == "query"]),
+        "validity": mean([is_allowed(question, "valid") for question in balanced]),
+        "plausibility": mean([is_allowed(question, "plausible") for question in balanced]),
         "consistency": mean(shares),
         "distribution": surprise / grouped / 100 if grouped else None,
     }
@@ -80,7 +80,7 @@ def question_files(draw: Any) -> tuple[list[GqaExample], dict[str, GqaChoices]]:
     answers = st.lists(st.sampled_from(ANSWERS), max_size=3).map(tuple)
     questions = [
         GqaExample(
-            one,
+            question_id,
             image_id="1",
             question=" ".join("w" * draw(st.integers(0, 3))),
             answer=draw(st.sampled_from(ANSWERS)),
@@ -92,6 +92,6 @@ def question_files(draw: Any) -> tuple[list[GqaExample], dict[str, GqaChoices]]:
             detailed=draw(st.sampled_from(["existC", "twoCommon"])),
             semantic_steps=tuple(draw(st.lists(st.sampled_from(STEPS), max_size=4))),
         )
-        for number, one in enumerate(ids)
+        for number, question_id in enumerate(ids)
     ]
-    return questions, {one: GqaChoices(draw(answers), draw(answers)) for one in ids}
+    return questions, {question_id: GqaChoices(draw(answers), draw(answers)) for question_id in ids}

@@ -1,4 +1,4 @@
-"""Breaking a run off, and comparing the weights that it ends with."""
+"""Interrupting a training run, and comparing the weights that it ends with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ from lxmert.training.base_trainer import BaseTrainer
 
 
 class Interrupted(Exception):  # noqa: N818
-    """Stands for the power cut."""
+    """Simulates a power cut."""
 
 
 class _StopAt(TrainerCallback):
-    """Breaks the training off before a step, leaving files as they are."""
+    """Interrupts the training before a step, leaving files as they are."""
 
     step = -1
 
@@ -27,7 +27,7 @@ class _StopAt(TrainerCallback):
 
 
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the runs that follow break off at the step that the result is called with; -1 for none."""
+    """Interrupts the runs that follow before the step that the result is called with; -1 for none."""
     stop = _StopAt()
     original = BaseTrainer.__init__
 
@@ -43,7 +43,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        assert torch.equal(tensor, other[name]), name
+def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name

@@ -1,4 +1,4 @@
-"""Rows of an answer head go along by the answers' names."""
+"""Rows of an answer head, carried over to another answer list by the answers' names."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from lxmert.training.answer_head import load_model_answers, match_answers, set_a
         ("gqa", 1842, 1736, None),
     ],
 )
-def test_published_tables_map_as_the_authors_code_maps_them(
+def test_published_answer_lists_are_matched_as_in_authors_code(
     shared_data: Path, name: str, size: int, carried: int, lost: set[str] | None
 ) -> None:
     pretrained = AnswerVocabulary.load(shared_data / "answers" / "all_ans.json")
@@ -32,14 +32,14 @@ def test_published_tables_map_as_the_authors_code_maps_them(
         assert {answer for answer, row in zip(answers, rows, strict=True) if row is None} == lost
 
 
-def test_spellings_that_the_table_makes_one_share_a_row() -> None:
+def test_answer_spellings_that_normalise_alike_share_a_row() -> None:
     old = AnswerVocabulary(["2", "gray", "dog", "cat", "yes"])
     new = ["two", "dog", "grey", "a dog", "The cat.", "cow", "", "Yes."]
     assert match_answers(old, new) == [0, 2, 1, 2, 3, None, None, 4]
     assert match_answers(None, new) == [None] * 8
 
 
-def test_a_published_models_answers_are_known_by_its_name(
+def test_answers_of_published_model_are_loaded_by_model_name(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -52,7 +52,7 @@ def test_a_published_models_answers_are_known_by_its_name(
     assert load_model_answers("unc-nlp/lxmert-base-uncased") is None
 
 
-def test_a_folders_answers_are_known_in_its_order(tmp_path: Path) -> None:
+def test_answers_of_model_folder_keep_their_order(tmp_path: Path) -> None:
     (tmp_path / ANSWERS_FILE).write_text('["yes", "no", "cat"]')
     answers = load_model_answers(str(tmp_path))
     assert answers is not None
@@ -76,7 +76,7 @@ def small_model(answers: int) -> LxmertForQuestionAnswering:
     return model
 
 
-def test_known_rows_are_copied_others_are_zero_and_what_lies_below_stays() -> None:
+def test_set_answers_copies_known_rows_zeroes_others_and_keeps_lower_layers() -> None:
     model = small_model(3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     carried = set_answers(model, AnswerVocabulary(["red", "2", "yes"]), ["two", "blue", "yes", "red"])
@@ -91,6 +91,6 @@ def test_known_rows_are_copied_others_are_zero_and_what_lies_below_stays() -> No
             assert torch.equal(after[name], value), name
 
 
-def test_a_list_of_another_length_is_refused() -> None:
+def test_answer_list_of_another_length_than_head_is_refused() -> None:
     with pytest.raises(VocabularyError, match="scores 3 answers, but its answer list has 2"):
         set_answers(small_model(3), AnswerVocabulary(["red", "2"]), ["red"])

@@ -21,34 +21,34 @@ def test_float16_without_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
 
 
-@pytest.mark.parametrize(("precision", "computed_in"), [("float32", "no"), ("bfloat16", "bf16")])
-def test_the_recipe_decides_the_precision_however_accelerate_is_set_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, computed_in: str
+@pytest.mark.parametrize(("precision", "mixed_precision"), [("float32", "no"), ("bfloat16", "bf16")])
+def test_recipe_precision_overrides_accelerate_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any, mixed_precision: str
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no" if computed_in == "bf16" else "bf16")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no" if mixed_precision == "bf16" else "bf16")
     optimisation = DetectorOptimisationSection(precision=precision)
     arguments = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
     trainer = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[])  # type: ignore[arg-type]
-    assert trainer.accelerator.mixed_precision == computed_in
+    assert trainer.accelerator.mixed_precision == mixed_precision
 
 
 def test_a_process_that_sees_several_gpus_trains_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_up = TrainingArguments.__post_init__
+    post_init = TrainingArguments.__post_init__
 
-    def set_up_with_two_gpus(arguments: Any) -> None:
-        set_up(arguments)
+    def post_init_with_two_gpus(arguments: Any) -> None:
+        post_init(arguments)
         arguments._n_gpu = 2  # As it is where no launcher gave the process a GPU of its own.
 
-    monkeypatch.setattr(TrainingArguments, "__post_init__", set_up_with_two_gpus)
+    monkeypatch.setattr(TrainingArguments, "__post_init__", post_init_with_two_gpus)
     optimisation = DetectorOptimisationSection(batch_size=5)
     arguments = training_arguments(optimisation, SavingSection(), tmp_path, score="map_50")
     trainer = Trainer(torch.nn.Linear(2, 2), arguments, eval_dataset=[])  # type: ignore[arg-type]
     assert (trainer.args.n_gpu, trainer.args.train_batch_size) == (1, 5)
 
 
-def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
+def test_training_arguments_take_values_from_recipe(tmp_path: Path) -> None:
     optimisation = DetectorOptimisationSection(
         epochs=3,
         batch_size=5,
@@ -81,9 +81,7 @@ def test_arguments_say_what_the_recipe_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("select", ["best", "last"])
-def test_without_steps_of_its_own_a_checkpoint_is_written_with_each_validation(
-    tmp_path: Path, select: Any
-) -> None:
+def test_checkpoints_are_saved_at_each_validation_by_default(tmp_path: Path, select: Any) -> None:
     saving = SavingSection(select=select)
     optimisation = DetectorOptimisationSection()
     arguments = training_arguments(optimisation, saving, tmp_path, score="loss", evaluate_every_steps=7)
@@ -92,31 +90,31 @@ def test_without_steps_of_its_own_a_checkpoint_is_written_with_each_validation(
 
 
 @pytest.mark.parametrize(
-    ("named", "has_accelerator", "kernel"),
+    ("attention", "has_accelerator", "kernel"),
     [(None, False, "eager"), (None, True, "sdpa"), ("sdpa", False, "sdpa"), ("eager", True, "eager")],
 )
-def test_the_attention_kernel_is_the_recipes_or_the_devices(
-    named: str | None, has_accelerator: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
+def test_attention_kernel_is_from_recipe_or_chosen_by_device(
+    attention: str | None, has_accelerator: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: has_accelerator)
     model = LxmertForQuestionAnswering(small_config())
-    choose_kernels(model, EncoderLoopSection.model_construct(attention=named))
+    choose_kernels(model, EncoderLoopSection.model_construct(attention=attention))
     assert model.config._attn_implementation == kernel
-    trains_on_rows = isinstance(model.lxmert.encoder, PackedEncoder)
-    assert trains_on_rows == (kernel == "eager" and not has_accelerator)
+    is_packed = isinstance(model.lxmert.encoder, PackedEncoder)
+    assert is_packed == (kernel == "eager" and not has_accelerator)
 
 
-def test_what_is_compiled_keeps_the_plain_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_model_keeps_plain_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     model = LxmertForQuestionAnswering(small_config())
     choose_kernels(model, EncoderLoopSection.model_construct(compile=True))
     assert not isinstance(model.lxmert.encoder, PackedEncoder)
 
 
-@pytest.mark.parametrize(("kept", "limit"), [(1, 2), (2, 2), (3, 3)])
-def test_the_newest_checkpoint_outlives_the_end_beside_the_best(
-    tmp_path: Path, kept: int, limit: int
+@pytest.mark.parametrize(("keep_checkpoints", "limit"), [(1, 2), (2, 2), (3, 3)])
+def test_save_total_limit_is_at_least_two_when_best_is_selected(
+    tmp_path: Path, keep_checkpoints: int, limit: int
 ) -> None:
-    saving = SavingSection(keep_checkpoints=kept)
+    saving = SavingSection(keep_checkpoints=keep_checkpoints)
     arguments = training_arguments(DetectorOptimisationSection(), saving, tmp_path, score="map_50")
     assert arguments.save_total_limit == limit

@@ -1,4 +1,4 @@
-"""Which optimiser a trainer makes of a recipe, which weights it lets decay, and how losses are weighed."""
+"""Optimiser, weight decay and schedule that a trainer takes from a recipe, and how it weights losses."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ class _Model(nn.Module):
         self.LayerNorm = nn.LayerNorm(2)
 
 
-def trainer(optimizer: str, folder: Path) -> BaseTrainer:
+def make_trainer(optimizer: str, folder: Path) -> BaseTrainer:
     section = LoopSection.model_validate(VALUES | {"optimizer": optimizer})
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -53,7 +53,7 @@ def trainer(optimizer: str, folder: Path) -> BaseTrainer:
     return made
 
 
-def decayed(optimizer: torch.optim.Optimizer) -> int:
+def decayed_parameter_count(optimizer: torch.optim.Optimizer) -> int:
     return sum(
         weights.numel()
         for group in optimizer.param_groups
@@ -62,16 +62,16 @@ def decayed(optimizer: torch.optim.Optimizer) -> int:
     )
 
 
-def test_adamw_leaves_biases_and_norms_alone(tmp_path: Path) -> None:
-    made = trainer("adamw", tmp_path).optimizer
+def test_adamw_excludes_biases_and_norms_from_weight_decay(tmp_path: Path) -> None:
+    made = make_trainer("adamw", tmp_path).optimizer
     assert isinstance(made, torch.optim.AdamW)
-    assert decayed(made) == 3 * 2 + 2 * 2
+    assert decayed_parameter_count(made) == 3 * 2 + 2 * 2
 
 
-def test_bert_adam_lets_every_weight_decay(tmp_path: Path) -> None:
-    made = trainer("bert_adam", tmp_path).optimizer
+def test_bert_adam_applies_weight_decay_to_every_parameter(tmp_path: Path) -> None:
+    made = make_trainer("bert_adam", tmp_path).optimizer
     assert isinstance(made, BertAdam)
-    assert decayed(made) == 3 * 2 + 2 * 2 + 2 + 2 + 2
+    assert decayed_parameter_count(made) == 3 * 2 + 2 * 2 + 2 + 2 + 2
     group = made.param_groups[0]
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (
         0.01,
@@ -81,16 +81,18 @@ def test_bert_adam_lets_every_weight_decay(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("optimizer", "third"), [("bert_adam", 2 / 2.5), ("adamw", 2 / 3)])
-def test_bert_adam_has_its_own_schedule(tmp_path: Path, optimizer: str, third: float) -> None:
-    made = trainer(optimizer, tmp_path)
+@pytest.mark.parametrize(("optimizer", "third_factor"), [("bert_adam", 2 / 2.5), ("adamw", 2 / 3)])
+def test_warmup_is_rounded_up_for_adamw_but_not_for_bert_adam(
+    tmp_path: Path, optimizer: str, third_factor: float
+) -> None:
+    made = make_trainer(optimizer, tmp_path)
     schedule: Any = made.create_scheduler(10)
     assert schedule.lr_lambdas[0](0) == 0
     # A warm-up of 2.5 updates, which transformers rounds up.
-    assert schedule.lr_lambdas[0](2) == pytest.approx(third)
+    assert schedule.lr_lambdas[0](2) == pytest.approx(third_factor)
 
 
-def test_the_losses_of_an_update_are_shared_by_what_there_is_to_learn() -> None:
+def test_loss_weights_follow_target_counts_of_whole_update() -> None:
     """Of 2 processes and 3 batches each, whose 6 means the Trainer divides by 6."""
     trainer = GlobalBatchTrainer.__new__(GlobalBatchTrainer)
     trainer.loss_names = ("words", "pairs", "places")  # type: ignore[misc]

@@ -17,14 +17,14 @@ def vectors(shared_specs: Path) -> dict[str, Any]:
     return found
 
 
-def test_schedule_points_of_the_original(vectors: dict[str, Any]) -> None:
+def test_warmup_schedules_match_values_of_original(vectors: dict[str, Any]) -> None:
     for point in vectors["schedule_values"]:
         given = (point["progress"], point["warmup"])
         assert warmup_linear(*given) == pytest.approx(point["warmup_linear"], abs=1e-12)
         assert warmup_constant(*given) == pytest.approx(point["warmup_constant"], abs=1e-12)
 
 
-def test_trajectory_of_the_original(vectors: dict[str, Any]) -> None:
+def test_updates_match_trajectory_of_original_optimizer(vectors: dict[str, Any]) -> None:
     given = vectors["trajectory"]
     weights = nn.Parameter(torch.tensor(given["param0"], dtype=torch.float64))
     optimizer = BertAdam(
@@ -46,7 +46,7 @@ def test_trajectory_of_the_original(vectors: dict[str, Any]) -> None:
         assert state["exp_avg_sq"].tolist() == pytest.approx(step["v"], abs=1e-14)
 
 
-def test_one_update_by_hand() -> None:
+def test_single_update_matches_hand_computation() -> None:
     weights = nn.Parameter(torch.tensor([2.0]))
     optimizer = BertAdam([weights], lr=0.1, betas=(0.9, 0.999), eps=0.5, weight_decay=0.01)
     weights.grad = torch.tensor([3.0])
@@ -55,17 +55,17 @@ def test_one_update_by_hand() -> None:
     assert weights.item() == pytest.approx(2.0 - 0.1 * (first / (math.sqrt(second) + 0.5) + 0.01 * 2.0))
 
 
-def test_without_the_correction_of_its_moments_adamw_is_the_same() -> None:
+def test_bert_adam_equals_adamw_without_bias_correction() -> None:
     settings: Any = {"lr": 0.1, "betas": (0.9, 0.999), "eps": 0.5, "weight_decay": 0.01}
     start = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     optimizers = (BertAdam([ours], **settings), torch.optim.AdamW([theirs], **settings))
-    long_ago = {
+    state_after_many_updates = {
         "step": torch.tensor(1e9),
         "exp_avg": torch.zeros_like(start),
         "exp_avg_sq": torch.zeros_like(start),
     }
-    optimizers[1].state[theirs] = long_ago  # After so many updates the corrections are 1.
+    optimizers[1].state[theirs] = state_after_many_updates  # After so many updates the corrections are 1.
     for scale in (3.0, -1.0, 2.0):
         for weights, optimizer in zip((ours, theirs), optimizers, strict=True):
             weights.grad = scale * torch.tensor([1.0, 2.0, -4.0], dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_without_the_correction_of_its_moments_adamw_is_the_same() -> None:
     assert (ours - start).abs().min() > 0.01
 
 
-def test_a_closure_gives_the_gradients_and_the_loss() -> None:
+def test_step_with_closure_uses_its_gradients_and_returns_its_loss() -> None:
     weights = nn.Parameter(torch.tensor([2.0]))
     optimizer = BertAdam([weights], lr=0.1, betas=(0.9, 0.999), eps=0.5, weight_decay=0.0)
 
@@ -87,7 +87,7 @@ def test_a_closure_gives_the_gradients_and_the_loss() -> None:
     assert weights.item() == pytest.approx(2.0 - 0.1 * 0.3 / (math.sqrt(0.009) + 0.5))
 
 
-def test_a_parameter_without_gradient_stays() -> None:
+def test_parameter_without_gradient_is_unchanged() -> None:
     weights = nn.Parameter(torch.tensor([2.0]))
     BertAdam([weights], lr=0.1).step()
     assert weights.item() == 2.0
@@ -110,15 +110,15 @@ def test_warmup_in_updates_is_not_rounded() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant_with_warmup"])
-def test_every_schedule_rises_and_ends(schedule: Any) -> None:
+def test_every_schedule_warms_up_and_ends_at_its_final_rate(schedule: Any) -> None:
     weights = nn.Parameter(torch.tensor([1.0]))
-    course = bert_adam_schedule(BertAdam([weights], lr=1.0), schedule, 0.2, 10).lr_lambdas[0]
-    assert course(0) == 0
-    assert course(1) == pytest.approx(0.5)
-    assert course(2) == pytest.approx(1.0)
-    assert course(10) == pytest.approx(1.0 if schedule == "constant_with_warmup" else 0.0)
-    assert course(12) == pytest.approx(course(10))
-    assert schedule != "cosine" or course(6) == pytest.approx(0.5)
+    factor = bert_adam_schedule(BertAdam([weights], lr=1.0), schedule, 0.2, 10).lr_lambdas[0]
+    assert factor(0) == 0
+    assert factor(1) == pytest.approx(0.5)
+    assert factor(2) == pytest.approx(1.0)
+    assert factor(10) == pytest.approx(1.0 if schedule == "constant_with_warmup" else 0.0)
+    assert factor(12) == pytest.approx(factor(10))
+    assert schedule != "cosine" or factor(6) == pytest.approx(0.5)
 
 
 def test_a_warmup_as_long_as_the_run_is_refused() -> None:

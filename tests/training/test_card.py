@@ -1,4 +1,4 @@
-"""The embedded model does what its card says: the card's figures, recomputed on part of the test split."""
+"""The embedded model's card: it lists the run's metrics, recomputed here on part of the test split."""
 
 import json
 import math
@@ -11,24 +11,24 @@ from lxmert.inference.models import embedded_model_folder
 from lxmert.training.evaluation import evaluate_model
 
 FOLDER = embedded_model_folder()
-FIGURES = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))
+METRICS = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_card_tells_the_figures_of_the_run() -> None:
-    assert f"{FIGURES['test']['overall']:.2f} %" in CARD
-    for family, accuracy in FIGURES["test"]["perQuestionType"].items():
+def test_model_card_lists_metrics_of_run() -> None:
+    assert f"{METRICS['test']['overall']:.2f} %" in CARD
+    for family, accuracy in METRICS["test"]["perQuestionType"].items():
         assert f"| {family} | {accuracy:.1f} |" in CARD
     assert "--seed 1" in CARD
 
 
-def test_part_of_the_test_split_gives_the_figure_of_the_card(card_scenes: Path) -> None:
+def test_accuracy_on_part_of_test_split_agrees_with_model_card(card_scenes: Path) -> None:
     model = LxmertForQuestionAnswering.from_pretrained(FOLDER, dtype=torch.float32)
     report = evaluate_model(model, LxmertProcessor.from_pretrained(FOLDER), card_scenes, "test")
-    told = FIGURES["test"]["overall"] / 100
-    error = math.sqrt(told * (1 - told) / (20 * 20))
-    assert abs(report.accuracy / 100 - told) < 4 * error
+    expected = METRICS["test"]["overall"] / 100
+    error = math.sqrt(expected * (1 - expected) / (20 * 20))
+    assert abs(report.accuracy / 100 - expected) < 4 * error
 
 
-def test_the_folder_is_small() -> None:
+def test_embedded_model_folder_is_below_10_mb() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 10_000_000

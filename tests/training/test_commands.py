@@ -1,4 +1,4 @@
-"""`lxmert finetune` and `lxmert eval` as a person runs them."""
+"""`lxmert finetune`, `eval`, `predict` and `score` on the command line."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from lxmert.training.recipe import FinetuneRecipe
 from tests.command_line import exit_status
 
 
-def test_train_then_evaluate(
+def test_finetune_eval_predict_and_score_commands_agree(
     tiny_recipe: Callable[..., FinetuneRecipe],
     scenes_folder: Path,
     tmp_path: Path,
@@ -42,7 +42,7 @@ def test_train_then_evaluate(
     assert "yes/no" in table
     assert "question type" in table
 
-    # What is predicted for a leaderboard scores what eval says.
+    # The predictions for a leaderboard score the same as `lxmert eval`.
     annotated = [f"{scenes_folder}/annotations/vqa_test_{kind}.json" for kind in ("questions", "annotations")]
     predictions = str(tmp_path / "vqa.json")
     assert exit_status("predict", out, str(scenes_folder), "-o", predictions, "-q") == 0

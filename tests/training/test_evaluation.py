@@ -32,7 +32,7 @@ def test_accuracy_agrees_with_asking_one_question_at_a_time(
     assert (report.split, len(report.predictions)) == ("val", 25)
     examples = get_task("vqa").split(scenes_folder, "val").read().examples[:25]
     instances = read_instances(scenes_folder / "annotations/instances_val.json")
-    right = 0
+    correct = 0
     for example in examples:
         vqa = example.source
         boxes = instances[vqa.image_id].boxes_xyxy_px
@@ -41,9 +41,9 @@ def test_accuracy_agrees_with_asking_one_question_at_a_time(
         with torch.inference_mode():
             [[answer]] = processor.decode_answers(model(**inputs).question_answering_score)
         assert report.predictions[vqa.question_id] == answer.text
-        right += answer.text == vqa.multiple_choice_answer
+        correct += answer.text == vqa.multiple_choice_answer
     # The made annotators agree on the truth, so it scores 1; a dissenter's answer may score a little.
-    assert report.accuracy >= 100 * right / 25
+    assert report.accuracy >= 100 * correct / 25
 
 
 def test_batch_size_does_not_change_predictions(model_and_processor: Pair, scenes_folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_batch_size_does_not_change_predictions(model_and_processor: Pair, scene
     assert scored(3).predictions == scored(500).predictions
 
 
-def test_the_metric_is_told_its_settings(model_and_processor: Pair, scenes_folder: Path) -> None:
+def test_evaluator_setting_is_passed_to_metric(model_and_processor: Pair, scenes_folder: Path) -> None:
     """The older evaluator normalises every answer, the present one only where the annotators differ."""
     model, processor = model_and_processor
     assert processor.answers is not None
@@ -67,7 +67,9 @@ def test_the_metric_is_told_its_settings(model_and_processor: Pair, scenes_folde
     assert accuracy("before-2021-03") == plain > accuracy("present")
 
 
-def test_what_is_missing_is_named(model_and_processor: Pair, scenes_folder: Path, tmp_path: Path) -> None:
+def test_missing_inputs_raise_errors_naming_them(
+    model_and_processor: Pair, scenes_folder: Path, tmp_path: Path
+) -> None:
     model, processor = model_and_processor
     with pytest.raises(DataError, match="no such data directory"):
         evaluate_model(model, processor, tmp_path / "none")
@@ -86,7 +88,7 @@ def test_what_is_missing_is_named(model_and_processor: Pair, scenes_folder: Path
         evaluate_model(model, processor, scenes_folder, task="vcr")
 
 
-def test_answers_of_another_model_are_refused(model_and_processor: Pair, scenes_folder: Path) -> None:
+def test_answer_list_of_another_length_is_refused(model_and_processor: Pair, scenes_folder: Path) -> None:
     model, processor = model_and_processor
     fewer = LxmertProcessor(processor.tokenizer, processor.extractor, answers=["yes", "no"])
     with pytest.raises(ConfigurationError, match="2 answers"):

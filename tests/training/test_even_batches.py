@@ -1,4 +1,4 @@
-"""Fillers take the places in batches for which there are no examples, and count for nothing."""
+"""Fillers: items that complete the last batches where examples run out, without any label or object."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from lxmert.training.sampling import ShuffledSampler
 
 
 @given(examples=st.integers(0, 40), multiple=st.integers(1, 12), epoch=st.integers(0, 3))
-def test_fillers_come_last_and_make_whole_rounds(examples: int, multiple: int, epoch: int) -> None:
+def test_filled_sampler_appends_fillers_up_to_a_multiple(examples: int, multiple: int, epoch: int) -> None:
     order = ShuffledSampler([3] * examples, 4, 1, group_by_length=False)
     sampler = FilledSampler(order, multiple)
     sampler.set_epoch(epoch)
@@ -25,7 +25,7 @@ def test_fillers_come_last_and_make_whole_rounds(examples: int, multiple: int, e
     assert all(index >= examples for index in fillers)
 
 
-def test_indices_behind_the_examples_are_fillers_of_them() -> None:
+def test_indices_beyond_the_examples_give_fillers() -> None:
     data: Any = FilledDataset(["a", "b", "c"])  # type: ignore[arg-type]
     assert data[2] == FilledItem("c", is_filler=False)  # type: ignore[arg-type]
     assert data[4] == FilledItem("b", is_filler=True)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from lxmert.training.recipe import FinetuneRecipe, ModelSection
 from lxmert.training.running import save_weights
 from lxmert.training.trainer import FinetuneTrainer
 from lxmert.vision.regions import Regions
-from tests.training.interruption import Interrupted, assert_same, weights
+from tests.training.interruption import Interrupted, assert_same_weights, weights
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -74,7 +74,7 @@ def test_training_lowers_the_loss(tiny_recipe: Make, tmp_path: Path) -> None:
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_each_validation_shows_how_far_it_is(
+def test_validations_show_one_progress_bar(
     tiny_recipe: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     finetune(tiny_recipe(), tmp_path / "out", progress=True)
@@ -85,7 +85,7 @@ def test_each_validation_shows_how_far_it_is(
     assert int(done) == int(total) > 1
 
 
-def test_validation_pads_sentences_to_those_of_like_length(
+def test_validation_batches_sentences_of_similar_length(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes: list[tuple[int, int]] = []
@@ -106,7 +106,7 @@ def test_validation_pads_sentences_to_those_of_like_length(
     assert len(set(longest)) > 1
 
 
-def test_paper_loss_trains_too(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_training_with_soft_bce_lowers_the_loss(tiny_recipe: Make, tmp_path: Path) -> None:
     metrics = finetune(tiny_recipe(optimisation={"loss": "soft_bce"}), tmp_path / "out").metrics
     losses = [epoch["validation_loss"] for epoch in metrics["epochs"]]
     # Summed over 36 answers: a start near 36 ln 2 = 25.
@@ -128,7 +128,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = finetune(recipe, tmp_path / "broken", resume=True)
     # Epochs end at 7 and 14; steps are kept at 3, 6, 9.
     assert resumed.metrics["training"]["resumed_at_step"] == (9 if every_steps == 3 else 7)
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
     assert resumed.metrics["epochs"] == whole.metrics["epochs"]
     assert resumed.metrics["test"] == whole.metrics["test"]
 
@@ -169,7 +169,7 @@ def test_a_run_is_not_resumed_with_other_data(
     assert finetune(recipe, out, resume=True).metrics["training"]["resumed_at_step"] == 7
 
 
-def test_checkpoint_cut_short_is_passed_over(
+def test_incomplete_checkpoint_is_skipped_on_resume(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None]
 ) -> None:
     recipe = tiny_recipe()
@@ -183,10 +183,10 @@ def test_checkpoint_cut_short_is_passed_over(
     interrupt_at(-1)
     resumed = finetune(recipe, tmp_path / "broken", resume=True)
     assert resumed.metrics["training"]["resumed_at_step"] == 7
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
-def test_only_a_cut_checkpoint_starts_anew_with_a_word(
+def test_resume_with_only_incomplete_checkpoint_starts_over_with_warning(
     tiny_recipe: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     recipe = tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None})
@@ -247,13 +247,13 @@ def test_killed_process_resumes_to_the_same_weights(tiny_recipe: Make, tmp_path:
     assert not (tmp_path / "broken" / "model.safetensors").exists()
     finetune(recipe, tmp_path / "whole")
     subprocess.run(arguments, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
-def resumed_after_the_last_step(
+def metrics_when_resumed_after_last_step(
     recipe: FinetuneRecipe, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """The figures of a run that was broken off when all was trained and nothing saved, and went on."""
+    """The metrics of a run interrupted after its last step, before anything was saved, and then resumed."""
 
     def break_off(*arguments: object) -> None:
         raise Interrupted
@@ -273,11 +273,11 @@ def test_a_run_broken_off_after_its_last_step_is_not_trained_again(
         data={"test_split": None}, optimisation={"epochs": 3, "peak_learning_rate": 1e-9, "warmup": 0}
     )
 
-    metrics = resumed_after_the_last_step(recipe, tmp_path, monkeypatch)
+    metrics = metrics_when_resumed_after_last_step(recipe, tmp_path, monkeypatch)
     steps = metrics["training"]["steps"]
     assert metrics["training"]["resumed_at_step"] == steps
     assert [epoch["step"] for epoch in metrics["epochs"]] == [steps // 3, 2 * steps // 3, steps]
-    assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
+    assert_same_weights(weights(tmp_path), weights(tmp_path / "checkpoints" / f"checkpoint-{steps // 3}"))
 
 
 def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again(
@@ -285,32 +285,36 @@ def test_a_run_broken_off_after_a_last_step_within_an_epoch_is_not_trained_again
 ) -> None:
     recipe = tiny_recipe(data={"test_split": None}, optimisation={"epochs": 1.5}, saving={"select": "last"})
 
-    metrics = resumed_after_the_last_step(recipe, tmp_path, monkeypatch)
+    metrics = metrics_when_resumed_after_last_step(recipe, tmp_path, monkeypatch)
     # 7 steps an epoch; half of one is rounded up.
     assert [epoch["step"] for epoch in metrics["epochs"]] == [7, 11]
     assert metrics["training"]["steps"] == metrics["training"]["resumed_at_step"] == 11
-    assert_same(weights(tmp_path), weights(tmp_path / "checkpoints" / "checkpoint-11"))
+    assert_same_weights(weights(tmp_path), weights(tmp_path / "checkpoints" / "checkpoint-11"))
 
 
-def test_older_checkpoints_wait_for_all_processes(
+def test_older_checkpoints_are_kept_until_all_processes_have_saved(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened: list[str] = []
+    checkpoints_at_wait: list[str] = []
 
     def wait(accelerator: Accelerator) -> None:
         names = sorted(folder.name for folder in (tmp_path / "checkpoints").glob("checkpoint-*"))
-        happened.append(" ".join(names))
+        checkpoints_at_wait.append(" ".join(names))
 
     monkeypatch.setattr(Accelerator, "wait_for_everyone", wait)
     finetune(
         tiny_recipe(data={"test_split": None}, optimisation={"epochs": 3}, saving={"select": "last"}),
         tmp_path,
     )
-    assert happened == ["checkpoint-7", "checkpoint-14 checkpoint-7", "checkpoint-14 checkpoint-21"]
+    assert checkpoints_at_wait == [
+        "checkpoint-7",
+        "checkpoint-14 checkpoint-7",
+        "checkpoint-14 checkpoint-21",
+    ]
     assert [folder.name for folder in (tmp_path / "checkpoints").glob("checkpoint-*")] == ["checkpoint-21"]
 
 
-def test_what_cannot_be_written_is_told_in_one_line(
+def test_failed_checkpoint_or_model_write_raises_training_error(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object, **settings: object) -> None:
@@ -325,7 +329,7 @@ def test_what_cannot_be_written_is_told_in_one_line(
 
 
 @pytest.mark.parametrize(("max_length", "multiple", "places"), [(33, 1, 33), (20, 48, 48)])
-def test_texts_longer_than_the_model_reads_are_told_before_images_are_looked_at(
+def test_max_length_beyond_model_positions_is_refused_before_extraction(
     tiny_recipe: Make, tmp_path: Path, max_length: int, multiple: int, places: int
 ) -> None:
     recipe = tiny_recipe(text={"max_length": max_length, "pad_to_multiple_of": multiple})
@@ -334,7 +338,7 @@ def test_texts_longer_than_the_model_reads_are_told_before_images_are_looked_at(
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_folder_with_something_in_it_is_left_alone(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_non_empty_folder_is_refused_and_unchanged(tiny_recipe: Make, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="is not empty; add --resume"):
         finetune(tiny_recipe(), tmp_path)
@@ -359,15 +363,17 @@ def test_another_recipe_cannot_resume_a_run_and_a_finished_one_is_returned(
     assert again.metrics == first.metrics
 
 
-def test_training_goes_on_from_a_folder_with_answers_carried_over_by_name(
+def test_finetuning_from_folder_carries_answer_rows_over_by_name(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
     answers = ["blue", "never heard of", "yes"]
     (tmp_path / "answers.json").write_text(json.dumps(answers))
     tiny_values["model"] = {"from_pretrained": str(tmp_path / "first")}
-    still = {"epochs": 1, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
-    recipe = tiny_recipe(data={"answers": {"source": str(tmp_path / "answers.json")}}, optimisation=still)
+    negligible_updates = {"epochs": 1, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    recipe = tiny_recipe(
+        data={"answers": {"source": str(tmp_path / "answers.json")}}, optimisation=negligible_updates
+    )
     finetune(recipe, tmp_path / "second")
     old, new = weights(tmp_path / "first"), weights(tmp_path / "second")
     known = json.loads((tmp_path / "first" / "answers.json").read_text())
@@ -393,7 +399,7 @@ def test_extractor_of_another_width_is_refused(
         finetune(tiny_recipe(data={"extractor": wider}), tmp_path / "second")
 
 
-def test_partial_encoder_is_no_start_but_a_missing_head_is(
+def test_initial_model_may_lack_its_head_but_not_encoder_weights(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     short = {"epochs": 1}
@@ -410,7 +416,7 @@ def test_partial_encoder_is_no_start_but_a_missing_head_is(
 
 
 @pytest.mark.parametrize("name", ["runs/none", "./none", "/none", "models/none"])
-def test_a_start_that_is_not_there_is_not_looked_for_on_the_hub(
+def test_missing_model_folder_is_not_looked_up_on_the_hub(
     tiny_recipe: Make,
     tiny_values: dict[str, Any],
     tmp_path: Path,
@@ -424,7 +430,7 @@ def test_a_start_that_is_not_there_is_not_looked_for_on_the_hub(
         finetune(tiny_recipe(), tmp_path / "out")
 
 
-def test_a_start_whose_name_is_no_hub_name_is_not_looked_for_there(
+def test_unknown_model_name_is_not_looked_up_on_the_hub(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     tiny_values["model"] = {"from_pretrained": "pretrainde"}
@@ -432,14 +438,12 @@ def test_a_start_whose_name_is_no_hub_name_is_not_looked_for_there(
         finetune(tiny_recipe(), tmp_path / "out")
 
 
-def test_the_embedded_model_is_a_start() -> None:
+def test_tokenizer_is_built_from_embedded_model() -> None:
     tokenizer = build_tokenizer(ModelSection(from_pretrained="scenes"), lower_case=True)
     assert len(tokenizer) == len(scene_vocabulary())
 
 
-def test_a_start_that_failed_leaves_the_folder_free(
-    tiny_recipe: Make, tmp_path: Path, scenes_folder: Path
-) -> None:
+def test_failed_start_leaves_folder_reusable(tiny_recipe: Make, tmp_path: Path, scenes_folder: Path) -> None:
     with pytest.raises(DataError, match="no such data directory"):
         finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")
     with pytest.raises(DataError, match="other"):
@@ -467,7 +471,7 @@ def test_a_start_that_failed_leaves_the_folder_free(
         ),
     ],
 )
-def test_what_scoring_lacks_is_told_before_the_first_step(
+def test_missing_scoring_files_raise_before_first_step(
     tiny_recipe: Make,
     tiny_values: dict[str, Any],
     tmp_path: Path,
@@ -487,7 +491,7 @@ def test_what_scoring_lacks_is_told_before_the_first_step(
 
 
 @pytest.mark.parametrize(("images", "readings"), [(None, 2), (3, 3)])
-def test_a_test_split_that_is_the_validation_split_is_read_once_more_only(
+def test_shared_validation_and_test_split_is_read_twice_or_thrice_if_limited(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int | None, readings: int
 ) -> None:
     read: list[str] = []
@@ -503,7 +507,7 @@ def test_a_test_split_that_is_the_validation_split_is_read_once_more_only(
     assert metrics["test"]["split"] == "val"
 
 
-def test_a_store_without_the_test_images_is_told_before_the_first_step(
+def test_feature_store_without_test_images_raises_before_first_step(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
 ) -> None:
     with FeatureStoreWriter(tmp_path / "store", StoreManifest(4, "float32", "test/4")) as writer:
@@ -519,7 +523,7 @@ def test_a_store_without_the_test_images_is_told_before_the_first_step(
         finetune(tiny_recipe(data=data), tmp_path / "out")
 
 
-def test_without_a_store_missing_test_images_are_told_before_the_first_step(
+def test_missing_test_image_files_raise_before_first_step(
     tiny_recipe: Make, tmp_path: Path, interrupt_at: Callable[[int], None], scenes_folder: Path
 ) -> None:
     data = shutil.copytree(scenes_folder, tmp_path / "data")
@@ -532,7 +536,7 @@ def test_without_a_store_missing_test_images_are_told_before_the_first_step(
         finetune(tiny_recipe(data={"directory": str(data)}), tmp_path / "out")
 
 
-def test_images_and_the_test_split_are_looked_at_where_the_model_trains(
+def test_features_and_test_scores_are_computed_on_training_device(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A device where nothing can be computed, so nothing is really moved.
@@ -552,7 +556,7 @@ def test_images_and_the_test_split_are_looked_at_where_the_model_trains(
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="on a CPU only")
 @pytest.mark.parametrize("task", ["vqa", "gqa", "nlvr2"])
 @pytest.mark.parametrize("with_objects", [False, True])
-def test_on_a_cpu_each_step_runs_on_rows_and_ends_at_the_first_words_unless_objects_are_predicted(
+def test_each_cpu_step_uses_packed_encoder_and_first_words_only_without_objects(
     tiny_recipe: Make,
     tiny_values: dict[str, Any],
     tmp_path: Path,
@@ -579,7 +583,7 @@ def test_on_a_cpu_each_step_runs_on_rows_and_ends_at_the_first_words_unless_obje
     assert passes == [not with_objects] * steps
 
 
-def test_lower_case_other_than_that_of_the_start_is_refused(
+def test_lower_case_differing_from_pretrained_tokenizer_is_refused(
     tiny_recipe: Make, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
     finetune(tiny_recipe(optimisation={"epochs": 1}, data={"test_split": None}), tmp_path / "first")
@@ -597,7 +601,7 @@ def test_lower_case_other_than_that_of_the_start_is_refused(
         ("val", r"\d+ training and 0 validation examples"),
     ],
 )
-def test_a_split_without_examples_is_told_by_its_name(
+def test_empty_training_or_validation_split_raises_data_error(
     tiny_recipe: Make, scenes_folder: Path, tmp_path: Path, split: str, message: str
 ) -> None:
     data = tmp_path / "data"
@@ -609,6 +613,6 @@ def test_a_split_without_examples_is_told_by_its_name(
         finetune(tiny_recipe(data={"directory": str(data), **sizes}), tmp_path / "out")
 
 
-def test_missing_data_directory_is_one_clear_error(tiny_recipe: Make, tmp_path: Path) -> None:
+def test_missing_data_directory_raises_data_error(tiny_recipe: Make, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such data directory"):
         finetune(tiny_recipe(data={"directory": str(tmp_path / "none")}), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Updates of several batches, and the end of runs that get no better."""
+"""Gradient accumulation, early stopping, and runs whose gradients or losses are not finite."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,9 @@ Make = Callable[..., FinetuneRecipe]
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "soft_bce"])
-def test_accumulated_batches_are_one_big_batch(tiny_recipe: Make, tmp_path: Path, loss: str) -> None:
+def test_accumulated_batches_give_losses_and_weights_of_one_big_batch(
+    tiny_recipe: Make, tmp_path: Path, loss: str
+) -> None:
     model = tiny_recipe().model.model_dump(include={"config", "vocabulary"})
     model["config"] |= {
         "hidden_dropout_prob": 0.0,
@@ -61,7 +63,7 @@ def test_accumulated_batches_are_one_big_batch(tiny_recipe: Make, tmp_path: Path
         ([], 1, True, False),
     ],
 )
-def test_a_run_stops_after_so_many_validations_without_a_new_best(
+def test_early_stopping_stops_after_patience_validations_without_improvement(
     scores: list[float], patience: int, higher_is_better: bool, stops: bool
 ) -> None:
     control = SimpleNamespace(should_training_stop=False)
@@ -72,7 +74,7 @@ def test_a_run_stops_after_so_many_validations_without_a_new_best(
 
 
 @pytest.mark.parametrize("norm", [0.0, 5.0])
-def test_a_run_whose_gradients_are_no_numbers_ends_with_sound_checkpoints(
+def test_non_finite_gradients_end_run_and_keep_finite_checkpoint(
     tiny_recipe: Make, tmp_path: Path, norm: float
 ) -> None:
     # Two steps are sound; the third meets weights that the second has thrown beyond float32.
@@ -91,7 +93,7 @@ def test_a_run_whose_gradients_are_no_numbers_ends_with_sound_checkpoints(
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_a_validation_loss_that_is_no_number_ends_a_run(
+def test_nan_validation_loss_ends_run_without_checkpoint(
     tiny_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As where float16 leaves out every update, so that no gradient reaches the weights.

@@ -1,4 +1,4 @@
-"""Worked out by hand or by definition; the official evaluator's own outputs are in tests/parity."""
+"""GQA metrics by hand or by definition; the official evaluator's own outputs are in tests/parity."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tests.training import gqa_by_definition as definition
 
 FILES = definition.question_files()
 
-few = settings(max_examples=40, deadline=None)
+few_examples = settings(max_examples=40, deadline=None)
 
 
 def question(number: int, answer: str = "yes", **changes: Any) -> GqaExample:
@@ -31,16 +31,16 @@ def perfect(questions: list[GqaExample]) -> dict[str, str]:
     return {one.question_id: str(one.answer) for one in questions}
 
 
-@few
+@few_examples
 @given(FILES, st.data())
-def test_every_figure_is_as_defined(
+def test_every_metric_matches_its_definition(
     file: tuple[list[GqaExample], dict[str, GqaChoices]], data: st.DataObject
 ) -> None:
     questions, choices = file
-    said = st.sampled_from((*definition.ANSWERS, "color", "Yes"))
-    predictions = {one.question_id: data.draw(said) for one in questions}
+    predicted = st.sampled_from((*definition.ANSWERS, "color", "Yes"))
+    predictions = {one.question_id: data.draw(predicted) for one in questions}
     scores = gqa_scores(predictions, questions, choices, consistency="require")
-    for name, expected in definition.figures(predictions, questions, choices).items():
+    for name, expected in definition.gqa_metrics(predictions, questions, choices).items():
         found = getattr(scores, name)
         if expected is None:
             assert found is None
@@ -54,9 +54,9 @@ def test_every_figure_is_as_defined(
     assert all(reasoning_steps(one) == definition.steps_by_definition(one) for one in questions)
 
 
-@few
+@few_examples
 @given(FILES, st.randoms())
-def test_the_order_of_questions_and_predictions_does_not_count(
+def test_question_and_prediction_order_do_not_change_scores(
     file: tuple[list[GqaExample], dict[str, GqaChoices]], random: Any
 ) -> None:
     questions, choices = file
@@ -73,7 +73,7 @@ def test_the_order_of_questions_and_predictions_does_not_count(
             assert second[name].keys() == value.keys()
 
 
-@few
+@few_examples
 @given(FILES)
 def test_perfect_predictions_score_hundred(file: tuple[list[GqaExample], dict[str, GqaChoices]]) -> None:
     questions, _ = file
@@ -88,9 +88,9 @@ def test_perfect_predictions_score_hundred(file: tuple[list[GqaExample], dict[st
     assert scores.binary == (100 if structures - {"query"} else 0)
 
 
-@few
+@few_examples
 @given(FILES, st.text())
-def test_figures_keep_their_bounds_whatever_is_answered(
+def test_metrics_stay_within_bounds_for_any_answer(
     file: tuple[list[GqaExample], dict[str, GqaChoices]], answer: str
 ) -> None:
     questions, choices = file
@@ -102,7 +102,7 @@ def test_figures_keep_their_bounds_whatever_is_answered(
     json.dumps(scores.to_dict())
 
 
-def test_a_constant_answer_scores_its_share_and_is_consistent_where_entailed_answers_agree() -> None:
+def test_constant_answer_scores_share_of_questions_and_of_entailed_questions() -> None:
     questions = [
         question(1, "yes", entailed=("02", "03")),
         question(2, "no", entailed=("01",)),
@@ -122,28 +122,28 @@ def test_a_question_entailed_twice_counts_twice() -> None:
     assert scores.consistency == pytest.approx(100 / 3)
 
 
-@pytest.mark.parametrize("said", ["Yes", "yes ", " yes", "", "yes."])
-def test_answers_are_compared_letter_by_letter(said: str) -> None:
-    assert gqa_scores({"01": said}, [question(1)]).accuracy == 0
+@pytest.mark.parametrize("predicted", ["Yes", "yes ", " yes", "", "yes."])
+def test_answers_are_compared_letter_by_letter(predicted: str) -> None:
+    assert gqa_scores({"01": predicted}, [question(1)]).accuracy == 0
 
 
 def test_composed_and_decomposed_letters_differ() -> None:
     assert gqa_scores({"01": "cafe\u0301"}, [question(1, "caf\u00e9")]).accuracy == 0
 
 
-def test_consistency_where_entailed_questions_are_not_in_the_file() -> None:
+def test_consistency_mode_decides_for_entailed_questions_not_in_file() -> None:
     questions = [question(1, entailed=("02", "99")), question(2, "no")]
     predictions = perfect(questions)
-    unsaid = gqa_scores(predictions, questions)
-    assert unsaid.consistency is None
-    assert unsaid.no_consistency == "1 entailed questions are not in the file, starting with 99"
+    default_scores = gqa_scores(predictions, questions)
+    assert default_scores.consistency is None
+    assert default_scores.no_consistency == "1 entailed questions are not in the file, starting with 99"
     assert gqa_scores(predictions, questions, consistency="known").consistency == 100
     assert gqa_scores(predictions | {"02": "x"}, questions, consistency="known").consistency == 0
     with pytest.raises(DataError, match="no consistency: 1 entailed questions are not in the file"):
         gqa_scores(predictions, questions, consistency="require")
 
 
-def test_consistency_where_unbalanced_questions_have_no_prediction() -> None:
+def test_consistency_mode_decides_for_unbalanced_questions_without_prediction() -> None:
     questions = [question(1, entailed=("02", "03")), question(2, is_balanced=False), question(3)]
     predictions = {"01": "yes", "03": "yes"}
     assert gqa_scores(predictions, questions).consistency is None
@@ -154,7 +154,7 @@ def test_consistency_where_unbalanced_questions_have_no_prediction() -> None:
         gqa_scores(predictions, questions, consistency="require")
 
 
-def test_missing_predictions_are_refused_or_wrong() -> None:
+def test_missing_predictions_raise_or_count_as_wrong() -> None:
     questions = [
         question(1, groups_global="g"),
         question(2, groups_global="g"),
@@ -168,7 +168,7 @@ def test_missing_predictions_are_refused_or_wrong() -> None:
     assert scores.distribution == 0.005  # gold: yes, yes; predicted: one yes: (1 - 2)² / 2 / 100
 
 
-def test_only_some_questions_are_scored_and_the_others_serve_consistency() -> None:
+def test_only_selected_questions_are_scored_and_others_count_for_consistency() -> None:
     questions = [question(1, entailed=("02",)), question(2, "no")]
     scores = gqa_scores({"01": "yes", "02": "yes"}, questions, only={"01"})
     assert (scores.accuracy, scores.questions, scores.consistency) == (100, 1, 0)
@@ -195,7 +195,7 @@ def test_groups_are_weighted_by_their_size() -> None:
     assert gqa_scores(perfect(questions[-1:]), questions[-1:]).distribution is None
 
 
-def test_figures_over_millions_of_questions_are_made_in_sight() -> None:
+def test_gqa_scores_reports_progress_of_each_pass() -> None:
     done: dict[str, list[int]] = {}
 
     def start(name: str, total: int) -> Callable[[int], None]:
@@ -209,11 +209,11 @@ def test_figures_over_millions_of_questions_are_made_in_sight() -> None:
     assert done == {"Comparing ids": [3, 3], "Scoring consistency": [1, 1], "Scoring grounding": [1, 1]}
 
 
-def test_what_do_they_have_in_common_allows_three_answers_whatever_the_choices() -> None:
+def test_common_attribute_question_allows_three_fixed_answers() -> None:
     asked = replace(question(1, "color"), detailed="twoCommon")
     choices = {"01": GqaChoices(("nothing",), ("nothing",))}
-    for said, expected in (("shape", 100), ("nothing", 0), ("size", 0)):
-        scores = gqa_scores({"01": said}, [asked], choices)
+    for predicted, expected in (("shape", 100), ("nothing", 0), ("size", 0)):
+        scores = gqa_scores({"01": predicted}, [asked], choices)
         assert (scores.validity, scores.plausibility) == (expected, expected)
 
 
@@ -229,7 +229,7 @@ def test_what_do_they_have_in_common_allows_three_answers_whatever_the_choices()
         (("select: name tag (a)", "query: nametag"), 1),
     ],
 )
-def test_the_last_step_does_not_make_a_question_longer(steps: tuple[str, ...], expected: int) -> None:
+def test_reasoning_steps_leave_out_steps_with_exist_or_name(steps: tuple[str, ...], expected: int) -> None:
     assert reasoning_steps(replace(question(1), semantic_steps=steps)) == expected
 
 
@@ -242,7 +242,9 @@ def test_the_last_step_does_not_make_a_question_longer(steps: tuple[str, ...], e
         ([question(1)], {"01": "yes"}, {}, "question 01 is not in the choices file"),
     ],
 )
-def test_what_cannot_be_scored(questions: Any, predictions: Any, choices: Any, message: str) -> None:
+def test_unscorable_questions_raise_data_error(
+    questions: Any, predictions: Any, choices: Any, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         gqa_scores(predictions, questions, choices)
 
@@ -253,7 +255,7 @@ class TestGrounding:
         {"a": GqaObject("dog", (0, 0, 25, 50)), "b": GqaObject("cat", (75, 25, 25, 25))},
     )
 
-    def asked(self, **pointers: dict[str, str]) -> GqaExample:
+    def question_about(self, **pointers: dict[str, str]) -> GqaExample:
         empty: dict[str, dict[str, str]] = {"question": {}, "answer": {}, "fullAnswer": {}}
         return question(1, annotations=empty | pointers)
 
@@ -261,32 +263,32 @@ class TestGrounding:
         return gqa_scores({"01": "yes"}, [asked], None, {"1": self.graph}, {"01": attention}, **options)
 
     def test_rows_of_the_map_run_along_x(self) -> None:
-        asked = self.asked(question={"1": "a"})
+        asked = self.question_about(question={"1": "a"})
         # The dog fills the left half of the left column of cells, and nothing of the right one.
         assert self.score(asked, [[0.3, 0.7], [0, 0]]).grounding == pytest.approx(50)
         assert self.score(asked, [[0.3, 0], [0, 0.7]]).grounding == pytest.approx(15)
 
-    def test_objects_named_again_count_again_and_those_of_the_answer_alone_do_not(self) -> None:
-        asked = self.asked(question={"1": "a", "2:4": "b"}, fullAnswer={"0": "a"}, answer={"0": "b"})
+    def test_repeated_objects_count_again_and_answer_only_objects_do_not(self) -> None:
+        asked = self.question_about(question={"1": "a", "2:4": "b"}, fullAnswer={"0": "a"}, answer={"0": "b"})
         # dog: 1/4 of the image, twice; cat: 1/8.
         assert self.score(asked, [[1.0]]).grounding == pytest.approx(100 * (0.25 + 0.125 + 0.25))
 
-    def test_questions_about_no_object_score_nothing(self) -> None:
-        assert self.score(self.asked(), [[1.0]]).grounding == 0
-        scene = replace(self.asked(), semantic_steps=("select: scene",))
+    def test_question_without_objects_has_zero_grounding(self) -> None:
+        assert self.score(self.question_about(), [[1.0]]).grounding == 0
+        scene = replace(self.question_about(), semantic_steps=("select: scene",))
         assert (
             grounding_score(scene, self.graph, [[1.0]]) == 0
         )  # the evaluator means otherwise, but its test fails
 
-    def test_attention_over_objects(self) -> None:
-        asked = self.asked(question={"1": "a"})
+    def test_attention_over_objects_counts_overlap_with_named_objects(self) -> None:
+        asked = self.question_about(question={"1": "a"})
         boxes = [[0, 0, 0.5, 1, 0.8], [0.5, 0, 1, 1, 0.1], [0.1, 0.1, 0.1, 0.9, 0.1]]  # the last has no area
         assert self.score(asked, boxes, attention_kind="objects").grounding == pytest.approx(40)
 
-    @few
+    @few_examples
     @given(st.integers(1, 9))
     def test_a_uniform_map_gives_the_area_of_the_objects(self, size: int) -> None:
-        asked = self.asked(question={"1": "a"}, fullAnswer={"5": "b"})
+        asked = self.question_about(question={"1": "a"}, fullAnswer={"5": "b"})
         uniform = [[1 / size**2] * size] * size
         assert grounding_score(asked, self.graph, uniform) == pytest.approx(0.25 + 0.125)
 
@@ -298,14 +300,14 @@ class TestGrounding:
             ([[1, 2, 3, 4]], "objects", "4 numbers; expected x0, y0, x1, y1, attention"),
         ],
     )
-    def test_attention_of_another_form(self, attention: Any, kind: Any, message: str) -> None:
+    def test_malformed_attention_raises_data_error(self, attention: Any, kind: Any, message: str) -> None:
         with pytest.raises(DataError, match=message):
-            self.score(self.asked(), attention, attention_kind=kind)
+            self.score(self.question_about(), attention, attention_kind=kind)
 
-    def test_what_belongs_to_another_split(self) -> None:
+    def test_attention_or_scene_graphs_of_another_split_raise_data_error(self) -> None:
         with pytest.raises(DataError, match="points to object z"):
-            self.score(self.asked(question={"0": "z"}), [[1.0]])
-        asked = self.asked()
+            self.score(self.question_about(question={"0": "z"}), [[1.0]])
+        asked = self.question_about()
         with pytest.raises(DataError, match="needs the scene graphs"):
             gqa_scores({"01": "yes"}, [asked], attentions={"01": [[1.0]]})
         with pytest.raises(DataError, match="question 01 has no attention"):

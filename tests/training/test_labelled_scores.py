@@ -1,4 +1,4 @@
-"""The authors' files and own lines: scored by their soft labels, trained on like the official files."""
+"""The authors' files and users' own JSON lines: scored by soft labels, trained on like official files."""
 
 import json
 import re
@@ -33,40 +33,40 @@ ROWS = [
 
 
 GRID = {"kind": "regular_grid", "rows": 1, "columns": 2, "encoder": {"kind": "pooled_pixels", "size": 2}}
-SAID = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
+PREDICTIONS = {1: "net", 2: "yes", 3: "Net", 4: "yes"}
 
 
-def test_a_prediction_scores_what_the_label_says_spelled_alike(tmp_path: Path) -> None:
+def test_prediction_scores_soft_label_of_identically_spelled_answer(tmp_path: Path) -> None:
     (tmp_path / "val.json").write_text(json.dumps(ROWS))
     task = get_task("vqa")
     layout = VqaFiles(format="lxmert", questions="{split}.json")
     examples = task.split(tmp_path, "val", layout).read()
     assert isinstance(examples.split.reader, LabelledReader)
-    scored = task.score(examples, SAID, evaluator="present")
+    scored = task.score(examples, PREDICTIONS, evaluator="present")
     assert scored.accuracy == pytest.approx(100 * (0.6 + 0.9) / 4)
     assert scored.per_family == {"other": pytest.approx(30.0), "yes/no": pytest.approx(45.0)}
-    told = scored.scores.to_dict()
-    assert told["perQuestionType"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
-    assert told["questions"] == 4
-    assert "per_question" not in told
+    report = scored.scores.to_dict()
+    assert report["perQuestionType"] == {"what": pytest.approx(30.0), "is": pytest.approx(45.0)}
+    assert report["questions"] == 4
+    assert "per_question" not in report
     assert score_table("t", scored.scores).row_count == 1 + 2 * 3
 
 
-def test_an_answer_type_and_a_question_type_of_one_name_are_counted_apart(tmp_path: Path) -> None:
+def test_answer_and_question_types_of_same_name_are_counted_separately(tmp_path: Path) -> None:
     rows = [row | {"question_type": "other"} if row["answer_type"] == "yes/no" else row for row in ROWS[:3]]
     (tmp_path / "val.json").write_text(json.dumps(rows))
     task = get_task("vqa")
     scored = task.score(
-        task.split(tmp_path, "val", VqaFiles(format="lxmert", questions="{split}.json")).read(), SAID
+        task.split(tmp_path, "val", VqaFiles(format="lxmert", questions="{split}.json")).read(), PREDICTIONS
     )
-    told = scored.scores.to_dict()
-    assert told["questionsPerAnswerType"] == {"other": 2, "yes/no": 1}
-    assert told["questionsPerType"] == {"what": 2, "other": 1}
+    report = scored.scores.to_dict()
+    assert report["questionsPerAnswerType"] == {"other": 2, "yes/no": 1}
+    assert report["questionsPerType"] == {"what": 2, "other": 1}
     counts = list(score_table("t", scored.scores).columns[1].cells)
     assert counts == ["3", "", "2", "1", "", "1", "2"]
 
 
-def test_gqa_without_types_has_its_accuracy_and_a_test_file_none(tmp_path: Path) -> None:
+def test_gqa_rows_without_types_have_accuracy_and_unlabelled_rows_raise(tmp_path: Path) -> None:
     rows = [{"question_id": "07", "img_id": "n1", "sent": "Is it?", "label": {"yes": 1.0}}]
     (tmp_path / "testdev.json").write_text(json.dumps(rows))
     task, layout = get_task("gqa"), GqaFiles(format="lxmert", questions="{split}.json")
@@ -122,15 +122,15 @@ def test_the_authors_files_with_features_of_an_unknown_extractor_train_and_score
     assert LxmertProcessor.from_pretrained(tmp_path / "out").extractor is None
     capsys.readouterr()
     words = ["eval", str(tmp_path / "out"), str(data), "--split", "val_b"]
-    # The layout is the recipe's; the features are said anew.
+    # The layout is the recipe's; the features are given again.
     assert exit_status(*words, "--features", stores[1], "--json") == 0
     assert json.loads(capsys.readouterr().out) == result.metrics["test"] | {"dtype": "float32"}
     assert exit_status(*words) == 1
     assert "no extractor" in capsys.readouterr().err
 
 
-def write_own(scenes_folder: Path, data: Path) -> None:
-    """The questions of made scenes as lines of one's own, every other with an id; "some" are rare answers.
+def write_own_lines(scenes_folder: Path, data: Path) -> None:
+    """Questions of made scenes as a user's own JSON lines, every other with an id, one with a rare answer.
 
     Those of "val" are in a language that the model does not know.
     """
@@ -151,7 +151,7 @@ def write_own(scenes_folder: Path, data: Path) -> None:
         write_lines(data / f"own_{split}.jsonl", *lines)
 
 
-def test_own_lines_train_predict_and_score_by_the_command_line_alone(
+def test_own_json_lines_train_predict_and_score_from_command_line(
     scenes_folder: Path,
     tiny_values: dict[str, Any],
     tmp_path: Path,
@@ -159,7 +159,7 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_own(scenes_folder, tmp_path / "data")
+    write_own_lines(scenes_folder, tmp_path / "data")
     data = {
         "directory": "data",
         "files": {"questions": "own_{split}.jsonl", "images": str(scenes_folder / "images")},
@@ -168,24 +168,24 @@ def test_own_lines_train_predict_and_score_by_the_command_line_alone(
     }
     Path("own.yaml").write_text(yaml.safe_dump(tiny_values | {"task": "vqa", "data": data}))
     assert exit_status("finetune", "vqa", "--config", "own.yaml", "-o", "out") == 0
-    told = " ".join(capsys.readouterr().err.split())
+    messages = " ".join(capsys.readouterr().err.split())
     [left_out] = re.findall(
-        r"note: (\d+) of 60 training questions have no answer among the (\d+) answers", told
+        r"note: (\d+) of 60 training questions have no answer among the (\d+) answers", messages
     )
     answers = json.loads(Path("out/answers.json").read_text(encoding="utf-8"))
     metadata = json.loads(Path("out/metrics.json").read_text())["data"]
     assert left_out == (str(60 - metadata["train_questions_with_known_answer"]), str(len(answers)))
-    assert "those of at least 2 training questions (data.answers.min_count)" in told
-    assert "of 60 validation questions have no answer among" in told
+    assert "those of at least 2 training questions (data.answers.min_count)" in messages
+    assert "of 60 validation questions have no answer among" in messages
     assert "rare \u00e9" not in answers
-    assert "note: 67 % of the word pieces in the validation sentences are [UNK]" in told  # but for "?"
-    assert "of the word pieces in the training" not in told
+    assert "note: 67 % of the word pieces in the validation sentences are [UNK]" in messages  # but for "?"
+    assert "of the word pieces in the training" not in messages
 
     assert exit_status("eval", "out", "data", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert exit_status("predict", "out", "data", "-o", "said.json", "-q") == 0
-    said = json.loads(Path("said.json").read_text())
-    assert [row["question_id"] for row in said[:4]] == ["own_test-1", "q/1", "own_test-3", "q/3"]
+    predictions = json.loads(Path("said.json").read_text())
+    assert [row["question_id"] for row in predictions[:4]] == ["own_test-1", "q/1", "own_test-3", "q/3"]
     capsys.readouterr()
     assert exit_status("score", "vqa", "-p", "said.json", "-a", "data/own_test.jsonl", "--json") == 0
     assert json.loads(capsys.readouterr().out)["overall"] == figures["score"]
@@ -221,14 +221,14 @@ def test_own_pairs_train_predict_and_score(
     values = tiny_values | {"task": "nlvr2", "data": data, "optimisation": optimisation}
     Path("own.yaml").write_text(yaml.safe_dump(values))
     assert exit_status("finetune", "nlvr2", "--config", "own.yaml", "-o", "out") == 0
-    told = " ".join(capsys.readouterr().err.split())
-    assert "note: 4 of 16 training questions have no answer among the 2 answers" in told
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "note: 4 of 16 training questions have no answer among the 2 answers" in messages
     assert exit_status("eval", "out", "data", "--split", "val", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert exit_status("predict", "out", "data", "--split", "val", "-o", "said.csv", "-q") == 0
     assert Path("said.csv").read_text().splitlines()[15].startswith("own_val-16,")
     capsys.readouterr()
     assert exit_status("score", "nlvr2", "-p", "said.csv", "-a", "data/own_val.jsonl", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["accuracy"] == figures["accuracy"]
-    assert (told["examples"], told["groups"]) == (16, 1)
+    report = json.loads(capsys.readouterr().out)
+    assert report["accuracy"] == figures["accuracy"]
+    assert (report["examples"], report["groups"]) == (16, 1)

@@ -1,4 +1,4 @@
-"""Worked out by hand from the official rules; the official script's own outputs are in tests/parity."""
+"""NLVR2 scores by hand from the official rules; the official script's own outputs are in tests/parity."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ FILES = st.dictionaries(
 )
 
 
-def test_a_group_is_a_sentence_with_all_its_pairs() -> None:
+def test_consistency_counts_sentences_with_all_pairs_right() -> None:
     scores = nlvr2_scores(PERFECT, iter(EXAMPLES))
     assert (scores.accuracy, scores.consistency, scores.groups) == (1, 1, 3)
     # One wrong pair of three spoils its group; the groups of one stay right.
@@ -43,21 +43,23 @@ def test_a_group_is_a_sentence_with_all_its_pairs() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(FILES)
-def test_figures_are_as_defined(file: dict[tuple[int, int, int], tuple[bool, bool]]) -> None:
+def test_accuracy_and_consistency_match_definition(
+    file: dict[tuple[int, int, int], tuple[bool, bool]],
+) -> None:
     names = {key: f"dev-{key[0]}-{key[1]}-{key[2]}" for key in file}
     examples = [example(names[key], label) for key, (label, _) in file.items()]
-    predictions = {names[key]: said for key, (_, said) in file.items()}
+    predictions = {names[key]: predicted for key, (_, predicted) in file.items()}
     scores = nlvr2_scores(predictions, examples)
-    right = {key: label == said for key, (label, said) in file.items()}
+    right = {key: label == predicted for key, (label, predicted) in file.items()}
     sentences = {(number, sentence) for number, _, sentence in file}
     whole = [all(ok for key, ok in right.items() if (key[0], key[2]) == one) for one in sentences]
     assert scores.accuracy == sum(right.values()) / len(right)
     assert scores.consistency == sum(whole) / len(sentences)
     assert (scores.accuracy == 1) == (scores.consistency == 1)
 
-    opposite = nlvr2_scores({one: not said for one, said in predictions.items()}, examples)
+    opposite = nlvr2_scores({one: not predicted for one, predicted in predictions.items()}, examples)
     assert opposite.accuracy + scores.accuracy == pytest.approx(1)
-    spelled = {one: str(said) for one, said in reversed(predictions.items())}
+    spelled = {one: str(predicted) for one, predicted in reversed(predictions.items())}
     assert nlvr2_scores(spelled, examples[::-1]) == scores
     always = nlvr2_scores(dict.fromkeys(predictions, True), examples)
     assert (always.accuracy, always.predicted_true) == (scores.always_true, 1)
@@ -79,16 +81,16 @@ def test_figures_are_as_defined(file: dict[tuple[int, int, int], tuple[bool, boo
         (False, False),
     ],
 )
-def test_what_a_word_says(word: bool | str, expected: bool | None) -> None:
+def test_truth_value_accepts_true_and_false_in_any_case(word: bool | str, expected: bool | None) -> None:
     assert truth_value(word) is expected
 
 
-def test_words_that_say_nothing_are_wrong_whatever_the_label() -> None:
+def test_unclear_predictions_count_as_wrong_for_any_label() -> None:
     scores = nlvr2_scores(dict.fromkeys(PERFECT, "perhaps"), EXAMPLES)
     assert (scores.accuracy, scores.consistency, scores.unclear) == (0, 0, 5)
 
 
-def test_missing_predictions_are_refused_or_wrong_and_unknown_ones_ignored() -> None:
+def test_missing_predictions_raise_or_count_as_wrong_and_unknown_are_ignored() -> None:
     some = {"dev-1-0-0": True, "dev-99-0-0": True}
     with pytest.raises(DataError, match="4 of 5 examples have no prediction, starting with dev-1-1-0"):
         nlvr2_scores(some, EXAMPLES)
@@ -106,6 +108,8 @@ def test_missing_predictions_are_refused_or_wrong_and_unknown_ones_ignored() -> 
         ({"dev-1-0-0": None}, [example("dev-1-0-0", True)], "is None; expected a bool"),
     ],
 )
-def test_what_cannot_be_scored(predictions: Any, examples: list[Nlvr2Example], message: str) -> None:
+def test_invalid_examples_or_predictions_raise_data_error(
+    predictions: Any, examples: list[Nlvr2Example], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         nlvr2_scores(predictions, examples)

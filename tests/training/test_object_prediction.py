@@ -1,4 +1,4 @@
-"""Training with object prediction: its losses join the answer's, and its head does not outlive training."""
+"""Fine-tuning with object prediction: its losses are added to the answer loss, and its head is not saved."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def inputs() -> dict[str, torch.Tensor]:
     }
 
 
-def test_the_losses_are_those_of_answer_and_objects(plain: LxmertForQuestionAnswering) -> None:
+def test_loss_is_sum_of_answer_and_object_losses(plain: LxmertForQuestionAnswering) -> None:
     model = LxmertWithObjectPrediction.from_model(plain, LABELS).eval()
     batch = inputs()
     output = model(obj_labels=LABELS.batch(torch.arange(3), 3), **batch)
@@ -57,14 +57,14 @@ def test_the_losses_are_those_of_answer_and_objects(plain: LxmertForQuestionAnsw
     assert output.loss.item() == pytest.approx(output.losses["qa"].item() + by_hand.item(), abs=1e-5)
 
 
-def test_without_object_labels_it_answers_as_the_plain_model(plain: LxmertForQuestionAnswering) -> None:
+def test_forward_without_object_labels_equals_plain_model(plain: LxmertForQuestionAnswering) -> None:
     model = LxmertWithObjectPrediction.from_model(plain, LABELS).eval()
     expected, got = plain(**inputs()), model(**inputs())
     assert torch.equal(got.question_answering_score, expected.question_answering_score)
     assert torch.equal(got.loss, expected.loss)
 
 
-def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswering) -> None:
+def test_to_plain_model_drops_object_prediction_head(plain: LxmertForQuestionAnswering) -> None:
     model = LxmertWithObjectPrediction.from_model(plain, LABELS)
     kept = model.to_plain_model()
     assert type(kept) is LxmertForQuestionAnswering
@@ -73,19 +73,19 @@ def test_the_head_does_not_outlive_the_training(plain: LxmertForQuestionAnswerin
         assert torch.equal(value, plain.state_dict()[name]), name
 
 
-def test_the_original_configuration_is_left_as_it_was(plain: LxmertForQuestionAnswering) -> None:
+def test_from_model_does_not_change_original_configuration(plain: LxmertForQuestionAnswering) -> None:
     config = LxmertWithObjectPrediction.from_model(plain, LABELS).config
     assert (config.num_object_labels, config.num_attr_labels) == (3, 5)
     assert (plain.config.num_object_labels, plain.config.num_attr_labels) == (1600, 400)
 
 
-def test_objects_without_any_layer_are_refused_at_once(plain: LxmertForQuestionAnswering) -> None:
+def test_model_without_object_layers_is_refused(plain: LxmertForQuestionAnswering) -> None:
     plain.config.r_layers = plain.config.x_layers = 0
     with pytest.raises(ConfigurationError, match="layer"):
         LxmertWithObjectPrediction(plain.config)
 
 
-def test_the_place_loss_is_the_error_of_the_boxes(plain: LxmertForQuestionAnswering) -> None:
+def test_place_loss_is_weighted_l1_error_of_boxes(plain: LxmertForQuestionAnswering) -> None:
     model = LxmertWithObjectPrediction.from_model(plain, LABELS, place_weight=2.0).eval()
     batch = inputs()
     output = model(obj_labels=LABELS.batch(torch.arange(3), 3), **batch)
@@ -106,6 +106,6 @@ def test_the_place_loss_is_the_error_of_the_boxes(plain: LxmertForQuestionAnswer
     assert output.loss.item() == pytest.approx(sum(loss.item() for loss in output.losses.values()), abs=1e-5)
 
 
-def test_without_a_weight_there_is_no_place_loss(plain: LxmertForQuestionAnswering) -> None:
+def test_model_without_place_weight_has_no_place_loss(plain: LxmertForQuestionAnswering) -> None:
     model = LxmertWithObjectPrediction.from_model(plain, LABELS)
     assert "place" not in model(obj_labels=LABELS.batch(torch.arange(3), 3), **inputs()).losses

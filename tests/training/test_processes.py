@@ -1,4 +1,4 @@
-"""Fine-tuning by several processes or in other batches comes to the same figures."""
+"""Fine-tuning with several processes or other batch sizes gives the same metrics."""
 
 import json
 import os
@@ -14,14 +14,14 @@ import torch
 
 from lxmert.training.finetuning import finetune
 from lxmert.training.recipe import FinetuneRecipe
-from tests.training.interruption import assert_same, weights
+from tests.training.interruption import assert_same_weights, weights
 
 Make = Callable[..., FinetuneRecipe]
-FIGURES = ("step", "train_loss", "validation_loss", "validation_accuracy")
+METRICS = ("step", "train_loss", "validation_loss", "validation_accuracy")
 
 
-def still(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
-    """Changes to a recipe: no dropout, and answers that know some questions only, in some batches more."""
+def changes_without_dropout(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
+    """Changes to a recipe: no dropout, and an answer list that covers only some questions of each batch."""
     model = tiny_recipe().model.model_dump(include={"config", "vocabulary"})
     model["config"] |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "answers.json").write_text('["red", "yes", "2", "circle"]')
@@ -33,8 +33,8 @@ def still(tiny_recipe: Make, folder: Path) -> dict[str, Any]:
     }
 
 
-def finetune_by_two(recipe: FinetuneRecipe, folder: Path, *options: str) -> None:
-    """Runs a recipe into a folder by two processes."""
+def finetune_with_two_processes(recipe: FinetuneRecipe, folder: Path, *options: str) -> None:
+    """Runs a recipe with two processes, writing into a folder."""
     path = folder.with_suffix(".yaml")
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
@@ -51,26 +51,26 @@ def finetune_by_two(recipe: FinetuneRecipe, folder: Path, *options: str) -> None
 
 
 @pytest.mark.parametrize("objects", [False, True])
-def test_the_size_of_validation_batches_changes_no_figure(
+def test_validation_batch_size_does_not_change_metrics(
     tiny_recipe: Make, tmp_path: Path, objects: bool
 ) -> None:
-    changes = still(tiny_recipe, tmp_path)
+    changes = changes_without_dropout(tiny_recipe, tmp_path)
     optimisation = {
         "batch_size": 16,
         "epochs": 1,
         "object_prediction": objects,
         "place_weight": float(objects),
     }
-    few, many = (
+    small_batches, large_batches = (
         finetune(
             tiny_recipe(optimisation=optimisation, evaluation={"batch_size": size}, **changes),
             tmp_path / str(size),
         ).metrics["epochs"]
         for size in (7, 60)
     )
-    for mine, theirs in zip(few, many, strict=True):
+    for mine, theirs in zip(small_batches, large_batches, strict=True):
         assert mine["validation_accuracy_per_family"] == theirs["validation_accuracy_per_family"]
-        for name in FIGURES:
+        for name in METRICS:
             assert mine[name] == pytest.approx(theirs[name], abs=1e-6), name
 
 
@@ -79,11 +79,11 @@ def test_the_size_of_validation_batches_changes_no_figure(
 def test_two_processes_give_the_losses_and_weights_of_one(
     tiny_recipe: Make, tmp_path: Path, loss: str
 ) -> None:
-    changes = still(tiny_recipe, tmp_path)
+    changes = changes_without_dropout(tiny_recipe, tmp_path)
     objects = {"object_prediction": True, "place_weight": 1.0, "loss": loss, "epochs": 1}
     one = tiny_recipe(optimisation=objects | {"batch_size": 42}, **changes)
     two = tiny_recipe(optimisation=objects | {"batch_size": 21}, **changes)
-    finetune_by_two(two, tmp_path / "two")
+    finetune_with_two_processes(two, tmp_path / "two")
 
     expected = finetune(one, tmp_path / "one").metrics
     found = json.loads((tmp_path / "two" / "metrics.json").read_text())
@@ -91,7 +91,7 @@ def test_two_processes_give_the_losses_and_weights_of_one(
     # The last update has one batch that is not full, and one without any example.
     assert 0 < found["data"]["train_questions"] % 42 < 21
     for mine, theirs in zip(found["epochs"], expected["epochs"], strict=True):
-        for name in FIGURES:
+        for name in METRICS:
             assert mine[name] == pytest.approx(theirs[name], abs=1e-5), name
     found_weights = weights(tmp_path / "two")
     for name, tensor in weights(tmp_path / "one").items():
@@ -100,13 +100,13 @@ def test_two_processes_give_the_losses_and_weights_of_one(
 
 
 @pytest.mark.slow
-def test_two_processes_cut_off_within_an_epoch_end_with_the_same_weights(
+def test_two_processes_interrupted_within_epoch_resume_to_same_weights(
     tiny_recipe: Make, tmp_path: Path
 ) -> None:
     saving = {"select": "last", "checkpoint_every_steps": 1, "keep_checkpoints": 100}
     recipe = tiny_recipe(optimisation={"batch_size": 16}, saving=saving)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    finetune_by_two(recipe, whole)
+    finetune_with_two_processes(recipe, whole)
     steps = json.loads((whole / "metrics.json").read_text())["training"]["steps"]
     shutil.copytree(whole, broken)
     for name in ("metrics.json", "model.safetensors"):
@@ -115,7 +115,7 @@ def test_two_processes_cut_off_within_an_epoch_end_with_the_same_weights(
     for step in range(kept + 1, steps + 1):
         shutil.rmtree(broken / "checkpoints" / f"checkpoint-{step}")
 
-    finetune_by_two(recipe, broken, "--resume")
+    finetune_with_two_processes(recipe, broken, "--resume")
     assert json.loads((broken / "metrics.json").read_text())["training"]["resumed_at_step"] == kept
     assert kept < steps - 1
-    assert_same(weights(broken), weights(whole))
+    assert_same_weights(weights(broken), weights(whole))

@@ -60,12 +60,12 @@ def test_contradictory_models_are_refused(model: dict[str, Any], message: str) -
 
 
 @pytest.mark.parametrize("key", ["epochs", "peak_learning_rate", "warmup", "weight_decay"])
-def test_no_number_is_infinite(key: str) -> None:
+def test_infinite_optimisation_value_is_refused(key: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"optimisation\.{key}: Input should be a finite number"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {key: float("inf")}})
 
 
-def test_places_are_learned_beside_objects_alone() -> None:
+def test_place_weight_without_object_prediction_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="place_weight requires object_prediction"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"place_weight": 1.0}})
 
@@ -82,14 +82,14 @@ def test_unknown_placeholder_in_a_file_name_is_refused() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"data": data})
 
 
-def test_only_the_name_of_an_image_depends_on_the_image() -> None:
+def test_image_id_placeholder_is_allowed_only_in_image_name() -> None:
     files = {"image_name": "{split}/{image_id}.jpg"}
     FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": files}})
     with pytest.raises(ConfigurationError, match=r"images contains \{image_id\}, but only \{split\} can"):
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "files": {"images": "{image_id}"}}})
 
 
-def test_seeds_end_where_numpys_do() -> None:
+def test_seed_of_more_than_32_bits_is_refused() -> None:
     FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32 - 1}})
     with pytest.raises(ConfigurationError, match="less than 4294967296"):
         FinetuneRecipe.from_dict(SMALLEST | {"optimisation": {"seed": 2**32}})
@@ -174,7 +174,7 @@ def test_every_field_is_described() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_shipped_recipes_are_sound_and_say_what_they_are(path: Path) -> None:
+def test_shipped_recipes_are_valid_and_have_header_comments(path: Path) -> None:
     recipe = FinetuneRecipe.from_yaml(path)
     assert recipe.task in path.stem.split("_")
     header = path.read_text(encoding="utf-8")
@@ -183,7 +183,7 @@ def test_shipped_recipes_are_sound_and_say_what_they_are(path: Path) -> None:
     assert f"lxmert finetune {recipe.task} --config configs/{path.name}" in header
 
 
-def test_the_recipes_of_the_paper_have_its_numbers() -> None:
+def test_paper_recipes_use_hyperparameters_of_paper() -> None:
     recipes = {path.stem: FinetuneRecipe.from_yaml(path) for path in CONFIGS}
     for task, rate in (("vqa", 5e-5), ("gqa", 1e-5), ("nlvr2", 5e-5)):
         loop = recipes[f"paper_{task}"].optimisation
@@ -196,7 +196,7 @@ def test_the_recipes_of_the_paper_have_its_numbers() -> None:
 
 
 @pytest.mark.parametrize(("task", "rate"), [("vqa", 5e-5), ("gqa", 1e-5), ("nlvr2", 5e-5)])
-def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper(task: str, rate: float) -> None:
+def test_default_optimisation_uses_hyperparameters_of_paper(task: str, rate: float) -> None:
     recipe = FinetuneRecipe.from_dict(SMALLEST | {"task": task})
     loop = recipe.optimisation
     assert (loop.peak_learning_rate, loop.epochs, loop.batch_size, loop.warmup) == (rate, 4, 32, 0.1)
@@ -226,7 +226,7 @@ def test_each_task_has_its_own_keys() -> None:
         FinetuneRecipe.from_dict(SMALLEST | {"data": {"directory": "d", "train_share": 1.5}})
 
 
-def test_a_section_that_there_is_not_is_named_without_all_that_it_holds() -> None:
+def test_unknown_section_error_abbreviates_its_contents() -> None:
     sources = [{"kind": "captions", "file": "annotations/captions_train.json"}] * 5
     values = {**SMALLEST, "data": {"directory": "scenes", "train": {"sources": sources}}}
     with pytest.raises(ConfigurationError) as caught:

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from, and with how many processes."""
+"""Run folders: who may open them, from which checkpoint a run resumes, and which are deleted."""
 
 import json
 import os
@@ -22,15 +22,15 @@ def recipe() -> FinetuneRecipe:
     )
 
 
-def opened(run: RunFolder, recipe: FinetuneRecipe, *, resume: bool) -> None:
+def open_run(run: RunFolder, recipe: FinetuneRecipe, *, resume: bool) -> None:
     with run.open(recipe, resume=resume):
         pass
 
 
-def begun(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[str]]) -> RunFolder:
-    """A run with whole checkpoints: by step the names of their files of random numbers."""
+def start_run(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[str]]) -> RunFolder:
+    """A run with complete checkpoints; `checkpoints` lists the names of their RNG files by step."""
     run = RunFolder(folder)
-    opened(run, recipe, resume=False)
+    open_run(run, recipe, resume=False)
     for step, names in checkpoints.items():
         checkpoint = run.checkpoints / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
@@ -39,94 +39,98 @@ def begun(folder: Path, recipe: FinetuneRecipe, checkpoints: dict[int, list[str]
     return run
 
 
-ONE, TWO = ["rng_state.pth"], ["rng_state_0.pth", "rng_state_1.pth"]
+ONE_PROCESS, TWO_PROCESSES = ["rng_state.pth"], ["rng_state_0.pth", "rng_state_1.pth"]
 
 
 @pytest.mark.parametrize(
-    ("names", "here", "told"),
+    ("names", "process_count", "message"),
     [
-        (ONE, 2, "contains a run of 1 process, so it cannot be resumed with 2; start 1 process"),
-        (TWO, 1, "contains a run of 2 processes, so it cannot be resumed with 1; start 2 processes"),
-        (TWO, 4, "contains a run of 2 processes, so it cannot be resumed with 4"),
+        (ONE_PROCESS, 2, "contains a run of 1 process, so it cannot be resumed with 2; start 1 process"),
+        (
+            TWO_PROCESSES,
+            1,
+            "contains a run of 2 processes, so it cannot be resumed with 1; start 2 processes",
+        ),
+        (TWO_PROCESSES, 4, "contains a run of 2 processes, so it cannot be resumed with 4"),
     ],
 )
-def test_files_of_random_numbers_tell_the_processes_of_a_run_without_a_note(
+def test_process_count_is_inferred_from_rng_files_when_not_recorded(
     recipe: FinetuneRecipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     names: list[str],
-    here: int,
-    told: str,
+    process_count: int,
+    message: str,
 ) -> None:
-    run = begun(tmp_path, recipe, {5: names, 10: names})
-    monkeypatch.setenv("WORLD_SIZE", str(here))
-    with pytest.raises(ConfigurationError, match=told):
-        opened(run, recipe, resume=True)
+    run = start_run(tmp_path, recipe, {5: names, 10: names})
+    monkeypatch.setenv("WORLD_SIZE", str(process_count))
+    with pytest.raises(ConfigurationError, match=message):
+        open_run(run, recipe, resume=True)
     monkeypatch.setenv("WORLD_SIZE", str(len(names)))
-    opened(run, recipe, resume=True)
+    open_run(run, recipe, resume=True)
     newest = run.newest_checkpoint()
     assert newest is not None
     assert newest.name == "checkpoint-10"
 
 
-def test_a_newest_checkpoint_that_one_process_did_not_finish_is_passed_over(
+def test_newest_checkpoint_without_rng_file_of_every_process_is_skipped(
     recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = begun(tmp_path, recipe, {5: TWO, 10: TWO[:1]})
+    run = start_run(tmp_path, recipe, {5: TWO_PROCESSES, 10: TWO_PROCESSES[:1]})
     monkeypatch.setenv("WORLD_SIZE", "2")
-    opened(run, recipe, resume=True)
+    open_run(run, recipe, resume=True)
     assert run.newest_checkpoint() == run.checkpoints / "checkpoint-5"
 
 
-def test_the_note_tells_more_than_files(
+def test_recorded_process_count_takes_precedence_over_rng_files(
     recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = begun(tmp_path, recipe, {5: TWO})
+    run = start_run(tmp_path, recipe, {5: TWO_PROCESSES})
     monkeypatch.setenv("WORLD_SIZE", "3")
     run.save_process_count()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigurationError, match="a run of 3 processes, so it cannot be resumed with 2"):
-        opened(run, recipe, resume=True)
+        open_run(run, recipe, resume=True)
 
 
-def test_a_finished_run_is_returned_to_any_number_of_processes(
+def test_finished_run_opens_with_any_process_count(
     recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = begun(tmp_path, recipe, {5: ONE})
+    run = start_run(tmp_path, recipe, {5: ONE_PROCESS})
     run.write_metrics({"finished": True})
     monkeypatch.setenv("WORLD_SIZE", "2")
-    opened(run, recipe, resume=True)
+    open_run(run, recipe, resume=True)
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_run_without_a_checkpoint_has_not_begun(
+def test_run_without_checkpoint_can_restart_with_another_recipe(
     recipe: FinetuneRecipe, tmp_path: Path, resume: bool
 ) -> None:
-    run = begun(tmp_path, recipe, {})
+    run = start_run(tmp_path, recipe, {})
     run.save_process_count()
     run.write_metrics({"epochs": []})
     values = recipe.model_dump(mode="json")
     other = FinetuneRecipe.from_dict(values | {"optimisation": values["optimisation"] | {"seed": 7}})
-    opened(run, other, resume=resume)
+    open_run(run, other, resume=resume)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == other
     run.metrics_path.write_text(json.dumps({"finished": True}))
     with pytest.raises(ConfigurationError, match="another recipe" if resume else "is not empty"):
-        opened(run, recipe, resume=resume)
+        open_run(run, recipe, resume=resume)
 
 
-def test_half_a_file_of_a_killed_start_leaves_the_folder_free(recipe: FinetuneRecipe, tmp_path: Path) -> None:
+def test_leftover_partial_recipe_file_does_not_block_folder(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     (tmp_path / "recipe.resolved.yaml.0123abcd.partial").write_text("task: nl")
-    opened(run, recipe, resume=False)
+    open_run(run, recipe, resume=False)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == recipe
-    # A name that no start leaves is somebody's.
+    # A file of a name that no interrupted start leaves belongs to the user.
     (tmp_path / "notes.0123abcd.partial").touch()
     with pytest.raises(ConfigurationError, match="is not empty"):
-        opened(run, recipe, resume=False)
+        open_run(run, recipe, resume=False)
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
+def is_synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
     """Tells whether a file or folder was forced to the disk."""
     numbers: set[int] = set()
 
@@ -137,18 +141,18 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], bool]:
     return lambda path: path.stat().st_ino in numbers
 
 
-def test_older_checkpoints_go_when_the_new_one_is_on_the_disk(
+def test_older_checkpoints_are_deleted_only_after_newest_is_synced_to_disk(
     recipe: FinetuneRecipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    synced: Callable[[Path], bool],
+    is_synced: Callable[[Path], bool],
 ) -> None:
-    run = begun(tmp_path, recipe, {5: ONE, 10: ONE, 15: ONE})
+    run = start_run(tmp_path, recipe, {5: ONE_PROCESS, 10: ONE_PROCESS, 15: ONE_PROCESS})
     newest = run.checkpoints / "checkpoint-15"
     deleted: list[str] = []
 
     def rmtree(folder: Path, *, ignore_errors: bool) -> None:
-        assert all(synced(path) for path in (*newest.iterdir(), newest, run.checkpoints))
+        assert all(is_synced(path) for path in (*newest.iterdir(), newest, run.checkpoints))
         deleted.append(folder.name)
 
     monkeypatch.setattr("lxmert.training.run_folder.rmtree", rmtree)
@@ -167,19 +171,19 @@ def test_older_checkpoints_go_when_the_new_one_is_on_the_disk(
         (9, 5, [20, 15, 10, 5]),
     ],
 )
-def test_the_newest_checkpoints_by_their_steps_and_the_best_are_kept(
+def test_delete_old_checkpoints_keeps_newest_by_step_and_best(
     recipe: FinetuneRecipe, tmp_path: Path, count: int, best: int | None, kept: list[int]
 ) -> None:
-    run = begun(tmp_path, recipe, dict.fromkeys((5, 10, 15, 20), ONE))
-    # By a clock that was wrong before the machine started anew.
+    run = start_run(tmp_path, recipe, dict.fromkeys((5, 10, 15, 20), ONE_PROCESS))
+    # Modified in the future, by a clock that was wrong at the time.
     os.utime(run.checkpoints / "checkpoint-10", (2**32, 2**32))
     best_path = None if best is None else str(run.checkpoints / f"checkpoint-{best}")
     delete_old_checkpoints(run.checkpoints / "checkpoint-20", count, best_path)
     assert run.all_checkpoints() == [run.checkpoints / f"checkpoint-{step}" for step in kept]
 
 
-def test_a_run_is_finished_when_its_files_are_on_the_disk(
-    recipe: FinetuneRecipe, tmp_path: Path, synced: Callable[[Path], bool]
+def test_run_in_folder_syncs_model_file_to_disk(
+    recipe: FinetuneRecipe, tmp_path: Path, is_synced: Callable[[Path], bool]
 ) -> None:
     run = RunFolder(tmp_path / "run")
 
@@ -188,11 +192,11 @@ def test_a_run_is_finished_when_its_files_are_on_the_disk(
         return {}
 
     run_in_folder(recipe, run, work, resume=False, progress=False)
-    assert synced(run.path / "model.safetensors")
+    assert is_synced(run.path / "model.safetensors")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no lock there")
-def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(
+def test_folder_locked_by_another_process_is_refused_and_unchanged(
     recipe: FinetuneRecipe, tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path / "run")
@@ -211,8 +215,8 @@ def test_a_folder_in_which_another_process_runs_is_refused_and_left_as_it_is(
         assert process.stdout.readline() == "runs\n"
         for resume in (False, True):
             with pytest.raises(ConfigurationError, match="another process is running in"):
-                opened(run, other, resume=resume)
+                open_run(run, other, resume=resume)
         assert FinetuneRecipe.from_yaml(run.recipe_path) == recipe
         process.kill()
-    opened(run, other, resume=False)
+    open_run(run, other, resume=False)
     assert FinetuneRecipe.from_yaml(run.recipe_path) == other

@@ -31,7 +31,7 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         sampler = ShuffledSampler(lengths, 8, seed, group_by_length=True)
         sampler.set_epoch(epoch)
-        torch.rand(3)  # the global random numbers have no say
+        torch.rand(3)  # the global random generator has no effect
         return list(sampler)
 
     assert order(1, 2) == order(1, 2)
@@ -39,7 +39,7 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(1, 2) != order(2, 2)
 
 
-def test_grouping_puts_like_lengths_into_one_batch_and_keeps_batches_mixed() -> None:
+def test_group_by_length_batches_similar_lengths_and_shuffles_batches() -> None:
     lengths = torch.randint(3, 21, (4000,)).tolist()
     order = list(ShuffledSampler(lengths, 16, 0, group_by_length=True))
     batches = [[lengths[index] for index in order[start : start + 16]] for start in range(0, 4000, 16)]
@@ -50,7 +50,7 @@ def test_grouping_puts_like_lengths_into_one_batch_and_keeps_batches_mixed() -> 
     assert set(order[:800]) != set(range(800))
 
 
-def test_draw_numbers_tell_example_and_epoch_in_whole_steps() -> None:
+def test_draw_numbers_encode_example_and_epoch_and_fill_whole_batches() -> None:
     order = ShuffledSampler([1] * 11, 4, 7, group_by_length=False)
     draws = DrawSampler(order, 4)
     assert len(draws) == 8
@@ -63,12 +63,12 @@ def test_draw_numbers_tell_example_and_epoch_in_whole_steps() -> None:
         order.set_epoch(epoch)
         assert [number % 11 for number in numbers] == list(order)[:8]
         seen.append([number % 11 for number in numbers])
-    # Other examples wait each time.
+    # Each epoch leaves out other examples.
     assert len({frozenset(epoch) for epoch in seen}) > 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_what_is_left_of_an_epoch_is_in_its_order(processes: int) -> None:
+def test_resumed_epoch_continues_in_order_of_that_epoch(processes: int) -> None:
     """For each of several processes too, from whose loaders Accelerate then does not pass the epoch on."""
     PartialState()
     draws = DrawSampler(ShuffledSampler([1] * 12, 2 * processes, 3, group_by_length=False), 2 * processes)

@@ -1,4 +1,4 @@
-"""GQA and NLVR2 through the one loop, and what `lxmert eval`, `predict` and `score` say of the results."""
+"""Fine-tuning on GQA and NLVR2, and `lxmert eval`, `predict` and `score` with the resulting models."""
 
 import json
 import re
@@ -31,11 +31,11 @@ Make = Callable[..., FinetuneRecipe]
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def values_for(task: str, tiny_values: dict[str, Any]) -> dict[str, Any]:
+def recipe_values(task: str, tiny_values: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {**tiny_values, "task": task}
     if task == "nlvr2":
         values["data"] = {name: one for name, one in values["data"].items() if name != "answers"}
@@ -46,16 +46,18 @@ def values_for(task: str, tiny_values: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(params=["gqa", "nlvr2"])
-def run(request: pytest.FixtureRequest, runs: Path, tiny_values: dict[str, Any]) -> tuple[str, Path]:
+def finished_run(
+    request: pytest.FixtureRequest, runs_folder: Path, tiny_values: dict[str, Any]
+) -> tuple[str, Path]:
     """The task and the folder of a finished run, made once."""
-    folder = runs / request.param
+    folder = runs_folder / request.param
     if not folder.exists():
-        finetune(FinetuneRecipe.from_dict(values_for(request.param, tiny_values)), folder)
+        finetune(FinetuneRecipe.from_dict(recipe_values(request.param, tiny_values)), folder)
     return request.param, folder
 
 
-def test_a_run_leaves_a_model_of_its_task_with_all_figures(run: tuple[str, Path]) -> None:
-    task, folder = run
+def test_finished_run_has_model_of_its_task_and_all_metrics(finished_run: tuple[str, Path]) -> None:
+    task, folder = finished_run
     metrics = json.loads((folder / "metrics.json").read_text())
     assert task_of_model(str(folder), folder).name == task
     families = {
@@ -76,10 +78,10 @@ def test_a_run_leaves_a_model_of_its_task_with_all_figures(run: tuple[str, Path]
         assert metrics["data"]["train_images"] == 30
 
 
-def test_predictions_scored_by_the_official_metric_are_what_eval_says(
-    run: tuple[str, Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_scores_of_predictions_file_equal_eval_results(
+    finished_run: tuple[str, Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task, folder = run
+    task, folder = finished_run
     # Predicting needs no annotations; the questions lie elsewhere, without answers.
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "annotations").mkdir(parents=True)
@@ -103,31 +105,31 @@ def test_predictions_scored_by_the_official_metric_are_what_eval_says(
     assert exit_status("predict", str(folder), str(elsewhere), "-o", str(output), "-q") == 0
     assert f"{output}: " in capsys.readouterr().out
     assert exit_status("eval", str(folder), str(scenes_folder), "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == json.loads((folder / "metrics.json").read_text())["test"] | {"dtype": "float32"}
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated == json.loads((folder / "metrics.json").read_text())["test"] | {"dtype": "float32"}
 
     if task == "gqa":
         predictions = {row["questionId"]: row["prediction"] for row in json.loads(output.read_text())}
         figures = gqa_scores(predictions, read_gqa(annotations / name))
-        assert (told["accuracy"], told["consistency"]) == (figures.accuracy, figures.consistency)
+        assert (evaluated["accuracy"], evaluated["consistency"]) == (figures.accuracy, figures.consistency)
         choices = ["--choices", str(annotations / "gqa_test_choices.json")]
     else:
         predictions = dict(line.split(",") for line in output.read_text().splitlines())
         figures = nlvr2_scores(predictions, read_nlvr2(annotations / name))
-        assert (told["accuracy"], told["consistency"]) == (figures.accuracy, figures.consistency)
+        assert (evaluated["accuracy"], evaluated["consistency"]) == (figures.accuracy, figures.consistency)
         choices = []
     words = ["score", task, "--predictions", str(output), "--annotations", str(annotations / name)]
     assert exit_status(*words, *choices, "--json") == 0
     scored = json.loads(capsys.readouterr().out)
-    assert {key: value for key, value in scored.items() if key in told} == {
-        key: value for key, value in told.items() if key in scored
+    assert {key: value for key, value in scored.items() if key in evaluated} == {
+        key: value for key, value in evaluated.items() if key in scored
     }
     assert exit_status("validate-submission", task, str(output), "--questions", str(annotations / name)) == 0
 
 
-def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, Any]) -> None:
-    task, _ = run
-    values = values_for(task, tiny_values)
+def test_training_lowers_the_loss(finished_run: tuple[str, Path], tiny_values: dict[str, Any]) -> None:
+    task, _ = finished_run
+    values = recipe_values(task, tiny_values)
     values["optimisation"] |= {"epochs": 4, "peak_learning_rate": 1e-2}
     values["data"] |= {"test_split": None}
     prepared = prepare_task(get_task(task), FinetuneRecipe.from_dict(values))
@@ -147,7 +149,7 @@ def test_training_lowers_the_loss(run: tuple[str, Path], tiny_values: dict[str, 
 def test_object_prediction_works_for_pairs_and_is_not_saved(
     tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    values = values_for("nlvr2", tiny_values)
+    values = recipe_values("nlvr2", tiny_values)
     values["optimisation"] |= {"epochs": 1, "object_prediction": True, "place_weight": 1.0}
     recipe = FinetuneRecipe.from_dict(values)
     prepared = prepare_task(get_task("nlvr2"), recipe)
@@ -176,9 +178,9 @@ def test_object_prediction_works_for_pairs_and_is_not_saved(
 
 
 @pytest.fixture
-def pretrained(run: tuple[str, Path], tmp_path: Path) -> Path:
+def pretrained(finished_run: tuple[str, Path], tmp_path: Path) -> Path:
     """A pre-trained model with answers spelled as the pre-training table spells them."""
-    _, folder = run
+    _, folder = finished_run
     config = json.loads((folder / "config.json").read_text())
     processor = LxmertProcessor.from_pretrained(folder)
     sizes = (
@@ -203,11 +205,11 @@ def pretrained(run: tuple[str, Path], tmp_path: Path) -> Path:
     return tmp_path / "pretrained"
 
 
-def test_a_pretrained_model_is_the_start(
-    run: tuple[str, Path], pretrained: Path, tiny_values: dict[str, Any], tmp_path: Path
+def test_finetuning_starts_from_weights_of_pretrained_model(
+    finished_run: tuple[str, Path], pretrained: Path, tiny_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    task, _ = run
-    values = values_for(task, tiny_values)
+    task, _ = finished_run
+    values = recipe_values(task, tiny_values)
     values["model"] = {"from_pretrained": str(pretrained)}
     if task == "gqa":
         (tmp_path / "answers.json").write_text(json.dumps(["grey", "two", "yes", "red"]))
@@ -232,7 +234,7 @@ def test_a_pretrained_model_is_the_start(
         task_of_model(str(pretrained), pretrained)
 
 
-def test_published_models_are_known_by_name(tmp_path: Path) -> None:
+def test_task_of_model_is_known_from_published_name_or_architecture(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["LxmertForQuestionAnswering"]}')
     assert task_of_model("unc-nlp/lxmert-gqa-uncased", tmp_path).name == "gqa"
     assert task_of_model("unc-nlp/lxmert-vqa-uncased", tmp_path).name == "vqa"
@@ -241,8 +243,8 @@ def test_published_models_are_known_by_name(tmp_path: Path) -> None:
     assert task_of_model("mine", tmp_path).name == "nlvr2"
 
 
-def test_a_share_of_the_training_data_is_taken(tiny_values: dict[str, Any]) -> None:
-    values = values_for("gqa", tiny_values)
+def test_train_share_limits_training_examples(tiny_values: dict[str, Any]) -> None:
+    values = recipe_values("gqa", tiny_values)
     whole = prepare_task(get_task("gqa"), FinetuneRecipe.from_dict(values))
     values["data"] = {**values["data"], "train_share": 0.25}
     part = prepare_task(get_task("gqa"), FinetuneRecipe.from_dict(values))
@@ -251,16 +253,16 @@ def test_a_share_of_the_training_data_is_taken(tiny_values: dict[str, Any]) -> N
     assert part.metadata["train_questions"] == len(part.train)
 
 
-def test_the_commands_tell_what_does_not_fit(
-    run: tuple[str, Path],
+def test_commands_report_mismatched_task_output_and_layout(
+    finished_run: tuple[str, Path],
     scenes_folder: Path,
     tiny_values: dict[str, Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    task, folder = run
+    task, folder = finished_run
     other = {"gqa": "nlvr2", "nlvr2": "gqa"}[task]
-    recipe = FinetuneRecipe.from_dict(values_for(task, tiny_values))
+    recipe = FinetuneRecipe.from_dict(recipe_values(task, tiny_values))
     (tmp_path / "my.yaml").write_text(recipe.to_yaml())
     assert exit_status("finetune", other, "-c", str(tmp_path / "my.yaml")) == 1
     assert f"is a recipe for {task}, not for {other}" in capsys.readouterr().err
@@ -274,10 +276,10 @@ def test_the_commands_tell_what_does_not_fit(
     assert re.search(r"--files: .*choices", capsys.readouterr().err)
 
 
-def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
-    run: tuple[str, Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_eval_reads_only_task_and_layout_from_saved_recipe(
+    finished_run: tuple[str, Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, trained = run
+    _, trained = finished_run
     folder, data = tmp_path / "old", tmp_path / "data"
     shutil.copytree(trained, folder)
     shutil.copytree(scenes_folder, data)
@@ -296,8 +298,10 @@ def test_a_model_is_used_whatever_its_recipe_says_but_task_and_layout(
     assert re.search(r"resolved\.yaml: data\.files: .*instances contains \{part\}", capsys.readouterr().err)
 
 
-def test_a_split_is_not_half_scored(run: tuple[str, Path], scenes_folder: Path) -> None:
-    task, folder = run
+def test_missing_split_raises_and_joined_splits_are_scored_completely(
+    finished_run: tuple[str, Path], scenes_folder: Path
+) -> None:
+    task, folder = finished_run
     kind = get_task(task)
     model, processor = kind.model_class.from_pretrained(folder), LxmertProcessor.from_pretrained(folder)
     with pytest.raises(DataError, match="no such file"):
@@ -310,13 +314,13 @@ def test_a_split_is_not_half_scored(run: tuple[str, Path], scenes_folder: Path) 
     assert len(joined.predictions) == sum(counts)
 
 
-def test_an_incomplete_encoder_is_no_start(
-    run: tuple[str, Path], pretrained: Path, tiny_values: dict[str, Any]
+def test_pretrained_model_with_incomplete_encoder_is_refused(
+    finished_run: tuple[str, Path], pretrained: Path, tiny_values: dict[str, Any]
 ) -> None:
-    task, _ = run
+    task, _ = finished_run
     weights = load_file(pretrained / "model.safetensors")
     del weights["lxmert.pooler.dense.weight"]
     save_file(weights, pretrained / "model.safetensors", metadata={"format": "pt"})
-    values = values_for(task, tiny_values) | {"model": {"from_pretrained": str(pretrained)}}
+    values = recipe_values(task, tiny_values) | {"model": {"from_pretrained": str(pretrained)}}
     with pytest.raises(IncompleteWeightsError, match="partly random encoder"):
         prepare_task(get_task(task), FinetuneRecipe.from_dict(values))

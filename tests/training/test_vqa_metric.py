@@ -1,4 +1,4 @@
-"""Worked out by hand from the official rules; the official code's own outputs are in tests/parity."""
+"""VQA accuracy by hand from the official rules; the official code's own outputs are in tests/parity."""
 
 from fractions import Fraction
 from typing import Any
@@ -21,23 +21,23 @@ def example(
 @pytest.mark.parametrize(
     ("matches", "expected"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (9, 1.0)]
 )
-def test_ten_annotators_give_the_well_known_steps(matches: int, expected: float) -> None:
+def test_question_accuracy_with_ten_annotators_rises_by_0_3_per_match(matches: int, expected: float) -> None:
     answers = ["dog"] * matches + ["cat"] * (10 - matches)
     assert question_accuracy("dog", answers) == pytest.approx(expected, abs=1e-12)
 
 
-def test_unanimous_answers_are_compared_as_they_are_only_today() -> None:
+def test_unanimous_answers_are_normalised_only_by_evaluator_before_2021_03() -> None:
     assert question_accuracy("Yes", ["yes"] * 10) == 0
     assert question_accuracy("Yes", ["yes"] * 10, evaluator=VqaEvaluator.BEFORE_2021_03) == 1
 
 
-def test_before_2021_truths_keep_their_articles() -> None:
+def test_evaluator_before_2021_03_keeps_articles_in_annotated_answers() -> None:
     answers = ["a dog"] * 5 + ["cat"] * 5
     assert question_accuracy("dog", answers) == 1
     assert question_accuracy("a dog", answers, evaluator=VqaEvaluator.BEFORE_2021_03) == 0
 
 
-def test_records_that_are_equal_leave_together() -> None:
+def test_identical_annotator_records_are_left_out_together() -> None:
     answers = ["dog"] * 3 + ["cat"] * 7
     # Two of the three are one and the same record: left out, they leave one match of three; the other seven
     # and the third "dog" see 3 and 2 matches.
@@ -46,7 +46,7 @@ def test_records_that_are_equal_leave_together() -> None:
     assert question_accuracy("dog", answers, annotators) == pytest.approx(expected)
 
 
-def test_figures_are_per_type_and_overall() -> None:
+def test_vqa_accuracy_is_reported_per_type_and_overall() -> None:
     examples = [
         example(1, *["yes"] * 10, question_type="is", answer_type="yes/no"),
         example(2, *["no"] * 10, question_type="is", answer_type="yes/no"),
@@ -71,7 +71,7 @@ def test_exact_halves_are_rounded_away_from_zero_as_in_python_2() -> None:
     ("predictions", "message"),
     [({1: "yes"}, "1 missing, 0 extra"), ({1: "a", 2: "b", 3: "c"}, "0 missing, 1 extra .first: extra 3")],
 )
-def test_predictions_must_be_for_exactly_these_questions(predictions: dict[int, str], message: str) -> None:
+def test_missing_or_extra_predictions_raise_data_error(predictions: dict[int, str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         vqa_accuracy(predictions, [example(1, "x"), example(2, "x")])
 
@@ -83,7 +83,7 @@ def test_questions_without_answers_cannot_be_scored() -> None:
         vqa_accuracy({}, [])
 
 
-def test_missing_predictions_may_count_as_wrong_but_extra_ones_never_pass() -> None:
+def test_allow_missing_scores_missing_as_wrong_and_rejects_extra_predictions() -> None:
     examples = [example(1, *["x"] * 10), example(2, *["x"] * 10, question_type="how")]
     scores = vqa_accuracy({1: "x"}, examples, allow_missing=True)
     assert (scores.overall, scores.missing, scores.questions) == (50.0, 1, 2)
@@ -93,7 +93,7 @@ def test_missing_predictions_may_count_as_wrong_but_extra_ones_never_pass() -> N
         vqa_accuracy({1: "x", 2: "x", 3: "x"}, examples, allow_missing=True)
 
 
-def test_counts_are_per_answer_type_too() -> None:
+def test_questions_are_counted_per_answer_type() -> None:
     examples = [
         example(1, "yes", answer_type="yes/no"),
         example(2, "3", answer_type="number"),
@@ -103,50 +103,55 @@ def test_counts_are_per_answer_type_too() -> None:
     assert scores.questions_per_answer_type == {"yes/no": 1, "number": 1, "other": 1}
 
 
-SAID = st.sampled_from(["dog", "cat", "red box", "7"])  # words that normalisation leaves alone
-ANNOTATED = st.lists(st.tuples(SAID, st.sampled_from("abc")), min_size=1, max_size=11)
-ordinary = settings(max_examples=60, deadline=None)
+WORDS = st.sampled_from(["dog", "cat", "red box", "7"])  # words that normalisation leaves alone
+ANNOTATOR_RECORDS = st.lists(st.tuples(WORDS, st.sampled_from("abc")), min_size=1, max_size=11)
+few_examples = settings(max_examples=60, deadline=None)
 
 
-@ordinary
-@given(SAID, ANNOTATED, st.sampled_from(VqaEvaluator), st.randoms())
-def test_one_question_is_as_defined_in_any_order_of_annotators(
-    said: str, records: list[tuple[str, str]], evaluator: VqaEvaluator, random: Any
+@few_examples
+@given(WORDS, ANNOTATOR_RECORDS, st.sampled_from(VqaEvaluator), st.randoms())
+def test_question_accuracy_matches_definition_in_any_annotator_order(
+    predicted: str, records: list[tuple[str, str]], evaluator: VqaEvaluator, random: Any
 ) -> None:
     expected = Fraction(0)
     for record in records:
-        matches = sum(other != record and other[0] == said for other in records)
+        matches = sum(other != record and other[0] == predicted for other in records)
         expected += min(Fraction(1), Fraction(matches, 3)) / len(records)
     random.shuffle(records)
-    found = question_accuracy(said, [text for text, _ in records], [who for _, who in records], evaluator)
+    found = question_accuracy(
+        predicted, [text for text, _ in records], [who for _, who in records], evaluator
+    )
     assert found == pytest.approx(float(expected), abs=1e-12)
     people = [str(number) for number in range(len(records))]
     texts = [text for text, _ in records]
     # Without names all are different people.
-    assert question_accuracy(said, texts, (), evaluator) == question_accuracy(said, texts, people, evaluator)
+    assert question_accuracy(predicted, texts, (), evaluator) == question_accuracy(
+        predicted, texts, people, evaluator
+    )
 
 
-@ordinary
+@few_examples
 @given(st.text(), st.lists(st.text(), min_size=1, max_size=10), st.sampled_from(VqaEvaluator))
-def test_accuracy_keeps_its_bounds_whatever_is_said(
-    said: str, answers: list[str], evaluator: VqaEvaluator
+def test_question_accuracy_is_between_zero_and_one_for_any_text(
+    predicted: str, answers: list[str], evaluator: VqaEvaluator
 ) -> None:
-    assert 0 <= question_accuracy(said, answers, (), evaluator) <= 1
+    assert 0 <= question_accuracy(predicted, answers, (), evaluator) <= 1
 
 
-@ordinary
+@few_examples
 @given(
-    st.lists(st.tuples(SAID, st.lists(SAID, min_size=10, max_size=10)), min_size=1, max_size=8), st.randoms()
+    st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=10, max_size=10)), min_size=1, max_size=8),
+    st.randoms(),
 )
-def test_the_order_of_questions_does_not_count(asked: list[tuple[str, list[str]]], random: Any) -> None:
+def test_question_order_does_not_change_scores(asked: list[tuple[str, list[str]]], random: Any) -> None:
     examples = [example(number, *answers) for number, (_, answers) in enumerate(asked)]
-    predictions = {number: said for number, (said, _) in enumerate(asked)}
+    predictions = {number: predicted for number, (predicted, _) in enumerate(asked)}
     scores = vqa_accuracy(predictions, examples)
     random.shuffle(examples)
     shuffled = vqa_accuracy(predictions, examples)
     assert shuffled.per_question == scores.per_question
     assert shuffled.overall == pytest.approx(scores.overall, abs=0.0101)  # a last bit may turn the rounding
-    unanimous = [example(number, *[said] * 10) for number, (said, _) in enumerate(asked)]
+    unanimous = [example(number, *[predicted] * 10) for number, (predicted, _) in enumerate(asked)]
     assert vqa_accuracy(predictions, unanimous).overall == 100
 
 

@@ -1,4 +1,4 @@
-"""Clipping against torch's own."""
+"""Gradient clipping against torch's `clip_grad_norm_`."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_large_gradients_are_scaled_down_and_small_ones_left(scale: float) -> No
     assert float(left) == pytest.approx(min(1.0, float(norm)), rel=1e-4)
 
 
-def test_no_gradient_is_a_norm_of_0() -> None:
+def test_missing_or_zero_gradients_have_norm_zero() -> None:
     assert clip_gradients([torch.nn.Parameter(torch.zeros(3))], 1.0) == 0
     zero = torch.nn.Parameter(torch.zeros(3))
     zero.grad = torch.zeros(3)

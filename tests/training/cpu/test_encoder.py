@@ -1,4 +1,4 @@
-"""The encoder of rows against the plain one: losses, gradients, and when it steps aside."""
+"""`PackedEncoder` against the plain encoder: losses, gradients, dropout, and when it falls back to it."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ DROPOUTS = (
     "encoder.x_layers.0.lang_output",
     "encoder.x_layers.0.visn_output",
 )
-"""What drops states: as in BERT the embeddings and what each residual sum adds (the authors' code)."""
+"""Modules with hidden dropout: as in BERT (the authors' code) the embeddings and each residual branch."""
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -42,7 +42,7 @@ def model(
     return made
 
 
-def learned(
+def losses_and_gradients(
     trained: LxmertForPreTraining, batch: dict[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Losses and gradients by name."""
@@ -59,7 +59,7 @@ def batch(dtype: torch.dtype = torch.float64, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """One entry for each pass over rows."""
+    """One entry for each forward pass over packed rows."""
     seen: list[str] = []
     run = _PackedForward.run
 
@@ -78,9 +78,9 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes:
         del given["attention_mask"]
     if masks in ("words", "neither"):
         del given["visual_attention_mask"]
-    losses, gradients = learned(model(packed=True, **NO_DROPOUT), given)
+    losses, gradients = losses_and_gradients(model(packed=True, **NO_DROPOUT), given)
     assert passes == ["rows"]
-    plain_losses, plain_gradients = learned(model(packed=False, **NO_DROPOUT), given)
+    plain_losses, plain_gradients = losses_and_gradients(model(packed=False, **NO_DROPOUT), given)
     assert gradients.keys() == plain_gradients.keys()
     torch.testing.assert_close(losses, plain_losses)
     torch.testing.assert_close(gradients, plain_gradients)
@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_those_of_the_plain_encoder(masks: str, passes:
 
 @pytest.mark.parametrize("masks", ["both", "neither"])
 @pytest.mark.parametrize("cross_layers", [0, 1, 3])
-def test_fine_tuning_computes_the_first_words_alone(
+def test_finetuning_computes_end_of_last_layer_for_first_words_only(
     cross_layers: int, masks: str, passes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = batch()
@@ -118,7 +118,7 @@ def test_fine_tuning_computes_the_first_words_alone(
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("place", DROPOUTS)
-def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list[str]) -> None:
+def test_hidden_dropout_applies_at_each_place(place: str, packed: bool, passes: list[str]) -> None:
     layers = {"l_layers": 1, "x_layers": 1, "r_layers": 1}
     rates = {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.0}
     trained = model(packed, **layers, **rates).lxmert
@@ -138,7 +138,7 @@ def test_states_are_dropped_at_each_place(place: str, packed: bool, passes: list
     assert torch.equal(states(), states())
 
 
-def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
+def test_attention_dropout_scales_kept_weights() -> None:
     encoder = model(packed=True, attention_probs_dropout_prob=0.25).lxmert.encoder
     attention = encoder.layer[0].attention.self
     rows = PackedRows(None, 3, 200)
@@ -150,7 +150,7 @@ def test_weights_of_attention_that_stay_make_up_for_those_dropped() -> None:
     assert mixed.mean().item() == pytest.approx(1, abs=0.01)
 
 
-def test_states_that_stay_make_up_for_those_dropped() -> None:
+def test_hidden_dropout_scales_kept_states() -> None:
     encoder = model(packed=True, hidden_dropout_prob=0.25).lxmert.encoder
     output = encoder.layer[0].attention.output
     output.LayerNorm = nn.Identity()
@@ -164,20 +164,21 @@ def test_states_that_stay_make_up_for_those_dropped() -> None:
     assert added.mean().item() == pytest.approx(1, abs=0.02)
 
 
-def test_another_activation_than_gelu_is_that_of_the_plain_encoder(passes: list[str]) -> None:
+def test_other_activation_than_gelu_gives_results_of_plain_encoder(passes: list[str]) -> None:
     ours, theirs = (
-        learned(model(packed, hidden_act="relu", **NO_DROPOUT), batch()) for packed in (True, False)
+        losses_and_gradients(model(packed, hidden_act="relu", **NO_DROPOUT), batch())
+        for packed in (True, False)
     )
     assert passes == ["rows"]
     torch.testing.assert_close(ours, theirs)
 
 
-def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None:
+def test_losses_and_gradients_under_autocast_match_plain_encoder_up_to_rounding(passes: list[str]) -> None:
     given = batch(torch.float32)
     by_kind = []
     for packed in (True, False):
         with torch.autocast("cpu", torch.bfloat16):
-            by_kind.append(learned(model(packed, torch.float32, **NO_DROPOUT), given))
+            by_kind.append(losses_and_gradients(model(packed, torch.float32, **NO_DROPOUT), given))
     assert passes == ["rows"]
     (losses, gradients), (plain_losses, plain_gradients) = by_kind
     torch.testing.assert_close(losses, plain_losses, rtol=0.02, atol=0.02)
@@ -189,7 +190,7 @@ def test_under_autocast_they_are_too_but_for_rounding(passes: list[str]) -> None
             assert (gradient - plain).norm() <= 0.06 * plain.norm() + 1e-3, name
 
 
-def test_under_autocast_every_layer_computes_in_fewer_digits_and_normalises_in_all(
+def test_autocast_runs_linear_layers_in_bfloat16_and_layer_norms_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dtypes: list[torch.dtype] = []
@@ -214,39 +215,39 @@ def test_under_autocast_every_layer_computes_in_fewer_digits_and_normalises_in_a
     assert output.language_output.dtype == output.vision_output.dtype == torch.float32
 
 
-def test_what_stands_in_padding_has_no_effect() -> None:
+def test_padding_contents_do_not_affect_losses_or_gradients() -> None:
     given = batch()
-    losses, gradients = learned(model(packed=True, **NO_DROPOUT), given)
+    losses, gradients = losses_and_gradients(model(packed=True, **NO_DROPOUT), given)
     ids, features = given["input_ids"].clone(), given["visual_feats"].clone()
     ids[1, 4:], features[2, 3:] = 7, 1e6
     others = batch(input_ids=ids, visual_feats=features)
-    other_losses, other_gradients = learned(model(packed=True, **NO_DROPOUT), others)
+    other_losses, other_gradients = losses_and_gradients(model(packed=True, **NO_DROPOUT), others)
     torch.testing.assert_close(losses, other_losses)
     torch.testing.assert_close(gradients, other_gradients)
 
 
-def test_dropout_is_drawn_anew_from_the_generator_of_torch(passes: list[str]) -> None:
+def test_dropout_is_drawn_anew_each_step_from_torch_generator(passes: list[str]) -> None:
     trained, given = model(packed=True, hidden_dropout_prob=0.3), batch()
     torch.manual_seed(6)
-    first, second = (learned(trained, given)[0]["matched"].item() for _ in range(2))
+    first, second = (losses_and_gradients(trained, given)[0]["matched"].item() for _ in range(2))
     torch.manual_seed(6)
-    assert learned(trained, given)[0]["matched"].item() == first
+    assert losses_and_gradients(trained, given)[0]["matched"].item() == first
     assert first != second
     assert len(passes) == 3
 
 
-def test_dropout_of_attention_and_of_states_both_count() -> None:
+def test_attention_and_hidden_dropout_each_change_the_loss() -> None:
     given = batch()
-    plain = learned(model(packed=True, **NO_DROPOUT), given)[0]["matched"].item()
+    plain = losses_and_gradients(model(packed=True, **NO_DROPOUT), given)[0]["matched"].item()
     for name in NO_DROPOUT:
         dropping = model(packed=True, **(NO_DROPOUT | {name: 0.5}))
-        assert learned(dropping, given)[0]["matched"].item() != plain
+        assert losses_and_gradients(dropping, given)[0]["matched"].item() != plain
 
 
 @pytest.mark.parametrize(
     "case", ["evaluation", "maps", "sdpa", "checkpointing", "no first word", "no object"]
 )
-def test_it_steps_aside(case: str, passes: list[str]) -> None:
+def test_packed_encoder_falls_back_to_plain_forward(case: str, passes: list[str]) -> None:
     given = batch()
     if case == "no first word":
         given["attention_mask"][0, 0] = 0
@@ -268,7 +269,7 @@ def test_it_steps_aside(case: str, passes: list[str]) -> None:
 
 
 @pytest.mark.parametrize("states", ["object_states", "word_states"])
-def test_it_steps_aside_for_states_that_are_encoded_already(states: str, passes: list[str]) -> None:
+def test_packed_encoder_falls_back_for_already_encoded_states(states: str, passes: list[str]) -> None:
     objects = {name: value for name, value in batch().items() if name.startswith("visual")}
     words = {name: value for name, value in batch().items() if not name.startswith("visual")}
     scores = []
@@ -297,7 +298,7 @@ def test_states_of_every_layer_are_those_of_the_plain_encoder() -> None:
             torch.testing.assert_close(one[real], other[real])
 
 
-def test_states_of_a_layer_that_nobody_asks_for_are_not_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_states_are_padded_only_when_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     padded: list[Tensor] = []
     restore = PackedRows.pad
 
@@ -307,15 +308,15 @@ def test_states_of_a_layer_that_nobody_asks_for_are_not_padded(monkeypatch: pyte
 
     monkeypatch.setattr(PackedRows, "pad", restoring)
     trained, counts = model(packed=True, **NO_DROPOUT).lxmert, []
-    for asked in (True, False):
+    for with_hidden_states in (True, False):
         padded.clear()
-        trained(**batch(), output_hidden_states=asked)
+        trained(**batch(), output_hidden_states=with_hidden_states)
         counts.append(len(padded))
     layers = small_config()
     assert counts[0] - counts[1] == layers.l_layers + layers.r_layers + 2 * layers.x_layers
 
 
-def test_weights_stay_where_they_are() -> None:
+def test_packed_encoder_keeps_state_dict_keys() -> None:
     plain, packed = model(packed=False), model(packed=True)
     assert type(plain.lxmert.encoder) is LxmertEncoder
     assert plain.state_dict().keys() == packed.state_dict().keys()

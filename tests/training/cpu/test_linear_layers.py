@@ -1,4 +1,4 @@
-"""Joined linear layers against torch's own, one by one."""
+"""Joined linear layers and matrix products against torch's own."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def layers() -> list[nn.Linear]:
 
 
 @pytest.mark.parametrize("after_gelu", [False, True])
-def test_joined_layers_give_what_each_gives_and_the_same_gradients(after_gelu: bool) -> None:
+def test_joined_layers_give_outputs_and_gradients_of_separate_layers(after_gelu: bool) -> None:
     generator = torch.Generator().manual_seed(2)
     values = torch.randn(4, 5, dtype=torch.float64, generator=generator)
     factors = torch.randn(4, 10, dtype=torch.float64, generator=generator)
@@ -37,7 +37,7 @@ def test_joined_layers_give_what_each_gives_and_the_same_gradients(after_gelu: b
         torch.testing.assert_close(one, other)
 
 
-def test_products_in_bfloat16_leave_gradients_of_weights_in_float32() -> None:
+def test_bfloat16_products_give_float32_weight_gradients() -> None:
     torch.manual_seed(3)
     layer = nn.Linear(5, 3)
     values = torch.randn(9, 5).bfloat16().requires_grad_()
@@ -76,7 +76,9 @@ def test_gradients_by_onednn_are_those_by_mkl(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_pieces_of_a_product_are_the_product(with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matmul_split_into_row_pieces_equals_whole_product(
+    with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(linear_layers, "has_amx", lambda: True)
     monkeypatch.setattr(linear_layers, "_SLOW_ROWS", range(7, 8))
     monkeypatch.setattr(linear_layers, "_PIECE_ROWS", 3)

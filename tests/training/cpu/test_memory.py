@@ -1,4 +1,4 @@
-"""The setting of the C library, in a process of its own."""
+"""`keep_freed_memory`, a setting of the C library's allocator, in a process of its own."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ print(keep_freed_memory(), given_back, faults())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of GNU's C library")
-def test_memory_is_taken_from_the_system_once() -> None:
+def test_freed_memory_is_reused_without_new_page_faults() -> None:
     ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     was_set, given_back, kept = ran.stdout.split()
     if was_set == "False":
@@ -41,6 +41,6 @@ def test_memory_is_taken_from_the_system_once() -> None:
     assert int(kept) < 2 * 16_384
 
 
-def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keep_freed_memory_does_nothing_on_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False

@@ -1,4 +1,4 @@
-"""Sequences as rows: which places are rows, and what becomes of gradients."""
+"""Sequences as packed rows: which positions become rows, and gradients through packing and padding."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from lxmert.training.cpu.packing import PackedRows
 
 
-def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
+def test_packed_rows_are_padded_to_multiple_with_zeros_without_gradient() -> None:
     mask = torch.tensor([[0.0, 0.0, -9.0], [0.0, -9.0, 0.0], [0.0, 0.0, 0.0]])[:, None, None, :]
     rows = PackedRows(mask, 3, 3, multiple=4)
     states = torch.arange(18.0).reshape(3, 3, 2).requires_grad_()
@@ -24,9 +24,7 @@ def test_rows_are_filled_up_with_zeros_that_get_no_gradient() -> None:
 
 
 @pytest.mark.parametrize(("multiple", "copies"), [(1, False), (3, False), (4, True)])
-def test_where_a_mask_hides_nothing_states_are_copied_only_to_fill_up_rows(
-    multiple: int, copies: bool
-) -> None:
+def test_unmasked_states_are_copied_only_to_fill_up_rows(multiple: int, copies: bool) -> None:
     states = torch.arange(12.0).reshape(3, 2, 2)
     rows = PackedRows(torch.zeros(3, 1, 1, 2), 3, 2, multiple)
     packed = rows.pack(states)

@@ -1,4 +1,4 @@
-"""The embedded detector does what its card says: the figures, recomputed on part of the test split."""
+"""The embedded detector's card: it lists the run's metrics, recomputed here on part of the test split."""
 
 import json
 import math
@@ -9,20 +9,20 @@ from lxmert.training.detection.saved_detector import evaluate_detector
 from lxmert.vision.faster_rcnn.extractor import EMBEDDED_DETECTOR, detector_folder
 
 FOLDER = Path(detector_folder(EMBEDDED_DETECTOR))
-FIGURES = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))["test"]
+METRICS = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))["test"]
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 CONFIGS = Path(__file__).parents[3] / "configs"
 
 
-def test_the_card_tells_the_figures_of_the_run() -> None:
-    assert f"mAP@0.5 **{FIGURES['map_50']:.2f} %**" in CARD
-    assert f"attribute accuracy **{FIGURES['attribute_accuracy']:.2f} %**" in CARD
-    assert f"recall **{FIGURES['recall_50']:.2f} %**" in CARD
-    for name, precision in FIGURES["average_precision_50"].items():
+def test_detector_card_lists_metrics_of_run() -> None:
+    assert f"mAP@0.5 **{METRICS['map_50']:.2f} %**" in CARD
+    assert f"attribute accuracy **{METRICS['attribute_accuracy']:.2f} %**" in CARD
+    assert f"recall **{METRICS['recall_50']:.2f} %**" in CARD
+    for name, precision in METRICS["average_precision_50"].items():
         assert f"| {name} | {precision:.2f} |" in CARD
 
 
-def test_part_of_the_test_split_gives_the_figures_of_the_card(card_scenes: Path) -> None:
+def test_metrics_on_part_of_test_split_agree_with_detector_card(card_scenes: Path) -> None:
     steps: dict[str, list[tuple[int, int]]] = {}
     found = evaluate_detector(
         EMBEDDED_DETECTOR,
@@ -33,18 +33,18 @@ def test_part_of_the_test_split_gives_the_figures_of_the_card(card_scenes: Path)
     reading, evaluating = steps.values()
     assert reading == [(1, 1)]
     assert evaluating == [(20, 1)] * 20
-    assert found["average_precision_50"].keys() == FIGURES["average_precision_50"].keys()
+    assert found["average_precision_50"].keys() == METRICS["average_precision_50"].keys()
     boxes = 5.5 * found["images"]  # in the mean of the data set
     for name in ("map_50", "attribute_accuracy", "recall_50"):
-        share = FIGURES[name] / 100
+        share = METRICS[name] / 100
         error = math.sqrt(share * (1 - share) / boxes)
         assert abs(found[name] / 100 - share) < 4 * error, name
 
 
-def test_its_recipe_is_the_one_in_the_repository() -> None:
+def test_recipe_of_embedded_detector_equals_shipped_recipe() -> None:
     stored = DetectorRecipe.from_yaml(FOLDER / "recipe.resolved.yaml")
     assert stored.differences(DetectorRecipe.from_yaml(CONFIGS / "scenes_detector.yaml")) == []
 
 
-def test_the_folder_is_small() -> None:
+def test_embedded_detector_folder_is_below_3_mb() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 3_000_000

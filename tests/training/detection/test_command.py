@@ -1,4 +1,4 @@
-"""`lxmert train-detector` as a person runs it."""
+"""`lxmert train-detector` on the command line."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def recipe_file(tiny_recipe: Callable[..., DetectorRecipe], tmp_path: Path) -> P
     return tmp_path / "mine.yaml"
 
 
-def test_train_once_and_not_again(
+def test_train_detector_refuses_folder_of_finished_run_without_resume(
     recipe_file: Path,
     scenes_folder: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Pictures as a step sees them: boxes follow their pixels, and everything follows seed, epoch and index."""
+"""Training images: boxes follow augmented pixels, and all randomness follows seed, epoch and index."""
 
 from pathlib import Path
 
@@ -68,7 +68,9 @@ def test_a_mirrored_box_lies_around_the_mirrored_object(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mirror_share", [0.0, 1.0])
 @pytest.mark.parametrize("min_sizes_px", [(), (36,), (31,)])
-def test_boxes_follow_the_pixels(tmp_path: Path, mirror_share: float, min_sizes_px: tuple[int, ...]) -> None:
+def test_boxes_follow_mirrored_and_resized_pixels(
+    tmp_path: Path, mirror_share: float, min_sizes_px: tuple[int, ...]
+) -> None:
     data = DetectionDataset(
         [annotated(tmp_path)], CONFIG, mirror_share=mirror_share, min_sizes_px=min_sizes_px
     )
@@ -88,7 +90,7 @@ def test_an_example_is_a_function_of_seed_epoch_and_index(tmp_path: Path) -> Non
     images = [annotated(tmp_path, number) for number in range(3)]
 
     def shown(seed: int, epoch: int, index: int) -> tuple[object, ...]:
-        torch.rand(1)  # the global random numbers have no say
+        torch.rand(1)  # the global random generator has no effect
         data = DetectionDataset(images, CONFIG, seed=seed, mirror_share=0.5, min_sizes_px=(32, 40, 48))
         example = data[epoch, index]
         return (*example.pixel_values.shape, *example.boxes_xyxy[0].tolist(), *example.attribute_ids.tolist())
@@ -105,14 +107,14 @@ def test_an_example_is_a_function_of_seed_epoch_and_index(tmp_path: Path) -> Non
         assert any(len(values) > 1 for values in groups.values())
 
 
-def test_what_a_seed_shows_never_changes(tmp_path: Path) -> None:
+def test_mirrored_epochs_of_a_seed_equal_recorded_ones(tmp_path: Path) -> None:
     data = DetectionDataset([annotated(tmp_path)], CONFIG, seed=1, mirror_share=0.5)
     mirrored = [epoch for epoch in range(16) if data[epoch, 0].boxes_xyxy[0, 0] > 20.5]
     # Recorded once: another list would mean that runs can no longer be resumed or repeated.
     assert mirrored == [1, 3, 6, 8, 9, 10, 11, 13, 14, 15]
 
 
-def test_all_variations_occur_about_as_often_as_they_should() -> None:
+def test_augmentations_occur_with_their_probabilities() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = [sample_augmentation(generator, mirror_share=0.25, min_sizes_px=(1, 2)) for _ in range(800)]
     assert sum(variation.is_mirrored for variation in drawn) == pytest.approx(200, abs=50)
@@ -120,7 +122,7 @@ def test_all_variations_occur_about_as_often_as_they_should() -> None:
     assert sample_augmentation(generator, mirror_share=0, min_sizes_px=()).min_size_px is None
 
 
-def test_of_several_attributes_each_epoch_shows_one(tmp_path: Path) -> None:
+def test_each_epoch_draws_one_of_several_attributes(tmp_path: Path) -> None:
     data = DetectionDataset([annotated(tmp_path)], CONFIG)
     shown = [data[epoch, 0].attribute_ids.tolist() for epoch in range(40)]
     assert {first for first, _ in shown} == {4, 5, 6}
@@ -139,7 +141,7 @@ def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path: Path) -> 
         DetectionDataset([image], CONFIG)[0, 0]
 
 
-def test_the_sampler_names_the_epoch_and_keeps_the_order_of_the_shuffled_one() -> None:
+def test_epoch_sampler_yields_epoch_and_index_in_shuffled_order() -> None:
     orders = [ShuffledSampler([3] * 20, 4, 7, group_by_length=True) for _ in range(2)]
     sampler = EpochSampler(orders[0])
     assert len(sampler) == 20
@@ -149,7 +151,7 @@ def test_the_sampler_names_the_epoch_and_keeps_the_order_of_the_shuffled_one() -
         assert list(sampler) == [(epoch, index) for index in orders[1]]
 
 
-def test_batches_are_padded_with_what_means_nothing(tmp_path: Path) -> None:
+def test_collate_pads_pixels_boxes_and_labels(tmp_path: Path) -> None:
     wide, high = annotated(tmp_path, 0), annotated(tmp_path, 1, (60, 30))
     empty = AnnotatedImage(2, wide.path, SIZE_HW, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), ())
     data = DetectionDataset([wide, high, empty], CONFIG)

@@ -1,4 +1,4 @@
-"""Scoring leaves a detector as it was."""
+"""Scoring does not change a detector."""
 
 from pathlib import Path
 
@@ -12,9 +12,7 @@ from tests.vision.faster_rcnn.random_detectors import random_detector
 
 
 @pytest.mark.parametrize("is_trained", [True, False])
-def test_scoring_neither_uses_nor_moves_statistics_of_the_scored_images(
-    tmp_path: Path, is_trained: bool
-) -> None:
+def test_scoring_does_not_change_norm_statistics_or_training_mode(tmp_path: Path, is_trained: bool) -> None:
     Image.effect_noise((64, 48), 60).convert("RGB").save(tmp_path / "noise.png")
     boxes, objects = torch.tensor([[4.0, 4.0, 40.0, 30.0]]), torch.tensor([0])
     images = [AnnotatedImage(1, tmp_path / "noise.png", (48, 64), boxes, objects, ((0,),))]

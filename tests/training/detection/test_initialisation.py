@@ -1,4 +1,4 @@
-"""The detector that a run begins with: fresh, or a trained one with the heads that the data need."""
+"""The detector that a run starts from: new, or pretrained with its heads adapted to the data's classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ def detector(
     return build_detector(recipe, vocabulary(objects, attributes))
 
 
-def changed(model: DetectorInTraining, folder: Path) -> set[str]:
+def changed_layers(model: DetectorInTraining, folder: Path) -> set[str]:
     """The layers whose weights are not those of the folder."""
     old, new = FasterRcnn.from_pretrained(folder).state_dict(), model.state_dict()
     return {
@@ -67,13 +67,13 @@ SMALL = {
 }
 
 
-def test_the_embedded_detector_is_a_start() -> None:
+def test_training_starts_from_backbone_of_embedded_detector() -> None:
     model = detector(["cup"], ["red"], "scenes")
     embedded = Path(detector_folder("scenes"))
-    assert not any(name.startswith("backbone.") for name in changed(model, embedded))
+    assert not any(name.startswith("backbone.") for name in changed_layers(model, embedded))
 
 
-def test_a_fresh_detector_is_all_in_motion_and_knows_its_names() -> None:
+def test_new_detector_trains_all_weights_and_stores_class_names() -> None:
     model = detector(["cup", "dog"], ["red"], **SMALL)
     assert all(weights.requires_grad for weights in model.parameters())
     model.train()
@@ -85,44 +85,44 @@ def test_a_fresh_detector_is_all_in_motion_and_knows_its_names() -> None:
     assert not hasattr(without.roi_heads.box_predictor, "attr_score")
 
 
-def test_a_detector_of_the_same_names_is_taken_over_whole(pretrained: Pretrained) -> None:
+def test_pretrained_detector_of_same_names_keeps_all_weights(pretrained: Pretrained) -> None:
     folder = pretrained()
     model = detector(OBJECTS, ATTRIBUTES, folder)
-    assert changed(model, folder) == set()
+    assert changed_layers(model, folder) == set()
     assert model.config.min_size_px == 96
 
 
-def test_a_nameless_detector_of_as_many_classes_is_taken_over_whole(pretrained: Pretrained) -> None:
+def test_pretrained_detector_without_names_of_same_size_keeps_all_weights(pretrained: Pretrained) -> None:
     folder = pretrained(object_names=None, attribute_names=None)
-    assert changed(detector(OBJECTS, ATTRIBUTES, folder), folder) == set()
+    assert changed_layers(detector(OBJECTS, ATTRIBUTES, folder), folder) == set()
 
 
 CLASS_LAYERS = {f"{PREDICTOR}.{layer}" for layer in ("cls_score", "bbox_pred", "cls_embedding")}
 
 
 @pytest.mark.parametrize("objects", [OBJECTS[:4], OBJECTS[::-1]], ids=["fewer", "others"])
-def test_heads_of_other_classes_start_anew(pretrained: Pretrained, objects: list[str]) -> None:
+def test_class_heads_are_reinitialised_for_other_classes(pretrained: Pretrained, objects: list[str]) -> None:
     folder = pretrained()
     model = detector(objects, ATTRIBUTES, folder)
-    assert changed(model, folder) == CLASS_LAYERS
+    assert changed_layers(model, folder) == CLASS_LAYERS
     assert model.roi_heads.box_predictor.cls_score.out_features == len(objects) + 1
 
 
-def test_the_head_of_other_attributes_starts_anew(pretrained: Pretrained) -> None:
+def test_attribute_head_is_reinitialised_for_other_attributes(pretrained: Pretrained) -> None:
     folder = pretrained()
-    assert changed(detector(OBJECTS, ["red", "wet"], folder), folder) == {f"{PREDICTOR}.attr_score"}
-    assert changed(detector(OBJECTS, ATTRIBUTES[::-1], folder), folder) == {f"{PREDICTOR}.attr_score"}
+    assert changed_layers(detector(OBJECTS, ["red", "wet"], folder), folder) == {f"{PREDICTOR}.attr_score"}
+    assert changed_layers(detector(OBJECTS, ATTRIBUTES[::-1], folder), folder) == {f"{PREDICTOR}.attr_score"}
     assert detector(OBJECTS, [], folder).config.num_attr_labels == 0
 
 
-def test_a_detector_without_attributes_learns_some(pretrained: Pretrained) -> None:
+def test_attribute_layers_are_added_to_detector_without_attributes(pretrained: Pretrained) -> None:
     folder = pretrained(num_attr_labels=0, attribute_names=None)
-    assert changed(detector(OBJECTS, ["red"], folder), folder) == {
+    assert changed_layers(detector(OBJECTS, ["red"], folder), folder) == {
         f"{PREDICTOR}.{layer}" for layer in ("cls_embedding", "fc_attr", "attr_score")
     }
 
 
-def test_freezing_is_that_of_the_pretrained_detector_unless_said(pretrained: Pretrained) -> None:
+def test_freezing_follows_pretrained_detector_unless_configured(pretrained: Pretrained) -> None:
     folder = pretrained(freeze_norms=True, freeze_at=2)
     model = detector(OBJECTS, ATTRIBUTES, folder).train()
     assert not any(weights.requires_grad for weights in model.backbone.stem.parameters())
@@ -139,7 +139,7 @@ def test_freezing_is_that_of_the_pretrained_detector_unless_said(pretrained: Pre
     assert model.backbone.res2[0].conv1.norm.training
 
 
-def test_other_anchors_of_the_same_number_are_those_of_the_recipe(pretrained: Pretrained) -> None:
+def test_recipe_anchor_sizes_replace_pretrained_ones_of_same_number(pretrained: Pretrained) -> None:
     folder = pretrained()
     model = detector(OBJECTS, ATTRIBUTES, folder, anchor_sizes_px=[10, 20, 40])
     areas = model.proposal_generator.anchor_generator.per_cell_xyxy
@@ -157,7 +157,7 @@ def test_another_architecture_than_the_pretrained_one_is_refused(pretrained: Pre
         detector(OBJECTS, ATTRIBUTES, folder, min_objects=90)
 
 
-def test_a_start_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+def test_folder_without_pretrained_detector_raises_weights_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="no detector here"):
         detector(OBJECTS, ATTRIBUTES, tmp_path / "empty")

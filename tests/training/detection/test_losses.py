@@ -15,7 +15,7 @@ from lxmert.training.detection.losses import (
 )
 
 
-def test_box_errors_count_squared_when_small_and_plainly_when_large() -> None:
+def test_box_loss_is_quadratic_for_small_and_linear_for_large_errors() -> None:
     deltas = torch.tensor([[0.5, -2.0, 0.0, 1.0]])
     wanted = torch.tensor([[0.0, 1.0, 0.0, 1.0]])
     # beta 1: 0.5 · 0.5² + (3 - 0.5), over four sampled candidates.
@@ -24,14 +24,14 @@ def test_box_errors_count_squared_when_small_and_plainly_when_large() -> None:
     assert box_loss(deltas, wanted, 1 / 9, 1).item() == pytest.approx(3.5 - 1 / 9)
 
 
-def test_box_loss_of_nothing_is_zero_with_a_gradient() -> None:
+def test_box_loss_of_no_boxes_is_zero_and_differentiable() -> None:
     deltas = torch.zeros(0, 4, requires_grad=True)
     loss = box_loss(deltas, torch.zeros(0, 4), 1.0, 0)
     loss.backward()
     assert loss.item() == 0
 
 
-def test_objectness_is_binary_cross_entropy_over_all_drawn() -> None:
+def test_objectness_loss_is_binary_cross_entropy_over_sampled_anchors() -> None:
     positive, negative = torch.tensor([0.0, math.log(3)]), torch.tensor([math.log(3)])
     # Probabilities 1/2 and 3/4 of an object where there is one, 3/4 where there is none.
     expected = -(math.log(1 / 2) + math.log(3 / 4) + math.log(1 / 4)) / 3

@@ -23,7 +23,7 @@ TRUE = boxes((0, 0, 10, 10), (100, 0, 110, 10))
 CANDIDATES = boxes((0, 0, 10, 10), (0, 0, 5, 10), (0, 0, 3, 10), (50, 50, 60, 60), (102, 0, 112, 10))
 
 
-def test_thresholds_part_positives_ignored_and_negatives() -> None:
+def test_thresholds_separate_positive_ignored_and_negative_candidates() -> None:
     matches = match_boxes(CANDIDATES, TRUE, positive_from=0.5, negative_below=0.3)
     # 0.5 is enough; 0.3 is not below 0.3; the last overlaps the second box by 8 / 12.
     assert matches.labels.tolist() == [POSITIVE, POSITIVE, IGNORED, NEGATIVE, POSITIVE]
@@ -35,7 +35,7 @@ def test_equal_thresholds_ignore_nothing() -> None:
     assert matches.labels.tolist() == [POSITIVE, NEGATIVE, NEGATIVE, NEGATIVE, POSITIVE]
 
 
-def test_the_best_of_a_box_counts_however_little_it_overlaps() -> None:
+def test_low_quality_matches_make_best_candidate_of_box_positive() -> None:
     candidates = boxes((0, 0, 3, 10), (7, 0, 10, 10), (0, 0, 2, 10), (50, 50, 60, 60))
     plain = match_boxes(candidates, TRUE[:1], positive_from=0.7, negative_below=0.3)
     assert plain.labels.tolist() == [IGNORED, IGNORED, NEGATIVE, NEGATIVE]
@@ -50,7 +50,7 @@ def test_the_best_of_a_box_counts_however_little_it_overlaps() -> None:
     assert far.labels.tolist() == [NEGATIVE] * 4
 
 
-def test_the_best_of_one_box_still_aims_at_the_box_that_it_overlaps_most() -> None:
+def test_low_quality_match_targets_box_with_largest_overlap() -> None:
     # The only candidate overlaps the large box by 0.8 and the small one by 0.1.
     true = boxes((0, 0, 10, 10), (0, 0, 1, 8))
     matches = match_boxes(
@@ -59,7 +59,7 @@ def test_the_best_of_one_box_still_aims_at_the_box_that_it_overlaps_most() -> No
     assert (matches.labels.tolist(), matches.targets.tolist()) == ([POSITIVE], [0])
 
 
-def test_without_true_boxes_everything_is_background_and_without_candidates_nothing() -> None:
+def test_no_true_boxes_label_all_negative_and_no_candidates_give_no_labels() -> None:
     matches = match_boxes(
         CANDIDATES, boxes(), positive_from=0.5, negative_below=0.3, allow_low_quality_matches=True
     )
@@ -94,7 +94,7 @@ def overlap(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     low=st.sampled_from([0.25, 0.3]),
     high=st.sampled_from([0.5, 0.7]),
 )
-def test_agrees_with_the_definition(
+def test_match_boxes_agrees_with_definition(
     candidates: list[tuple[int, ...]], true: list[tuple[int, ...]], low: float, high: float
 ) -> None:
     table = [[overlap(one, other) for other in true] for one in candidates]
@@ -127,7 +127,7 @@ def test_agrees_with_the_definition(
     count=st.integers(1, 20),
     share=st.sampled_from([0.25, 0.5, 1.0]),
 )
-def test_samples_are_different_candidates_of_their_kind_as_many_as_there_may_be(
+def test_sample_candidates_draws_distinct_positives_and_negatives_up_to_limits(
     labels: list[int], count: int, share: float
 ) -> None:
     positive, negative = sample_candidates(torch.tensor(labels, dtype=torch.int64), count, share)
@@ -150,7 +150,7 @@ def test_every_candidate_is_drawn_about_as_often_as_any_other() -> None:
     assert counts.max() < 210
 
 
-def test_draws_follow_the_global_random_numbers() -> None:
+def test_sampling_follows_global_torch_generator() -> None:
     labels = torch.tensor([POSITIVE] * 50 + [NEGATIVE] * 50)
     torch.manual_seed(3)
     first = sample_candidates(labels, 10, 0.5)

@@ -1,4 +1,4 @@
-"""The loss of a step: its parts, its gradients, and that padding has no say."""
+"""The loss of a step: its parts, its gradients, and that padding does not affect it."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_each_part_moves_the_layers_that_it_should(part: str) -> None:
+def test_each_loss_part_has_gradients_in_its_own_layers(part: str) -> None:
     model = detector({"weights": {name: float(name == part) for name in PARTS}})
     model(**collate(EXAMPLES)).loss.backward()
     moved = {
@@ -84,12 +84,12 @@ def test_each_part_moves_the_layers_that_it_should(part: str) -> None:
     assert (f"{head}.conv.weight" in moved) == part.startswith("proposal")
 
 
-def test_a_detector_without_attributes_has_no_such_part() -> None:
+def test_detector_without_attributes_has_no_attribute_loss() -> None:
     outputs = detector(num_attr_labels=0)(**collate(EXAMPLES))
     assert set(outputs.parts) == set(PARTS) - {"attribute"}
 
 
-def test_images_without_objects_teach_background_alone() -> None:
+def test_images_without_objects_have_only_classification_losses() -> None:
     outputs = detector()(**collate([EXAMPLES[2]] * 3))
     assert outputs.parts["proposal_class"] > 0
     assert outputs.parts["object_class"] > 0
@@ -98,7 +98,7 @@ def test_images_without_objects_teach_background_alone() -> None:
     outputs.loss.backward()
 
 
-def test_what_an_image_teaches_does_not_depend_on_its_batch() -> None:
+def test_proposal_loss_of_image_does_not_depend_on_its_batch() -> None:
     # So many are drawn that all are, and no random choice is left.
     every = {"per_image": 100_000, "positive_share": 0.99}
     model = detector({"anchors": every, "rois": every})
@@ -125,7 +125,7 @@ def test_what_an_image_teaches_does_not_depend_on_its_batch() -> None:
     assert batch["object_ids"][0].tolist() == [0, NO_BOX]
 
 
-def test_steps_are_repeatable_and_the_draws_matter() -> None:
+def test_loss_is_repeatable_with_seed_and_varies_with_sampling() -> None:
     model, batch = detector({"rois": {"per_image": 4}, "anchors": {"per_image": 6}}), collate(EXAMPLES)
     losses = []
     for seed in (5, 5, 6):

@@ -17,13 +17,13 @@ from lxmert.training.detection.running import train_detector
 from lxmert.vision.faster_rcnn import FasterRcnn, FasterRcnnExtractor
 from lxmert.vision.images import load_image
 from tests.training.detection.genome import visual_genome_from
-from tests.training.interruption import Interrupted, assert_same, weights
+from tests.training.interruption import Interrupted, assert_same_weights, weights
 
 Make = Callable[..., DetectorRecipe]
 
 
-def bars_of(recipe: DetectorRecipe) -> set[str]:
-    """What is shown while a run is prepared."""
+def progress_bars(recipe: DetectorRecipe) -> set[str]:
+    """The names of the progress bars shown while a run is prepared."""
     bars: set[str] = set()
 
     def start(name: str, total: int) -> Callable[[int], None]:
@@ -34,7 +34,7 @@ def bars_of(recipe: DetectorRecipe) -> set[str]:
     return bars
 
 
-def timeless(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_runtimes(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for epoch in epochs:
         epoch["validation"].pop("runtime")
     return epochs
@@ -93,7 +93,7 @@ def test_a_run_lowers_the_loss_and_leaves_a_detector(
     assert regions.features.shape[1] == model.config.feature_dim
 
 
-def test_scoring_counts_all_that_the_own_selection_leaves() -> None:
+def test_evaluation_settings_raise_object_limit_and_drop_score_threshold() -> None:
     model = FasterRcnn.config_class(
         detection_nms_thresholds=(0.3, 0.6), min_objects=5, max_objects=9, score_threshold=0.4
     )
@@ -119,8 +119,8 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = train_detector(recipe, tmp_path / "broken", resume=True)
     # Epochs end at 3 and 6; steps are kept at 2 and 4.
     assert resumed.metrics["training"]["resumed_at_step"] == (3 if every_steps is None else 4)
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
-    assert timeless(resumed.metrics["epochs"]) == timeless(whole.metrics["epochs"])
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert without_runtimes(resumed.metrics["epochs"]) == without_runtimes(whole.metrics["epochs"])
 
 
 @pytest.mark.parametrize(("split", "changed"), [("train", "training"), ("val", "validation")])
@@ -154,7 +154,7 @@ def test_loader_processes_do_not_change_the_result(tiny_recipe: Make, tmp_path: 
     short = {"epochs": 1}
     train_detector(tiny_recipe(optimisation=short), tmp_path / "one")
     train_detector(tiny_recipe(optimisation={"loader_processes": 2}), tmp_path / "two")
-    assert_same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert_same_weights(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
 def test_another_recipe_cannot_resume_a_run_and_a_finished_one_is_returned(
@@ -211,7 +211,7 @@ def test_frozen_norms_keep_their_statistics(
     train_detector(tiny_recipe(data={"attributes": "none", "attribute_keys": None}), tmp_path / "second")
     old, new = weights(tmp_path / "first"), weights(tmp_path / "second")
     norms = {name for name in new if ".norm." in name}
-    assert_same({name: old[name] for name in norms}, {name: new[name] for name in norms})
+    assert_same_weights({name: old[name] for name in norms}, {name: new[name] for name in norms})
     assert not torch.equal(old["backbone.stem.conv1.weight"], new["backbone.stem.conv1.weight"])
     assert not any("attr" in name or "cls_embedding" in name for name in new)
     result = json.loads((tmp_path / "second/metrics.json").read_text())
@@ -231,7 +231,7 @@ def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path,
     }
     (tmp_path / "attributes.txt").write_text("small\nlarge,big\nred\n")
     recipe = tiny_recipe(data=data, optimisation={"epochs": 0.3})
-    assert bars_of(recipe) >= {
+    assert progress_bars(recipe) >= {
         f"Reading {name}.json (MB)" for name in ("objects", "attributes", "image_data")
     }
     result = train_detector(recipe, tmp_path / "out")
@@ -243,9 +243,9 @@ def test_visual_genome_files_train_a_detector(tiny_recipe: Make, tmp_path: Path,
     assert result.metrics["epochs"][0]["train"]["loss_attribute"] > 0
 
 
-def test_the_reading_of_boxes_is_shown(tiny_recipe: Make) -> None:
+def test_progress_shows_reading_of_box_annotations(tiny_recipe: Make) -> None:
     splits = {"train_split": "train", "validation_split": "val", "test_split": "val"}
-    assert bars_of(tiny_recipe(data=splits)) == {
+    assert progress_bars(tiny_recipe(data=splits)) == {
         f"Reading instances_{split}.json (MB)" for split in ("train", "val")
     }
 
@@ -268,7 +268,7 @@ def test_the_reading_of_boxes_is_shown(tiny_recipe: Make) -> None:
         ({"min_count": 10_000}, "has no box of the selected classes"),
     ],
 )
-def test_wrong_data_are_one_clear_error_and_leave_the_folder_free(
+def test_invalid_data_raise_data_error_and_leave_folder_reusable(
     tiny_recipe: Make, tmp_path: Path, data: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "names.txt").write_text("unicorn\n")

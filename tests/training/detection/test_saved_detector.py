@@ -1,4 +1,4 @@
-"""Scoring a saved detector: the figures of its run again, on either format, by either recipe."""
+"""Scoring a saved detector: its run's metrics reproduced, both data formats, its own or another recipe."""
 
 import json
 import shutil
@@ -45,25 +45,25 @@ def trained(run_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run_folder, tmp_path / "trained"))
 
 
-def told_at_the_end(folder: Path) -> dict[str, Any]:
+def saved_test_metrics(folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text())["test"]
     return figures
 
 
-def test_a_runs_own_figures_come_out_again_by_function_and_by_command(
+def test_evaluation_reproduces_test_metrics_of_run_by_function_and_command(
     trained: Path, scenes_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = told_at_the_end(trained)
-    assert told["recall_50"] > 50
-    assert 0 < told["attribute_accuracy"] < 100
+    expected = saved_test_metrics(trained)
+    assert expected["recall_50"] > 50
+    assert 0 < expected["attribute_accuracy"] < 100
     found = evaluate_detector(str(trained), scenes_folder)
-    assert found.to_dict() == told
+    assert found.to_dict() == expected
     annotations = json.loads((scenes_folder / "annotations/instances_test.json").read_text())
     assert sum(found.boxes.values()) == len(annotations["annotations"])
 
     assert exit_status("eval-detector", str(trained), str(scenes_folder), "--json") == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == told
+    assert json.loads(captured.out) == expected
     assert captured.err == ""
 
     assert exit_status("eval-detector", str(trained), str(scenes_folder), "--limit", "2") == 0
@@ -73,7 +73,7 @@ def test_a_runs_own_figures_come_out_again_by_function_and_by_command(
     assert "2/2" in captured.err
 
 
-def test_a_recipe_given_counts_instead_of_the_detectors_own(
+def test_given_recipe_takes_precedence_over_saved_recipe(
     trained: Path, scenes_folder: Path, tiny_recipe: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "other.yaml"
@@ -86,7 +86,9 @@ def test_a_recipe_given_counts_instead_of_the_detectors_own(
     assert by_default == found
 
 
-def test_boxes_may_come_in_the_other_format(trained: Path, scenes_folder: Path, tmp_path: Path) -> None:
+def test_detector_is_evaluated_on_visual_genome_format(
+    trained: Path, scenes_folder: Path, tmp_path: Path
+) -> None:
     genome = visual_genome_from(scenes_folder, tmp_path / "genome", ending="jpg")
     found = evaluate_detector(str(trained), genome, "train")
     expected = evaluate_detector(str(trained), scenes_folder, "train", 8)
@@ -137,7 +139,7 @@ def test_a_vocabulary_of_other_classes_is_refused(
         ("empty", "", "test", WeightsError, "no detector here"),
     ],
 )
-def test_wrong_inputs_are_one_clear_line(
+def test_wrong_inputs_are_reported_in_one_line(
     scenes_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -154,5 +156,5 @@ def test_wrong_inputs_are_one_clear_line(
     with pytest.raises(error, match=message):
         evaluate_detector(detector, directory, split)
     assert exit_status("eval-detector", detector, directory, "--split", split) == 1
-    told = capsys.readouterr().err.strip()
-    assert told.splitlines()[-1].startswith("lxmert: error: ")
+    errors = capsys.readouterr().err.strip()
+    assert errors.splitlines()[-1].startswith("lxmert: error: ")

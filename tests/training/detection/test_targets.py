@@ -1,4 +1,4 @@
-"""What a step looks at in an image: counts, who aims where, and that the padding of a batch has no say."""
+"""Training targets of anchors and RoIs: sample counts, box deltas, and no effect of a batch's padding."""
 
 import math
 
@@ -39,7 +39,7 @@ def test_positive_anchors_decode_to_their_boxes() -> None:
     assert len(targets.positive) + len(targets.negative) == 40
 
 
-def test_a_hand_computed_anchor() -> None:
+def test_anchor_deltas_match_hand_computation() -> None:
     # One square anchor of 16 px centred at (8, 8); the box is twice as wide and shifted by 4 px.
     grid = torch.tensor([[0.0, 0, 16, 16]])
     truth = GroundTruth(torch.tensor([[-4.0, 2, 28, 18]]), torch.tensor([0]), torch.tensor([0]))
@@ -49,7 +49,7 @@ def test_a_hand_computed_anchor() -> None:
     assert targets.target_deltas[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_anchors_centred_in_the_padding_have_no_say() -> None:
+def test_anchors_centred_in_padding_are_not_sampled() -> None:
     # The same image alone (4 × 6 cells) and in a batch with a larger one (6 × 9 cells). The box at the edge
     # overlaps anchors beyond the edge more than any inside it.
     edge = GroundTruth(torch.tensor([[40.0, 20, 48, 32]]), torch.tensor([0]), torch.tensor([0]))
@@ -75,7 +75,7 @@ def test_an_image_without_objects_is_all_background() -> None:
     assert (rois.boxes_xyxy.shape, rois.target_deltas.shape) == ((6, 4), (0, 4))
 
 
-def test_rois_carry_class_attribute_and_correction_of_their_box() -> None:
+def test_rois_have_class_attribute_and_deltas_of_their_box() -> None:
     proposals = torch.tensor([[9.0, 9, 25, 25], [41.0, 4, 59, 20], [0.0, 0, 4, 4], [30.0, 20, 34, 30]])
     settings = RoiSamplingSection(per_image=8, positive_share=0.5)
     rois = sample_rois(proposals, TRUTH, settings, PUBLISHED, background=5)

@@ -13,7 +13,7 @@ from lxmert.training.recipe import FinetuneRecipe
 from lxmert.training.task_registry import get_task
 from tests.command_line import CommandLine
 from tests.training.prediction.predicting import Predict
-from tests.training.test_tasks import values_for
+from tests.training.test_tasks import recipe_values
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,10 @@ def model_of(models: Path, tiny_values: dict[str, Any]) -> Callable[[str], Path]
         folder = models / task
         if not folder.exists():
             torch.manual_seed(4)
-            prepared = prepare_task(get_task(task), FinetuneRecipe.from_dict(values_for(task, tiny_values)))
-            with torch.no_grad():  # Else an untrained model says the same of everything.
+            prepared = prepare_task(
+                get_task(task), FinetuneRecipe.from_dict(recipe_values(task, tiny_values))
+            )
+            with torch.no_grad():  # Else an untrained model gives the same answer to everything.
                 for name, weights in prepared.model.named_parameters():
                     if name.endswith("logit_fc.3.weight"):
                         weights.normal_()
@@ -50,8 +52,8 @@ def predict(capsys: pytest.CaptureFixture[str]) -> Predict:
 
 
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many questions each batch of the model had."""
+def answered_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of questions of each batch that the model has answered."""
     batches: list[int] = []
     scores = FastModel.scores
 
@@ -65,20 +67,20 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def interrupted_after(
-    answered: list[int], monkeypatch: pytest.MonkeyPatch
+    answered_batch_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int], AbstractContextManager[None]]:
-    """Interrupts the run within it once the model has had so many batches."""
+    """Makes a context that interrupts the run in it once the model has answered so many batches."""
 
     @contextmanager
     def interrupting(batches: int) -> Iterator[None]:
         scores = FastModel.scores
 
         def interrupted(self: FastModel, *inputs: Any) -> Tensor:
-            if len(answered) == batches:
+            if len(answered_batch_sizes) == batches:
                 raise KeyboardInterrupt
             return scores(self, *inputs)
 
-        answered.clear()
+        answered_batch_sizes.clear()
         with monkeypatch.context() as patch:
             patch.setattr(FastModel, "scores", interrupted)
             yield

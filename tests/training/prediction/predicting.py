@@ -1,4 +1,4 @@
-"""How tests run the command."""
+"""Type of the fixture with which tests run `lxmert predict`."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""In which precision `lxmert predict` answers: chosen, asked for, kept to when it goes on."""
+"""Precision of `lxmert predict`: chosen by comparison, given by --dtype, and kept when a run resumes."""
 
 import json
 import re
@@ -29,7 +29,7 @@ from tests.training.prediction.predicting import Predict
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_other_precisions_answer_alike(
+def test_reduced_precision_gives_mostly_same_answers_as_float32(
     dtype: str, model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:
     words = [model_of("vqa"), scenes_folder, "-q", "-o"]
@@ -43,8 +43,8 @@ def test_other_precisions_answer_alike(
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
-    """What was found of bfloat16 so far; on any machine, and in works that are small for it."""
+def agreements(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
+    """The comparisons of bfloat16 made so far; enabled on any machine, for narrow models, few questions."""
     found: list[Agreement] = []
 
     def comparing(*given: Any) -> Agreement:
@@ -59,7 +59,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[Agreement]:
 
 
 @pytest.fixture
-def close_calls(model_of: Callable[[str], Path], models: Path) -> Path:
+def close_calls_model(model_of: Callable[[str], Path], models: Path) -> Path:
     """The folder of a model whose answers bfloat16 cannot tell apart."""
     folder = models / "close-calls"
     if not folder.exists():
@@ -74,49 +74,49 @@ def close_calls(model_of: Callable[[str], Path], models: Path) -> Path:
 
 
 @pytest.fixture(params=["bfloat16", "float32"])
-def chosen(request: pytest.FixtureRequest) -> str:
+def chosen_dtype(request: pytest.FixtureRequest) -> str:
     """The precision that a comparison chooses for `compared_model`."""
     return str(request.param)
 
 
 @pytest.fixture
-def compared_model(chosen: str, model_of: Callable[[str], Path], close_calls: Path) -> Path:
+def compared_model(chosen_dtype: str, model_of: Callable[[str], Path], close_calls_model: Path) -> Path:
     """The folder of a model that answers in bfloat16 as in float32, or of one that does not."""
-    return model_of("vqa") if chosen == "bfloat16" else close_calls
+    return model_of("vqa") if chosen_dtype == "bfloat16" else close_calls_model
 
 
-def test_how_many_answers_agree_chooses_the_precision(
-    chosen: str,
+def test_auto_dtype_is_chosen_by_agreement_with_float32(
+    chosen_dtype: str,
     compared_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
-    compared: list[Agreement],
+    answered_batch_sizes: list[int],
+    agreements: list[Agreement],
 ) -> None:
     words = [compared_model, scenes_folder, "-q", "--split", "train", "-o"]
     status, out, err = predict(*words, tmp_path / "auto.json")
-    assert (status, out) == (0, f"{tmp_path / 'auto.json'}: 640 predictions in {chosen}\n")
-    (found,) = compared
+    assert (status, out) == (0, f"{tmp_path / 'auto.json'}: 640 predictions in {chosen_dtype}\n")
+    (found,) = agreements
     assert found.compared == 64
-    if chosen == "bfloat16":
+    if chosen_dtype == "bfloat16":
         assert (found.agreed >= 63, err) == (True, "")
     else:
         assert found.agreed < 32
-        told = f"note: bfloat16 gives the same answer as float32 for {found.agreed} of 64 questions"
-        assert err == f"{told} (98 % required); using float32 (--dtype bfloat16 to override)\n"
-    asked = sum(answered)
-    answered.clear()
-    # A precision that is asked for is taken, without a comparison and to the same answers.
-    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen)[0] == 0
-    assert sum(answered) == asked - 2 * 64
+        note = f"note: bfloat16 gives the same answer as float32 for {found.agreed} of 64 questions"
+        assert err == f"{note} (98 % required); using float32 (--dtype bfloat16 to override)\n"
+    asked = sum(answered_batch_sizes)
+    answered_batch_sizes.clear()
+    # A precision given by --dtype is used without a comparison, and gives the same answers.
+    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen_dtype)[0] == 0
+    assert sum(answered_batch_sizes) == asked - 2 * 64
     assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "asked.json").read_bytes()
     status, out, err = predict(*words, tmp_path / "insisted.json", "--dtype", "bfloat16")
     assert (status, err) == (0, "")
     assert out.endswith(" predictions in bfloat16\n")
-    assert len(compared) == 1
+    assert len(agreements) == 1
     is_same = (tmp_path / "insisted.json").read_bytes() == (tmp_path / "auto.json").read_bytes()
-    assert is_same == (chosen == "bfloat16")
+    assert is_same == (chosen_dtype == "bfloat16")
 
 
 def test_reading_and_tokenising_are_shown_before_the_first_answer(
@@ -138,56 +138,56 @@ def test_reading_and_tokenising_are_shown_before_the_first_answer(
 
 
 @pytest.mark.parametrize("reason", ["small", "no units"])
-def test_where_comparing_cannot_pay_answers_stay_exact(
+def test_auto_dtype_is_float32_where_comparison_is_not_worthwhile(
     reason: str,
-    close_calls: Path,
+    close_calls_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    compared: list[Agreement],
+    agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "auto.json"]
+    words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "auto.json"]
     if reason == "small":
         words += ["--limit", 299]
     else:
         monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.float32)
     status, out, err = predict(*words)
-    assert (status, err, compared) == (0, "", [])
+    assert (status, err, agreements) == (0, "", [])
     assert out.endswith(" predictions in float32\n")
     assert predict(*words, "--dtype", "float32", "-o", tmp_path / "exact.json")[0] == 0
     assert (tmp_path / "auto.json").read_bytes() == (tmp_path / "exact.json").read_bytes()
 
 
 @pytest.fixture
-def not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves compiling out, which takes minutes and changes no answer, and GPUs, which have no 8 bits."""
+def no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disables compilation, which takes minutes and changes no answer, and GPUs, which have no int8."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(fast_model, "CompiledPart", lambda part, *told: part)
+    monkeypatch.setattr(fast_model, "CompiledPart", lambda part, *arguments: part)
 
 
 @needs_int8
-@pytest.mark.usefixtures("not_compiled", "compared")
-def test_8_bits_are_taken_and_how_well_they_agree_is_told(
+@pytest.mark.usefixtures("no_compilation", "agreements")
+def test_int8_is_used_when_given_and_its_agreement_is_reported(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     interrupted_after: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
     int8 = ["--dtype", "int8", "--compile"]
     assert predict(*words, tmp_path / "exact.json", "--dtype", "float32")[0] == 0
-    of_answers = len(answered)
-    answered.clear()
+    of_answers = len(answered_batch_sizes)
+    answered_batch_sizes.clear()
     status, out, err = predict(*words, tmp_path / "whole.json", *int8)
     assert (status, out) == (0, f"{tmp_path / 'whole.json'}: 640 predictions in int8\n")
-    of_comparison = len(answered) - of_answers
+    of_comparison = len(answered_batch_sizes) - of_answers
     assert of_comparison > 0
-    told = re.fullmatch(r"note: int8 gives the same answer as float32 for (\d+) of 64 questions\n", err)
-    assert told is not None, err
-    assert 63 <= int(told[1]) <= 64
+    note = re.fullmatch(r"note: int8 gives the same answer as float32 for (\d+) of 64 questions\n", err)
+    assert note is not None, err
+    assert 63 <= int(note[1]) <= 64
     exact, rounded = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("exact", "whole"))
     alike = sum(one == other for one, other in zip(exact, rounded, strict=True))
     assert 0.9 * len(exact) < alike < len(exact), "8 bits change some close calls of an untrained model"
@@ -196,16 +196,16 @@ def test_8_bits_are_taken_and_how_well_they_agree_is_told(
         assert predict(*words, tmp_path / "parts.json", *int8)[0] == 130
     status, _, refused = predict(*words, tmp_path / "parts.json", "--dtype", "float32", "--compile")
     assert (status, "settings" in refused) == (1, True), refused
-    answered.clear()
+    answered_batch_sizes.clear()
     status, _, again = predict(*words, tmp_path / "parts.json", *int8)
     assert (status, again) == (0, err)
-    assert len(answered) == of_answers - 9
+    assert len(answered_batch_sizes) == of_answers - 9
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
 @needs_int8
-@pytest.mark.usefixtures("not_compiled", "compared")
-def test_of_a_small_work_8_bits_are_not_compared(
+@pytest.mark.usefixtures("no_compilation", "agreements")
+def test_int8_is_not_compared_for_few_questions(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:
     words = [model_of("vqa"), scenes_folder, "-q", "--split", "train", "--limit", 299]
@@ -215,8 +215,8 @@ def test_of_a_small_work_8_bits_are_not_compared(
 
 
 @needs_int8
-@pytest.mark.usefixtures("not_compiled")
-def test_scored_answers_in_8_bits_are_called_so(
+@pytest.mark.usefixtures("no_compilation")
+def test_eval_report_names_int8_as_dtype(
     model_of: Callable[[str], Path], scenes_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status = exit_status(
@@ -227,11 +227,11 @@ def test_scored_answers_in_8_bits_are_called_so(
 
 
 @needs_int8
-@pytest.mark.usefixtures("not_compiled", "compared")
-def test_8_bits_that_do_not_agree_are_told_of(
-    close_calls: Path, scenes_folder: Path, tmp_path: Path, predict: Predict
+@pytest.mark.usefixtures("no_compilation", "agreements")
+def test_int8_with_low_agreement_prints_note(
+    close_calls_model: Path, scenes_folder: Path, tmp_path: Path, predict: Predict
 ) -> None:
-    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
+    words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
     status, out, err = predict(*words, "--dtype", "int8", "--compile")
     assert (status, out.endswith(" predictions in int8\n")) == (0, True)
     assert re.fullmatch(
@@ -241,76 +241,76 @@ def test_8_bits_that_do_not_agree_are_told_of(
     )
 
 
-@pytest.mark.usefixtures("not_compiled")
-def test_8_bits_that_are_not_compiled_are_refused_before_anything_is_done(
+@pytest.mark.usefixtures("no_compilation")
+def test_int8_without_compile_is_refused_before_any_work(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
 ) -> None:
     status, _, err = predict(model_of("vqa"), scenes_folder, "-o", tmp_path / "out.json", "--dtype", "int8")
-    assert (status, answered, list(tmp_path.iterdir())) == (1, [], [])
+    assert (status, answered_batch_sizes, list(tmp_path.iterdir())) == (1, [], [])
     assert "int8 can only be used with compiled models on a CPU" in err
 
 
-def test_of_a_store_fewer_questions_are_enough_to_compare(
+def test_comparison_needs_fewer_questions_with_stored_features(
     model_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: torch.bfloat16)
     model = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
-    assert not agreement.is_worth_comparing(model, 10**6, extracts_regions=False)  # Too narrow to gain by it.
+    assert not agreement.is_worth_comparing(model, 10**6, extracts_regions=False)  # Too narrow to be faster.
     monkeypatch.setattr(agreement, "MIN_HIDDEN_SIZE", model.config.hidden_size)
     for examples, stored, looked_at in [(255, False, False), (256, True, False), (4096, True, True)]:
         assert agreement.is_worth_comparing(model, examples, extracts_regions=False) == stored
         assert agreement.is_worth_comparing(model, examples, extracts_regions=True) == looked_at
 
 
-def test_a_continued_run_keeps_to_its_precision_wherever_it_goes_on(
-    chosen: str,
+def test_resumed_run_keeps_its_precision_on_another_device(
+    chosen_dtype: str,
     compared_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
-    compared: list[Agreement],
+    answered_batch_sizes: list[int],
+    agreements: list[Agreement],
     interrupted_after: Callable[[int], AbstractContextManager[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [compared_model, scenes_folder, "-q", "--split", "train", "--batch-size", 5, "-o"]
     assert predict(*words, tmp_path / "whole.json")[0] == 0
-    total, of_comparison = len(answered), len(answered)
-    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen)[0] == 0
-    of_comparison -= len(answered) - total
-    compared.clear()
+    total, of_comparison = len(answered_batch_sizes), len(answered_batch_sizes)
+    assert predict(*words, tmp_path / "asked.json", "--dtype", chosen_dtype)[0] == 0
+    of_comparison -= len(answered_batch_sizes) - total
+    agreements.clear()
     with interrupted_after(of_comparison - 3):
         assert predict(*words, tmp_path / "parts.json")[0] == 130
-    assert compared == []  # It had not come to an end: all of it is done again.
+    assert agreements == []  # The comparison was interrupted: all of it is done again.
     with interrupted_after(of_comparison + 9):
         assert predict(*words, tmp_path / "parts.json")[0] == 130
-    assert len(compared) == 1
+    assert len(agreements) == 1
     # The device that it goes on with would have chosen otherwise, or compares anew.
-    units = torch.float32 if chosen == "bfloat16" else torch.bfloat16
+    units = torch.float32 if chosen_dtype == "bfloat16" else torch.bfloat16
     monkeypatch.setattr(agreement, "fast_dtype", lambda device: units)
-    answered.clear()
+    answered_batch_sizes.clear()
     status, out, _ = predict(*words, tmp_path / "parts.json")
     assert status == 0
-    assert f" predictions in {chosen}, " in out
-    assert len(answered) == total - of_comparison - 9
-    assert len(compared) == 1
+    assert f" predictions in {chosen_dtype}, " in out
+    assert len(answered_batch_sizes) == total - of_comparison - 9
+    assert len(agreements) == 1
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
     assert (tmp_path / "asked.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
-def test_processes_that_cannot_reach_one_another_answer_in_the_same_precision(
-    close_calls: Path,
+def test_unconnected_processes_answer_in_same_precision(
+    close_calls_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    compared: list[Agreement],
+    agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o"]
+    words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o"]
     assert predict(*words, tmp_path / "alone.json", "--dtype", "float32")[0] == 0
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("1", "0"):
@@ -319,19 +319,19 @@ def test_processes_that_cannot_reach_one_another_answer_in_the_same_precision(
         assert status == 0
         assert " in float32" in out
         assert "using float32" in err
-    assert len(compared) == 1, "the second took what the first had found"
+    assert len(agreements) == 1, "the second took what the first had found"
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 
 
-@pytest.mark.parametrize(("of_the_first", "chosen"), [([63, 64], "bfloat16"), ([62, 64], "float32")])
-def test_the_first_process_chooses_for_those_that_it_reaches(
+@pytest.mark.parametrize(("of_the_first", "chosen_dtype"), [([63, 64], "bfloat16"), ([62, 64], "float32")])
+def test_first_process_chooses_precision_for_connected_processes(
     of_the_first: list[int],
-    chosen: str,
-    close_calls: Path,
+    chosen_dtype: str,
+    close_calls_model: Path,
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    compared: list[Agreement],
+    agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded: list[Any] = []
@@ -348,24 +348,24 @@ def test_the_first_process_chooses_for_those_that_it_reaches(
     monkeypatch.setattr("lxmert.cli.predict.load_task_model", loading)
     monkeypatch.setattr(Ranks, "from_environment", lambda: Ranks(1, 2, is_connected=True))
     monkeypatch.setattr(Ranks, "sum_over_ranks", total)
-    words = [close_calls, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
+    words = [close_calls_model, scenes_folder, "-q", "--split", "train", "-o", tmp_path / "out.json"]
     assert predict(*words) == (0, "", "")
-    assert compared == []
-    assert loaded[0].dtype == chosen
+    assert agreements == []
+    assert loaded[0].dtype == chosen_dtype
 
 
-def test_evaluation_chooses_as_prediction_does(
-    close_calls: Path,
+def test_evaluation_chooses_same_precision_as_prediction(
+    close_calls_model: Path,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
-    compared: list[Agreement],
+    agreements: list[Agreement],
 ) -> None:
-    for folder, chosen in ((close_calls, "float32"), (model_of("vqa"), "bfloat16")):
+    for folder, chosen_dtype in ((close_calls_model, "float32"), (model_of("vqa"), "bfloat16")):
         model = LxmertForQuestionAnswering.from_pretrained(folder)
         kept = {name: weights.clone() for name, weights in model.state_dict().items()}
         processor = LxmertProcessor.from_pretrained(folder)
         examples = get_task("vqa").split(scenes_folder, "train").read()
-        told: list[str] = []
+        notes: list[str] = []
         shown: list[str] = []
 
         def progress(description: str, total: int, shown: list[str] = shown) -> Callable[[int], None]:
@@ -373,26 +373,26 @@ def test_evaluation_chooses_as_prediction_does(
             return lambda done: None
 
         auto = ModelSetup("auto")
-        labels, _ = run_model(model, processor, examples, (), None, auto, progress, told.append)
+        labels, _ = run_model(model, processor, examples, (), None, auto, progress, notes.append)
         assert shown == [
             f"Tokenising: {len(examples)}",
             "Comparing bfloat16 with float32: 128",
-            f"Answering train questions in {chosen}: {len(examples)}",
+            f"Answering train questions in {chosen_dtype}: {len(examples)}",
         ]
-        assert len(told) == (chosen == "float32")
+        assert len(notes) == (chosen_dtype == "float32")
         asked = LxmertForQuestionAnswering.from_pretrained(folder)
-        assert labels == run_model(asked, processor, examples, setup=ModelSetup(chosen))[0]
-        if chosen == "float32":  # Not a bit of the weights is lost.
+        assert labels == run_model(asked, processor, examples, setup=ModelSetup(chosen_dtype))[0]
+        if chosen_dtype == "float32":  # The float32 weights are restored exactly.
             now = model.state_dict()
             assert now.keys() == kept.keys()
             assert all(torch.equal(now[name], weights) for name, weights in kept.items())
-    assert len(compared) == 2
+    assert len(agreements) == 2
 
 
-def test_a_model_that_nobody_has_prepared_is_so_before_its_first_answer(
+def test_example_answerer_prepares_auto_dtype_before_first_answer(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
-    compared: list[Agreement],
+    agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(agreement, "MIN_EXAMPLES_WITH_EXTRACTION", 1)
@@ -402,16 +402,16 @@ def test_a_model_that_nobody_has_prepared_is_so_before_its_first_answer(
     answerer = ExampleAnswerer(model, processor, examples, setup=ModelSetup("auto"))
     assert answerer.dtype == "float32"
     answers = dict(zip(*next(answerer.answer(answerer.order)), strict=True))
-    assert (answerer.dtype, len(compared)) == ("bfloat16", 1)
+    assert (answerer.dtype, len(agreements)) == ("bfloat16", 1)
     asked = LxmertForQuestionAnswering.from_pretrained(model_of("vqa"))
     labels, _ = run_model(asked, processor, examples, setup=ModelSetup("bfloat16"))
     assert answers == {place: labels[place] for place in answers}
 
 
-def test_the_first_different_questions_are_compared(
+def test_comparison_uses_first_64_distinct_questions(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
-    compared: list[Agreement],
+    agreements: list[Agreement],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     windows: list[list[TokenizedQuestion]] = []
@@ -436,4 +436,4 @@ def test_the_first_different_questions_are_compared(
     assert len(different) > 64
     expected = [(processor.tokenizer(text)["input_ids"], name) for text, name in different[:64]]
     assert [[(one.token_ids.tolist(), one.images) for one in window] for window in windows] == [expected] * 2
-    assert [found.compared for found in compared] == [64]
+    assert [found.compared for found in agreements] == [64]

@@ -1,4 +1,4 @@
-"""`lxmert predict`: the answers of the plain path, killed and continued runs, several processes."""
+"""`lxmert predict`: answers of the plain model, interrupted and resumed runs, several processes."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def plain_labels(task: str, folder: Path, data: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_answers_are_those_of_one_example_at_a_time(
+def test_batched_answers_equal_those_of_one_example_at_a_time(
     task: str, model_of: Callable[[str], Path], scenes_folder: Path
 ) -> None:
     folder, kind = model_of(task), get_task(task)
@@ -83,25 +83,25 @@ def test_an_interrupted_run_is_continued_to_the_very_same_file(
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     interrupted_after: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     words = [model_of(task), scenes_folder, "-q", "--task", task, "--split", "train", "--batch-size", 5, "-o"]
     assert predict(*words, tmp_path / "whole")[0] == 0
-    total = sum(answered)
-    assert len(answered) > 8
+    total = sum(answered_batch_sizes)
+    assert len(answered_batch_sizes) > 8
     with interrupted_after(7):
         status, out, err = predict(*words, tmp_path / "parts")
     assert (status, out) == (130, "")
     journal = tmp_path / "parts.journal"
     kept = f"the answers so far are kept in {journal}"
     assert err == f"lxmert: interrupted; {kept}: run the same command again to continue\n"
-    before = sum(answered)
+    before = sum(answered_batch_sizes)
     assert not (tmp_path / "parts").exists()
     status, out, _ = predict(*words, tmp_path / "parts")
     assert status == 0
     # Not one question is asked twice, but for equal ones, which are asked once in both.
-    assert sum(answered) == total
+    assert sum(answered_batch_sizes) == total
     asked = get_task(task).split(scenes_folder, "train", purpose=Purpose.PREDICTION).read()
     assert out.startswith(f"{tmp_path / 'parts'}: {len(asked):,} predictions in float32, ")
     assert out.endswith(" of them from an earlier run\n")
@@ -115,11 +115,11 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
 ) -> None:
     words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", "1", "--split", "train", "-o"]
     assert predict(*words, tmp_path / "whole.json")[0] == 0
-    total = sum(answered)
+    total = sum(answered_batch_sizes)
     run = subprocess.Popen(
         [*COMMAND, "predict", *map(str, words), str(tmp_path / "parts.json")],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -132,17 +132,18 @@ def test_a_killed_run_is_continued_without_loss_or_repetition(
         time.sleep(0.001)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    before = journal.read_bytes().count(b"\n") - 2  # What run it is of, and what it answers in.
+    # Without the two header lines: the run, and its precision.
+    before = journal.read_bytes().count(b"\n") - 2
     assert before < total, "the run was over before it was killed"
-    answered.clear()
+    answered_batch_sizes.clear()
     status, _, err = predict(*words, tmp_path / "parts.json")
     assert status == 0, err
-    assert sum(answered) == total - before
+    assert sum(answered_batch_sizes) == total - before
     assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
     assert not journal.parent.exists()
 
 
-def test_of_a_continued_run_only_what_is_left_is_looked_at(
+def test_resumed_run_extracts_features_only_of_remaining_images(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
@@ -156,18 +157,18 @@ def test_of_a_continued_run_only_what_is_left_is_looked_at(
     extract_regions = bulk_sources.extract_regions
 
     def looking(files: dict[str, Any], extractor: Any) -> Any:
-        if len(looked_at) == 2 and "stop" in words:
+        if len(looked_at) == 2 and "stop" in flags:
             raise KeyboardInterrupt
         looked_at.extend(files)
         return extract_regions(files, extractor)
 
     monkeypatch.setattr(bulk_examples, "EXTRACTION_WINDOW", WindowLimits(images=1))
     monkeypatch.setattr(bulk_sources, "extract_regions", looking)
-    words = ["stop"]
+    flags = ["stop"]
     command = [model_of("vqa"), scenes_folder, "-q", "-o", tmp_path / "parts.json"]
     assert predict(*command)[0] == 130
     assert len(looked_at) == 2
-    words.clear()
+    flags.clear()
     assert predict(*command)[0] == 0
     images = get_task("vqa").split(scenes_folder, "test").read().image_names()
     assert looked_at == images
@@ -175,13 +176,13 @@ def test_of_a_continued_run_only_what_is_left_is_looked_at(
 
 
 @pytest.mark.parametrize("change", ["--dtype", "--limit", "--batch-size", "weights", "questions"])
-def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
+def test_journal_of_another_run_is_refused_without_overwrite(
     change: str,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, data, output = tmp_path / "model", tmp_path / "data", tmp_path / "out.json"
@@ -211,21 +212,21 @@ def test_the_journal_of_another_run_is_refused_until_it_may_be_overwritten(
     else:
         options = {"--dtype": ["--dtype", "bfloat16"], "--limit": ["--limit", 7]}.get(change, [change, 64])
         differs = "questions, images" if change == "--limit" else "settings"
-    answered.clear()
+    answered_batch_sizes.clear()
     status, _, err = predict(*words, *options)
     assert status == 1
     assert f"contains the answers of another run ({differs}); finish that run first, or start" in err
     assert err.splitlines()[-1].startswith("lxmert: error: ")
-    assert answered == []
+    assert answered_batch_sizes == []
     assert journal.read_bytes() == held
     assert not output.exists()
     assert predict(*words, *options, "--overwrite")[0] == 0
-    assert sum(answered) > 0
+    assert sum(answered_batch_sizes) > 0
     assert output.exists()
 
 
 @pytest.mark.parametrize("change", ["folder", "boxes", "picture"])
-def test_answers_about_other_pictures_are_those_of_another_run(
+def test_journal_of_other_images_or_boxes_is_refused(
     change: str,
     model_of: Callable[[str], Path],
     scenes_folder: Path,
@@ -273,7 +274,7 @@ def write_stores(folder: Path, data: Path, model: Path, scales: Sequence[float])
     return stores
 
 
-def test_a_store_is_opened_once_so_that_the_journal_is_of_what_is_answered(
+def test_feature_store_is_opened_only_once(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
@@ -317,7 +318,7 @@ def test_stored_features_need_no_detector(
     assert "unknown detector '../gone'" in err
 
 
-def test_features_of_an_original_file_are_taken_under_the_name_that_the_refusal_tells(
+def test_imported_tsv_features_are_accepted_with_extractor_name_from_error(
     model_of: Callable[[str], Path], scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (store,) = write_stores(tmp_path, scenes_folder, model_of("vqa"), [1.0])
@@ -336,7 +337,7 @@ def test_features_of_an_original_file_are_taken_under_the_name_that_the_refusal_
     assert run("eval", *stored, tmp_path / "named")[:2] == run("eval", *stored, store)[:2]
 
 
-def test_answers_about_other_features_are_those_of_another_run(
+def test_journal_of_other_features_is_refused(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
@@ -354,12 +355,12 @@ def test_answers_about_other_features_are_those_of_another_run(
     assert predict(*words, "--features", moved)[0] == 0
 
 
-def test_a_run_that_ended_before_its_file_was_written_writes_it(
+def test_rerun_after_failed_write_writes_file_from_journal(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*more: object) -> Iterator[None]:
@@ -371,16 +372,16 @@ def test_a_run_that_ended_before_its_file_was_written_writes_it(
         status, _, err = predict(*words)
     assert status == 1
     assert "No space left" in err
-    answered.clear()
+    answered_batch_sizes.clear()
     status, out, _ = predict(*words)
-    assert (status, answered) == (0, [])
+    assert (status, answered_batch_sizes) == (0, [])
     assert "of them from an earlier run" in out
     assert (tmp_path / "out.csv").read_text().count("\n") == len(
         get_task("nlvr2").split(scenes_folder, "test").read()
     )
 
 
-def test_the_journal_goes_when_the_file_is_on_the_disk(
+def test_journal_is_removed_only_after_output_is_synced_to_disk(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
@@ -396,19 +397,19 @@ def test_the_journal_goes_when_the_file_is_on_the_disk(
     assert gone == [True]
 
 
-def test_a_finished_file_is_replaced_only_where_that_is_allowed(
+def test_existing_output_is_replaced_only_with_overwrite(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     interrupted_after: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     output = tmp_path / "out.json"
     output.write_text("precious")
     words = [model_of("vqa"), scenes_folder, "-q", "--batch-size", 2, "-o", output]
     status, out, err = predict(*words)
-    assert (status, out, answered) == (1, "", [])
+    assert (status, out, answered_batch_sizes) == (1, "", [])
     assert f"{output} already exists; use --overwrite to replace it, or choose another name" in err
     assert not Path(f"{output}.journal").exists()
     with interrupted_after(3):
@@ -421,9 +422,9 @@ def test_a_finished_file_is_replaced_only_where_that_is_allowed(
     assert "of them from an earlier run" in out
     assert len(json.loads(output.read_text())) > 3
     assert predict(*words)[0] == 1
-    answered.clear()
+    answered_batch_sizes.clear()
     assert predict(*words, "--overwrite")[0] == 0
-    assert answered
+    assert answered_batch_sizes
 
 
 def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
@@ -450,35 +451,35 @@ def test_processes_of_a_launcher_share_the_questions_and_write_one_file(
         )
         for rank in (0, 1)
     ]
-    told = [run.communicate(timeout=500) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], told
+    outputs = [run.communicate(timeout=500) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
     lines = (tmp_path / "alone.csv").read_text().splitlines()
-    assert told[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions in float32\n"
-    assert told[1][0] == ""
+    assert outputs[0][0] == f"{tmp_path / 'shared.csv'}: {len(lines):,} predictions in float32\n"
+    assert outputs[1][0] == ""
     assert (tmp_path / "shared.csv").read_bytes() == (tmp_path / "alone.csv").read_bytes()
     assert not (tmp_path / "shared.csv.journal").exists()
 
 
-def test_processes_that_cannot_reach_one_another_leave_the_file_to_the_last(
+def test_last_of_unconnected_processes_writes_the_file(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,
     predict: Predict,
-    answered: list[int],
+    answered_batch_sizes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [model_of("gqa"), scenes_folder, "-q", "--task", "gqa", "--split", "train", "-o"]
     assert predict(*words, tmp_path / "alone.json")[0] == 0
-    total = sum(answered)
-    answered.clear()
+    total = sum(answered_batch_sizes)
+    answered_batch_sizes.clear()
     monkeypatch.setenv("WORLD_SIZE", "3")
     shares = []
     for rank in ("1", "0", "2"):
         monkeypatch.setenv("RANK", rank)
-        answered.clear()
+        answered_batch_sizes.clear()
         status, out, _ = predict(*words, tmp_path / "out.json")
         assert status == 0
-        shares.append(sum(answered))
+        shares.append(sum(answered_batch_sizes))
         assert (tmp_path / "out.json").exists() == (rank == "2")
         share = rf"not written yet, [\d,]+ answers in float32 by rank {rank} of 3"
         assert re.search(r": [\d,]+ predictions in float32" if rank == "2" else share, out)
@@ -487,7 +488,7 @@ def test_processes_that_cannot_reach_one_another_leave_the_file_to_the_last(
     assert (tmp_path / "out.json").read_bytes() == (tmp_path / "alone.json").read_bytes()
 
 
-def test_processes_that_share_no_disk_are_told(
+def test_processes_without_shared_disk_get_error(
     model_of: Callable[[str], Path],
     scenes_folder: Path,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""The best constant predictors, against hand computation and a search of another kind."""
+"""The best constant predictors, against hand computation and a grid search."""
 
 import math
 from typing import Any
@@ -66,7 +66,7 @@ def entropy(*shares: float) -> float:
     return -sum(share * math.log(share) for share in shares)
 
 
-def test_one_class_alone_has_the_loss_nought_without_a_sign() -> None:
+def test_single_class_baseline_has_loss_of_positive_zero() -> None:
     classes = _ClassCounter()
     classes.add(torch.tensor([3, 3]))
     best = classes.best()
@@ -74,7 +74,7 @@ def test_one_class_alone_has_the_loss_nought_without_a_sign() -> None:
     assert (str(best.loss), best.accuracy) == ("0.0", 100.0)
 
 
-def test_constants_by_hand() -> None:
+def test_constant_baselines_match_hand_computation() -> None:
     found = constant_baselines(_Data())  # type: ignore[arg-type]
     assert found["masked_words"].loss == pytest.approx(entropy(0.75, 0.25))
     assert found["masked_words"].accuracy == 75.0
@@ -93,7 +93,7 @@ def test_constants_by_hand() -> None:
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=12))
-def test_no_number_is_better_than_the_best_vector(values: list[float]) -> None:
+def test_smooth_l1_of_best_vector_equals_minimum_over_grid(values: list[float]) -> None:
     column = torch.tensor(values)[:, None]
     grid = np.linspace(-5, 5, 2001)
     distance = np.abs(grid[:, None] - np.array(values)[None])

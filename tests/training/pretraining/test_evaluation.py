@@ -1,4 +1,4 @@
-"""Validation: the figures of batches against those of single examples, counted in plain Python."""
+"""Validation: the metrics of batches against those of single examples, counted in plain Python."""
 
 import gc
 import math
@@ -29,7 +29,7 @@ def evaluate(prepared: PreparedPretraining, batch_size: int) -> PretrainingRepor
 
 
 @torch.no_grad()
-def by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict[str, list[float]]]:
+def metrics_by_definition(prepared: PreparedPretraining) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Sums of losses and of weights by task; hits by accuracy and by accuracy/source."""
     data, model = prepared.validation, prepared.model.eval()
     sums: dict[str, float] = defaultdict(float)
@@ -97,7 +97,7 @@ def test_validation_predicts_the_objects_of_a_batch_once(prepared: PreparedPretr
     assert len(passes) == batches > 1
 
 
-def test_cycles_are_not_looked_for_while_sentences_are_prepared(tiny_pretrain_recipe: Make) -> None:
+def test_garbage_collector_is_disabled_during_tokenisation(tiny_pretrain_recipe: Make) -> None:
     looked_for: dict[str, bool] = {}
 
     def start(name: str, total: int) -> Callable[[int], None]:
@@ -109,7 +109,7 @@ def test_cycles_are_not_looked_for_while_sentences_are_prepared(tiny_pretrain_re
     assert gc.isenabled()
 
 
-def test_what_passes_through_all_sentences_shows_how_far_it_is(tiny_pretrain_recipe: Make) -> None:
+def test_passes_over_all_sentences_show_progress(tiny_pretrain_recipe: Make) -> None:
     bars: list[tuple[str, int]] = []
     done: Counter[int] = Counter()
 
@@ -133,8 +133,8 @@ def test_what_passes_through_all_sentences_shows_how_far_it_is(tiny_pretrain_rec
     assert all(done[number] == total for number, (_, total) in enumerate(bars))
 
 
-def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> None:
-    losses, hits = by_definition(prepared)
+def test_batched_metrics_equal_those_of_single_examples(prepared: PreparedPretraining) -> None:
+    losses, hits = metrics_by_definition(prepared)
     report = evaluate(prepared, 16)
     for task, loss in losses.items():
         assert report.losses[task] == pytest.approx(loss, abs=1e-5), task
@@ -146,7 +146,7 @@ def test_figures_are_those_of_single_examples(prepared: PreparedPretraining) -> 
         assert flat[f"accuracy_{name}"] == pytest.approx(100 * sum(values) / len(values), abs=1e-9), name
 
 
-def test_the_loss_is_what_is_trained_on(prepared: PreparedPretraining) -> None:
+def test_validation_loss_equals_training_loss_of_same_examples(prepared: PreparedPretraining) -> None:
     data = prepared.validation
     whole = data.collate([data.dataset[index] for index in range(len(data.dataset))])
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_the_loss_is_what_is_trained_on(prepared: PreparedPretraining) -> None:
     assert report.weighted_losses["qa"] == pytest.approx(losses["qa"].item(), rel=1e-5)
 
 
-def test_validation_is_the_same_every_time(prepared: PreparedPretraining) -> None:
+def test_validation_is_deterministic_and_keeps_random_state(prepared: PreparedPretraining) -> None:
     state = torch.get_rng_state()
     first = evaluate(prepared, 16)
     assert torch.equal(torch.get_rng_state(), state)
@@ -169,7 +169,7 @@ def test_validation_is_the_same_every_time(prepared: PreparedPretraining) -> Non
     assert other.losses == pytest.approx(first.losses, abs=1e-5)
 
 
-def test_the_model_goes_on_training_where_it_did(prepared: PreparedPretraining) -> None:
+def test_validation_restores_training_mode(prepared: PreparedPretraining) -> None:
     prepared.model.train()
     evaluate(prepared, 16)
     assert prepared.model.training

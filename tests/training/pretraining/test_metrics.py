@@ -1,4 +1,4 @@
-"""The figures of a run from its log, by hand: which validation counts, and what the display shows of it."""
+"""Pretraining metrics collected from a log: which validation is reported, and what the display shows."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ def state(*losses: float, best: float | None) -> Any:
     return SimpleNamespace(log_history=log, best_metric=best)
 
 
-def test_the_figures_of_the_kept_weights_stand_beside_those_of_the_constant_predictor() -> None:
+def test_metrics_of_kept_weights_include_constant_predictor_baselines() -> None:
     figures = collect_metrics(state(4.0, 2.0, 3.0, best=2.0), {"pairs": 5}, CONSTANTS)
     assert figures["data"] == {"pairs": 5}
     assert figures["constant_predictor"] == {
@@ -52,11 +52,11 @@ def test_the_figures_of_the_kept_weights_stand_beside_those_of_the_constant_pred
 
 
 @pytest.mark.parametrize(("best", "loss"), [(None, 3.0), (4.0, 4.0)])
-def test_the_last_validation_counts_where_none_is_the_best(best: float | None, loss: float) -> None:
+def test_reported_validation_is_that_of_best_metric_or_else_the_last(best: float | None, loss: float) -> None:
     assert collect_metrics(state(4.0, 2.0, 3.0, best=best), {}, {})["validation"]["loss"] == loss
 
 
-def test_a_run_without_validation_so_far_has_no_figures_of_it() -> None:
+def test_run_without_validation_has_no_validation_metrics() -> None:
     figures = collect_metrics(state(best=None), {}, CONSTANTS)
     assert figures["validation"] is None
     assert figures["epochs"] == []

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: two that share the work, and one that is killed."""
+"""Pretraining in processes of their own: two that share the work, and one that is killed."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def command(recipe: PretrainRecipe, folder: Path, name: str) -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_give_the_losses_and_weights_of_one(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = {"config": tiny_pretrain_recipe().model.config | still}
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = {"config": tiny_pretrain_recipe().model.config | no_dropout}
     one = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 32}, saving={"log_every_steps": 1})
     two = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 16}, saving={"log_every_steps": 1})
     # --multi_gpu is what makes the launcher start more than one process without GPUs too.

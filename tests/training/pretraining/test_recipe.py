@@ -12,16 +12,16 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*pretrain*.yaml")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_recipes_of_the_repository_are_sound(path: Path) -> None:
+def test_shipped_recipes_are_valid_and_read_back_equal(path: Path) -> None:
     recipe = PretrainRecipe.from_yaml(path)
     assert PretrainRecipe.from_dict(recipe.model_dump(mode="json")) == recipe
 
 
-def test_there_are_the_papers_recipe_and_that_of_made_scenes() -> None:
+def test_paper_and_scenes_recipes_are_shipped() -> None:
     assert {path.name for path in CONFIGS} >= {"paper_pretrain.yaml", "scenes_pretrain.yaml"}
 
 
-def test_the_papers_recipe_has_the_papers_numbers() -> None:
+def test_paper_recipe_uses_hyperparameters_of_paper() -> None:
     recipe = PretrainRecipe.from_yaml(CONFIGS[0].parent / "paper_pretrain.yaml")
     optimisation = recipe.optimisation
     assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
@@ -37,7 +37,7 @@ def test_the_papers_recipe_has_the_papers_numbers() -> None:
     assert set(recipe.tasks.weights.values()) == {1.0, 0.0}
 
 
-def test_a_recipe_that_says_nothing_of_the_weights_moves_them_as_the_paper() -> None:
+def test_default_optimisation_uses_hyperparameters_of_paper() -> None:
     optimisation = PretrainOptimisationSection()
     assert (optimisation.epochs, optimisation.batch_size, optimisation.peak_learning_rate) == (20, 256, 1e-4)
     assert (optimisation.warmup, optimisation.max_gradient_norm, optimisation.seed) == (0.05, 1.0, 9595)
@@ -86,13 +86,13 @@ def test_nothing_to_learn_is_refused(tiny_pretrain_recipe: Make) -> None:
         tiny_pretrain_recipe(tasks=qa_alone)
 
 
-def test_objects_may_be_named_in_plain_sight(tiny_pretrain_recipe: Make) -> None:
+def test_object_mask_rate_zero_is_allowed_without_masked_object_tasks(tiny_pretrain_recipe: Make) -> None:
     tasks = {"object_mask_rate": 0, "feature_regression": 0}
     assert tiny_pretrain_recipe(tasks=tasks).tasks.object_mask_rate == 0
     none = tasks | {"object_labels": 0, "attribute_labels": 0, "object_label_loss": "masked"}
     assert tiny_pretrain_recipe(tasks=none).tasks.qa == 1
 
 
-def test_one_store_or_several(tiny_pretrain_recipe: Make) -> None:
+def test_features_may_be_one_store_or_several(tiny_pretrain_recipe: Make) -> None:
     assert tiny_pretrain_recipe(data={"features": "a"}).data.features == (Path("a"),)
     assert tiny_pretrain_recipe(data={"features": ["a", "b"]}).data.features == (Path("a"), Path("b"))

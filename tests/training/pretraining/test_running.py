@@ -21,7 +21,7 @@ from lxmert.training.pretraining.recipe import PretrainRecipe
 from lxmert.training.pretraining.running import pretrain
 from lxmert.training.recipe import FinetuneRecipe
 from lxmert.vision.regions import Regions
-from tests.training.interruption import Interrupted, assert_same, weights
+from tests.training.interruption import Interrupted, assert_same_weights, weights
 
 Make = Callable[..., PretrainRecipe]
 
@@ -52,7 +52,7 @@ def without_times(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="on a CPU only")
-def test_on_a_cpu_each_step_runs_on_rows(
+def test_each_cpu_step_uses_packed_encoder(
     tiny_pretrain_recipe: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[_PackedForward] = []
@@ -112,9 +112,7 @@ def test_run_leaves_a_complete_model_folder_from_which_fine_tuning_starts(
         torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-8)
 
 
-def test_figures_stand_beside_those_of_the_constant_predictor(
-    tiny_pretrain_recipe: Make, tmp_path: Path
-) -> None:
+def test_metrics_include_constant_predictor_baselines(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     metrics = pretrain(tiny_pretrain_recipe(optimisation={"epochs": 1}), tmp_path / "out").metrics
     kept = metrics["validation"]
     assert kept["loss"] == min(epoch["validation"]["loss"] for epoch in metrics["epochs"])
@@ -161,7 +159,7 @@ def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     interrupt_at(-1)
     resumed = pretrain(recipe, tmp_path / "broken", resume=True)
     assert resumed.metrics["training"]["resumed_at_step"] == (9 if every_steps == 3 else 7)
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
     assert without_times(resumed.metrics["epochs"]) == without_times(whole.metrics["epochs"])
     again = pretrain(recipe, tmp_path / "broken", resume=True)
     assert again.metrics == resumed.metrics
@@ -196,12 +194,14 @@ def test_loader_processes_change_nothing(tiny_pretrain_recipe: Make, tmp_path: P
     short = {"epochs": 0.5}
     pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "none")
     pretrain(tiny_pretrain_recipe(optimisation=short | {"loader_processes": 2}), tmp_path / "two")
-    assert_same(weights(tmp_path / "none"), weights(tmp_path / "two"))
+    assert_same_weights(weights(tmp_path / "none"), weights(tmp_path / "two"))
 
 
-def test_accumulated_batches_are_one_big_batch(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = {"config": tiny_pretrain_recipe().model.config | still}
+def test_accumulated_batches_give_losses_and_weights_of_one_big_batch(
+    tiny_pretrain_recipe: Make, tmp_path: Path
+) -> None:
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = {"config": tiny_pretrain_recipe().model.config | no_dropout}
     one = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 24})
     three = tiny_pretrain_recipe(model=model, optimisation={"batch_size": 8, "accumulation_steps": 3})
     big, small = pretrain(one, tmp_path / "one"), pretrain(three, tmp_path / "three")
@@ -212,7 +212,7 @@ def test_accumulated_batches_are_one_big_batch(tiny_pretrain_recipe: Make, tmp_p
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
 
 
-def test_questions_begin_where_the_recipe_says(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_question_loss_starts_at_qa_from(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     recipe = tiny_pretrain_recipe(
         tasks={"qa_from": 0.5}, saving={"log_every_steps": 1}, optimisation={"epochs": 4}
     )
@@ -226,7 +226,7 @@ def test_questions_begin_where_the_recipe_says(tiny_pretrain_recipe: Make, tmp_p
     assert all("eval_loss_qa" in entry for entry in log if "eval_loss" in entry)
 
 
-def test_bert_adam_and_adamw_are_two_optimisers(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_bert_adam_and_adamw_give_different_weights(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     short = {"epochs": 0.5}
     pretrain(tiny_pretrain_recipe(optimisation=short), tmp_path / "adamw")
     pretrain(tiny_pretrain_recipe(optimisation=short | {"optimizer": "bert_adam"}), tmp_path / "bert")
@@ -236,7 +236,9 @@ def test_bert_adam_and_adamw_are_two_optimisers(tiny_pretrain_recipe: Make, tmp_
     )
 
 
-def test_early_stopping_ends_a_run_that_gets_no_better(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_early_stopping_ends_run_without_improvement_also_after_resume(
+    tiny_pretrain_recipe: Make, tmp_path: Path
+) -> None:
     recipe = tiny_pretrain_recipe(
         # Steps this small change no weight.
         optimisation={"epochs": 6, "peak_learning_rate": 1e-30, "weight_decay": 0.0},
@@ -281,7 +283,7 @@ def test_a_moved_folder_resumes_with_its_best_weights(
     assert resumed.metrics["training"]["resumed_at_step"] == 14
     losses = [epoch["validation"]["loss"] for epoch in whole.metrics["epochs"]]
     assert losses[0] == min(losses)
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "moved"))
+    assert_same_weights(weights(tmp_path / "whole"), weights(tmp_path / "moved"))
 
 
 def test_training_goes_on_from_a_folder_with_another_set_of_tasks(
@@ -291,8 +293,8 @@ def test_training_goes_on_from_a_folder_with_another_set_of_tasks(
     pretrain(first, tmp_path / "first")
     assert not (tmp_path / "first" / "answers.json").exists()
     tiny_pretraining["model"] = {"from_pretrained": str(tmp_path / "first")}
-    still = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
-    second = pretrain(tiny_pretrain_recipe(optimisation=still), tmp_path / "second")
+    negligible_updates = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    second = pretrain(tiny_pretrain_recipe(optimisation=negligible_updates), tmp_path / "second")
     assert second.metrics["data"]["begun_anew"] == ["answer_head", "place_predict_head"]
     assert second.metrics["data"]["answers_carried_over"] == 0
     old, new = weights(tmp_path / "first"), weights(tmp_path / "second")
@@ -300,7 +302,7 @@ def test_training_goes_on_from_a_folder_with_another_set_of_tasks(
         torch.testing.assert_close(new[name], tensor, rtol=0, atol=1e-8)
 
 
-def test_training_on_without_questions_keeps_the_answers_of_the_kept_head(
+def test_continued_pretraining_without_qa_keeps_answer_list(
     tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
 ) -> None:
     pretrain(tiny_pretrain_recipe(optimisation={"epochs": 0.2}), tmp_path / "first")
@@ -324,8 +326,8 @@ def test_a_new_model_starts_from_bert_and_its_vocabulary(tiny_pretrain_recipe: M
     bert = BertForPreTraining(BertConfig(vocab_size=len(words), num_hidden_layers=2, **sizes))
     bert.save_pretrained(tmp_path / "bert")
     model = {"bert": str(tmp_path / "bert"), "vocabulary": None}
-    still = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
-    result = pretrain(tiny_pretrain_recipe(model=model, optimisation=still), tmp_path / "out")
+    negligible_updates = {"epochs": 0.2, "peak_learning_rate": 1e-12, "weight_decay": 0.0}
+    result = pretrain(tiny_pretrain_recipe(model=model, optimisation=negligible_updates), tmp_path / "out")
     assert result.metrics["data"]["started_from_bert"] == str(tmp_path / "bert")
     for name in ("embeddings.word_embeddings.weight", "encoder.layer.0.output.dense.weight"):
         found = weights(tmp_path / "out")[f"lxmert.{name}"]
@@ -338,7 +340,7 @@ def test_an_extractor_of_another_name_is_refused(tiny_pretrain_recipe: Make, tmp
         pretrain(tiny_pretrain_recipe(data={"extractor": other}), tmp_path / "out")
 
 
-def test_objects_are_predicted_only_where_a_layer_sees_them(
+def test_object_tasks_without_object_layers_are_refused(
     tiny_pretrain_recipe: Make, tiny_pretraining: dict[str, Any], tmp_path: Path
 ) -> None:
     model = {"config": tiny_pretraining["model"]["config"] | {"x_layers": 0, "r_layers": 0}}
@@ -355,7 +357,7 @@ def test_too_few_sentences_for_one_update_are_refused(tiny_pretrain_recipe: Make
         pretrain(tiny_pretrain_recipe(optimisation={"batch_size": 256}), tmp_path / "out")
 
 
-def test_data_that_a_task_learns_nothing_from_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_data_without_targets_for_a_task_are_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     """Else each validation would have the loss 0, and the weights of the first one would be kept."""
     questions = tiny_pretrain_recipe().data.train.model_dump()
     captions = questions | {"sources": questions["sources"][:1]}
@@ -412,7 +414,7 @@ def test_half_precision_keeps_weights_and_losses(tiny_pretrain_recipe: Make, tmp
     assert {tensor.dtype for tensor in weights(tmp_path / "half").values()} == {torch.float32}
 
 
-def test_a_folder_of_another_recipe_is_left_alone(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
+def test_resume_with_another_recipe_is_refused(tiny_pretrain_recipe: Make, tmp_path: Path) -> None:
     pretrain(tiny_pretrain_recipe(optimisation={"epochs": 0.2}), tmp_path / "out")
     with pytest.raises(ConfigurationError, match=r"tasks\.qa: 2\.0 here, 1\.0 there"):
         pretrain(

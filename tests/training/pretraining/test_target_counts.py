@@ -1,4 +1,4 @@
-"""How much a batch holds of each task, and how often the heads are right: counted by hand."""
+"""The targets of each task in a batch, and the hits of the heads, against counts by hand."""
 
 import torch
 
@@ -12,7 +12,7 @@ def by_task(values: torch.Tensor) -> dict[str, float]:
     return {task: values[index].item() for task, index in TASK_INDEX.items()}
 
 
-def test_amounts_by_hand() -> None:
+def test_target_terms_and_weights_match_hand_counts() -> None:
     batch = {
         "visual_pos": torch.rand(2, 3, 4),
         "visual_attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]),
@@ -54,7 +54,7 @@ def test_amounts_by_hand() -> None:
     assert [by_task(counts.weights)[task] for task in objects] == [2.25, 3, 6]
 
 
-def test_losses_of_halves_weighed_by_their_terms_are_that_of_the_whole() -> None:
+def test_losses_of_batch_parts_weighted_by_terms_equal_loss_of_whole_batch() -> None:
     torch.manual_seed(2)
     model = LxmertForPreTraining(small_config()).eval()
     whole = inputs() | targets()
@@ -78,7 +78,7 @@ def test_losses_of_halves_weighed_by_their_terms_are_that_of_the_whole() -> None
     assert set(OBJECT_TASKS) < set(TASKS)
 
 
-def test_hits_by_hand() -> None:
+def test_hits_match_hand_counts() -> None:
     batch = {
         "visual_pos": torch.rand(2, 2, 4),
         "visual_attention_mask": torch.tensor([[1, 1], [1, 0]]),
