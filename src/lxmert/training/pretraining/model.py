@@ -69,11 +69,11 @@ class LxmertInPreTraining(LxmertForPreTraining):
             object_scores=output.object_scores,
         )
 
-    def _objects(
+    def _predict_objects(
         self, states: Tensor, targets: ObjectLabels, is_real: Tensor | None, return_all_logits: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         # Validation counts hits among all objects, so one pass of the heads gives these and the losses.
-        return super()._objects(states, targets, is_real, return_all_logits or not self.training)
+        return super()._predict_objects(states, targets, is_real, return_all_logits or not self.training)
 
     @property
     def plain_parameter_count(self) -> int:
